@@ -1,0 +1,59 @@
+"""Measures an artefact on the test split of the run that it came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from export.predictor import Predictor
+from noah.errors import ArtefactError
+from noah.evaluation import describe
+from noah.materials import Materials
+from noah.progress import Listener
+from noah.runs import Run
+
+
+def evaluate_artefact(
+    predictor: Predictor, run: Run, materials: Materials, listener: Listener, file_name: str
+) -> dict[str, Any]:
+    """Run an artefact over the test split.
+
+    Args:
+        predictor: The artefact.
+        run: The run whose data it is measured on.
+        materials: The run's data set.
+        listener: Told the progress.
+        file_name: The file under eval/ that keeps the result.
+
+    Returns:
+        The content of that file.
+
+    Raises:
+        ArtefactError: If the artefact has other classes or another preprocessing than the run.
+    """
+    if predictor.classes != materials.dataset.classes or predictor.preprocessing != materials.backbone.preprocessing:
+        raise ArtefactError(
+            f"The artefact was not exported from a run like {run.name}: classes or preprocessing differ.",
+            "Name its own run with --run.",
+        )
+    pixels = materials.pixels(materials.dataset.load_test(), "test", listener)
+    batch_size = materials.settings.hardware.evaluation_batch_size
+    batches = []
+    with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
+        for start in range(0, len(pixels), batch_size):
+            stop = min(start + batch_size, len(pixels))
+            batches.append(predictor.run(pixels.batch(np.arange(start, stop))))
+            bar.update(stop)
+    outputs = np.concatenate(batches)
+    logits = outputs if predictor.manifest.output.values == "logits" else np.log(np.maximum(outputs, 1e-30))
+    model_files = {name: record.sha256 for name, record in predictor.manifest.files.items()}
+    result = {
+        "split": "test",
+        "provider": predictor.provider,
+        "files": model_files,
+        **describe(logits, pixels.labels, materials.dataset.classes),
+    }
+    run.write_json(result, "eval", file_name)
+    run.log("eval", "finished", artefact=file_name, correct=result["correct"], total=result["total"])
+    return result

@@ -1,0 +1,84 @@
+"""Finds the images that file names, folders and globs stand for."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from noah.data.images import is_image_path
+from noah.errors import DataError, UsageError
+
+
+def find_images(patterns: Sequence[str]) -> Iterator[Path]:
+    """Resolve every pattern, then give the paths one by one, each file once.
+
+    A file named as such is taken whatever its suffix. A folder stands for every image below it, links to folders
+    included, names that begin with a dot excepted. A glob, `**` included, stands for the images and folders that it
+    matches. Patterns keep their order; the paths of one pattern are sorted.
+
+    Args:
+        patterns: As typed; paths come back relative where a pattern is.
+
+    Raises:
+        UsageError: A pattern matches no image; raised by the call, before the first path.
+        DataError: A folder cannot be listed; likewise.
+    """
+    found: dict[str, str] = {}  # absolute path -> path as typed, as text: a Path takes four times the memory
+    for pattern in patterns:
+        matches = _matches(pattern)
+        if not matches:
+            raise _nothing_found(pattern)
+        for path in matches:
+            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100 -- resolve() would merge links with targets
+    return map(Path, found.values())
+
+
+def _matches(pattern: str) -> list[str]:
+    """Everything that one pattern stands for, sorted."""
+    if not pattern:  # Path("") would be the working folder, and the cause is a variable that was never set.
+        return []
+    if Path(pattern).is_dir():
+        return _images_below(pattern)
+    if Path(pattern).exists():  # before globbing: a file may be called img[1].jpg
+        return [pattern]
+    images: list[str] = []
+    for path in glob.iglob(pattern, recursive=True):  # noqa: PTH207 -- Path.glob takes no absolute pattern
+        if Path(path).is_dir():
+            images += _images_below(path)
+        elif is_image_path(path):
+            images.append(path)
+    return sorted(images)
+
+
+def _images_below(folder: str) -> list[str]:
+    """The images in a folder and the folders below it, sorted; a folder that links back to itself is walked once."""
+    images: list[str] = []
+    walked: set[Path] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
+        real = Path(parent).resolve()
+        if real in walked:
+            folders.clear()
+            continue
+        walked.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        images += [str(Path(parent, name)) for name in files if is_image_path(name) and not name.startswith(".")]
+    return sorted(images)
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed would otherwise be left out in silence."""
+    raise DataError(f"Cannot list the folder {error.filename}: {error.strerror}.") from error
+
+
+def _nothing_found(pattern: str) -> UsageError:
+    if not pattern:
+        return UsageError("One of the names is empty.", "Name images, folders or globs such as 'photos/**/*.jpg'.")
+    if Path(pattern).is_dir():
+        return UsageError(f"The folder {pattern} holds no images.", "Name a folder with .jpg, .png or other images.")
+    if glob.has_magic(pattern):
+        return UsageError(
+            f"The pattern {pattern} matches no images.", "Try '**/*.jpg' for the images of all subfolders."
+        )
+    return UsageError(f"No such file or folder: {pattern}.", "Name images, folders or globs such as 'photos/**/*.jpg'.")

@@ -1,0 +1,143 @@
+"""Opens an ONNX file in onnxruntime, on the provider that really runs here, and says why that one.
+
+onnxruntime lists the providers that it was compiled with; a GPU provider in that list may find no driver or lack a
+library, and is then dropped with a few red lines on standard error. Only the opened session knows what runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from noah.errors import ArtefactError, UsageError
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+
+_SILENT, _ERRORS, _WARNINGS = 4, 3, 2  # onnxruntime's log levels; warnings are its default.
+
+
+@dataclass(frozen=True)
+class OpenSession:
+    """An `onnxruntime.InferenceSession`, the full name of the provider that runs it, and why it is that one."""
+
+    session: Any
+    provider: str
+    reason: str
+
+
+def open_session(model: Path, *, provider: str | None = None, threads: int | None = None) -> OpenSession:
+    """Open a model on CUDA where that runs, else on the CPU; or on `provider` and nothing else.
+
+    Args:
+        model: An ONNX file.
+        provider: "cpu", "cuda", "tensorrt" or another of onnxruntime's, short or in full.
+        threads: Threads for one operator on the CPU; None leaves it to onnxruntime, which takes the physical cores.
+
+    Raises:
+        ArtefactError: The model cannot be opened, or `provider` does not run here.
+        UsageError: There is no such provider, or `threads` is below 1.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads is {threads}, and at least 1 is needed.", "Leave it out to use every core.")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS
+    options.intra_op_num_threads = threads or 0
+    available = onnxruntime.get_available_providers()
+    if provider is not None:
+        return _open_on(model, options, _full_name(provider), available)
+    if CUDA not in available:
+        return OpenSession(_open(model, options, [CPU]), CPU, "this onnxruntime is built without CUDA")
+    try:
+        return _open_on(model, options, CUDA, available, reason="CUDA runs on this machine")
+    except ArtefactError as failure:
+        return OpenSession(_open(model, options, [CPU]), CPU, failure.problem.rstrip("."))
+
+
+def one_line(error: Exception) -> str:
+    """The message of an onnxruntime error, without its code and on one line."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
+def _full_name(provider: str) -> str:
+    """Find the provider that a person means by "cuda", "CUDA" or "CUDAExecutionProvider"."""
+    known = onnxruntime.get_all_providers()
+    for name in known:
+        if provider.lower() in (name.lower(), _short(name)):
+            return str(name)
+    names = ", ".join(map(_short, onnxruntime.get_available_providers()))
+    raise UsageError(f"onnxruntime has no provider {provider!r}.", f"Installed here: {names}.")
+
+
+def _short(provider: str) -> str:
+    return provider.removesuffix("ExecutionProvider").lower()
+
+
+def _open_on(model: Path, options: Any, provider: str, available: list[str], reason: str = "asked for") -> OpenSession:
+    """Open the model on one provider; operators that it lacks run on the CPU, as with any provider."""
+    hint = f"Installed here: {', '.join(map(_short, available))}; without a provider named, noah takes one that runs."
+    if provider not in available:
+        raise ArtefactError(f"This onnxruntime is built without {provider}.", hint)
+    if provider == CPU:
+        return OpenSession(_open(model, options, [CPU]), CPU, reason)
+    if provider in (CUDA, TENSORRT) and not _has_nvidia_driver():
+        raise ArtefactError(f"{provider} does not run here: this machine has no NVIDIA driver.", hint)
+    missing = _preload_cuda() if provider in (CUDA, TENSORRT) else ""
+    try:
+        session = _open(model, options, [provider, CPU])
+    except ArtefactError as error:
+        raise ArtefactError(f"{provider} does not run here: {missing or error.problem}", hint) from error
+    if session.get_providers()[0] != provider:
+        raise ArtefactError(f"{provider} does not run here: {missing or 'it did not start.'}", hint)
+    return OpenSession(session, provider, reason)
+
+
+def _open(model: Path, options: Any, providers: list[str]) -> Any:
+    """Open a session without onnxruntime's own retry, which prints and would hide which provider runs."""
+    try:
+        with _quiet():
+            return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    except Exception as error:  # onnxruntime's exceptions have no common base
+        raise ArtefactError(f"Cannot open {model}: {one_line(error)}.", "Export it again: noah export") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the lines that onnxruntime logs before a session and its log level exist."""
+    onnxruntime.set_default_logger_severity(_SILENT)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNINGS)
+
+
+def _preload_cuda() -> str:
+    """Load the CUDA libraries that pip installed, where onnxruntime would not look; tell which one is missing, if any.
+
+    onnxruntime prints the name of a missing library here, and tells nothing but its log when the session is opened.
+    """
+    printed = io.StringIO()
+    if hasattr(onnxruntime, "preload_dlls"):
+        with contextlib.redirect_stdout(printed):
+            onnxruntime.preload_dlls()
+    missing = re.search(r"Failed to load (\S+):", printed.getvalue())
+    return f"{missing[1]} is missing, which pip install 'onnxruntime-gpu[cuda,cudnn]' brings." if missing else ""
+
+
+def _has_nvidia_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True

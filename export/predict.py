@@ -1,0 +1,118 @@
+"""Predicts images: decoded ahead in threads, run through the model in batches, written as they come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from export.image_batches import read_ahead
+from export.predictions import PredictionWriter
+from export.predictor import Predictor
+from noah.errors import UsageError
+
+BATCHES_AHEAD = 2
+"""Batches decoded while the model works: one to go on with at once, one being filled."""
+
+NOT_FINITE = "the model's output is not finite"
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """What became of the images of one run.
+
+    Attributes:
+        images: Images predicted and written.
+        failures: (path, cause) of each image that was not, batch by batch.
+        seconds: Duration of the whole run.
+        seconds_waiting: The part of it in which the model waited for images to be decoded.
+        seconds_model: The part of it in which the model ran, normalisation included.
+    """
+
+    images: int
+    failures: tuple[tuple[str, str], ...]
+    seconds: float
+    seconds_waiting: float
+    seconds_model: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Images predicted per second of the whole run; 0 where there was none."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+
+def predict(
+    predictor: Predictor,
+    paths: Iterable[Path],
+    writer: PredictionWriter,
+    *,
+    batch_size: int = 32,
+    workers: int = 2,
+    top_k: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> PredictionSummary:
+    """Predict every image and write its likeliest classes, in the order of `paths`.
+
+    An image that cannot be read, or for which the model's output is not finite, is counted as a failure and stops
+    nothing. Of equally likely classes the first one of the model comes first.
+
+    Args:
+        predictor: Gives the probabilities.
+        paths: Read as needed; memory does not grow with their number, but for the failures.
+        writer: An open writer, made for the same `top_k`.
+        batch_size: Images in one run of the model.
+        workers: Threads that decode images.
+        top_k: Labels per image, at most the number of classes.
+        progress: Called after each batch with the number of its images, failures included.
+
+    Raises:
+        UsageError: `top_k` is not between 1 and the number of classes.
+        ArtefactError: The model fails.
+    """
+    if not 1 <= top_k <= len(predictor.classes):
+        raise UsageError(f"top_k is {top_k}, and this artefact has {len(predictor.classes)} classes.")
+    images, seconds_waiting, seconds_model = 0, 0.0, 0.0
+    failures: list[tuple[str, str]] = []
+    start = mark = time.perf_counter()
+    with closing(
+        read_ahead(paths, predictor.preprocessing, batch_size=batch_size, workers=workers, depth=BATCHES_AHEAD)
+    ) as batches:
+        for batch in batches:
+            decoded = time.perf_counter()
+            seconds_waiting += decoded - mark
+            failures += [(str(path), cause) for path, cause in batch.failures]
+            if batch.paths:
+                probabilities = predictor.probabilities(batch.pixels)
+                seconds_model += time.perf_counter() - decoded
+                refused = _write_likeliest(writer, batch.paths, probabilities, predictor.classes, top_k)
+                failures += [(str(path), NOT_FINITE) for path in refused]
+                images += len(batch.paths) - len(refused)
+            if progress is not None:
+                progress(len(batch.paths) + len(batch.failures))
+            mark = time.perf_counter()
+    return PredictionSummary(images, tuple(failures), time.perf_counter() - start, seconds_waiting, seconds_model)
+
+
+def _write_likeliest(
+    writer: PredictionWriter,
+    paths: Sequence[Path],
+    probabilities: npt.NDArray[np.float32],
+    classes: Sequence[str],
+    count: int,
+) -> list[Path]:
+    """Write the `count` likeliest classes of every row that is finite, and give the paths of the other rows."""
+    finite: list[int] = np.flatnonzero(np.isfinite(probabilities).all(axis=1)).tolist()
+    probabilities = probabilities[finite]
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]  # stable: equal ones keep the model's order
+    writer.write(
+        [paths[row] for row in finite],
+        [[classes[index] for index in row] for row in order.tolist()],
+        np.take_along_axis(probabilities, order, axis=1),
+    )
+    written = set(finite)
+    return [path for row, path in enumerate(paths) if row not in written]

@@ -1,0 +1,189 @@
+"""Writes predictions as they come: CSV, JSON Lines or Parquet, in constant memory.
+
+A file takes its final name only when everything has been written; an interrupted run leaves nothing under it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow
+import pyarrow.parquet
+
+from noah.atomic import atomic_file
+from noah.errors import UsageError
+
+FORMATS = ("csv", "jsonl", "parquet")
+ROWS_IN_A_GROUP = 8192
+"""Rows of a Parquet row group: enough to compress well, few enough to be held in memory."""
+
+Probabilities = npt.NDArray[np.float32]
+
+
+class PredictionWriter(Protocol):
+    """Takes the predictions of one batch after another."""
+
+    def write(self, paths: Sequence[Path], labels: Sequence[Sequence[str]], probabilities: Probabilities) -> None:
+        """Write one row per image.
+
+        Args:
+            paths: The B images.
+            labels: For each image its `top_k` labels, the likeliest first.
+            probabilities: Float (B, top_k), in the order of `labels`.
+        """
+
+
+@contextmanager
+def open_writer(
+    path: Path | None,
+    *,
+    format: str | None = None,  # noqa: A002 -- named as the option of the command line
+    top_k: int = 1,
+) -> Iterator[PredictionWriter]:
+    r"""Open a file of predictions; it gets its name when the block ends without an exception.
+
+    Columns are path, label and probability, then label_2, probability_2 and so on up to `top_k`. JSON Lines hold path,
+    label and probability too, and with `top_k` above 1 a list `top` of {label, probability}. Text has 6 significant
+    digits. Bytes of a file name that are not UTF-8 appear as \xff.
+
+    Args:
+        path: The file to write, replaced if it exists; its folder is made. None writes CSV to standard output.
+        format: csv, jsonl or parquet; None goes by the suffix.
+        top_k: Labels per image, at least 1.
+
+    Raises:
+        UsageError: The suffix or `format` is none of the three, or `path` cannot be a file.
+    """
+    if top_k < 1:
+        raise UsageError(f"top_k is {top_k}, and at least 1 label an image is needed.")
+    kind = _format(path, format)
+    if path is None:
+        if kind == "parquet":
+            raise UsageError("Parquet is not written to standard output.", "Name a file: --out predictions.parquet")
+        yield _TEXT_WRITERS[kind](sys.stdout, top_k)
+        sys.stdout.flush()
+        return
+    path = path.resolve()  # so that a link stays one, and its target is replaced
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is not a file.", "Name a file, or leave --out off to write to standard output.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"Cannot make the folder {path.parent}: {error.strerror}.", "Name another --out.") from error
+    with atomic_file(path) as temporary:
+        if kind == "parquet":
+            with _ParquetWriter(temporary, top_k) as writer:
+                yield writer
+        else:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                yield _TEXT_WRITERS[kind](file, top_k)
+
+
+def _format(path: Path | None, asked: str | None) -> str:
+    """The format that is asked for, else the one of the suffix, else CSV for standard output."""
+    if asked is not None:
+        if asked.lower() not in FORMATS:
+            raise UsageError(f"Predictions are not written as {asked!r}.", f"Formats: {', '.join(FORMATS)}.")
+        return asked.lower()
+    if path is None:
+        return "csv"
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        suffixes = ", ".join(f".{known}" for known in FORMATS)
+        raise UsageError(f"The suffix of {path.name} tells no format for predictions.", f"Suffixes: {suffixes}.")
+    return kind
+
+
+class _CsvWriter:
+    """Comma-separated values with a header, a line per image."""
+
+    def __init__(self, file: TextIO, top_k: int) -> None:
+        self._rows = csv.writer(file, lineterminator="\n")
+        self._quoted_rows = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        self._rows.writerow(_columns(top_k))
+
+    def write(self, paths: Sequence[Path], labels: Sequence[Sequence[str]], probabilities: Probabilities) -> None:
+        for path, names, values in zip(paths, labels, probabilities.tolist(), strict=True):
+            cells = [_text(path)]
+            for name, value in zip(names, values, strict=True):
+                cells += [name, f"{value:.6g}"]
+            # A bare carriage return is not quoted by itself, and would end the row for whoever reads it.
+            rows = self._quoted_rows if any("\r" in cell for cell in cells) else self._rows
+            rows.writerow(cells)
+
+
+class _JsonLinesWriter:
+    """A JSON object per line and image."""
+
+    def __init__(self, file: TextIO, top_k: int) -> None:
+        self._file = file
+        self._top_k = top_k
+
+    def write(self, paths: Sequence[Path], labels: Sequence[Sequence[str]], probabilities: Probabilities) -> None:
+        for path, names, values in zip(paths, labels, probabilities.tolist(), strict=True):
+            top = [
+                {"label": name, "probability": float(f"{value:.6g}")} for name, value in zip(names, values, strict=True)
+            ]
+            row: dict[str, Any] = {"path": _text(path), **top[0]}
+            if self._top_k > 1:
+                row["top"] = top
+            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+class _ParquetWriter:
+    """Row groups of `ROWS_IN_A_GROUP` rows, each written as soon as it is full."""
+
+    def __init__(self, path: Path, top_k: int) -> None:
+        self._schema = pyarrow.schema(
+            [
+                (name, pyarrow.float32() if name.startswith("probability") else pyarrow.string())
+                for name in _columns(top_k)
+            ]
+        )
+        self._file = pyarrow.parquet.ParquetWriter(path, self._schema)
+        self._columns: list[list[Any]] = [[] for _ in self._schema.names]
+
+    def __enter__(self) -> _ParquetWriter:
+        return self
+
+    def __exit__(self, exception: type[BaseException] | None, *_: object) -> None:
+        if exception is None:
+            self._write_group()
+        self._file.close()
+
+    def write(self, paths: Sequence[Path], labels: Sequence[Sequence[str]], probabilities: Probabilities) -> None:
+        for path, names, values in zip(paths, labels, probabilities.tolist(), strict=True):
+            self._columns[0].append(_text(path))
+            for rank, (name, value) in enumerate(zip(names, values, strict=True)):
+                self._columns[1 + 2 * rank].append(name)
+                self._columns[2 + 2 * rank].append(value)
+        if len(self._columns[0]) >= ROWS_IN_A_GROUP:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        if self._columns[0]:
+            self._file.write_table(pyarrow.table(self._columns, schema=self._schema))
+            self._columns = [[] for _ in self._schema.names]
+
+
+_TEXT_WRITERS: dict[str, Callable[[TextIO, int], PredictionWriter]] = {"csv": _CsvWriter, "jsonl": _JsonLinesWriter}
+
+
+def _columns(top_k: int) -> list[str]:
+    """path, label, probability, label_2, probability_2, ..."""
+    suffixes = ["", *(f"_{rank}" for rank in range(2, top_k + 1))]
+    return ["path", *(f"{name}{suffix}" for suffix in suffixes for name in ("label", "probability"))]
+
+
+def _text(path: Path) -> str:
+    """A path as valid UTF-8; file names may hold any bytes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,0 +1,107 @@
+"""Writes a merged network as an ONNX file, and checks that the file is what it should be."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import torch
+from torch import nn
+
+from noah.errors import ExportError
+
+INPUT_NAME = "images"
+OUTPUT_NAME = "logits"
+BATCH_AXIS = "batch"
+DEFAULT_OPSET = 20
+"""Has LayerNormalization (17) and Gelu (20) as operators of their own."""
+OLDEST_OPSET = 18
+_PROTOBUF_LIMIT = 2**31 - 2**24
+"""A protobuf file ends at 2 GiB; larger weights go to a file beside it."""
+
+
+def write_onnx(
+    model: nn.Module, path: Path, *, height: int, width: int, raw_pixels: bool, opset: int = DEFAULT_OPSET
+) -> None:
+    """Write a network with a dynamic batch axis.
+
+    Args:
+        model: In evaluation mode; takes normalised float32 (B, 3, H, W), or raw uint8 (B, H, W, 3).
+        path: The file to write; weights beyond 2 GiB go to a file of this name with `.data` added.
+        height: H.
+        width: W.
+        raw_pixels: Which of the two it takes.
+        opset: ONNX operator set, 18 or more.
+
+    Raises:
+        ExportError: If the exporter fails or the file does not pass its checks.
+    """
+    if opset < OLDEST_OPSET:
+        raise ExportError(f"Opset {opset} is too old.", f"Use --opset {DEFAULT_OPSET}, or {OLDEST_OPSET} at the least.")
+    device = next(model.parameters()).device
+    # Two images: an example of one would be taken for a fixed batch.
+    example = (
+        torch.zeros(2, height, width, 3, dtype=torch.uint8, device=device)
+        if raw_pixels
+        else torch.zeros(2, 3, height, width, device=device)
+    )
+    size = sum(tensor.numel() * tensor.element_size() for tensor in [*model.parameters(), *model.buffers()])
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=[INPUT_NAME],
+                output_names=[OUTPUT_NAME],
+                dynamic_shapes=({0: torch.export.Dim(BATCH_AXIS)},),
+                verbose=False,
+            )
+            assert program is not None
+            program.save(path, external_data=size > _PROTOBUF_LIMIT)
+    except Exception as error:  # the exporter wraps whatever went wrong in many kinds
+        raise ExportError(f"The ONNX exporter failed: {str(error).strip().splitlines()[0]}") from error
+    check_onnx(path, opset=opset)
+
+
+def check_onnx(path: Path, *, opset: int) -> None:
+    """Check a written file: valid, of the opset asked for, with a free batch axis and native LayerNormalization.
+
+    Raises:
+        ExportError: Naming the check that failed.
+    """
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"onnx.checker refuses the file: {str(error).strip().splitlines()[0]}") from error
+    model = onnx.load(str(path), load_external_data=False)
+    found = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if found != opset:
+        raise ExportError(f"The file has opset {found}, not {opset}.")
+    for value in (*model.graph.input, *model.graph.output):
+        if value.type.tensor_type.shape.dim[0].dim_param != BATCH_AXIS:
+            raise ExportError(f"The batch axis of {value.name} is fixed.")
+    operators = Counter(node.op_type for node in model.graph.node)
+    if not operators["LayerNormalization"] and not operators["RMSNormalization"] and operators["ReduceMean"]:
+        raise ExportError("The norms were taken apart instead of becoming LayerNormalization.")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's progress lines and its notes to its own developers are of no use to a person."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,44 @@
+"""Writes a file so that its name holds either the whole content or what was there before."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on leaving without an exception it takes the name `path`.
+
+    The content reaches the disk before the name does, so that a power cut leaves no empty file behind. On an
+    exception, an interrupt included, the temporary file is removed and `path` is left as it was. The caller creates
+    the file and has it closed when the block ends.
+
+    Args:
+        path: The final file; its folder exists.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically; its folder is created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically; its folder is created."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

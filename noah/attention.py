@@ -1,0 +1,70 @@
+"""The pieces of attention that training (`noah.supernet`) and the merged network (`noah.merge`) share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from noah.token_plan import Readers
+
+
+def split_heads(features: Tensor, heads: int) -> Tensor:
+    """(B, N, heads x d) -> (B, heads, N, d)."""
+    batch, tokens, width = features.shape
+    return features.reshape(batch, tokens, heads, width // heads).transpose(1, 2)
+
+
+def keys_and_values(attention: Any, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys, normed where the backbone does so, and values from their projection (B, N, 2 heads d)."""
+    keys, values = features.chunk(2, dim=-1)
+    return attention.k_norm(split_heads(keys, attention.num_heads)), split_heads(values, attention.num_heads)
+
+
+def append_tokens(tokens: Tensor, extra: Tensor, dim: int) -> Tensor:
+    """Append `extra`, which may hold one copy for the whole batch, to `tokens` along `dim`."""
+    return torch.cat([tokens, extra.expand(tokens.shape[0], *[-1] * (extra.dim() - 1))], dim=dim)
+
+
+def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Scaled dot-product attention with the backbone's output norm.
+
+    Args:
+        attention: timm's `Attention`, for its scale and its norm.
+        queries: (B, heads, M, d).
+        keys: (B, heads, N, d).
+        values: (B, heads, N, d).
+
+    Returns:
+        (B, M, heads x d), before the output projection.
+    """
+    mixed = F.scaled_dot_product_attention(queries, keys, values, scale=attention.scale)
+    mixed = mixed.transpose(1, 2).flatten(2)
+    normed: Tensor = attention.norm(mixed)
+    return normed
+
+
+def read_tokens(readers: Readers, prefix: int, tokens: int, carried: int, passed_on: int) -> slice:
+    """The positions of the tokens that give queries.
+
+    Args:
+        readers: Which tokens, prompts aside, are read.
+        prefix: Number of class and register tokens, which come first.
+        tokens: Number of all tokens in the block, prompts last.
+        carried: How many of them are prompt tokens.
+        passed_on: How many prompt tokens are read by the next block.
+    """
+    match readers:
+        case Readers.CLASS:
+            return slice(0, 1)
+        case Readers.PATCHES:
+            return slice(prefix, tokens - carried)
+        case Readers.ALL:
+            return slice(0, tokens if passed_on else tokens - carried)
+
+
+def pool(readers: Readers, tokens: Tensor) -> Tensor:
+    """The pooled feature (B, D) of the tokens (B, N, D) that the head reads."""
+    return tokens[:, 0] if readers is Readers.CLASS else tokens.mean(dim=1)

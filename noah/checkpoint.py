@@ -1,0 +1,111 @@
+"""The state of a training after a whole epoch, in one safetensors file.
+
+The file holds the trainable weights, AdamW's moments and, as metadata, the number of finished epochs and their losses.
+It is replaced atomically, so it always describes one epoch's end. Randomness needs no place in it: every epoch starts
+from a seed of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from noah.atomic import atomic_file
+from noah.errors import RunError, SettingsError
+from noah.supernet import Supernet
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Args:
+        losses: Mean training loss of each finished epoch.
+        weights: `Supernet.trainable_state`.
+        moments: Parameter name -> AdamW's state of it.
+    """
+
+    losses: tuple[float, ...]
+    weights: dict[str, Tensor]
+    moments: dict[str, dict[str, Tensor]]
+
+
+def save_checkpoint(path: Path, supernet: Supernet, optimizer: Optimizer, losses: list[float]) -> None:
+    """Write the state of a training after a whole epoch."""
+    tensors = {f"weights/{name}": value for name, value in supernet.trainable_state().items()}
+    for name, parameter in supernet.named_parameters():
+        for moment, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{moment}/{name}"] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as temporary:
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+            temporary,
+            metadata={"losses": json.dumps(losses)},
+        )
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        RunError: If the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            losses = json.loads((file.metadata() or {})["losses"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise RunError(
+            f"The checkpoint {path} cannot be read: {error}", "Remove it to start this stage from its beginning."
+        ) from error
+    moments: dict[str, dict[str, Tensor]] = {}
+    weights = {}
+    for key, value in tensors.items():
+        kind, _, name = key.partition("/")
+        if kind == "weights":
+            weights[name] = value
+        elif kind in _MOMENTS:
+            moments.setdefault(name, {})[kind] = value
+    return Checkpoint(tuple(losses), weights, moments)
+
+
+def restore(checkpoint: Checkpoint, supernet: Supernet, optimizer: Optimizer) -> None:
+    """Put a checkpoint back into a supernet and its optimiser.
+
+    Raises:
+        RunError: If the checkpoint belongs to another supernet.
+    """
+    load_weights(checkpoint, supernet)
+    for name, parameter in supernet.named_parameters():
+        if name in checkpoint.moments:
+            optimizer.state[parameter] = {
+                moment: value if moment == "step" else value.to(parameter.device)
+                for moment, value in checkpoint.moments[name].items()
+            }
+
+
+def load_weights(checkpoint: Checkpoint, supernet: Supernet) -> None:
+    """Put a checkpoint's weights into a supernet.
+
+    Raises:
+        RunError: If the checkpoint belongs to another supernet.
+    """
+    try:
+        with torch.no_grad():
+            supernet.load_trainable_state(checkpoint.weights)
+    except (SettingsError, RuntimeError) as error:
+        raise RunError(
+            f"The checkpoint does not fit this run's modules: {str(error).splitlines()[0]}",
+            "It belongs to another run; start a new one with `noah search`.",
+        ) from error

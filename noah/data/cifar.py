@@ -1,0 +1,109 @@
+"""CIFAR-100 from its authors, for those who have no VTAB-1k; the small training set is like VTAB-1k's, not the same."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.request
+from functools import partial
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noah.data.dataset import Dataset
+from noah.data.split import ArraySplit, select, stratified_split
+from noah.errors import DatasetNotFoundError, DownloadError
+
+SUBSET_IMAGES = 1000
+TIMEOUT_SECONDS = 20
+"""How long the server may stay silent."""
+
+
+def load_cifar100(data_root: Path, *, seed: int, validation_fraction: float, download: bool = True) -> Dataset:
+    """Draw 1,000 training images of CIFAR-100 (Krizhevsky, 2009); its 10,000 test images are the test split.
+
+    The files are pickles, read by torchvision, which refuses them where their MD5 is not the published one. The images
+    of the test split are loaded by `load_test`; before that only the checksum of their file is computed.
+
+    Args:
+        data_root: The folder that holds, or is to hold, cifar-100-python.
+        seed: Of both draws.
+        validation_fraction: Of the 1,000.
+        download: Whether to fetch the archive (169 MB) where the files are missing.
+
+    Raises:
+        DownloadError: The archive cannot be fetched, or it or its content is damaged.
+        DatasetNotFoundError: The files are missing and `download` is off.
+        UsageError: The fraction is not between 0 and 1.
+    """
+    source = _open_cifar100(data_root, train=True, download=download)
+    everything = _split(source, "cifar100/train")
+    _, subset = stratified_split(everything.labels, SUBSET_IMAGES / len(everything), seed)
+    train, validation = stratified_split(everything.labels[subset], validation_fraction, seed)
+    return Dataset(
+        name="cifar100",
+        classes=tuple(source.classes),
+        train=select(everything, subset[train]),
+        validation=select(everything, subset[validation]),
+        load_test=partial(_load_test, data_root),
+        notes=(
+            f"Seed {seed} draws {len(train)} images to train on and {len(validation)} to validate on, class by class, "
+            "from the training images of CIFAR-100. This is NOT the split of VTAB-1k: the numbers must not be compared "
+            "with VTAB-1k's.",
+        ),
+    )
+
+
+def _load_test(data_root: Path) -> ArraySplit:
+    return _split(_open_cifar100(data_root, train=False, download=False), "cifar100/test")
+
+
+def _split(source: Any, prefix: str) -> ArraySplit:
+    """Wrap torchvision's uint8 (n, 32, 32, 3) and list of labels."""
+    return ArraySplit(np.ascontiguousarray(source.data), np.array(source.targets, np.int64), prefix)
+
+
+def _open_cifar100(data_root: Path, *, train: bool, download: bool) -> Any:
+    """Torchvision's CIFAR100, fetched if need be."""
+    from torchvision.datasets import CIFAR100  # Brings torch, which the rest of this package does without.
+    from torchvision.datasets.utils import check_integrity
+
+    try:
+        return CIFAR100(data_root, train=train, download=False)
+    except RuntimeError:  # Missing or damaged.
+        pass
+    archive = data_root / CIFAR100.filename
+    hint = (
+        f"Put a VTAB-1k cifar folder at {data_root / 'vtab-1k' / 'cifar'}, or unpack {CIFAR100.filename} so that "
+        f"{data_root / CIFAR100.base_folder} exists."
+    )
+    if not download:
+        raise DatasetNotFoundError(f"No undamaged CIFAR-100 lies at {data_root / CIFAR100.base_folder}.", hint)
+    try:
+        if not check_integrity(archive, CIFAR100.tgz_md5):
+            _fetch(CIFAR100.url, archive)
+        if not check_integrity(archive, CIFAR100.tgz_md5):  # Torchvision would now download itself, with no time limit.
+            raise OSError(f"the checksum of {archive} is wrong")
+        return CIFAR100(data_root, train=train, download=True)  # Unpacks the archive.
+    except (OSError, HTTPException, RuntimeError) as error:
+        raise DownloadError(f"Cannot download CIFAR-100 from {CIFAR100.url}: {_cause(error)}.", hint) from error
+
+
+def _cause(error: Exception) -> str:
+    """The reason alone, on one line; urllib wraps the system's error in one of its own."""
+    reason = getattr(error, "reason", None)
+    innermost = reason if isinstance(reason, OSError) else error
+    return " ".join(str(innermost).split())
+
+
+def _fetch(url: str, archive: Path) -> None:
+    """Download to a file that takes its name when complete."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    incomplete = archive.with_name(archive.name + ".part")
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, incomplete.open("wb") as file:
+            shutil.copyfileobj(response, file)
+        incomplete.replace(archive)
+    finally:
+        incomplete.unlink(missing_ok=True)

@@ -1,0 +1,121 @@
+"""Opens an image file as upright 8-bit RGB, or says in one line why it cannot.
+
+Every image that noah sees, in training and in prediction, comes through `open_image`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from noah.errors import UnreadableImageError
+
+MAXIMUM_PIXELS = 89_478_485
+"""Pixels above which an image is refused: 256 MiB of RGB, the size from which Pillow warns of a decompression bomb."""
+
+IMAGE_SUFFIXES: frozenset[str] = frozenset(
+    {
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    }
+)
+"""File name endings, in lower case, that are taken for images."""
+
+# The formats of IMAGE_SUFFIXES. Without this list Pillow would try all it knows; one of them, EPS, starts Ghostscript.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+
+
+def is_image_path(path: Path | str) -> bool:
+    """Whether the name of a file ends like that of an image; the file itself is not looked at."""
+    return Path(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def open_image(source: Path | str | BinaryIO) -> Image.Image:
+    """Decode an image: upright by its EXIF orientation, in mode RGB, with no file left open.
+
+    Sixteen-bit grey is scaled to 8 bits. Everything else becomes RGB as Pillow converts it: alpha is dropped, the first
+    frame of an animation is taken.
+
+    Args:
+        source: A path, or a binary file that can be read from.
+
+    Raises:
+        UnreadableImageError: The file is missing, damaged, cut short, too large, or in no known format.
+    """
+    name = str(source) if isinstance(source, Path | str) else str(getattr(source, "name", "image data"))
+    try:
+        with Image.open(source, formats=_FORMATS) as image:
+            _refuse_bomb(image, name)
+            return _to_rgb(ImageOps.exif_transpose(image), name)
+    except (UnreadableImageError, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large(name, "more") from None
+    except Exception as error:  # On damaged files Pillow's decoders raise nearly anything: struct.error, EOFError, ...
+        raise UnreadableImageError(f"Cannot read {name}: {_cause(error)}.") from error
+
+
+def _refuse_bomb(image: Image.Image, name: str) -> None:
+    """Judge the size that the header tells, before any pixel is decoded."""
+    if image.width * image.height > MAXIMUM_PIXELS:
+        raise _too_large(name, f"{image.width} x {image.height}, more")
+
+
+def _too_large(name: str, size: str) -> UnreadableImageError:
+    return UnreadableImageError(
+        f"Cannot read {name}: it has {size} than the {MAXIMUM_PIXELS:,} pixels that noah decodes.",
+        "Save the image at a smaller size, or leave it out.",
+    )
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Convert any mode to RGB without clipping deep greys."""
+    if image.mode.startswith("I;16"):
+        return _grey_16_to_rgb(np.asarray(image))
+    if image.mode == "I":  # Pillow's mode for 16-bit PGM, but also for 32-bit TIFF.
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise UnreadableImageError(
+                f"Cannot read {name}: its 32-bit integer pixels have no known range.",
+                "Save the image with 8 or 16 bits a channel.",
+            )
+        return _grey_16_to_rgb(values)
+    if image.mode == "F":
+        raise UnreadableImageError(
+            f"Cannot read {name}: its floating-point pixels have no known range.",
+            "Save the image with 8 or 16 bits a channel.",
+        )
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # Same colours as the direct way, which warns.
+    return image.convert("RGB")
+
+
+def _grey_16_to_rgb(values: np.ndarray) -> Image.Image:
+    """Scale 0..65535 to 0..255, rounding to nearest; 65535 = 257 * 255, and an odd divisor leaves no ties."""
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+def _cause(error: Exception) -> str:
+    """The reason alone, on one line, without the path that Pillow and the system repeat."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "it is in no image format that noah knows, or damaged at its beginning"
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,0 +1,122 @@
+"""The resized images of a split: decoded once and held in memory as uint8 if they fit, else decoded batch by batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from noah.data.memory import available_memory, format_bytes
+from noah.data.preprocessing import Preprocessing
+from noah.data.split import Split
+from noah.errors import UnreadableImageError
+
+_BLOCK = 256  # Images handed to the threads at once: enough to keep them busy, few enough to stop soon on Ctrl-C.
+
+
+class Pixels:
+    """Images of one split at the size that the backbone takes; made by `load_pixels`.
+
+    Attributes:
+        labels: int64 (n,).
+        in_memory: Whether the images were decoded once for all.
+        reason: Why, in one sentence with the sizes.
+    """
+
+    def __init__(self, split: Split, preprocessing: Preprocessing, memory: np.ndarray | None, reason: str) -> None:
+        self.labels = split.labels
+        self.in_memory = memory is not None
+        self.reason = reason
+        self._split = split
+        self._preprocessing = preprocessing
+        self._memory = memory
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """Some images, in the order of `indices`.
+
+        Returns:
+            uint8 (B, height, width, 3), a copy.
+
+        Raises:
+            UnreadableImageError: Images that are not in memory cannot be decoded; all of them are counted.
+        """
+        if self._memory is None:
+            return _decode(self._split, self._preprocessing, indices)
+        pixels: np.ndarray = self._memory[indices]
+        return pixels
+
+    def name(self, index: int) -> str:
+        """What a person calls this image."""
+        return self._split.name(index)
+
+
+def load_pixels(
+    split: Split,
+    preprocessing: Preprocessing,
+    *,
+    memory_limit: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pixels:
+    """Decode a split into memory if it fits; otherwise read nothing yet.
+
+    Args:
+        split: The images.
+        preprocessing: Gives their size and how they get it.
+        memory_limit: Bytes that the pixels may take; half of what is free now, if not given.
+        progress: Called with the number of images decoded so far and of all.
+
+    Raises:
+        UnreadableImageError: Images cannot be decoded; all of them are counted, the first are named with their cause.
+    """
+    limit = available_memory() // 2 if memory_limit is None else memory_limit
+    needed = len(split) * preprocessing.height * preprocessing.width * 3
+    images = f"{len(split):,} images of {preprocessing.width} x {preprocessing.height} pixels"
+    allowed = f"the {format_bytes(limit)} that they may take"
+    if needed > limit:
+        reason = f"{images} need {format_bytes(needed)}, more than {allowed}: they are decoded anew for each batch."
+        return Pixels(split, preprocessing, None, reason)
+    reason = f"{images} need {format_bytes(needed)}, within {allowed}: they are decoded once and held in memory."
+    memory = _decode(split, preprocessing, np.arange(len(split)), progress)
+    return Pixels(split, preprocessing, memory, reason)
+
+
+def _decode(
+    split: Split,
+    preprocessing: Preprocessing,
+    indices: np.ndarray,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Decode and resize images in threads, which Pillow lets run side by side; uint8 (B, height, width, 3)."""
+    pixels = np.empty((len(indices), preprocessing.height, preprocessing.width, 3), np.uint8)
+
+    def decode_one(place: int) -> str | None:
+        index = int(indices[place])
+        try:
+            pixels[place] = preprocessing.pixels(split.open(index))
+        except UnreadableImageError as error:
+            name = split.name(index)
+            return f"{name}: {error.problem.removeprefix(f'Cannot read {name}: ')}"
+        return None
+
+    failures: list[str] = []
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 32)) as threads:
+        for start in range(0, len(indices), _BLOCK):
+            end = min(start + _BLOCK, len(indices))
+            failures += filter(None, threads.map(decode_one, range(start, end)))
+            if progress:
+                progress(end, len(indices))
+    if failures:
+        raise _unreadable(failures, len(indices))
+    return pixels
+
+
+def _unreadable(failures: list[str], count: int) -> UnreadableImageError:
+    lines = [f"{len(failures):,} of {count:,} images cannot be read:", *(f"  {line}" for line in failures[:5])]
+    if len(failures) > 5:
+        lines.append(f"  and {len(failures) - 5:,} more")
+    return UnreadableImageError("\n".join(lines), "Repair these files, or remove them, and run the command again.")

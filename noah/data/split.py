@@ -1,0 +1,185 @@
+"""Labelled images that are opened one at a time: a split, ways to combine splits, and how to draw one by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from noah.data.images import open_image
+from noah.errors import UsageError
+
+
+class Split(Protocol):
+    """A sequence of labelled images. Making one reads no image; `open` does."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 (n,)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def open(self, index: int) -> Image.Image:
+        """The image in mode RGB.
+
+        Raises:
+            UnreadableImageError: It cannot be decoded.
+        """
+        ...
+
+    def name(self, index: int) -> str:
+        """What a person calls this image: its path, or a name such as digits/12."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileSplit:
+    """Images in files.
+
+    Attributes:
+        paths: One path an image.
+        labels: int64 (n,).
+    """
+
+    paths: tuple[Path, ...]
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check_labels(self.labels, len(self.paths))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def open(self, index: int) -> Image.Image:
+        """Read and decode the file."""
+        return open_image(self.paths[index])
+
+    def name(self, index: int) -> str:
+        """The path."""
+        return str(self.paths[index])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArraySplit:
+    """Images that are in memory already.
+
+    Attributes:
+        images: uint8 (n, H, W) for grey or (n, H, W, 3) for RGB.
+        labels: int64 (n,).
+        prefix: Image 12 is named prefix/12.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    prefix: str
+
+    def __post_init__(self) -> None:
+        _check_labels(self.labels, len(self.images))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def open(self, index: int) -> Image.Image:
+        """A copy in mode RGB."""
+        return Image.fromarray(self.images[index]).convert("RGB")
+
+    def name(self, index: int) -> str:
+        """Prefix and index."""
+        return f"{self.prefix}/{index}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Selection:
+    """Some images of a split, which keep their names."""
+
+    split: Split
+    indices: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        labels: np.ndarray = self.split.labels[self.indices]
+        return labels
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def open(self, index: int) -> Image.Image:
+        return self.split.open(int(self.indices[index]))
+
+    def name(self, index: int) -> str:
+        return self.split.name(int(self.indices[index]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Concatenation:
+    """One split after another."""
+
+    first: Split
+    second: Split
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.concatenate([self.first.labels, self.second.labels])
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def open(self, index: int) -> Image.Image:
+        split, index = self._locate(index)
+        return split.open(index)
+
+    def name(self, index: int) -> str:
+        split, index = self._locate(index)
+        return split.name(index)
+
+    def _locate(self, index: int) -> tuple[Split, int]:
+        return (self.first, index) if index < len(self.first) else (self.second, index - len(self.first))
+
+
+def select(split: Split, indices: np.ndarray) -> Split:
+    """The images at `indices`, in that order."""
+    return _Selection(split, indices)
+
+
+def concatenate(first: Split, second: Split) -> Split:
+    """All images of `first`, then all of `second`."""
+    return _Concatenation(first, second)
+
+
+def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hold out a fraction of every class, at random.
+
+    Of a class with n images round(fraction * n) are held out, though at least one where n >= 2; at least one is always
+    kept. The same labels, fraction and seed give the same answer.
+
+    Args:
+        labels: Integers (n,).
+        fraction: Above 0 and below 1.
+        seed: Of the random generator.
+
+    Returns:
+        Indices kept and indices held out, each sorted.
+
+    Raises:
+        UsageError: The fraction is not between 0 and 1.
+    """
+    if not 0 < fraction < 1:
+        raise UsageError(
+            f"A fraction of {fraction} of the images cannot be held out.", "Choose one between 0 and 1, such as 0.2."
+        )
+    generator = np.random.default_rng(seed)
+    held_out = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+        held_out[generator.permutation(members)[:count]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _check_labels(labels: np.ndarray, count: int) -> None:
+    if labels.dtype != np.int64 or labels.shape != (count,):
+        raise ValueError(f"{count} images need labels int64 ({count},), not {labels.dtype} {labels.shape}")

@@ -1,0 +1,133 @@
+"""The one exception tree of the project.
+
+Every error that a person can cause or mend is a `NoahError`: what is wrong and where, then what to type or do next.
+
+    NoahError                        exit code 1
+    ├── UsageError                   exit code 2: what was typed cannot be done
+    │   ├── SettingsError            one or more settings are wrong, all told at once
+    │   ├── DatasetNotFoundError     no data set of that name or at that place
+    │   ├── UnknownBackboneError     no backbone of that name or at that place
+    │   ├── EmptySpaceError          the budget admits no subnet of the search space
+    │   ├── RunExistsError           the run folder is already in use
+    │   └── CommandOrderError        another command has to come first
+    ├── DataError                    the data set was found, and something in it is wrong
+    │   └── UnreadableImageError     one or more image files cannot be decoded
+    ├── BackboneError                the backbone was found and cannot be used
+    │   ├── UnsupportedBackboneError the architecture is not one that the method covers
+    │   ├── CheckpointError          the keys or shapes of a checkpoint do not fit
+    │   └── DownloadError            the model hub or a data server cannot be reached
+    ├── TrainingError                training went wrong, as with a loss that is not finite
+    ├── RunError                     a file of the run folder is missing or damaged
+    ├── ExportError                  an artefact could not be written
+    │   └── ParityError              an artefact does not agree with the model that it was made from
+    ├── ArtefactError                an artefact cannot be read or run
+    └── MissingPackageError          an optional package is not installed
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class NoahError(Exception):
+    """An error told in one or two lines.
+
+    Args:
+        problem: What is wrong, and where.
+        hint: What to type or do next; may be empty.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem, hint)
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n{self.hint}" if self.hint else self.problem
+
+
+class UsageError(NoahError):
+    """What was typed cannot be done."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class SettingsError(UsageError):
+    """One or more settings are wrong; `problems` holds a line for each."""
+
+    def __init__(self, problems: list[str], hint: str = "") -> None:
+        super().__init__("\n".join(problems), hint)
+        self.problems = problems
+
+    def __reduce__(self) -> tuple[type[SettingsError], tuple[list[str], str]]:
+        return (type(self), (self.problems, self.hint))
+
+
+class DatasetNotFoundError(UsageError):
+    """No data set of that name or at that place."""
+
+
+class UnknownBackboneError(UsageError):
+    """No backbone of that name or at that place."""
+
+
+class EmptySpaceError(UsageError):
+    """The budget admits no subnet of the search space."""
+
+
+class RunExistsError(UsageError):
+    """The run folder is already in use."""
+
+
+class CommandOrderError(UsageError):
+    """Another command has to come first."""
+
+
+class DataError(NoahError):
+    """The data set was found, and something in it is wrong."""
+
+
+class UnreadableImageError(DataError):
+    """One or more image files cannot be decoded."""
+
+
+class BackboneError(NoahError):
+    """The backbone was found and cannot be used."""
+
+
+class UnsupportedBackboneError(BackboneError):
+    """The architecture is not one that the method covers."""
+
+
+class CheckpointError(BackboneError):
+    """The keys or shapes of a checkpoint do not fit."""
+
+
+class DownloadError(BackboneError):
+    """The model hub or a data server cannot be reached."""
+
+
+class TrainingError(NoahError):
+    """Training went wrong, as with a loss that is not finite."""
+
+
+class RunError(NoahError):
+    """A file of the run folder is missing or damaged."""
+
+
+class ExportError(NoahError):
+    """An artefact could not be written."""
+
+
+class ParityError(ExportError):
+    """An artefact does not agree with the model that it was made from."""
+
+
+class ArtefactError(NoahError):
+    """An artefact cannot be read or run."""
+
+
+class MissingPackageError(NoahError):
+    """An optional package is not installed."""

@@ -1,0 +1,129 @@
+"""How good a network is on some images, and how sure that figure is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from noah.data.pixels import Pixels
+from noah.data.preprocessing import Preprocessing
+from noah.hardware import Hardware
+from noah.inputs import to_images
+from noah.progress import Bar
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Top-1 accuracy with its cross-entropy.
+
+    Args:
+        correct: Images whose largest logit is the label's.
+        total: Images.
+        cross_entropy: Mean over the images, in nats.
+    """
+
+    correct: int
+    total: int
+    cross_entropy: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct images, 0..1."""
+        return self.correct / self.total
+
+    @property
+    def standard_error(self) -> float:
+        """Binomial standard error of the accuracy, sqrt(p (1 - p) / n)."""
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.total)
+
+    def __str__(self) -> str:
+        return f"{self.accuracy:.1%} ± {self.standard_error:.1%}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The score as written to files."""
+        return {
+            "correct": self.correct,
+            "total": self.total,
+            "accuracy": self.accuracy,
+            "standard_error": self.standard_error,
+            "cross_entropy": self.cross_entropy,
+        }
+
+
+@torch.inference_mode()
+def compute_logits(
+    model: Callable[[Tensor], Tensor],
+    pixels: Pixels,
+    preprocessing: Preprocessing,
+    hardware: Hardware,
+    batch_size: int,
+    bar: Bar | None = None,
+) -> Logits:
+    """Logits float32 (n, classes) of every image, in order.
+
+    Args:
+        model: Maps normalised images (B, 3, H, W) to logits (B, classes), in evaluation mode.
+        pixels: The images.
+        preprocessing: Their normalisation.
+        hardware: Device and precision.
+        batch_size: Images at a time.
+        bar: Told the number of images that are done.
+    """
+    batches = []
+    for start in range(0, len(pixels), batch_size):
+        indices = np.arange(start, min(start + batch_size, len(pixels)))
+        images = to_images(pixels.batch(indices), preprocessing, hardware.device)
+        with hardware.autocast():
+            batches.append(model(images).float().cpu().numpy())
+        if bar:
+            bar.update(int(indices[-1]) + 1)
+    return np.concatenate(batches)
+
+
+def score(logits: Logits, labels: NDArray[np.int64]) -> Score:
+    """Score logits (n, classes) against labels (n)."""
+    values, targets = torch.from_numpy(logits).double(), torch.from_numpy(labels)
+    return Score(
+        correct=int((values.argmax(dim=1) == targets).sum()),
+        total=len(labels),
+        cross_entropy=float(F.cross_entropy(values, targets)),
+    )
+
+
+def describe(logits: Logits, labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, Any]:
+    """The full account of a test: score, top-5, accuracy of each class, calibration error, confusion matrix.
+
+    Top-5 is left out where there are no more than five classes, and a class without images has the accuracy None.
+    """
+    from torchmetrics.functional.classification import (
+        multiclass_accuracy,
+        multiclass_calibration_error,
+        multiclass_confusion_matrix,
+    )
+
+    values, targets = torch.from_numpy(logits), torch.from_numpy(labels)
+    count = len(classes)
+    confusion = multiclass_confusion_matrix(values, targets, num_classes=count)
+    images = confusion.sum(dim=1)
+    account = score(logits, labels).to_json()
+    if count > 5:
+        account["top5_accuracy"] = float(
+            multiclass_accuracy(values, targets, num_classes=count, top_k=5, average="micro")
+        )
+    account["calibration_error"] = float(multiclass_calibration_error(values, targets, num_classes=count, n_bins=15))
+    account["class_accuracy"] = {
+        name: float(confusion[label, label] / images[label]) if images[label] else None
+        for label, name in enumerate(classes)
+    }
+    account["confusion"] = confusion.tolist()
+    return account

@@ -1,0 +1,105 @@
+"""What a run computes on: device, precision and threads, each chosen with a reason."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from noah.errors import UsageError
+from noah.settings import HardwareSettings
+
+Precision = Literal["fp32", "bf16", "fp16"]
+_TYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An automatic choice and why it was made; printed, and stored in the run."""
+
+    what: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.value} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """Resolved hardware of a run.
+
+    Args:
+        device: Where tensors live.
+        precision: Of matrix products in training and candidate evaluation; weights and optimiser stay float32.
+        threads: CPU threads of torch.
+        choices: The automatic choices among these.
+    """
+
+    device: torch.device
+    precision: Precision
+    threads: int
+    choices: tuple[Choice, ...]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which forward passes run."""
+        return torch.autocast(self.device.type, _TYPES[self.precision], enabled=self.precision != "fp32")
+
+
+def choose_hardware(settings: HardwareSettings) -> Hardware:
+    """Resolve "auto" and set torch's thread count.
+
+    Raises:
+        UsageError: If the device asked for is not there, or cannot compute in the precision asked for.
+    """
+    choices = []
+    if settings.device == "auto":
+        name, reason = _best_device()
+        choices.append(Choice("device", name, reason))
+    else:
+        name = settings.device
+    device = _device(name)
+    precision: Precision
+    if settings.precision == "auto":
+        precision, reason = _best_precision(device)
+        choices.append(Choice("precision", precision, reason))
+    else:
+        precision = settings.precision
+    if precision == "fp16" and device.type == "cpu":
+        raise UsageError("fp16 is too narrow for training on a CPU.", "Use --precision fp32 or --precision bf16.")
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    else:
+        choices.append(Choice("threads", str(torch.get_num_threads()), "torch's default on this machine"))
+    return Hardware(device, precision, torch.get_num_threads(), tuple(choices))
+
+
+def _best_device() -> tuple[str, str]:
+    if torch.cuda.is_available():
+        return "cuda", f"{torch.cuda.get_device_name()} is there"
+    if torch.backends.mps.is_available():
+        return "mps", "an Apple GPU is there"
+    return "cpu", f"no GPU is usable; {os.cpu_count()} cores, {platform.machine()}"
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"The device {name!r} cannot be used: {str(error).splitlines()[0]}", "Try --device cpu."
+        ) from error
+    return device
+
+
+def _best_precision(device: torch.device) -> tuple[Precision, str]:
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16", "this GPU computes it natively, with float32's range"
+        return "fp32", "this GPU has no native bfloat16"
+    return "fp32", "exact and repeatable; on a CPU bfloat16 gains little in training"

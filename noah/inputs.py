@@ -1,0 +1,31 @@
+"""From stored pixels to the images that a network takes, on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noah.data.preprocessing import Preprocessing
+
+
+def to_images(pixels: NDArray[np.uint8], preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """Normalise a batch: (pixels / 255 - mean) / std, the same floats as `Preprocessing.normalise`.
+
+    Args:
+        pixels: uint8 (B, H, W, 3); they travel to the device as bytes.
+        preprocessing: Mean and standard deviation.
+        device: Where to compute.
+
+    Returns:
+        float32 (B, 3, H, W).
+    """
+    images = (
+        torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).to(torch.float32).contiguous()
+    )
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        for values in (preprocessing.mean, preprocessing.std)
+    )
+    return images.div_(255).sub_(mean).div_(std)

@@ -1,0 +1,145 @@
+"""What every stage of a run works with: data set, backbone, hardware, search space."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from noah.backbones import Backbone, load_backbone
+from noah.data.dataset import Dataset
+from noah.data.pixels import Pixels, load_pixels
+from noah.data.registry import load_dataset
+from noah.data.split import Split
+from noah.errors import RunError, UsageError
+from noah.hardware import Hardware, choose_hardware
+from noah.progress import Listener
+from noah.runs import Run
+from noah.settings import Settings
+from noah.space import PRESETS, SearchSpace, make_space
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """Loaded once a command and passed on."""
+
+    settings: Settings
+    dataset: Dataset
+    backbone: Backbone
+    hardware: Hardware
+    space: SearchSpace
+
+    def facts(self) -> dict[str, Any]:
+        """What run.yaml keeps of the data and the backbone."""
+        return {
+            "classes": list(self.dataset.classes),
+            "data": {
+                "train": len(self.dataset.train),
+                "validation": len(self.dataset.validation),
+                "fingerprint": fingerprint(self.dataset),
+            },
+            "notes": list(self.dataset.notes),
+            "backbone": {
+                "name": self.backbone.name,
+                "architecture": self.backbone.architecture,
+                "image_size": list(self.backbone.image_size),
+                "source": self.backbone.source,
+            },
+            "preprocessing": self.backbone.preprocessing.to_json(),
+            "space": self.space.to_json(),
+        }
+
+    def pixels(self, split: Split, title: str, listener: Listener) -> Pixels:
+        """Decode a split, or arrange for it to be decoded batch by batch, and tell which."""
+        with listener.bar(f"decoding {title} images", len(split), "images") as bar:
+            pixels = load_pixels(split, self.backbone.preprocessing, progress=lambda done, _: bar.update(done))
+        if not pixels.in_memory:
+            listener.say(f"{title} images: {pixels.reason}")
+        return pixels
+
+
+def prepare(settings: Settings, listener: Listener) -> Materials:
+    """Load data set and backbone, resolve the hardware and build the search space, telling every choice.
+
+    Raises:
+        NoahError: Whatever is wrong with any of them.
+    """
+    if settings.data.dataset is None and settings.data.folder is None:
+        raise UsageError("No data set is given.", "Add --dataset NAME (such as digits or cifar100) or --data FOLDER.")
+    dataset = load_dataset(
+        settings.data.dataset,
+        Path(settings.data.folder) if settings.data.folder else None,
+        data_root=Path(settings.data.root),
+        seed=settings.seed,
+        validation_fraction=settings.data.validation_fraction,
+        test_fraction=settings.data.test_fraction,
+    )
+    listener.say(
+        f"data      {dataset.name}: {len(dataset.classes)} classes, {len(dataset.train):,} training and "
+        f"{len(dataset.validation):,} validation images"
+    )
+    for note in dataset.notes:
+        listener.say(f"          {note}")
+    hardware = choose_hardware(settings.hardware)
+    for choice in hardware.choices:
+        listener.say(f"{choice.what:<10}{choice.value} ({choice.reason})")
+    backbone = load_backbone(
+        settings.backbone.name,
+        architecture=settings.backbone.architecture,
+        image_size=settings.backbone.image_size,
+        resize=settings.backbone.resize,
+    )
+    backbone.model.to(hardware.device)
+    preprocessing = backbone.preprocessing
+    listener.say(
+        f"backbone  {backbone.source}; {preprocessing.width} x {preprocessing.height} px, {preprocessing.resize}, "
+        f"{preprocessing.interpolation}"
+    )
+    return Materials(settings, dataset, backbone, hardware, build_space(settings, backbone))
+
+
+def build_space(settings: Settings, backbone: Backbone) -> SearchSpace:
+    """The search space of the settings on a backbone.
+
+    Raises:
+        SettingsError: If depths exceed the backbone's.
+    """
+    widths = dict(PRESETS[settings.space.preset])
+    for name in ("prompt", "lora", "adapter"):
+        chosen = getattr(settings.space, name)
+        if chosen is not None:
+            widths[name] = chosen
+    model: Any = backbone.model
+    return make_space(len(model.blocks), model.embed_dim, widths, settings.space.depths)
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """A hash of the names and labels of the training and validation images, in order."""
+    digest = hashlib.sha256()
+    for split in (dataset.train, dataset.validation):
+        digest.update(np.ascontiguousarray(split.labels).tobytes())
+        for index in range(len(split)):
+            digest.update(Path(split.name(index)).name.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def check_same_data(run: Run, materials: Materials) -> None:
+    """Refuse to go on with a run whose data has changed.
+
+    Raises:
+        RunError: If images or labels differ from those that the run was started with.
+    """
+    if run.description().get("data", {}).get("fingerprint") != fingerprint(materials.dataset):
+        raise RunError(
+            f"The images of {materials.dataset.name} are not those that the run {run.name} was started with.",
+            "Restore them, or start a new run with `noah search`.",
+        )
+
+
+def seed_torch(*words: int) -> None:
+    """Seed torch's global generator from several words."""
+    torch.manual_seed(int(np.random.default_rng(words).integers(2**63)))

@@ -1,0 +1,216 @@
+"""The run folder: everything about one search on one data set.
+
+    runs/<dataset>/<id>/
+        run.yaml        resolved settings with the source of each, choices, data, versions
+        log.jsonl       what happened, with times
+        supernet/       checkpoint.safetensors, losses.jsonl
+        search/         candidates.jsonl, best.json
+        retrain/        checkpoint.safetensors, losses.jsonl, model.json
+        eval/           test.json
+        export/<name>/  model.onnx, manifest.json
+    runs/latest         the name of the latest run
+
+Files are written atomically; lists that grow by a line are cut back to their last whole line when a run is resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from noah.atomic import write_json, write_text
+from noah.errors import CommandOrderError, RunError, RunExistsError, UsageError
+from noah.hardware import Choice
+from noah.settings import Layer, Settings, resolve
+from noah.version import __version__
+
+RUN_FILE = "run.yaml"
+_VERSIONS = ("torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "onnx", "onnxruntime-gpu", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run folder."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """<dataset>/<id>, as `--run` takes it."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    def path(self, *parts: str) -> Path:
+        """A path inside the run folder; nothing is created."""
+        return self.folder.joinpath(*parts)
+
+    def description(self) -> dict[str, Any]:
+        """The content of run.yaml.
+
+        Raises:
+            RunError: If it is damaged.
+        """
+        path = self.path(RUN_FILE)
+        try:
+            value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}", _START_AGAIN) from error
+        if not isinstance(value, dict) or not isinstance(value.get("settings"), dict):
+            raise RunError(f"{path} holds no settings.", _START_AGAIN)
+        return value
+
+    def settings(self) -> Settings:
+        """The settings that the run was started with."""
+        return resolve([Layer(source=str(self.path(RUN_FILE)), values=self.description()["settings"])])[0]
+
+    def read_json(self, *parts: str) -> Any:
+        """A JSON file of the run.
+
+        Raises:
+            RunError: If it is missing or damaged.
+        """
+        path = self.path(*parts)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise RunError(f"{path} is missing.", _START_AGAIN) from error
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise RunError(f"{path} is damaged: {error}", _START_AGAIN) from error
+
+    def write_json(self, value: Any, *parts: str) -> None:
+        """Write a JSON file of the run atomically."""
+        write_json(self.path(*parts), value)
+
+    def log(self, stage: str, event: str, **details: Any) -> None:
+        """Add a line to log.jsonl, with the time."""
+        record = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "stage": stage,
+            "event": event,
+            **details,
+        }
+        append_line(self.path("log.jsonl"), record)
+
+
+_START_AGAIN = "Start a new run with `noah search`."
+
+
+def create_run(
+    root: Path,
+    settings: Settings,
+    origins: Mapping[str, str],
+    *,
+    dataset: str,
+    name: str | None,
+    facts: Mapping[str, Any],
+    choices: Sequence[Choice],
+) -> Run:
+    """Create a run folder with its run.yaml and make it the latest.
+
+    Args:
+        root: The folder of all runs.
+        settings: Resolved settings.
+        origins: Where each value came from.
+        dataset: Name of the data set, which becomes a folder name.
+        name: The run's id; the date and time where it is None.
+        facts: More for run.yaml, such as the data and the preprocessing.
+        choices: The automatic choices.
+
+    Raises:
+        RunExistsError: If a run of that name exists already.
+    """
+    folder = root / dataset / (name or datetime.now().strftime("%Y%m%d-%H%M%S"))
+    if (folder / RUN_FILE).exists() or (folder.exists() and any(folder.iterdir())):
+        raise RunExistsError(
+            f"The run folder {folder} exists already.",
+            "Go on with it by adding --resume, or choose another name with --run-name.",
+        )
+    description = {
+        "noah": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dataset": dataset,
+        "settings": settings.model_dump(mode="json"),
+        "origins": dict(origins),
+        "choices": [{"what": c.what, "value": c.value, "reason": c.reason} for c in choices],
+        **facts,
+        "versions": installed_versions(),
+        "machine": {"system": platform.platform(), "cores": os.cpu_count()},
+    }
+    write_text(folder / RUN_FILE, yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=120))
+    run = Run(folder)
+    write_text(root / "latest", f"{run.name}\n")
+    return run
+
+
+def open_run(root: Path, name: str | None) -> Run:
+    """The run of that name or path; the latest where the name is None or "latest".
+
+    Raises:
+        CommandOrderError: If there is no run yet.
+        UsageError: If there is none of that name.
+    """
+    if name is None or name == "latest":
+        pointer = root / "latest"
+        if not pointer.is_file():
+            raise CommandOrderError(f"There is no run under {root}/ yet.", "Start with: noah search --dataset digits")
+        name = pointer.read_text(encoding="utf-8").strip()
+    for folder in (root / name, Path(name)):
+        if (folder / RUN_FILE).is_file():
+            return Run(folder)
+    known = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in root.glob(f"*/*/{RUN_FILE}"))
+    raise UsageError(
+        f"There is no run {name} under {root}/.",
+        f"The runs are: {', '.join(known[-5:])}." if known else "Start with: noah search --dataset digits",
+    )
+
+
+def installed_versions() -> dict[str, str]:
+    """The versions of noah and of the libraries that decide its results."""
+    found = {"noah": __version__, "python": platform.python_version()}
+    for package in _VERSIONS:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Append one JSON line in a single write, so that an interruption costs at most this line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The records of a JSON lines file; a last line that an interruption tore is cut off, in the file too.
+
+    Raises:
+        RunError: If another line is damaged.
+    """
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    return list(_parse_lines(path, whole))
+
+
+def _parse_lines(path: Path, content: bytes) -> Iterator[Any]:
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise RunError(f"{path} is damaged in line {number}: {error}", _START_AGAIN) from error

@@ -1,0 +1,291 @@
+"""All settings of a run, and where each value came from.
+
+Settings are layers of nested mappings: the defaults below, a recipe, a settings file, options of the command line. A
+later layer overrides single values of an earlier one. Every mistake in every layer is told at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from noah.errors import SettingsError, UsageError
+
+PROJECT_FILE = Path("noah.yaml")
+"""A settings file of this name in the working folder is read without being asked for."""
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Widths = tuple[Count, ...]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(_Section):
+    """Which images, and how they are split."""
+
+    dataset: str | None = None
+    folder: str | None = None
+    root: str = "data"
+    validation_fraction: Fraction = 0.2
+    test_fraction: Fraction = 0.2
+    class_weights: Literal["none", "balanced"] = "none"
+
+
+class BackboneSettings(_Section):
+    """Which backbone, and what it sees."""
+
+    name: str = "vit_base_patch16_224.orig_in21k"
+    architecture: str | None = None
+    image_size: Count | None = None
+    resize: Literal["backbone", "squash", "crop"] = "backbone"
+
+
+class SpaceSettings(_Section):
+    """The search space: a preset, whose widths and depths can be replaced one by one.
+
+    An empty list of widths leaves the module out. Depths are numbers of blocks from the first; the default is the
+    quarters of the backbone's depth.
+    """
+
+    preset: Literal["paper", "wide", "prompt", "lora", "adapter"] = "paper"
+    prompt: Widths | None = None
+    lora: Widths | None = None
+    adapter: Widths | None = None
+    depths: Widths | None = None
+
+
+class BudgetSettings(_Section):
+    """Bounds on a subnet; None bounds nothing."""
+
+    parameters: Count | None = 640_000
+
+
+class TrainingSettings(_Section):
+    """One training stage: AdamW, linear warm-up, then cosine decay, both per step.
+
+    `prompt_dropout` draws the prompts' dropout once a batch, which allows keys and values of prompts to be computed
+    once a batch, or for each image.
+    """
+
+    epochs: Count
+    batch_size: Count = 64
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    warmup_epochs: Annotated[float, Field(ge=0)] = 10
+    warmup_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
+    minimum_learning_rate: Annotated[float, Field(ge=0)] = 1e-5
+    dropout: Rate = 0.1
+    drop_path: Rate = 0.1
+    prompt_dropout: Literal["per_batch", "per_image"] = "per_batch"
+    label_smoothing: Rate = 0.0
+
+    @model_validator(mode="after")
+    def _warms_up_in_time(self) -> Self:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) must be fewer than epochs ({self.epochs})")
+        return self
+
+
+class RetrainSettings(TrainingSettings):
+    """The training of the winner; `inherit` starts it from the supernet's weights instead of fresh ones."""
+
+    inherit: bool = False
+
+
+class EvolutionSettings(_Section):
+    """The evolutionary search of the paper (section 3.3)."""
+
+    generations: Annotated[int, Field(ge=0)] = 15
+    population: Count = 50
+    parents: Count = 10
+    mutations: Annotated[int, Field(ge=0)] = 25
+    crossovers: Annotated[int, Field(ge=0)] = 25
+    gene_probability: Probability = 0.2
+    depth_probability: Probability = 0.4
+
+
+class HardwareSettings(_Section):
+    """What the run computes on; "auto" is resolved, printed and stored."""
+
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    threads: Count | None = None
+    evaluation_batch_size: Count = 64
+
+
+class Settings(_Section):
+    """Everything that, with the code and the data, decides a run."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    data: DataSettings = DataSettings()
+    backbone: BackboneSettings = BackboneSettings()
+    space: SpaceSettings = SpaceSettings()
+    budget: BudgetSettings = BudgetSettings()
+    supernet: TrainingSettings = TrainingSettings(epochs=500, learning_rate=5e-4)
+    search: EvolutionSettings = EvolutionSettings()
+    retrain: RetrainSettings = RetrainSettings(epochs=100, learning_rate=1e-3)
+    hardware: HardwareSettings = HardwareSettings()
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 1e-4 as a number, as YAML 1.2 does; 1.1 wants 1.0e-4."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+class Layer(BaseModel):
+    """One source of settings.
+
+    Args:
+        source: Told in error messages and stored beside each value, such as "recipe demo" or "--set".
+        values: A nested mapping of some of the settings.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    values: dict[str, Any]
+
+
+def resolve(layers: Sequence[Layer]) -> tuple[Settings, dict[str, str]]:
+    """Put layers over the defaults.
+
+    Returns:
+        The settings, and for each dotted key the source of its value.
+
+    Raises:
+        SettingsError: With one line for each mistake, naming key and source; for an unknown key the nearest known one.
+    """
+    defaults = Settings().model_dump(mode="python")
+    merged = defaults
+    origins = {key: "default" for key, _ in flatten(defaults)}
+    problems: list[str] = []
+    for layer in layers:
+        for key, value in flatten(layer.values):
+            if key not in origins:
+                section = any(known.startswith(f"{key}.") for known in origins)
+                kind = "this is a section, not a value" if section else "unknown setting"
+                problems.append(f"{key}: {kind} ({layer.source}){'' if section else _nearest(key, origins)}")
+                continue
+            origins[key] = layer.source
+            merged = _replaced(merged, key.split("."), value)
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            path = [str(part) for part in detail["loc"]]
+            key = next((".".join(path[:n]) for n in range(len(path), 0, -1) if ".".join(path[:n]) in origins), path[0])
+            problems.append(
+                f"{key}: {detail['msg'].lower()}, found {detail['input']!r} ({origins.get(key, 'default')})"
+            )
+    if problems:
+        raise SettingsError(problems, "`noah recipes NAME` prints every setting with its value.")
+    return settings, origins
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a nested mapping as (dotted key, value)."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """{"a": {"b": value}} for "a.b"."""
+    first, _, rest = key.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+def assignment_layer(assignment: str) -> Layer:
+    """The layer of one `--set key=value`; the value is read as YAML.
+
+    Raises:
+        SettingsError: If it has no equals sign or the value is no YAML.
+    """
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise SettingsError([f"--set {assignment}: expected KEY=VALUE"], "For example: --set supernet.epochs=20")
+    try:
+        value = yaml.load(text, Loader=_Loader)  # a SafeLoader that knows one more number format
+    except yaml.YAMLError as error:
+        raise SettingsError([f"--set {assignment}: the value is not YAML"]) from error
+    return Layer(source="--set", values=nested(key.strip(), value))
+
+
+def file_layer(path: Path) -> Layer:
+    """The layer of a YAML settings file.
+
+    Raises:
+        UsageError: If the file is missing.
+        SettingsError: If it is not a YAML mapping.
+    """
+    if not path.is_file():
+        raise UsageError(f"The settings file {path} does not exist.", "Check the path after --config.")
+    return Layer(source=str(path), values=_read_mapping(path.read_text(encoding="utf-8"), str(path)))
+
+
+def recipe_layer(name: str) -> Layer:
+    """The layer of a shipped recipe.
+
+    Raises:
+        UsageError: If there is no recipe of that name.
+    """
+    if name not in recipe_names():
+        raise UsageError(f"No recipe is named {name!r}.", f"The recipes are: {', '.join(recipe_names())}.")
+    return Layer(source=f"recipe {name}", values=_read_mapping(recipe_text(name), f"recipe {name}"))
+
+
+def recipe_names() -> list[str]:
+    """The shipped recipes."""
+    return sorted(Path(file.name).stem for file in files("noah.recipes").iterdir() if file.name.endswith(".yaml"))
+
+
+def recipe_text(name: str) -> str:
+    """The YAML text of a shipped recipe, with its comments."""
+    return files("noah.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _read_mapping(text: str, source: str) -> dict[str, Any]:
+    try:
+        values = yaml.load(text, Loader=_Loader)  # a SafeLoader that knows one more number format
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        where = f" at line {place.line + 1}" if place else ""
+        raise SettingsError([f"{source}: not YAML{where}"], "Check the indentation and the colons.") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise SettingsError([f"{source}: expected a mapping of settings, found {type(values).__name__}"])
+    return values
+
+
+def _replaced(values: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    first, *rest = path
+    return {**values, first: _replaced(values[first], rest, value) if rest else value}
+
+
+def _nearest(key: str, known: Mapping[str, str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or [
+        name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]
+    ]
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,228 @@
+"""The stages of a run: search, retrain, evaluate. Each reads what the one before left in the run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from noah.data.pixels import Pixels
+from noah.errors import CommandOrderError
+from noah.evaluation import Score, compute_logits, describe, score
+from noah.evolution import Candidate, as_good_as, evaluations, evolve, rank
+from noah.materials import Materials, seed_torch
+from noah.merge import merge
+from noah.progress import Listener
+from noah.runs import Run, append_line, read_lines
+from noah.settings import TrainingSettings
+from noah.subnet import Subnet
+from noah.supernet import Supernet, slice_trainable_state
+from noah.training import balanced_weights, train
+
+_SUPERNET, _SEARCH, _RETRAIN = 1, 2, 3
+"""Second word of the seed of each stage, so that no two stages share random numbers."""
+
+
+def search(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]:
+    """Train the supernet, then search it; goes on from whatever the run folder already holds.
+
+    Returns:
+        The content of search/best.json: the winner, and how sure that is.
+    """
+    settings, space = materials.settings, materials.space
+    budget = settings.budget.parameters
+    space.check_budget(budget)
+    started = time.monotonic()
+    supernet = _train_supernet(run, materials, listener)
+    validation = materials.pixels(materials.dataset.validation, "validation", listener)
+
+    path = run.path("search", "candidates.jsonl")
+    candidates = [Candidate.from_json(line) for line in read_lines(path)]
+    planned = evaluations(space, budget, settings.search)
+    run.log("search", "started", candidates=len(candidates), planned=planned)
+    with listener.bar("searching subnets", planned, "subnets") as bar:
+        bar.update(len(candidates))
+        seed = (settings.seed, _SEARCH)
+        evaluate = _validation_score(supernet, validation, materials)
+        for candidate in evolve(space, budget, settings.search, seed, evaluate, candidates):
+            append_line(path, candidate.to_json())
+            candidates.append(candidate)
+            bar.update(len(candidates), f"best {rank(candidates)[0].score.accuracy:.1%}")
+    best = rank(candidates)[0]
+    result = {
+        **best.to_json(),
+        "evaluated": len(candidates),
+        "as_good": as_good_as(best, candidates),
+        "space_size": space.size(),
+        "inside_budget": space.size(budget),
+        "budget": {"parameters": budget},
+        "reference_count": best.subnet.reference_count(space.embed_dim, max(space.largest.prompt)),
+    }
+    run.write_json(result, "search", "best.json")
+    run.log("search", "finished", seconds=round(time.monotonic() - started, 1), candidates=len(candidates))
+    return result
+
+
+def _train_supernet(run: Run, materials: Materials, listener: Listener) -> Supernet:
+    settings = materials.settings
+    seed_torch(settings.seed, _SUPERNET)
+    supernet = _build_supernet(materials, materials.space.largest, settings.supernet)
+    checkpoint = run.path("supernet", CHECKPOINT_FILE)
+    if checkpoint.exists():
+        stored = read_checkpoint(checkpoint)
+        if len(stored.losses) >= settings.supernet.epochs:
+            load_weights(stored, supernet)
+            return supernet.eval()
+    pixels = materials.pixels(materials.dataset.train, "training", listener)
+    run.log("supernet", "started")
+    with listener.bar("training the supernet", settings.supernet.epochs, "epochs") as bar:
+        losses = train(
+            supernet,
+            pixels,
+            materials.backbone.preprocessing,
+            materials.space.sample,
+            settings.supernet,
+            materials.hardware,
+            seed=(settings.seed, _SUPERNET),
+            checkpoint=checkpoint,
+            bar=bar,
+            class_weights=_class_weights(pixels, materials),
+        )
+    run.write_json({"losses": losses}, "supernet", "losses.json")
+    run.log("supernet", "finished", loss=losses[-1])
+    return supernet.eval()
+
+
+def _validation_score(supernet: Supernet, validation: Pixels, materials: Materials) -> Callable[[Subnet], Score]:
+    """Scores a subnet by its merged network on the validation images."""
+
+    def evaluate(subnet: Subnet) -> Score:
+        logits = compute_logits(
+            merge(supernet, subnet),
+            validation,
+            materials.backbone.preprocessing,
+            materials.hardware,
+            materials.settings.hardware.evaluation_batch_size,
+        )
+        return score(logits, validation.labels)
+
+    return evaluate
+
+
+def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]:
+    """Train the winner on the full training split; goes on from its checkpoint if there is one.
+
+    Returns:
+        The content of retrain/model.json.
+    """
+    settings = materials.settings
+    subnet = winner(run)
+    seed_torch(settings.seed, _RETRAIN)
+    model = _build_supernet(materials, subnet, settings.retrain)
+    if settings.retrain.inherit:
+        supernet = _build_supernet(materials, materials.space.largest, settings.supernet)
+        load_weights(read_checkpoint(run.path("supernet", CHECKPOINT_FILE)), supernet)
+        model.load_trainable_state(slice_trainable_state(supernet, subnet))
+    pixels = materials.pixels(materials.dataset.full_train, "training", listener)
+    started = time.monotonic()
+    run.log("retrain", "started")
+    with listener.bar("retraining the winner", settings.retrain.epochs, "epochs") as bar:
+        losses = train(
+            model,
+            pixels,
+            materials.backbone.preprocessing,
+            lambda _: subnet,
+            settings.retrain,
+            materials.hardware,
+            seed=(settings.seed, _RETRAIN),
+            checkpoint=run.path("retrain", CHECKPOINT_FILE),
+            bar=bar,
+            class_weights=_class_weights(pixels, materials),
+        )
+    result = {
+        "subnet": subnet.to_json(),
+        "parameters": subnet.parameter_count(model.embed_dim),
+        "head_parameters": sum(parameter.numel() for parameter in model.head.parameters()),
+        "images": len(pixels),
+        "seed": settings.seed,
+        "settings": settings.retrain.model_dump(mode="json"),
+        "losses": losses,
+    }
+    run.write_json(result, "retrain", "model.json")
+    run.log("retrain", "finished", seconds=round(time.monotonic() - started, 1), loss=losses[-1])
+    return result
+
+
+def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]:
+    """Evaluate the retrained winner on the test split, which is opened here for the first time.
+
+    Returns:
+        The content of eval/test.json.
+    """
+    model, subnet = load_retrained(run, materials)
+    pixels = materials.pixels(materials.dataset.load_test(), "test", listener)
+    network = merge(model, subnet)
+    with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
+        logits = compute_logits(
+            network,
+            pixels,
+            materials.backbone.preprocessing,
+            materials.hardware,
+            materials.settings.hardware.evaluation_batch_size,
+            bar,
+        )
+    result = {"split": "test", "subnet": subnet.to_json(), **describe(logits, pixels.labels, materials.dataset.classes)}
+    run.write_json(result, "eval", "test.json")
+    run.log("eval", "finished", correct=result["correct"], total=result["total"])
+    return result
+
+
+def winner(run: Run) -> Subnet:
+    """The subnet that the search chose.
+
+    Raises:
+        CommandOrderError: If the search has not finished.
+    """
+    if not run.path("search", "best.json").is_file():
+        raise CommandOrderError(
+            f"The search of {run.name} has not finished.", f"Finish it with: noah search --resume --run {run.name}"
+        )
+    return Subnet.from_json(run.read_json("search", "best.json")["subnet"])
+
+
+def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
+    """The retrained winner: a supernet just as large as the subnet, in evaluation mode.
+
+    Raises:
+        CommandOrderError: If it has not been retrained to its end.
+    """
+    if not run.path("retrain", "model.json").is_file():
+        started = run.path("retrain", CHECKPOINT_FILE).exists()
+        raise CommandOrderError(
+            f"The winner of {run.name} has not been retrained{' to its end' if started else ''}.",
+            f"Type: noah retrain {'--resume ' if started else ''}--run {run.name}",
+        )
+    subnet = Subnet.from_json(run.read_json("retrain", "model.json")["subnet"])
+    model = _build_supernet(materials, subnet, materials.settings.retrain)
+    load_weights(read_checkpoint(run.path("retrain", CHECKPOINT_FILE)), model)
+    return model.eval(), subnet
+
+
+def _build_supernet(materials: Materials, largest: Subnet, training: TrainingSettings) -> Supernet:
+    return Supernet(
+        materials.backbone.model,
+        largest,
+        num_classes=len(materials.dataset.classes),
+        dropout=training.dropout,
+        drop_path=training.drop_path,
+        prompt_dropout_per_image=training.prompt_dropout == "per_image",
+    )
+
+
+def _class_weights(pixels: Pixels, materials: Materials) -> Tensor | None:
+    if materials.settings.data.class_weights == "none":
+        return None
+    return balanced_weights(pixels.labels, len(materials.dataset.classes))

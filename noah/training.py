@@ -1,0 +1,136 @@
+"""Training the modules and the head of a supernet, the backbone frozen (NOAH, section 3.3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.random import Generator
+from timm.scheduler import CosineLRScheduler
+from torch import Tensor
+from torch.nn import functional as F
+
+from noah.checkpoint import read_checkpoint, restore, save_checkpoint
+from noah.data.pixels import Pixels
+from noah.data.preprocessing import Preprocessing
+from noah.errors import TrainingError
+from noah.hardware import Hardware
+from noah.inputs import to_images
+from noah.progress import Bar
+from noah.settings import TrainingSettings
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+
+
+def train(
+    supernet: Supernet,
+    pixels: Pixels,
+    preprocessing: Preprocessing,
+    draw_subnet: Callable[[Generator], Subnet],
+    settings: TrainingSettings,
+    hardware: Hardware,
+    *,
+    seed: tuple[int, ...],
+    checkpoint: Path,
+    bar: Bar,
+    class_weights: Tensor | None = None,
+) -> list[float]:
+    """Train in place, with a checkpoint after every epoch.
+
+    Every step draws one subnet and one batch; the epoch's generator is seeded by `seed` and the epoch's number, so that
+    a training that goes on from its checkpoint takes the same steps as one that was never interrupted.
+
+    Args:
+        supernet: Trained in place; also holds the result.
+        pixels: The training images.
+        preprocessing: Their normalisation.
+        draw_subnet: The subnet of a step; a constant function trains one subnet.
+        settings: Epochs, batch size, learning rate and so on.
+        hardware: Device and precision.
+        seed: Words of the seed.
+        checkpoint: The checkpoint file; if it exists the training goes on from it.
+        bar: Told the number of finished epochs.
+        class_weights: Weight of each class in the loss, (classes).
+
+    Returns:
+        The mean training loss of each epoch.
+
+    Raises:
+        TrainingError: If the loss is not finite; the last good checkpoint stays.
+        RunError: If the checkpoint is damaged or belongs to another supernet.
+    """
+    accelerator = Accelerator(
+        cpu=hardware.device.type == "cpu",
+        mixed_precision="no" if hardware.precision == "fp32" else hardware.precision,
+    )
+    optimizer = torch.optim.AdamW(_parameter_groups(supernet, settings.weight_decay), lr=settings.learning_rate)
+    losses: list[float] = []
+    if checkpoint.exists():
+        stored = read_checkpoint(checkpoint)
+        restore(stored, supernet, optimizer)
+        losses = list(stored.losses)
+    model, optimizer = accelerator.prepare(supernet, optimizer)
+    steps = math.ceil(len(pixels) / settings.batch_size)
+    schedule = _schedule(optimizer, settings, steps)
+    if class_weights is not None:
+        class_weights = class_weights.to(accelerator.device)
+
+    bar.update(len(losses))
+    for epoch in range(len(losses), settings.epochs):
+        rng = np.random.default_rng([*seed, epoch])
+        torch.manual_seed(int(rng.integers(2**63)))
+        model.train()
+        total = torch.zeros((), device=accelerator.device)
+        order = rng.permutation(len(pixels))
+        for step, indices in enumerate(np.split(order, range(settings.batch_size, len(order), settings.batch_size))):
+            schedule.step_update(epoch * steps + step)
+            images = to_images(pixels.batch(indices), preprocessing, accelerator.device)
+            labels = torch.from_numpy(pixels.labels[indices]).to(accelerator.device)
+            with accelerator.autocast():
+                logits = model(images, draw_subnet(rng))
+            loss = F.cross_entropy(
+                logits.float(), labels, weight=class_weights, label_smoothing=settings.label_smoothing
+            )
+            optimizer.zero_grad(set_to_none=True)
+            accelerator.backward(loss)
+            optimizer.step()
+            total += loss.detach() * len(indices)
+        losses.append(total.item() / len(pixels))
+        if not math.isfinite(losses[-1]):
+            raise TrainingError(
+                f"The training loss is {losses[-1]} in epoch {epoch + 1}.",
+                "Lower the learning rate, or use --precision fp32; --resume goes on from the epoch before.",
+            )
+        save_checkpoint(checkpoint, supernet, optimizer.optimizer, losses)
+        bar.update(len(losses), f"loss {losses[-1]:.3f}")
+    return losses
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> Tensor:
+    """Class weights that make every class count the same in the loss: n / (classes x images of the class)."""
+    counts = np.bincount(labels, minlength=classes)
+    return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def _parameter_groups(supernet: Supernet, weight_decay: float) -> list[dict[str, object]]:
+    """Matrices decay; biases do not, as in timm's recipes."""
+    trainable = [parameter for parameter in supernet.parameters() if parameter.requires_grad and parameter.numel()]
+    return [
+        {"params": [parameter for parameter in trainable if parameter.dim() > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in trainable if parameter.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings, steps: int) -> CosineLRScheduler:
+    return CosineLRScheduler(
+        optimizer,
+        t_initial=settings.epochs * steps,
+        lr_min=settings.minimum_learning_rate,
+        warmup_t=round(settings.warmup_epochs * steps),
+        warmup_lr_init=settings.warmup_learning_rate,
+        t_in_epochs=False,
+    )

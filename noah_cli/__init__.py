@@ -1,0 +1,1 @@
+"""The command line of noah: one file a command, no logic of the method."""

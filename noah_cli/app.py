@@ -1,0 +1,69 @@
+"""The `noah` command: collects the commands, turns errors into one or two lines and an exit code.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from noah.errors import NoahError
+from noah.version import __version__
+from noah_cli import console
+from noah_cli.doctor import doctor
+from noah_cli.evaluate import evaluate
+from noah_cli.export import export
+from noah_cli.predict import predict
+from noah_cli.recipes import recipes
+from noah_cli.retrain import retrain
+from noah_cli.search import search
+
+app = typer.Typer(
+    name="noah",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Search the best mix of LoRA, adapters and visual prompts for a frozen vision transformer, and export it.",
+)
+app.command("search")(search)
+app.command("retrain")(retrain)
+app.command("eval")(evaluate)
+app.command("export")(export)
+app.command("predict")(predict)
+app.command("recipes")(recipes)
+app.command("doctor")(doctor)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"noah {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
+) -> None:
+    """Options of every command; their work is done elsewhere."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        app([argument for argument in arguments if argument != "--debug"], prog_name="noah")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except NoahError as error:
+        if debug:
+            raise
+        console.print_error(error)
+        return error.exit_code
+    return 0

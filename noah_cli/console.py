@@ -1,0 +1,161 @@
+"""What a person sees: lines, progress bars, the winner, errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from noah.errors import NoahError
+from noah.progress import Bar
+from noah.subnet import MODULES, Subnet
+
+_SECONDS_BETWEEN_LINES = 15.0
+"""How often a progress that is no terminal gets a line."""
+_BLOCKS_A_ROW = 16
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+class ConsoleListener:
+    """Prints what a stage tells; bars on a terminal, now and then a line elsewhere.
+
+    Args:
+        error: Print to standard error, where standard output carries results.
+    """
+
+    def __init__(self, *, error: bool = False) -> None:
+        self.console = Console(stderr=error, highlight=False, soft_wrap=False)
+
+    def say(self, text: str) -> None:
+        """Print a line; what is too long goes on under the text, not under the label."""
+        label, gap, rest = text[:10], text[9:10], text[10:]
+        if gap == " " and rest and not rest.startswith(" ") and self.console.width >= 40:
+            _print_hanging(self.console, label, rest)
+        elif text.startswith(" " * 10):
+            _print_hanging(self.console, " " * 10, text.strip())
+        else:
+            self.console.print(escape(text))
+
+    @contextmanager
+    def bar(self, title: str, total: int, unit: str) -> Iterator[Bar]:
+        """Show progress until the `with` block ends, then one line with the time it took."""
+        started = time.monotonic()
+        bar: _LiveBar | _PlainBar
+        if self.console.is_terminal:
+            progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[text]}"),
+                TimeRemainingColumn(compact=True),
+                console=self.console,
+                transient=True,
+                expand=True,
+            )
+            with progress:
+                bar = _LiveBar(progress, progress.add_task(escape(title), total=total, text=""))
+                yield bar
+        else:
+            bar = _PlainBar(self.console, title, total, unit)
+            yield bar
+        seconds = time.monotonic() - started
+        if seconds >= 2:
+            text = f", {bar.text}" if bar.text else ""
+            self.say(f"{'done':<10}{title}: {bar.done:,} {unit} in {format_seconds(seconds)}{text}")
+
+
+class _LiveBar:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self.progress, self.task = progress, task
+        self.done, self.text = 0, ""
+
+    def update(self, done: int, text: str = "") -> None:
+        self.done, self.text = done, text or self.text
+        self.progress.update(self.task, completed=done, text=self.text)
+
+
+class _PlainBar:
+    def __init__(self, console: Console, title: str, total: int, unit: str) -> None:
+        self.console, self.title, self.total, self.unit = console, title, total, unit
+        self.done, self.text = 0, ""
+        self.printed = time.monotonic()
+
+    def update(self, done: int, text: str = "") -> None:
+        self.done, self.text = done, text or self.text
+        if time.monotonic() - self.printed >= _SECONDS_BETWEEN_LINES and done < self.total:
+            self.printed = time.monotonic()
+            line = f"          {self.title}: {done:,} of {self.total:,} {self.unit}" + (f", {text}" if text else "")
+            self.console.print(line, soft_wrap=True)
+
+
+def _print_hanging(console: Console, label: str, text: str) -> None:
+    from rich.table import Table
+
+    table = Table.grid(padding=0)
+    table.add_column(width=len(label), no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(f"[bold]{escape(label)}[/bold]", escape(text))
+    console.print(table)
+
+
+def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
+    """The winner of a search, drawn as modules x blocks, and how sure its figure is."""
+    subnet = Subnet.from_json(result["subnet"])
+    budget = result["budget"]["parameters"]
+    allowed = f" of {budget:,} allowed" if budget else ""
+    listener.say(
+        f"winner    subnet {result['index']} of {result['evaluated']:,} ({result['origin']}), "
+        f"{result['parameters']:,} parameters{allowed}, head not counted"
+    )
+    for line in draw_subnet(subnet):
+        listener.console.print(line, highlight=False)
+    listener.say(
+        f"accuracy  {result['accuracy']:.1%} ± {result['standard_error']:.1%} on {result['total']:,} validation "
+        f"images; {result['as_good']:,} other subnets lie within that error"
+    )
+    listener.say(
+        "          The winner was chosen on these images, so expect less elsewhere; `noah eval` measures it on the "
+        "test split."
+    )
+
+
+def draw_subnet(subnet: Subnet) -> list[str]:
+    """A subnet as lines of text: blocks across, modules down, each width with a bar of its own scale."""
+    lines = []
+    for start in range(0, subnet.depth, _BLOCKS_A_ROW):
+        blocks = range(start, min(start + _BLOCKS_A_ROW, subnet.depth))
+        lines.append("          block   " + "".join(f"{block + 1:>4}" for block in blocks))
+        for module in MODULES:
+            widths = subnet.widths(module)
+            largest = max(widths) or 1
+            cells = (f"{widths[block]:>3}{_BARS[round(8 * widths[block] / largest)]}" for block in blocks)
+            lines.append(f"          {module:<8}" + "".join(cells))
+    return lines
+
+
+def print_error(error: NoahError) -> None:
+    """An error on standard error: what is wrong, then what to type."""
+    console = Console(stderr=True, highlight=False)
+    console.print(f"[bold red]Error:[/bold red] {escape(error.problem)}", soft_wrap=True)
+    if error.hint:
+        console.print(escape(error.hint), soft_wrap=True)
+
+
+def print_interrupted(command: str) -> None:
+    """What to type after Ctrl-C."""
+    Console(stderr=True, highlight=False).print(f"\nInterrupted. Go on with: {escape(command)}", soft_wrap=True)
+
+
+def format_seconds(seconds: float) -> str:
+    """45 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

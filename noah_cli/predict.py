@@ -1,0 +1,73 @@
+"""`noah predict`: labels for image files, by an exported artefact in onnxruntime. Needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from noah_cli import console
+
+_NAMED_FAILURES = 20
+
+
+def predict(
+    artefact: Annotated[Path, typer.Argument(help="Folder of an exported artefact, or its model.onnx.")],
+    images: Annotated[list[str], typer.Argument(help="Image files, folders (searched whole) and globs.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; CSV on standard output if not given.", metavar="FILE")
+    ] = None,
+    format: Annotated[  # noqa: A002  # the option's name
+        Literal["csv", "jsonl", "parquet"] | None, typer.Option("--format", help="By the suffix of --out if not given.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Labels for each image.", metavar="K")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in one run of the model.", metavar="N")] = 32,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.", metavar="N")] = 2,
+    provider: Annotated[
+        str | None, typer.Option(help="cpu or cuda; the fastest that runs if not given.", metavar="NAME")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.", metavar="N")] = None,
+) -> None:
+    """Predict the class of images and write path, label and probability of each."""
+    from export.image_paths import find_images
+    from export.predict import predict as predict_images
+    from export.predictions import open_writer
+    from export.predictor import load_predictor
+
+    listener = console.ConsoleListener(error=True)
+    predictor = load_predictor(artefact, provider=provider, threads=threads)
+    paths = list(find_images(images))
+    listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
+    with (
+        open_writer(out, format=format, top_k=top_k) as writer,
+        listener.bar("predicting", len(paths), "images") as bar,
+    ):
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            bar.update(done)
+
+        summary = predict_images(
+            predictor, paths, writer, batch_size=batch_size, workers=workers, top_k=top_k, progress=advance
+        )
+    waiting, model = (
+        share / summary.seconds if summary.seconds else 0.0
+        for share in (summary.seconds_waiting, summary.seconds_model)
+    )
+    listener.say(
+        f"predicted {summary.images:,} images in {console.format_seconds(summary.seconds)}, "
+        f"{summary.images_per_second:,.0f} a second ({model:.0%} of the time in the model, {waiting:.0%} waiting for "
+        "images)"
+    )
+    if out:
+        listener.say(f"written   {out}")
+    if summary.failures:
+        listener.say(f"failed    {len(summary.failures):,} files could not be predicted:")
+        for path, cause in summary.failures[:_NAMED_FAILURES]:
+            listener.say(f"          {path}: {cause.removeprefix(f'Cannot read {path}: ')}")
+        if len(summary.failures) > _NAMED_FAILURES:
+            listener.say(f"          and {len(summary.failures) - _NAMED_FAILURES:,} more")
+        raise typer.Exit(1)

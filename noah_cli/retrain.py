@@ -1,0 +1,61 @@
+"""`noah retrain`: trains the winner of a search on the full training split."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from noah.errors import UsageError
+from noah_cli import console
+from noah_cli.options import DEFAULT_RUNS, RunOption, RunsOption, runs_option
+
+
+def retrain(
+    run: RunOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw an earlier training away and begin anew.")] = False,
+    inherit: Annotated[
+        bool, typer.Option("--inherit", help="Start from the supernet's weights instead of fresh modules.")
+    ] = False,
+    runs: RunsOption = DEFAULT_RUNS,
+) -> None:
+    """Train the winning subnet on training and validation images together."""
+    from noah.checkpoint import CHECKPOINT_FILE
+    from noah.materials import check_same_data, prepare
+    from noah.runs import open_run
+    from noah.stages import retrain as retrain_stage
+    from noah.stages import winner
+
+    listener = console.ConsoleListener()
+    current = open_run(runs, run)
+    winner(current)
+    finished, checkpoint = current.path("retrain", "model.json"), current.path("retrain", CHECKPOINT_FILE)
+    if finished.is_file() and not restart:
+        listener.say(f"retrain   The winner of {current.name} is retrained already; --restart does it anew.")
+        listener.say("next      noah eval")
+        return
+    if checkpoint.exists() and not (resume or restart):
+        raise UsageError(
+            f"The retraining of {current.name} was stopped before its end.",
+            "Add --resume to go on with it, or --restart to begin anew.",
+        )
+    settings = current.settings()
+    if inherit:
+        settings = settings.model_copy(update={"retrain": settings.retrain.model_copy(update={"inherit": True})})
+    listener.say(f"run       {current.folder}")
+    materials = prepare(settings, listener)
+    check_same_data(current, materials)
+    if restart:
+        finished.unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
+    try:
+        result = retrain_stage(current, materials, listener)
+    except KeyboardInterrupt:
+        console.print_interrupted(f"noah retrain --resume --run {current.name}{runs_option(runs)}")
+        raise typer.Exit(130) from None
+    listener.say(
+        f"retrained {result['parameters']:,} parameters and a head of {result['head_parameters']:,} on "
+        f"{result['images']:,} images, final loss {result['losses'][-1]:.3f}"
+    )
+    listener.say("next      noah eval")

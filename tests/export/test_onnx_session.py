@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+import pytest
+
+from export import onnx_session
+from export.onnx_session import CPU, CUDA, TENSORRT, open_session
+from noah.errors import ArtefactError, UsageError
+from tests.export.tiny_artefact import make_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("session") / "model.onnx"
+    onnx.save(make_model(), path)
+    return path
+
+
+class FakeSession:
+    """A session that runs on what the test says, whatever it is asked for."""
+
+    runs_on: tuple[str, ...] = (CPU,)
+    opened: tuple[list[str], ...] = ()
+
+    def __init__(self, model: Path, options: Any, *, providers: list[str], enable_fallback: int) -> None:
+        assert enable_fallback == 0
+        type(self).opened += (providers,)
+
+    def get_providers(self) -> list[str]:
+        return list(self.runs_on)
+
+
+@pytest.fixture
+def gpu_machine(monkeypatch: pytest.MonkeyPatch) -> type[FakeSession]:
+    """A machine with a driver and an onnxruntime for GPUs, whose sessions run where `runs_on` says."""
+
+    class Session(FakeSession):
+        pass
+
+    monkeypatch.setattr(onnx_session, "_has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    return Session
+
+
+def test_the_default_runs_and_its_reason_is_told(model: Path) -> None:
+    opened = open_session(model)
+    assert opened.session.get_providers()[0] == opened.provider
+    assert opened.provider in (CUDA, CPU)
+    assert opened.reason
+
+
+@pytest.mark.parametrize("name", ["cpu", "CPU", CPU, CPU.lower()])
+def test_the_cpu_can_be_asked_for(model: Path, name: str) -> None:
+    opened = open_session(model, provider=name, threads=1)
+    assert (opened.provider, opened.reason) == (CPU, "asked for")
+    assert opened.session.get_providers() == [CPU]
+    assert opened.session.get_session_options().intra_op_num_threads == 1
+
+
+def test_cuda_is_taken_where_it_runs(gpu_machine: type[FakeSession], model: Path) -> None:
+    gpu_machine.runs_on = (CUDA, CPU)
+    assert open_session(model).provider == CUDA
+    assert open_session(model, provider="cuda").reason == "asked for"
+    assert gpu_machine.opened == ([CUDA, CPU], [CUDA, CPU])
+
+
+def test_the_session_is_believed_and_not_the_list_of_what_was_compiled(
+    gpu_machine: type[FakeSession], model: Path
+) -> None:
+    opened = open_session(model)
+    assert (opened.provider, opened.reason) == (CPU, f"{CUDA} does not run here: it did not start")
+    with pytest.raises(ArtefactError, match=r"CUDA.* does not run here: it did not start\.\nInstalled here: .*cpu"):
+        open_session(model, provider="cuda")
+
+
+def test_a_missing_library_is_named_with_what_installs_it(
+    gpu_machine: type[FakeSession], model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcurand.so.10: no such file"))
+    assert "libcurand.so.10 is missing, which pip install 'onnxruntime-gpu[cuda,cudnn]'" in open_session(model).reason
+    assert capsys.readouterr().out == ""
+
+
+def test_a_machine_without_a_driver_is_not_tried(
+    gpu_machine: type[FakeSession], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_session, "_has_nvidia_driver", lambda: False)
+    assert open_session(model).reason == f"{CUDA} does not run here: this machine has no NVIDIA driver"
+    assert gpu_machine.opened == ([CPU],)
+    with pytest.raises(ArtefactError, match="no NVIDIA driver"):
+        open_session(model, provider="tensorrt")
+
+
+def test_an_onnxruntime_without_cuda_says_so(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
+    assert open_session(model).reason == "this onnxruntime is built without CUDA"
+    with pytest.raises(ArtefactError, match=r"built without CUDAExecutionProvider\.\nInstalled here: cpu;"):
+        open_session(model, provider="cuda")
+
+
+def test_real_gpu_providers_that_do_not_start_are_quiet(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With the driver taken for granted, onnxruntime itself is asked, and complains where there is none."""
+    monkeypatch.setattr(onnx_session, "_has_nvidia_driver", lambda: True)
+    for provider in (None, "cuda", "tensorrt"):
+        try:
+            opened = open_session(model, provider=provider)
+            assert opened.session.get_providers()[0] == opened.provider
+        except ArtefactError as error:
+            assert provider is not None
+            assert len(str(error).splitlines()) == 2
+    assert capfd.readouterr() == ("", "")
+
+
+def test_wrong_usage_is_told(model: Path) -> None:
+    with pytest.raises(UsageError, match=r"no provider 'gpu'\.\nInstalled here: .*cpu"):
+        open_session(model, provider="gpu")
+    with pytest.raises(UsageError, match="threads is 0"):
+        open_session(model, threads=0)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model"])
+def test_a_file_that_is_no_model_is_told_in_two_lines(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match=r"^Cannot open .*model\.onnx: [^\n]*\.\n.*noah export$") as caught:
+        open_session(path)
+    assert "ONNXRuntimeError" not in str(caught.value)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noah.data import registry
+from noah.data.dataset import Dataset
+from noah.data.digits import load_digits
+from noah.data.registry import dataset_names, load_dataset
+from noah.errors import DatasetNotFoundError, DownloadError, UsageError
+from tests.noah.data.conftest import WriteImages
+
+
+def load(name: str | None, folder: Path | None, data_root: Path) -> Dataset:
+    return load_dataset(name, folder, data_root=data_root, seed=0, validation_fraction=0.2, test_fraction=0.2)
+
+
+@pytest.fixture
+def data_root(tmp_path: Path, write_images: WriteImages) -> Path:
+    """A data root with VTAB's cifar and dtd, the latter under vtab-1k."""
+    for place in ("cifar100", "vtab-1k/dtd"):
+        for split in ("train800", "val200", "test"):
+            write_images(tmp_path / place / "images" / split, 2)
+            (tmp_path / place / f"{split}.txt").write_text(f"images/{split}/0.png 0\nimages/{split}/1.png 1\n")
+    return tmp_path
+
+
+def test_names() -> None:
+    assert len(dataset_names()) == 20 and {"digits", "cifar", "dtd"} <= set(dataset_names())
+
+
+def test_digits_by_name(tmp_path: Path) -> None:
+    assert load("Digits", None, tmp_path).notes == load_digits(seed=0, validation_fraction=0.2).notes
+
+
+def test_a_task_by_name(data_root: Path) -> None:
+    dataset = load("DTD", None, data_root)
+    assert dataset.name == "dtd" and dataset.train.name(0) == str(data_root / "vtab-1k/dtd/images/train800/0.png")
+
+
+def test_a_folder(tmp_path: Path, write_images: WriteImages) -> None:
+    for name in ("a", "b"):
+        write_images(tmp_path / "mine" / name, 5)
+    assert load(None, tmp_path / "mine", tmp_path).name == "mine"
+
+
+@pytest.mark.parametrize("name", ["cifar", "cifar100", "CIFAR-100"])
+def test_cifar_prefers_the_folder_of_vtab_and_says_so(data_root: Path, name: str) -> None:
+    dataset = load(name, None, data_root)
+    assert dataset.name == "cifar" and len(dataset.classes) == 100
+    assert f"VTAB-1k's is used, because {data_root / 'cifar100'} exists" in dataset.notes[0]
+
+
+def test_cifar_falls_back_to_torchvision_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stand_in(data_root: Path, **settings: Any) -> Dataset:
+        assert data_root == tmp_path
+        return load_digits(**settings)
+
+    monkeypatch.setattr(registry, "load_cifar100", stand_in)
+    dataset = load("cifar100", None, tmp_path)
+    assert f"torchvision's is used, because {tmp_path} has no VTAB-1k cifar folder" in dataset.notes[0]
+    assert "noah's own split" in dataset.notes[1]
+
+
+def test_cifar_without_folder_or_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(url: str, timeout: float) -> Any:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("urllib.request.urlopen", fail)
+    with pytest.raises(DownloadError, match="timed out"):
+        load("cifar100", None, tmp_path)
+
+
+def test_exactly_one_of_name_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Both --dataset and --data"):
+        load("digits", tmp_path, tmp_path)
+    with pytest.raises(UsageError, match="No data set is given"):
+        load(None, None, tmp_path)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("digit", "digits"), ("oxford_pets", "oxford_pet"), ("SVNH", "svhn")])
+def test_an_unknown_name_gets_the_nearest_one(tmp_path: Path, typed: str, meant: str) -> None:
+    with pytest.raises(DatasetNotFoundError, match=f"No data set is named {typed}") as caught:
+        load(typed, None, tmp_path)
+    assert f"Did you mean {meant}?" in caught.value.hint
+
+
+def test_an_unknown_name_like_no_other_and_one_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError) as caught:
+        load("xxxxxxxxxx", None, tmp_path)
+    assert "--data FOLDER" in caught.value.hint
+    with pytest.raises(DatasetNotFoundError) as caught:
+        load(str(tmp_path), None, tmp_path)
+    assert caught.value.hint == f"It is a folder: type --data {tmp_path}."
+
+
+def test_a_known_task_without_data_tells_the_places_and_the_layout(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match="No VTAB-1k folder oxford_iiit_pet or oxford_pet") as caught:
+        load("pets", None, tmp_path)
+    for place in (tmp_path, tmp_path / "vtab-1k", tmp_path / "vtab-1k" / "vtab-1k"):
+        assert str(place) in caught.value.problem
+    assert "train800.txt, val200.txt and test.txt" in caught.value.hint
+    assert str(tmp_path / "vtab-1k" / "oxford_iiit_pet") in caught.value.hint

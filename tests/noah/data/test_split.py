@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noah.data.split import ArraySplit, FileSplit, Split, concatenate, select, stratified_split
+from noah.errors import UnreadableImageError, UsageError
+from tests.noah.data.conftest import WriteImages
+
+LABELS = st.lists(st.integers(0, 6), max_size=200).map(lambda values: np.array(values, np.int64))
+FRACTIONS = st.floats(0.01, 0.99)
+SEEDS = st.integers(0, 2**32)
+
+
+def greys(count: int, prefix: str = "greys") -> ArraySplit:
+    images = np.repeat(np.arange(count, dtype=np.uint8), 6).reshape(count, 2, 3)
+    return ArraySplit(images, np.arange(count) % 3, prefix)
+
+
+@given(LABELS, FRACTIONS, SEEDS)
+def test_stratified_split_parts_every_class(labels: np.ndarray, fraction: float, seed: int) -> None:
+    kept, held_out = stratified_split(labels, fraction, seed)
+    assert np.array_equal(np.sort(np.concatenate([kept, held_out])), np.arange(len(labels)))
+    assert np.array_equal(kept, np.sort(kept)) and np.array_equal(held_out, np.sort(held_out))
+    for label in set(labels.tolist()):
+        count = int((labels == label).sum())
+        out = int((labels[held_out] == label).sum())
+        assert count - out >= 1
+        assert out == 0 if count == 1 else out == min(max(round(fraction * count), 1), count - 1)
+
+
+@given(LABELS, FRACTIONS, SEEDS)
+def test_stratified_split_is_deterministic(labels: np.ndarray, fraction: float, seed: int) -> None:
+    for first, second in zip(
+        stratified_split(labels, fraction, seed), stratified_split(labels, fraction, seed), strict=True
+    ):
+        assert np.array_equal(first, second)
+
+
+def test_stratified_split_follows_the_seed() -> None:
+    labels = np.zeros(100, np.int64)
+    assert not np.array_equal(stratified_split(labels, 0.2, 0)[1], stratified_split(labels, 0.2, 1)[1])
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 2.0, float("nan")])
+def test_stratified_split_refuses_a_senseless_fraction(fraction: float) -> None:
+    with pytest.raises(UsageError, match="cannot be held out"):
+        stratified_split(np.zeros(5, np.int64), fraction, 0)
+
+
+def test_array_split_opens_rgb_and_names_by_prefix() -> None:
+    split = greys(4)
+    assert len(split) == 4 and split.name(3) == "greys/3"
+    image = split.open(3)
+    assert image.mode == "RGB" and image.size == (3, 2) and image.getpixel((0, 0)) == (3, 3, 3)
+    colours = ArraySplit(np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3), np.zeros(1, np.int64), "colours")
+    assert np.array_equal(colours.open(0), colours.images[0])
+
+
+def test_file_split_opens_lazily(tmp_path: Path, write_images: WriteImages) -> None:
+    paths = write_images(tmp_path, 2)
+    split = FileSplit((*paths, tmp_path / "absent.png"), np.array([0, 1, 0]))
+    assert len(split) == 3 and split.name(1) == str(paths[1])
+    assert split.open(1).getpixel((0, 0)) == (1, 1, 1)
+    with pytest.raises(UnreadableImageError, match=r"absent\.png"):
+        split.open(2)
+
+
+@pytest.mark.parametrize("labels", [np.zeros(3, np.int64), np.zeros(2, np.int32), np.zeros((2, 1), np.int64)])
+def test_labels_have_to_fit(labels: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="2 images need labels int64"):
+        ArraySplit(np.zeros((2, 4, 4), np.uint8), labels, "x")
+    with pytest.raises(ValueError, match="2 images need labels int64"):
+        FileSplit((Path("a"), Path("b")), labels)
+
+
+def described(split: Split) -> list[tuple[str, int, object]]:
+    return [(split.name(i), int(split.labels[i]), split.open(i).getpixel((0, 0))) for i in range(len(split))]
+
+
+def test_select_keeps_names_and_order() -> None:
+    chosen = select(select(greys(6), np.array([5, 0, 3])), np.array([2, 0]))
+    assert described(chosen) == [("greys/3", 0, (3, 3, 3)), ("greys/5", 2, (5, 5, 5))]
+    assert len(select(greys(6), np.array([], np.int64))) == 0
+
+
+def test_concatenate_puts_one_after_another() -> None:
+    both = concatenate(select(greys(3, "a"), np.array([2])), greys(2, "b"))
+    assert described(both) == [("a/2", 2, (2, 2, 2)), ("b/0", 0, (0, 0, 0)), ("b/1", 1, (1, 1, 1))]
+    assert both.labels.dtype == np.int64
