@@ -1,0 +1,44 @@
+"""The exception tree is the one drawn in its docstring, and every error carries what a person needs."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import re
+
+import pytest
+
+from noah import errors
+from noah.errors import NoahError, SettingsError, UsageError
+
+CLASSES = [value for _, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, NoahError)]
+
+
+def test_the_drawn_tree_is_the_real_one() -> None:
+    drawn: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        match = re.match(r"^    ([│├└─ ]*)(\w+Error)\b", line)
+        if match:
+            drawn.append((len(match[1]), match[2]))
+    parents: dict[str, str] = {}
+    stack: list[tuple[int, str]] = []
+    for indent, name in drawn:
+        while stack and stack[-1][0] >= indent:
+            stack.pop()
+        parents[name] = stack[-1][1] if stack else "Exception"
+        stack.append((indent, name))
+    assert parents == {cls.__name__: cls.__bases__[0].__name__ for cls in CLASSES}
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_exit_codes_and_copies(kind: type[NoahError]) -> None:
+    assert kind.exit_code == (2 if issubclass(kind, UsageError) else 1)
+    error = kind(["one", "two"], "hint") if issubclass(kind, SettingsError) else kind("one", "hint")
+    for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301  # our own bytes
+        assert (type(twin), twin.problem, twin.hint, str(twin)) == (kind, error.problem, error.hint, str(error))
+
+
+def test_text() -> None:
+    assert str(NoahError("What.", "Do.")) == "What.\nDo."
+    assert str(NoahError("What.")) == "What."

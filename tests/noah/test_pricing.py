@@ -1,0 +1,62 @@
+"""Exact counting and drawing of prices, against enumeration."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noah.pricing import PricedModule, count_inside, draw_prices, ways
+
+
+@st.composite
+def modules(draw: st.DrawFn) -> PricedModule:
+    prices = tuple(sorted(draw(st.sets(st.integers(1, 20), min_size=1, max_size=3))))
+    depths = tuple(sorted(draw(st.sets(st.integers(0, 3), min_size=1))))
+    return PricedModule(tuple(range(1, len(prices) + 1)), prices, depths)
+
+
+def every_price(module: PricedModule) -> list[int]:
+    return [sum(prices) for depth in module.depths for prices in itertools.product(module.prices, repeat=depth)]
+
+
+@given(modules())
+def test_counts_and_distribution(module: PricedModule) -> None:
+    assert module.counts() == Counter(every_price(module))
+    distribution = module.distribution()
+    assert distribution.probabilities.sum() == pytest.approx(1)
+    for price, probability in zip(distribution.prices.tolist(), distribution.probabilities.tolist(), strict=True):
+        shares = [
+            sum(sum(p) == price for p in itertools.product(module.prices, repeat=depth)) / len(module.prices) ** depth
+            for depth in module.depths
+        ]
+        assert probability == pytest.approx(np.mean(shares))
+
+
+@given(st.lists(modules(), min_size=3, max_size=3), st.integers(0, 180))
+@settings(deadline=None, max_examples=40)
+def test_count_inside(three: list[PricedModule], budget: int) -> None:
+    expected = sum(sum(prices) <= budget for prices in itertools.product(*map(every_price, three)))
+    assert count_inside(three, budget) == expected
+
+
+@given(st.lists(modules(), min_size=3, max_size=3), st.integers(0, 2**32 - 1))
+@settings(deadline=None)
+def test_drawn_widths_cost_what_was_drawn(three: list[PricedModule], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    budget = int(rng.integers(sum(min(every_price(m)) for m in three), 181))
+    prices = draw_prices(three, rng, budget)
+    assert sum(prices) <= budget
+    for module, price in zip(three, prices, strict=True):
+        widths = module.draw(rng, price)
+        assert len(widths) in module.depths
+        assert sum(module.prices[module.widths.index(width)] for width in widths) == price
+
+
+def test_ways_counts_vectors() -> None:
+    assert ways((1, 2), 3) == {3: 1, 4: 3, 5: 3, 6: 1}
+    assert ways((), 0) == {0: 1}

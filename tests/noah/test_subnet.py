@@ -1,0 +1,98 @@
+"""Subnet: a value that is checked, counted and serialised."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noah.errors import SettingsError
+from noah.subnet import MODULES, Subnet, module_parameters
+from tests.noah.strategies import subnets
+
+
+@given(subnets(5), st.integers(1, 100))
+def test_the_count_is_the_sum_over_modules_and_blocks(subnet: Subnet, embed_dim: int) -> None:
+    expected = 0
+    for prompt, rank, width in (subnet.block(index) for index in range(5)):
+        expected += prompt * embed_dim + 4 * embed_dim * rank
+        if width:
+            expected += 2 * embed_dim * width + width + embed_dim
+    assert subnet.parameter_count(embed_dim) == expected
+
+
+@given(subnets(5), st.integers(1, 100), st.integers(0, 100))
+def test_the_published_count_adds_dead_tokens_where_block_0_has_a_prompt(
+    subnet: Subnet, embed_dim: int, largest: int
+) -> None:
+    dead = subnet.reference_count(embed_dim, largest) - subnet.parameter_count(embed_dim)
+    assert dead == ((subnet.prompt[0] + largest) * embed_dim if subnet.prompt[0] else 0)
+
+
+@given(subnets(4))
+def test_json_round_trip(subnet: Subnet) -> None:
+    assert Subnet.from_json(subnet.to_json()) == subnet
+    assert Subnet.from_json(json.dumps(subnet.to_json())) == subnet
+    assert hash(Subnet.from_json(subnet.to_json())) == hash(subnet)
+
+
+@given(subnets(4), subnets(4))
+def test_fits_inside_is_an_order_in_every_width(first: Subnet, second: Subnet) -> None:
+    widest = Subnet(*(map(max, first.widths(m), second.widths(m)) for m in MODULES))
+    assert first.fits_inside(widest)
+    assert second.fits_inside(widest)
+    assert (first.fits_inside(second) and second.fits_inside(first)) == (first == second)
+    assert not first.fits_inside(Subnet.uniform(3, prompt=9, lora=9, adapter=9))
+
+
+def test_it_cannot_be_changed() -> None:
+    subnet = Subnet.uniform(2, lora=3)
+    with pytest.raises(AttributeError):
+        subnet.lora = (1, 1)  # type: ignore[misc]  # the point of the test
+    assert subnet == Subnet(prompt=(0, 0), lora=[3, 3], adapter=iter([0, 0]))
+    assert subnet.depth == 2
+    assert subnet.block(1) == (0, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("widths", "told"),
+    [
+        ({"prompt": [1], "lora": [1, 2], "adapter": [1]}, "lora 2"),
+        ({"prompt": [], "lora": [], "adapter": []}, "at least one block"),
+        ({"prompt": [-1], "lora": [0], "adapter": [0]}, "prompt has the width -1 in block 0"),
+        ({"prompt": [0], "lora": [1.5], "adapter": [0]}, "lora has the width 1.5"),
+        ({"prompt": [0], "lora": [0], "adapter": [True]}, "adapter has the width True"),
+        ({"prompt": [0], "lora": [0], "adapter": ["4"]}, "adapter has the width '4'"),
+    ],
+)
+def test_wrong_widths_are_told(widths: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Subnet(**widths)
+    assert told in caught.value.problem
+
+
+def test_several_mistakes_are_told_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Subnet(prompt=[-1], lora=[-2], adapter=[0, 0])
+    assert len(caught.value.problems) == 3
+
+
+@pytest.mark.parametrize(
+    "value", ["not json", "[]", {"prompt": [0]}, {"prompt": [0], "lora": [0], "adapter": 3}, '{"a": 1}', "null"]
+)
+def test_what_is_no_subnet_is_refused(value: Any) -> None:
+    with pytest.raises(SettingsError):
+        Subnet.from_json(value)
+
+
+def test_text_is_no_list_of_widths() -> None:
+    with pytest.raises(SettingsError):
+        Subnet.from_json({"prompt": "12", "lora": "12", "adapter": "12"})
+
+
+def test_unknown_module() -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        module_parameters("nonsense", 1, 1)
