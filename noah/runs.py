@@ -30,6 +30,7 @@ import yaml
 from noah.atomic import write_json, write_text
 from noah.errors import CommandOrderError, RunError, RunExistsError, UsageError
 from noah.hardware import Choice
+from noah.latest import LATEST, read_latest, write_latest
 from noah.settings import Layer, Settings, resolve
 from noah.version import __version__
 
@@ -131,7 +132,7 @@ def create_run(
     if (folder / RUN_FILE).exists() or (folder.exists() and any(folder.iterdir())):
         raise RunExistsError(
             f"The run folder {folder} exists already.",
-            "Go on with it by adding --resume, or choose another name with --run-name.",
+            f"Go on with it: noah search --resume --run {dataset}/{folder.name}. Or choose another name with --run.",
         )
     description = {
         "noah": __version__,
@@ -146,23 +147,22 @@ def create_run(
     }
     write_text(folder / RUN_FILE, yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=120))
     run = Run(folder)
-    write_text(root / "latest", f"{run.name}\n")
+    write_latest(root, run.name)
     return run
 
 
 def open_run(root: Path, name: str | None) -> Run:
-    """The run of that name or path; the latest where the name is None or "latest".
+    """The run of that name, id or path; the latest where the name is None or "latest".
 
     Raises:
         CommandOrderError: If there is no run yet.
         UsageError: If there is none of that name.
     """
-    if name is None or name == "latest":
-        pointer = root / "latest"
-        if not pointer.is_file():
+    if name is None or name == LATEST:
+        name = read_latest(root)
+        if name is None:
             raise CommandOrderError(f"There is no run under {root}/ yet.", "Start with: noah search --dataset digits")
-        name = pointer.read_text(encoding="utf-8").strip()
-    for folder in (root / name, Path(name)):
+    for folder in (root / name, Path(name), *sorted(root.glob(f"*/{name}"))):
         if (folder / RUN_FILE).is_file():
             return Run(folder)
     known = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in root.glob(f"*/*/{RUN_FILE}"))

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from noah.errors import SettingsError, UsageError
 
@@ -84,7 +85,7 @@ class TrainingSettings(_Section):
     batch_size: Count = 64
     learning_rate: Positive
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    warmup_epochs: Annotated[float, Field(ge=0)] = 10
+    warmup_epochs: Annotated[float, Field(ge=0, validate_default=True)] = 10
     warmup_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
     minimum_learning_rate: Annotated[float, Field(ge=0)] = 1e-5
     dropout: Rate = 0.1
@@ -92,11 +93,13 @@ class TrainingSettings(_Section):
     prompt_dropout: Literal["per_batch", "per_image"] = "per_batch"
     label_smoothing: Rate = 0.0
 
-    @model_validator(mode="after")
-    def _warms_up_in_time(self) -> Self:
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) must be fewer than epochs ({self.epochs})")
-        return self
+    @field_validator("warmup_epochs")
+    @classmethod
+    def _warms_up_in_time(cls, warmup_epochs: float, info: ValidationInfo) -> float:
+        epochs = info.data.get("epochs")  # missing where it is wrong itself
+        if epochs is not None and warmup_epochs >= epochs:
+            raise PydanticCustomError("warmup", "must be fewer than the {epochs} epochs", {"epochs": epochs})
+        return warmup_epochs
 
 
 class RetrainSettings(TrainingSettings):

@@ -22,12 +22,14 @@ def evaluate(
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Measure accuracy on the test split, which no other command opens."""
+    from noah.latest import follow_latest
     from noah.materials import check_same_data, prepare
     from noah.runs import open_run
     from noah.stages import evaluate_test, load_retrained
 
     listener = console.ConsoleListener()
     current = open_run(runs, run)
+    artefact = follow_latest(artefact) if artefact else None
     what = f"the artefact {artefact.name}" if artefact else "the retrained winner"
     name = f"{artefact.name}.json" if artefact else "test.json"
     if current.path("eval", name).is_file() and not again:

@@ -34,9 +34,10 @@ def predict(
     from export.predict import predict as predict_images
     from export.predictions import open_writer
     from export.predictor import load_predictor
+    from noah.latest import follow_latest
 
     listener = console.ConsoleListener(error=True)
-    predictor = load_predictor(artefact, provider=provider, threads=threads)
+    predictor = load_predictor(follow_latest(artefact), provider=provider, threads=threads)
     paths = list(find_images(images))
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
     with (
