@@ -82,6 +82,8 @@ def prepare(settings: Settings, listener: Listener, *, tell_data: bool = False) 
         seed=settings.seed,
         validation_fraction=settings.data.validation_fraction,
         test_fraction=settings.data.test_fraction,
+        shots=settings.data.shots,
+        list_seed=settings.data.list_seed,
     )
     hardware = choose_hardware(settings.hardware)
     if tell_data:

@@ -35,11 +35,17 @@ class _Section(BaseModel):
 
 
 class DataSettings(_Section):
-    """Which images, and how they are split."""
+    """Which images, and how they are split.
+
+    `shots` makes the data set a few-shot set with so many training images a class; `list_seed` chooses among the
+    published lists, the run's own seed where it is None.
+    """
 
     dataset: str | None = None
     folder: str | None = None
     root: str = "data"
+    shots: Literal[1, 2, 4, 8, 16] | None = None
+    list_seed: Literal[0, 1, 2] | None = None
     validation_fraction: Fraction = 0.2
     test_fraction: Fraction = 0.2
     class_weights: Literal["none", "balanced"] = "none"

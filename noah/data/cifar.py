@@ -1,4 +1,7 @@
-"""CIFAR-100 from its authors, for those who have no VTAB-1k; the small training set is like VTAB-1k's, not the same."""
+"""CIFAR-10 and CIFAR-100 from their authors, each with 1,000 training images.
+
+CIFAR-100 is for those who have no VTAB-1k; the small training sets are drawn as VTAB-1k's were, and are not the same.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import urllib.request
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +21,14 @@ from noah.errors import DatasetNotFoundError, DownloadError
 SUBSET_IMAGES = 1000
 TIMEOUT_SECONDS = 20
 """How long the server may stay silent."""
+
+
+Classes = Literal[10, 100]
+
+
+def load_cifar10(data_root: Path, *, seed: int, validation_fraction: float, download: bool = True) -> Dataset:
+    """Draw 1,000 training images of CIFAR-10; everything else is as in `load_cifar100`."""
+    return _load(10, data_root, seed, validation_fraction, download)
 
 
 def load_cifar100(data_root: Path, *, seed: int, validation_fraction: float, download: bool = True) -> Dataset:
@@ -37,26 +48,31 @@ def load_cifar100(data_root: Path, *, seed: int, validation_fraction: float, dow
         DatasetNotFoundError: The files are missing and `download` is off.
         UsageError: The fraction is not between 0 and 1.
     """
-    source = _open_cifar100(data_root, train=True, download=download)
-    everything = _split(source, "cifar100/train")
+    return _load(100, data_root, seed, validation_fraction, download)
+
+
+def _load(classes: Classes, data_root: Path, seed: int, validation_fraction: float, download: bool) -> Dataset:
+    name = f"cifar{classes}"
+    source = _open(classes, data_root, train=True, download=download)
+    everything = _split(source, f"{name}/train")
     _, subset = stratified_split(everything.labels, SUBSET_IMAGES / len(everything), seed)
     train, validation = stratified_split(everything.labels[subset], validation_fraction, seed)
     return Dataset(
-        name="cifar100",
+        name=name,
         classes=tuple(source.classes),
         train=select(everything, subset[train]),
         validation=select(everything, subset[validation]),
-        load_test=partial(_load_test, data_root),
+        load_test=partial(_load_test, classes, data_root),
         notes=(
             f"Seed {seed} draws {len(train)} images to train on and {len(validation)} to validate on, class by class, "
-            "from the training images of CIFAR-100. This is NOT the split of VTAB-1k: the numbers must not be compared "
-            "with VTAB-1k's.",
+            f"from the training images of CIFAR-{classes}. This is NOT the split of VTAB-1k"
+            f"{', which has no CIFAR-10' if classes == 10 else ''}: the numbers must not be compared with VTAB-1k's.",
         ),
     )
 
 
-def _load_test(data_root: Path) -> ArraySplit:
-    return _split(_open_cifar100(data_root, train=False, download=False), "cifar100/test")
+def _load_test(classes: Classes, data_root: Path) -> ArraySplit:
+    return _split(_open(classes, data_root, train=False, download=False), f"cifar{classes}/test")
 
 
 def _split(source: Any, prefix: str) -> ArraySplit:
@@ -64,30 +80,29 @@ def _split(source: Any, prefix: str) -> ArraySplit:
     return ArraySplit(np.ascontiguousarray(source.data), np.array(source.targets, np.int64), prefix)
 
 
-def _open_cifar100(data_root: Path, *, train: bool, download: bool) -> Any:
-    """Torchvision's CIFAR100, fetched if need be."""
-    from torchvision.datasets import CIFAR100  # Brings torch, which the rest of this package does without.
+def _open(classes: Classes, data_root: Path, *, train: bool, download: bool) -> Any:
+    """Torchvision's CIFAR10 or CIFAR100, fetched if need be."""
+    from torchvision import datasets  # Brings torch, which the rest of this package does without.
     from torchvision.datasets.utils import check_integrity
 
+    source = {10: datasets.CIFAR10, 100: datasets.CIFAR100}[classes]
     try:
-        return CIFAR100(data_root, train=train, download=False)
+        return source(data_root, train=train, download=False)
     except RuntimeError:  # Missing or damaged.
         pass
-    archive = data_root / CIFAR100.filename
-    hint = (
-        f"Put a VTAB-1k cifar folder at {data_root / 'vtab-1k' / 'cifar'}, or unpack {CIFAR100.filename} so that "
-        f"{data_root / CIFAR100.base_folder} exists."
-    )
+    archive = data_root / source.filename
+    vtab = f"Put a VTAB-1k cifar folder at {data_root / 'vtab-1k' / 'cifar'}, or unpack" if classes == 100 else "Unpack"
+    hint = f"{vtab} {source.filename} so that {data_root / source.base_folder} exists."
     if not download:
-        raise DatasetNotFoundError(f"No undamaged CIFAR-100 lies at {data_root / CIFAR100.base_folder}.", hint)
+        raise DatasetNotFoundError(f"No undamaged CIFAR-{classes} lies at {data_root / source.base_folder}.", hint)
     try:
-        if not check_integrity(archive, CIFAR100.tgz_md5):
-            _fetch(CIFAR100.url, archive)
-        if not check_integrity(archive, CIFAR100.tgz_md5):  # Torchvision would now download itself, with no time limit.
+        if not check_integrity(archive, source.tgz_md5):
+            _fetch(source.url, archive)
+        if not check_integrity(archive, source.tgz_md5):  # Torchvision would now download itself, with no time limit.
             raise OSError(f"the checksum of {archive} is wrong")
-        return CIFAR100(data_root, train=train, download=True)  # Unpacks the archive.
+        return source(data_root, train=train, download=True)  # Unpacks the archive.
     except (OSError, HTTPException, RuntimeError) as error:
-        raise DownloadError(f"Cannot download CIFAR-100 from {CIFAR100.url}: {_cause(error)}.", hint) from error
+        raise DownloadError(f"Cannot download CIFAR-{classes} from {source.url}: {_cause(error)}.", hint) from error
 
 
 def _cause(error: Exception) -> str:

@@ -25,6 +25,7 @@ class Dataset:
         load_test: Gives the test split; nothing of it is read or listed before this is called. Raises `DataError` where
             there is none.
         notes: Each automatic choice with its reason, one sentence each.
+        retrain: What the winner is trained on; training and validation images together where it is None.
     """
 
     name: str
@@ -33,11 +34,12 @@ class Dataset:
     validation: Split
     load_test: Callable[[], Split]
     notes: tuple[str, ...]
+    retrain: Split | None = None
 
     @property
     def full_train(self) -> Split:
-        """Training and validation images together, for the last training before the test."""
-        return concatenate(self.train, self.validation)
+        """What the last training before the test uses."""
+        return concatenate(self.train, self.validation) if self.retrain is None else self.retrain
 
 
 def class_counts(split: Split, classes: tuple[str, ...]) -> dict[str, int]:

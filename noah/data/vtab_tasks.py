@@ -31,7 +31,7 @@ VTAB_TASKS: tuple[VtabTask, ...] = (
     VtabTask("cifar", 100, "natural", ("cifar100", "cifar_100")),
     VtabTask("dtd", 47, "natural"),
     VtabTask("oxford_flowers102", 102, "natural", ("flowers102",)),
-    VtabTask("oxford_iiit_pet", 37, "natural", ("oxford_pet", "pet", "pets")),
+    VtabTask("oxford_iiit_pet", 37, "natural", ("oxford_pet", "oxford_pets", "pet", "pets")),
     VtabTask("svhn", 10, "natural"),
     VtabTask("sun397", 397, "natural"),
     VtabTask("patch_camelyon", 2, "specialized", ("camelyon",)),

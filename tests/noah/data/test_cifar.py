@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from noah.data import cifar
-from noah.data.cifar import load_cifar100
+from noah.data.cifar import load_cifar10, load_cifar100
 from noah.errors import DatasetNotFoundError, DownloadError
 
 pytest.importorskip("torchvision")
@@ -55,6 +55,36 @@ def test_a_stratified_subset_is_drawn(tmp_path: Path, monkeypatch: pytest.Monkey
     test = dataset.load_test()
     assert len(test) == CLASSES and test.name(3) == "cifar100/test/3"
     assert "NOT the split of VTAB-1k" in dataset.notes[0] and "must not be compared" in dataset.notes[0]
+
+
+def test_cifar10_is_drawn_in_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import CIFAR10
+
+    folder = tmp_path / CIFAR10.base_folder
+    folder.mkdir()
+    labels = [label for label in range(10) for _ in range(4)]
+    content = {"data": np.repeat(np.array(labels, np.uint8)[:, None], 3072, axis=1), "labels": labels}
+    for name in ("data_batch_1", "test_batch"):
+        monkeypatch.setattr(
+            CIFAR10,
+            "test_list" if name == "test_batch" else "train_list",
+            [[name, write_pickle(folder / name, content)]],
+        )
+    meta = write_pickle(folder / "batches.meta", {"label_names": [f"name {label}" for label in range(10)]})
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": meta})
+    monkeypatch.setattr(cifar, "SUBSET_IMAGES", 20)
+
+    dataset = load_cifar10(tmp_path, seed=0, validation_fraction=0.5)
+    assert dataset.name == "cifar10" and dataset.classes[9] == "name 9"
+    assert np.bincount(dataset.train.labels).tolist() == np.bincount(dataset.validation.labels).tolist() == [1] * 10
+    assert dataset.train.name(0).startswith("cifar10/train/") and len(dataset.load_test()) == 40
+    assert "CIFAR-10. This is NOT the split of VTAB-1k, which has no CIFAR-10:" in dataset.notes[0]
+
+
+def test_missing_cifar10_files_are_told_without_vtab(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match=r"No undamaged CIFAR-10 lies at .*cifar-10-batches-py") as caught:
+        load_cifar10(tmp_path, seed=0, validation_fraction=0.2, download=False)
+    assert caught.value.hint.startswith("Unpack cifar-10-python.tar.gz") and "vtab" not in caught.value.hint
 
 
 def test_the_seed_draws_the_subset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

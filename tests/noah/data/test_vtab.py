@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from noah.data.vtab import find_vtab, load_vtab
 from noah.errors import DataError, DatasetNotFoundError
@@ -43,6 +44,13 @@ def test_mark_windows_lines_blanks_and_spaces_do_no_harm(eurosat: Path) -> None:
     (eurosat / "train800.txt").write_bytes(b"\xef\xbb\xbfimages/a name.png 9\r\n\r\nimages/train800/1.png  1 \r\n\r\n")
     train = load_vtab("eurosat", eurosat).train
     assert train.labels.tolist() == [9, 1] and train.open(0).size == (5, 6)
+
+
+def test_small_jpeg_images_are_warned_of(eurosat: Path) -> None:
+    assert not any("JPEG" in note for note in load_vtab("eurosat", eurosat).notes)
+    for path in (eurosat / "images" / "train800").iterdir():
+        Image.open(path).save(path, format="JPEG")
+    assert "JPEG files of 5 x 6 pixels" in load_vtab("eurosat", eurosat).notes[-1]
 
 
 def test_class_names_come_from_their_file(eurosat: Path) -> None:

@@ -1,0 +1,201 @@
+"""Unpacks a zip or tar archive of images that a stranger may have made.
+
+Whatever the archive says, nothing is written outside the folder given, no link is made (a link to a file of the archive
+becomes a copy of it), and neither the disk nor the file table is filled up.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, Literal, cast
+
+from noah.data.memory import format_bytes
+from noah.errors import DataError
+
+ARCHIVE_SUFFIXES = (".zip", ".tar.gz", ".tgz", ".tar")
+
+MAXIMUM_MEMBERS = 200_000
+"""More than twice the files of the largest task of VTAB-1k."""
+
+RESERVED_BYTES = 2**30
+"""What is left free on the disk."""
+
+_CHUNK = 2**20
+_LONGEST_LINK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One entry of an archive; `link` is the path in the archive that a link leads to."""
+
+    name: str
+    kind: Literal["file", "folder", "link", "special"]
+    size: int
+    open: Callable[[], IO[bytes]] | None = None
+    link: str = ""
+
+
+def unpack(
+    archive: Path, folder: Path, *, maximum_members: int = MAXIMUM_MEMBERS, maximum_bytes: int | None = None
+) -> None:
+    """Unpack every file of an archive into an empty folder.
+
+    Args:
+        archive: Its kind is told by its suffix, one of `ARCHIVE_SUFFIXES`.
+        folder: Exists; on an error it holds what had been unpacked so far.
+        maximum_members: How many entries the archive may have.
+        maximum_bytes: How large they may be together; if not given, what is free on the disk but for 1 GiB.
+
+    Raises:
+        DataError: The archive is damaged, too large, or has a member that is refused: one that leads out of the folder,
+            a link that does, a device. Archive and member are named.
+    """
+    if maximum_bytes is None:
+        maximum_bytes = max(shutil.disk_usage(folder).free - RESERVED_BYTES, 0)
+    read = _zip_members if archive.name.endswith(".zip") else _tar_members
+    links: list[_Member] = []
+    left = maximum_bytes
+    try:
+        for count, member in enumerate(read(archive), 1):
+            if count > maximum_members:
+                raise DataError(
+                    f"{archive} has more than {maximum_members:,} members, more than noah unpacks.",
+                    "Unpack it yourself if you trust it.",
+                )
+            place = folder / _member_path(archive, member)
+            if member.kind == "folder":
+                place.mkdir(parents=True, exist_ok=True)
+            elif member.kind == "link":
+                links.append(member)
+            elif member.open is None:
+                raise _refused(archive, member, "is a device or another special file")
+            else:
+                left = _take(left, member.size, archive, maximum_bytes)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with member.open() as source, place.open("xb") as file:
+                    _copy(source, file, member.size)
+        for member in links:  # Only now, because a link may come before the file that it leads to.
+            target = folder / _link_path(archive, member)
+            if not target.is_file():
+                raise _refused(archive, member, f"is a link to {member.link}, which is no file of the archive")
+            left = _take(left, target.stat().st_size, archive, maximum_bytes)
+            place = folder / _member_path(archive, member)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("rb") as source, place.open("xb") as file:
+                shutil.copyfileobj(source, file)
+    except DataError:
+        raise
+    except FileExistsError as error:
+        raise DataError(f"{archive} is refused: it holds {Path(error.filename).name} twice.", _DAMAGED) from error
+    except OSError as error:
+        cause = (error.strerror or str(error)).lower()
+        raise DataError(f"Cannot unpack {archive}: {cause}.", _NO_ROOM if error.errno else _DAMAGED) from error
+    except Exception as error:  # On damaged archives the decoders raise nearly anything: EOFError, zlib.error, ...
+        cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise DataError(f"Cannot unpack {archive}: {cause}.", _DAMAGED) from error
+
+
+_DAMAGED = "Download it again; it may be damaged."
+_NO_ROOM = "Make room, or unpack it yourself and name that folder with --data-root."
+
+
+def _zip_members(archive: Path) -> Iterator[_Member]:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was not made on Unix.
+            if info.is_dir():
+                yield _Member(info.filename, "folder", 0)
+            elif kind == stat.S_IFLNK:
+                with opened.open(info) as content:
+                    target = content.read(_LONGEST_LINK).decode(errors="replace")
+                yield _Member(info.filename, "link", 0, link=_from_root(info.filename, target))
+            elif kind in (0, stat.S_IFREG):
+
+                def open_file(info: zipfile.ZipInfo = info) -> IO[bytes]:
+                    return opened.open(info)
+
+                yield _Member(info.filename, "file", info.file_size, open_file)
+            else:
+                yield _Member(info.filename, "special", 0)
+
+
+def _tar_members(archive: Path) -> Iterator[_Member]:
+    with tarfile.open(archive, "r:*") as opened:
+        for info in opened:
+            if info.isdir():
+                yield _Member(info.name, "folder", 0)
+            elif info.issym():
+                yield _Member(info.name, "link", 0, link=_from_root(info.name, info.linkname))
+            elif info.islnk():  # A hard link is named from the root of the archive.
+                yield _Member(info.name, "link", 0, link=info.linkname)
+            elif info.isreg():
+
+                def open_file(info: tarfile.TarInfo = info) -> IO[bytes]:
+                    return cast("IO[bytes]", opened.extractfile(info))  # None only for what is no file.
+
+                yield _Member(info.name, "file", info.size, open_file)
+            else:
+                yield _Member(info.name, "special", 0)
+
+
+def _from_root(name: str, target: str) -> str:
+    """Where a symbolic link leads, from the root of the archive; an absolute target stays one."""
+    return str(PurePosixPath(name).parent / target)
+
+
+def _member_path(archive: Path, member: _Member) -> Path:
+    """A member's name as a relative path; it may not even pass through the folder above."""
+    if _is_absolute(member.name) or ".." in PurePosixPath(member.name.replace("\\", "/")).parts:
+        raise _refused(archive, member, "leads out of the folder")
+    return Path(member.name)
+
+
+def _link_path(archive: Path, member: _Member) -> Path:
+    """The target of a link as a relative path; it may go up, but not out."""
+    parts: list[str] = []
+    outside = _is_absolute(member.link) or "\\" in member.link
+    for part in PurePosixPath(member.link).parts:
+        outside = outside or (part == ".." and not parts)
+        if part == ".." and not outside:
+            parts.pop()
+        else:
+            parts.append(part)
+    if outside:
+        raise _refused(archive, member, f"is a link to {member.link}, which leads out of the folder")
+    return Path(*parts)
+
+
+def _is_absolute(name: str) -> bool:
+    return PurePosixPath(name).is_absolute() or bool(PureWindowsPath(name).anchor)
+
+
+def _take(left: int, size: int, archive: Path, maximum_bytes: int) -> int:
+    """What is left of the room after a file of this size."""
+    if size > left:
+        raise DataError(
+            f"{archive} unpacks to more than the {format_bytes(maximum_bytes)} that it may take on this disk.",
+            "Make room, or unpack it yourself where there is room and name that folder with --data-root.",
+        )
+    return left - size
+
+
+def _copy(source: IO[bytes], file: IO[bytes], size: int) -> None:
+    """Copy as many bytes as the archive's table says, and no more, whatever the compressed stream holds."""
+    while size > 0:
+        chunk = source.read(min(size, _CHUNK))
+        if not chunk:
+            raise EOFError("it ends too early")
+        file.write(chunk)
+        size -= len(chunk)
+
+
+def _refused(archive: Path, member: _Member, reason: str) -> DataError:
+    return DataError(
+        f"{archive} is refused: its member {member.name} {reason}.", "Do not use this archive; get it from its authors."
+    )

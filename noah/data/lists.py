@@ -1,0 +1,148 @@
+"""Reads text files of labelled images, lines "<image path> <label>", and says which line is wrong.
+
+VTAB-1k, the few-shot sets and ImageNet's variants come as such lists; image paths may contain blanks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from noah.data.split import FileSplit
+from noah.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageList:
+    """The content of one list, its images found on the disk.
+
+    Attributes:
+        file: The list.
+        images: The paths as they are listed, each once.
+        split: The images in the order of the list.
+        repeats: How many lines said again what an earlier line said.
+    """
+
+    file: Path
+    images: tuple[PurePosixPath, ...]
+    split: FileSplit
+    repeats: int
+
+
+def read_list(
+    path: Path,
+    folders: Sequence[Path],
+    *,
+    classes: int | None,
+    dataset: str,
+    layout: str,
+    allow_repeats: bool = False,
+) -> ImageList:
+    """Read one list and check that its images are there; no image is opened.
+
+    Args:
+        path: The list: UTF-8, with or without a byte order mark, with any line ends; blank lines do not count.
+        folders: What the paths in it are relative to; where there are several, each image is taken from the first that
+            holds it.
+        classes: How many labels there are; None to accept any.
+        dataset: Named in errors.
+        layout: One sentence about the layout, the hint of errors.
+        allow_repeats: Count a line that says again what an earlier one said once, instead of refusing it.
+
+    Raises:
+        DataError: The list is missing or no text, a line is wrong, or an image that it names is missing.
+    """
+    lines: dict[PurePosixPath, int] = {}
+    labels: dict[PurePosixPath, int] = {}
+    repeats = 0
+    for number, line in read_lines(path, layout):
+        image, label = _parse(line, f"{path}, line {number}", classes, dataset, layout)
+        if image not in lines:
+            lines[image], labels[image] = number, label
+        elif labels[image] != label and allow_repeats:
+            raise DataError(
+                f"{path}, line {number}: {image} has the label {label} here and {labels[image]} in line {lines[image]}."
+            )
+        elif allow_repeats:
+            repeats += 1
+        else:
+            raise DataError(f"{path}, line {number}: {image} is listed already in line {lines[image]}.")
+    if not lines:
+        raise DataError(f"{path} lists no image.", layout)
+    split = FileSplit(_find_images(path, folders, lines), np.array(list(labels.values()), np.int64))
+    return ImageList(path, tuple(lines), split, repeats)
+
+
+def read_lines(path: Path, layout: str = "") -> list[tuple[int, str]]:
+    """The lines that are not blank, with their numbers; a byte order mark and Windows line ends do no harm.
+
+    Raises:
+        DataError: The file is missing or no UTF-8 text; `layout` is the hint.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing.", layout) from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not a UTF-8 text file.", layout) from None
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
+    return [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+
+def read_class_names(path: Path, count: int, dataset: str) -> tuple[str, ...]:
+    """The names in classes.txt, one a line; the numbers of the labels where there is no such file.
+
+    Raises:
+        DataError: The file does not hold `count` different names.
+    """
+    if not path.exists():
+        return tuple(map(str, range(count)))
+    names = tuple(name for _, name in read_lines(path))
+    if len(names) != count or len(set(names)) != len(names):
+        raise DataError(
+            f"{path} holds {len(set(names))} different names; {dataset} has {count} classes.",
+            "Write one name a line in the order of the labels, or remove the file.",
+        )
+    return names
+
+
+def _parse(line: str, place: str, classes: int | None, dataset: str, layout: str) -> tuple[PurePosixPath, int]:
+    """Split "<image path> <label>" at its last blank."""
+    parts = line.rsplit(maxsplit=1)
+    if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdecimal()):
+        raise DataError(f"{place}: '{line}' is not of the form '<image path> <label>'.", layout)
+    image, label = PurePosixPath(parts[0]), int(parts[1])
+    if image.is_absolute() or PureWindowsPath(parts[0]).anchor or ".." in image.parts:
+        raise DataError(
+            f"{place}: the path {image} leads out of the folder.", "Paths are relative to the folder of the images."
+        )
+    if classes is not None and label >= classes:
+        raise DataError(
+            f"{place}: label {label} is too large; {dataset} has the {classes} labels 0 to {classes - 1}.",
+            "Check that this is the folder of that data set.",
+        )
+    return image, label
+
+
+def _find_images(path: Path, folders: Sequence[Path], lines: dict[PurePosixPath, int]) -> tuple[Path, ...]:
+    """The file of each listed image."""
+    found: list[Path] = []
+    missing: list[PurePosixPath] = []
+    for image in lines:
+        file = next((folder / image for folder in folders if (folder / image).is_file()), None)
+        if file is None:
+            missing.append(image)
+        else:
+            found.append(file)
+    if missing:
+        shown = ", ".join(f"{image} (line {lines[image]})" for image in missing[:3])
+        raise DataError(
+            f"{path} lists {len(missing):,} images that do not exist below {' or '.join(map(str, folders))}: "
+            f"{shown}{', ...' if len(missing) > 3 else ''}.",
+            f"Put the images of this data set into {folders[0]}.",
+        )
+    return tuple(found)

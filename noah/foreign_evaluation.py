@@ -1,0 +1,87 @@
+"""A stage: the retrained winner is tested on another data set, as for domain generalisation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noah.data.few_shot_sets import find_few_shot_set
+from noah.data.foreign import ForeignSet, foreign_dataset, foreign_folder, foreign_variant
+from noah.data.imagenet_variants import find_variant, find_variant_folder
+from noah.data.registry import load_dataset
+from noah.evaluation import compute_logits, describe
+from noah.materials import Materials
+from noah.merge import merge
+from noah.progress import Listener
+from noah.runs import Run
+from noah.settings import Settings
+from noah.stages import load_retrained
+
+
+def find_foreign(on: str, settings: Settings, classes: tuple[str, ...]) -> ForeignSet:
+    """From what a person typed to the images: a variant of ImageNet, a folder, or a data set with a name.
+
+    Args:
+        on: A name or a path.
+        settings: Of the run; named data sets are looked for in its data root.
+        classes: Of the run.
+
+    Raises:
+        DatasetNotFoundError: There is nothing of that name or at that place.
+        DataError: It has classes that the run does not know, or something in it is wrong.
+    """
+    data_root = Path(settings.data.root)
+    variant = find_variant(on)
+    if variant and (find_variant_folder(variant, data_root) or not Path(on).is_dir()):
+        return foreign_variant(variant, data_root, classes)
+    if Path(on).is_dir():
+        return foreign_folder(Path(on), classes)
+    few_shot = find_few_shot_set(on) is not None
+    dataset = load_dataset(
+        on,
+        None,
+        data_root=data_root,
+        seed=settings.seed,
+        validation_fraction=settings.data.validation_fraction,
+        test_fraction=settings.data.test_fraction,
+        shots=settings.data.shots if few_shot else None,
+        list_seed=settings.data.list_seed if few_shot and settings.data.shots else None,
+    )
+    return foreign_dataset(dataset, classes)
+
+
+def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listener: Listener) -> dict[str, Any]:
+    """Evaluate the retrained winner on images from elsewhere, among the classes that occur there.
+
+    As is usual for ImageNet-A and -R, which hold 200 of ImageNet's classes, the logits of all other classes are left
+    out, so that a prediction is always one of the classes that are present.
+
+    Returns:
+        The content of eval/<name>.json.
+    """
+    model, subnet = load_retrained(run, materials)
+    pixels = materials.pixels(foreign.split, foreign.name, listener)
+    present = np.array(foreign.present, np.int64)
+    with listener.bar(f"evaluating on {foreign.name}", len(pixels), "images") as bar:
+        logits = compute_logits(
+            merge(model, subnet),
+            pixels,
+            materials.backbone.preprocessing,
+            materials.hardware,
+            materials.settings.hardware.evaluation_batch_size,
+            bar,
+        )
+    names = tuple(materials.dataset.classes[label] for label in foreign.present)
+    result = {
+        "split": foreign.name,
+        "source": foreign.source,
+        "classes_scored": len(present),
+        "classes_of_run": len(materials.dataset.classes),
+        "subnet": subnet.to_json(),
+        **describe(np.ascontiguousarray(logits[:, present]), np.searchsorted(present, pixels.labels), names),
+    }
+    run.write_json(result, "eval", f"{foreign.name}.json")
+    run.log("eval", "finished", on=foreign.name, correct=result["correct"], total=result["total"])
+    return result

@@ -1,0 +1,45 @@
+"""`noah datasets`: the data sets that have a name, and where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def datasets(
+    data_root: Annotated[
+        Path | None, typer.Option(help="Where named data sets lie. [default: data]", metavar="FOLDER")
+    ] = None,
+) -> None:
+    """List the data sets that --dataset and `noah eval --on` know, and where each was found."""
+    from noah.data.catalogue import list_datasets
+    from noah.settings import PROJECT_FILE, file_layer, resolve
+
+    if data_root is None:
+        settings, _ = resolve([file_layer(PROJECT_FILE)] if PROJECT_FILE.is_file() else [])
+        data_root = Path(settings.data.root)
+    entries = list_datasets(data_root)
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("name", no_wrap=True)
+    table.add_column("experiment", no_wrap=True)
+    table.add_column("classes", justify="right", no_wrap=True)
+    table.add_column("where", overflow="fold")
+    for entry in entries:
+        style = "" if entry.present else "dim"
+        table.add_row(escape(entry.name), entry.group, f"{entry.classes:,}", escape(entry.where), style=style)
+    console = Console(highlight=False)
+    console.print(
+        f"Looked for in [bold]{escape(str(data_root))}[/bold]; natural, specialized and structured are VTAB-1k.",
+        soft_wrap=True,
+    )
+    console.print(table)
+    console.print(
+        "Put what is missing there; github.com/ZhangYuanhan-AI/NOAH, of the paper's authors, tells where to get it. "
+        "Your own images go with --data FOLDER."
+    )

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from noah.errors import DatasetNotFoundError
+from noah.foreign_evaluation import find_foreign
+from noah.settings import DataSettings, Settings
+from tests.few_shot import SYNSETS, write_few_shot, write_variant
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    return Settings(data=DataSettings(root="data", shots=4, list_seed=0))
+
+
+def test_a_variant_in_the_data_root_goes_before_a_folder_of_its_name(tmp_path: Path, settings: Settings) -> None:
+    write_variant(tmp_path / "imagenet-a", "imagenet-a", (0, 1))
+    assert find_foreign("imagenet-a", settings, SYNSETS).source == str(tmp_path / "imagenet-a")
+    write_variant(tmp_path / "data" / "imagenet-adversarial", "imagenet-a", (2, 3))
+    found = find_foreign("ImageNet-A", settings, SYNSETS)
+    assert (found.name, found.present) == ("imagenet-a", (2, 3))
+    with pytest.raises(DatasetNotFoundError, match="No folder imagenet-r or imagenet-rendition"):
+        find_foreign("imagenet-r", settings, SYNSETS)
+
+
+def test_names_of_data_sets(tmp_path: Path, settings: Settings) -> None:
+    digits = find_foreign("digits", settings, tuple("0123456789ab"))
+    assert (digits.name, len(digits.split), digits.present) == ("digits", 797, tuple(range(10)))
+    write_few_shot(tmp_path / "data" / "oxford_pets")
+    pets = find_foreign("oxford_pets", settings, tuple(map(str, range(37))))  # with the shots of the run
+    assert (pets.name, len(pets.split)) == ("oxford_pets-4shot", 6)
+    with pytest.raises(DatasetNotFoundError, match="No data set is named nowhere"):
+        find_foreign("nowhere", settings, SYNSETS)
