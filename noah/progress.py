@@ -10,8 +10,8 @@ from typing import Protocol
 class Bar(Protocol):
     """The progress of one piece of work."""
 
-    def update(self, done: int, text: str = "") -> None:
-        """Tell how many units are done, and a few words such as the current loss."""
+    def update(self, done: float, text: str = "") -> None:
+        """Tell how many units are done, parts of one included, and a few words such as the current loss."""
         ...
 
 
@@ -33,7 +33,7 @@ class Silent:
     def say(self, text: str) -> None:
         """Ignore it."""
 
-    def update(self, done: int, text: str = "") -> None:
+    def update(self, done: float, text: str = "") -> None:
         """Ignore it."""
 
     @contextmanager

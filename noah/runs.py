@@ -3,9 +3,9 @@
     runs/<dataset>/<id>/
         run.yaml        resolved settings with the source of each, choices, data, versions
         log.jsonl       what happened, with times
-        supernet/       checkpoint.safetensors, losses.jsonl
+        supernet/       checkpoint.safetensors, losses.json
         search/         candidates.jsonl, best.json
-        retrain/        checkpoint.safetensors, losses.jsonl, model.json
+        retrain/        checkpoint.safetensors, model.json
         eval/           test.json
         export/<name>/  model.onnx, manifest.json
     runs/latest         the name of the latest run
@@ -121,13 +121,19 @@ def create_run(
         settings: Resolved settings.
         origins: Where each value came from.
         dataset: Name of the data set, which becomes a folder name.
-        name: The run's id; the date and time where it is None.
+        name: The run's id, which becomes a folder name; the date and time where it is None.
         facts: More for run.yaml, such as the data and the preprocessing.
         choices: The automatic choices.
 
     Raises:
+        UsageError: If the name is a path.
         RunExistsError: If a run of that name exists already.
     """
+    if name in (".", "..") or set(name or "") & {"/", "\\"}:
+        raise UsageError(
+            f"A run cannot be named {name!r}: it is a name below {root / dataset}/, not a path.",
+            "Type only the last part, such as --run first.",
+        )
     folder = root / dataset / (name or datetime.now().strftime("%Y%m%d-%H%M%S"))
     if (folder / RUN_FILE).exists() or (folder.exists() and any(folder.iterdir())):
         raise RunExistsError(
@@ -184,9 +190,16 @@ def installed_versions() -> dict[str, str]:
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Append one JSON line in a single write, so that an interruption costs at most this line."""
+    """Append one JSON line in a single write, so that an interruption costs at most this line.
+
+    A last line that an earlier interruption tore is cut off first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    with path.open("a+b") as file:
+        file.seek(max(file.tell() - 1, 0))
+        if file.read(1) not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(len(_whole_lines(file.read())))
         file.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
         file.flush()
         os.fsync(file.fileno())
@@ -201,11 +214,15 @@ def read_lines(path: Path) -> list[Any]:
     if not path.exists():
         return []
     content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
+    whole = _whole_lines(content)
     if whole != content:
         with path.open("r+b") as file:
             file.truncate(len(whole))
     return list(_parse_lines(path, whole))
+
+
+def _whole_lines(content: bytes) -> bytes:
+    return content[: content.rfind(b"\n") + 1]
 
 
 def _parse_lines(path: Path, content: bytes) -> Iterator[Any]:

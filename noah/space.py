@@ -256,7 +256,7 @@ def make_space(
     blocks: int, embed_dim: int, widths: Mapping[str, tuple[int, ...]], depths: tuple[int, ...] | None = None
 ) -> SearchSpace:
     """A space in which each module named in `widths` may have the given depths (the paper's quarters by default)."""
-    depths = depths or quarters(blocks)
+    depths = tuple(sorted(set(depths))) if depths else quarters(blocks)
     return SearchSpace(
         blocks,
         embed_dim,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.data.pixels import Pixels
-from noah.errors import CommandOrderError
+from noah.errors import CommandOrderError, RunError, SettingsError
 from noah.evaluation import Score, compute_logits, describe, score
 from noah.evolution import Candidate, as_good_as, evaluations, evolve, rank
 from noah.materials import Materials, seed_torch
@@ -36,11 +37,12 @@ def search(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]
     budget = settings.budget.parameters
     space.check_budget(budget)
     started = time.monotonic()
-    supernet = _train_supernet(run, materials, listener)
+    # Decoded first: an image that cannot be read is told before hours of training, not after.
     validation = materials.pixels(materials.dataset.validation, "validation", listener)
+    supernet = _train_supernet(run, materials, listener)
 
     path = run.path("search", "candidates.jsonl")
-    candidates = [Candidate.from_json(line) for line in read_lines(path)]
+    candidates = _read_candidates(path)
     planned = evaluations(space, budget, settings.search)
     run.log("search", "started", candidates=len(candidates), planned=planned)
     with listener.bar("searching subnets", planned, "subnets") as bar:
@@ -66,18 +68,30 @@ def search(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]
     return result
 
 
+def _read_candidates(path: Path) -> list[Candidate]:
+    candidates = []
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            candidates.append(Candidate.from_json(line))
+        except (KeyError, TypeError, SettingsError) as error:
+            raise RunError(
+                f"{path} is damaged in line {number}: it is no candidate.", "Start a new run with `noah search`."
+            ) from error
+    return candidates
+
+
 def _train_supernet(run: Run, materials: Materials, listener: Listener) -> Supernet:
     settings = materials.settings
     seed_torch(settings.seed, _SUPERNET)
     supernet = _build_supernet(materials, materials.space.largest, settings.supernet)
     checkpoint = run.path("supernet", CHECKPOINT_FILE)
-    if checkpoint.exists():
-        stored = read_checkpoint(checkpoint)
-        if len(stored.losses) >= settings.supernet.epochs:
-            load_weights(stored, supernet)
-            return supernet.eval()
+    stored = read_checkpoint(checkpoint) if checkpoint.exists() else None
+    if stored and len(stored.losses) >= settings.supernet.epochs:
+        load_weights(stored, supernet)
+        run.write_json({"losses": list(stored.losses)}, "supernet", "losses.json")
+        return supernet.eval()
     pixels = materials.pixels(materials.dataset.train, "training", listener)
-    run.log("supernet", "started")
+    run.log("supernet", "started", epochs=len(stored.losses) if stored else 0)
     with listener.bar("training the supernet", settings.supernet.epochs, "epochs") as bar:
         losses = train(
             supernet,
@@ -190,7 +204,7 @@ def winner(run: Run) -> Subnet:
         raise CommandOrderError(
             f"The search of {run.name} has not finished.", f"Finish it with: noah search --resume --run {run.name}"
         )
-    return Subnet.from_json(run.read_json("search", "best.json")["subnet"])
+    return _read_subnet(run, "search", "best.json")
 
 
 def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
@@ -205,10 +219,17 @@ def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
             f"The winner of {run.name} has not been retrained{' to its end' if started else ''}.",
             f"Type: noah retrain {'--resume ' if started else ''}--run {run.name}",
         )
-    subnet = Subnet.from_json(run.read_json("retrain", "model.json")["subnet"])
+    subnet = _read_subnet(run, "retrain", "model.json")
     model = _build_supernet(materials, subnet, materials.settings.retrain)
     load_weights(read_checkpoint(run.path("retrain", CHECKPOINT_FILE)), model)
     return model.eval(), subnet
+
+
+def _read_subnet(run: Run, *parts: str) -> Subnet:
+    try:
+        return Subnet.from_json(run.read_json(*parts)["subnet"])
+    except (KeyError, TypeError, SettingsError) as error:
+        raise RunError(f"{run.path(*parts)} holds no subnet.", "Remove it and repeat its stage.") from error
 
 
 def _build_supernet(materials: Materials, largest: Subnet, training: TrainingSettings) -> Supernet:

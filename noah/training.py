@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from numpy.random import Generator
 from timm.scheduler import CosineLRScheduler
 from torch import Tensor
@@ -53,7 +54,7 @@ def train(
         hardware: Device and precision.
         seed: Words of the seed.
         checkpoint: The checkpoint file; if it exists the training goes on from it.
-        bar: Told the number of finished epochs.
+        bar: Told the number of finished epochs, with the finished part of the running one.
         class_weights: Weight of each class in the loss, (classes).
 
     Returns:
@@ -63,6 +64,8 @@ def train(
         TrainingError: If the loss is not finite; the last good checkpoint stays.
         RunError: If the checkpoint is damaged or belongs to another supernet.
     """
+    # accelerate keeps the first device and precision of a process for good, and offers no public way to change them.
+    AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(
         cpu=hardware.device.type == "cpu",
         mixed_precision="no" if hardware.precision == "fp32" else hardware.precision,
@@ -81,12 +84,13 @@ def train(
 
     bar.update(len(losses))
     for epoch in range(len(losses), settings.epochs):
-        rng = np.random.default_rng([*seed, epoch])
+        rng = np.random.default_rng([*seed, 1 + epoch])  # to NumPy a last word of 0 is no word
         torch.manual_seed(int(rng.integers(2**63)))
         model.train()
         total = torch.zeros((), device=accelerator.device)
         order = rng.permutation(len(pixels))
         for step, indices in enumerate(np.split(order, range(settings.batch_size, len(order), settings.batch_size))):
+            bar.update(epoch + step / steps)
             schedule.step_update(epoch * steps + step)
             images = to_images(pixels.batch(indices), preprocessing, accelerator.device)
             labels = torch.from_numpy(pixels.labels[indices]).to(accelerator.device)

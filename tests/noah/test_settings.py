@@ -132,7 +132,7 @@ def test_a_warm_up_that_is_not_shorter_than_the_training_is_refused(stage: str) 
 @pytest.mark.parametrize("stage", ["supernet", "retrain"])
 def test_the_default_warm_up_is_checked_too(stage: str) -> None:
     (problem,) = problems_of(assignment_layer(f"{stage}.epochs=3"))
-    assert problem == f"{stage}.warmup_epochs: must be fewer than the 3 epochs, found 10 (default)"
+    assert problem == f"{stage}.warmup_epochs: must be fewer than the 3 epochs, found 10.0 (default)"
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -149,6 +149,7 @@ def test_presets() -> None:
     for name in MODULES:
         alone = make_space(12, 768, PRESETS[name])
         assert [m for m in MODULES if any(alone.largest.widths(m))] == [name]
+    assert make_space(4, 8, {"lora": (5, 1, 5)}, (3, 2, 3)).modules["lora"] == ModuleSpace((1, 5), (2, 3))
     assert quarters(24) == (6, 12, 18, 24)
     assert quarters(6) == (2, 3, 5, 6)
     assert quarters(1) == (1,)

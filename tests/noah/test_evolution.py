@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.random import Generator
+
+from noah.errors import EmptySpaceError
+from noah.evaluation import Score
+from noah.evolution import Candidate, as_good_as, evaluations, evolve, propose, rank
+from noah.settings import EvolutionSettings
+from noah.space import SearchSpace, make_space
+from noah.subnet import MODULES, Subnet
+
+SPACE = make_space(4, 8, {"prompt": (1, 2, 5), "lora": (1, 3), "adapter": (2, 4)}, (2, 3, 4))
+TINY = make_space(2, 8, {"lora": (1, 2), "adapter": (1, 3)}, (1, 2))  # 6 x 6 subnets
+SETTINGS = EvolutionSettings(generations=3, population=8, parents=3, mutations=3, crossovers=3)
+BUDGET = 600
+
+
+def quality(subnet: Subnet) -> Score:
+    """Arbitrary, and the same for the same subnet: accuracy in coarse steps, as on a small validation split."""
+    rng = np.random.default_rng([width for module in MODULES for width in subnet.widths(module)])
+    return Score(int(rng.integers(20)), 20, float(rng.random()))
+
+
+def search(
+    seed: tuple[int, ...] = (0, 2),
+    *,
+    space: SearchSpace = SPACE,
+    budget: int | None = BUDGET,
+    settings: EvolutionSettings = SETTINGS,
+    evaluate: Callable[[Subnet], Score] = quality,
+    history: list[Candidate] | None = None,
+) -> list[Candidate]:
+    return list(evolve(space, budget, settings, seed, evaluate, history or []))
+
+
+def all_subnets(space: SearchSpace, budget: int | None = None) -> set[Subnet]:
+    """Every subnet of a small space, one by one."""
+    choices = [itertools.product((0, *space.modules[name].widths), repeat=space.blocks) for name in MODULES]
+    subnets = (Subnet(*widths) for widths in itertools.product(*map(list, choices)))
+    return {
+        s for s in subnets if space.contains(s) and (budget is None or s.parameter_count(space.embed_dim) <= budget)
+    }
+
+
+def test_the_same_seed_gives_the_same_search_and_another_seed_another() -> None:
+    assert search() == search()
+    assert [c.subnet for c in search((1, 2))] != [c.subnet for c in search()]
+
+
+@given(st.integers(0, 32), st.integers(0, 5), st.sampled_from([None, BUDGET]))
+def test_a_search_that_goes_on_from_any_point_is_the_same_search(cut: int, seed: int, budget: int | None) -> None:
+    whole = search((seed,), budget=budget)
+    evaluated: list[Subnet] = []
+
+    def evaluate(subnet: Subnet) -> Score:
+        evaluated.append(subnet)
+        return quality(subnet)
+
+    stored = [json.loads(json.dumps(candidate.to_json())) for candidate in whole[:cut]]
+    rest = search((seed,), budget=budget, evaluate=evaluate, history=[Candidate.from_json(line) for line in stored])
+    assert whole[:cut] + rest == whole
+    assert evaluated == [candidate.subnet for candidate in whole[cut:]]
+
+
+@given(st.integers(0, 2**31), st.sampled_from([None, 400, BUDGET, 900]), st.integers(1, 9), st.integers(0, 9))
+def test_every_candidate_is_new_and_inside_space_and_budget(
+    seed: int, budget: int | None, population: int, mutations: int
+) -> None:
+    settings = EvolutionSettings(generations=2, population=population, parents=2, mutations=mutations, crossovers=2)
+    candidates = search((seed,), budget=budget, settings=settings)
+    assert len({c.subnet for c in candidates}) == len(candidates) == evaluations(SPACE, budget, settings)
+    for index, candidate in enumerate(candidates):
+        assert (candidate.index, candidate.generation) == (index, index // population)
+        assert SPACE.contains(candidate.subnet)
+        assert candidate.parameters == candidate.subnet.parameter_count(SPACE.embed_dim)
+        assert budget is None or candidate.parameters <= budget
+        assert candidate.score == quality(candidate.subnet)
+
+
+def test_a_generation_has_mutations_then_crossovers_then_random_ones() -> None:
+    candidates = search()
+    assert [c.origin for c in candidates[:8]] == ["random"] * 8
+    for generation in range(1, 4):
+        origins = [c.origin for c in candidates if c.generation == generation]
+        assert origins == ["mutation"] * 3 + ["crossover"] * 3 + ["random"] * 2
+
+
+def test_without_generations_the_search_is_random() -> None:
+    candidates = search(settings=SETTINGS.model_copy(update={"generations": 0}))
+    assert [c.origin for c in candidates] == ["random"] * 8
+
+
+class Recording(SearchSpace):
+    """A space that keeps what it was asked to mutate or to cross."""
+
+    parents: list[Subnet] = []  # noqa: RUF012  # the dataclass is frozen
+
+    def mutate(self, subnet: Subnet, rng: Generator, **options: Any) -> Subnet:
+        self.parents.append(subnet)
+        return super().mutate(subnet, rng, **options)
+
+    def cross_over(self, first: Subnet, second: Subnet, rng: Generator, budget: int | None = None) -> Subnet:
+        self.parents.extend([first, second])
+        return super().cross_over(first, second, rng, budget)
+
+
+def test_parents_are_the_best_of_all_earlier_generations() -> None:
+    space = Recording(SPACE.blocks, SPACE.embed_dim, SPACE.modules)
+    candidates = search()
+    used: set[Subnet] = set()
+    for index in range(8, 32):
+        Recording.parents.clear()
+        proposal = propose(index, candidates, space, BUDGET, SETTINGS, (0, 2))
+        assert proposal == (candidates[index].origin, candidates[index].subnet)
+        earlier = [c for c in candidates if c.generation < index // 8]
+        best = sorted(earlier, key=lambda c: (-c.score.accuracy, c.score.cross_entropy))[:3]
+        assert set(Recording.parents) <= {c.subnet for c in best}
+        used.update(Recording.parents)
+    assert len(used) > 3  # later generations have other parents
+
+
+@given(st.integers(8, 31), st.integers(0, 20))
+def test_scores_of_the_same_generation_change_nothing(index: int, correct: int) -> None:
+    candidates = search()
+    changed = [
+        Candidate(c.index, c.generation, c.origin, c.subnet, c.parameters, Score(correct, 20, 0.0))
+        if c.generation == index // 8
+        else c
+        for c in candidates
+    ]
+    arguments = (SPACE, BUDGET, SETTINGS, (0, 2))
+    assert propose(index, changed[:index], *arguments) == propose(index, candidates, *arguments)
+
+
+def test_the_last_generation_is_ranked() -> None:
+    calls: Iterator[int] = itertools.count()
+    candidates = search(evaluate=lambda _: Score(next(calls), 100, 0.0))
+    assert rank(candidates)[0] is candidates[-1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.1, 0.2, 0.3])), min_size=1, max_size=12), st.randoms())
+def test_ties_are_broken_by_cross_entropy_and_then_by_the_earlier(scores: list[tuple[int, float]], order: Any) -> None:
+    subnet = TINY.smallest
+    candidates = [Candidate(i, 0, "random", subnet, 1, Score(c, 3, entropy)) for i, (c, entropy) in enumerate(scores)]
+    shuffled = candidates.copy()
+    order.shuffle(shuffled)
+    ranked = rank(shuffled)
+    assert sorted(ranked, key=lambda c: c.index) == candidates
+    for better, worse in itertools.pairwise(ranked):
+        assert better.score.accuracy >= worse.score.accuracy
+        if better.score.accuracy == worse.score.accuracy:
+            assert better.score.cross_entropy <= worse.score.cross_entropy
+            if better.score.cross_entropy == worse.score.cross_entropy:
+                assert better.index < worse.index
+
+
+@pytest.mark.parametrize("budget", [None, 150, 130, TINY.smallest.parameter_count(8)])
+def test_a_small_space_is_searched_to_its_end(budget: int | None) -> None:
+    candidates = search(space=TINY, budget=budget, settings=SETTINGS.model_copy(update={"generations": 20}))
+    assert {c.subnet for c in candidates} == all_subnets(TINY, budget)
+    assert len(candidates) == TINY.size(budget) == len(all_subnets(TINY, budget))
+
+
+def test_a_budget_that_admits_nothing_is_refused_before_anything_is_evaluated() -> None:
+    def evaluate(subnet: Subnet) -> Score:
+        raise AssertionError(subnet)
+
+    with pytest.raises(EmptySpaceError):
+        search(budget=10, evaluate=evaluate)
+
+
+def test_where_changes_give_nothing_new_a_random_subnet_takes_the_place() -> None:
+    still = SETTINGS.model_copy(update={"gene_probability": 0.0, "depth_probability": 0.0, "crossovers": 0})
+    candidates = search(settings=still, budget=None)
+    assert {c.origin for c in candidates} == {"random"}
+    assert len({c.subnet for c in candidates}) == 32
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_optimum_of_a_separable_score_is_found(seed: int) -> None:
+    """With 384 of 7,644 subnets evaluated; random draws would hit it once in twenty searches."""
+    space = make_space(3, 8, {"prompt": (1, 2, 3), "lora": (1, 2), "adapter": (1, 2)}, (1, 2, 3))
+    target = space.sample(np.random.default_rng([seed, 77]))
+
+    def matches(subnet: Subnet) -> Score:
+        pairs = [zip(subnet.widths(m), target.widths(m), strict=True) for m in MODULES]
+        return Score(sum(a == b for pair in pairs for a, b in pair), 9, 0.0)
+
+    settings = EvolutionSettings(generations=15, population=24, parents=6, mutations=12, crossovers=8)
+    candidates = search((seed,), space=space, budget=None, settings=settings, evaluate=matches)
+    assert len(candidates) < space.size() / 10
+    assert rank(candidates)[0].subnet == target
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=20))
+def test_as_good_as_counts_the_others_within_one_standard_error(correct: list[int]) -> None:
+    candidates = [Candidate(i, 0, "random", TINY.smallest, 1, Score(c, 40, 0.0)) for i, c in enumerate(correct)]
+    accuracies = np.array(correct) / 40
+    best = accuracies.max()
+    expected = (accuracies >= best - np.sqrt(best * (1 - best) / 40)).sum() - 1
+    assert as_good_as(rank(candidates)[0], candidates) == expected
+
+
+def test_a_candidate_is_written_with_everything_a_reader_wants() -> None:
+    candidate = search()[9]
+    line = json.loads(json.dumps(candidate.to_json()))
+    assert Candidate.from_json(line) == candidate
+    assert list(line)[:5] == ["index", "generation", "origin", "subnet", "parameters"]
+    assert line["accuracy"] == candidate.score.accuracy

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noah.errors import CommandOrderError, RunError, RunExistsError, SettingsError, UsageError
+from noah.hardware import Choice
+from noah.runs import Run, append_line, create_run, installed_versions, open_run, read_lines
+from noah.settings import Layer, recipe_layer, resolve
+from noah.version import __version__
+
+records = st.lists(
+    st.dictionaries(st.text(max_size=5), st.integers() | st.floats(allow_nan=False) | st.text(max_size=9), max_size=3),
+    max_size=5,
+)
+
+
+def start(root: Path, name: str | None = "first", dataset: str = "digits", **facts: Any) -> Run:
+    settings, origins = resolve([recipe_layer("demo"), Layer(source="--set", values={"seed": 3})])
+    choices = [Choice("device", "cpu", "no GPU is usable")]
+    return create_run(root, settings, origins, dataset=dataset, name=name, facts=facts, choices=choices)
+
+
+def test_a_new_run_stores_what_it_was_started_with(tmp_path: Path) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    run = start(tmp_path / "runs", classes=["café", "鳥"])
+    assert run.folder == tmp_path / "runs" / "digits" / "first"
+    assert run.name == "digits/first"
+    assert [path.name for path in run.folder.iterdir()] == ["run.yaml"]
+    description = run.description()
+    settings, origins = resolve([recipe_layer("demo"), Layer(source="--set", values={"seed": 3})])
+    assert run.settings() == settings
+    assert description["origins"] == origins
+    assert description["choices"] == [{"what": "device", "value": "cpu", "reason": "no GPU is usable"}]
+    assert description["classes"] == ["café", "鳥"]
+    assert "café" in run.path("run.yaml").read_text(encoding="utf-8")
+    assert (description["noah"], description["dataset"]) == (__version__, "digits")
+    assert description["versions"] == installed_versions()
+    assert before <= datetime.fromisoformat(description["created"]) <= datetime.now(UTC)
+
+
+def test_versions_are_those_of_what_is_imported() -> None:
+    versions = installed_versions()
+    assert versions["torch"] == torch.__version__.split("+")[0]
+    assert versions["python"] == sys.version.split()[0]
+    assert versions["noah"] == __version__
+
+
+def test_the_latest_run_is_the_last_one_started(tmp_path: Path) -> None:
+    with pytest.raises(CommandOrderError, match="no run under"):
+        open_run(tmp_path, None)
+    first, second = start(tmp_path, "a", "digits"), start(tmp_path, "b", "cifar100")
+    assert (tmp_path / "latest").read_text() == "cifar100/b\n"
+    for name in (None, "latest", "cifar100/b", str(second.folder)):
+        assert open_run(tmp_path, name) == second
+    assert open_run(tmp_path, "digits/a") == first
+
+
+def test_a_run_without_a_name_is_called_after_the_time(tmp_path: Path) -> None:
+    run = start(tmp_path, None)
+    started = datetime.strptime(run.folder.name, "%Y%m%d-%H%M%S")
+    assert abs((datetime.now() - started).total_seconds()) < 5
+
+
+def test_an_unknown_run_names_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Start with: noah search"):
+        open_run(tmp_path, "digits/a")
+    start(tmp_path, "a"), start(tmp_path, "b", "cifar100")
+    with pytest.raises(UsageError, match=r"no run digits/c under .*\nThe runs are: cifar100/b, digits/a\.") as caught:
+        open_run(tmp_path, "digits/c")
+    assert caught.value.exit_code == 2
+    (tmp_path / "latest").write_text("digits/gone\n")
+    with pytest.raises(UsageError, match="no run digits/gone"):
+        open_run(tmp_path, None)
+
+
+def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    content = run.path("run.yaml").read_bytes()
+    with pytest.raises(RunExistsError, match="exists already") as caught:
+        start(tmp_path)
+    assert caught.value.hint.startswith("Go on with it: noah search --resume --run digits/first.")
+    assert run.path("run.yaml").read_bytes() == content
+    other = tmp_path / "digits" / "other"
+    other.mkdir()
+    assert start(tmp_path, "other").folder == other  # an empty folder holds nothing to lose
+    (tmp_path / "digits" / "third").mkdir()
+    (tmp_path / "digits" / "third" / "notes.txt").touch()
+    with pytest.raises(RunExistsError):
+        start(tmp_path, "third")
+
+
+@pytest.mark.parametrize("name", ["digits/first", "a/b", "..", ".", "/", "..\\a"])
+def test_a_name_that_is_a_path_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="not a path"):
+        start(tmp_path / "runs", name)
+    assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"settings: {seed: 1\nnoah: 1\n", "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"", "holds no settings"),
+        (b"- a\n", "holds no settings"),
+        (b"settings: 3\n", "holds no settings"),
+        (b"settings: !!python/name:os.system\n", "cannot be read"),
+    ],
+)
+def test_a_damaged_description_is_told_with_its_file(tmp_path: Path, content: bytes, told: str) -> None:
+    run = start(tmp_path)
+    run.path("run.yaml").write_bytes(content)
+    with pytest.raises(RunError, match=told) as caught:
+        run.settings()
+    assert str(run.path("run.yaml")) in caught.value.problem
+
+
+def test_settings_of_another_version_are_told_by_key(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    description = run.description()
+    description["settings"]["supernet"]["epoch"] = 5
+    run.path("run.yaml").write_text(yaml.safe_dump(description))
+    with pytest.raises(SettingsError, match=r"supernet\.epoch: unknown setting .*run\.yaml"):
+        run.settings()
+
+
+def test_json_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    value = {"café": [1, 2.5e-7, None], "ok": True}
+    run.write_json(value, "search", "best.json")
+    assert run.read_json("search", "best.json") == value
+    with pytest.raises(TypeError):
+        run.write_json({"a": 1, "b": object()}, "search", "best.json")
+    assert run.read_json("search", "best.json") == value
+    assert [path.name for path in run.path("search").iterdir()] == ["best.json"]
+
+
+def test_a_missing_or_damaged_json_file_is_told(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    with pytest.raises(RunError, match=r"best.json is missing"):
+        run.read_json("search", "best.json")
+    run.path("best.json").write_text('{"a": 1')
+    with pytest.raises(RunError, match=r"best.json is damaged"):
+        run.read_json("best.json")
+
+
+@given(records)
+def test_lines_come_back_as_written(values: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "deep" / "lines.jsonl"
+        assert read_lines(path) == []
+        for value in values:
+            append_line(path, value)
+        assert read_lines(path) == values
+
+
+def test_a_torn_last_line_is_cut_off_wherever_it_was_torn(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    values = [{"index": 0, "name": "café"}, {"index": 1, "name": "鳥\n\r"}]
+    for value in values:
+        append_line(path, value)
+    content = path.read_bytes()
+    whole = content.index(b"\n") + 1
+    for size in range(whole, len(content)):
+        path.write_bytes(content[:size])
+        assert read_lines(path) == values[:1]
+        assert path.read_bytes() == content[:whole]
+        append_line(path, values[1])
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("damage", [b'{"index": \n', b"\n", b"\xff\n", b"{}{}\n"])
+def test_a_damaged_line_before_the_last_is_an_error(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b'{"index": 0}\n' + damage + b'{"index": 2}\n')
+    with pytest.raises(RunError, match=r"lines.jsonl is damaged in line 2"):
+        read_lines(path)
+
+
+def test_events_are_logged_with_the_time_and_survive_a_torn_line(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    run.log("search", "started", planned=8)
+    with run.path("log.jsonl").open("ab") as file:
+        file.write(b'{"time": "2026-01-01')  # an interruption in the middle of a line
+    run.log("search", "finished", best={"é": 1})
+    first, second = read_lines(run.path("log.jsonl"))
+    assert {**first, "time": 0} == {"time": 0, "stage": "search", "event": "started", "planned": 8}
+    assert (second["event"], second["best"]) == ("finished", {"é": 1})
+    assert datetime.fromisoformat(first["time"]) <= datetime.fromisoformat(second["time"])
+
+
+def test_a_line_is_one_write_that_ends_with_its_newline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bytes] = []
+    path = tmp_path / "lines.jsonl"
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append(path.read_bytes()))
+    append_line(path, {"a": "b\nc"})
+    assert synced == [json.dumps({"a": "b\nc"}).encode() + b"\n"]

@@ -1,0 +1,119 @@
+"""A training of a second: photographs in memory, and a supernet on the tiny backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from noah.backbones import load_backbone
+from noah.data.pixels import Pixels, load_pixels
+from noah.data.preprocessing import Preprocessing
+from noah.data.split import ArraySplit
+from noah.hardware import Hardware
+from noah.progress import Bar, Silent
+from noah.settings import TrainingSettings
+from noah.space import SearchSpace, make_space
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+from noah.training import train
+from tests.conftest import PHOTO_CLASSES, TINY_ARCHITECTURE, TINY_IMAGE_SIZE, draw_photo
+
+BLOCKS, EMBED_DIM = 6, 64
+CPU = Hardware(torch.device("cpu"), "fp32", 1, ())
+PREPROCESSING = Preprocessing(
+    TINY_IMAGE_SIZE, TINY_IMAGE_SIZE, "squash", 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+)
+SPACE: SearchSpace = make_space(BLOCKS, EMBED_DIM, {"prompt": (1, 3), "lora": (1, 4), "adapter": (2, 4)})
+
+
+def settings(**changes: Any) -> TrainingSettings:
+    values: dict[str, Any] = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-2, "warmup_epochs": 0.5}
+    return TrainingSettings(**(values | changes))
+
+
+def photo_pixels(per_class: int = 8, seed: int = 0) -> Pixels:
+    """Photographs in memory, class after class."""
+    rng = np.random.default_rng(seed)
+    images = np.stack([draw_photo(name, rng) for name in PHOTO_CLASSES for _ in range(per_class)])
+    labels = np.repeat(np.arange(len(PHOTO_CLASSES)), per_class)
+    return load_pixels(ArraySplit(images, labels, "photos"), PREPROCESSING)
+
+
+def tiny_supernet(
+    backbone_file: Path,
+    largest: Subnet | None = None,
+    *,
+    seed: int = 0,
+    dropout: float = 0.1,
+    drop_path: float = 0.1,
+    num_classes: int = len(PHOTO_CLASSES),
+) -> Supernet:
+    backbone = load_backbone(str(backbone_file), architecture=TINY_ARCHITECTURE, image_size=TINY_IMAGE_SIZE)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Supernet(
+            backbone.model, largest or SPACE.largest, num_classes=num_classes, dropout=dropout, drop_path=drop_path
+        )
+
+
+def run_training(
+    supernet: Supernet,
+    checkpoint: Path,
+    training: TrainingSettings,
+    *,
+    pixels: Pixels | None = None,
+    draw: Callable[[Generator], Subnet] = SPACE.sample,
+    seed: tuple[int, ...] = (0, 1),
+    bar: Bar | None = None,
+    hardware: Hardware = CPU,
+    class_weights: Tensor | None = None,
+) -> list[float]:
+    return train(
+        supernet,
+        pixels or photo_pixels(),
+        PREPROCESSING,
+        draw,
+        training,
+        hardware,
+        seed=seed,
+        checkpoint=checkpoint,
+        bar=bar or Silent(),
+        class_weights=class_weights,
+    )
+
+
+def same_bits(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(
+        value.dtype == second[name].dtype and value.cpu().numpy().tobytes() == second[name].cpu().numpy().tobytes()
+        for name, value in first.items()
+    )
+
+
+@contextmanager
+def watched_steps() -> Iterator[list[list[dict[str, Any]]]]:
+    """The parameter groups of the optimiser just before each of its steps."""
+    steps: list[list[dict[str, Any]]] = []
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: steps.append([dict(group) for group in optimizer.param_groups])
+    )
+    yield steps
+    hook.remove()
+
+
+class StopAt:
+    """A bar that interrupts the training as Ctrl-C does, once so many epochs are done."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def update(self, done: float, text: str = "") -> None:
+        if done == self.epochs:
+            raise KeyboardInterrupt
