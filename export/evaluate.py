@@ -47,11 +47,10 @@ def evaluate_artefact(
             bar.update(stop)
     outputs = np.concatenate(batches)
     logits = outputs if predictor.manifest.output.values == "logits" else np.log(np.maximum(outputs, 1e-30))
-    model_files = {name: record.sha256 for name, record in predictor.manifest.files.items()}
     result = {
         "split": "test",
         "provider": predictor.provider,
-        "files": model_files,
+        "files": predictor.file_hashes,
         **describe(logits, pixels.labels, materials.dataset.classes),
     }
     run.write_json(result, "eval", file_name)

@@ -14,6 +14,8 @@ from noah.errors import ParityError
 MAX_RELATIVE = {"fp32": 1e-4}
 """Largest allowed difference by precision, relative to the largest logit of the batch."""
 
+_REPORT = "Nothing was written. Please report this with the backbone's name."
+
 Logits = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
@@ -49,13 +51,13 @@ def measure_parity(
             raise ParityError(
                 f"The exported model does not agree with the searched one: at batch {size} its logits differ by "
                 f"{batch.max_relative:.1e} of the largest, and {tolerance:.0e} is allowed.",
-                "Nothing was written. Please report this with the backbone's name.",
+                _REPORT,
             )
         if batch.top1_agreement < 1:
             raise ParityError(
                 f"The exported model does not agree with the searched one: at batch {size} it puts another class first "
                 f"for {1 - batch.top1_agreement:.1%} of the images.",
-                "Nothing was written. Please report this with the backbone's name.",
+                _REPORT,
             )
     return Parity(reference=reference_name, images=images, batches=tuple(measured), tolerance=tolerance)
 
@@ -74,10 +76,10 @@ def torch_logits(model: Callable[[torch.Tensor], torch.Tensor], images: NDArray[
 
 def _compare(found: Logits, expected: Logits) -> ParityBatch:
     if found.shape != expected.shape:
-        raise ParityError(f"The exported model gives outputs {found.shape}, not {expected.shape}.")
+        raise ParityError(f"The exported model gives outputs {found.shape}, not {expected.shape}.", _REPORT)
     difference = float(np.abs(found.astype(np.float64) - expected).max())
     if not np.isfinite(difference):
-        raise ParityError("The exported model gives outputs that are not finite.")
+        raise ParityError("The exported model gives outputs that are not finite.", _REPORT)
     return ParityBatch(
         batch=len(expected),
         max_relative=difference / float(np.abs(expected).max()),

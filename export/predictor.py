@@ -21,13 +21,15 @@ class Predictor:
     """An artefact, opened and checked; made by `load_predictor`.
 
     Attributes:
+        folder: Where the artefact lies, as an absolute path.
         manifest: What the artefact says of itself.
         preprocessing: How an image becomes the pixels that `run` takes.
         provider: Full name of the onnxruntime provider that runs the model.
         provider_reason: Why it is that one, for printing.
     """
 
-    def __init__(self, manifest: Manifest, preprocessing: Preprocessing, opened: OpenSession) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, preprocessing: Preprocessing, opened: OpenSession) -> None:
+        self.folder = folder.resolve()
         self.manifest = manifest
         self.preprocessing = preprocessing
         self.provider = opened.provider
@@ -38,6 +40,11 @@ class Predictor:
     def classes(self) -> tuple[str, ...]:
         """Labels in the order of the outputs."""
         return self.manifest.classes
+
+    @property
+    def file_hashes(self) -> dict[str, str]:
+        """SHA-256 of each file, by name: tells one artefact from another of the same name."""
+        return {name: record.sha256 for name, record in self.manifest.files.items()}
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Run the model once.
@@ -98,7 +105,7 @@ def load_predictor(artefact: Path, *, provider: str | None = None, threads: int 
             f"{folder / MODEL_FILE} is not the model of its manifest: {'; '.join(problems)}.",
             "Export it again: noah export",
         )
-    return Predictor(manifest, preprocessing, opened)
+    return Predictor(folder, manifest, preprocessing, opened)
 
 
 def _artefact_folder(artefact: Path) -> Path:

@@ -22,6 +22,8 @@ BATCH_AXIS = "batch"
 DEFAULT_OPSET = 20
 """Has LayerNormalization (17) and Gelu (20) as operators of their own."""
 OLDEST_OPSET = 18
+_RMS_NORM_OPSET = 23
+"""The first with RMSNormalization as an operator of its own."""
 _PROTOBUF_LIMIT = 2**31 - 2**24
 """A protobuf file ends at 2 GiB; larger weights go to a file beside it."""
 
@@ -67,7 +69,8 @@ def write_onnx(
             assert program is not None
             program.save(path, external_data=size > _PROTOBUF_LIMIT)
     except Exception as error:  # the exporter wraps whatever went wrong in many kinds
-        raise ExportError(f"The ONNX exporter failed: {str(error).strip().splitlines()[0]}") from error
+        cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ExportError(f"The ONNX exporter failed: {cause}") from error
     check_onnx(path, opset=opset)
 
 
@@ -80,7 +83,10 @@ def check_onnx(path: Path, *, opset: int) -> None:
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"onnx.checker refuses the file: {str(error).strip().splitlines()[0]}") from error
+        raise ExportError(
+            f"onnx.checker refuses the file: {str(error).strip().splitlines()[0]}",
+            f"Use another --opset, such as {DEFAULT_OPSET}.",
+        ) from error
     model = onnx.load(str(path), load_external_data=False)
     found = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if found != opset:
@@ -90,18 +96,22 @@ def check_onnx(path: Path, *, opset: int) -> None:
             raise ExportError(f"The batch axis of {value.name} is fixed.")
     operators = Counter(node.op_type for node in model.graph.node)
     if not operators["LayerNormalization"] and not operators["RMSNormalization"] and operators["ReduceMean"]:
-        raise ExportError("The norms were taken apart instead of becoming LayerNormalization.")
+        raise ExportError(
+            "The norms were taken apart instead of becoming LayerNormalization.",
+            f"A backbone with RMS norm needs --opset {_RMS_NORM_OPSET} or more." if opset < _RMS_NORM_OPSET else "",
+        )
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter's progress lines and its notes to its own developers are of no use to a person."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

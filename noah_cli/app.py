@@ -13,6 +13,7 @@ import typer
 from noah.errors import NoahError
 from noah.version import __version__
 from noah_cli import console
+from noah_cli.datasets import datasets
 from noah_cli.doctor import doctor
 from noah_cli.evaluate import evaluate
 from noah_cli.export import export
@@ -33,6 +34,7 @@ app.command("retrain")(retrain)
 app.command("eval")(evaluate)
 app.command("export")(export)
 app.command("predict")(predict)
+app.command("datasets")(datasets)
 app.command("recipes")(recipes)
 app.command("doctor")(doctor)
 
@@ -66,4 +68,16 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         console.print_error(error)
         return error.exit_code
+    except OSError as error:  # a folder that may not be written to, a full disk
+        if debug:
+            raise
+        console.print_error(_as_noah_error(error))
+        return 1
     return 0
+
+
+def _as_noah_error(error: OSError) -> NoahError:
+    """An error of the operating system in the form of the others."""
+    cause = (error.strerror or str(error) or type(error).__name__).lower()
+    place = f"{error.filename}: " if error.filename else ""
+    return NoahError(f"{place}{cause}.", "Check the path, its permissions and the free space; --debug tells more.")

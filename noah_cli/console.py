@@ -21,7 +21,8 @@ _SECONDS_BETWEEN_LINES = 15.0
 """How often a progress that is no terminal gets a line."""
 _LABEL = 10
 """Columns of the label at the left."""
-_BLOCKS_A_ROW = 16
+_MODULE, _CELL = 8, 4
+"""Columns of a module's name and of a width with its bar, in the drawing of a subnet."""
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -46,6 +47,10 @@ class ConsoleListener:
         ) or [""]
         body = f"\n{' ' * _LABEL}".join(map(escape, lines))
         self.console.print(f"[bold]{escape(label)}[/bold]{body}", soft_wrap=True)
+
+    def say_next(self, command: str) -> None:
+        """Print the command to type next, in one piece so that it can be copied."""
+        self.console.print(f"[bold]{'next':<{_LABEL}}[/bold]{escape(command)}", soft_wrap=True)
 
     @contextmanager
     def bar(self, title: str, total: int, unit: str) -> Iterator[Bar]:
@@ -80,8 +85,8 @@ class _LiveBar:
         self.progress, self.task = progress, task
         self.done, self.text = 0, ""
 
-    def update(self, done: int, text: str = "") -> None:
-        self.done, self.text = done, text or self.text
+    def update(self, done: float, text: str = "") -> None:
+        self.done, self.text = int(done), text or self.text
         self.progress.update(self.task, completed=done, text=self.text)
 
 
@@ -91,12 +96,14 @@ class _PlainBar:
         self.done, self.text = 0, ""
         self.printed = time.monotonic()
 
-    def update(self, done: int, text: str = "") -> None:
-        self.done, self.text = done, text or self.text
+    def update(self, done: float, text: str = "") -> None:
+        self.done, self.text = int(done), text or self.text
         if time.monotonic() - self.printed >= _SECONDS_BETWEEN_LINES and done < self.total:
             self.printed = time.monotonic()
-            line = f"          {self.title}: {done:,} of {self.total:,} {self.unit}" + (f", {text}" if text else "")
-            self.console.print(line, soft_wrap=True)
+            text = f", {self.text}" if self.text else ""
+            self.console.print(
+                f"          {self.title}: {self.done:,} of {self.total:,} {self.unit}{text}", soft_wrap=True
+            )
 
 
 def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
@@ -108,7 +115,7 @@ def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
         f"winner    subnet {result['index']} of {result['evaluated']:,} ({result['origin']}), "
         f"{result['parameters']:,} parameters{allowed}, head not counted"
     )
-    for line in draw_subnet(subnet):
+    for line in draw_subnet(subnet, listener.console.width):
         listener.console.print(line, highlight=False)
     listener.say(
         f"accuracy  {result['accuracy']:.1%} ± {result['standard_error']:.1%} on {result['total']:,} validation "
@@ -120,11 +127,18 @@ def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
     )
 
 
-def draw_subnet(subnet: Subnet) -> list[str]:
-    """A subnet as lines of text: blocks across, modules down, each width with a bar of its own scale."""
+def draw_subnet(subnet: Subnet, columns: int) -> list[str]:
+    """A subnet as lines of text: blocks across, modules down, each width with a bar of its own scale.
+
+    Args:
+        subnet: Any subnet; one that is too deep for a line goes on in rows of equally many blocks below.
+        columns: Width of the terminal.
+    """
     lines = []
-    for start in range(0, subnet.depth, _BLOCKS_A_ROW):
-        blocks = range(start, min(start + _BLOCKS_A_ROW, subnet.depth))
+    fitting = max((columns - _LABEL - _MODULE) // _CELL, 1)
+    a_row = math.ceil(subnet.depth / math.ceil(subnet.depth / fitting))
+    for start in range(0, subnet.depth, a_row):
+        blocks = range(start, min(start + a_row, subnet.depth))
         lines.append("          block   " + "".join(f"{block + 1:>3} " for block in blocks).rstrip())
         for module in MODULES:
             widths = subnet.widths(module)

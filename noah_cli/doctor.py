@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, version
@@ -69,6 +70,8 @@ def _onnxruntime() -> Iterator[Finding]:
             name
             for package in distributions()
             if (name := (package.metadata["Name"] or "").lower()).startswith("onnxruntime")
+            # onnxruntime-extensions and the like bring folders of their own.
+            and (package.files is None or "onnxruntime/__init__.py" in map(str, package.files))
         }
     )
     if len(installed) > 1:
@@ -81,14 +84,26 @@ def _onnxruntime() -> Iterator[Finding]:
     def look() -> Finding:
         import onnxruntime
 
-        providers = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
-        return Finding(
-            "good",
-            f"{' + '.join(installed)} {onnxruntime.__version__}, compiled with {providers}; `noah predict` says "
-            "which one runs",
-        )
+        provider, reason = _running_provider()
+        return Finding("good", f"{' + '.join(installed)} {onnxruntime.__version__} runs on {provider}: {reason}")
 
     yield _guarded(look, "onnxruntime")
+
+
+def _running_provider() -> tuple[str, str]:
+    """The provider that really runs a model here, and why it is that one."""
+    from onnx import TensorProto, helper, save
+
+    from export.onnx_session import open_session
+
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "negation", value[:1], value[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "negation.onnx"
+        save(model, str(path))
+        opened = open_session(path)
+    return opened.provider, opened.reason
 
 
 def _tensorrt() -> Iterator[Finding]:
@@ -120,4 +135,5 @@ def _guarded(look: Callable[[], Finding], package: str) -> Finding:
     try:
         return look()
     except Exception as error:  # a broken installation may raise anything on import
-        return Finding("bad", f"{package} cannot be used: {type(error).__name__}: {str(error).splitlines()[0]}")
+        cause = (str(error).strip().splitlines() or ["no message"])[0]
+        return Finding("bad", f"{package} cannot be used: {type(error).__name__}: {cause}")

@@ -1,4 +1,4 @@
-"""`noah eval`: the test split, for the retrained winner or for an exported artefact."""
+"""`noah eval`: the test split, or another data set, for the retrained winner; the test split for an artefact."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from noah.errors import UsageError
 from noah_cli import console
-from noah_cli.options import DEFAULT_RUNS, RunOption, RunsOption
+from noah_cli.evaluate_on import evaluate_on
+from noah_cli.options import DEFAULT_RUNS, RunOption, RunsOption, run_options
 
 _WORST = 3
 
@@ -18,6 +20,15 @@ def evaluate(
         Path | None, typer.Argument(help="An exported artefact; the retrained winner itself if not given.")
     ] = None,
     run: RunOption = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            help="Measure on another data set with these classes or some of them: imagenet-a, imagenet-r, "
+            "imagenet-sketch, imagenetv2, another name, or a folder.",
+            metavar="NAME",
+        ),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure anew what was measured before.")] = False,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
@@ -25,27 +36,33 @@ def evaluate(
     from noah.latest import follow_latest
     from noah.materials import check_same_data, prepare
     from noah.runs import open_run
-    from noah.stages import evaluate_test, load_retrained
+    from noah.stages import evaluate_test
 
     listener = console.ConsoleListener()
     current = open_run(runs, run)
-    artefact = follow_latest(artefact) if artefact else None
-    what = f"the artefact {artefact.name}" if artefact else "the retrained winner"
-    name = f"{artefact.name}.json" if artefact else "test.json"
-    if current.path("eval", name).is_file() and not again:
-        listener.say(f"eval      {what} of {current.name} was measured before; --again measures it anew.")
-        _print_result(listener, current.read_json("eval", name), what)
+    if on is not None:
+        if artefact:
+            raise UsageError("--on measures the retrained winner, not an artefact.", "Leave out one of them.")
+        result = evaluate_on(listener, current, on, again)
+        _print_result(listener, result, f"the retrained winner on {result['split']}")
         return
-    listener.say(f"run       {current.folder}")
     predictor = None
+    what, name = "the retrained winner", "test.json"
     if artefact:
         from export.predictor import load_predictor
 
-        predictor = load_predictor(artefact)
+        predictor = load_predictor(follow_latest(artefact))
+        what, name = f"the artefact {predictor.folder.name}", f"{predictor.folder.name}.json"
+    if current.path("eval", name).is_file() and not again:
+        result = current.read_json("eval", name)
+        if predictor is None or result.get("files") == predictor.file_hashes:
+            listener.say(f"eval      {what} of {current.name} was measured before; --again measures it anew.")
+            _print_result(listener, result, what)
+            return
+    listener.say(f"run       {current.folder}")
     materials = prepare(current.settings(), listener)
     check_same_data(current, materials)
     if predictor is None:
-        load_retrained(current, materials)
         result = evaluate_test(current, materials, listener)
     else:
         from export.evaluate import evaluate_artefact
@@ -54,7 +71,7 @@ def evaluate(
         result = evaluate_artefact(predictor, current, materials, listener, name)
     _print_result(listener, result, what)
     if not artefact:
-        listener.say("next      noah export --format onnx")
+        listener.say_next(f"noah export --format onnx{run_options(current.folder, runs)}")
 
 
 def _print_result(listener: console.ConsoleListener, result: dict[str, Any], what: str) -> None:

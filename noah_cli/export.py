@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Literal
 
 import typer
@@ -41,4 +42,4 @@ def export(
     folder = export_onnx(current, materials, listener, raw_pixels=input == "uint8", opset=opset)
     size = sum(file.stat().st_size for file in folder.iterdir())
     listener.say(f"written   {folder}, {size / 2**20:.1f} MiB")
-    listener.say(f"next      noah predict {folder} IMAGES... --out predictions.csv")
+    listener.say_next(f"noah predict {shlex.quote(str(folder))} IMAGES... --out predictions.csv")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from noah.errors import UsageError
+from noah.latest import read_latest
 from noah.settings import Layer, nested
 
 RunOption = Annotated[
@@ -26,9 +28,19 @@ DEFAULT_RUNS = Path("runs")
 _SUFFIXES = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
-def runs_option(runs: Path) -> str:
-    """The `--runs` of a command to type next; empty where it is the default."""
-    return "" if runs == DEFAULT_RUNS else f" --runs {runs}"
+def run_options(folder: Path, runs: Path, *, always: bool = False) -> str:
+    """The `--run` and `--runs` with which a command to type next finds a run again.
+
+    Args:
+        folder: The run folder.
+        runs: The folder of all runs, as given.
+        always: Name the run even if it is the latest now, for a command that may be typed much later.
+    """
+    name = f"{folder.parent.name}/{folder.name}"
+    if runs / name != folder:
+        return f" --run {shlex.quote(str(folder))}"
+    run = f" --run {shlex.quote(name)}" if always or read_latest(runs) != name else ""
+    return run if runs == DEFAULT_RUNS else f"{run} --runs {shlex.quote(str(runs))}"
 
 
 def option_layers(**options: tuple[str, Any]) -> list[Layer]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Annotated
 
 import typer
 
 from noah.errors import UsageError
 from noah_cli import console
-from noah_cli.options import DEFAULT_RUNS, RunOption, RunsOption, runs_option
+from noah_cli.options import DEFAULT_RUNS, RunOption, RunsOption, run_options
 
 
 def retrain(
@@ -20,7 +21,7 @@ def retrain(
     ] = False,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
-    """Train the winning subnet on training and validation images together."""
+    """Train the winning subnet on training and validation images together; of a few-shot set on its shots alone."""
     from noah.checkpoint import CHECKPOINT_FILE
     from noah.materials import check_same_data, prepare
     from noah.runs import open_run
@@ -33,7 +34,7 @@ def retrain(
     finished, checkpoint = current.path("retrain", "model.json"), current.path("retrain", CHECKPOINT_FILE)
     if finished.is_file() and not restart:
         listener.say(f"retrain   The winner of {current.name} is retrained already; --restart does it anew.")
-        listener.say("next      noah eval")
+        listener.say_next(f"noah eval{run_options(current.folder, runs)}")
         return
     if checkpoint.exists() and not (resume or restart):
         raise UsageError(
@@ -49,13 +50,15 @@ def retrain(
     if restart:
         finished.unlink(missing_ok=True)
         checkpoint.unlink(missing_ok=True)
+        shutil.rmtree(current.path("eval"), ignore_errors=True)  # it measured the weights that are thrown away
     try:
         result = retrain_stage(current, materials, listener)
     except KeyboardInterrupt:
-        console.print_interrupted(f"noah retrain --resume --run {current.name}{runs_option(runs)}")
+        again = "noah retrain --resume" + " --inherit" * inherit
+        console.print_interrupted(f"{again}{run_options(current.folder, runs, always=True)}")
         raise typer.Exit(130) from None
     listener.say(
         f"retrained {result['parameters']:,} parameters and a head of {result['head_parameters']:,} on "
         f"{result['images']:,} images, final loss {result['losses'][-1]:.3f}"
     )
-    listener.say("next      noah eval")
+    listener.say_next(f"noah eval{run_options(current.folder, runs)}")

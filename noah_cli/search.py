@@ -17,7 +17,7 @@ from noah_cli.options import (
     ThreadsOption,
     option_layers,
     parse_budget,
-    runs_option,
+    run_options,
 )
 
 
@@ -37,6 +37,12 @@ def search(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.", metavar="N")] = None,
     data_root: Annotated[
         Path | None, typer.Option(help="Where named data sets lie. [default: data]", metavar="FOLDER")
+    ] = None,
+    shots: Annotated[
+        int | None, typer.Option(help="Few-shot set: 1, 2, 4, 8 or 16 training images a class.", metavar="K")
+    ] = None,
+    list_seed: Annotated[
+        int | None, typer.Option(help="Which list of K shots: 0, 1 or 2. [default: --seed]", metavar="N")
     ] = None,
     backbone_arch: Annotated[
         str | None, typer.Option(help="timm's architecture of a weights file.", metavar="NAME")
@@ -72,6 +78,8 @@ def search(
         dataset=("data.dataset", dataset),
         data=("data.folder", str(data) if data else None),
         data_root=("data.root", str(data_root) if data_root else None),
+        shots=("data.shots", shots),
+        list_seed=("data.list_seed", list_seed),
         backbone=("backbone.name", backbone),
         backbone_arch=("backbone.architecture", backbone_arch),
         image_size=("backbone.image_size", image_size),
@@ -89,8 +97,12 @@ def search(
     if resume:
         current = open_run(runs, run)
         settings = current.settings()
-        layers = [*([noah_settings.recipe_layer(recipe)] if recipe else []), *files, *options]
-        _check_unchanged(settings, layers, current.name)
+        if recipe:
+            # Where the recipe was named at the start, this folder's settings came over it.
+            project = [noah_settings.file_layer(path) for path in [noah_settings.PROJECT_FILE] if path.is_file()]
+            files = [noah_settings.recipe_layer(recipe), *project, *files]
+        again = f"Type: noah search --resume{run_options(current.folder, runs, always=True)}"
+        _check_unchanged(settings, [*files, *options], current.name, again)
         materials = prepare(settings, listener, tell_data=True)
         check_same_data(current, materials)
     else:
@@ -125,32 +137,36 @@ def search(
         try:
             result = search_stage(current, materials, listener)
         except KeyboardInterrupt:
-            console.print_interrupted(f"noah search --resume --run {current.name}{runs_option(runs)}")
+            again = run_options(current.folder, runs, always=True)
+            console.print_interrupted(f"noah search --resume{again}")
             raise typer.Exit(130) from None
     console.print_winner(listener, result)
-    listener.say("next      noah retrain")
+    listener.say_next(f"noah retrain{run_options(current.folder, runs)}")
 
 
 def _default_recipe(layers: list[Any]) -> tuple[str, str]:
     """The recipe where none is named: the published one for VTAB's data sets, a short one for anything else."""
     from noah.data.vtab_tasks import find_vtab_task
+    from noah.settings import flatten
 
-    names = [layer.values["data"]["dataset"] for layer in layers if "dataset" in (layer.values.get("data") or {})]
-    if names and find_vtab_task(str(names[-1])):
-        return "vtab", f"{names[-1]} is a VTAB data set: the paper's settings; --recipe quick is shorter"
+    data = {key: value for layer in layers for key, value in flatten(layer.values)}
+    name = data.get("data.dataset")
+    if name and find_vtab_task(str(name)) and data.get("data.shots") is None:
+        return "vtab", f"{name} is a VTAB data set: the paper's settings; --recipe quick is shorter"
     return "quick", "a first result in a tenth of the published effort; --recipe names another"
 
 
-def _check_unchanged(settings: Any, layers: list[Any], run: str) -> None:
+def _check_unchanged(settings: Any, layers: list[Any], run: str, hint: str) -> None:
     """Refuse options that contradict the run that is to go on."""
-    from noah.settings import flatten
+    from noah.settings import Layer, flatten, resolve
 
-    stored = dict(flatten(settings.model_dump(mode="json")))
-    asked = {key: (value, layer.source) for layer in layers for key, value in flatten(layer.values)}
+    values = settings.model_dump(mode="json")
+    stored = dict(flatten(values))
+    asked, origins = resolve([Layer(source="run.yaml", values=values), *layers])
     problems = [
-        f"{key}: the run {run} was started with {stored.get(key)!r}, not {value!r} ({source})"
-        for key, (value, source) in asked.items()
-        if stored.get(key) != value
+        f"{key}: the run {run} was started with {stored[key]!r}, not {value!r} ({origins[key]})"
+        for key, value in flatten(asked.model_dump(mode="json"))
+        if stored[key] != value
     ]
     if problems:
-        raise SettingsError(problems, f"Type: noah search --resume --run {run}")
+        raise SettingsError(problems, hint)

@@ -1,0 +1,118 @@
+"""Measuring an artefact on the test split."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from export.evaluate import evaluate_artefact
+from export.manifest import file_record, read_manifest, write_manifest
+from export.predictor import load_predictor
+from noah.errors import ArtefactError
+from noah.materials import Materials, prepare
+from noah.progress import Silent
+from noah.runs import Run
+from tests.finished import FLOAT, Finished
+
+
+@pytest.fixture
+def run(project: Finished) -> Run:
+    shutil.rmtree(project.run / "eval")
+    return Run(project.run)
+
+
+@pytest.fixture
+def materials(run: Run) -> Materials:
+    return prepare(run.settings(), Silent())
+
+
+def measure(folder: Path, run: Run, materials: Materials) -> dict[str, Any]:
+    return evaluate_artefact(load_predictor(folder, provider="cpu"), run, materials, Silent(), "result.json")
+
+
+def test_the_result_is_kept_with_what_it_was_measured_on(project: Finished, run: Run, materials: Materials) -> None:
+    result = measure(project.artefact(), run, materials)
+    assert json.loads((project.run / "eval" / "result.json").read_text()) == result
+    manifest = read_manifest(project.artefact())
+    assert result["files"] == {"model.onnx": manifest.files["model.onnx"].sha256}
+    assert (result["split"], result["provider"], result["total"]) == ("test", "CPUExecutionProvider", 18)
+    last = json.loads((project.run / "log.jsonl").read_text().splitlines()[-1])
+    assert (last["artefact"], last["correct"], last["total"]) == ("result.json", result["correct"], 18)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 18, 64])
+def test_the_batch_size_makes_no_difference(
+    finished: Finished, project: Finished, run: Run, materials: Materials, batch_size: int
+) -> None:
+    hardware = materials.settings.hardware.model_copy(update={"evaluation_batch_size": batch_size})
+    materials = replace(materials, settings=materials.settings.model_copy(update={"hardware": hardware}))
+    result = measure(project.artefact(), run, materials)
+    expected = json.loads((finished.run / "eval" / f"{FLOAT}.json").read_text())
+    assert result["confusion"] == expected["confusion"]
+    assert result["cross_entropy"] == pytest.approx(expected["cross_entropy"], rel=1e-5)
+
+
+def test_probabilities_are_as_good_as_logits(project: Finished, run: Run, materials: Materials) -> None:
+    expected = measure(project.artefact(), run, materials)
+    folder = project.artefact()
+    model = onnx.load(folder / "model.onnx")
+    for node in model.graph.node:
+        for place, name in enumerate(node.output):
+            if name == "logits":
+                node.output[place] = "scores"
+    model.graph.node.append(helper.make_node("Softmax", ["scores"], ["logits"], axis=1))
+    onnx.save(model, folder / "model.onnx")
+    manifest = read_manifest(folder)
+    write_manifest(
+        manifest.model_copy(
+            update={
+                "output": manifest.output.model_copy(update={"values": "probabilities"}),
+                "files": {"model.onnx": file_record(folder / "model.onnx")},
+            }
+        ),
+        folder,
+    )
+    result = measure(folder, run, materials)
+    assert result["confusion"] == expected["confusion"]
+    for figure in ("cross_entropy", "calibration_error"):
+        assert result[figure] == pytest.approx(expected[figure], rel=1e-3)
+
+
+def other_classes(materials: Materials) -> Materials:
+    return replace(materials, dataset=replace(materials.dataset, classes=("circle", "stripes", "square")))
+
+
+def other_preprocessing(materials: Materials) -> Materials:
+    preprocessing = replace(materials.backbone.preprocessing, interpolation="bilinear")
+    return replace(materials, backbone=replace(materials.backbone, preprocessing=preprocessing))
+
+
+@pytest.mark.parametrize("change", [other_classes, other_preprocessing])
+def test_an_artefact_of_another_run_is_refused_before_the_test_split_is_touched(
+    project: Finished, run: Run, materials: Materials, change: Any
+) -> None:
+    def load_test() -> Any:
+        raise AssertionError("the test split was opened")
+
+    changed = change(materials)
+    changed = replace(changed, dataset=replace(changed.dataset, load_test=load_test))
+    with pytest.raises(ArtefactError) as raised:
+        measure(project.artefact(), run, changed)
+    assert str(raised.value) == (
+        "The artefact was not exported from a run like shapes/first: classes or preprocessing differ.\n"
+        "Name its own run with --run."
+    )
+    assert not (project.run / "eval").exists()
+
+
+def test_confusion_counts_every_image_once(project: Finished, run: Run, materials: Materials) -> None:
+    result = measure(project.artefact(FLOAT), run, materials)
+    assert np.array(result["confusion"]).sum(axis=1).tolist() == [6, 6, 6]

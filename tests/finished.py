@@ -1,0 +1,87 @@
+"""A run that went the whole road once, shared by every test that only reads it.
+
+A `conftest.py` offers it as the fixture `finished` by importing it; however many do, the run is made once a session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Outcome, noah, write_settings
+from tests.conftest import TinySettings
+
+NAME = "shapes/first"
+"""The data set is named after its folder, the run by --run."""
+EPOCHS = 6
+"""Of either training: enough to be better than chance."""
+FLOAT, UINT8 = "onnx-fp32", "onnx-fp32-uint8"
+
+_made: dict[Path, Finished] = {}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A working folder with noah.yaml and a run that was searched, retrained, evaluated, exported and predicted with.
+
+    Attributes:
+        folder: The working folder.
+        outcomes: The outcome of each command of the road, in order.
+    """
+
+    folder: Path
+    outcomes: dict[str, Outcome]
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return self.folder / "runs" / NAME
+
+    def artefact(self, name: str = FLOAT) -> Path:
+        """An exported artefact of the run."""
+        return self.run / "export" / name
+
+    def copy(self, to: Path) -> Finished:
+        """The same again in another folder, for a test that writes."""
+        shutil.copytree(self.folder, to, dirs_exist_ok=True)
+        return Finished(to, self.outcomes)
+
+
+def make_finished(folder: Path, settings: object, photos: Path) -> Finished:
+    """Go the road with the real commands, each as typed in the working folder."""
+    write_settings(folder, settings)
+    export = f"runs/{NAME}/export"
+    commands: dict[str, tuple[object, ...]] = {
+        "search": ("search", "--run", "first"),
+        "retrain": ("retrain",),
+        "eval": ("eval",),
+        "export": ("export", "--format", "onnx"),
+        "export uint8": ("export", "--format", "onnx", "--input", "uint8"),
+        "eval artefact": ("eval", f"{export}/{FLOAT}"),
+        "eval uint8 artefact": ("eval", f"{export}/{UINT8}"),
+        "predict": ("predict", f"{export}/{FLOAT}", photos / "test", "--out", "predictions.csv"),
+    }
+    with contextlib.chdir(folder):
+        return Finished(folder, {name: noah(*arguments) for name, arguments in commands.items()})
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_settings: TinySettings, photo_folder: Path) -> Finished:
+    """The finished run; not to be written to."""
+    folder = tmp_path_factory.getbasetemp() / "finished"
+    if folder not in _made:
+        changes = {"supernet.epochs": EPOCHS, "retrain.epochs": EPOCHS}
+        _made[folder] = make_finished(folder, tiny_settings(changes), photo_folder)
+    return _made[folder]
+
+
+@pytest.fixture
+def project(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
+    """A copy of the finished run that a test may write to, as the working folder."""
+    copied = finished.copy(tmp_path / "project")
+    monkeypatch.chdir(copied.folder)
+    return copied

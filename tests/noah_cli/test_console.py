@@ -1,0 +1,204 @@
+"""What a person sees: hanging lines, progress, the drawing of a subnet; no control characters outside a terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from noah.errors import NoahError
+from noah.subnet import Subnet
+from noah_cli.console import ConsoleListener, draw_subnet, format_seconds, print_error, print_interrupted, print_winner
+
+LONG = (
+    "choice    The classes are uneven: [circle] has 1,200 images and square 3; --class-weights balanced makes each "
+    "class count the same in training, which a run on /home/someone/a/rather/long/path/without/blanks shows."
+)
+
+
+def listener(columns: int, *, terminal: bool = False) -> tuple[ConsoleListener, io.StringIO]:
+    """A listener that prints into memory."""
+    printed = io.StringIO()
+    made = ConsoleListener()
+    made.console = Console(file=printed, width=columns, highlight=False, force_terminal=terminal, _environ={})
+    return made, printed
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still until its one value is changed."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_lines_hang_under_their_text_and_keep_the_width(columns: int) -> None:
+    made, printed = listener(columns)
+    made.say(LONG)
+    first, *others = printed.getvalue().splitlines()
+    assert first.startswith("choice    The classes")
+    assert others
+    assert all(line.startswith(" " * 10) and line[10] != " " for line in others)
+    for line in (first, *others):
+        assert len(line) <= columns or len(line.split()) == 1
+    assert " ".join(printed.getvalue().split()) == " ".join(LONG.split())  # brackets included, nothing lost
+
+
+def test_a_terminal_too_narrow_for_labels_still_gets_whole_words() -> None:
+    made, printed = listener(12)
+    made.say("label     some words to print")
+    assert printed.getvalue() == "label     some words to print\n"
+
+
+def test_the_next_command_stays_in_one_piece() -> None:
+    made, printed = listener(40)
+    command = "noah predict 'runs/my photos/first/export/onnx-fp32' IMAGES... --out predictions.csv"
+    made.say_next(command)
+    assert printed.getvalue() == f"next      {command}\n"
+
+
+@pytest.mark.parametrize("depth", [1, 2, 12, 24, 32])
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_a_drawn_subnet_keeps_the_width_and_shows_every_block(depth: int, columns: int) -> None:
+    subnet = Subnet(prompt=[100] * depth, lora=[0] * depth, adapter=range(depth))
+    lines = draw_subnet(subnet, columns)
+    assert max(map(len, lines)) <= columns
+    blocks = " ".join(line.split("block")[1] for line in lines if "block" in line)
+    assert blocks.split() == [str(block + 1) for block in range(depth)]
+    widths = {name: re.findall(r"\d+|·", " ".join(line[18:] for line in lines if name in line)) for name in
+              ("prompt", "lora", "adapter")}  # fmt: skip
+    assert widths == {
+        "prompt": ["100"] * depth,
+        "lora": ["·"] * depth,
+        "adapter": ["·", *(str(width) for width in range(1, depth))],
+    }
+
+
+def test_the_drawing_of_a_subnet() -> None:
+    subnet = Subnet(prompt=[1, 5, 0], lora=[10, 1, 5], adapter=[0, 0, 0])
+    assert draw_subnet(subnet, 80) == [
+        "          block     1   2   3",
+        "          prompt    1▂  5█  ·",
+        "          lora     10█  1▁  5▄",
+        "          adapter   ·   ·   ·",
+    ]
+
+
+def test_the_largest_width_of_a_module_has_the_highest_bar() -> None:
+    (line,) = (line for line in draw_subnet(Subnet([0] * 8, range(1, 9), [0] * 8), 80) if "lora" in line)
+    assert re.sub(r"[^▁▂▃▄▅▆▇█]", "", line) == "▁▂▃▄▅▆▇█"
+
+
+@pytest.mark.parametrize("budget", [None, 640_000])
+def test_the_winner(budget: int | None) -> None:
+    made, printed = listener(80)
+    print_winner(
+        made,
+        {
+            "subnet": Subnet([1], [0], [0]).to_json(),
+            "index": 7,
+            "evaluated": 1200,
+            "origin": "mutation",
+            "parameters": 12_345,
+            "budget": {"parameters": budget},
+            "accuracy": 0.875,
+            "standard_error": 0.012,
+            "total": 1000,
+            "as_good": 3,
+        },
+    )
+    words = " ".join(printed.getvalue().split())
+    allowed = " of 640,000 allowed" if budget else ""
+    assert f"winner subnet 7 of 1,200 (mutation), 12,345 parameters{allowed}, head not counted" in words
+    assert "accuracy 87.5% ± 1.2% on 1,000 validation images; 3 other subnets lie within that error" in words
+    assert "The winner was chosen on these images, so expect less elsewhere" in words
+    assert max(map(len, printed.getvalue().splitlines())) <= 80
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(clock: list[float]) -> None:
+    made, printed = listener(80)
+    with made.bar("training", 10, "epochs") as bar:
+        for done in range(11):
+            clock[0] += 4
+            bar.update(done, f"loss {done}")
+    assert printed.getvalue().splitlines() == [
+        "          training: 3 of 10 epochs, loss 3",
+        "          training: 7 of 10 epochs, loss 7",
+        "done      training: 10 epochs in 44 s, loss 10",
+    ]
+
+
+def test_what_takes_less_than_two_seconds_is_not_told(clock: list[float]) -> None:
+    made, printed = listener(80)
+    with made.bar("decoding", 1000, "images") as bar:
+        clock[0] += 1.9
+        bar.update(1000)
+    assert printed.getvalue() == ""
+
+
+def test_work_that_fails_is_not_called_done(clock: list[float]) -> None:
+    made, printed = listener(80)
+    with pytest.raises(KeyboardInterrupt), made.bar("training", 10, "epochs") as bar:
+        clock[0] += 10
+        bar.update(1)
+        raise KeyboardInterrupt
+    assert printed.getvalue() == ""
+
+
+def test_on_a_terminal_there_is_a_bar_that_goes_away() -> None:
+    made, printed = listener(80, terminal=True)
+    with made.bar("training [1]", 10, "epochs") as bar:
+        bar.update(4, "loss 0.5")
+    text = printed.getvalue()
+    assert "training [1]" in text
+    assert "4/10" in text
+    assert "loss 0.5" in text
+    assert "\x1b[2K" in text  # erased at the end
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: print_error(NoahError("Wrong.", "Right.")),
+        lambda: print_interrupted("x"),
+        lambda: ConsoleListener().say(LONG),
+        lambda: ConsoleListener().say_next("noah eval"),
+    ],
+)
+def test_no_control_characters_outside_a_terminal(call: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    call()
+    captured = capsys.readouterr()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", captured.out + captured.err)
+
+
+def test_an_error_is_not_wrapped(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    print_error(NoahError("word " * 30 + "[end]", "hint " * 30))
+    assert capsys.readouterr().err.splitlines() == ["Error: " + "word " * 30 + "[end]", "hint " * 30]
+
+
+def test_results_and_progress_can_go_different_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    ConsoleListener(error=True).say("progress  here")
+    ConsoleListener().say("result    there")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("result    there\n", "progress  here\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3599.7, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text

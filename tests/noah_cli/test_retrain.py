@@ -1,0 +1,117 @@
+"""`noah retrain`: once, again only if asked, and what goes with weights that are thrown away."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from noah.checkpoint import CHECKPOINT_FILE
+from tests.commands import file_contents, noah
+from tests.finished import EPOCHS, Finished
+
+
+@pytest.fixture
+def trained_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The epochs, counted from 1, that are trained in this process."""
+    from noah import training
+
+    found: list[int] = []
+    save = training.save_checkpoint
+
+    def note(path: Any, supernet: Any, optimizer: Any, losses: list[float]) -> None:
+        found.append(len(losses))
+        save(path, supernet, optimizer, losses)
+
+    monkeypatch.setattr(training, "save_checkpoint", note)
+    return found
+
+
+def model(project: Finished) -> Any:
+    return json.loads((project.run / "retrain" / "model.json").read_text())
+
+
+def test_it_tells_what_it_trained(finished: Finished) -> None:
+    words = finished.outcomes["retrain"].words
+    stored = json.loads((finished.run / "retrain" / "model.json").read_text())
+    assert f"retrained {stored['parameters']:,} parameters and a head of 195 on 54 images" in words
+    assert f"final loss {stored['losses'][-1]:.3f}" in words
+
+
+@pytest.mark.parametrize("arguments", [(), ("--resume",)])
+def test_what_is_retrained_stays(project: Finished, trained_epochs: list[int], arguments: tuple[str, ...]) -> None:
+    before = file_contents(project.folder)
+    outcome = noah("retrain", *arguments)
+    assert outcome.code == 0
+    assert "The winner of shapes/first is retrained already; --restart does it anew." in outcome.words
+    assert outcome.out.endswith("next      noah eval\n")
+    assert trained_epochs == []
+    assert file_contents(project.folder) == before
+
+
+def test_restart_throws_away_the_weights_and_what_was_measured_of_them(
+    project: Finished, trained_epochs: list[int]
+) -> None:
+    before = file_contents(project.run / "retrain")
+    assert noah("retrain", "--restart").code == 0
+    assert trained_epochs == list(range(1, EPOCHS + 1))
+    assert file_contents(project.run / "retrain") == before  # the same seed gives the same weights
+    assert not (project.run / "eval").exists()
+    assert "measured before" not in noah("eval").words
+
+
+def test_restart_that_cannot_begin_throws_nothing_away(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    before = file_contents(project.folder)
+    monkeypatch.setattr("noah.materials.load_backbone", load)
+    assert noah("retrain", "--restart").code == 130
+    assert file_contents(project.folder) == before
+
+
+def test_inherit_starts_from_the_supernet(project: Finished, trained_epochs: list[int]) -> None:
+    fresh = model(project)
+    assert noah("retrain", "--restart", "--inherit").code == 0
+    inherited = model(project)
+    assert (fresh["settings"]["inherit"], inherited["settings"]["inherit"]) == (False, True)
+    assert inherited["losses"][0] < fresh["losses"][0]
+    assert len(trained_epochs) == EPOCHS
+
+
+@pytest.mark.parametrize("options", [(), ("--inherit",)])
+def test_an_interrupted_retraining_says_how_to_go_on(
+    project: Finished, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    def stage(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("noah.stages.retrain", stage)
+    outcome = noah("retrain", "--restart", *options)
+    assert outcome.code == 130
+    again = " ".join(["noah retrain --resume", *options, "--run shapes/first"])
+    assert outcome.err == f"\nInterrupted. Go on with: {again}\n"
+
+
+def test_a_stopped_retraining_needs_a_word_on_what_to_do(project: Finished, trained_epochs: list[int]) -> None:
+    (project.run / "retrain" / "model.json").unlink()
+    refused = noah("retrain")
+    assert refused.code == 2
+    assert refused.error_lines == [
+        "Error: The retraining of shapes/first was stopped before its end.",
+        "Add --resume to go on with it, or --restart to begin anew.",
+    ]
+    assert noah("retrain", "--resume").code == 0
+    assert trained_epochs == []  # its last epoch had been saved
+
+
+def test_a_damaged_checkpoint_is_told(project: Finished) -> None:
+    (project.run / "retrain" / "model.json").unlink()
+    checkpoint = project.run / "retrain" / CHECKPOINT_FILE
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    outcome = noah("retrain", "--resume")
+    assert outcome.code == 1
+    assert len(outcome.error_lines) == 2
+    assert str(checkpoint.relative_to(project.folder)) in outcome.error_lines[0]
+    assert outcome.error_lines[1] == "Remove it to start this stage from its beginning."
