@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import pickle
 import re
 import socket
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ from urllib.request import getproxies
 
 import huggingface_hub
 import numpy as np
-import safetensors
 import timm
 import torch
 from safetensors.torch import load_file
@@ -228,9 +228,13 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
                     state = state[key]
     except Exception as error:
         # Readers of damaged or hostile files raise many kinds of error; each means the same to the user.
-        kind = "a safetensors file" if isinstance(error, safetensors.SafetensorError) else "plain weights"
+        cause = (
+            "it holds other Python objects than tensors, which could run code"
+            if isinstance(error, pickle.UnpicklingError)
+            else _first_line(error)
+        )
         raise CheckpointError(
-            f"{path} cannot be read as {kind}: {_first_line(error)}",
+            f"{path} cannot be read as plain weights: {cause}",
             "Use a .safetensors file, or a .pth file that holds only a state dictionary.",
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

@@ -7,6 +7,8 @@ from pathlib import Path
 from noah.atomic import write_text
 
 LATEST = "latest"
+DEFAULT_RUNS = Path("runs")
+"""The folder of all runs where no other is named."""
 
 
 def write_latest(root: Path, name: str) -> None:

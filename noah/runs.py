@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ import yaml
 from noah.atomic import write_json, write_text
 from noah.errors import CommandOrderError, RunError, RunExistsError, UsageError
 from noah.hardware import Choice
-from noah.latest import LATEST, read_latest, write_latest
+from noah.latest import DEFAULT_RUNS, LATEST, read_latest, write_latest
 from noah.settings import Layer, Settings, resolve
 from noah.version import __version__
 
@@ -48,6 +49,11 @@ class Run:
     def name(self) -> str:
         """<dataset>/<id>, as `--run` takes it."""
         return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def option(self) -> str:
+        """What `--run` takes to find this run again: its name in the default folder, else its path; quoted."""
+        return shlex.quote(self.name if self.folder == DEFAULT_RUNS / self.name else str(self.folder))
 
     def path(self, *parts: str) -> Path:
         """A path inside the run folder; nothing is created."""
@@ -134,11 +140,13 @@ def create_run(
             f"A run cannot be named {name!r}: it is a name below {root / dataset}/, not a path.",
             "Type only the last part, such as --run first.",
         )
+    if dataset == LATEST:
+        dataset = f"{LATEST}-images"  # beside the file of that name
     folder = root / dataset / (name or datetime.now().strftime("%Y%m%d-%H%M%S"))
     if (folder / RUN_FILE).exists() or (folder.exists() and any(folder.iterdir())):
         raise RunExistsError(
             f"The run folder {folder} exists already.",
-            f"Go on with it: noah search --resume --run {dataset}/{folder.name}. Or choose another name with --run.",
+            f"Go on with it: noah search --resume --run {Run(folder).option}. Or choose another name with --run.",
         )
     description = {
         "noah": __version__,

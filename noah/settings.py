@@ -250,7 +250,11 @@ def file_layer(path: Path) -> Layer:
     """
     if not path.is_file():
         raise UsageError(f"The settings file {path} does not exist.", "Check the path after --config.")
-    return Layer(source=str(path), values=_read_mapping(path.read_text(encoding="utf-8"), str(path)))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{path}: not a UTF-8 text file"], "Save it as UTF-8.") from error
+    return Layer(source=str(path), values=_read_mapping(text, str(path)))
 
 
 def recipe_layer(name: str) -> Layer:
@@ -285,7 +289,7 @@ def _read_mapping(text: str, source: str) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise SettingsError([f"{source}: expected a mapping of settings, found {type(values).__name__}"])
-    return values
+    return {str(key): value for key, value in values.items()}
 
 
 def _replaced(values: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:

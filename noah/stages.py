@@ -202,7 +202,7 @@ def winner(run: Run) -> Subnet:
     """
     if not run.path("search", "best.json").is_file():
         raise CommandOrderError(
-            f"The search of {run.name} has not finished.", f"Finish it with: noah search --resume --run {run.name}"
+            f"The search of {run.name} has not finished.", f"Finish it with: noah search --resume --run {run.option}"
         )
     return _read_subnet(run, "search", "best.json")
 
@@ -217,7 +217,7 @@ def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
         started = run.path("retrain", CHECKPOINT_FILE).exists()
         raise CommandOrderError(
             f"The winner of {run.name} has not been retrained{' to its end' if started else ''}.",
-            f"Type: noah retrain {'--resume ' if started else ''}--run {run.name}",
+            f"Type: noah retrain {'--resume ' if started else ''}--run {run.option}",
         )
     subnet = _read_subnet(run, "retrain", "model.json")
     model = _build_supernet(materials, subnet, materials.settings.retrain)

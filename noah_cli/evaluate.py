@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from noah.errors import UsageError
+from noah.latest import DEFAULT_RUNS
 from noah_cli import console
 from noah_cli.evaluate_on import evaluate_on
-from noah_cli.options import DEFAULT_RUNS, RunOption, RunsOption, run_options
+from noah_cli.options import RunOption, RunsOption, run_options
 
 _WORST = 3
 

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from noah.latest import DEFAULT_RUNS
 from noah_cli import console
-from noah_cli.options import DEFAULT_RUNS, RunOption, RunsOption
+from noah_cli.options import RunOption, RunsOption
 
 
 def export(

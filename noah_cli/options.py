@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from noah.errors import UsageError
-from noah.latest import read_latest
+from noah.latest import DEFAULT_RUNS, read_latest
 from noah.settings import Layer, nested
 
 RunOption = Annotated[
@@ -23,7 +23,6 @@ PrecisionOption = Annotated[
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.", metavar="N")]
 
-DEFAULT_RUNS = Path("runs")
 
 _SUFFIXES = {"": 1, "k": 1_000, "m": 1_000_000}
 

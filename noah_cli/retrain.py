@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from noah.errors import UsageError
+from noah.latest import DEFAULT_RUNS
 from noah_cli import console
-from noah_cli.options import DEFAULT_RUNS, RunOption, RunsOption, run_options
+from noah_cli.options import RunOption, RunsOption, run_options
 
 
 def retrain(

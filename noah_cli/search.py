@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from noah.errors import SettingsError, UsageError
+from noah.latest import DEFAULT_RUNS
 from noah_cli import console
 from noah_cli.options import (
-    DEFAULT_RUNS,
     DeviceOption,
     PrecisionOption,
     RunsOption,

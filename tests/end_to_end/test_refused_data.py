@@ -139,7 +139,7 @@ BACKBONE = {
         "noah search --backbone damaged.safetensors",
         1,
         [
-            "damaged.safetensors cannot be read as a safetensors file: ...",
+            "damaged.safetensors cannot be read as plain weights: ...",
             "Use a .safetensors file, or a .pth file that holds only a state dictionary.",
         ],
         add_file("damaged.safetensors", b"\x10" * 40),

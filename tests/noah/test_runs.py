@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -90,7 +91,7 @@ def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
     content = run.path("run.yaml").read_bytes()
     with pytest.raises(RunExistsError, match="exists already") as caught:
         start(tmp_path)
-    assert caught.value.hint.startswith("Go on with it: noah search --resume --run digits/first.")
+    assert caught.value.hint.startswith(f"Go on with it: noah search --resume --run {run.option}.")
     assert run.path("run.yaml").read_bytes() == content
     other = tmp_path / "digits" / "other"
     other.mkdir()
@@ -207,3 +208,20 @@ def test_a_line_is_one_write_that_ends_with_its_newline(tmp_path: Path, monkeypa
     monkeypatch.setattr(os, "fsync", lambda _: synced.append(path.read_bytes()))
     append_line(path, {"a": "b\nc"})
     assert synced == [json.dumps({"a": "b\nc"}).encode() + b"\n"]
+
+
+def test_the_option_finds_the_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Run(Path("runs/digits/first")).option == "digits/first"
+    assert Run(Path("my runs/digits/first")).option == "'my runs/digits/first'"
+    for root in (Path("runs"), Path("my runs")):
+        run = start(root)
+        assert open_run(root, shlex.split(run.option)[0]).folder == run.folder
+        assert open_run(Path("runs"), shlex.split(run.option)[0]).folder == run.folder
+
+
+def test_a_data_set_named_latest_does_not_hide_the_pointer(tmp_path: Path) -> None:
+    settings, origins = resolve([])
+    run = create_run(tmp_path, settings, origins, dataset="latest", name="first", facts={}, choices=[])
+    assert run.name == "latest-images/first"
+    assert open_run(tmp_path, None).folder == run.folder

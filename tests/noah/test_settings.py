@@ -244,3 +244,14 @@ def test_the_vtab_recipe_is_the_published_protocol() -> None:
     # The recipe says so itself, so that a change of a default cannot move it.
     assert {key for key, source in origins.items() if source != "default"} == dict(flatten(published)).keys()
     assert settings.supernet.label_smoothing == settings.retrain.label_smoothing == 0
+
+
+def test_odd_keys_and_odd_bytes_in_a_file_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text("2: 3\non: 4\n")
+    with pytest.raises(SettingsError) as caught:
+        resolve([file_layer(path)])
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["2", "True"]
+    path.write_bytes(b"seed: \xff\n")
+    with pytest.raises(SettingsError, match="not a UTF-8"):
+        file_layer(path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -233,7 +234,7 @@ def test_class_weights_count_where_the_classes_are_uneven(
 
 def test_a_stage_before_its_turn_names_the_command_to_type(finished: Finished, copied: Run) -> None:
     copied.path("retrain", "model.json").unlink()
-    name = copied.name
+    name = re.escape(copied.option)
     with pytest.raises(CommandOrderError, match=rf"to its end\.\nType: noah retrain --resume --run {name}$"):
         evaluate_test(copied, finished.materials, Silent())
     shutil.rmtree(copied.path("retrain"))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from noah.errors import UsageError
-from noah.latest import write_latest
+from noah.latest import DEFAULT_RUNS, write_latest
 from noah.settings import Layer
-from noah_cli.options import DEFAULT_RUNS, option_layers, parse_budget, run_options
+from noah_cli.options import option_layers, parse_budget, run_options
 
 
 @pytest.mark.parametrize(
