@@ -102,7 +102,7 @@ class _PlainBar:
             self.printed = time.monotonic()
             text = f", {self.text}" if self.text else ""
             self.console.print(
-                f"          {self.title}: {self.done:,} of {self.total:,} {self.unit}{text}", soft_wrap=True
+                f"          {self.title}: {done / self.total:.0%} of {self.total:,} {self.unit}{text}", soft_wrap=True
             )
 
 

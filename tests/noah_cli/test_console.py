@@ -127,8 +127,8 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(clock: list[float]) 
             clock[0] += 4
             bar.update(done, f"loss {done}")
     assert printed.getvalue().splitlines() == [
-        "          training: 3 of 10 epochs, loss 3",
-        "          training: 7 of 10 epochs, loss 7",
+        "          training: 30% of 10 epochs, loss 3",
+        "          training: 70% of 10 epochs, loss 7",
         "done      training: 10 epochs in 44 s, loss 10",
     ]
 
