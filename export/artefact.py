@@ -15,6 +15,7 @@ from export.manifest import (
     ModelInput,
     ModelOutput,
     Parity,
+    RunRecord,
     SubnetWidths,
     file_record,
     write_manifest,
@@ -22,8 +23,9 @@ from export.manifest import (
 from export.onnx_session import CPU, open_session
 from export.parity import Logits, Pixels, batch_sizes, measure_parity, torch_logits
 from export.to_onnx import BATCH_AXIS, INPUT_NAME, OUTPUT_NAME, write_onnx
+from noah.checkpoint import CHECKPOINT_FILE
 from noah.errors import ExportError
-from noah.materials import Materials
+from noah.materials import Materials, fingerprint
 from noah.merge import merge
 from noah.progress import Listener
 from noah.runs import Run, installed_versions
@@ -92,6 +94,7 @@ def _build(
     classes = materials.dataset.classes
     backbone = materials.backbone
     return Manifest(
+        run=origin(run, materials),
         dataset=materials.dataset.name,
         classes=classes,
         preprocessing=preprocessing.to_json(),
@@ -112,6 +115,12 @@ def _build(
         files={path.name: file_record(path) for path in sorted(folder.iterdir())},
         versions=installed_versions(),
     )
+
+
+def origin(run: Run, materials: Materials) -> RunRecord:
+    """The run, its data and the weights that `noah retrain` left last."""
+    weights = file_record(run.path("retrain", CHECKPOINT_FILE)).sha256
+    return RunRecord(name=run.name, data=fingerprint(materials.dataset), weights=weights)
 
 
 def _prove(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from export.artefact import origin
 from export.predictor import Predictor
 from noah.errors import ArtefactError
 from noah.evaluation import describe
@@ -24,18 +25,30 @@ def evaluate_artefact(
         run: The run whose data it is measured on.
         materials: The run's data set.
         listener: Told the progress.
-        file_name: The file under eval/ that keeps the result.
+        file_name: The file under eval/artefact/ that keeps the result.
 
     Returns:
         The content of that file.
 
     Raises:
-        ArtefactError: If the artefact has other classes or another preprocessing than the run.
+        ArtefactError: If the artefact has other classes, preprocessing, images or weights than the run; its own
+            training images could lie in the run's test split then.
     """
     if predictor.classes != materials.dataset.classes or predictor.preprocessing != materials.backbone.preprocessing:
         raise ArtefactError(
             f"The artefact was not exported from a run like {run.name}: classes or preprocessing differ.",
             "Name its own run with --run.",
+        )
+    found, expected = predictor.manifest.run, origin(run, materials)
+    if found.data != expected.data:
+        raise ArtefactError(
+            f"The artefact was exported from {found.name}, whose images are split otherwise than those of {run.name}.",
+            f"Name its own run: --run {found.name}",
+        )
+    if found.weights != expected.weights:
+        raise ArtefactError(
+            f"The artefact was exported from {found.name}, with other weights than those that {run.name} has now.",
+            f"Name its own run with --run, or export anew: noah export --format onnx --run {run.option}",
         )
     pixels = materials.pixels(materials.dataset.load_test(), "test", listener)
     batch_size = materials.settings.hardware.evaluation_batch_size
@@ -53,6 +66,6 @@ def evaluate_artefact(
         "files": predictor.file_hashes,
         **describe(logits, pixels.labels, materials.dataset.classes),
     }
-    run.write_json(result, "eval", file_name)
+    run.write_json(result, "eval", "artefact", file_name)
     run.log("eval", "finished", artefact=file_name, correct=result["correct"], total=result["total"])
     return result

@@ -82,11 +82,6 @@ def _gather(images: list[Decoded], preprocessing: Preprocessing) -> ImageBatch:
             pixels.append(decoded.result())
             paths.append(path)
         except UnreadableImageError as error:
-            failures.append((path, _cause(error, path)))
+            failures.append((path, error.cause))
     none = np.empty((0, preprocessing.height, preprocessing.width, 3), np.uint8)
     return ImageBatch(tuple(paths), np.stack(pixels) if pixels else none, tuple(failures))
-
-
-def _cause(error: UnreadableImageError, path: Path) -> str:
-    """The reason alone: the path is told beside it."""
-    return error.problem.removeprefix(f"Cannot read {path}: ")

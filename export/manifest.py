@@ -112,6 +112,20 @@ class Parity(_Record):
     tolerance: Annotated[float, Field(ge=0)]
 
 
+class RunRecord(_Record):
+    """Where the artefact comes from.
+
+    Attributes:
+        name: The run, as `noah --run` takes it.
+        data: SHA-256 of the names and labels of its training and validation images.
+        weights: SHA-256 of the checkpoint that was exported.
+    """
+
+    name: Name
+    data: Sha256
+    weights: Sha256
+
+
 class FileRecord(_Record):
     """What a file of the artefact has to be: its SHA-256 in hexadecimal and its size in bytes."""
 
@@ -135,6 +149,7 @@ class Manifest(_Record):
     format: Literal["onnx"] = "onnx"
     format_version: Literal[1] = FORMAT_VERSION
     created_by: Name = f"noah {__version__}"
+    run: RunRecord
     dataset: Name
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
     preprocessing: dict[str, JsonValue]

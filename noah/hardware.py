@@ -13,8 +13,7 @@ import torch
 from noah.errors import UsageError
 from noah.settings import HardwareSettings
 
-Precision = Literal["fp32", "bf16", "fp16"]
-_TYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +46,15 @@ class Hardware:
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which forward passes run."""
-        return torch.autocast(self.device.type, _TYPES[self.precision], enabled=self.precision != "fp32")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def to_json(self) -> dict[str, object]:
+        """The hardware as written beside every result."""
+        return {"device": str(self.device), "precision": self.precision, "threads": self.threads}
 
 
 def choose_hardware(settings: HardwareSettings) -> Hardware:
-    """Resolve "auto" and set torch's thread count.
+    """Resolve "auto", and set torch's thread count and how exact its convolutions are.
 
     Raises:
         UsageError: If the device asked for is not there, or cannot compute in the precision asked for.
@@ -69,8 +72,8 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
         choices.append(Choice("precision", precision, reason))
     else:
         precision = settings.precision
-    if precision == "fp16" and device.type == "cpu":
-        raise UsageError("fp16 is too narrow for training on a CPU.", "Use --precision fp32 or --precision bf16.")
+    # What is called fp32 is to be float32: cuDNN would round convolutions to TF32's 10 bits.
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"
     if settings.threads:
         torch.set_num_threads(settings.threads)
     else:
@@ -107,4 +110,6 @@ def _best_precision(device: torch.device) -> tuple[Precision, str]:
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16", "this GPU computes it natively, with float32's range"
         return "fp32", "this GPU has no native bfloat16"
-    return "fp32", "exact and repeatable; on a CPU bfloat16 gains little in training"
+    if device.type == "cpu":
+        return "fp32", "exact and repeatable; on a CPU bfloat16 gains little in training"
+    return "fp32", f"nothing is known of bfloat16's speed on {device.type}"

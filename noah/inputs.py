@@ -11,7 +11,7 @@ from noah.data.preprocessing import Preprocessing
 
 
 def to_images(pixels: NDArray[np.uint8], preprocessing: Preprocessing, device: torch.device) -> Tensor:
-    """Normalise a batch: (pixels / 255 - mean) / std, the same floats as `Preprocessing.normalise`.
+    """Normalise a batch: (pixels / 255 - mean) / std, on the CPU the same floats as `Preprocessing.normalise`.
 
     Args:
         pixels: uint8 (B, H, W, 3); they travel to the device as bytes.

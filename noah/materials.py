@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,15 +101,29 @@ def prepare(settings: Settings, listener: Listener, *, tell_data: bool = False) 
         architecture=settings.backbone.architecture,
         image_size=settings.backbone.image_size,
         resize=settings.backbone.resize,
+        mean=settings.backbone.mean,
+        std=settings.backbone.std,
+        interpolation=settings.backbone.interpolation,
     )
     backbone.model.to(hardware.device)
     if tell_data:
         preprocessing = backbone.preprocessing
         listener.say(
             f"backbone  {backbone.source}; {preprocessing.width} x {preprocessing.height} px, {preprocessing.resize}, "
-            f"{preprocessing.interpolation}"
+            f"{preprocessing.interpolation}{_normalisation(settings, backbone)}"
         )
     return Materials(settings, dataset, backbone, hardware, build_space(settings, backbone))
+
+
+def _normalisation(settings: Settings, backbone: Backbone) -> str:
+    """Mean and std for the line of the backbone, where a person set one or a local file leaves both to be assumed."""
+    told = {"mean": settings.backbone.mean, "std": settings.backbone.std}
+    values = {name: f"{name} ({', '.join(f'{x:g}' for x in getattr(backbone.preprocessing, name))})" for name in told}
+    if all(value is None for value in told.values()):
+        assumed = f"; {values['mean']} and {values['std']} as timm has them for {backbone.architecture}"
+        return assumed if backbone.from_file else ""
+    origin = f"as timm has it for {backbone.architecture}"
+    return "; " + ", ".join(f"{values[name]} {origin if told[name] is None else 'as set'}" for name in told)
 
 
 def build_space(settings: Settings, backbone: Backbone) -> SearchSpace:
@@ -132,7 +147,7 @@ def fingerprint(dataset: Dataset) -> str:
     for split in (dataset.train, dataset.validation):
         digest.update(np.ascontiguousarray(split.labels).tobytes())
         for index in range(len(split)):
-            digest.update(Path(split.name(index)).name.encode() + b"\n")
+            digest.update(os.fsencode(Path(split.name(index)).name) + b"\n")
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
 import numpy as np
 from numpy.random import Generator
@@ -83,17 +84,18 @@ def ways(prices: tuple[int, ...], blocks: int) -> dict[int, int]:
     return totals
 
 
-def count_inside(modules: Sequence[PricedModule], budget: int) -> int:
+@cache
+def count_inside(modules: tuple[PricedModule, ...], budget: int) -> int:
     """Exact number of combinations of the three modules' settings that cost at most `budget`."""
     first, second, third = (module.counts() for module in modules)
-    third_prices = sorted(third)
-    cumulative = np.cumsum(np.array([third[price] for price in third_prices], dtype=object))
+    budget = min(budget, sum(map(max, (first, second, third))))  # as prices do, it fits into 64 bits; counts do not
+    second_prices, second_counts = np.array(list(second)), np.array(list(second.values()), dtype=object)
+    third_prices = np.array(sorted(third))
+    up_to = np.array([0, *accumulate(third[price] for price in third_prices.tolist())], dtype=object)
     total = 0
-    for price_1, count_1 in first.items():
-        for price_2, count_2 in second.items():
-            admitted = int(np.searchsorted(third_prices, budget - price_1 - price_2, side="right"))
-            if admitted:
-                total += count_1 * count_2 * int(cumulative[admitted - 1])
+    for price, count in first.items():
+        admitted = np.searchsorted(third_prices, budget - price - second_prices, side="right")
+        total += count * int(second_counts @ up_to[admitted])
     return total
 
 

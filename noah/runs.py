@@ -3,10 +3,11 @@
     runs/<dataset>/<id>/
         run.yaml        resolved settings with the source of each, choices, data, versions
         log.jsonl       what happened, with times
+        lock            held by the process that is searching or retraining
         supernet/       checkpoint.safetensors, losses.json
         search/         candidates.jsonl, best.json
-        retrain/        checkpoint.safetensors, model.json
-        eval/           test.json
+        retrain/        settings.json, checkpoint.safetensors, model.json
+        eval/           test.json, artefact/<name>.json, on/<name>.json
         export/<name>/  model.onnx, manifest.json
     runs/latest         the name of the latest run
 
@@ -20,6 +21,7 @@ import os
 import platform
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from noah.atomic import write_json, write_text
 from noah.errors import CommandOrderError, RunError, RunExistsError, UsageError
@@ -74,9 +77,9 @@ class Run:
             raise RunError(f"{path} holds no settings.", _START_AGAIN)
         return value
 
-    def settings(self) -> Settings:
-        """The settings that the run was started with."""
-        return resolve([Layer(source=str(self.path(RUN_FILE)), values=self.description()["settings"])])[0]
+    def settings(self, changes: Sequence[Layer] = ()) -> Settings:
+        """The settings that the run was started with, and changes to them for this one command."""
+        return resolve([Layer(source=str(self.path(RUN_FILE)), values=self.description()["settings"]), *changes])[0]
 
     def read_json(self, *parts: str) -> Any:
         """A JSON file of the run.
@@ -95,6 +98,25 @@ class Run:
     def write_json(self, value: Any, *parts: str) -> None:
         """Write a JSON file of the run atomically."""
         write_json(self.path(*parts), value)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from writing to this run until the `with` block ends, or this process does.
+
+        Raises:
+            RunError: If another process holds it.
+        """
+        lock = FileLock(self.path("lock"), timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise RunError(
+                f"Another process is working on {self.name}.", "Wait until it has ended, or stop it."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def log(self, stage: str, event: str, **details: Any) -> None:
         """Add a line to log.jsonl, with the time."""
@@ -170,15 +192,22 @@ def open_run(root: Path, name: str | None) -> Run:
 
     Raises:
         CommandOrderError: If there is no run yet.
-        UsageError: If there is none of that name.
+        UsageError: If there is none of that name, or several of that id.
     """
     if name is None or name == LATEST:
         name = read_latest(root)
         if name is None:
             raise CommandOrderError(f"There is no run under {root}/ yet.", "Start with: noah search --dataset digits")
-    for folder in (root / name, Path(name), *sorted(root.glob(f"*/{name}"))):
+    for folder in (root / name, Path(name)):
         if (folder / RUN_FILE).is_file():
             return Run(folder)
+    same_id = [Run(path.parent) for path in sorted(root.glob(f"*/*/{RUN_FILE}")) if path.parent.name == name]
+    if len(same_id) > 1:
+        raise UsageError(
+            f"Several runs have the id {name}.", f"Name one of them whole: {', '.join(run.name for run in same_id)}."
+        )
+    if same_id:
+        return same_id[0]
     known = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in root.glob(f"*/*/{RUN_FILE}"))
     raise UsageError(
         f"There is no run {name} under {root}/.",

@@ -27,6 +27,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Widths = tuple[Count, ...]
 
 
@@ -52,12 +53,26 @@ class DataSettings(_Section):
 
 
 class BackboneSettings(_Section):
-    """Which backbone, and what it sees."""
+    """Which backbone, and what it sees.
+
+    `mean` and `std` are those of red, green and blue, for pixel values scaled to 0..1. They and `interpolation` are the
+    backbone's own where they are None.
+    """
 
     name: str = "vit_base_patch16_224.orig_in21k"
     architecture: str | None = None
     image_size: Count | None = None
     resize: Literal["backbone", "squash", "crop"] = "backbone"
+    mean: tuple[Probability, Probability, Probability] | None = None
+    std: tuple[Share, Share, Share] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] | None = None
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _is_one_a_channel(cls, values: object) -> object:
+        if values is not None and not (isinstance(values, list | tuple) and len(values) == 3):
+            raise PydanticCustomError("channels", "must be three numbers, one for each of red, green and blue")
+        return values
 
 
 class SpaceSettings(_Section):
@@ -130,7 +145,7 @@ class HardwareSettings(_Section):
     """What the run computes on; "auto" is resolved, printed and stored."""
 
     device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: Count | None = None
     evaluation_batch_size: Count = 64
 

@@ -219,16 +219,16 @@ class SearchSpace:
             widths[name] = _pad(widths[name][:depth], self.blocks)
         return current
 
-    def _priced_modules(self) -> list[PricedModule]:
+    def _priced_modules(self) -> tuple[PricedModule, ...]:
         """The three modules in the order of `MODULES`, with their prices in parameters."""
-        return [
+        return tuple(
             PricedModule(
                 space.widths,
                 tuple(module_parameters(name, width, self.embed_dim) for width in space.widths),
                 space.depths,
             )
             for name, space in ((name, self.modules[name]) for name in MODULES)
-        ]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The space as written to files."""

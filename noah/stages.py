@@ -77,6 +77,11 @@ def _read_candidates(path: Path) -> list[Candidate]:
             raise RunError(
                 f"{path} is damaged in line {number}: it is no candidate.", "Start a new run with `noah search`."
             ) from error
+        if candidates[-1].index != number - 1:
+            raise RunError(
+                f"{path} is damaged in line {number}: it holds candidate {candidates[-1].index}, not {number - 1}.",
+                "Start a new run with `noah search`.",
+            )
     return candidates
 
 
@@ -140,9 +145,11 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         supernet = _build_supernet(materials, materials.space.largest, settings.supernet)
         load_weights(read_checkpoint(run.path("supernet", CHECKPOINT_FILE)), supernet)
         model.load_trainable_state(slice_trainable_state(supernet, subnet))
+    if not run.path("retrain", CHECKPOINT_FILE).exists():
+        run.write_json(settings.retrain.model_dump(mode="json"), "retrain", "settings.json")
     pixels = materials.pixels(materials.dataset.full_train, "training", listener)
     started = time.monotonic()
-    run.log("retrain", "started")
+    run.log("retrain", "started", hardware=materials.hardware.to_json())
     with listener.bar("retraining the winner", settings.retrain.epochs, "epochs") as bar:
         losses = train(
             model,
@@ -162,6 +169,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         "head_parameters": sum(parameter.numel() for parameter in model.head.parameters()),
         "images": len(pixels),
         "seed": settings.seed,
+        "hardware": materials.hardware.to_json(),
         "settings": settings.retrain.model_dump(mode="json"),
         "losses": losses,
     }
@@ -188,7 +196,12 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
             materials.settings.hardware.evaluation_batch_size,
             bar,
         )
-    result = {"split": "test", "subnet": subnet.to_json(), **describe(logits, pixels.labels, materials.dataset.classes)}
+    result = {
+        "split": "test",
+        "subnet": subnet.to_json(),
+        "hardware": materials.hardware.to_json(),
+        **describe(logits, pixels.labels, materials.dataset.classes),
+    }
     run.write_json(result, "eval", "test.json")
     run.log("eval", "finished", correct=result["correct"], total=result["total"])
     return result

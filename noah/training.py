@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 from noah.checkpoint import read_checkpoint, restore, save_checkpoint
 from noah.data.pixels import Pixels
 from noah.data.preprocessing import Preprocessing
-from noah.errors import TrainingError
+from noah.errors import TrainingError, UsageError
 from noah.hardware import Hardware
 from noah.inputs import to_images
 from noah.progress import Bar
@@ -63,7 +64,10 @@ def train(
     Raises:
         TrainingError: If the loss is not finite; the last good checkpoint stays.
         RunError: If the checkpoint is damaged or belongs to another supernet.
+        UsageError: If a launcher started several processes.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("Training in several processes is not supported.", "Start noah alone, without a launcher.")
     # accelerate keeps the first device and precision of a process for good, and offers no public way to change them.
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(
@@ -72,11 +76,11 @@ def train(
     )
     optimizer = torch.optim.AdamW(_parameter_groups(supernet, settings.weight_decay), lr=settings.learning_rate)
     losses: list[float] = []
+    model, optimizer = accelerator.prepare(supernet, optimizer)
     if checkpoint.exists():
         stored = read_checkpoint(checkpoint)
-        restore(stored, supernet, optimizer)
+        restore(stored, supernet, optimizer.optimizer)
         losses = list(stored.losses)
-    model, optimizer = accelerator.prepare(supernet, optimizer)
     steps = math.ceil(len(pixels) / settings.batch_size)
     schedule = _schedule(optimizer, settings, steps)
     if class_weights is not None:
@@ -107,10 +111,13 @@ def train(
         if not math.isfinite(losses[-1]):
             raise TrainingError(
                 f"The training loss is {losses[-1]} in epoch {epoch + 1}.",
-                "Lower the learning rate, or use --precision fp32; --resume goes on from the epoch before.",
+                "Start a new run with a lower learning rate, such as --set supernet.learning_rate=1e-4."
+                if hardware.precision == "fp32"
+                else "Go on from the epoch before with --resume --precision fp32.",
             )
         save_checkpoint(checkpoint, supernet, optimizer.optimizer, losses)
         bar.update(len(losses), f"loss {losses[-1]:.3f}")
+    accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # takes its autocast off the supernet's forward again
     return losses
 
 

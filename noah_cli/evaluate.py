@@ -11,7 +11,15 @@ from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
 from noah_cli.evaluate_on import evaluate_on
-from noah_cli.options import RunOption, RunsOption, run_options
+from noah_cli.options import (
+    DeviceOption,
+    PrecisionOption,
+    RunOption,
+    RunsOption,
+    ThreadsOption,
+    hardware_layers,
+    run_options,
+)
 
 _WORST = 3
 
@@ -31,37 +39,44 @@ def evaluate(
         ),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure anew what was measured before.")] = False,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    threads: ThreadsOption = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Measure accuracy on the test split, which no other command opens."""
     from noah.latest import follow_latest
     from noah.materials import check_same_data, prepare
-    from noah.runs import open_run
+    from noah.runs import RUN_FILE, open_run
     from noah.stages import evaluate_test
 
     listener = console.ConsoleListener()
-    current = open_run(runs, run)
-    if on is not None:
-        if artefact:
-            raise UsageError("--on measures the retrained winner, not an artefact.", "Leave out one of them.")
-        result = evaluate_on(listener, current, on, again)
-        _print_result(listener, result, f"the retrained winner on {result['split']}")
-        return
     predictor = None
-    what, name = "the retrained winner", "test.json"
+    what = "the retrained winner"
+    place: tuple[str, ...] = ("eval", "test.json")
     if artefact:
+        if on is not None:
+            raise UsageError("--on measures the retrained winner, not an artefact.", "Leave out one of them.")
         from export.predictor import load_predictor
 
         predictor = load_predictor(follow_latest(artefact))
-        what, name = f"the artefact {predictor.folder.name}", f"{predictor.folder.name}.json"
-    if current.path("eval", name).is_file() and not again:
-        result = current.read_json("eval", name)
+        what, place = f"the artefact {predictor.folder.name}", ("eval", "artefact", f"{predictor.folder.name}.json")
+        if run is None and (predictor.folder.parent.parent / RUN_FILE).is_file():
+            run = str(predictor.folder.parent.parent)  # the run that the artefact lies in
+    current = open_run(runs, run)
+    changes = hardware_layers(device, precision, threads)
+    if on is not None:
+        result = evaluate_on(listener, current, changes, on, again)
+        _print_result(listener, result, f"the retrained winner on {result['split']}")
+        return
+    if current.path(*place).is_file() and not again:
+        result = current.read_json(*place)
         if predictor is None or result.get("files") == predictor.file_hashes:
             listener.say(f"eval      {what} of {current.name} was measured before; --again measures it anew.")
             _print_result(listener, result, what)
             return
     listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(), listener)
+    materials = prepare(current.settings(changes), listener)
     check_same_data(current, materials)
     if predictor is None:
         result = evaluate_test(current, materials, listener)
@@ -69,7 +84,7 @@ def evaluate(
         from export.evaluate import evaluate_artefact
 
         listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
-        result = evaluate_artefact(predictor, current, materials, listener, name)
+        result = evaluate_artefact(predictor, current, materials, listener, place[-1])
     _print_result(listener, result, what)
     if not artefact:
         listener.say_next(f"noah export --format onnx{run_options(current.folder, runs)}")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from noah.errors import UsageError
+from noah.settings import Layer
 from noah_cli import console
 
 if TYPE_CHECKING:  # It brings torch, which takes seconds.
     from noah.runs import Run
 
 
-def evaluate_on(listener: console.ConsoleListener, current: Run, on: str, again: bool) -> dict[str, Any]:
+def evaluate_on(
+    listener: console.ConsoleListener, current: Run, changes: list[Layer], on: str, again: bool
+) -> dict[str, Any]:
     """Find the other data set, tell how it was read, and measure; a result that is there already is given as it is.
 
     Raises:
@@ -22,7 +25,7 @@ def evaluate_on(listener: console.ConsoleListener, current: Run, on: str, again:
     from noah.materials import check_same_data, prepare
 
     listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(), listener)
+    materials = prepare(current.settings(changes), listener)
     check_same_data(current, materials)
     foreign = find_foreign(on, materials.settings, materials.dataset.classes)
     listener.say(
@@ -31,12 +34,12 @@ def evaluate_on(listener: console.ConsoleListener, current: Run, on: str, again:
     )
     for note in foreign.notes:
         listener.say(f"          {note}")
-    name = f"{foreign.name}.json"
-    if current.path("eval", name).is_file() and not again:
-        stored: dict[str, Any] = current.read_json("eval", name)
+    place = ("eval", "on", f"{foreign.name}.json")
+    if current.path(*place).is_file() and not again:
+        stored: dict[str, Any] = current.read_json(*place)
         if stored.get("source") != foreign.source:
             raise UsageError(
-                f"{current.path('eval', name)} holds the result of something else that is named {foreign.name}.",
+                f"{current.path(*place)} holds the result of something else that is named {foreign.name}.",
                 "Rename the folder after --on, or replace that result with --again.",
             )
         listener.say(f"eval      {current.name} was measured on {foreign.name} before; --again measures it anew.")

@@ -9,19 +9,22 @@ import typer
 
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
-from noah_cli.options import RunOption, RunsOption
+from noah_cli.options import DeviceOption, PrecisionOption, RunOption, RunsOption, ThreadsOption, hardware_layers
 
 
 def export(
     format: Annotated[  # noqa: A002  # the option's name
         Literal["onnx"], typer.Option("--format", help="onnx: for onnxruntime.")
-    ],
+    ] = "onnx",
     input: Annotated[  # noqa: A002  # the option's name
         Literal["float", "uint8"],
         typer.Option("--input", help="float: normalised NCHW; uint8: raw NHWC pixels, normalisation folded in."),
     ] = "float",
     opset: Annotated[int, typer.Option(help="ONNX operator set, 18 or more.")] = 20,
     run: RunOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    threads: ThreadsOption = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Merge the retrained winner into a plain network, write it, and prove that it gives the same outputs."""
@@ -38,7 +41,7 @@ def export(
     current = open_run(runs, run)
     winner(current)
     listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(), listener)
+    materials = prepare(current.settings(hardware_layers(device, precision, threads)), listener)
     check_same_data(current, materials)
     folder = export_onnx(current, materials, listener, raw_pixels=input == "uint8", opset=opset)
     size = sum(file.stat().st_size for file in folder.iterdir())

@@ -19,7 +19,7 @@ RunOption = Annotated[
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.", metavar="FOLDER")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.", metavar="NAME")]
 PrecisionOption = Annotated[
-    str | None, typer.Option("--precision", help="auto, fp32, bf16 or fp16: of the computation.", metavar="NAME")
+    str | None, typer.Option("--precision", help="auto, fp32 or bf16: of the computation.", metavar="NAME")
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.", metavar="N")]
 
@@ -40,6 +40,15 @@ def run_options(folder: Path, runs: Path, *, always: bool = False) -> str:
         return f" --run {shlex.quote(str(folder))}"
     run = f" --run {shlex.quote(name)}" if always or read_latest(runs) != name else ""
     return run if runs == DEFAULT_RUNS else f"{run} --runs {shlex.quote(str(runs))}"
+
+
+def hardware_layers(device: str | None, precision: str | None, threads: int | None) -> list[Layer]:
+    """The layers of --device, --precision and --threads."""
+    return option_layers(
+        device=("hardware.device", device),
+        precision=("hardware.precision", precision),
+        threads=("hardware.threads", threads),
+    )
 
 
 def option_layers(**options: tuple[str, Any]) -> list[Layer]:

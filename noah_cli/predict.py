@@ -68,7 +68,7 @@ def predict(
     if summary.failures:
         listener.say(f"failed    {len(summary.failures):,} files could not be predicted:")
         for path, cause in summary.failures[:_NAMED_FAILURES]:
-            listener.say(f"          {path}: {cause.removeprefix(f'Cannot read {path}: ')}")
+            listener.say(f"          {path}: {cause}")
         if len(summary.failures) > _NAMED_FAILURES:
             listener.say(f"          and {len(summary.failures) - _NAMED_FAILURES:,} more")
         raise typer.Exit(1)

@@ -10,7 +10,15 @@ import typer
 from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
-from noah_cli.options import RunOption, RunsOption, run_options
+from noah_cli.options import (
+    DeviceOption,
+    PrecisionOption,
+    RunOption,
+    RunsOption,
+    ThreadsOption,
+    hardware_layers,
+    run_options,
+)
 
 
 def retrain(
@@ -20,12 +28,16 @@ def retrain(
     inherit: Annotated[
         bool, typer.Option("--inherit", help="Start from the supernet's weights instead of fresh modules.")
     ] = False,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    threads: ThreadsOption = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Train the winning subnet on training and validation images together; of a few-shot set on its shots alone."""
     from noah.checkpoint import CHECKPOINT_FILE
     from noah.materials import check_same_data, prepare
     from noah.runs import open_run
+    from noah.settings import RetrainSettings
     from noah.stages import retrain as retrain_stage
     from noah.stages import winner
 
@@ -42,8 +54,13 @@ def retrain(
             f"The retraining of {current.name} was stopped before its end.",
             "Add --resume to go on with it, or --restart to begin anew.",
         )
-    settings = current.settings()
-    if inherit:
+    settings = current.settings(hardware_layers(device, precision, threads))
+    if resume and current.path("retrain", "settings.json").is_file():
+        started = RetrainSettings.model_validate(current.read_json("retrain", "settings.json"))
+        if inherit and not started.inherit:
+            raise UsageError("This retraining was started without --inherit.", "Leave it out, or add --restart.")
+        settings = settings.model_copy(update={"retrain": started})
+    elif inherit:
         settings = settings.model_copy(update={"retrain": settings.retrain.model_copy(update={"inherit": True})})
     listener.say(f"run       {current.folder}")
     materials = prepare(settings, listener)
@@ -53,7 +70,8 @@ def retrain(
         checkpoint.unlink(missing_ok=True)
         shutil.rmtree(current.path("eval"), ignore_errors=True)  # it measured the weights that are thrown away
     try:
-        result = retrain_stage(current, materials, listener)
+        with current.lock():
+            result = retrain_stage(current, materials, listener)
     except KeyboardInterrupt:
         again = "noah retrain --resume" + " --inherit" * inherit
         console.print_interrupted(f"{again}{run_options(current.folder, runs, always=True)}")

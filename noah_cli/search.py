@@ -15,6 +15,7 @@ from noah_cli.options import (
     PrecisionOption,
     RunsOption,
     ThreadsOption,
+    hardware_layers,
     option_layers,
     parse_budget,
     run_options,
@@ -86,17 +87,15 @@ def search(
         class_weights=("data.class_weights", class_weights),
         space=("space.preset", space),
         seed=("seed", seed),
-        device=("hardware.device", device),
-        precision=("hardware.precision", precision),
-        threads=("hardware.threads", threads),
     )
+    hardware = hardware_layers(device, precision, threads)
     if budget is not None:
         options += [noah_settings.Layer(source="--budget", values={"budget": {"parameters": parse_budget(budget)}})]
     options += [noah_settings.assignment_layer(text) for text in assignments or []]
     files = [noah_settings.file_layer(path) for path in config or []]
     if resume:
         current = open_run(runs, run)
-        settings = current.settings()
+        settings = current.settings(hardware)
         if recipe:
             # Where the recipe was named at the start, this folder's settings came over it.
             project = [noah_settings.file_layer(path) for path in [noah_settings.PROJECT_FILE] if path.is_file()]
@@ -111,7 +110,7 @@ def search(
             listener.say(f"settings  {noah_settings.PROJECT_FILE} (it lies in this folder)")
         chosen, reason = (recipe, "") if recipe else _default_recipe([*files, *options])
         listener.say(f"recipe    {chosen}{f' ({reason})' if reason else ''}")
-        settings, origins = noah_settings.resolve([noah_settings.recipe_layer(chosen), *files, *options])
+        settings, origins = noah_settings.resolve([noah_settings.recipe_layer(chosen), *files, *options, *hardware])
         if settings.data.dataset and settings.data.folder:
             raise UsageError("Both --dataset and --data are given.", "Choose one of them.")
         materials = prepare(settings, listener, tell_data=True)
@@ -135,7 +134,8 @@ def search(
         result = current.read_json("search", "best.json")
     else:
         try:
-            result = search_stage(current, materials, listener)
+            with current.lock():
+                result = search_stage(current, materials, listener)
         except KeyboardInterrupt:
             again = run_options(current.folder, runs, always=True)
             console.print_interrupted(f"noah search --resume{again}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def find_classes(folder: Path) -> ClassFolders:
     Hidden files and folders are skipped. Links are followed, save those up the tree and second ways to one folder.
 
     Raises:
-        DataError: There are no class folders, images lie beside them, or a folder cannot be listed.
+        DataError: There are no class folders, one has a name that cannot be stored, images lie beside them, or a folder
+            cannot be listed.
     """
     folders, files = list_folder(folder)
     stray = [path.name for path in files if is_image_path(path)]
@@ -58,6 +60,12 @@ def find_classes(folder: Path) -> ClassFolders:
         )
     if not folders:
         raise DataError(f"{folder} holds no class folders.", LAYOUT)
+    for class_folder in folders:
+        if printable(class_folder.name) != class_folder.name:
+            raise DataError(
+                f"The name of the class folder {printable(class_folder)} is not valid UTF-8.",
+                "Rename it: the class is called like the folder, and files that noah writes could not hold that name.",
+            )
     images: dict[str, list[Path]] = {}
     ignored = len(files)
     for class_folder in folders:
@@ -65,6 +73,11 @@ def find_classes(folder: Path) -> ClassFolders:
         images[class_folder.name] = [path for path in below if is_image_path(path)]
         ignored += len(below) - len(images[class_folder.name])
     return ClassFolders(folder, images, ignored)
+
+
+def printable(path: Path | str) -> str:
+    """A path with each byte that is not UTF-8 written as a backslash, x and two digits; any other path as it is."""
+    return str(path).encode("utf-8", sys.getfilesystemencodeerrors()).decode("utf-8", "backslashreplace")
 
 
 def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:

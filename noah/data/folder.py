@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from noah.data.class_folders import LAYOUT, ClassFolders, find_classes, list_folder
+from noah.data.class_folders import LAYOUT, ClassFolders, find_classes, list_folder, printable
 from noah.data.dataset import Dataset, class_counts, imbalance_note
 from noah.data.images import is_image_path
 from noah.data.split import Split, concatenate, select, stratified_split
 from noah.errors import DataError, DatasetNotFoundError, UsageError
 
 _VALIDATION_NAMES = ("val", "valid", "validation")
-_SPLIT_NAMES = {"train", "training", "test", "testing", *_VALIDATION_NAMES}
+_USED_NAMES = {"train", "test", *_VALIDATION_NAMES}
+_SPLIT_NAMES = {"training", "testing", *_USED_NAMES}
 
 
 def load_folder(folder: Path, *, seed: int, validation_fraction: float, test_fraction: float) -> Dataset:
@@ -89,13 +90,30 @@ def _load_split(folder: Path, folders: list[Path], files: list[Path], seed: int,
             "of train for validation, class by class."
         )
         train, validation = select(train, kept), select(train, held_out)
-    unused = [path.name for path in folders if path.name not in {"train", "test", *_VALIDATION_NAMES}]
-    unused += [path.name for path in files if is_image_path(path)]
-    if unused:
-        notes.append(f"Not used, because it lies beside {folder / 'train'}: {', '.join(unused)}.")
+    notes += _unused_notes(folder, folders, files)
+    if not (folder / "test").is_dir():  # nothing more may be asked of it before `load_test`
+        notes.append(
+            f"{folder} has no test folder, so that `noah eval` has nothing to measure on; add test images as "
+            f"{folder / 'test'}/<class>/<image>."
+        )
     notes += _content_notes(classes, {"train": train, "validation": validation})
     load_test = partial(_load_test_folder, folder / "test", classes)
     return Dataset(_name(folder), classes, train, validation, load_test, tuple(notes))
+
+
+def _unused_notes(folder: Path, folders: list[Path], files: list[Path]) -> list[str]:
+    """What lies beside train and is not used; a name that only its capitals keep from being a split's is told apart."""
+    others = [path for path in folders if path.name not in _USED_NAMES]
+    misspelt = [path for path in others if path.name.lower() in _USED_NAMES]
+    notes = [
+        f"Not used, because of its spelling: {path}. Rename it to {path.name.lower()} if it is a split."
+        for path in misspelt
+    ]
+    unused = [path for path in others if path not in misspelt] + [path for path in files if is_image_path(path)]
+    if unused:
+        names = ", ".join(printable(path.name) for path in unused)
+        notes.append(f"Not used, because it lies beside {folder / 'train'}: {names}.")
+    return notes
 
 
 def _load_unsplit(folder: Path, seed: int, validation_fraction: float, test_fraction: float) -> Dataset:

@@ -69,7 +69,7 @@ def open_image(source: Path | str | BinaryIO) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(name, "more") from None
     except Exception as error:  # On damaged files Pillow's decoders raise nearly anything: struct.error, EOFError, ...
-        raise UnreadableImageError(f"Cannot read {name}: {_cause(error)}.") from error
+        raise _unreadable(name, f"{_cause(error)}.") from error
 
 
 def _refuse_bomb(image: Image.Image, name: str) -> None:
@@ -79,8 +79,9 @@ def _refuse_bomb(image: Image.Image, name: str) -> None:
 
 
 def _too_large(name: str, size: str) -> UnreadableImageError:
-    return UnreadableImageError(
-        f"Cannot read {name}: it has {size} than the {MAXIMUM_PIXELS:,} pixels that noah decodes.",
+    return _unreadable(
+        name,
+        f"it has {size} than the {MAXIMUM_PIXELS:,} pixels that noah decodes.",
         "Save the image at a smaller size, or leave it out.",
     )
 
@@ -92,15 +93,13 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode == "I":  # Pillow's mode for 16-bit PGM, but also for 32-bit TIFF.
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise UnreadableImageError(
-                f"Cannot read {name}: its 32-bit integer pixels have no known range.",
-                "Save the image with 8 or 16 bits a channel.",
+            raise _unreadable(
+                name, "its 32-bit integer pixels have no known range.", "Save the image with 8 or 16 bits a channel."
             )
         return _grey_16_to_rgb(values)
     if image.mode == "F":
-        raise UnreadableImageError(
-            f"Cannot read {name}: its floating-point pixels have no known range.",
-            "Save the image with 8 or 16 bits a channel.",
+        raise _unreadable(
+            name, "its floating-point pixels have no known range.", "Save the image with 8 or 16 bits a channel."
         )
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # Same colours as the direct way, which warns.
@@ -110,6 +109,10 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
 def _grey_16_to_rgb(values: np.ndarray) -> Image.Image:
     """Scale 0..65535 to 0..255, rounding to nearest; 65535 = 257 * 255, and an odd divisor leaves no ties."""
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+def _unreadable(name: str, cause: str, hint: str = "") -> UnreadableImageError:
+    return UnreadableImageError(f"Cannot read {name}: {cause}", hint, cause)
 
 
 def _cause(error: Exception) -> str:

@@ -99,8 +99,7 @@ def _decode(
         try:
             pixels[place] = preprocessing.pixels(split.open(index))
         except UnreadableImageError as error:
-            name = split.name(index)
-            return f"{name}: {error.problem.removeprefix(f'Cannot read {name}: ')}"
+            return f"{split.name(index)}: {error.cause}"
         return None
 
     failures: list[str] = []

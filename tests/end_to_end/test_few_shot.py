@@ -54,7 +54,7 @@ def test_a_few_shot_set_and_other_photographs_of_its_classes(folder: Path) -> No
     assert on.code == 0, on.err
     assert "street: 6 images of 2 of the run's 37 classes; only these can be predicted" in on.words
     assert "images right by the retrained winner on street" in on.words
-    result = read(run / "eval" / "street.json")
+    result = read(run / "eval" / "on" / "street.json")
     assert (result["classes_scored"], result["classes_of_run"], result["total"]) == (2, 37, 6)
     assert list(result["class_accuracy"]) == ["breed 0", "breed 2"]
     assert sum(map(sum, result["confusion"])) == 6  # every prediction is one of the two
@@ -89,7 +89,7 @@ def test_imagenet_and_its_variants(folder: Path) -> None:
         outcome = noah("eval", "--on", name)
         assert outcome.code == 0, outcome.err
         assert f"has images of 2 classes, where {name} has 200" in outcome.words
-        result = read(run / "eval" / f"{name}.json")
+        result = read(run / "eval" / "on" / f"{name}.json")
         assert (result["classes_scored"], result["total"]) == (2, 4)
         assert list(result["class_accuracy"]) == [SYNSETS[label] for label in present]
 

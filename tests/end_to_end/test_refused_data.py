@@ -169,11 +169,6 @@ BACKBONE = {
     "no such device": Case(
         "noah search --device abacus", 2, ["The device 'abacus' cannot be used: ...", "Try --device cpu."]
     ),
-    "fp16 on a CPU": Case(
-        "noah search --precision fp16",
-        2,
-        ["fp16 is too narrow for training on a CPU.", "Use --precision fp32 or --precision bf16."],
-    ),
 }
 
 

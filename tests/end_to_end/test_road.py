@@ -57,11 +57,12 @@ def test_the_run_folder_is_as_drawn(finished: Finished) -> None:
             "supernet/losses.json",
             "search/candidates.jsonl",
             "search/best.json",
+            "retrain/settings.json",
             "retrain/checkpoint.safetensors",
             "retrain/model.json",
             "eval/test.json",
-            f"eval/{FLOAT}.json",
-            f"eval/{UINT8}.json",
+            f"eval/artefact/{FLOAT}.json",
+            f"eval/artefact/{UINT8}.json",
             f"export/{FLOAT}/model.onnx",
             f"export/{FLOAT}/manifest.json",
             f"export/{UINT8}/model.onnx",
@@ -162,7 +163,7 @@ def test_the_retrained_winner_learned_something(finished: Finished) -> None:
 
 @pytest.mark.parametrize("name", [FLOAT, UINT8])
 def test_an_artefact_is_as_accurate_as_the_retrained_winner(finished: Finished, name: str) -> None:
-    ours, artefact = read(finished, "eval", "test.json"), read(finished, "eval", f"{name}.json")
+    ours, artefact = read(finished, "eval", "test.json"), read(finished, "eval", "artefact", f"{name}.json")
     assert artefact["provider"].endswith("ExecutionProvider")
     for figure in ("correct", "total", "accuracy", "confusion", "class_accuracy"):
         assert artefact[figure] == ours[figure]
@@ -176,7 +177,7 @@ def test_predictions_are_those_of_the_evaluation(finished: Finished) -> None:
     confusion = np.zeros((3, 3), int)
     for row in rows:
         confusion[PHOTO_CLASSES.index(Path(row["path"]).parent.name), PHOTO_CLASSES.index(row["label"])] += 1
-    assert confusion.tolist() == read(finished, "eval", f"{FLOAT}.json")["confusion"]
+    assert confusion.tolist() == read(finished, "eval", "artefact", f"{FLOAT}.json")["confusion"]
 
 
 def test_predictions_are_those_of_the_unmerged_torch_subnet(finished: Finished) -> None:

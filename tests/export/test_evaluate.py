@@ -16,6 +16,7 @@ from onnx import helper
 from export.evaluate import evaluate_artefact
 from export.manifest import file_record, read_manifest, write_manifest
 from export.predictor import load_predictor
+from noah.data.split import select
 from noah.errors import ArtefactError
 from noah.materials import Materials, prepare
 from noah.progress import Silent
@@ -40,7 +41,7 @@ def measure(folder: Path, run: Run, materials: Materials) -> dict[str, Any]:
 
 def test_the_result_is_kept_with_what_it_was_measured_on(project: Finished, run: Run, materials: Materials) -> None:
     result = measure(project.artefact(), run, materials)
-    assert json.loads((project.run / "eval" / "result.json").read_text()) == result
+    assert json.loads((project.run / "eval" / "artefact" / "result.json").read_text()) == result
     manifest = read_manifest(project.artefact())
     assert result["files"] == {"model.onnx": manifest.files["model.onnx"].sha256}
     assert (result["split"], result["provider"], result["total"]) == ("test", "CPUExecutionProvider", 18)
@@ -55,7 +56,7 @@ def test_the_batch_size_makes_no_difference(
     hardware = materials.settings.hardware.model_copy(update={"evaluation_batch_size": batch_size})
     materials = replace(materials, settings=materials.settings.model_copy(update={"hardware": hardware}))
     result = measure(project.artefact(), run, materials)
-    expected = json.loads((finished.run / "eval" / f"{FLOAT}.json").read_text())
+    expected = json.loads((finished.run / "eval" / "artefact" / f"{FLOAT}.json").read_text())
     assert result["confusion"] == expected["confusion"]
     assert result["cross_entropy"] == pytest.approx(expected["cross_entropy"], rel=1e-5)
 
@@ -116,3 +117,19 @@ def test_an_artefact_of_another_run_is_refused_before_the_test_split_is_touched(
 def test_confusion_counts_every_image_once(project: Finished, run: Run, materials: Materials) -> None:
     result = measure(project.artefact(FLOAT), run, materials)
     assert np.array(result["confusion"]).sum(axis=1).tolist() == [6, 6, 6]
+
+
+def test_an_artefact_of_other_images_is_refused(project: Finished, run: Run, materials: Materials) -> None:
+    """Another seed splits the images otherwise: what it was trained on could be tested on."""
+    train = select(materials.dataset.train, np.arange(len(materials.dataset.train) - 1))
+    changed = replace(materials, dataset=replace(materials.dataset, train=train))
+    with pytest.raises(ArtefactError, match=r"exported from shapes/first, whose images are split otherwise"):
+        measure(project.artefact(), run, changed)
+    assert not (project.run / "eval").exists()
+
+
+def test_an_artefact_of_earlier_weights_is_refused(project: Finished, run: Run, materials: Materials) -> None:
+    checkpoint = project.run / "retrain" / "checkpoint.safetensors"
+    checkpoint.write_bytes((project.run / "supernet" / "checkpoint.safetensors").read_bytes())
+    with pytest.raises(ArtefactError, match=r"with other weights than those that shapes/first has now"):
+        measure(project.artefact(), run, materials)

@@ -48,7 +48,8 @@ def test_what_is_written_is_read_back(folder: Path) -> None:
 def test_the_file_is_readable_by_people(folder: Path) -> None:
     text = (folder / "manifest.json").read_text(encoding="utf-8")
     assert text.startswith(
-        '{\n "format": "onnx",\n "format_version": 1,\n "created_by": "noah 0.1.0",\n "dataset": "tiny"'
+        '{\n "format": "onnx",\n "format_version": 1,\n "created_by": "noah 0.1.0",\n'
+        ' "run": {\n  "name": "shapes/first",\n'
     )
     assert "鳥" in text
     assert text.endswith("}\n")

@@ -24,9 +24,9 @@ class FakeSession:
     """A session that runs on what the test says, whatever it is asked for."""
 
     runs_on: tuple[str, ...] = (CPU,)
-    opened: tuple[list[str], ...] = ()
+    opened: tuple[list[Any], ...] = ()
 
-    def __init__(self, model: Path, options: Any, *, providers: list[str], enable_fallback: int) -> None:
+    def __init__(self, model: Path, options: Any, *, providers: list[Any], enable_fallback: int) -> None:
         assert enable_fallback == 0
         type(self).opened += (providers,)
 
@@ -67,7 +67,8 @@ def test_cuda_is_taken_where_it_runs(gpu_machine: type[FakeSession], model: Path
     gpu_machine.runs_on = (CUDA, CPU)
     assert open_session(model).provider == CUDA
     assert open_session(model, provider="cuda").reason == "asked for"
-    assert gpu_machine.opened == ([CUDA, CPU], [CUDA, CPU])
+    exactly = (CUDA, {"use_tf32": "0"})  # float32 is to be float32
+    assert gpu_machine.opened == ([exactly, CPU], [exactly, CPU])
 
 
 def test_the_session_is_believed_and_not_the_list_of_what_was_compiled(

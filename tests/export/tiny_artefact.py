@@ -17,6 +17,7 @@ from export.manifest import (
     ModelOutput,
     Parity,
     ParityBatch,
+    RunRecord,
     SubnetWidths,
     file_record,
     write_manifest,
@@ -100,6 +101,7 @@ def make_manifest(model_file: Path, kind: Kind = "float32", **changes: Any) -> M
         )
     )
     fields: dict[str, Any] = {
+        "run": RunRecord(name="shapes/first", data="0" * 64, weights="1" * 64),
         "dataset": "tiny",
         "classes": CLASSES,
         "preprocessing": PREPROCESSING.to_json(),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.request import getproxies
@@ -42,6 +43,7 @@ def test_a_safetensors_file_is_loaded_as_timm_loads_it(tiny_backbone_file: Path)
     torch.testing.assert_close(features(backbone.model), features(expected), rtol=0, atol=0)
     assert (backbone.architecture, backbone.image_size) == (TINY_ARCHITECTURE, (32, 32))
     assert "local file" in backbone.source
+    assert backbone.from_file
     assert isinstance(backbone.model.head, nn.Identity)
     assert not backbone.model.training
     assert not any(parameter.requires_grad for parameter in backbone.model.parameters())
@@ -121,6 +123,22 @@ def test_resizing_is_the_backbones_own_unless_told_otherwise(tiny_backbone_file:
         assert preprocessing.interpolation == configuration.interpolation
 
 
+def test_mean_std_and_interpolation_are_the_backbones_own_unless_told_otherwise(tiny_backbone_file: Path) -> None:
+    own = load(tiny_backbone_file).preprocessing
+    mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    assert load(tiny_backbone_file, mean=mean).preprocessing == replace(own, mean=mean)
+    told = load(tiny_backbone_file, mean=mean, std=std, interpolation="nearest").preprocessing
+    assert told == replace(own, mean=mean, std=std, interpolation="nearest")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("mean", (0.5, 0.5)), ("std", (0.5, 0.0, 0.5)), ("interpolation", "cubic")]
+)
+def test_a_preprocessing_that_cannot_be_is_refused(tiny_backbone_file: Path, option: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=rf"^backbone\.{option} must be "):
+        load(tiny_backbone_file, **{option: value})
+
+
 @pytest.fixture
 def without_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(host: object, *_: object, **__: object) -> None:
@@ -154,6 +172,7 @@ def test_without_network_what_was_downloaded_before_still_loads(tiny_backbone_fi
     assert torch.equal(features(backbone.model), features(load(tiny_backbone_file).model))
     assert (backbone.name, backbone.architecture) == ("test_vit.r160_in1k", "test_vit.r160_in1k")
     assert "through timm" in backbone.source
+    assert not backbone.from_file
 
 
 @pytest.mark.usefixtures("without_network")

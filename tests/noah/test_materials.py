@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from noah.backbones import Backbone, load_backbone
 from noah.data import pixels as pixels_module
+from noah.data.dataset import Dataset
+from noah.data.split import FileSplit
 from noah.errors import DatasetNotFoundError, NoahError, RunError, SettingsError, UsageError
 from noah.materials import build_space, check_same_data, fingerprint, seed_torch
 from noah.progress import Silent
@@ -38,6 +44,41 @@ def test_choices_are_told_always_and_the_data_when_asked(tiny_settings: TinySett
     assert "data      shapes: 3 classes, 36 training and 18 validation images" in told
     assert f"architecture {TINY_ARCHITECTURE}; 32 x 32 px, squash, bicubic" in told
     assert set(quiet.said) < set(loud.said)
+
+
+def test_the_normalisation_is_told_where_it_is_assumed_or_set(
+    tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(values: dict[str, object]) -> str:
+        recorder = Recorder()
+        make_materials(tiny_settings(values), recorder, tell_data=True)
+        (line,) = [line for line in recorder.said if line.startswith("backbone")]
+        return line.partition("px, squash, ")[2]
+
+    assumed = f"as timm has them for {TINY_ARCHITECTURE}"
+    assert told({}) == f"bicubic; mean (0.5, 0.5, 0.5) and std (0.5, 0.5, 0.5) {assumed}"
+    mean, std = {"backbone.mean": [0.485, 0.456, 0.406]}, {"backbone.std": [0.25, 0.5, 1]}
+    assert told(mean) == (
+        f"bicubic; mean (0.485, 0.456, 0.406) as set, std (0.5, 0.5, 0.5) as timm has it for {TINY_ARCHITECTURE}"
+    )
+    assert told({**mean, **std, "backbone.interpolation": "box"}) == (
+        "box; mean (0.485, 0.456, 0.406) as set, std (0.25, 0.5, 1) as set"
+    )
+
+    def load(*names: str, **options: Any) -> Backbone:
+        return replace(load_backbone(*names, **options), from_file=False)
+
+    monkeypatch.setattr("noah.materials.load_backbone", load)
+    assert told({}) == "bicubic"
+    assert told(std) == (
+        f"bicubic; mean (0.5, 0.5, 0.5) as timm has it for {TINY_ARCHITECTURE}, std (0.25, 0.5, 1) as set"
+    )
+
+
+def test_the_normalisation_of_the_settings_is_that_of_the_run(tiny_settings: TinySettings) -> None:
+    values = {"backbone.mean": [0.1, 0.2, 0.3], "backbone.std": [0.4, 0.5, 0.6], "backbone.interpolation": "box"}
+    kept = make_materials(tiny_settings(values)).facts()["preprocessing"]
+    assert {f"backbone.{name}": kept[name] for name in ("mean", "std", "interpolation")} == values
 
 
 def test_what_a_run_keeps_of_them_survives_the_run_file(tiny_settings: TinySettings, tmp_path: Path) -> None:
@@ -106,6 +147,14 @@ def test_the_fingerprint_tells_images_and_labels_apart_but_not_places(
     relabelled = fingerprint_of(moved)
     (moved / "val" / "circle" / "00.png").unlink()
     assert len({original, renamed, relabelled, fingerprint_of(moved)}) == 4
+
+
+def test_the_name_of_an_image_may_be_any_bytes(tmp_path: Path) -> None:
+    def fingerprint_of(name: bytes) -> str:
+        split = FileSplit((tmp_path / os.fsdecode(name),), np.zeros(1, np.int64))
+        return fingerprint(Dataset("odd", ("a",), split, split, lambda: split, ()))
+
+    assert len({fingerprint_of(name) for name in (b"caf\xe9.png", b"caf\xe8.png", "caf\xe9.png".encode())}) == 3
 
 
 def test_a_run_does_not_go_on_with_other_data(tiny_settings: TinySettings, photo_folder: Path, tmp_path: Path) -> None:

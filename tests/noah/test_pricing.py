@@ -41,7 +41,18 @@ def test_counts_and_distribution(module: PricedModule) -> None:
 @settings(deadline=None, max_examples=40)
 def test_count_inside(three: list[PricedModule], budget: int) -> None:
     expected = sum(sum(prices) <= budget for prices in itertools.product(*map(every_price, three)))
-    assert count_inside(three, budget) == expected
+    assert count_inside(tuple(three), budget) == expected
+
+
+def test_count_inside_is_exact_beyond_machine_integers() -> None:
+    """Every subnet of 64 widths on 24 blocks, or all but the dearest one: 64^72 has 433 bits."""
+    module = PricedModule(tuple(range(1, 65)), tuple(range(1024, 65 * 1024, 1024)), (24,))
+    dearest = 3 * 24 * 64 * 1024
+    assert count_inside((module,) * 3, dearest) == 64**72
+    assert count_inside((module,) * 3, dearest - 1) == 64**72 - 1
+    assert count_inside((module,) * 3, 10**30) == 64**72
+    assert count_inside((module,) * 3, 3 * 24 * 1024) == 1
+    assert count_inside((module,) * 3, 3 * 24 * 1024 - 1) == 0
 
 
 @given(st.lists(modules(), min_size=3, max_size=3), st.integers(0, 2**32 - 1))

@@ -225,3 +225,24 @@ def test_a_data_set_named_latest_does_not_hide_the_pointer(tmp_path: Path) -> No
     run = create_run(tmp_path, settings, origins, dataset="latest", name="first", facts={}, choices=[])
     assert run.name == "latest-images/first"
     assert open_run(tmp_path, None).folder == run.folder
+
+
+def test_an_id_of_several_runs_has_to_be_named_whole(tmp_path: Path) -> None:
+    settings, origins = resolve([])
+    for dataset in ("apples", "photos"):
+        create_run(tmp_path, settings, origins, dataset=dataset, name="a", facts={}, choices=[])
+    with pytest.raises(UsageError, match=r"Several runs have the id a\.\n.*apples/a, photos/a"):
+        open_run(tmp_path, "a")
+    assert open_run(tmp_path, "apples/a").name == "apples/a"
+
+
+def test_a_run_is_worked_on_by_one_process_at_a_time(tmp_path: Path) -> None:
+    run = start(tmp_path)
+    with (
+        run.lock(),
+        pytest.raises(RunError, match="Another process is working on digits/first"),
+        Run(run.folder).lock(),
+    ):
+        pass
+    with Run(run.folder).lock():
+        pass

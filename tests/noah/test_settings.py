@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noah.data.preprocessing import Preprocessing
 from noah.errors import SettingsError, UsageError
 from noah.settings import (
     Layer,
@@ -90,7 +91,7 @@ def test_every_mistake_is_told_at_once_with_key_and_source() -> None:
         "weather:": ("(--set)", "unknown setting"),
         "space.lora:": ("(noah.yaml)", "found 0"),
         "seed:": ("(noah.yaml)", "found -1"),
-        "hardware.precision:": ("(noah.yaml)", "'fp32', 'bf16' or 'fp16'"),
+        "hardware.precision:": ("(noah.yaml)", "'fp32' or 'bf16'"),
     }
     assert len(problems) == len(told)
     for start, parts in told.items():
@@ -255,3 +256,40 @@ def test_odd_keys_and_odd_bytes_in_a_file_are_told(tmp_path: Path) -> None:
     path.write_bytes(b"seed: \xff\n")
     with pytest.raises(SettingsError, match="not a UTF-8"):
         file_layer(path)
+
+
+def test_mean_and_std_are_three_numbers_and_interpolation_is_one_that_the_preprocessing_has() -> None:
+    for interpolation in ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"):
+        settings, _ = resolve(
+            [
+                assignment_layer("backbone.mean=[0.5, 0, 1]"),
+                assignment_layer("backbone.std=[0.25, 1, 1e-3]"),
+                assignment_layer(f"backbone.interpolation={interpolation}"),
+            ]
+        )
+        chosen = settings.backbone
+        assert (chosen.mean, chosen.std, chosen.interpolation) == ((0.5, 0, 1), (0.25, 1, 1e-3), interpolation)
+        assert Preprocessing(8, 8, "crop", 1.0, interpolation, (0.5, 0, 1), (0.25, 1, 1e-3))
+        text = yaml.safe_dump(settings.model_dump(mode="json"))
+        assert resolve([Layer(source="run", values=yaml.safe_load(text))])[0] == settings
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("backbone.mean=0.5", "must be three numbers, one for each of red, green and blue, found 0.5"),
+        ("backbone.std=[0.5, 0.5]", "must be three numbers, one for each of red, green and blue, found [0.5, 0.5]"),
+        ("backbone.mean=[0.5, 0.5, 0.5, 0.5]", "must be three numbers"),
+        ("backbone.mean=[0.5, 0.5, much]", "found 'much'"),
+        ("backbone.mean=[123.675, 0.5, 0.5]", "less than or equal to 1, found 123.675"),
+        ("backbone.mean=[-0.1, 0.5, 0.5]", "found -0.1"),
+        ("backbone.std=[0.5, 0, 0.5]", "greater than 0, found 0"),
+        ("backbone.std=[0.5, 58.4, 0.5]", "found 58.4"),
+        ("backbone.std=[0.5, .nan, 0.5]", "found nan"),
+        ("backbone.interpolation=cubic", "found 'cubic'"),
+    ],
+)
+def test_wrong_ones_are_told_with_their_key(assignment: str, told: str) -> None:
+    (problem,) = problems_of(assignment_layer(assignment))
+    assert problem.startswith(f"{assignment.partition('=')[0]}: ")
+    assert told in problem

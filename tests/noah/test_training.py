@@ -225,7 +225,7 @@ def test_a_loss_that_is_not_finite_stops_and_the_last_good_epoch_stays(
         run_training(tiny_supernet(tiny_backbone_file), path, settings(epochs=2), bar=StopAt(1))
     good = path.read_bytes()
     wild = settings(epochs=2, learning_rate=1e30)
-    with pytest.raises(TrainingError, match=r"training loss is (nan|inf) in epoch 2\.\nLower the learning rate"):
+    with pytest.raises(TrainingError, match=r"training loss is (nan|inf) in epoch 2\.\n.*lower learning rate"):
         run_training(tiny_supernet(tiny_backbone_file), path, wild)
     assert path.read_bytes() == good
     with pytest.raises(TrainingError, match="in epoch 1"):

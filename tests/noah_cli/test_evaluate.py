@@ -13,8 +13,14 @@ from tests.commands import noah
 from tests.finished import FLOAT, UINT8, Finished
 
 
+def result_path(project: Finished, name: str) -> Path:
+    """Where the result of the winner ("test") or of an artefact is kept."""
+    folder = project.run / "eval" if name == "test" else project.run / "eval" / "artefact"
+    return folder / f"{name}.json"
+
+
 def stored(project: Finished, name: str) -> Any:
-    return json.loads((project.run / "eval" / f"{name}.json").read_text())
+    return json.loads(result_path(project, name).read_text())
 
 
 @pytest.mark.parametrize(
@@ -36,7 +42,7 @@ def test_an_artefact_says_what_it_runs_on(finished: Finished) -> None:
 
 @pytest.mark.parametrize(("arguments", "name"), [((), "test"), ((f"runs/shapes/first/export/{FLOAT}",), FLOAT)])
 def test_a_measured_result_is_shown_again(project: Finished, arguments: tuple[str, ...], name: str) -> None:
-    path = project.run / "eval" / f"{name}.json"
+    path = result_path(project, name)
     marked = stored(project, name) | {"accuracy": 0.123}
     path.write_text(json.dumps(marked))
     outcome = noah("eval", *arguments)
@@ -51,14 +57,14 @@ def test_a_measured_result_is_shown_again(project: Finished, arguments: tuple[st
 def test_an_artefact_has_one_result_however_its_path_is_spelt(project: Finished, spelling: str) -> None:
     shutil.rmtree(project.run / "eval")
     assert noah("eval", spelling.format(FLOAT, run=project.run)).code == 0
-    assert [path.name for path in (project.run / "eval").iterdir()] == [f"{FLOAT}.json"]
+    assert [path.name for path in (project.run / "eval" / "artefact").iterdir()] == [f"{FLOAT}.json"]
 
 
 def test_an_artefact_from_inside_its_folder(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(project.run / "eval")
     monkeypatch.chdir(project.artefact())
     assert noah("eval", ".", "--runs", project.folder / "runs").code == 0
-    assert [path.name for path in (project.run / "eval").iterdir()] == [f"{FLOAT}.json"]
+    assert [path.name for path in (project.run / "eval" / "artefact").iterdir()] == [f"{FLOAT}.json"]
 
 
 def test_another_artefact_of_the_same_name_is_measured_anew(project: Finished) -> None:
@@ -76,7 +82,7 @@ def test_a_missing_artefact_is_missing_though_it_was_measured_before(project: Fi
     assert outcome.code == 1
     assert outcome.error_lines == [
         f"Error: No artefact here: {project.artefact()} does not exist.",
-        "Write one: noah export --format onnx",
+        "Write one: noah export",
     ]
 
 
@@ -92,3 +98,20 @@ def test_the_result_of_another_folder_of_runs_leads_on_there(project: Finished, 
     shutil.move(project.folder / "runs", project.folder / "all runs")
     outcome = noah("eval", "--again", "--runs", "all runs")
     assert outcome.out.endswith("next      noah export --format onnx --runs 'all runs'\n")
+
+
+def test_an_artefact_is_measured_on_the_run_it_lies_in(project: Finished) -> None:
+    """Not on the latest run, whose test split may hold what this one was trained on."""
+    other = project.run.with_name("second")
+    shutil.copytree(project.run, other)
+    (project.folder / "runs" / "latest").write_text("shapes/second\n")
+    shutil.rmtree(project.run / "eval")
+    assert noah("eval", project.artefact()).code == 0
+    assert result_path(project, FLOAT).is_file()
+
+
+def test_an_artefact_named_test_leaves_the_winner_s_result_alone(project: Finished) -> None:
+    before = result_path(project, "test").read_bytes()
+    shutil.copytree(project.artefact(), project.run / "export" / "test")
+    assert noah("eval", project.run / "export" / "test").code == 0
+    assert result_path(project, "test").read_bytes() == before

@@ -41,7 +41,6 @@ def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, mon
         (("--format", "onnx", "--opset", "17"), 2, "Error: --opset 17 is too old."),
         (("--format", "tflite"), 2, "'tflite'"),
         (("--format", "onnx", "--input", "uint16"), 2, "'uint16'"),
-        ((), 2, "Missing option '--format'"),
     ],
 )
 def test_what_is_refused(project: Finished, arguments: tuple[str, ...], code: int, message: str) -> None:

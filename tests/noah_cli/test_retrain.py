@@ -114,4 +114,27 @@ def test_a_damaged_checkpoint_is_told(project: Finished) -> None:
     assert outcome.code == 1
     assert len(outcome.error_lines) == 2
     assert str(checkpoint.relative_to(project.folder)) in outcome.error_lines[0]
-    assert outcome.error_lines[1] == "Remove it to start this stage from its beginning."
+    assert outcome.error_lines[1] == "Train the winner anew: noah retrain --restart"
+
+
+def test_a_resumed_retraining_keeps_its_settings(project: Finished) -> None:
+    assert noah("retrain", "--restart", "--inherit").code == 0
+    (project.run / "retrain" / "model.json").unlink()
+    assert noah("retrain", "--resume").code == 0
+    assert model(project)["settings"]["inherit"] is True
+
+
+def test_a_resumed_retraining_cannot_inherit_afterwards(project: Finished) -> None:
+    (project.run / "retrain" / "model.json").unlink()
+    outcome = noah("retrain", "--resume", "--inherit")
+    assert outcome.code == 2
+    assert outcome.error_lines == [
+        "Error: This retraining was started without --inherit.",
+        "Leave it out, or add --restart.",
+    ]
+
+
+def test_it_can_go_on_in_another_precision(project: Finished) -> None:
+    (project.run / "retrain" / "model.json").unlink()
+    assert noah("retrain", "--resume", "--precision", "bf16").code == 0
+    assert model(project)["hardware"]["precision"] == "bf16"

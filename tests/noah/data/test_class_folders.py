@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,17 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Cannot list .*absent: no such file or directory"):
         find_classes(tmp_path / "absent")
+
+
+def test_a_class_folder_that_is_no_utf_8_is_refused_in_words_that_print(
+    tmp_path: Path, write_images: WriteImages
+) -> None:
+    write_images(tmp_path / "a", 1)
+    try:
+        write_images(tmp_path / os.fsdecode(b"caf\xe9"), 1)
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    with pytest.raises(DataError, match=r"caf\\xe9 is not valid UTF-8") as caught:
+        find_classes(tmp_path)
+    assert str(caught.value).encode()
+    assert caught.value.hint.startswith("Rename it")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -116,13 +117,19 @@ class TestSplit:
         assert class_counts(dataset.validation, dataset.classes) == {"a": 2, "b": 2} and len(dataset.train) == 16
         assert any("seed 5 holds out 4 of the 20 images" in note for note in dataset.notes)
 
-    def test_missing_test_is_told_when_it_is_asked_for(self, tmp_path: Path, write_images: WriteImages) -> None:
+    def test_missing_test_is_told_at_once_and_when_it_is_asked_for(
+        self, tmp_path: Path, write_images: WriteImages
+    ) -> None:
         for name in ("a", "b"):
             write_images(tmp_path / "train" / name, 2)
         dataset = load(tmp_path)
+        (note,) = [note for note in dataset.notes if "has no test folder" in note]
+        assert f"{tmp_path / 'test'}/<class>/<image>" in note
         with pytest.raises(DataError, match="has no test split") as caught:
             dataset.load_test()
         assert f"{tmp_path / 'test'}/<class>/<image>" in caught.value.hint
+        (tmp_path / "test").mkdir()
+        assert not any("has no test folder" in note for note in load(tmp_path).notes)
 
     def test_validation_and_test_may_lack_classes(self, tmp_path: Path, write_images: WriteImages) -> None:
         for folder in ("train/a", "train/b", "train/c", "val/b", "test/c"):
@@ -137,6 +144,29 @@ class TestSplit:
             write_images(tmp_path / folder, 2)
         write_images(tmp_path, 1)
         assert any("Not used" in note and note.endswith(": extra, 0.png.") for note in load(tmp_path).notes)
+
+    @pytest.mark.parametrize(
+        ("name", "right"), [("Test", "test"), ("VAL", "val"), ("Valid", "valid"), ("Validation", "validation")]
+    )
+    def test_a_split_in_other_capitals_is_noted(
+        self, tmp_path: Path, write_images: WriteImages, name: str, right: str
+    ) -> None:
+        for folder in ("train/a", "train/b", f"{name}/a"):
+            write_images(tmp_path / folder, 2)
+        if (tmp_path / right).exists():
+            pytest.skip("to this file system capitals are all the same")
+        notes = load(tmp_path).notes
+        assert f"Not used, because of its spelling: {tmp_path / name}. Rename it to {right} if it is a split." in notes
+        assert not any("lies beside" in note for note in notes)
+
+    def test_what_lies_beside_train_is_noted_whatever_its_name(self, tmp_path: Path, write_images: WriteImages) -> None:
+        for folder in ("train/a", "train/b"):
+            write_images(tmp_path / folder, 2)
+        try:
+            (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+        except OSError:
+            pytest.skip("this file system has only names in UTF-8")
+        assert any(note.endswith(r": caf\xe9.") for note in load(tmp_path).notes)
 
     @pytest.mark.parametrize("part", ["val", "test"])
     def test_a_class_that_train_lacks_is_named(self, tmp_path: Path, write_images: WriteImages, part: str) -> None:

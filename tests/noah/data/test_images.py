@@ -111,7 +111,7 @@ def test_truncated_files_are_errors(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UnreadableImageError) as caught:
         open_image(path)
-    assert caught.value.problem.startswith(f"Cannot read {path}: ") and "\n" not in caught.value.problem
+    assert caught.value.problem == f"Cannot read {path}: {caught.value.cause}" and "\n" not in caught.value.problem
 
 
 @pytest.mark.parametrize(
