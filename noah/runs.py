@@ -35,7 +35,8 @@ from noah.atomic import write_json, write_text
 from noah.errors import CommandOrderError, RunError, RunExistsError, UsageError
 from noah.hardware import Choice
 from noah.latest import DEFAULT_RUNS, LATEST, read_latest, write_latest
-from noah.settings import Layer, Settings, resolve
+from noah.layers import Layer, resolve
+from noah.settings import Settings
 from noah.version import __version__
 
 RUN_FILE = "run.yaml"

@@ -117,9 +117,10 @@ def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
     )
     for line in draw_subnet(subnet, listener.console.width):
         listener.console.print(line, highlight=False)
+    others = "1 other lies" if result["as_good"] == 1 else f"{result['as_good']:,} others lie"
     listener.say(
         f"accuracy  {result['accuracy']:.1%} ± {result['standard_error']:.1%} on {result['total']:,} validation "
-        f"images; {result['as_good']:,} other subnets lie within that error"
+        f"images; {others} within that error"
     )
     listener.say(
         "          The winner was chosen on these images, so expect less elsewhere; `noah eval` measures it on the "

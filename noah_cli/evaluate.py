@@ -62,7 +62,8 @@ def evaluate(
         predictor = load_predictor(follow_latest(artefact))
         what, place = f"the artefact {predictor.folder.name}", ("eval", "artefact", f"{predictor.folder.name}.json")
         if run is None and (predictor.folder.parent.parent / RUN_FILE).is_file():
-            run = str(predictor.folder.parent.parent)  # the run that the artefact lies in
+            home = predictor.folder.parent.parent  # the run that the artefact lies in
+            run = str(home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home)
     current = open_run(runs, run)
     changes = hardware_layers(device, precision, threads)
     if on is not None:

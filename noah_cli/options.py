@@ -11,7 +11,7 @@ import typer
 
 from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS, read_latest
-from noah.settings import Layer, nested
+from noah.layers import Layer, nested
 
 RunOption = Annotated[
     str | None, typer.Option("--run", help="The run, as DATASET/ID or a path; the latest if not given.", metavar="RUN")

@@ -11,7 +11,7 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help="A recipe to print whole, with every default.")] = None,
 ) -> None:
     """List the shipped recipes, or print one with the source of each value."""
-    from noah.settings import flatten, recipe_layer, recipe_names, recipe_text, resolve
+    from noah.layers import flatten, recipe_layer, recipe_names, recipe_text, resolve
 
     if name is None:
         for known in recipe_names():

@@ -69,7 +69,7 @@ def search(
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Train a supernet on a data set and search the best subnet inside a budget."""
-    from noah import settings as noah_settings
+    from noah import layers as noah_layers
     from noah.materials import check_same_data, prepare
     from noah.runs import create_run, open_run
     from noah.stages import search as search_stage
@@ -90,27 +90,27 @@ def search(
     )
     hardware = hardware_layers(device, precision, threads)
     if budget is not None:
-        options += [noah_settings.Layer(source="--budget", values={"budget": {"parameters": parse_budget(budget)}})]
-    options += [noah_settings.assignment_layer(text) for text in assignments or []]
-    files = [noah_settings.file_layer(path) for path in config or []]
+        options += [noah_layers.Layer(source="--budget", values={"budget": {"parameters": parse_budget(budget)}})]
+    options += [noah_layers.assignment_layer(text) for text in assignments or []]
+    files = [noah_layers.file_layer(path) for path in config or []]
     if resume:
         current = open_run(runs, run)
         settings = current.settings(hardware)
         if recipe:
             # Where the recipe was named at the start, this folder's settings came over it.
-            project = [noah_settings.file_layer(path) for path in [noah_settings.PROJECT_FILE] if path.is_file()]
-            files = [noah_settings.recipe_layer(recipe), *project, *files]
+            project = [noah_layers.file_layer(path) for path in [noah_layers.PROJECT_FILE] if path.is_file()]
+            files = [noah_layers.recipe_layer(recipe), *project, *files]
         again = f"Type: noah search --resume{run_options(current.folder, runs, always=True)}"
         _check_unchanged(settings, [*files, *options], current.name, again)
         materials = prepare(settings, listener, tell_data=True)
         check_same_data(current, materials)
     else:
-        if noah_settings.PROJECT_FILE.is_file():
-            files.insert(0, noah_settings.file_layer(noah_settings.PROJECT_FILE))
-            listener.say(f"settings  {noah_settings.PROJECT_FILE} (it lies in this folder)")
+        if noah_layers.PROJECT_FILE.is_file():
+            files.insert(0, noah_layers.file_layer(noah_layers.PROJECT_FILE))
+            listener.say(f"settings  {noah_layers.PROJECT_FILE} (it lies in this folder)")
         chosen, reason = (recipe, "") if recipe else _default_recipe([*files, *options])
         listener.say(f"recipe    {chosen}{f' ({reason})' if reason else ''}")
-        settings, origins = noah_settings.resolve([noah_settings.recipe_layer(chosen), *files, *options, *hardware])
+        settings, origins = noah_layers.resolve([noah_layers.recipe_layer(chosen), *files, *options, *hardware])
         if settings.data.dataset and settings.data.folder:
             raise UsageError("Both --dataset and --data are given.", "Choose one of them.")
         materials = prepare(settings, listener, tell_data=True)
@@ -147,7 +147,7 @@ def search(
 def _default_recipe(layers: list[Any]) -> tuple[str, str]:
     """The recipe where none is named: the published one for VTAB's data sets, a short one for anything else."""
     from noah.data.vtab_tasks import find_vtab_task
-    from noah.settings import flatten
+    from noah.layers import flatten
 
     data = {key: value for layer in layers for key, value in flatten(layer.values)}
     name = data.get("data.dataset")
@@ -158,7 +158,7 @@ def _default_recipe(layers: list[Any]) -> tuple[str, str]:
 
 def _check_unchanged(settings: Any, layers: list[Any], run: str, hint: str) -> None:
     """Refuse options that contradict the run that is to go on."""
-    from noah.settings import Layer, flatten, resolve
+    from noah.layers import Layer, flatten, resolve
 
     values = settings.model_dump(mode="json")
     stored = dict(flatten(values))

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from noah.errors import CommandOrderError, RunError, RunExistsError, SettingsError, UsageError
 from noah.hardware import Choice
+from noah.layers import Layer, recipe_layer, resolve
 from noah.runs import Run, append_line, create_run, installed_versions, open_run, read_lines
-from noah.settings import Layer, recipe_layer, resolve
 from noah.version import __version__
 
 records = st.lists(

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from noah.layers import Layer, resolve
 from noah.materials import Materials, prepare
 from noah.progress import Listener, Silent
 from noah.runs import Run, create_run
-from noah.settings import Layer, resolve
 
 
 class Recorder:

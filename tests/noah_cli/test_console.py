@@ -115,7 +115,7 @@ def test_the_winner(budget: int | None) -> None:
     words = " ".join(printed.getvalue().split())
     allowed = " of 640,000 allowed" if budget else ""
     assert f"winner subnet 7 of 1,200 (mutation), 12,345 parameters{allowed}, head not counted" in words
-    assert "accuracy 87.5% ± 1.2% on 1,000 validation images; 3 other subnets lie within that error" in words
+    assert "accuracy 87.5% ± 1.2% on 1,000 validation images; 3 others lie within that error" in words
     assert "The winner was chosen on these images, so expect less elsewhere" in words
     assert max(map(len, printed.getvalue().splitlines())) <= 80
 

@@ -9,7 +9,7 @@ import pytest
 
 from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS, write_latest
-from noah.settings import Layer
+from noah.layers import Layer
 from noah_cli.options import option_layers, parse_budget, run_options
 
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from noah.errors import SettingsError
-from noah.settings import Layer, Settings, resolve
+from noah.layers import Layer, resolve
+from noah.settings import Settings
 from noah_cli.search import _check_unchanged, _default_recipe
 from tests.commands import Outcome, file_contents, noah, write_settings
 from tests.conftest import TinySettings

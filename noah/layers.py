@@ -1,0 +1,178 @@
+"""Where settings come from: layers of nested mappings, put one over the other.
+
+The layers are the defaults, a recipe, a settings file, and options of the command line. A later layer overrides single
+values of an earlier one. Every mistake in every layer is told at once, with its source.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from noah.errors import SettingsError, UsageError
+from noah.settings import Settings
+
+PROJECT_FILE = Path("noah.yaml")
+"""A settings file of this name in the working folder is read without being asked for."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 1e-4 as a number, as YAML 1.2 does; 1.1 wants 1.0e-4."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+class Layer(BaseModel):
+    """One source of settings.
+
+    Args:
+        source: Told in error messages and stored beside each value, such as "recipe demo" or "--set".
+        values: A nested mapping of some of the settings.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    values: dict[str, Any]
+
+
+def resolve(layers: Sequence[Layer]) -> tuple[Settings, dict[str, str]]:
+    """Put layers over the defaults.
+
+    Returns:
+        The settings, and for each dotted key the source of its value.
+
+    Raises:
+        SettingsError: With one line for each mistake, naming key and source; for an unknown key the nearest known one.
+    """
+    defaults = Settings().model_dump(mode="python")
+    merged = defaults
+    origins = {key: "default" for key, _ in flatten(defaults)}
+    problems: list[str] = []
+    for layer in layers:
+        for key, value in flatten(layer.values):
+            if key not in origins:
+                section = any(known.startswith(f"{key}.") for known in origins)
+                kind = "this is a section, not a value" if section else "unknown setting"
+                problems.append(f"{key}: {kind} ({layer.source}){'' if section else _nearest(key, origins)}")
+                continue
+            origins[key] = layer.source
+            merged = _replaced(merged, key.split("."), value)
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            path = [str(part) for part in detail["loc"]]
+            key = next((".".join(path[:n]) for n in range(len(path), 0, -1) if ".".join(path[:n]) in origins), path[0])
+            problems.append(
+                f"{key}: {detail['msg'].lower()}, found {detail['input']!r} ({origins.get(key, 'default')})"
+            )
+    if problems:
+        raise SettingsError(problems, "`noah recipes NAME` prints every setting with its value.")
+    return settings, origins
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a nested mapping as (dotted key, value)."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """{"a": {"b": value}} for "a.b"."""
+    first, _, rest = key.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+def assignment_layer(assignment: str) -> Layer:
+    """The layer of one `--set key=value`; the value is read as YAML.
+
+    Raises:
+        SettingsError: If it has no equals sign or the value is no YAML.
+    """
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise SettingsError([f"--set {assignment}: expected KEY=VALUE"], "For example: --set supernet.epochs=20")
+    try:
+        value = yaml.load(text, Loader=_Loader)  # a SafeLoader that knows one more number format
+    except yaml.YAMLError as error:
+        raise SettingsError([f"--set {assignment}: the value is not YAML"]) from error
+    return Layer(source="--set", values=nested(key.strip(), value))
+
+
+def file_layer(path: Path) -> Layer:
+    """The layer of a YAML settings file.
+
+    Raises:
+        UsageError: If the file is missing.
+        SettingsError: If it is not a YAML mapping.
+    """
+    if not path.is_file():
+        raise UsageError(f"The settings file {path} does not exist.", "Check the path after --config.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{path}: not a UTF-8 text file"], "Save it as UTF-8.") from error
+    return Layer(source=str(path), values=_read_mapping(text, str(path)))
+
+
+def recipe_layer(name: str) -> Layer:
+    """The layer of a shipped recipe.
+
+    Raises:
+        UsageError: If there is no recipe of that name.
+    """
+    if name not in recipe_names():
+        raise UsageError(f"No recipe is named {name!r}.", f"The recipes are: {', '.join(recipe_names())}.")
+    return Layer(source=f"recipe {name}", values=_read_mapping(recipe_text(name), f"recipe {name}"))
+
+
+def recipe_names() -> list[str]:
+    """The shipped recipes."""
+    return sorted(Path(file.name).stem for file in files("noah.recipes").iterdir() if file.name.endswith(".yaml"))
+
+
+def recipe_text(name: str) -> str:
+    """The YAML text of a shipped recipe, with its comments."""
+    return files("noah.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _read_mapping(text: str, source: str) -> dict[str, Any]:
+    try:
+        values = yaml.load(text, Loader=_Loader)  # a SafeLoader that knows one more number format
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        where = f" at line {place.line + 1}" if place else ""
+        raise SettingsError([f"{source}: not YAML{where}"], "Check the indentation and the colons.") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise SettingsError([f"{source}: expected a mapping of settings, found {type(values).__name__}"])
+    return {str(key): value for key, value in values.items()}
+
+
+def _replaced(values: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    first, *rest = path
+    return {**values, first: _replaced(values[first], rest, value) if rest else value}
+
+
+def _nearest(key: str, known: Mapping[str, str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or [
+        name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]
+    ]
+    return f"; did you mean {near[0]}?" if near else ""
