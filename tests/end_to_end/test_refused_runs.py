@@ -24,7 +24,7 @@ ORDER = {
         1,
         [
             f"No artefact here: runs/latest/export/{FLOAT} does not exist.",
-            "Write one: noah export --format onnx",
+            "Write one: noah export",
         ],
     ),
     "a name that is a path": Case(
@@ -142,14 +142,14 @@ WITH_A_RUN = {
         1,
         [
             "The checkpoint runs/shapes/first/retrain/checkpoint.safetensors cannot be read: ...",
-            "Remove it to start this stage from its beginning.",
+            "Train the winner anew: noah retrain --restart",
         ],
         damage("retrain/checkpoint.safetensors", length=1000),
     ),
     "missing artefact": Case(
         "noah predict nowhere photos",
         1,
-        ["No artefact here: nowhere does not exist.", "Write one: noah export --format onnx"],
+        ["No artefact here: nowhere does not exist.", "Write one: noah export"],
     ),
     "folder that is no artefact": Case(
         "noah predict runs/latest photos",
