@@ -127,7 +127,7 @@ def _build(architecture: str, image_size: int | None, *, pretrained: bool = Fals
 def _check_name(name: str) -> None:
     if name.split(".")[0] in timm.list_models():
         return
-    near = difflib.get_close_matches(name, timm.list_models("*vit*"), n=3)
+    near = difflib.get_close_matches(name, timm.list_models(["vit_*", "deit*", "test_vit*"]), n=3)
     raise UnknownBackboneError(
         f"No backbone is named {name!r}, and no such file exists.",
         f"Did you mean {' or '.join(near)}? " * bool(near)
