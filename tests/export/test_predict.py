@@ -233,6 +233,7 @@ def test_prediction_needs_no_torch(images: tuple[list[Path], list[Path]], tmp_pa
 
 
 ENDLESS = """
+import signal
 import sys
 from itertools import repeat
 from pathlib import Path
@@ -240,6 +241,7 @@ from export.predict import predict
 from export.predictions import open_writer
 from export.predictor import load_predictor
 artefact, image, out = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background inherits that it is ignored
 with open_writer(Path(out)) as writer:
     predictor = load_predictor(Path(artefact))
     predict(predictor, repeat(Path(image)), writer, progress=lambda count: print(count, flush=True))
