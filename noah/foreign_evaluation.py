@@ -11,13 +11,12 @@ from noah.data.few_shot_sets import find_few_shot_set
 from noah.data.foreign import ForeignSet, foreign_dataset, foreign_folder, foreign_variant
 from noah.data.imagenet_variants import find_variant, find_variant_folder
 from noah.data.registry import load_dataset
-from noah.evaluation import compute_logits, describe
+from noah.evaluation import describe
 from noah.materials import Materials
-from noah.merge import merge
 from noah.progress import Listener
 from noah.runs import Run
 from noah.settings import Settings
-from noah.stages import load_retrained
+from noah.stages import load_retrained, merged_logits
 
 
 def find_foreign(on: str, settings: Settings, classes: tuple[str, ...]) -> ForeignSet:
@@ -65,14 +64,7 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
     pixels = materials.pixels(foreign.split, foreign.name, listener)
     present = np.array(foreign.present, np.int64)
     with listener.bar(f"evaluating on {foreign.name}", len(pixels), "images") as bar:
-        logits = compute_logits(
-            merge(model, subnet),
-            pixels,
-            materials.backbone.preprocessing,
-            materials.hardware,
-            materials.settings.hardware.evaluation_batch_size,
-            bar,
-        )
+        logits = merged_logits(model, subnet, pixels, materials, bar)
     names = tuple(materials.dataset.classes[label] for label in foreign.present)
     result = {
         "split": foreign.name,

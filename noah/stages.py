@@ -12,11 +12,11 @@ from torch import Tensor
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.data.pixels import Pixels
 from noah.errors import CommandOrderError, RunError, SettingsError
-from noah.evaluation import Score, compute_logits, describe, score
+from noah.evaluation import Logits, Score, compute_logits, describe, score
 from noah.evolution import Candidate, as_good_as, evaluations, evolve, rank
 from noah.materials import Materials, seed_torch
 from noah.merge import merge
-from noah.progress import Listener
+from noah.progress import Bar, Listener
 from noah.runs import Run, append_line, read_lines
 from noah.settings import TrainingSettings
 from noah.subnet import Subnet
@@ -119,16 +119,23 @@ def _validation_score(supernet: Supernet, validation: Pixels, materials: Materia
     """Scores a subnet by its merged network on the validation images."""
 
     def evaluate(subnet: Subnet) -> Score:
-        logits = compute_logits(
-            merge(supernet, subnet),
-            validation,
-            materials.backbone.preprocessing,
-            materials.hardware,
-            materials.settings.hardware.evaluation_batch_size,
-        )
-        return score(logits, validation.labels)
+        return score(merged_logits(supernet, subnet, validation, materials), validation.labels)
 
     return evaluate
+
+
+def merged_logits(
+    supernet: Supernet, subnet: Subnet, pixels: Pixels, materials: Materials, bar: Bar | None = None
+) -> Logits:
+    """Logits float32 (n, classes) of every image, by the subnet's merged network."""
+    return compute_logits(
+        merge(supernet, subnet),
+        pixels,
+        materials.backbone.preprocessing,
+        materials.hardware,
+        materials.settings.hardware.evaluation_batch_size,
+        bar,
+    )
 
 
 def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]:
@@ -186,16 +193,8 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
     """
     model, subnet = load_retrained(run, materials)
     pixels = materials.pixels(materials.dataset.load_test(), "test", listener)
-    network = merge(model, subnet)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
-        logits = compute_logits(
-            network,
-            pixels,
-            materials.backbone.preprocessing,
-            materials.hardware,
-            materials.settings.hardware.evaluation_batch_size,
-            bar,
-        )
+        logits = merged_logits(model, subnet, pixels, materials, bar)
     result = {
         "split": "test",
         "subnet": subnet.to_json(),
