@@ -65,12 +65,12 @@ def retrain(
     listener.say(f"run       {current.folder}")
     materials = prepare(settings, listener)
     check_same_data(current, materials)
-    if restart:
-        finished.unlink(missing_ok=True)
-        checkpoint.unlink(missing_ok=True)
-        shutil.rmtree(current.path("eval"), ignore_errors=True)  # it measured the weights that are thrown away
     try:
         with current.lock():
+            if restart:
+                finished.unlink(missing_ok=True)
+                checkpoint.unlink(missing_ok=True)
+                shutil.rmtree(current.path("eval"), ignore_errors=True)  # it measured the weights that are thrown away
             result = retrain_stage(current, materials, listener)
     except KeyboardInterrupt:
         again = "noah retrain --resume" + " --inherit" * inherit
