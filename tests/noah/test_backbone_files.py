@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from noah.errors import CheckpointError
-from tests.conftest import TINY_ARCHITECTURE
 from tests.noah.tiny_backbone import features, load
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -121,66 +120,3 @@ def test_a_damaged_file_is_told_with_its_path(tmp_path: Path, suffix: str, conte
     with pytest.raises(CheckpointError) as caught:
         load(path)
     assert str(path) in caught.value.problem
-
-
-def jax_arrays(state: dict[str, Tensor], heads: int = 2) -> dict[str, np.ndarray]:
-    """timm's weights under the names and in the shapes of the original JAX checkpoints (flax's ViT)."""
-    w = {name: value.numpy() for name, value in state.items()}
-    arrays = {
-        "embedding/kernel": w["patch_embed.proj.weight"].transpose(2, 3, 1, 0),
-        "embedding/bias": w["patch_embed.proj.bias"],
-        "cls": w["cls_token"],
-        "Transformer/posembed_input/pos_embedding": w["pos_embed"],
-        "Transformer/encoder_norm/scale": w["norm.weight"],
-        "Transformer/encoder_norm/bias": w["norm.bias"],
-    }
-    for b in range(sum(name.endswith("attn.qkv.weight") for name in w)):
-        block, ours = f"Transformer/encoderblock_{b}", f"blocks.{b}"
-        for layer, norm in ((0, "norm1"), (2, "norm2")):
-            arrays[f"{block}/LayerNorm_{layer}/scale"] = w[f"{ours}.{norm}.weight"]
-            arrays[f"{block}/LayerNorm_{layer}/bias"] = w[f"{ours}.{norm}.bias"]
-        attention = f"{block}/MultiHeadDotProductAttention_1"
-        for part, weight, bias in zip(
-            ("query", "key", "value"),
-            np.split(w[f"{ours}.attn.qkv.weight"], 3),
-            np.split(w[f"{ours}.attn.qkv.bias"], 3),
-            strict=True,
-        ):
-            arrays[f"{attention}/{part}/kernel"] = weight.T.reshape(len(weight), heads, -1)
-            arrays[f"{attention}/{part}/bias"] = bias.reshape(heads, -1)
-        proj = w[f"{ours}.attn.proj.weight"]
-        arrays[f"{attention}/out/kernel"] = proj.T.reshape(heads, -1, len(proj))
-        arrays[f"{attention}/out/bias"] = w[f"{ours}.attn.proj.bias"]
-        for layer in range(2):
-            arrays[f"{block}/MlpBlock_3/Dense_{layer}/kernel"] = w[f"{ours}.mlp.fc{layer + 1}.weight"].T
-            arrays[f"{block}/MlpBlock_3/Dense_{layer}/bias"] = w[f"{ours}.mlp.fc{layer + 1}.bias"]
-    return arrays
-
-
-def test_an_original_jax_checkpoint_is_read(tiny_backbone_file: Path, tmp_path: Path) -> None:
-    state, path = load_file(tiny_backbone_file), tmp_path / "weights.npz"
-    np.savez(path, **jax_arrays(state))
-    backbone = load(path, image_size=160)
-    for name, value in backbone.model.state_dict().items():
-        assert torch.equal(value, state[name]), name
-    assert load(path, image_size=32).image_size == (32, 32)
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda s: s.pop("Transformer/encoderblock_3/LayerNorm_0/bias"), "encoderblock_3/LayerNorm_0/bias"),
-        (lambda s: s.update({"Transformer/encoder_norm/bias": np.ones(63)}), "64"),
-        (lambda s: s.update({"Transformer/encoderblock_6/LayerNorm_0/scale": np.ones(64)}), "7 blocks"),
-        (lambda s: [s.pop(key) for key in list(s) if "encoderblock_5" in key], "5 blocks"),
-        (lambda s: s.update({"embedding/kernel": np.ones((8, 8, 3, 64), np.float32)}), "8 x 8"),
-    ],
-)
-def test_a_jax_checkpoint_that_does_not_fit_is_refused(
-    tiny_backbone_file: Path, tmp_path: Path, change: Callable[[dict[str, np.ndarray]], Any], told: str
-) -> None:
-    arrays, path = jax_arrays(load_file(tiny_backbone_file)), tmp_path / "weights.npz"
-    change(arrays)
-    np.savez(path, **arrays)
-    with pytest.raises(CheckpointError, match=f"does not fit the architecture {TINY_ARCHITECTURE}: .*{told}"):
-        load(path)

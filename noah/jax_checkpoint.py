@@ -1,0 +1,191 @@
+"""Reads the vision transformer authors' own checkpoints: `.npz` files of the arrays of a flax model.
+
+timm copies the arrays into a model, but it lets short ones spread over longer parameters, cuts deeper models short,
+takes any number of heads, resamples other patches, and leaves what the layout has no place for as it was drawn. So the
+file is first compared with the architecture, array by array; that reads the headers of the arrays and nothing else.
+
+Sources of the layouts: google-research/vision_transformer ("An Image is Worth 16x16 Words", Dosovitskiy et al., 2020,
+arXiv 2010.11929; "How to train your ViT?", Steiner et al., 2021, arXiv 2106.10270) and, with other numbers of the
+layers and perhaps all blocks stacked in one array, google-research/big_vision.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+_PREFIXES = ("opt/target/", "params/", "params/img/", "")
+_PATCHES = "embedding/kernel"
+
+
+class Header(NamedTuple):
+    """What an array says of itself."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a file keeps its arrays.
+
+    Args:
+        prefix: What every name starts with.
+        stacked: Whether one array holds a layer of all blocks, the block being its first axis.
+        newer: Whether layers are numbered as in big_vision.
+    """
+
+    prefix: str
+    stacked: bool
+    newer: bool
+
+
+def load_jax_checkpoint(model: Any, path: Path) -> None:
+    """Load an original checkpoint into a timm `VisionTransformer` without a head.
+
+    Args:
+        model: The model; position embeddings are resampled to its image size.
+        path: The `.npz` file; an array of pickled objects in it is refused and never unpickled.
+
+    Raises:
+        ValueError: If arrays are missing, superfluous, or of another shape than the architecture's.
+        OSError, zipfile.BadZipFile: If the file is no archive of arrays.
+    """
+    headers = read_headers(path)
+    check_arrays(model, find_layout(headers), headers)
+    model.load_pretrained(str(path))
+
+
+def read_headers(path: Path) -> dict[str, Header]:
+    """Shape and type of every array in an `.npz` file.
+
+    Raises:
+        ValueError: If an array holds pickled objects.
+        OSError, zipfile.BadZipFile: If the file is no archive of arrays.
+    """
+    headers = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            name = member.removesuffix(".npy")
+            with archive.open(member) as file:
+                first = np.lib.format.read_magic(file) == (1, 0)
+                read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+            if dtype.hasobject:
+                raise ValueError(f"{name} holds pickled Python objects, which could run code")
+            headers[name] = Header(tuple(shape), dtype)
+    return headers
+
+
+def find_layout(headers: dict[str, Header]) -> Layout:
+    """Which layout the names have.
+
+    Raises:
+        ValueError: If it is none of the known ones.
+    """
+    prefix = next((prefix for prefix in _PREFIXES if prefix + _PATCHES in headers), None)
+    if prefix is None:
+        raise ValueError(f"it has no array {_PATCHES}")
+    stacked = f"{prefix}Transformer/encoderblock/LayerNorm_0/scale" in headers
+    return Layout(prefix, stacked, stacked or prefix.startswith("params/") or f"{prefix}pos_embedding" in headers)
+
+
+def check_arrays(model: Any, layout: Layout, headers: dict[str, Header]) -> None:
+    """Compare a file with an architecture.
+
+    Raises:
+        ValueError: At the first difference, in one line.
+    """
+    prefix = layout.prefix
+    inside = {name.removeprefix(prefix): header for name, header in headers.items() if name.startswith(prefix)}
+    depth = _depth(layout, inside)
+    if depth != len(model.blocks):
+        raise ValueError(f"it has {depth} blocks, not {len(model.blocks)}")
+    patch = inside[_PATCHES].shape[:2]
+    if patch != tuple(model.patch_embed.patch_size):
+        raise ValueError(f"its patches are {' x '.join(map(str, patch))} pixels")
+    expected = _expected(model, layout)
+    homeless = sorted(model.state_dict().keys() - expected.keys())
+    if homeless:
+        raise ValueError(f"the architecture has {homeless[0]}, for which such files have no place")
+    arrays = {name: shape for parts in expected.values() for name, shape in parts.items()}
+    for name, shape in arrays.items():
+        if name not in inside:
+            raise ValueError(f"{name} is missing")
+        found = inside[name]
+        fits = _positions_fit(model, found.shape) if name.endswith("pos_embedding") else found.shape == shape
+        if not fits:
+            raise ValueError(f"{name} has the shape {found.shape}, not {shape}")
+        if found.dtype.kind != "f":
+            raise ValueError(f"{name} holds {found.dtype}, not floating-point numbers that numpy knows")
+    unknown = sorted(name for name in inside if name.startswith("Transformer/") and name not in arrays)
+    if unknown:
+        raise ValueError(f"the architecture has no place for {unknown[0]}")
+
+
+def _depth(layout: Layout, inside: dict[str, Header]) -> int:
+    if layout.stacked:
+        return (*inside["Transformer/encoderblock/LayerNorm_0/scale"].shape, 0)[0]
+    return len({match[1] for name in inside if (match := re.match(r"Transformer/encoderblock_(\d+)/", name))})
+
+
+def _positions_fit(model: Any, shape: Shape) -> bool:
+    """Whether these position embeddings, (1, tokens, D), are the model's or can be resampled from a square grid."""
+    if shape == tuple(model.pos_embed.shape):
+        return True
+    patches = shape[1] - (0 if model.no_embed_class else model.num_prefix_tokens) if len(shape) == 3 else 0
+    return patches > 0 and math.isqrt(patches) ** 2 == patches and shape == (1, shape[1], model.embed_dim)
+
+
+def _expected(model: Any, layout: Layout) -> dict[str, dict[str, Shape]]:
+    """Parameter of the model -> name and shape of each array that fills it."""
+    dim = model.embed_dim
+    encoder = "Transformer/encoder_norm"
+    expected: dict[str, dict[str, Shape]] = {
+        "patch_embed.proj.weight": {_PATCHES: (*model.patch_embed.patch_size, 3, dim)},
+        "patch_embed.proj.bias": {"embedding/bias": (dim,)},
+    }
+    if model.pos_embed is not None:
+        positions = "pos_embedding" if layout.newer else "Transformer/posembed_input/pos_embedding"
+        expected["pos_embed"] = {positions: tuple(model.pos_embed.shape)}
+    if model.cls_token is not None:
+        expected["cls_token"] = {"cls": (1, 1, dim)}
+    if hasattr(model.norm, "weight"):
+        expected |= {"norm.weight": {f"{encoder}/scale": (dim,)}, "norm.bias": {f"{encoder}/bias": (dim,)}}
+    for index, block in enumerate(model.blocks):
+        place = "Transformer/encoderblock" if layout.stacked else f"Transformer/encoderblock_{index}"
+        stack = (len(model.blocks),) if layout.stacked else ()
+        for parameter, parts in _block(block, dim, newer=layout.newer).items():
+            expected[f"blocks.{index}.{parameter}"] = {
+                f"{place}/{name}": (*stack, *shape) for name, shape in parts.items()
+            }
+    return expected
+
+
+def _block(block: Any, dim: int, *, newer: bool) -> dict[str, dict[str, Shape]]:
+    """The same for one block."""
+    heads, size = block.attn.num_heads, block.attn.head_dim
+    attention = f"MultiHeadDotProductAttention_{0 if newer else 1}"
+    parts: dict[str, dict[str, Shape]] = {
+        "attn.qkv.weight": {f"{attention}/{part}/kernel": (dim, heads, size) for part in ("query", "key", "value")},
+        "attn.proj.weight": {f"{attention}/out/kernel": (heads, size, dim)},
+        "attn.proj.bias": {f"{attention}/out/bias": (dim,)},
+    }
+    if block.attn.qkv.bias is not None:
+        parts["attn.qkv.bias"] = {f"{attention}/{part}/bias": (heads, size) for part in ("query", "key", "value")}
+    for name, number in (("norm1", 0), ("norm2", 1 if newer else 2)):
+        parts[f"{name}.weight"] = {f"LayerNorm_{number}/scale": (dim,)}
+        parts[f"{name}.bias"] = {f"LayerNorm_{number}/bias": (dim,)}
+    for number, layer in enumerate((block.mlp.fc1, block.mlp.fc2) if hasattr(block.mlp, "fc1") else ()):
+        dense = f"MlpBlock_{0 if newer else 3}/Dense_{number}"
+        parts[f"mlp.fc{number + 1}.weight"] = {f"{dense}/kernel": (layer.in_features, layer.out_features)}
+        parts[f"mlp.fc{number + 1}.bias"] = {f"{dense}/bias": (layer.out_features,)}
+    return parts
