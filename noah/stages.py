@@ -11,13 +11,13 @@ from torch import Tensor
 
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.data.pixels import Pixels
-from noah.errors import CommandOrderError, RunError, SettingsError
+from noah.errors import CommandOrderError, RunError, SettingsError, UsageError
 from noah.evaluation import Logits, Score, compute_logits, describe, score
 from noah.evolution import Candidate, as_good_as, evaluations, evolve, rank
 from noah.materials import Materials, seed_torch
 from noah.merge import merge
 from noah.progress import Bar, Listener
-from noah.runs import Run, append_line, read_lines
+from noah.runs import RUN_FILE, Run, append_line, read_lines
 from noah.settings import TrainingSettings
 from noah.subnet import Subnet
 from noah.supernet import Supernet, slice_trainable_state
@@ -139,13 +139,23 @@ def merged_logits(
 
 
 def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]:
-    """Train the winner on the full training split; goes on from its checkpoint if there is one.
+    """Train the run's subnet on the full training split; goes on from its checkpoint if there is one.
 
     Returns:
         The content of retrain/model.json.
+
+    Raises:
+        CommandOrderError: If the search has not finished.
+        UsageError: If it is to start from a supernet's weights, and the run has no supernet.
     """
     settings = materials.settings
-    subnet = winner(run)
+    subnet = chosen_subnet(run)
+    given = given_subnet(run) is not None
+    if given and settings.retrain.inherit:
+        raise UsageError(
+            f"The subnet of {run.name} was given, not searched: there is no supernet to inherit weights from.",
+            "Train it without --inherit and with retrain.inherit=false.",
+        )
     seed_torch(settings.seed, _RETRAIN)
     model = _build_supernet(materials, subnet, settings.retrain)
     if settings.retrain.inherit:
@@ -157,7 +167,8 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
     pixels = materials.pixels(materials.dataset.full_train, "training", listener)
     started = time.monotonic()
     run.log("retrain", "started", hardware=materials.hardware.to_json())
-    with listener.bar("retraining the winner", settings.retrain.epochs, "epochs") as bar:
+    title = "training the subnet" if given else "retraining the winner"
+    with listener.bar(title, settings.retrain.epochs, "epochs") as bar:
         losses = train(
             model,
             pixels,
@@ -206,12 +217,15 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
     return result
 
 
-def winner(run: Run) -> Subnet:
-    """The subnet that the search chose.
+def chosen_subnet(run: Run) -> Subnet:
+    """The subnet that the run is about: the one that it was given, else the winner of its search.
 
     Raises:
         CommandOrderError: If the search has not finished.
     """
+    given = given_subnet(run)
+    if given is not None:
+        return given
     if not run.path("search", "best.json").is_file():
         raise CommandOrderError(
             f"The search of {run.name} has not finished.", f"Finish it with: noah search --resume --run {run.option}"
@@ -219,8 +233,23 @@ def winner(run: Run) -> Subnet:
     return _read_subnet(run, "search", "best.json")
 
 
+def given_subnet(run: Run) -> Subnet | None:
+    """The subnet that the run was started with, or None for a run that searches.
+
+    Raises:
+        RunError: If run.yaml is damaged.
+    """
+    given = run.description().get("given")
+    if given is None:
+        return None
+    try:
+        return Subnet.from_json(given["subnet"])
+    except (KeyError, TypeError, SettingsError) as error:
+        raise RunError(f"{run.path(RUN_FILE)} holds no subnet under given.", "Start the run anew.") from error
+
+
 def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
-    """The retrained winner: a supernet just as large as the subnet, in evaluation mode.
+    """The trained subnet: a supernet just as large as it, in evaluation mode.
 
     Raises:
         CommandOrderError: If it has not been retrained to its end.
@@ -228,7 +257,7 @@ def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
     if not run.path("retrain", "model.json").is_file():
         started = run.path("retrain", CHECKPOINT_FILE).exists()
         raise CommandOrderError(
-            f"The winner of {run.name} has not been retrained{' to its end' if started else ''}.",
+            f"The subnet of {run.name} has not been retrained{' to its end' if started else ''}.",
             f"Type: noah retrain {'--resume ' if started else ''}--run {run.option}",
         )
     subnet = _read_subnet(run, "retrain", "model.json")

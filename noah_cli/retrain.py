@@ -1,4 +1,4 @@
-"""`noah retrain`: trains the winner of a search on the full training split."""
+"""`noah retrain`: trains the winner of a search, or a subnet that is given, on the full training split."""
 
 from __future__ import annotations
 
@@ -9,16 +9,34 @@ import typer
 
 from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS
+from noah.layers import assignment_layer
 from noah_cli import console
+from noah_cli.new_run import resolve_new
 from noah_cli.options import (
+    BackboneArchOption,
+    BackboneOption,
+    ClassWeightsOption,
+    ConfigOption,
+    DataOption,
+    DataRootOption,
+    DatasetOption,
     DeviceOption,
+    ImageSizeOption,
+    ListSeedOption,
     PrecisionOption,
+    RecipeOption,
     RunOption,
     RunsOption,
+    SeedOption,
+    SetOption,
+    ShotsOption,
     ThreadsOption,
     hardware_layers,
     run_options,
+    start_layers,
 )
+
+_NEW = "New run, with --subnet"
 
 
 def retrain(
@@ -32,44 +50,79 @@ def retrain(
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
     runs: RunsOption = DEFAULT_RUNS,
+    subnet: Annotated[
+        str | None,
+        typer.Option(
+            "--subnet",
+            help="Train this subnet in a new run, without a search: lora:8, lora:8+adapter:4, prompt:50, linear, "
+            "published:cifar or FILE.json. Data and settings are those of --run, else of the options below.",
+            metavar="SUBNET",
+            rich_help_panel=_NEW,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the new run.", metavar="NAME", rich_help_panel=_NEW)
+    ] = None,
+    dataset: DatasetOption = None,
+    data: DataOption = None,
+    backbone: BackboneOption = None,
+    recipe: RecipeOption = None,
+    seed: SeedOption = None,
+    data_root: DataRootOption = None,
+    shots: ShotsOption = None,
+    list_seed: ListSeedOption = None,
+    backbone_arch: BackboneArchOption = None,
+    image_size: ImageSizeOption = None,
+    class_weights: ClassWeightsOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
 ) -> None:
-    """Train the winning subnet on training and validation images together; of a few-shot set on its shots alone."""
+    """Train the winning subnet, or one that is given, on training and validation images together.
+
+    Of a few-shot set the shots alone are trained on.
+    """
     from noah.checkpoint import CHECKPOINT_FILE
-    from noah.materials import check_same_data, prepare
     from noah.runs import open_run
-    from noah.settings import RetrainSettings
     from noah.stages import retrain as retrain_stage
-    from noah.stages import winner
+    from noah.start import start_run
+    from noah_cli.retrain_run import open_existing, refuse_new_run_options, settings_like
 
     listener = console.ConsoleListener()
-    current = open_run(runs, run)
-    winner(current)
-    finished, checkpoint = current.path("retrain", "model.json"), current.path("retrain", CHECKPOINT_FILE)
-    if finished.is_file() and not restart:
-        listener.say(f"retrain   The winner of {current.name} is retrained already; --restart does it anew.")
-        listener.say_next(f"noah eval{run_options(current.folder, runs)}")
-        return
-    if checkpoint.exists() and not (resume or restart):
-        raise UsageError(
-            f"The retraining of {current.name} was stopped before its end.",
-            "Add --resume to go on with it, or --restart to begin anew.",
-        )
-    settings = current.settings(hardware_layers(device, precision, threads))
-    if resume and current.path("retrain", "settings.json").is_file():
-        started = RetrainSettings.model_validate(current.read_json("retrain", "settings.json"))
-        if inherit and not started.inherit:
-            raise UsageError("This retraining was started without --inherit.", "Leave it out, or add --restart.")
-        settings = settings.model_copy(update={"retrain": started})
-    elif inherit:
-        settings = settings.model_copy(update={"retrain": settings.retrain.model_copy(update={"inherit": True})})
-    listener.say(f"run       {current.folder}")
-    materials = prepare(settings, listener)
-    check_same_data(current, materials)
+    hardware = hardware_layers(device, precision, threads)
+    options = start_layers(
+        dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
+    )
+    if subnet is None:
+        refuse_new_run_options(options, recipe=recipe, config=config, set=assignments, name=name)
+        existing = open_existing(listener, runs, run, hardware, resume=resume, restart=restart, inherit=inherit)
+        if existing is None:
+            listener.say_next(f"noah eval{run_options(open_run(runs, run).folder, runs)}")
+            return
+        current, materials = existing
+    else:
+        if resume or restart or inherit:
+            word = "--resume" if resume else "--restart" if restart else "--inherit"
+            raise UsageError(
+                f"--subnet starts a new run, and {word} does not.",
+                "Leave --subnet out to go on with a run: it keeps its subnet.",
+            )
+        if run is not None and (dataset or data):
+            raise UsageError(
+                "Both --run and a data set are given, and the new run takes its data from one.",
+                "Leave one of them out; --name names the new run.",
+            )
+        options += [assignment_layer(text) for text in assignments or []]
+        if dataset or data:
+            settings, origins = resolve_new(listener, recipe, config or [], options, hardware)
+        else:
+            settings, origins = settings_like(listener, runs, run, recipe, config or [], [*options, *hardware])
+        current, materials = start_run(runs, settings, origins, listener, name=name, subnet=subnet)
+        listener.say(f"run       {current.folder}")
     try:
         with current.lock():
             if restart:
-                finished.unlink(missing_ok=True)
-                checkpoint.unlink(missing_ok=True)
+                current.path("retrain", "model.json").unlink(missing_ok=True)
+                current.path("retrain", CHECKPOINT_FILE).unlink(missing_ok=True)
                 shutil.rmtree(current.path("eval"), ignore_errors=True)  # it measured the weights that are thrown away
             result = retrain_stage(current, materials, listener)
     except KeyboardInterrupt:

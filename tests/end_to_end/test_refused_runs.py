@@ -75,7 +75,7 @@ SEARCH_FIRST = [
     "The search of shapes/first has not finished.",
     "Finish it with: noah search --resume --run shapes/first",
 ]
-RETRAIN_FIRST = ["The winner of shapes/first has not been retrained.", "Type: noah retrain --run shapes/first"]
+RETRAIN_FIRST = ["The subnet of shapes/first has not been retrained.", "Type: noah retrain --run shapes/first"]
 MODEL = f"export/{FLOAT}/model.onnx"
 MODEL_PATH = f"runs/shapes/first/{MODEL}"
 
@@ -101,7 +101,7 @@ WITH_A_RUN = {
         "noah export --format onnx",
         2,
         [
-            "The winner of shapes/first has not been retrained to its end.",
+            "The subnet of shapes/first has not been retrained to its end.",
             "Type: noah retrain --resume --run shapes/first",
         ],
         remove("retrain/model.json"),

@@ -21,7 +21,7 @@ from noah.evolution import Candidate, rank
 from noah.materials import Materials
 from noah.progress import Silent
 from noah.runs import Run, append_line, open_run, read_lines
-from noah.stages import evaluate_test, load_retrained, retrain, search, winner
+from noah.stages import chosen_subnet, evaluate_test, load_retrained, retrain, search
 from noah.subnet import Subnet
 from noah.supernet import Supernet, slice_trainable_state
 from tests.conftest import PHOTO_CLASSES, TinySettings
@@ -79,10 +79,10 @@ def test_the_search_leaves_its_candidates_and_the_best_of_them(finished: Finishe
     assert all(c.parameters <= 14_000 and materials.space.contains(c.subnet) for c in candidates)
     assert finished.run.read_json("search", "best.json") == best
     assert Candidate.from_json(best) == rank(candidates)[0]
-    assert winner(finished.run) == rank(candidates)[0].subnet
+    assert chosen_subnet(finished.run) == rank(candidates)[0].subnet
     assert best["budget"] == {"parameters": 14_000}
     assert 0 < best["inside_budget"] == materials.space.size(14_000) < best["space_size"] == materials.space.size()
-    assert best["reference_count"] == winner(finished.run).reference_count(64, 10)
+    assert best["reference_count"] == chosen_subnet(finished.run).reference_count(64, 10)
 
 
 def test_scores_are_those_of_the_unmerged_supernet(finished: Finished) -> None:
@@ -102,13 +102,13 @@ def test_scores_are_those_of_the_unmerged_supernet(finished: Finished) -> None:
 def test_the_winner_is_retrained_on_training_and_validation_images(finished: Finished) -> None:
     model, run = finished.model, finished.run
     assert model == run.read_json("retrain", "model.json")
-    assert Subnet.from_json(model["subnet"]) == winner(run)
+    assert Subnet.from_json(model["subnet"]) == chosen_subnet(run)
     assert (model["images"], model["seed"], model["head_parameters"]) == (54, 0, 64 * 3 + 3)
-    assert model["parameters"] == winner(run).parameter_count(64)
+    assert model["parameters"] == chosen_subnet(run).parameter_count(64)
     assert model["losses"] == list(read_checkpoint(run.path("retrain", "checkpoint.safetensors")).losses)
     assert model["losses"][-1] < model["losses"][0]
     loaded, subnet = load_retrained(run, finished.materials)
-    assert (loaded.largest, subnet, loaded.training) == (winner(run), winner(run), False)
+    assert (loaded.largest, subnet, loaded.training) == (chosen_subnet(run), chosen_subnet(run), False)
     modules = [*loaded.prompts.parameters(), *loaded.loras.parameters(), *loaded.adapters.parameters()]
     assert sum(parameter.numel() for parameter in modules) == model["parameters"]
 

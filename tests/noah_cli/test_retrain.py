@@ -44,7 +44,7 @@ def test_what_is_retrained_stays(project: Finished, trained_epochs: list[int], a
     before = file_contents(project.folder)
     outcome = noah("retrain", *arguments)
     assert outcome.code == 0
-    assert "The winner of shapes/first is retrained already; --restart does it anew." in outcome.words
+    assert "The subnet of shapes/first is retrained already; --restart does it anew." in outcome.words
     assert outcome.out.endswith("next      noah eval\n")
     assert trained_epochs == []
     assert file_contents(project.folder) == before

@@ -13,7 +13,8 @@ import yaml
 from noah.errors import SettingsError
 from noah.layers import Layer, resolve
 from noah.settings import Settings
-from noah_cli.search import _check_unchanged, _default_recipe
+from noah_cli.new_run import default_recipe
+from noah_cli.search import _check_unchanged
 from tests.commands import Outcome, file_contents, noah, write_settings
 from tests.conftest import TinySettings
 from tests.finished import NAME, Finished
@@ -42,7 +43,7 @@ def layer(key: str, value: Any) -> Layer:
     ],
 )
 def test_the_recipe_where_none_is_named(layers: list[Layer], recipe: str) -> None:
-    chosen, reason = _default_recipe(layers)
+    chosen, reason = default_recipe(layers)
     assert chosen == recipe
     assert "--recipe" in reason
 

@@ -1,0 +1,59 @@
+"""The start of a run: its data, backbone and hardware are looked at once, and its folder is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from noah.materials import Materials, prepare
+from noah.progress import Listener
+from noah.runs import Run, create_run
+from noah.settings import Settings
+from noah.subnet_spelling import parse_subnet
+
+
+def start_run(
+    root: Path,
+    settings: Settings,
+    origins: Mapping[str, str],
+    listener: Listener,
+    *,
+    name: str | None,
+    subnet: str | None = None,
+) -> tuple[Run, Materials]:
+    """Make the folder of a new run, of a search or of one subnet that is given instead of searched.
+
+    Args:
+        root: The folder of all runs.
+        settings: Resolved settings.
+        origins: Where each value came from.
+        listener: Told of the data set, the backbone and every automatic choice.
+        name: The run's id; the date and time where it is None.
+        subnet: The subnet as a person types it, see `parse_subnet`; None for a run that will search its own. The
+            budget bounds a search only.
+
+    Returns:
+        The run, and what its stages work with.
+
+    Raises:
+        NoahError: Whatever is wrong with the settings, the data, the backbone, the subnet or the folder.
+    """
+    materials = prepare(settings, listener, tell_data=True)
+    facts: dict[str, Any] = materials.facts()
+    if subnet is None:
+        materials.space.check_budget(settings.budget.parameters)
+    else:
+        given = parse_subnet(subnet, depth=materials.space.blocks)
+        facts["given"] = {"spelling": subnet, "subnet": given.to_json()}
+    run = create_run(
+        root,
+        settings,
+        origins,
+        dataset=materials.dataset.name,
+        name=name,
+        facts=facts,
+        choices=materials.hardware.choices,
+    )
+    run.log("run", "created")
+    return run, materials

@@ -1,0 +1,153 @@
+"""A subnet as a person types it: `published:cifar`, `FILE.json`, `lora:8+adapter:4` or `linear`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from noah.errors import SettingsError, UsageError
+from noah.published import published_subnet
+from noah.subnet import MODULES, Subnet
+
+LARGEST_WIDTH = 1_000
+"""A wider module is taken for a slip of the keyboard."""
+
+LARGEST_FILE = 1_000_000
+"""Bytes; a larger file is refused before it is read."""
+
+_PUBLISHED = "published:"
+_LINEAR = "linear"
+_SPELLINGS = "Write it as lora:8, lora:8+adapter:4, prompt:50, linear, published:cifar or FILE.json."
+_FILES = "A file holds the lists prompt, lora and adapter, alone or under the key subnet, as a run's best.json does."
+
+
+def parse_subnet(text: str, *, depth: int) -> Subnet:
+    """Read a subnet from what was typed after `--subnet`.
+
+    - `lora:8`, `adapter:8`, `prompt:50`, or several joined by `+`: these widths in every block.
+    - `linear`: no module in any block; the head alone is trained.
+    - `published:NAME`: what `noah.published.published_subnet` knows by this name.
+    - `FILE.json`: a file with the lists `prompt`, `lora` and `adapter`, alone or under the key `subnet`, as in a run's
+      `best.json` and `model.json` and an artefact's `manifest.json`. It is parsed as JSON and nothing else.
+
+    Args:
+        text: What was typed; blanks around its parts and capitals in its words make no difference.
+        depth: Blocks of the backbone.
+
+    Raises:
+        UsageError: If it is no subnet, or one of another depth.
+    """
+    text = text.strip()
+    if not text:
+        raise UsageError("--subnet: nothing is given.", _SPELLINGS)
+    if text.lower().startswith(_PUBLISHED):
+        if "+" in text:
+            raise _error(text, "a published subnet cannot be joined with anything", _SPELLINGS)
+        subnet = published_subnet(text[len(_PUBLISHED) :])
+    elif text.lower().endswith(".json"):
+        subnet = _read_file(text)
+    else:
+        return Subnet.uniform(depth, **_parse_widths(text))
+    if subnet.depth != depth:
+        raise _error(
+            text,
+            f"it is for {subnet.depth} blocks, and the backbone has {depth}",
+            "Give the widths of every block alike, such as lora:8, or use a backbone of that depth.",
+        )
+    return subnet
+
+
+def _parse_widths(text: str) -> dict[str, int]:
+    """Module -> its width, from `lora:8+adapter:4` or `linear`."""
+    widths: dict[str, int] = {}
+    parts = [part.strip() for part in text.split("+")]
+    for part in parts:
+        word, colon, digits = (piece.strip() for piece in part.partition(":"))
+        word = word.lower()
+        if not part:
+            raise _error(text, "there is nothing on one side of a +", _SPELLINGS)
+        if word == _LINEAR:
+            if colon or len(parts) > 1:
+                raise _error(text, "linear stands alone; it means no module in any block", _SPELLINGS)
+            return {}
+        if f"{word}:" == _PUBLISHED and len(parts) == 1:
+            raise _error(text, "the name of the published subnet is missing", "Write it as published:cifar.")
+        if f"{word}:" == _PUBLISHED or word.endswith(".json"):
+            raise _error(text, f"{_shown(part)} cannot be joined with anything", _SPELLINGS)
+        if word not in MODULES:
+            near = difflib.get_close_matches(word, (*MODULES, _LINEAR, _PUBLISHED.rstrip(":")), n=1)
+            hint = "".join(f"Did you mean {name}? " for name in near) + _SPELLINGS
+            raise _error(text, f"{_shown(part)} is neither a module nor a file", hint)
+        if word in widths:
+            raise _error(text, f"{word} is given twice", f"Give {word} once.")
+        widths[word] = _parse_width(text, word, digits)
+    return widths
+
+
+def _parse_width(text: str, module: str, digits: str) -> int:
+    if not digits:
+        raise _error(text, f"the width of {module} is missing", f"Write it as {module}:8.")
+    match = re.fullmatch(r"(-?)0*([0-9]*)", digits)
+    if not match or digits == "-":
+        raise _error(text, f"the width of {module} is not a whole number", f"Write it as {module}:8.")
+    negative, significant = match.groups()
+    if not significant:
+        raise _error(text, f"the width of {module} is 0", f"Leave {module} out, or write linear for no module at all.")
+    if negative:
+        raise _error(text, f"the width of {module} is negative", f"Write it as {module}:8.")
+    if len(significant) > len(str(LARGEST_WIDTH)) or int(significant) > LARGEST_WIDTH:
+        raise _error(text, f"the width of {module} is above {LARGEST_WIDTH:,}", f"Write it as {module}:8.")
+    return int(significant)
+
+
+def _read_file(text: str) -> Subnet:
+    try:
+        value = json.loads(_read_bytes(text).decode("utf-8-sig"))
+        if isinstance(value, dict) and not set(MODULES) & value.keys():
+            value = value.get("subnet")
+        return _to_subnet(text, value)
+    except (ValueError, RecursionError) as error:
+        raise _error(text, f"it is not JSON ({_shown(str(error))})", _FILES) from error
+
+
+def _to_subnet(text: str, value: Any) -> Subnet:
+    if not isinstance(value, Mapping):
+        raise _error(text, "it holds no subnet", _FILES)
+    try:
+        subnet = Subnet.from_json(value)
+    except SettingsError as error:
+        first, *others = (problem.removeprefix("subnet: ") for problem in error.problems)
+        more = f", and {len(others)} more such problems" if others else ""
+        raise _error(text, f"{_shown(first, 200)}{more}", _FILES) from error
+    for module in MODULES:
+        if max(subnet.widths(module)) > LARGEST_WIDTH:
+            raise _error(text, f"a width of {module} is above {LARGEST_WIDTH:,}", "Give a narrower subnet.")
+    return subnet
+
+
+def _read_bytes(text: str) -> bytes:
+    """The content of a regular file that is not too large; nothing else is opened."""
+    try:
+        if not Path(text).is_file():
+            raise _error(text, "there is no such file", "Check the path after --subnet.")
+        with Path(text).open("rb") as file:
+            if os.fstat(file.fileno()).st_size > LARGEST_FILE:
+                raise _error(text, f"the file is larger than {LARGEST_FILE // 10**6} MB", _FILES)
+            return file.read(LARGEST_FILE)
+    except OSError as error:
+        raise _error(text, f"the file cannot be read ({error.strerror})", "Check the path after --subnet.") from error
+
+
+def _error(text: str, problem: str, hint: str) -> UsageError:
+    return UsageError(f"--subnet {_shown(text)}: {problem}.", hint)
+
+
+def _shown(text: str, length: int = 100) -> str:
+    """What was typed or read, fit for one line of an error."""
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= length else f"{text[:length]}..."

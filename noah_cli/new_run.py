@@ -1,0 +1,62 @@
+"""From what was typed, and the settings file in this folder, to the settings of a new run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from noah.data.few_shot_sets import find_few_shot_set
+from noah.data.vtab_tasks import find_vtab_task
+from noah.errors import UsageError
+from noah.layers import PROJECT_FILE, Layer, file_layer, flatten, recipe_layer, resolve
+from noah.progress import Listener
+from noah.settings import Settings
+
+
+def resolve_new(
+    listener: Listener, recipe: str | None, config: Sequence[Path], options: Sequence[Layer], hardware: Sequence[Layer]
+) -> tuple[Settings, dict[str, str]]:
+    """Put recipe, settings files and options over the defaults, and tell where they come from.
+
+    Args:
+        listener: Told of the recipe and of a settings file that lies in the working folder.
+        recipe: The recipe that was named; None chooses one by the data set.
+        config: Settings files that were named.
+        options: Layers of the options.
+        hardware: Layers of the options of the hardware.
+
+    Returns:
+        The settings, and for each dotted key the source of its value.
+
+    Raises:
+        SettingsError: All mistakes in all of them at once.
+        UsageError: A recipe or file does not exist, or there are two data sets.
+    """
+    files = project_layers()
+    if files:
+        listener.say(f"settings  {PROJECT_FILE} (it lies in this folder)")
+    files += [file_layer(path) for path in config]
+    chosen, reason = (recipe, "") if recipe else default_recipe([*files, *options])
+    listener.say(f"recipe    {chosen}{f' ({reason})' if reason else ''}")
+    settings, origins = resolve([recipe_layer(chosen), *files, *options, *hardware])
+    if settings.data.dataset and settings.data.folder:
+        raise UsageError("Both --dataset and --data are given.", "Choose one of them.")
+    return settings, origins
+
+
+def project_layers() -> list[Layer]:
+    """The layer of the settings file in the working folder, if there is one."""
+    return [file_layer(PROJECT_FILE)] if PROJECT_FILE.is_file() else []
+
+
+def default_recipe(layers: Sequence[Layer]) -> tuple[str, str]:
+    """The recipe where none is named, and why: the paper's for the paper's data sets, a short one for anything else."""
+    data = {key: value for layer in layers for key, value in flatten(layer.values)}
+    name = str(data.get("data.dataset") or "")
+    few_shot = find_few_shot_set(name)
+    if few_shot and data.get("data.shots") is not None:
+        recipe = "imagenet" if few_shot.name == "imagenet" else "few_shot"
+        return recipe, f"{name} with shots is a few-shot set: the paper's settings; --recipe quick is shorter"
+    if find_vtab_task(name):
+        return "vtab", f"{name} is a VTAB data set: the paper's settings; --recipe quick is shorter"
+    return "quick", "a first result in a tenth of the published effort; --recipe names another"

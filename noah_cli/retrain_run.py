@@ -1,0 +1,100 @@
+"""Which run `noah retrain` works on: one that is there already, or a new one for a subnet that is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from noah.checkpoint import CHECKPOINT_FILE
+from noah.errors import CommandOrderError, UsageError
+from noah.latest import read_latest
+from noah.layers import Layer, file_layer, recipe_layer, resolve
+from noah.materials import Materials, check_same_data, prepare
+from noah.progress import Listener
+from noah.runs import Run, open_run
+from noah.settings import RetrainSettings, Settings
+from noah.stages import chosen_subnet
+
+
+def open_existing(
+    listener: Listener,
+    runs: Path,
+    name: str | None,
+    hardware: Sequence[Layer],
+    *,
+    resume: bool,
+    restart: bool,
+    inherit: bool,
+) -> tuple[Run, Materials] | None:
+    """Open a run whose subnet is known and load what its retraining needs; None if there is nothing left to do.
+
+    Raises:
+        UsageError: A stopped retraining needs a word on what to do, or `inherit` contradicts the one to go on with.
+        NoahError: Whatever else is wrong with the run or its data.
+    """
+    current = open_run(runs, name)
+    chosen_subnet(current)
+    if current.path("retrain", "model.json").is_file() and not restart:
+        listener.say(f"retrain   The subnet of {current.name} is retrained already; --restart does it anew.")
+        return None
+    if current.path("retrain", CHECKPOINT_FILE).exists() and not (resume or restart):
+        raise UsageError(
+            f"The retraining of {current.name} was stopped before its end.",
+            "Add --resume to go on with it, or --restart to begin anew.",
+        )
+    settings = current.settings(hardware)
+    if resume and current.path("retrain", "settings.json").is_file():
+        started = RetrainSettings.model_validate(current.read_json("retrain", "settings.json"))
+        if inherit and not started.inherit:
+            raise UsageError("This retraining was started without --inherit.", "Leave it out, or add --restart.")
+        settings = settings.model_copy(update={"retrain": started})
+    elif inherit:
+        settings = settings.model_copy(update={"retrain": settings.retrain.model_copy(update={"inherit": True})})
+    listener.say(f"run       {current.folder}")
+    materials = prepare(settings, listener)
+    check_same_data(current, materials)
+    return current, materials
+
+
+def settings_like(
+    listener: Listener,
+    runs: Path,
+    name: str | None,
+    recipe: str | None,
+    config: Sequence[Path],
+    options: Sequence[Layer],
+) -> tuple[Settings, dict[str, str]]:
+    """The settings of another run, with changes, for a new run on the same data.
+
+    Raises:
+        CommandOrderError: There is no run yet.
+        SettingsError: All mistakes in the changes at once.
+    """
+    if name is None and read_latest(runs) is None:
+        raise CommandOrderError(
+            f"There is no run under {runs}/ yet whose data and settings a new one could take over.",
+            "Name the data: noah retrain --subnet SUBNET --dataset NAME, or --data FOLDER.",
+        )
+    like = open_run(runs, name)
+    listener.say(f"settings  those of {like.name}{'' if name else ', the latest run'}")
+    base = Layer(source=f"run {like.name}", values=like.settings().model_dump(mode="json"))
+    over = [recipe_layer(recipe)] if recipe else []
+    return resolve([base, *over, *(file_layer(path) for path in config), *options])
+
+
+def refuse_new_run_options(options: Sequence[Layer], **others: object) -> None:
+    """Refuse options that only a new run understands, where no subnet is given.
+
+    Args:
+        options: Layers of the options that were given.
+        others: Further options by their names; those that are not empty were given.
+
+    Raises:
+        UsageError: All that were given, at once.
+    """
+    given = [layer.source for layer in options] + [f"--{name}" for name, value in others.items() if value]
+    if given:
+        raise UsageError(
+            f"{' and '.join(given)} cannot change a run that was searched already.",
+            "Leave it out, or add --subnet to train a subnet in a new run.",
+        )
