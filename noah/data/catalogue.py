@@ -36,6 +36,9 @@ def list_datasets(data_root: Path) -> list[Entry]:
     """Every data set that has a name, those of one experiment together."""
     return [
         Entry("digits", "built in", 10, True, "comes with scikit-learn"),
+        Entry("rendered_dsprites_loc", "rendered", 16, True, "rendered by noah"),
+        Entry("rendered_dsprites_ori", "rendered", 16, True, "rendered by noah"),
+        Entry("shapes_count", "rendered", 8, True, "rendered by noah"),
         _cifar10(data_root),
         *(_vtab(task, data_root) for task in VTAB_TASKS),
         *(_few_shot(known, data_root) for known in FEW_SHOT_SETS),

@@ -9,10 +9,12 @@ from pathlib import Path
 from noah.data.cifar import load_cifar10, load_cifar100
 from noah.data.dataset import Dataset
 from noah.data.digits import load_digits
+from noah.data.dsprites import load_dsprites_location, load_dsprites_orientation
 from noah.data.few_shot import LAYOUT as FEW_SHOT_LAYOUT
 from noah.data.few_shot import load_few_shot
 from noah.data.few_shot_sets import FEW_SHOT_SETS, SHOTS, FewShotSet, find_few_shot_folder, find_few_shot_set
 from noah.data.folder import load_folder
+from noah.data.shapes_count import load_shapes_count
 from noah.data.vtab import LAYOUT, find_vtab, load_vtab
 from noah.data.vtab_archives import find_vtab_archive, unpack_vtab
 from noah.data.vtab_tasks import VTAB_TASKS, VtabTask, find_vtab_task
@@ -20,11 +22,18 @@ from noah.errors import DatasetNotFoundError, UsageError
 
 CIFAR10_NAMES = ("cifar10", "cifar_10")
 
+RENDERED = {
+    "rendered_dsprites_loc": load_dsprites_location,
+    "rendered_dsprites_ori": load_dsprites_orientation,
+    "shapes_count": load_shapes_count,
+}
+"""What noah draws itself, in one fixed split each."""
+
 
 def dataset_names() -> tuple[str, ...]:
     """The names that `load_dataset` knows, aliases left out; some are those of a VTAB-1k task and a few-shot set."""
-    names = ("digits", "cifar10", *(task.name for task in VTAB_TASKS), *(known.name for known in FEW_SHOT_SETS))
-    return tuple(dict.fromkeys(names))
+    tasks, few_shot = (task.name for task in VTAB_TASKS), (known.name for known in FEW_SHOT_SETS)
+    return tuple(dict.fromkeys(("digits", *RENDERED, "cifar10", *tasks, *few_shot)))
 
 
 def load_dataset(
@@ -41,11 +50,11 @@ def load_dataset(
     """Load a data set by name, or a person's own folder of images; nothing of a test split in files is touched.
 
     Args:
-        name: `digits`, `cifar10`, or a task of VTAB-1k or a few-shot set by its name or an alias; None where `folder`
-            is given.
+        name: `digits`, `cifar10`, one of `RENDERED`, or a task of VTAB-1k or a few-shot set by its name or an alias;
+            None where `folder` is given.
         folder: See `load_folder`; None where `name` is given.
         data_root: Where data sets with a name are looked for, and downloaded or unpacked to.
-        seed: Of every split that is drawn.
+        seed: Of every split that is drawn; those of VTAB-1k and of `RENDERED` are fixed.
         validation_fraction: Of the images that are not for testing, where the validation split is drawn.
         test_fraction: Of all images, where the test split is drawn.
         shots: Training images of each class of a few-shot set; None where the name is not meant as one.
@@ -76,6 +85,8 @@ def _load_named(name: str, data_root: Path, seed: int, validation_fraction: floa
     plain = name.lower().replace("-", "_")
     if plain == "digits":
         return load_digits(seed=seed, validation_fraction=validation_fraction)
+    if plain in RENDERED:
+        return RENDERED[plain]()
     if plain in CIFAR10_NAMES:
         return load_cifar10(data_root, seed=seed, validation_fraction=validation_fraction)
     few_shot = find_few_shot_set(name)
@@ -139,7 +150,7 @@ def _load_cifar(found: Path | None, data_root: Path, seed: int, validation_fract
 
 
 def _unknown(name: str) -> DatasetNotFoundError:
-    names = ["digits", *CIFAR10_NAMES]
+    names = ["digits", *RENDERED, *CIFAR10_NAMES]
     names += [alias for task in VTAB_TASKS for alias in task.names]
     names += [alias for known in FEW_SHOT_SETS for alias in known.names]
     nearest = get_close_matches(name.lower(), names, n=1)

@@ -28,6 +28,8 @@ def test_each_row_names_group_classes_and_place(tmp_path: Path) -> None:
     rows = [" ".join(line.split()) for line in noah("datasets", "--data-root", "sets").out.splitlines()]
     for row in (
         "digits built in 10 comes with scikit-learn",
+        "rendered_dsprites_loc rendered 16 rendered by noah",
+        "shapes_count rendered 8 rendered by noah",
         "dtd natural 47 dtd",
         "eurosat specialized 10 missing: vtab-1k/eurosat",
         "stanford_cars few-shot 196 missing: few-shot/stanford_cars",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from noah.data.catalogue import Entry, list_datasets
 from noah.data.imagenet_variants import VARIANTS
-from noah.data.registry import dataset_names
+from noah.data.registry import RENDERED, dataset_names
 from tests.few_shot import write_few_shot
 
 
@@ -15,12 +15,15 @@ def entries(data_root: Path) -> dict[tuple[str, str], Entry]:
 def test_every_name_is_listed(tmp_path: Path) -> None:
     listed = list_datasets(tmp_path)
     assert {entry.name for entry in listed} == {*dataset_names(), *(variant.name for variant in VARIANTS)}
-    assert len({(entry.name, entry.group) for entry in listed}) == len(listed) == 2 + 19 + 6 + 4
+    assert len({(entry.name, entry.group) for entry in listed}) == len(listed) == 2 + 3 + 19 + 6 + 4
 
 
 def test_an_empty_data_root_has_what_needs_no_files(tmp_path: Path) -> None:
     listed = entries(tmp_path / "none")
-    assert [name for (name, _), entry in listed.items() if entry.present] == ["digits"]
+    assert [name for (name, _), entry in listed.items() if entry.present] == ["digits", *RENDERED]
+    for name in RENDERED:
+        classes = RENDERED[name]().classes
+        assert listed[name, "rendered"] == Entry(name, "rendered", len(classes), True, "rendered by noah")
     assert listed["dtd", "natural"].where == "missing: vtab-1k/dtd"
     assert "downloaded" in listed["cifar", "natural"].where and "not VTAB's split" in listed["cifar", "natural"].where
     assert listed["oxford_pets", "few-shot"].where == "missing: few-shot/oxford_pets"
@@ -36,7 +39,7 @@ def test_what_is_there_is_told_by_its_place(tmp_path: Path) -> None:
     (tmp_path / "few-shot" / "fgvc-aircraft" / "annotations").mkdir(parents=True)
     write_few_shot(tmp_path / "few-shot" / "food-101", classes=1, shots=(16, 1))
     listed = entries(tmp_path)
-    assert {name: entry.where for (name, _), entry in listed.items() if entry.present} == {
+    assert {name: entry.where for (name, _), entry in listed.items() if entry.present and name not in RENDERED} == {
         "digits": "comes with scikit-learn",
         "cifar10": "cifar-10-batches-py",
         "cifar": "cifar-100-python: not VTAB's split",

@@ -9,7 +9,7 @@ import pytest
 from noah.data import registry
 from noah.data.dataset import Dataset
 from noah.data.digits import load_digits
-from noah.data.registry import dataset_names, load_dataset
+from noah.data.registry import RENDERED, dataset_names, load_dataset
 from noah.errors import DatasetNotFoundError, DownloadError, UsageError
 from tests.few_shot import write_few_shot
 from tests.noah.data.conftest import WriteImages
@@ -32,12 +32,22 @@ def data_root(tmp_path: Path, write_images: WriteImages) -> Path:
 
 
 def test_names() -> None:
-    assert len(set(dataset_names())) == len(dataset_names()) == 26
-    assert {"digits", "cifar10", "cifar", "dtd", "oxford_pets", "imagenet"} <= set(dataset_names())
+    assert len(set(dataset_names())) == len(dataset_names()) == 29
+    assert {"digits", "cifar10", "cifar", "dtd", "oxford_pets", "imagenet", *RENDERED} <= set(dataset_names())
 
 
 def test_digits_by_name(tmp_path: Path) -> None:
     assert load("Digits", None, tmp_path).notes == load_digits(seed=0, validation_fraction=0.2).notes
+
+
+@pytest.mark.parametrize("name", ["rendered_dsprites_loc", "rendered-dsprites-ori", "Shapes-Count"])
+def test_a_rendered_set_is_the_same_whatever_the_settings(tmp_path: Path, name: str) -> None:
+    dataset = load(name, None, tmp_path / "none")
+    other = load_dataset(name, None, data_root=tmp_path, seed=7, validation_fraction=0.5, test_fraction=0.5)
+    assert dataset.name == name.lower().replace("-", "_") and dataset.notes == other.notes
+    assert "the same for every seed and validation fraction" in dataset.notes[-1]
+    for split, same in ((dataset.train, other.train), (dataset.validation, other.validation)):
+        assert [split.name(index) for index in range(len(split))] == [same.name(index) for index in range(len(same))]
 
 
 def test_a_task_by_name(data_root: Path) -> None:
@@ -85,7 +95,10 @@ def test_exactly_one_of_name_and_folder(tmp_path: Path) -> None:
         load(None, None, tmp_path)
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("digit", "digits"), ("oxford_petz", "oxford_pet"), ("SVNH", "svhn")])
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("digit", "digits"), ("oxford_petz", "oxford_pet"), ("SVNH", "svhn"), ("shape_counts", "shapes_count")],
+)
 def test_an_unknown_name_gets_the_nearest_one(tmp_path: Path, typed: str, meant: str) -> None:
     with pytest.raises(DatasetNotFoundError, match=f"No data set is named {typed}") as caught:
         load(typed, None, tmp_path)
