@@ -18,6 +18,7 @@ Every error that a person can cause or mend is a `NoahError`: what is wrong and 
     │   └── DownloadError            the model hub or a data server cannot be reached
     ├── TrainingError                training went wrong, as with a loss that is not finite
     ├── RunError                     a file of the run folder is missing or damaged
+    │   └── RunBusyError             another process is working on the run
     ├── ExportError                  an artefact could not be written
     │   └── ParityError              an artefact does not agree with the model that it was made from
     ├── ArtefactError                an artefact cannot be read or run
@@ -125,6 +126,10 @@ class TrainingError(NoahError):
 
 class RunError(NoahError):
     """A file of the run folder is missing or damaged."""
+
+
+class RunBusyError(RunError):
+    """Another process is working on the run."""
 
 
 class ExportError(NoahError):

@@ -32,7 +32,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from noah.atomic import write_json, write_text
-from noah.errors import CommandOrderError, RunError, RunExistsError, UsageError
+from noah.errors import CommandOrderError, RunBusyError, RunError, RunExistsError, UsageError
 from noah.hardware import Choice
 from noah.latest import DEFAULT_RUNS, LATEST, read_latest, write_latest
 from noah.layers import Layer, resolve
@@ -105,13 +105,13 @@ class Run:
         """Keep other processes from writing to this run until the `with` block ends, or this process does.
 
         Raises:
-            RunError: If another process holds it.
+            RunBusyError: If another process holds it.
         """
         lock = FileLock(self.path("lock"), timeout=0)
         try:
             lock.acquire()
         except Timeout as error:
-            raise RunError(
+            raise RunBusyError(
                 f"Another process is working on {self.name}.", "Wait until it has ended, or stop it."
             ) from error
         try:

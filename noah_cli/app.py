@@ -13,6 +13,7 @@ import typer
 from noah.errors import NoahError
 from noah.version import __version__
 from noah_cli import console
+from noah_cli.benchmark import benchmark
 from noah_cli.datasets import datasets
 from noah_cli.doctor import doctor
 from noah_cli.evaluate import evaluate
@@ -34,6 +35,7 @@ app.command("retrain")(retrain)
 app.command("eval")(evaluate)
 app.command("export")(export)
 app.command("predict")(predict)
+app.command("benchmark")(benchmark)
 app.command("datasets")(datasets)
 app.command("recipes")(recipes)
 app.command("doctor")(doctor)

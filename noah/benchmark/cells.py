@@ -1,0 +1,123 @@
+"""What a sweep has to do: one cell for each task, method and seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from noah.errors import UsageError
+from noah.subnet_spelling import parse_subnet
+
+SEARCHED = "noah"
+"""The method that searches its subnet."""
+PUBLISHED = "published"
+"""The method that trains the subnet that was published for the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One training and its test.
+
+    Attributes:
+        task: Name of the task.
+        method: `noah`, `published`, or a subnet as `--subnet` takes it.
+        seed: Of everything random.
+    """
+
+    task: str
+    method: str
+    seed: int
+
+    @property
+    def file_name(self) -> str:
+        """Its name, fit for a file or folder."""
+        return f"{self.task}-{re.sub(r'[^a-z0-9.]+', '-', self.method.lower())}-seed{self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.method} seed {self.seed}"
+
+    @property
+    def subnet(self) -> str | None:
+        """The subnet to train as `--subnet` takes it; None where it is searched."""
+        if self.method == SEARCHED:
+            return None
+        return f"published:{self.task}" if self.method == PUBLISHED else self.method
+
+    def to_json(self) -> dict[str, Any]:
+        """The cell as written to files."""
+        return {"task": self.task, "method": self.method, "seed": self.seed}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Read what `to_json` gave."""
+        return cls(str(value["task"]), str(value["method"]), int(value["seed"]))
+
+
+def plan_cells(tasks: Sequence[str], methods: Sequence[str], seeds: Sequence[int]) -> tuple[Cell, ...]:
+    """All cells, one seed after the other, so that a sweep that is stopped early has whole tables of some seeds."""
+    return tuple(Cell(task, method, seed) for seed in seeds for task in tasks for method in methods)
+
+
+def parse_methods(text: str) -> tuple[str, ...]:
+    """The methods of a comma-separated list; each is spelled right, whether or not a backbone takes it.
+
+    Raises:
+        UsageError: A method is no method, or there twice.
+    """
+    methods = tuple(part.strip() for part in text.split(","))
+    for method in methods:
+        if method not in (SEARCHED, PUBLISHED) and not _is_looked_up(method):
+            try:
+                parse_subnet(method, depth=1)
+            except UsageError as error:
+                raise UsageError(
+                    f"--methods: {method!r} is no method.",
+                    "Choose from noah, published, linear, lora:8, adapter:8, prompt:50 and the like, with commas.",
+                ) from error
+    _refuse_repeated("--methods", methods)
+    return methods
+
+
+def _is_looked_up(method: str) -> bool:
+    """Whether it names a published subnet or a file, which may be for another depth than any given here."""
+    return method.lower().startswith("published:") or method.lower().endswith(".json")
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """The seeds of a comma-separated list.
+
+    Raises:
+        UsageError: One is not a whole number from 0 to 2^32 - 1, or there twice.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    wrong = [part for part in parts if not re.fullmatch(r"[0-9]{1,10}", part) or int(part) >= 2**32]
+    if wrong:
+        raise UsageError(f"--seeds: {wrong[0]!r} is no seed.", "Give whole numbers with commas, such as 0,1,2.")
+    seeds = tuple(int(part) for part in parts)
+    _refuse_repeated("--seeds", seeds)
+    return seeds
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """(2, 8) from `2/8`: the second of eight shards.
+
+    Raises:
+        UsageError: It is anything else.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard {text}: no shard.", "Write 2/8 for the second of eight; the first is 1/8.")
+    return int(match[1]), int(match[2])
+
+
+def take_shard(cells: Sequence[Cell], part: int, parts: int) -> tuple[Cell, ...]:
+    """Every `parts`-th cell from the `part`-th on; the shards together are all cells, each once."""
+    return tuple(cells[part - 1 :: parts])
+
+
+def _refuse_repeated(option: str, values: Sequence[object]) -> None:
+    repeated = [value for value in dict.fromkeys(values) if values.count(value) > 1]
+    if repeated:
+        raise UsageError(f"{option}: {repeated[0]} is given twice.", "Give each once.")

@@ -1,0 +1,59 @@
+"""What the paper and later methods report on VTAB-1k, to stand beside one's own results.
+
+Sources: "Neural Prompt Search" (Zhang, Zhou, Liu, 2022, arXiv 2206.04673), Table 1, for the accuracy of each task; the
+papers of the later methods for their means of the three groups' means. All are for ViT-B/16, pre-trained on
+ImageNet-21k. The two lists of later methods differ in the protocol: in the first each paper's own, in the second one
+protocol for all, with the accuracy of the last epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+PAPER_NAMES = MappingProxyType(
+    {
+        "full": "full fine-tuning",
+        "linear": "linear",
+        "vpt": "VPT",
+        "adapter": "adapter",
+        "lora": "LoRA",
+        "noah": "NOAH",
+    }
+)
+"""The methods of Table 1, and what they are called in tables."""
+
+
+def paper_method(method: str) -> str | None:
+    """The method of Table 1 that one of ours corresponds to; widths other than the paper's have none."""
+    fixed = {"noah": "noah", "published": "noah", "lora:8": "lora", "adapter:8": "adapter", "linear": "linear"}
+    return "vpt" if re.fullmatch(r"prompt:[0-9]+", method) else fixed.get(method)
+
+
+def paper_accuracy(method: str, task: str) -> float:
+    """Accuracy of a method of Table 1 on a task of VTAB-1k, between 0 and 1."""
+    return float(_figures()["methods"][method]["top1"][task]) / 100
+
+
+def later_methods() -> tuple[tuple[str, float], ...]:
+    """Later methods with the mean of the groups' means that their own papers report, best first."""
+    return _ordered("later_methods_group_mean")
+
+
+def later_methods_same_protocol() -> tuple[tuple[str, float], ...]:
+    """Methods with the mean of the groups' means under one protocol, the last epoch's accuracy; best first."""
+    return _ordered("same_protocol_last_epoch_group_mean")
+
+
+def _ordered(key: str) -> tuple[tuple[str, float], ...]:
+    figures: dict[str, float] = _figures()[key]
+    return tuple((name, value / 100) for name, value in sorted(figures.items(), key=lambda item: -item[1]))
+
+
+@cache
+def _figures() -> Any:
+    return json.loads(files("noah.benchmark").joinpath("published_accuracy.json").read_text(encoding="utf-8"))

@@ -1,0 +1,93 @@
+"""The results of a sweep: one small file for each finished cell, so that processes and machines need not agree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from noah.atomic import write_json, write_text
+from noah.benchmark.cells import Cell
+from noah.errors import RunError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one cell gave.
+
+    Attributes:
+        cell: Which one.
+        correct: Test images that were classified right.
+        total: Test images.
+        parameters: Trainable parameters of the subnet; the head is trained too and not counted.
+        details: What else is worth keeping: the subnet, hardware, versions, seconds of each stage.
+    """
+
+    cell: Cell
+    correct: int
+    total: int
+    parameters: int
+    details: dict[str, Any]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of test images that were classified right."""
+        return self.correct / self.total
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as written to files."""
+        counted = {"correct": self.correct, "total": self.total, "parameters": self.parameters}
+        return {**self.cell.to_json(), "accuracy": self.accuracy, **counted, **self.details}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Read what `to_json` gave."""
+        known = ("task", "method", "seed", "accuracy", "correct", "total", "parameters")
+        details = {key: item for key, item in value.items() if key not in known}
+        correct, total, parameters = (int(value[key]) for key in ("correct", "total", "parameters"))
+        return cls(Cell.from_json(value), correct, total, parameters, details)
+
+
+def row_path(folder: Path, cell: Cell) -> Path:
+    """The file of a cell's row below the folder of a sweep."""
+    return folder / "rows" / f"{cell.file_name}.json"
+
+
+def failure_path(folder: Path, cell: Cell) -> Path:
+    """The file that tells why a cell failed."""
+    return folder / "rows" / f"{cell.file_name}.failed.txt"
+
+
+def write_row(folder: Path, row: Row) -> None:
+    """Write a row, and forget that its cell failed before."""
+    write_json(row_path(folder, row.cell), row.to_json())
+    failure_path(folder, row.cell).unlink(missing_ok=True)
+
+
+def write_failure(folder: Path, cell: Cell, account: str) -> None:
+    """Write why a cell failed."""
+    write_text(failure_path(folder, cell), account.rstrip() + "\n")
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """All rows below the folder of a sweep, ordered by their file names.
+
+    Raises:
+        RunError: If one is damaged.
+    """
+    return list(_read_rows(folder))
+
+
+def _read_rows(folder: Path) -> Iterator[Row]:
+    for path in sorted((folder / "rows").glob("*.json")):
+        try:
+            row = Row.from_json(json.loads(path.read_text(encoding="utf-8")))
+            if not 0 <= row.correct <= row.total or not row.total or row_path(folder, row.cell) != path:
+                raise ValueError("its figures or its name do not fit")
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{path} is no row of a sweep: {error}.", "Remove it; its cell is then done anew."
+            ) from error
+        yield row

@@ -1,0 +1,94 @@
+"""The suites of `noah benchmark`: which tasks, by which recipe, with which methods where none are named."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from noah.data.vtab_tasks import VTAB_TASKS
+from noah.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One data set of a suite.
+
+    Attributes:
+        name: As `--dataset` takes it.
+        group: Tasks of a group are averaged together.
+        aliases: Other names for it.
+        settings: Dotted key -> value, over the recipe's.
+    """
+
+    name: str
+    group: str
+    aliases: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Tasks that are swept together.
+
+    Attributes:
+        name: As typed after `noah benchmark`.
+        recipe: The recipe where none is named.
+        methods: The methods where none are named.
+        tasks: All of them.
+    """
+
+    name: str
+    recipe: str
+    methods: tuple[str, ...]
+    tasks: tuple[Task, ...]
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups, in the order of their first tasks."""
+        return tuple(dict.fromkeys(task.group for task in self.tasks))
+
+    def choose(self, names: str | None) -> tuple[Task, ...]:
+        """The tasks of a comma-separated list, in the suite's order; all where it is None.
+
+        Raises:
+            UsageError: Names that the suite does not have; all of them are told.
+        """
+        if names is None:
+            return self.tasks
+        known = {alias: task for task in self.tasks for alias in (task.name, *task.aliases)}
+        asked = [name.strip().lower().replace("-", "_") for name in names.split(",")]
+        unknown = [name for name in asked if name not in known]
+        if unknown:
+            nearest = difflib.get_close_matches(unknown[0], known, n=1)
+            raise UsageError(
+                f"--tasks: the suite {self.name} has no {' and no '.join(repr(name) for name in unknown)}.",
+                f"Did you mean {nearest[0]}?" if nearest else f"It has {', '.join(task.name for task in self.tasks)}.",
+            )
+        chosen = {known[name].name for name in asked}
+        return tuple(task for task in self.tasks if task.name in chosen)
+
+
+VTAB = Suite(
+    name="vtab",
+    recipe="vtab",
+    methods=("noah", "lora:8", "adapter:8", "prompt:50", "linear"),
+    tasks=tuple(Task(task.name, task.group, task.aliases) for task in VTAB_TASKS),
+)
+"""The 19 tasks of VTAB-1k, whose data has to be there."""
+
+POCKET = Suite(
+    name="pocket",
+    recipe="pocket",
+    methods=("noah", "lora:8", "adapter:8", "prompt:10", "linear"),
+    tasks=(
+        Task("digits", "pocket", settings={"backbone.image_size": 56}),
+        Task("rendered_dsprites_loc", "pocket", ("dsprites_loc",), {"backbone.image_size": 70}),
+        Task("rendered_dsprites_ori", "pocket", ("dsprites_ori",), {"backbone.image_size": 70}),
+        Task("shapes_count", "pocket", settings={"backbone.image_size": 70}),
+    ),
+)
+"""Real and rendered tasks that need no download, in sizes for two CPU cores."""
+
+SUITES: Mapping[str, Suite] = {suite.name: suite for suite in (VTAB, POCKET)}

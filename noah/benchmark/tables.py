@@ -1,0 +1,138 @@
+"""The tables of a sweep: each group of tasks, the means beside the published ones, every seed."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from noah.benchmark.figures import Figure, accuracies, group_mean, mean_figure, task_figure
+from noah.benchmark.paper import (
+    PAPER_NAMES,
+    later_methods,
+    later_methods_same_protocol,
+    paper_accuracy,
+    paper_method,
+)
+from noah.benchmark.rows import Row
+from noah.benchmark.suites import VTAB, Suite
+
+MISSING = "-"
+"""Stands where there is no result yet; a mean is there only where no task is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Lines of text cells; a cell may hold a second line, which is less important.
+
+    Attributes:
+        title: What it shows.
+        columns: Headings; the first is that of the lines' names.
+        lines: As many cells each as there are columns.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+
+def sweep_tables(suite: Suite, tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> list[Table]:
+    """All tables of a sweep.
+
+    Args:
+        suite: Tells the groups; VTAB-1k's has published figures to stand beside.
+        tasks: The tasks to show.
+        methods: The methods to show, in this order.
+        rows: The results so far, of whichever tasks and methods.
+    """
+    groups = {
+        group: [task.name for task in suite.tasks if task.group == group and task.name in tasks]
+        for group in suite.groups
+    }
+    tables = [_group_table(suite, group, names, methods, rows) for group, names in groups.items() if names]
+    if suite is VTAB:
+        tables.append(_means_table(methods, rows))
+    return [*tables, _seeds_table(tasks, methods, rows)]
+
+
+def _group_table(suite: Suite, group: str, tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> Table:
+    def beside(method: str, names: Sequence[str]) -> str:
+        paper = paper_method(method) if suite is VTAB else None
+        if not paper:
+            return ""
+        return f"\npaper {100 * group_mean({task: paper_accuracy(paper, task) for task in names}, [names]):.1f}"
+
+    lines = [
+        (task, *(_text(task_figure(rows, method, task)) + beside(method, [task]) for method in methods))
+        for task in tasks
+    ]
+    if len(tasks) > 1:
+        means = (_text(mean_figure(rows, method, [tasks])) + beside(method, tasks) for method in methods)
+        lines.append(("mean", *means))
+    lines.append(("parameters", *(_parameters(rows, method, tasks) for method in methods)))
+    return Table(f"{group}: test accuracy in percent", ("task", *methods), tuple(lines))
+
+
+def _means_table(methods: Sequence[str], rows: Sequence[Row]) -> Table:
+    """Group means, their mean and the plain mean of the 19 tasks; below, what is published."""
+    groups = [[task.name for task in VTAB.tasks if task.group == group] for group in VTAB.groups]
+    everything = [task.name for task in VTAB.tasks]
+    kinds = [[group] for group in groups] + [groups, [everything]]
+    lines = [(method, *(_text(mean_figure(rows, method, kind)) for kind in kinds)) for method in methods]
+    for paper, name in PAPER_NAMES.items():
+        of_task = {task: paper_accuracy(paper, task) for task in everything}
+        lines.append((f"paper: {name}", *(f"{100 * group_mean(of_task, kind):.1f}" for kind in kinds)))
+    for note, published in (("", later_methods()), (" (one protocol)", later_methods_same_protocol())):
+        for name, mean in published:
+            lines.append((f"{name}{note}", *[""] * len(groups), f"{100 * mean:.1f}", ""))
+    columns = ("method", *VTAB.groups, "group mean", "mean of 19")
+    return Table("means, in percent, beside published ones", columns, tuple(lines))
+
+
+def _seeds_table(tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> Table:
+    lines = []
+    for method in methods:
+        for seed, of_task in accuracies(rows, method).items():
+            values = (f"{100 * of_task[task]:.2f}" if task in of_task else MISSING for task in tasks)
+            lines.append((f"{method}, seed {seed}", *values))
+    return Table("every seed: test accuracy in percent", ("method", *tasks), tuple(lines))
+
+
+def _parameters(rows: Sequence[Row], method: str, tasks: Sequence[str]) -> str:
+    """Mean number of trained parameters, the head not counted."""
+    counts = [row.parameters for row in rows if row.cell.method == method and row.cell.task in tasks]
+    return f"{sum(counts) / len(counts) / 1e6:.3f} M" if counts else MISSING
+
+
+def _text(found: Figure | None) -> str:
+    return MISSING if found is None else str(found)
+
+
+def to_markdown(tables: Sequence[Table]) -> str:
+    """The tables as Markdown, each under its title in bold."""
+    parts = []
+    for table in tables:
+        head = f"| {' | '.join(table.columns)} |\n|---{'|---:' * (len(table.columns) - 1)}|"
+        body = "\n".join(f"| {' | '.join(cell.replace(chr(10), '<br>') for cell in line)} |" for line in table.lines)
+        parts.append(f"**{table.title[0].upper()}{table.title[1:]}**\n\n{head}\n{body}\n")
+    return "\n".join(parts)
+
+
+def to_csv(suite: Suite, rows: Sequence[Row]) -> str:
+    """One line for each row, for other programs."""
+    group = {task.name: task.group for task in suite.tasks}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ("task", "group", "method", "seed", "accuracy", "correct", "total", "parameters", "seconds", "paper_accuracy")
+    )
+    for row in sorted(rows, key=lambda row: (list(group).index(row.cell.task), row.cell.method, row.cell.seed)):
+        cell, paper = row.cell, paper_method(row.cell.method) if suite is VTAB else None
+        seconds = round(sum(row.details.get("seconds", {}).values()), 1)
+        counts = (f"{row.accuracy:.6f}", row.correct, row.total, row.parameters, seconds)
+        writer.writerow(
+            (cell.task, group[cell.task], cell.method, cell.seed, *counts)
+            + ((f"{paper_accuracy(paper, cell.task):.4f}",) if paper else ("",))
+        )
+    return text.getvalue()

@@ -1,0 +1,88 @@
+"""Cells: each once, in an order that serves a sweep that is stopped early, and shared out without gaps."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noah.benchmark.cells import Cell, parse_methods, parse_seeds, parse_shard, plan_cells, take_shard
+from noah.benchmark.suites import POCKET, VTAB
+from noah.errors import UsageError
+from noah.published import published_subnet
+
+
+def test_one_seed_after_the_other() -> None:
+    cells = plan_cells(["a", "b"], ["noah", "linear"], [0, 1])
+    assert [str(cell) for cell in cells[:5]] == [
+        "a noah seed 0",
+        "a linear seed 0",
+        "b noah seed 0",
+        "b linear seed 0",
+        "a noah seed 1",
+    ]
+    assert len(set(cells)) == len(cells) == 8
+
+
+@given(count=st.integers(0, 40), parts=st.integers(1, 50))
+def test_the_shards_are_all_cells_each_once(count: int, parts: int) -> None:
+    cells = plan_cells([f"t{number}" for number in range(count)], ["noah"], [0])
+    shares = [take_shard(cells, part, parts) for part in range(1, parts + 1)]
+    assert sorted((cell for share in shares for cell in share), key=str) == sorted(cells, key=str)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize(("text", "shard"), [("1/1", (1, 1)), ("2/8", (2, 8)), (" 8/8 ", (8, 8))])
+def test_a_shard(text: str, shard: tuple[int, int]) -> None:
+    assert parse_shard(text) == shard
+
+
+@pytest.mark.parametrize("text", ["", "2", "0/8", "9/8", "2/0", "-1/8", "a/b", "2/8/1", "1.5/8", "1/1000000000"])
+def test_no_shard(text: str) -> None:
+    with pytest.raises(UsageError, match=r"no shard\.\nWrite 2/8"):
+        parse_shard(text)
+
+
+def test_seeds() -> None:
+    assert parse_seeds("0, 1,17") == (0, 1, 17)
+    for text, problem in {
+        "": "'' is no seed",
+        "1,": "'' is no seed",
+        "-1": "'-1' is no seed",
+        "4294967296": "no seed",
+        "1,2,1": "1 is given twice",
+    }.items():
+        with pytest.raises(UsageError, match=problem):
+            parse_seeds(text)
+
+
+def test_methods() -> None:
+    text = "noah,published,lora:8,lora:8+adapter:4,prompt:50,linear,published:cifar,mine.json"
+    assert parse_methods(text) == tuple(text.split(","))
+    for wrong, problem in {
+        "noah,lora": "'lora' is no method",
+        "loar:8": "'loar:8' is no method",
+        "noah,": "'' is no method",
+        "noah,noah": "noah is given twice",
+    }.items():
+        with pytest.raises(UsageError, match=problem):
+            parse_methods(wrong)
+
+
+def test_what_a_method_trains() -> None:
+    assert Cell("cifar", "noah", 0).subnet is None
+    assert Cell("cifar", "lora:8", 0).subnet == "lora:8"
+    assert Cell("cifar", "published", 0).subnet == "published:cifar"
+    for task in VTAB.tasks:
+        spelling = Cell(task.name, "published", 0).subnet
+        assert spelling and published_subnet(spelling.removeprefix("published:")).depth == 12
+
+
+def test_names_of_files_are_plain_and_differ() -> None:
+    cells = plan_cells(
+        [task.name for task in POCKET.tasks], ["noah", "lora:8", "lora:8+adapter:4", "prompt:10", "linear"], [0, 1, 2]
+    )
+    names = {cell.file_name for cell in cells}
+    assert len(names) == len(cells)
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-.") for name in names)
+    assert Cell("digits", "../Evil.json", 0).file_name == "digits--..-evil.json-seed0".replace("--..-", "-..-")

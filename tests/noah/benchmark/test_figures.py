@@ -1,0 +1,51 @@
+"""Means over seeds and groups agree with NumPy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noah.benchmark.figures import Figure, figure, mean_figure, task_figure
+from tests.noah.benchmark.made import row
+
+GROUPS = [["a", "b"], ["c"]]
+
+
+@given(st.lists(st.lists(st.integers(0, 1000), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_means_and_deviations(correct: list[list[int]]) -> None:
+    """`correct` holds a list of the tasks a, b and c for each seed."""
+    rows = [
+        row(task, "noah", seed, count)
+        for seed, counts in enumerate(correct)
+        for task, count in zip("abc", counts, strict=True)
+    ]
+    values = np.array(correct) / 1000
+    by_hand = (values[:, :2].mean(axis=1) + values[:, 2]) / 2
+    for found, expected in (
+        (mean_figure(rows, "noah", GROUPS), by_hand),
+        (mean_figure(rows, "noah", [["a", "b", "c"]]), values.mean(axis=1)),
+        (task_figure(rows, "noah", "b"), values[:, 1]),
+    ):
+        assert found is not None
+        assert found.mean == pytest.approx(expected.mean(), abs=1e-12)
+        assert found.seeds == len(correct)
+        if len(correct) == 1:
+            assert found.deviation is None
+        else:
+            assert found.deviation == pytest.approx(expected.std(ddof=1), abs=1e-12)
+
+
+def test_a_mean_waits_for_every_task() -> None:
+    rows = [row("a", "noah", 0, 900), row("b", "noah", 0, 800), row("c", "noah", 0, 700), row("a", "noah", 1, 100)]
+    assert mean_figure(rows, "noah", GROUPS) == Figure(pytest.approx(0.775), None, 1)
+    assert mean_figure(rows, "linear", GROUPS) is None
+    assert mean_figure(rows[:2], "noah", GROUPS) is None
+    assert task_figure(rows, "noah", "a") == Figure(0.5, pytest.approx(0.8 / 2**0.5), 2)
+
+
+def test_in_percent() -> None:
+    assert str(figure([0.5])) == "50.0"
+    assert str(figure([0.5, 0.52])) == "51.0 ± 1.4"
+    assert figure([]) is None
