@@ -172,7 +172,6 @@ def _replaced(values: dict[str, Any], path: list[str], value: Any) -> dict[str, 
 
 
 def _nearest(key: str, known: Mapping[str, str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or [
-        name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]
-    ]
+    same_end = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    near = difflib.get_close_matches(key, same_end or known, n=1, cutoff=0.5) or same_end
     return f"; did you mean {near[0]}?" if near else ""

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from noah.backbones import Backbone, load_backbone
+from noah.data.augmentation import Augmentation
+from noah.data.augmented import TrainingPixels, choose_workers, load_augmented
 from noah.data.dataset import Dataset
 from noah.data.pixels import Pixels, load_pixels
 from noah.data.registry import load_dataset
@@ -20,7 +22,7 @@ from noah.errors import RunError, UsageError
 from noah.hardware import Hardware, choose_hardware
 from noah.progress import Listener
 from noah.runs import Run
-from noah.settings import Settings
+from noah.settings import AugmentationSettings, Settings
 from noah.space import PRESETS, SearchSpace, make_space
 
 
@@ -60,6 +62,26 @@ class Materials:
             pixels = load_pixels(split, self.backbone.preprocessing, progress=lambda done, _: bar.update(done))
         if not pixels.in_memory:
             listener.say(f"{title} images: {pixels.reason}")
+        return pixels
+
+    def training_pixels(self, split: Split, settings: AugmentationSettings, listener: Listener) -> TrainingPixels:
+        """Like `pixels`; where single images are augmented, tell in how many processes, and why."""
+        if not settings.changes_images:
+            return self.pixels(split, "training", listener)
+        workers, reason = choose_workers(self.settings.hardware.augmentation_workers, self.hardware.device.type)
+        where = f"in {workers} process{'es' * (workers > 1)} beside this one" if workers else "in this process"
+        listener.say(f"augment   {where} ({reason})")
+        preprocessing = self.backbone.preprocessing
+        with listener.bar("decoding training images", len(split), "images") as bar:
+            pixels = load_augmented(
+                split,
+                preprocessing,
+                Augmentation(settings, preprocessing),
+                workers=workers,
+                progress=lambda done, _: bar.update(done),
+            )
+        if not pixels.in_memory:
+            listener.say(f"training images: {pixels.reason}")
         return pixels
 
 

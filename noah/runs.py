@@ -169,7 +169,9 @@ def create_run(
     if (folder / RUN_FILE).exists() or (folder.exists() and any(folder.iterdir())):
         raise RunExistsError(
             f"The run folder {folder} exists already.",
-            f"Go on with it: noah search --resume --run {Run(folder).option}. Or choose another name with --run.",
+            "Choose another name with --name."
+            if "given" in facts
+            else f"Go on with it: noah search --resume --run {Run(folder).option}. Or choose another name with --run.",
         )
     description = {
         "noah": __version__,

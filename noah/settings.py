@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -14,6 +15,10 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Widths = tuple[Count, ...]
+
+_RANDAUGMENT = re.compile(
+    r"rand(-m([0-9]|10)|-n[1-9]|-p(0(\.[0-9]+)?|1(\.0+)?)|-mstd[0-9]{1,2}(\.[0-9]+)?|-inc[01])*", re.ASCII
+)
 
 
 class _Section(BaseModel):
@@ -80,6 +85,63 @@ class BudgetSettings(_Section):
     parameters: Count | None = 640_000
 
 
+class AugmentationSettings(_Section):
+    """Random changes of the training images; all are off by default.
+
+    Of one image, in this order: `random_resized_crop` cuts out a share of the area between two bounds and resizes it,
+    `horizontal_flip` is a probability, `randaugment` is timm's spelling of RandAugment, such as rand-m9-mstd0.5-inc1:
+    magnitude m (10), n changes an image (2), probability p of each (0.5), standard deviation mstd of the magnitude (0),
+    and inc1 for changes that all grow with the magnitude. `color_jitter` is the largest relative change of brightness,
+    contrast and saturation. Of a batch: `random_erasing` is the probability that a rectangle of an image becomes noise,
+    `mixup` and `cutmix` are the a of Beta(a, a), from which the share of each image of a pair is drawn.
+    """
+
+    random_resized_crop: tuple[Share, Share] | None = None
+    horizontal_flip: Probability = 0.0
+    randaugment: str | None = None
+    color_jitter: Probability = 0.0
+    random_erasing: Probability = 0.0
+    mixup: Annotated[float, Field(ge=0, le=100)] = 0.0
+    cutmix: Annotated[float, Field(ge=0, le=100)] = 0.0
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether anything is done to single images, before they become a batch."""
+        return bool(
+            self.random_resized_crop is not None
+            or self.horizontal_flip
+            or self.randaugment is not None
+            or self.color_jitter
+        )
+
+    @field_validator("random_resized_crop", mode="before")
+    @classmethod
+    def _is_two_shares(cls, values: object) -> object:
+        if values is not None and not (isinstance(values, list | tuple) and len(values) == 2):
+            raise PydanticCustomError("shares", "must be two shares of the area, such as [0.08, 1]")
+        return values
+
+    @field_validator("random_resized_crop")
+    @classmethod
+    def _grows(cls, shares: tuple[float, float] | None) -> tuple[float, float] | None:
+        if shares and shares[0] > shares[1]:
+            raise PydanticCustomError("shares", "the smaller share of the area must come first")
+        return shares
+
+    @field_validator("randaugment")
+    @classmethod
+    def _is_what_timm_reads(cls, text: str | None) -> str | None:
+        """Refuse what makes timm fail an assertion, and what it silently leaves out."""
+        parts = re.findall("-([a-z]+)", text or "")
+        if text is not None and (not _RANDAUGMENT.fullmatch(text) or len(set(parts)) < len(parts)):
+            raise PydanticCustomError(
+                "randaugment",
+                "must be rand, then any of -m0 to -m10, -n1 to -n9, -p0 to -p1, -mstd0 to -mstd99, -inc0 or -inc1, "
+                "each once at most, as in rand-m9-mstd0.5-inc1",
+            )
+        return text
+
+
 class TrainingSettings(_Section):
     """One training stage: AdamW, linear warm-up, then cosine decay, both per step.
 
@@ -98,6 +160,7 @@ class TrainingSettings(_Section):
     drop_path: Rate = 0.1
     prompt_dropout: Literal["per_batch", "per_image"] = "per_batch"
     label_smoothing: Rate = 0.0
+    augmentation: AugmentationSettings = AugmentationSettings()
 
     @field_validator("warmup_epochs")
     @classmethod
@@ -127,12 +190,17 @@ class EvolutionSettings(_Section):
 
 
 class HardwareSettings(_Section):
-    """What the run computes on; "auto" is resolved, printed and stored."""
+    """What the run computes on; "auto" is resolved, printed and stored.
+
+    `augmentation_workers` is the number of processes that augment training images beside the one that trains; it is
+    chosen and printed where it is None, and has no influence on the result.
+    """
 
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: Count | None = None
     evaluation_batch_size: Count = 64
+    augmentation_workers: Annotated[int, Field(ge=0, le=256)] | None = None
 
 
 class Settings(_Section):

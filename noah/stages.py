@@ -10,14 +10,16 @@ from typing import Any
 from torch import Tensor
 
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from noah.data.augmented import TrainingPixels
 from noah.data.pixels import Pixels
-from noah.errors import CommandOrderError, RunError, SettingsError, UsageError
+from noah.errors import CommandOrderError, RunError, SettingsError
 from noah.evaluation import Logits, Score, compute_logits, describe, score
 from noah.evolution import Candidate, as_good_as, evaluations, evolve, rank
 from noah.materials import Materials, seed_torch
 from noah.merge import merge
 from noah.progress import Bar, Listener
-from noah.runs import RUN_FILE, Run, append_line, read_lines
+from noah.run_subnet import check_inherits, chosen_subnet, given_subnet, read_subnet
+from noah.runs import Run, append_line, read_lines
 from noah.settings import TrainingSettings
 from noah.subnet import Subnet
 from noah.supernet import Supernet, slice_trainable_state
@@ -95,7 +97,7 @@ def _train_supernet(run: Run, materials: Materials, listener: Listener) -> Super
         load_weights(stored, supernet)
         run.write_json({"losses": list(stored.losses)}, "supernet", "losses.json")
         return supernet.eval()
-    pixels = materials.pixels(materials.dataset.train, "training", listener)
+    pixels = materials.training_pixels(materials.dataset.train, settings.supernet.augmentation, listener)
     run.log("supernet", "started", epochs=len(stored.losses) if stored else 0)
     with listener.bar("training the supernet", settings.supernet.epochs, "epochs") as bar:
         losses = train(
@@ -150,12 +152,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
     """
     settings = materials.settings
     subnet = chosen_subnet(run)
-    given = given_subnet(run) is not None
-    if given and settings.retrain.inherit:
-        raise UsageError(
-            f"The subnet of {run.name} was given, not searched: there is no supernet to inherit weights from.",
-            "Train it without --inherit and with retrain.inherit=false.",
-        )
+    check_inherits(run, settings.retrain)
     seed_torch(settings.seed, _RETRAIN)
     model = _build_supernet(materials, subnet, settings.retrain)
     if settings.retrain.inherit:
@@ -164,10 +161,10 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         model.load_trainable_state(slice_trainable_state(supernet, subnet))
     if not run.path("retrain", CHECKPOINT_FILE).exists():
         run.write_json(settings.retrain.model_dump(mode="json"), "retrain", "settings.json")
-    pixels = materials.pixels(materials.dataset.full_train, "training", listener)
+    pixels = materials.training_pixels(materials.dataset.full_train, settings.retrain.augmentation, listener)
     started = time.monotonic()
     run.log("retrain", "started", hardware=materials.hardware.to_json())
-    title = "training the subnet" if given else "retraining the winner"
+    title = "retraining the winner" if given_subnet(run) is None else "training the subnet"
     with listener.bar(title, settings.retrain.epochs, "epochs") as bar:
         losses = train(
             model,
@@ -217,37 +214,6 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
     return result
 
 
-def chosen_subnet(run: Run) -> Subnet:
-    """The subnet that the run is about: the one that it was given, else the winner of its search.
-
-    Raises:
-        CommandOrderError: If the search has not finished.
-    """
-    given = given_subnet(run)
-    if given is not None:
-        return given
-    if not run.path("search", "best.json").is_file():
-        raise CommandOrderError(
-            f"The search of {run.name} has not finished.", f"Finish it with: noah search --resume --run {run.option}"
-        )
-    return _read_subnet(run, "search", "best.json")
-
-
-def given_subnet(run: Run) -> Subnet | None:
-    """The subnet that the run was started with, or None for a run that searches.
-
-    Raises:
-        RunError: If run.yaml is damaged.
-    """
-    given = run.description().get("given")
-    if given is None:
-        return None
-    try:
-        return Subnet.from_json(given["subnet"])
-    except (KeyError, TypeError, SettingsError) as error:
-        raise RunError(f"{run.path(RUN_FILE)} holds no subnet under given.", "Start the run anew.") from error
-
-
 def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
     """The trained subnet: a supernet just as large as it, in evaluation mode.
 
@@ -260,17 +226,10 @@ def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
             f"The subnet of {run.name} has not been retrained{' to its end' if started else ''}.",
             f"Type: noah retrain {'--resume ' if started else ''}--run {run.option}",
         )
-    subnet = _read_subnet(run, "retrain", "model.json")
+    subnet = read_subnet(run, "retrain", "model.json")
     model = _build_supernet(materials, subnet, materials.settings.retrain)
     load_weights(read_checkpoint(run.path("retrain", CHECKPOINT_FILE)), model)
     return model.eval(), subnet
-
-
-def _read_subnet(run: Run, *parts: str) -> Subnet:
-    try:
-        return Subnet.from_json(run.read_json(*parts)["subnet"])
-    except (KeyError, TypeError, SettingsError) as error:
-        raise RunError(f"{run.path(*parts)} holds no subnet.", "Remove it and repeat its stage.") from error
 
 
 def _build_supernet(materials: Materials, largest: Subnet, training: TrainingSettings) -> Supernet:
@@ -284,7 +243,7 @@ def _build_supernet(materials: Materials, largest: Subnet, training: TrainingSet
     )
 
 
-def _class_weights(pixels: Pixels, materials: Materials) -> Tensor | None:
+def _class_weights(pixels: TrainingPixels, materials: Materials) -> Tensor | None:
     if materials.settings.data.class_weights == "none":
         return None
     return balanced_weights(pixels.labels, len(materials.dataset.classes))

@@ -32,8 +32,8 @@ def export(
     from export.to_onnx import OLDEST_OPSET
     from noah.errors import UsageError
     from noah.materials import check_same_data, prepare
+    from noah.run_subnet import chosen_subnet
     from noah.runs import open_run
-    from noah.stages import chosen_subnet
 
     if opset < OLDEST_OPSET:
         raise UsageError(f"--opset {opset} is too old.", f"Use --opset 20, or {OLDEST_OPSET} at the least.")

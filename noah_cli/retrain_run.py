@@ -11,9 +11,9 @@ from noah.latest import read_latest
 from noah.layers import Layer, file_layer, recipe_layer, resolve
 from noah.materials import Materials, check_same_data, prepare
 from noah.progress import Listener
+from noah.run_subnet import check_inherits, chosen_subnet
 from noah.runs import Run, open_run
 from noah.settings import RetrainSettings, Settings
-from noah.stages import chosen_subnet
 
 
 def open_existing(
@@ -50,6 +50,7 @@ def open_existing(
         settings = settings.model_copy(update={"retrain": started})
     elif inherit:
         settings = settings.model_copy(update={"retrain": settings.retrain.model_copy(update={"inherit": True})})
+    check_inherits(current, settings.retrain)
     listener.say(f"run       {current.folder}")
     materials = prepare(settings, listener)
     check_same_data(current, materials)

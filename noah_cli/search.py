@@ -66,8 +66,8 @@ def search(
 ) -> None:
     """Train a supernet on a data set and search the best subnet inside a budget."""
     from noah.materials import check_same_data, prepare
+    from noah.run_subnet import given_subnet
     from noah.runs import open_run
-    from noah.stages import given_subnet
     from noah.stages import search as search_stage
     from noah.start import start_run
 

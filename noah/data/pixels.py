@@ -110,11 +110,12 @@ def _decode(
             if progress:
                 progress(end, len(indices))
     if failures:
-        raise _unreadable(failures, len(indices))
+        raise unreadable(failures, len(indices))
     return pixels
 
 
-def _unreadable(failures: list[str], count: int) -> UnreadableImageError:
+def unreadable(failures: list[str], count: int) -> UnreadableImageError:
+    """The error for some of `count` images that cannot be decoded, from a line for each."""
     lines = [f"{len(failures):,} of {count:,} images cannot be read:", *(f"  {line}" for line in failures[:5])]
     if len(failures) > 5:
         lines.append(f"  and {len(failures) - 5:,} more")

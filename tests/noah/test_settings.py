@@ -43,13 +43,13 @@ def test_the_default_warm_up_is_checked_too(stage: str) -> None:
 
 
 def test_every_shipped_recipe_resolves() -> None:
-    assert recipe_names() == ["demo", "quick", "vtab"]
+    assert recipe_names() == ["demo", "few_shot", "imagenet", "pocket", "quick", "vtab"]
     for name in recipe_names():
         assert recipe_text(name).startswith(f"# {name}: ")
         _, origins = resolve([recipe_layer(name)])
         written = {key for key, source in origins.items() if source == f"recipe {name}"}
         assert written == set(dict(flatten(recipe_layer(name).values)))
-    with pytest.raises(UsageError, match=r"demo, quick, vtab"):
+    with pytest.raises(UsageError, match=r"demo, few_shot, imagenet, pocket, quick, vtab"):
         recipe_layer("imagenet21k")
 
 

@@ -20,8 +20,9 @@ from noah.evaluation import compute_logits, score
 from noah.evolution import Candidate, rank
 from noah.materials import Materials
 from noah.progress import Silent
+from noah.run_subnet import chosen_subnet
 from noah.runs import Run, append_line, open_run, read_lines
-from noah.stages import chosen_subnet, evaluate_test, load_retrained, retrain, search
+from noah.stages import evaluate_test, load_retrained, retrain, search
 from noah.subnet import Subnet
 from noah.supernet import Supernet, slice_trainable_state
 from tests.conftest import PHOTO_CLASSES, TinySettings

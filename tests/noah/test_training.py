@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +32,7 @@ from tests.noah.tiny_training import (
     same_bits,
     settings,
     tiny_supernet,
+    watched_forward,
     watched_steps,
 )
 
@@ -41,15 +40,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 FULL = SPACE.largest
 WITHOUT_PROMPTS = Subnet.uniform(BLOCKS, lora=4, adapter=4)
-
-
-@contextmanager
-def watched_forward(supernet: Supernet) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Images and logits of each forward pass."""
-    passes: list[tuple[Tensor, Tensor]] = []
-    hook = supernet.register_forward_hook(lambda _, inputs, logits: passes.append((inputs[0], logits.detach())))
-    yield passes
-    hook.remove()
 
 
 def test_the_loss_falls_on_separable_images(tiny_backbone_file: Path, tmp_path: Path) -> None:

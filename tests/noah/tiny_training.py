@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from noah.backbones import load_backbone
+from noah.data.augmentation import Augmentation
+from noah.data.augmented import AugmentedPixels, TrainingPixels, load_augmented
 from noah.data.pixels import Pixels, load_pixels
 from noah.data.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
 from noah.hardware import Hardware
 from noah.progress import Bar, Silent
-from noah.settings import TrainingSettings
+from noah.settings import AugmentationSettings, TrainingSettings
 from noah.space import SearchSpace, make_space
 from noah.subnet import Subnet
 from noah.supernet import Supernet
@@ -31,6 +33,15 @@ CPU = Hardware(torch.device("cpu"), "fp32", 1, ())
 PREPROCESSING = Preprocessing(
     TINY_IMAGE_SIZE, TINY_IMAGE_SIZE, "squash", 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 )
+EVERYTHING = AugmentationSettings(
+    random_resized_crop=(0.5, 1),
+    horizontal_flip=0.5,
+    randaugment="rand-m9-mstd0.5-inc1",
+    color_jitter=0.4,
+    random_erasing=0.25,
+    mixup=0.8,
+    cutmix=1.0,
+)
 SPACE: SearchSpace = make_space(BLOCKS, EMBED_DIM, {"prompt": (1, 3), "lora": (1, 4), "adapter": (2, 4)})
 
 
@@ -39,12 +50,25 @@ def settings(**changes: Any) -> TrainingSettings:
     return TrainingSettings(**(values | changes))
 
 
-def photo_pixels(per_class: int = 8, seed: int = 0) -> Pixels:
-    """Photographs in memory, class after class."""
+def photo_split(per_class: int = 8, seed: int = 0) -> ArraySplit:
+    """Photographs, class after class."""
     rng = np.random.default_rng(seed)
     images = np.stack([draw_photo(name, rng) for name in PHOTO_CLASSES for _ in range(per_class)])
     labels = np.repeat(np.arange(len(PHOTO_CLASSES)), per_class)
-    return load_pixels(ArraySplit(images, labels, "photos"), PREPROCESSING)
+    return ArraySplit(images, labels, "photos")
+
+
+def photo_pixels(per_class: int = 8, seed: int = 0) -> Pixels:
+    """The same in memory, at the size that the backbone takes."""
+    return load_pixels(photo_split(per_class, seed), PREPROCESSING)
+
+
+def augmented_photos(
+    augmentation: AugmentationSettings = EVERYTHING, *, per_class: int = 8, workers: int = 0
+) -> AugmentedPixels:
+    return load_augmented(
+        photo_split(per_class), PREPROCESSING, Augmentation(augmentation, PREPROCESSING), workers=workers
+    )
 
 
 def tiny_supernet(
@@ -69,7 +93,7 @@ def run_training(
     checkpoint: Path,
     training: TrainingSettings,
     *,
-    pixels: Pixels | None = None,
+    pixels: TrainingPixels | None = None,
     draw: Callable[[Generator], Subnet] = SPACE.sample,
     seed: tuple[int, ...] = (0, 1),
     bar: Bar | None = None,
@@ -105,6 +129,15 @@ def watched_steps() -> Iterator[list[list[dict[str, Any]]]]:
         lambda optimizer, *_: steps.append([dict(group) for group in optimizer.param_groups])
     )
     yield steps
+    hook.remove()
+
+
+@contextmanager
+def watched_forward(supernet: Supernet) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Images and logits of each forward pass."""
+    passes: list[tuple[Tensor, Tensor]] = []
+    hook = supernet.register_forward_hook(lambda _, inputs, logits: passes.append((inputs[0], logits.detach())))
+    yield passes
     hook.remove()
 
 

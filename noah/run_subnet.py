@@ -1,0 +1,64 @@
+"""Which subnet a run is about: the winner of its search, or the one that it was given."""
+
+from __future__ import annotations
+
+from noah.errors import CommandOrderError, RunError, SettingsError, UsageError
+from noah.runs import RUN_FILE, Run
+from noah.settings import RetrainSettings
+from noah.subnet import Subnet
+
+
+def chosen_subnet(run: Run) -> Subnet:
+    """The subnet that the run is about: the one that it was given, else the winner of its search.
+
+    Raises:
+        CommandOrderError: If the search has not finished.
+    """
+    given = given_subnet(run)
+    if given is not None:
+        return given
+    if not run.path("search", "best.json").is_file():
+        raise CommandOrderError(
+            f"The search of {run.name} has not finished.", f"Finish it with: noah search --resume --run {run.option}"
+        )
+    return read_subnet(run, "search", "best.json")
+
+
+def given_subnet(run: Run) -> Subnet | None:
+    """The subnet that the run was started with, or None for a run that searches.
+
+    Raises:
+        RunError: If run.yaml is damaged.
+    """
+    given = run.description().get("given")
+    if given is None:
+        return None
+    try:
+        return Subnet.from_json(given["subnet"])
+    except (KeyError, TypeError, SettingsError) as error:
+        raise RunError(f"{run.path(RUN_FILE)} holds no subnet under given.", "Start the run anew.") from error
+
+
+def check_inherits(run: Run, settings: RetrainSettings) -> None:
+    """Refuse to start from a supernet's weights where there never was a supernet.
+
+    Raises:
+        UsageError: If `settings` say so and the run's subnet was given.
+    """
+    if settings.inherit and given_subnet(run) is not None:
+        raise UsageError(
+            f"The subnet of {run.name} was given, not searched: there is no supernet to inherit weights from.",
+            "Train it without --inherit and with retrain.inherit=false.",
+        )
+
+
+def read_subnet(run: Run, *parts: str) -> Subnet:
+    """The subnet in a JSON file of the run.
+
+    Raises:
+        RunError: If it holds none.
+    """
+    try:
+        return Subnet.from_json(run.read_json(*parts)["subnet"])
+    except (KeyError, TypeError, SettingsError) as error:
+        raise RunError(f"{run.path(*parts)} holds no subnet.", "Remove it and repeat its stage.") from error
