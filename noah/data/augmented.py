@@ -83,7 +83,7 @@ class AugmentedPixels:
                 num_workers=self._workers,
                 collate_fn=_unchanged,
                 generator=torch.Generator(),
-                #worker_init_fn=partial(_end_with, os.getpid()),  # type: ignore[arg-type]
+                worker_init_fn=partial(_end_with, os.getpid()),
                 multiprocessing_context="fork" if sys.platform == "linux" else None,
             )
             fetched = loader

@@ -13,6 +13,7 @@ from noah.progress import Silent
 from noah.runs import Run
 from noah.stages import evaluate_test, retrain, search
 from tests.conftest import TinySettings
+from tests.few_shot import write_few_shot
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run
 from tests.noah.tiny_training import EVERYTHING
 
@@ -24,9 +25,10 @@ AUGMENTED = EVERYTHING.model_dump(mode="json")
 @pytest.fixture
 def augmented(tiny_settings: TinySettings) -> Any:
     def values(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        changes = {"data.class_weights": "balanced", **(changes or {})}
         both = {f"{stage}.augmentation": AUGMENTED for stage in ("supernet", "retrain")}
         smooth = {f"{stage}.label_smoothing": 0.1 for stage in ("supernet", "retrain")}
-        return tiny_settings({**both, **smooth, "data.class_weights": "balanced", **(changes or {})})
+        return tiny_settings({**both, **smooth, **changes})
 
     return values
 
@@ -62,6 +64,16 @@ def test_what_was_interrupted_goes_on_as_if_nothing_had_been(augmented: Any, tmp
             stage(stopped, materials, Recorder({work: 1}))
         stage(stopped, materials, Silent())
     assert content(stopped) == content(whole)
+
+
+def test_a_few_shot_set_is_augmented_too(augmented: Any, tmp_path: Path) -> None:
+    write_few_shot(tmp_path / "data" / "oxford_pets", shots=(1,))
+    data = {"dataset": "oxford_pets", "root": str(tmp_path / "data"), "shots": 1}
+    materials = make_materials(augmented({"data": data, "supernet.batch_size": 2}))  # the last batch has one image
+    run = start_run(tmp_path, materials)
+    search(run, materials, Silent())
+    model = retrain(run, materials, Silent())
+    assert (model["images"], len(model["losses"])) == (3, 2)
 
 
 def test_without_augmentation_nothing_is_told_of_it(tiny_settings: TinySettings, tmp_path: Path) -> None:
