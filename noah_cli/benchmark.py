@@ -109,6 +109,7 @@ def benchmark(
     rows = read_rows(folder)
     for table in show(rows):
         print_table(listener, table)
+    listener.say("-         stands where there is no result yet; a mean waits for all of its tasks.")
     listener.say(f"written   {folder / 'table.md'} and {folder / 'table.csv'}")
     for failure in failures:
         listener.say(f"failed    {failure.cell}: {failure.problem}")

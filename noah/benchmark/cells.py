@@ -113,8 +113,12 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def take_shard(cells: Sequence[Cell], part: int, parts: int) -> tuple[Cell, ...]:
-    """Every `parts`-th cell from the `part`-th on; the shards together are all cells, each once."""
-    return tuple(cells[part - 1 :: parts])
+    """A share of the cells, in their order; the shards together are all cells, each once.
+
+    Each method is dealt out evenly, because a search takes several times as long as one training.
+    """
+    share = set(sorted(cells, key=lambda cell: cell.method)[part - 1 :: parts])
+    return tuple(cell for cell in cells if cell in share)
 
 
 def _refuse_repeated(option: str, values: Sequence[object]) -> None:

@@ -24,7 +24,7 @@ class Figure:
     seeds: int
 
     def __str__(self) -> str:
-        deviation = "" if self.deviation is None else f" ± {100 * self.deviation:.1f}"
+        deviation = "" if self.deviation is None else f"±{100 * self.deviation:.1f}"
         return f"{100 * self.mean:.1f}{deviation}"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 PAPER_NAMES = MappingProxyType(
     {
-        "full": "full fine-tuning",
+        "full": "fine-tuning",
         "linear": "linear",
         "vpt": "VPT",
         "adapter": "adapter",

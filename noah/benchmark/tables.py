@@ -61,7 +61,7 @@ def _group_table(suite: Suite, group: str, tasks: Sequence[str], methods: Sequen
         paper = paper_method(method) if suite is VTAB else None
         if not paper:
             return ""
-        return f"\npaper {100 * group_mean({task: paper_accuracy(paper, task) for task in names}, [names]):.1f}"
+        return f"\n({100 * group_mean({task: paper_accuracy(paper, task) for task in names}, [names]):.1f})"
 
     lines = [
         (task, *(_text(task_figure(rows, method, task)) + beside(method, [task]) for method in methods))
@@ -71,7 +71,8 @@ def _group_table(suite: Suite, group: str, tasks: Sequence[str], methods: Sequen
         means = (_text(mean_figure(rows, method, [tasks])) + beside(method, tasks) for method in methods)
         lines.append(("mean", *means))
     lines.append(("parameters", *(_parameters(rows, method, tasks) for method in methods)))
-    return Table(f"{group}: test accuracy in percent", ("task", *methods), tuple(lines))
+    brackets = ", the paper's in brackets" if suite is VTAB else ""
+    return Table(f"{group}: test accuracy in percent{brackets}", ("task", *methods), tuple(lines))
 
 
 def _means_table(methods: Sequence[str], rows: Sequence[Row]) -> Table:
@@ -83,20 +84,29 @@ def _means_table(methods: Sequence[str], rows: Sequence[Row]) -> Table:
     for paper, name in PAPER_NAMES.items():
         of_task = {task: paper_accuracy(paper, task) for task in everything}
         lines.append((f"paper: {name}", *(f"{100 * group_mean(of_task, kind):.1f}" for kind in kinds)))
-    for note, published in (("", later_methods()), (" (one protocol)", later_methods_same_protocol())):
+    for note, published in (("", later_methods()), (" *", later_methods_same_protocol())):
         for name, mean in published:
             lines.append((f"{name}{note}", *[""] * len(groups), f"{100 * mean:.1f}", ""))
     columns = ("method", *VTAB.groups, "group mean", "mean of 19")
-    return Table("means, in percent, beside published ones", columns, tuple(lines))
+    title = "means in percent, beside published ones (*: of one protocol, last epoch)"
+    return Table(title, columns, tuple(lines))
 
 
 def _seeds_table(tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> Table:
-    lines = []
-    for method in methods:
-        for seed, of_task in accuracies(rows, method).items():
-            values = (f"{100 * of_task[task]:.2f}" if task in of_task else MISSING for task in tasks)
-            lines.append((f"{method}, seed {seed}", *values))
-    return Table("every seed: test accuracy in percent", ("method", *tasks), tuple(lines))
+    of = {method: accuracies(rows, method) for method in methods}
+    seeds = sorted({seed for found in of.values() for seed in found})
+
+    def value(method: str, seed: int, task: str) -> str:
+        accuracy = of[method].get(seed, {}).get(task)
+        return MISSING if accuracy is None else f"{100 * accuracy:.2f}"
+
+    lines = [
+        (task, str(seed), *(value(method, seed, task) for method in methods))
+        for task in tasks
+        for seed in seeds
+        if any(task in of[method].get(seed, {}) for method in methods)
+    ]
+    return Table("every seed: test accuracy in percent", ("task", "seed", *methods), tuple(lines))
 
 
 def _parameters(rows: Sequence[Row], method: str, tasks: Sequence[str]) -> str:

@@ -35,6 +35,11 @@ def layer(key: str, value: Any) -> Layer:
         ([layer("data.dataset", "digits"), layer("data.dataset", "dtd")], "vtab"),
         ([layer("data.dataset", "dtd"), layer("data.dataset", "digits")], "quick"),
         ([layer("data.folder", "photos"), layer("seed", 3)], "quick"),
+        ([layer("data.dataset", "food101"), layer("data.shots", 4)], "few_shot"),
+        ([layer("data.dataset", "oxford_pet"), layer("data.shots", 1)], "few_shot"),
+        ([layer("data.dataset", "ImageNet"), layer("data.shots", 16)], "imagenet"),
+        ([layer("data.dataset", "food101")], "quick"),
+        ([layer("data.dataset", "dtd"), layer("data.shots", 1)], "vtab"),  # and --shots are refused
         # Mistakes in a settings file are told later, with all the others.
         ([layer("data", 3)], "quick"),
         ([layer("data", ["dataset"])], "quick"),

@@ -12,6 +12,15 @@ from noah.errors import UsageError
 from noah.published import published_subnet
 
 
+@pytest.mark.parametrize("parts", [2, 3, 4, 5])
+@pytest.mark.parametrize("methods", [2, 4, 5])
+def test_no_shard_gets_all_of_an_expensive_method(methods: int, parts: int) -> None:
+    cells = plan_cells([f"t{number}" for number in range(20)], ["noah", "a", "b", "c", "d"][:methods], [0, 1, 2])
+    shares = [take_shard(cells, part, parts) for part in range(1, parts + 1)]
+    searched = [sum(cell.method == "noah" for cell in share) for share in shares]
+    assert max(searched) - min(searched) <= 1
+
+
 def test_one_seed_after_the_other() -> None:
     cells = plan_cells(["a", "b"], ["noah", "linear"], [0, 1])
     assert [str(cell) for cell in cells[:5]] == [

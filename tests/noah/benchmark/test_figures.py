@@ -47,5 +47,5 @@ def test_a_mean_waits_for_every_task() -> None:
 
 def test_in_percent() -> None:
     assert str(figure([0.5])) == "50.0"
-    assert str(figure([0.5, 0.52])) == "51.0 ± 1.4"
+    assert str(figure([0.5, 0.52])) == "51.0±1.4"
     assert figure([]) is None
