@@ -9,8 +9,9 @@ import numpy as np
 from export.artefact import origin
 from export.predictor import Predictor
 from noah.errors import ArtefactError
-from noah.evaluation import describe
+from noah.evaluation import describe, predicted_labels
 from noah.materials import Materials
+from noah.predictions import Predictions, fingerprint_split, write_predictions
 from noah.progress import Listener
 from noah.runs import Run
 
@@ -50,7 +51,8 @@ def evaluate_artefact(
             f"The artefact was exported from {found.name}, with other weights than those that {run.name} has now.",
             f"Name its own run with --run, or export anew: noah export --format onnx --run {run.option}",
         )
-    pixels = materials.pixels(materials.dataset.load_test(), "test", listener)
+    split, classes = materials.dataset.load_test(), materials.dataset.classes
+    pixels = materials.pixels(split, "test", listener)
     batch_size = materials.settings.hardware.evaluation_batch_size
     batches = []
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
@@ -64,8 +66,10 @@ def evaluate_artefact(
         "split": "test",
         "provider": predictor.provider,
         "files": predictor.file_hashes,
-        **describe(logits, pixels.labels, materials.dataset.classes),
+        **describe(logits, pixels.labels, classes),
     }
+    predictions = Predictions(fingerprint_split(split, classes), pixels.labels, predicted_labels(logits))
+    write_predictions(run, predictions, "artefact", file_name)
     run.write_json(result, "eval", "artefact", file_name)
     run.log("eval", "finished", artefact=file_name, correct=result["correct"], total=result["total"])
     return result

@@ -68,8 +68,9 @@ def compute_logits(
     hardware: Hardware,
     batch_size: int,
     bar: Bar | None = None,
+    chosen: NDArray[np.int64] | None = None,
 ) -> Logits:
-    """Logits float32 (n, classes) of every image, in order.
+    """Logits float32 (n, classes) of every image, in order, or of those that are chosen.
 
     Args:
         model: Maps normalised images (B, 3, H, W) to logits (B, classes), in evaluation mode.
@@ -78,23 +79,31 @@ def compute_logits(
         hardware: Device and precision.
         batch_size: Images at a time.
         bar: Told the number of images that are done.
+        chosen: Indices of the images, in the order wanted; all if not given.
     """
     batches = []
-    for start in range(0, len(pixels), batch_size):
-        indices = np.arange(start, min(start + batch_size, len(pixels)))
+    chosen = np.arange(len(pixels)) if chosen is None else chosen
+    for start in range(0, len(chosen), batch_size):
+        indices = chosen[start : start + batch_size]
         images = to_images(pixels.batch(indices), preprocessing, hardware.device)
         with hardware.autocast():
             batches.append(model(images).float().cpu().numpy())
         if bar:
-            bar.update(int(indices[-1]) + 1)
+            bar.update(start + len(indices))
     return np.concatenate(batches)
+
+
+def predicted_labels(logits: Logits) -> NDArray[np.int64]:
+    """The label of the largest of each image's logits (n, classes): int64 (n,)."""
+    predicted: NDArray[np.int64] = torch.from_numpy(logits).argmax(dim=1).numpy()
+    return predicted
 
 
 def score(logits: Logits, labels: NDArray[np.int64]) -> Score:
     """Score logits (n, classes) against labels (n)."""
     values, targets = torch.from_numpy(logits).double(), torch.from_numpy(labels)
     return Score(
-        correct=int((values.argmax(dim=1) == targets).sum()),
+        correct=int((predicted_labels(logits) == labels).sum()),
         total=len(labels),
         cross_entropy=float(F.cross_entropy(values, targets)),
     )

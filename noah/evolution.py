@@ -8,12 +8,13 @@ list of candidates.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
-from noah.evaluation import Score
+from noah.candidate import Candidate, rank
+from noah.published_search import mutate_depths, rank_by_age, swap_modules
+from noah.racing import Outcome, Race, start_race
 from noah.settings import EvolutionSettings
 from noah.space import SearchSpace
 from noah.subnet import Subnet
@@ -24,61 +25,13 @@ _CHANGES = 50
 """How many mutations or crossovers may all have been seen before, until a random subnet takes the place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An evaluated subnet.
-
-    Args:
-        index: Its number in the search, from 0.
-        generation: 0 is the random start.
-        origin: "random", "mutation" or "crossover".
-        subnet: The subnet.
-        parameters: Its trainable parameters.
-        score: On the validation images, with the supernet's weights.
-    """
-
-    index: int
-    generation: int
-    origin: str
-    subnet: Subnet
-    parameters: int
-    score: Score
-
-    @property
-    def rank_key(self) -> tuple[int, float, int]:
-        """Sorts the best first: accuracy, then cross-entropy (accuracy moves in coarse steps), then the earlier."""
-        return (-self.score.correct, self.score.cross_entropy, self.index)
-
-    def to_json(self) -> dict[str, Any]:
-        """The candidate as a line of candidates.jsonl."""
-        return {
-            "index": self.index,
-            "generation": self.generation,
-            "origin": self.origin,
-            "subnet": self.subnet.to_json(),
-            "parameters": self.parameters,
-            **self.score.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Candidate:
-        """Read what `to_json` gave."""
-        return cls(
-            value["index"],
-            value["generation"],
-            value["origin"],
-            Subnet.from_json(value["subnet"]),
-            value["parameters"],
-            Score(value["correct"], value["total"], value["cross_entropy"]),
-        )
-
-
 def evolve(
     space: SearchSpace,
     budget: int | None,
     settings: EvolutionSettings,
     seed: Sequence[int],
-    evaluate: Callable[[Subnet], Score],
+    evaluate: Callable[[Subnet, Race], Outcome],
+    images: int,
     history: Sequence[Candidate] = (),
 ) -> Iterator[Candidate]:
     """Evaluate candidates one by one, none twice, and give each new one.
@@ -90,7 +43,8 @@ def evolve(
         budget: Largest number of parameters, or None.
         settings: Sizes of generations and probabilities.
         seed: Words of the seed.
-        evaluate: Scores a subnet.
+        evaluate: Races a subnet, see `noah.racing.run_race`.
+        images: Number of validation images.
         history: Candidates of an earlier, interrupted call, in order.
 
     Raises:
@@ -103,13 +57,17 @@ def evolve(
         if proposal is None:
             return
         origin, subnet = proposal
+        top = max(settings.top, settings.parents)  # a parent that raced out would change what comes after
+        complete = [candidate for candidate in rank(candidates) if candidate.outcome.complete]
+        rule = "off" if settings.sampler == "published" else settings.racing  # it orders candidates in another way
+        race = start_race(complete, candidates, images=images, top=top, rule=rule)
         candidate = Candidate(
             index,
             generation_of(index, settings),
             origin,
             subnet,
             subnet.parameter_count(space.embed_dim),
-            evaluate(subnet),
+            evaluate(subnet, race),
         )
         candidates.append(candidate)
         yield candidate
@@ -136,7 +94,8 @@ def propose(
     """The origin and the subnet of candidate `index`, which equals none before it.
 
     In every generation but the first, mutations of the best come first, then crossovers of two of the best, then random
-    subnets. The best are the top `parents` of all earlier generations.
+    subnets. The best are the top `parents` of all earlier generations. The sampler "published" orders and changes
+    subnets as `noah.published_search` says; "random" draws all of them at random.
 
     Returns:
         None if no new subnet could be found.
@@ -144,8 +103,11 @@ def propose(
     rng = np.random.default_rng([*seed, index])
     seen = {candidate.subnet for candidate in candidates[:index]}
     place = index % settings.population
-    parents = [c.subnet for c in rank(candidates[: index - place])[: settings.parents]]
+    ordered = rank_by_age if settings.sampler == "published" else rank
+    parents = [c.subnet for c in ordered(candidates[: index - place])[: settings.parents]]
     origin = "random"
+    if settings.sampler == "random":
+        parents = []
     if parents and place < settings.mutations:
         origin = "mutation"
     elif parents and place < settings.mutations + settings.crossovers:
@@ -153,17 +115,8 @@ def propose(
     if origin != "random":
         for _ in range(_CHANGES):
             first, second = (parents[int(rng.integers(len(parents)))] for _ in range(2))
-            if origin == "mutation":
-                child = space.mutate(
-                    first,
-                    rng,
-                    gene_probability=settings.gene_probability,
-                    depth_probability=settings.depth_probability,
-                    budget=budget,
-                )
-            else:
-                child = space.cross_over(first, second, rng, budget)
-            if child not in seen:
+            child = _change(origin, first, second, space, rng, budget, settings)
+            if child is not None and child not in seen:
                 return origin, child
     for _ in range(_DRAWS):
         child = space.sample(rng, budget)
@@ -172,12 +125,36 @@ def propose(
     return None
 
 
-def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates, best first."""
-    return sorted(candidates, key=lambda candidate: candidate.rank_key)
+def winner(candidates: Sequence[Candidate], settings: EvolutionSettings) -> Candidate:
+    """The best candidate; the published search does not look at its last generation, unless it is the only one."""
+    if settings.sampler != "published":
+        return rank(candidates)[0]
+    ranked = [candidate for candidate in candidates if candidate.generation < max(1, settings.generations)]
+    return rank_by_age(ranked)[0]
 
 
-def as_good_as(best: Candidate, candidates: Sequence[Candidate]) -> int:
-    """How many other candidates lie within one standard error of the best one's accuracy."""
-    limit = best.score.accuracy - best.score.standard_error
-    return sum(c.score.accuracy >= limit for c in candidates if c.index != best.index)
+def _change(
+    origin: str,
+    first: Subnet,
+    second: Subnet,
+    space: SearchSpace,
+    rng: Generator,
+    budget: int | None,
+    settings: EvolutionSettings,
+) -> Subnet | None:
+    """A mutation of the first subnet or a crossover of both; None where the published search would draw again."""
+    if settings.sampler == "published":
+        if origin == "mutation":
+            child = mutate_depths(space, first, rng, settings.depth_probability)
+        else:
+            child = swap_modules(first, second, rng)
+        return child if budget is None or child.parameter_count(space.embed_dim) <= budget else None
+    if origin == "crossover":
+        return space.cross_over(first, second, rng, budget)
+    return space.mutate(
+        first,
+        rng,
+        gene_probability=settings.gene_probability,
+        depth_probability=settings.depth_probability,
+        budget=budget,
+    )

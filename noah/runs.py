@@ -7,7 +7,7 @@
         supernet/       checkpoint.safetensors, losses.json
         search/         candidates.jsonl, best.json
         retrain/        settings.json, checkpoint.safetensors, model.json
-        eval/           test.json, artefact/<name>.json, on/<name>.json
+        eval/           test.json, artefact/<name>.json, on/<name>.json, predictions/ with labels for the first two
         export/<name>/  model.onnx, manifest.json
     runs/latest         the name of the latest run
 

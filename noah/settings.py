@@ -171,6 +171,20 @@ class TrainingSettings(_Section):
         return warmup_epochs
 
 
+class SupernetSettings(TrainingSettings):
+    """The training of the supernet, and how the subnets of its steps are drawn (`noah.subnet_draws`).
+
+    `sampling` "uniform" draws one subnet a step at random, as the paper does. "fair" draws one a step as well, such
+    that every depth and every width takes its turn equally often. "sandwich" trains the largest, the smallest and
+    `sandwich_random` random subnets on the batch of each step, of which all but the largest learn from the largest; a
+    step then costs `sandwich_random` + 2 forward and backward passes instead of one. `sandwich_random` means nothing
+    to the other two.
+    """
+
+    sampling: Literal["uniform", "fair", "sandwich"] = "uniform"
+    sandwich_random: Annotated[int, Field(ge=0)] = 2
+
+
 class RetrainSettings(TrainingSettings):
     """The training of the winner; `inherit` starts it from the supernet's weights instead of fresh ones."""
 
@@ -178,7 +192,14 @@ class RetrainSettings(TrainingSettings):
 
 
 class EvolutionSettings(_Section):
-    """The evolutionary search of the paper (section 3.3)."""
+    """The evolutionary search of the paper (section 3.3), and how its candidates race (`noah.racing`).
+
+    The `sampler` is "evolution", "random" for nothing but random subnets, or "published" for the search of the
+    published code (`noah.published_search`), which races no candidates.
+
+    `racing` "exact" gives a candidate up once it provably cannot be among the best `top`, or among the `parents` where
+    these are more; "paired" also one that a sign test finds worse; "off" shows every candidate every image.
+    """
 
     generations: Annotated[int, Field(ge=0)] = 15
     population: Count = 50
@@ -187,6 +208,9 @@ class EvolutionSettings(_Section):
     crossovers: Annotated[int, Field(ge=0)] = 25
     gene_probability: Probability = 0.2
     depth_probability: Probability = 0.4
+    sampler: Literal["evolution", "random", "published"] = "evolution"
+    racing: Literal["exact", "paired", "off"] = "exact"
+    top: Count = 10
 
 
 class HardwareSettings(_Section):
@@ -211,7 +235,7 @@ class Settings(_Section):
     backbone: BackboneSettings = BackboneSettings()
     space: SpaceSettings = SpaceSettings()
     budget: BudgetSettings = BudgetSettings()
-    supernet: TrainingSettings = TrainingSettings(epochs=500, learning_rate=5e-4)
+    supernet: SupernetSettings = SupernetSettings(epochs=500, learning_rate=5e-4)
     search: EvolutionSettings = EvolutionSettings()
     retrain: RetrainSettings = RetrainSettings(epochs=100, learning_rate=1e-3)
     hardware: HardwareSettings = HardwareSettings()

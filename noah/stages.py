@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
+from noah.candidate import Candidate, as_good_as, rank
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.data.augmented import TrainingPixels
 from noah.data.pixels import Pixels
 from noah.errors import CommandOrderError, RunError, SettingsError
-from noah.evaluation import Logits, Score, compute_logits, describe, score
-from noah.evolution import Candidate, as_good_as, evaluations, evolve, rank
+from noah.evaluation import Logits, compute_logits, describe, predicted_labels
+from noah.evolution import evaluations, evolve, winner
 from noah.materials import Materials, seed_torch
 from noah.merge import merge
+from noah.predictions import Predictions, fingerprint_split, write_predictions
 from noah.progress import Bar, Listener
+from noah.racing import Outcome, Race, run_race
 from noah.run_subnet import check_inherits, chosen_subnet, given_subnet, read_subnet
 from noah.runs import Run, append_line, read_lines
 from noah.settings import TrainingSettings
 from noah.subnet import Subnet
+from noah.subnet_draws import draw_subnets
 from noah.supernet import Supernet, slice_trainable_state
 from noah.training import balanced_weights, train
 
@@ -50,16 +57,18 @@ def search(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]
     with listener.bar("searching subnets", planned, "subnets") as bar:
         bar.update(len(candidates))
         seed = (settings.seed, _SEARCH)
-        evaluate = _validation_score(supernet, validation, materials)
-        for candidate in evolve(space, budget, settings.search, seed, evaluate, candidates):
+        evaluate = _racing_on(supernet, validation, materials)
+        for candidate in evolve(space, budget, settings.search, seed, evaluate, len(validation), candidates):
             append_line(path, candidate.to_json())
             candidates.append(candidate)
             bar.update(len(candidates), f"best {rank(candidates)[0].score.accuracy:.1%}")
-    best = rank(candidates)[0]
+    best = winner(candidates, settings.search)
     result = {
         **best.to_json(),
         "evaluated": len(candidates),
         "as_good": as_good_as(best, candidates),
+        "given_up": sum(not candidate.outcome.complete for candidate in candidates),
+        "images_shown": sum(candidate.score.total for candidate in candidates),
         "space_size": space.size(),
         "inside_budget": space.size(budget),
         "budget": {"parameters": budget},
@@ -89,7 +98,8 @@ def _read_candidates(path: Path) -> list[Candidate]:
 
 def _train_supernet(run: Run, materials: Materials, listener: Listener) -> Supernet:
     settings = materials.settings
-    seed_torch(settings.seed, _SUPERNET)
+    seed = (settings.seed, _SUPERNET)
+    seed_torch(*seed)
     supernet = _build_supernet(materials, materials.space.largest, settings.supernet)
     checkpoint = run.path("supernet", CHECKPOINT_FILE)
     stored = read_checkpoint(checkpoint) if checkpoint.exists() else None
@@ -104,10 +114,10 @@ def _train_supernet(run: Run, materials: Materials, listener: Listener) -> Super
             supernet,
             pixels,
             materials.backbone.preprocessing,
-            materials.space.sample,
+            partial(draw_subnets, materials.space, settings.supernet, seed),
             settings.supernet,
             materials.hardware,
-            seed=(settings.seed, _SUPERNET),
+            seed=seed,
             checkpoint=checkpoint,
             bar=bar,
             class_weights=_class_weights(pixels, materials),
@@ -117,11 +127,29 @@ def _train_supernet(run: Run, materials: Materials, listener: Listener) -> Super
     return supernet.eval()
 
 
-def _validation_score(supernet: Supernet, validation: Pixels, materials: Materials) -> Callable[[Subnet], Score]:
-    """Scores a subnet by its merged network on the validation images."""
+def load_supernet(run: Run, materials: Materials) -> Supernet:
+    """The trained supernet of a run, in evaluation mode.
 
-    def evaluate(subnet: Subnet) -> Score:
-        return score(merged_logits(supernet, subnet, validation, materials), validation.labels)
+    Raises:
+        RunError: If its checkpoint is missing or damaged.
+    """
+    supernet = _build_supernet(materials, materials.space.largest, materials.settings.supernet)
+    load_weights(read_checkpoint(run.path("supernet", CHECKPOINT_FILE)), supernet)
+    return supernet.eval()
+
+
+def _racing_on(supernet: Supernet, validation: Pixels, materials: Materials) -> Callable[[Subnet, Race], Outcome]:
+    """Races a subnet by its merged network on the validation images."""
+    batch_size = materials.settings.hardware.evaluation_batch_size
+
+    def evaluate(subnet: Subnet, race: Race) -> Outcome:
+        network = merge(supernet, subnet)
+
+        def logits_of(indices: NDArray[np.int64]) -> Logits:
+            preprocessing = materials.backbone.preprocessing
+            return compute_logits(network, validation, preprocessing, materials.hardware, batch_size, chosen=indices)
+
+        return run_race(race, validation.labels, logits_of, batch_size)
 
     return evaluate
 
@@ -156,8 +184,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
     seed_torch(settings.seed, _RETRAIN)
     model = _build_supernet(materials, subnet, settings.retrain)
     if settings.retrain.inherit:
-        supernet = _build_supernet(materials, materials.space.largest, settings.supernet)
-        load_weights(read_checkpoint(run.path("supernet", CHECKPOINT_FILE)), supernet)
+        supernet = load_supernet(run, materials)
         model.load_trainable_state(slice_trainable_state(supernet, subnet))
     if not run.path("retrain", CHECKPOINT_FILE).exists():
         run.write_json(settings.retrain.model_dump(mode="json"), "retrain", "settings.json")
@@ -170,7 +197,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
             model,
             pixels,
             materials.backbone.preprocessing,
-            lambda _: subnet,
+            lambda *_: (subnet,),
             settings.retrain,
             materials.hardware,
             seed=(settings.seed, _RETRAIN),
@@ -200,15 +227,18 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
         The content of eval/test.json.
     """
     model, subnet = load_retrained(run, materials)
-    pixels = materials.pixels(materials.dataset.load_test(), "test", listener)
+    split, classes = materials.dataset.load_test(), materials.dataset.classes
+    pixels = materials.pixels(split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
         logits = merged_logits(model, subnet, pixels, materials, bar)
     result = {
         "split": "test",
         "subnet": subnet.to_json(),
         "hardware": materials.hardware.to_json(),
-        **describe(logits, pixels.labels, materials.dataset.classes),
+        **describe(logits, pixels.labels, classes),
     }
+    predictions = Predictions(fingerprint_split(split, classes), pixels.labels, predicted_labels(logits))
+    write_predictions(run, predictions, "test.json")
     run.write_json(result, "eval", "test.json")
     run.log("eval", "finished", correct=result["correct"], total=result["total"])
     return result

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from noah.checkpoint import read_checkpoint, restore, save_checkpoint
 from noah.data.augmented import AugmentedPixels, TrainingPixels
 from noah.data.batch_augmentation import BatchAugmentation
 from noah.data.preprocessing import Preprocessing
+from noah.distillation import add_gradients
 from noah.errors import TrainingError, UsageError
 from noah.hardware import Hardware
 from noah.held_weights import frozen_weights_held
@@ -28,6 +30,7 @@ from noah.inputs import to_images
 from noah.progress import Bar
 from noah.settings import TrainingSettings
 from noah.subnet import Subnet
+from noah.subnet_draws import SubnetDraw
 from noah.supernet import Supernet
 
 _IMAGES, _BATCHES = 1, 2
@@ -38,7 +41,7 @@ def train(
     supernet: Supernet,
     pixels: TrainingPixels,
     preprocessing: Preprocessing,
-    draw_subnet: Callable[[np.random.Generator], Subnet],
+    draw_subnets: SubnetDraw,
     settings: TrainingSettings,
     hardware: Hardware,
     *,
@@ -49,15 +52,15 @@ def train(
 ) -> list[float]:
     """Train in place, with a checkpoint after every epoch.
 
-    Every step draws one subnet and one batch; the epoch's generator is seeded by `seed` and the epoch's number, so that
-    a training that goes on from its checkpoint takes the same steps as one that was never interrupted. So are the
-    generators of every augmented image and batch.
+    Every step takes one batch and its subnets, whose gradients are added up (`noah.distillation`). The epoch's
+    generator is seeded by `seed` and the epoch's number, so that a training that goes on from its checkpoint takes the
+    same steps as one that was never interrupted. So are the generators of every augmented image and batch.
 
     Args:
         supernet: Trained in place; also holds the result.
         pixels: The training images; augmented ones where the settings change single images.
         preprocessing: Their normalisation.
-        draw_subnet: The subnet of a step; a constant function trains one subnet.
+        draw_subnets: The subnets of a step; a constant function trains one subnet.
         settings: Epochs, batch size, learning rate and so on.
         hardware: Device and precision.
         seed: Words of the seed.
@@ -66,7 +69,7 @@ def train(
         class_weights: Weight of each class in the loss, (classes).
 
     Returns:
-        The mean training loss of each epoch.
+        The mean training loss of each epoch, that of the first subnet of each step.
 
     Raises:
         TrainingError: If the loss is not finite; the last good checkpoint stays.
@@ -96,6 +99,11 @@ def train(
     if class_weights is not None:
         class_weights = class_weights.to(accelerator.device)
 
+    def forward(images: Tensor, subnet: Subnet) -> Tensor:
+        with accelerator.autocast():
+            logits: Tensor = model(images, subnet)
+        return logits.float()
+
     bar.update(len(losses))
     epochs = range(len(losses), settings.epochs)
     batches = closing(_pixel_batches(pixels, settings.batch_size, seed, epochs))
@@ -111,13 +119,17 @@ def train(
                 images = to_images(next(prepared), preprocessing, accelerator.device)
                 labels = torch.from_numpy(pixels.labels[indices]).to(accelerator.device)
                 images, targets = augmentation.apply(images, labels, (*seed, 1 + epoch, _BATCHES, 1 + step))
-                with accelerator.autocast():
-                    logits = model(images, draw_subnet(rng))
-                loss = cross_entropy(logits.float(), targets, class_weights, settings.label_smoothing)
+                subnets = draw_subnets(epoch * steps + step, rng)
+                label_loss = partial(
+                    cross_entropy,
+                    targets=targets,
+                    class_weights=class_weights,
+                    label_smoothing=settings.label_smoothing,
+                )
                 optimizer.zero_grad(set_to_none=True)
-                accelerator.backward(loss)
+                loss = add_gradients(partial(forward, images), subnets, label_loss, accelerator.backward)
                 optimizer.step()
-                total += loss.detach() * len(indices)
+                total += loss * len(indices)
             losses.append(total.item() / len(pixels))
             if not math.isfinite(losses[-1]):
                 raise _not_finite(losses, hardware)

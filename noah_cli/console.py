@@ -118,6 +118,14 @@ def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
     for line in draw_subnet(subnet, listener.console.width):
         listener.console.print(line, highlight=False)
     others = "1 other lies" if result["as_good"] == 1 else f"{result['as_good']:,} others lie"
+    given_up = result["given_up"]
+    if given_up:
+        others = f"at least {others}"
+        share = result["images_shown"] / (result["evaluated"] * result["total"])
+        listener.say(
+            f"racing    {given_up:,} of {result['evaluated']:,} subnets were given up early; {share:.0%} of the images "
+            "of a full evaluation were looked at"
+        )
     listener.say(
         f"accuracy  {result['accuracy']:.1%} ± {result['standard_error']:.1%} on {result['total']:,} validation "
         f"images; {others} within that error"

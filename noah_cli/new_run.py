@@ -32,9 +32,7 @@ def resolve_new(
         SettingsError: All mistakes in all of them at once.
         UsageError: A recipe or file does not exist, or there are two data sets.
     """
-    files = project_layers()
-    if files:
-        listener.say(f"settings  {PROJECT_FILE} (it lies in this folder)")
+    files = project_layers(listener)
     files += [file_layer(path) for path in config]
     chosen, reason = (recipe, "") if recipe else default_recipe([*files, *options])
     listener.say(f"recipe    {chosen}{f' ({reason})' if reason else ''}")
@@ -44,9 +42,18 @@ def resolve_new(
     return settings, origins
 
 
-def project_layers() -> list[Layer]:
-    """The layer of the settings file in the working folder, if there is one."""
-    return [file_layer(PROJECT_FILE)] if PROJECT_FILE.is_file() else []
+def project_layers(listener: Listener) -> list[Layer]:
+    """The layer of the settings file in the working folder, if there is one; it is told."""
+    if not PROJECT_FILE.is_file():
+        return []
+    listener.say(f"settings  {PROJECT_FILE} (it lies in this folder)")
+    return [file_layer(PROJECT_FILE)]
+
+
+def names_data(layers: Sequence[Layer]) -> bool:
+    """Whether any of the layers says what data a run is about."""
+    keys = ("data.dataset", "data.folder")
+    return any(key in keys and value is not None for layer in layers for key, value in flatten(layer.values))
 
 
 def default_recipe(layers: Sequence[Layer]) -> tuple[str, str]:

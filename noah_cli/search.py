@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -46,6 +46,17 @@ def search(
     space: Annotated[
         str | None, typer.Option("--space", help="paper, wide, lora, adapter or prompt.", metavar="PRESET")
     ] = None,
+    sampler: Annotated[
+        Literal["evolution", "random", "published"] | None,
+        typer.Option("--sampler", help="published: the search of the paper's code, as a baseline."),
+    ] = None,
+    racing: Annotated[
+        Literal["exact", "paired", "off"] | None,
+        typer.Option(
+            "--racing",
+            help="exact stops subnets that provably cannot win; paired, with a test, also those that look worse.",
+        ),
+    ] = None,
     seed: SeedOption = None,
     data_root: DataRootOption = None,
     shots: ShotsOption = None,
@@ -75,7 +86,9 @@ def search(
     options = start_layers(
         dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
     )
-    options += option_layers(space=("space.preset", space))
+    options += option_layers(
+        space=("space.preset", space), sampler=("search.sampler", sampler), racing=("search.racing", racing)
+    )
     hardware = hardware_layers(device, precision, threads)
     if budget is not None:
         options += [Layer(source="--budget", values={"budget": {"parameters": parse_budget(budget)}})]
@@ -91,7 +104,7 @@ def search(
         files = [file_layer(path) for path in config or []]
         if recipe:
             # Where the recipe was named at the start, this folder's settings came over it.
-            files = [recipe_layer(recipe), *project_layers(), *files]
+            files = [recipe_layer(recipe), *project_layers(listener), *files]
         again = f"Type: noah search --resume{run_options(current.folder, runs, always=True)}"
         _check_unchanged(settings, [*files, *options], current.name, again)
         materials = prepare(settings, listener, tell_data=True)

@@ -19,6 +19,7 @@ from export.predictor import load_predictor
 from noah.data.split import select
 from noah.errors import ArtefactError
 from noah.materials import Materials, prepare
+from noah.predictions import read_predictions
 from noah.progress import Silent
 from noah.runs import Run
 from tests.finished import FLOAT, Finished
@@ -47,6 +48,17 @@ def test_the_result_is_kept_with_what_it_was_measured_on(project: Finished, run:
     assert (result["split"], result["provider"], result["total"]) == ("test", "CPUExecutionProvider", 18)
     last = json.loads((project.run / "log.jsonl").read_text().splitlines()[-1])
     assert (last["artefact"], last["correct"], last["total"]) == ("result.json", result["correct"], 18)
+
+
+def test_its_predictions_are_kept_and_can_be_paired_with_the_winners(
+    finished: Finished, project: Finished, run: Run, materials: Materials
+) -> None:
+    result = measure(project.artefact(), run, materials)
+    kept = read_predictions(run, "artefact", "result.json")
+    assert int(kept.right.sum()) == result["correct"]
+    winner = read_predictions(Run(finished.run), "test.json")
+    assert kept.fingerprint == winner.fingerprint
+    assert kept.predicted.tolist() == winner.predicted.tolist()
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 18, 64])

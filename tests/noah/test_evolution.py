@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import Generator
 
+from noah.candidate import Candidate, as_good_as, rank
 from noah.errors import EmptySpaceError
 from noah.evaluation import Score
-from noah.evolution import Candidate, as_good_as, evaluations, evolve, propose, rank
+from noah.evolution import evaluations, evolve, propose
+from noah.racing import Outcome, Race
 from noah.settings import EvolutionSettings
 from noah.space import SearchSpace, make_space
 from noah.subnet import MODULES, Subnet
@@ -24,10 +26,18 @@ SETTINGS = EvolutionSettings(generations=3, population=8, parents=3, mutations=3
 BUDGET = 600
 
 
+IMAGES = 20
+
+
 def quality(subnet: Subnet) -> Score:
     """Arbitrary, and the same for the same subnet: accuracy in coarse steps, as on a small validation split."""
     rng = np.random.default_rng([width for module in MODULES for width in subnet.widths(module)])
-    return Score(int(rng.integers(20)), 20, float(rng.random()))
+    return Score(int(rng.integers(IMAGES)), IMAGES, float(rng.random()))
+
+
+def complete(score: Score) -> Outcome:
+    """The outcome of a subnet that was shown every image, and got the last ones wrong."""
+    return Outcome(score, tuple(range(score.correct, score.total)))
 
 
 def search(
@@ -39,7 +49,10 @@ def search(
     evaluate: Callable[[Subnet], Score] = quality,
     history: list[Candidate] | None = None,
 ) -> list[Candidate]:
-    return list(evolve(space, budget, settings, seed, evaluate, history or []))
+    def outcome(subnet: Subnet, race: Race) -> Outcome:
+        return complete(evaluate(subnet))
+
+    return list(evolve(space, budget, settings, seed, outcome, IMAGES, history or []))
 
 
 def all_subnets(space: SearchSpace, budget: int | None = None) -> set[Subnet]:
@@ -132,7 +145,7 @@ def test_parents_are_the_best_of_all_earlier_generations() -> None:
 def test_scores_of_the_same_generation_change_nothing(index: int, correct: int) -> None:
     candidates = search()
     changed = [
-        Candidate(c.index, c.generation, c.origin, c.subnet, c.parameters, Score(correct, 20, 0.0))
+        Candidate(c.index, c.generation, c.origin, c.subnet, c.parameters, complete(Score(correct, 20, 0.0)))
         if c.generation == index // 8
         else c
         for c in candidates
@@ -143,14 +156,16 @@ def test_scores_of_the_same_generation_change_nothing(index: int, correct: int) 
 
 def test_the_last_generation_is_ranked() -> None:
     calls: Iterator[int] = itertools.count()
-    candidates = search(evaluate=lambda _: Score(next(calls), 100, 0.0))
+    candidates = search(evaluate=lambda _: Score(0, IMAGES, 1 / (1 + next(calls))))
     assert rank(candidates)[0] is candidates[-1]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.1, 0.2, 0.3])), min_size=1, max_size=12), st.randoms())
 def test_ties_are_broken_by_cross_entropy_and_then_by_the_earlier(scores: list[tuple[int, float]], order: Any) -> None:
     subnet = TINY.smallest
-    candidates = [Candidate(i, 0, "random", subnet, 1, Score(c, 3, entropy)) for i, (c, entropy) in enumerate(scores)]
+    candidates = [
+        Candidate(i, 0, "random", subnet, 1, complete(Score(c, 3, entropy))) for i, (c, entropy) in enumerate(scores)
+    ]
     shuffled = candidates.copy()
     order.shuffle(shuffled)
     ranked = rank(shuffled)
@@ -203,7 +218,9 @@ def test_the_optimum_of_a_separable_score_is_found(seed: int) -> None:
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=20))
 def test_as_good_as_counts_the_others_within_one_standard_error(correct: list[int]) -> None:
-    candidates = [Candidate(i, 0, "random", TINY.smallest, 1, Score(c, 40, 0.0)) for i, c in enumerate(correct)]
+    candidates = [
+        Candidate(i, 0, "random", TINY.smallest, 1, complete(Score(c, 40, 0.0))) for i, c in enumerate(correct)
+    ]
     accuracies = np.array(correct) / 40
     best = accuracies.max()
     expected = (accuracies >= best - np.sqrt(best * (1 - best) / 40)).sum() - 1

@@ -17,6 +17,7 @@ from noah.layers import (
     recipe_text,
     resolve,
 )
+from noah.settings import Settings
 from tests.noah.refused_layers import problems_of
 
 
@@ -40,6 +41,39 @@ def test_a_warm_up_that_is_not_shorter_than_the_training_is_refused(stage: str) 
 def test_the_default_warm_up_is_checked_too(stage: str) -> None:
     (problem,) = problems_of(assignment_layer(f"{stage}.epochs=3"))
     assert problem == f"{stage}.warmup_epochs: must be fewer than the 3 epochs, found 10.0 (default)"
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "fair", "sandwich"])
+def test_the_subnets_of_a_step_are_drawn_in_one_of_three_ways(sampling: str) -> None:
+    settings, _ = resolve([assignment_layer(f"supernet.sampling={sampling}")])
+    assert (settings.supernet.sampling, settings.supernet.sandwich_random) == (sampling, 2)
+    # Their number is allowed with each of the three, so that one settings file serves all.
+    settings, _ = resolve(
+        [assignment_layer(f"supernet.sampling={sampling}"), assignment_layer("supernet.sandwich_random=0")]
+    )
+    assert settings.supernet.sandwich_random == 0
+
+
+def test_the_subnets_of_a_step_are_drawn_as_in_the_paper_unless_asked_otherwise() -> None:
+    assert Settings().supernet.sampling == "uniform"
+    for name in recipe_names():
+        assert resolve([recipe_layer(name)])[0].supernet.sampling == "uniform"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("supernet.sampling=fairly", "'uniform', 'fair' or 'sandwich', found 'fairly'"),
+        ("supernet.sampling=", "found none"),
+        ("supernet.sandwich_random=-1", "greater than or equal to 0, found -1"),
+        ("supernet.sandwich_random=1.5", "found 1.5"),
+        ("retrain.sampling=fair", "unknown setting (--set); did you mean supernet.sampling?"),
+    ],
+)
+def test_wrong_ways_to_draw_subnets_are_told_with_their_key(assignment: str, told: str) -> None:
+    (problem,) = problems_of(assignment_layer(assignment))
+    assert problem.startswith(f"{assignment.partition('=')[0]}: ")
+    assert told.lower() in problem.lower()
 
 
 def test_every_shipped_recipe_resolves() -> None:

@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss
 
+from noah.candidate import Candidate, rank
 from noah.checkpoint import read_checkpoint
 from noah.errors import CommandOrderError, EmptySpaceError, NoahError, RunError
 from noah.evaluation import compute_logits, score
-from noah.evolution import Candidate, rank
 from noah.materials import Materials
+from noah.predictions import fingerprint_split, read_predictions
 from noah.progress import Silent
 from noah.run_subnet import chosen_subnet
 from noah.runs import Run, append_line, open_run, read_lines
@@ -132,6 +133,9 @@ def test_the_test_score_is_that_of_the_retrained_network_on_the_test_files(
     assert test["cross_entropy"] == pytest.approx(log_loss(labels, probabilities), rel=1e-4)
     assert list(test["class_accuracy"]) == list(PHOTO_CLASSES)
     assert Subnet.from_json(test["subnet"]) == subnet
+    kept = read_predictions(finished.run, "test.json")
+    assert (kept.labels.tolist(), kept.predicted.tolist()) == (labels, probabilities.argmax(axis=1).tolist())
+    assert kept.fingerprint == fingerprint_split(finished.materials.dataset.load_test(), PHOTO_CLASSES)
 
 
 def test_the_same_settings_give_the_same_bytes_and_another_seed_others(

@@ -24,6 +24,7 @@ from noah.progress import Bar, Silent
 from noah.settings import AugmentationSettings, TrainingSettings
 from noah.space import SearchSpace, make_space
 from noah.subnet import Subnet
+from noah.subnet_draws import SubnetDraw
 from noah.supernet import Supernet
 from noah.training import train
 from tests.conftest import PHOTO_CLASSES, TINY_ARCHITECTURE, TINY_IMAGE_SIZE, draw_photo
@@ -95,16 +96,18 @@ def run_training(
     *,
     pixels: TrainingPixels | None = None,
     draw: Callable[[Generator], Subnet] = SPACE.sample,
+    draw_subnets: SubnetDraw | None = None,
     seed: tuple[int, ...] = (0, 1),
     bar: Bar | None = None,
     hardware: Hardware = CPU,
     class_weights: Tensor | None = None,
 ) -> list[float]:
+    """`draw` gives the one subnet of a step, `draw_subnets` all of them."""
     return train(
         supernet,
         pixels or photo_pixels(),
         PREPROCESSING,
-        draw,
+        draw_subnets or (lambda _, rng: (draw(rng),)),
         training,
         hardware,
         seed=seed,

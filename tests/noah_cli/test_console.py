@@ -94,8 +94,8 @@ def test_the_largest_width_of_a_module_has_the_highest_bar() -> None:
     assert re.sub(r"[^▁▂▃▄▅▆▇█]", "", line) == "▁▂▃▄▅▆▇█"
 
 
-@pytest.mark.parametrize("budget", [None, 640_000])
-def test_the_winner(budget: int | None) -> None:
+@pytest.mark.parametrize(("budget", "given_up"), [(None, 0), (640_000, 0), (640_000, 900)])
+def test_the_winner(budget: int | None, given_up: int) -> None:
     made, printed = listener(80)
     print_winner(
         made,
@@ -110,12 +110,17 @@ def test_the_winner(budget: int | None) -> None:
             "standard_error": 0.012,
             "total": 1000,
             "as_good": 3,
+            "given_up": given_up,
+            "images_shown": 420_000,
         },
     )
     words = " ".join(printed.getvalue().split())
     allowed = " of 640,000 allowed" if budget else ""
     assert f"winner subnet 7 of 1,200 (mutation), 12,345 parameters{allowed}, head not counted" in words
-    assert "accuracy 87.5% ± 1.2% on 1,000 validation images; 3 others lie within that error" in words
+    known = "at least " if given_up else ""
+    assert f"accuracy 87.5% ± 1.2% on 1,000 validation images; {known}3 others lie within that error" in words
+    raced = "racing 900 of 1,200 subnets were given up early; 35% of the images of a full evaluation were looked at"
+    assert (raced in words) == bool(given_up)
     assert "The winner was chosen on these images, so expect less elsewhere" in words
     assert max(map(len, printed.getvalue().splitlines())) <= 80
 

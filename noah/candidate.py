@@ -1,0 +1,88 @@
+"""An evaluated subnet of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from noah.evaluation import Score
+from noah.racing import Outcome
+from noah.subnet import Subnet
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An evaluated subnet.
+
+    Args:
+        index: Its number in the search, from 0.
+        generation: 0 is the random start.
+        origin: "random", "mutation" or "crossover".
+        subnet: The subnet.
+        parameters: Its trainable parameters.
+        outcome: On the validation images, with the supernet's weights.
+    """
+
+    index: int
+    generation: int
+    origin: str
+    subnet: Subnet
+    parameters: int
+    outcome: Outcome
+
+    @property
+    def score(self) -> Score:
+        """Accuracy and cross-entropy on the images that it was shown."""
+        return self.outcome.score
+
+    @property
+    def rank_key(self) -> tuple[bool, int, float, int]:
+        """Sorts the best first: accuracy, then cross-entropy (accuracy moves in coarse steps), then the earlier.
+
+        Those that were given up in a race come last: they are known not to be among the best.
+        """
+        return (not self.outcome.complete, -self.score.correct, self.score.cross_entropy, self.index)
+
+    def to_json(self) -> dict[str, Any]:
+        """The candidate as a line of candidates.jsonl."""
+        return {
+            "index": self.index,
+            "generation": self.generation,
+            "origin": self.origin,
+            "subnet": self.subnet.to_json(),
+            "parameters": self.parameters,
+            **self.score.to_json(),
+            "wrong": list(self.outcome.wrong),
+            "shown": None if self.outcome.shown is None else list(self.outcome.shown),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Candidate:
+        """Read what `to_json` gave."""
+        return cls(
+            value["index"],
+            value["generation"],
+            value["origin"],
+            Subnet.from_json(value["subnet"]),
+            value["parameters"],
+            Outcome(
+                Score(value["correct"], value["total"], value["cross_entropy"]),
+                tuple(value["wrong"]),
+                None if value["shown"] is None else tuple(value["shown"]),
+            ),
+        )
+
+
+def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates, best first."""
+    return sorted(candidates, key=lambda candidate: candidate.rank_key)
+
+
+def as_good_as(best: Candidate, candidates: Sequence[Candidate]) -> int:
+    """How many other candidates are known to lie within one standard error of the best one's accuracy.
+
+    Of those that were given up in a race the accuracy is not known.
+    """
+    limit = best.score.accuracy - best.score.standard_error
+    return sum(c.score.accuracy >= limit for c in candidates if c.outcome.complete and c.index != best.index)

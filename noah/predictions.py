@@ -1,0 +1,100 @@
+"""What a test predicted for each of its images, kept so that two runs can be compared image by image.
+
+eval/<name>.json says how good a network was; eval/predictions/<name>.json holds which labels it gave. The second is
+written first: where the first is there, both are. It holds a fingerprint of the test split, so that predictions are
+paired only where the images and labels are the same, without that split being opened again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noah.atomic import write_text
+from noah.data.split import Split
+from noah.errors import RunError
+from noah.runs import Run
+
+FOLDER = "predictions"
+"""Below eval/."""
+_NAMED_BY = 2
+"""How many parts at the end of a path name an image: its folder and file, wherever the data set lies."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """The labels of a test's images, true and predicted, in the order of the split.
+
+    Args:
+        fingerprint: Of the split, see `fingerprint_split`.
+        labels: int64 (n,).
+        predicted: int64 (n,).
+    """
+
+    fingerprint: str
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Which images were predicted right, (n,)."""
+        right: NDArray[np.bool_] = self.labels == self.predicted
+        return right
+
+
+def fingerprint_split(split: Split, classes: tuple[str, ...]) -> str:
+    """A hash of the classes and of the names and labels of the images, in order; moving the folder does not change it.
+
+    Args:
+        split: The images; none is opened.
+        classes: The name of each label.
+    """
+    digest = hashlib.sha256(json.dumps(classes).encode())
+    digest.update(np.ascontiguousarray(split.labels).tobytes())
+    for index in range(len(split)):
+        name = Path(*Path(split.name(index)).parts[-_NAMED_BY:])
+        digest.update(os.fsencode(name.as_posix()) + b"\n")
+    return digest.hexdigest()
+
+
+def write_predictions(run: Run, predictions: Predictions, *parts: str) -> None:
+    """Keep the predictions of the test whose result is eval/PARTS: one line of JSON, a few bytes an image, atomically.
+
+    Args:
+        run: The run.
+        predictions: What to keep.
+        parts: The path of the result below eval/, such as "test.json".
+    """
+    value = {
+        "fingerprint": predictions.fingerprint,
+        "labels": predictions.labels.tolist(),
+        "predicted": predictions.predicted.tolist(),
+    }
+    write_text(run.path("eval", FOLDER, *parts), json.dumps(value, separators=(",", ":")) + "\n")
+
+
+def read_predictions(run: Run, *parts: str) -> Predictions:
+    """The predictions of the test whose result is eval/PARTS.
+
+    Raises:
+        RunError: If they are missing or damaged.
+    """
+    again = f"Type: noah eval --again --run {run.option}"
+    try:
+        value = run.read_json("eval", FOLDER, *parts)
+        labels, predicted = (np.array(value[key]) for key in ("labels", "predicted"))
+        if labels.dtype != np.int64 or predicted.dtype != np.int64 or labels.ndim != 1:
+            raise ValueError("no list of labels")
+        if labels.shape != predicted.shape:
+            raise ValueError(f"{len(labels)} labels and {predicted.size} predictions")
+        return Predictions(str(value["fingerprint"]), labels, predicted)
+    except RunError as error:
+        raise RunError(error.problem, again) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{run.path('eval', FOLDER, *parts)} holds no predictions.", again) from error

@@ -1,0 +1,97 @@
+"""Which subnets a step of the supernet's training takes: pure functions, so that a training can go on anywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.random import Generator
+
+from noah.settings import SupernetSettings
+from noah.space import ModuleSpace, SearchSpace
+from noah.subnet import MODULES, Subnet
+
+SubnetDraw = Callable[[int, Generator], Sequence[Subnet]]
+"""Number of the step, from 0 at the start of the training -> generator of its epoch -> the subnets of the step, at
+least one. The first learns the labels, the others learn from the first (`noah.distillation`)."""
+
+_FAIR = 0
+"""Word of the seed after the stage's; an epoch has a word above 0 there, so that they share no random numbers."""
+
+
+def draw_subnets(
+    space: SearchSpace, settings: SupernetSettings, seed: tuple[int, ...], step: int, rng: Generator
+) -> tuple[Subnet, ...]:
+    """The subnets of one step of the supernet's training.
+
+    - uniform: one, by `SearchSpace.sample` from the epoch's generator (NOAH, section 3.3).
+    - fair: one, by `fair_subnet`; its number is the step's, so that a cycle goes on in the next epoch.
+    - sandwich: the largest, the smallest and `sandwich_random` others (Yu and Huang, 2019, "Universally slimmable
+      networks and improved training techniques"). The others are fair draws too, numbered across the steps.
+
+    Args:
+        space: Where they are drawn from.
+        settings: Which of the three.
+        seed: Words of the training's seed.
+        step: Its number, from 0 at the start of the training.
+        rng: The epoch's generator; only uniform draws from it.
+    """
+    match settings.sampling:
+        case "uniform":
+            return (space.sample(rng),)
+        case "fair":
+            return (fair_subnet(space, seed, step),)
+        case "sandwich":
+            count = settings.sandwich_random
+            others = (fair_subnet(space, seed, step * count + position) for position in range(count))
+            return (space.largest, space.smallest, *others)
+
+
+def fair_subnet(space: SearchSpace, seed: tuple[int, ...], number: int) -> Subnet:
+    """Draw `number` of an endless sequence that takes turns exactly, in random order.
+
+    A module with d depths and w widths has cycles of d w draws: each of its depths comes w times, and in these w draws
+    each block that the depth reaches takes each of the w widths once. So in every cycle, for every block, each pair of
+    a depth that reaches the block and a width comes exactly once; hence each depth comes equally often, and so does
+    each width among the draws that reach the block. No shorter cycle can do that: the last block that is reached at
+    all is reached by the largest depth alone, in one draw of d, and w has to divide their number.
+
+    The order of the draws and of the widths in each block are independent random permutations, anew in each cycle and
+    for each module, so a single draw has the distribution of `SearchSpace.sample`. Equal shares of training for every
+    choice are the idea of FairNAS (Chu, Zhang and Xu, 2021), which trains all of them before each step of the
+    optimiser; here they take turns over the steps.
+
+    Args:
+        space: Where it is drawn from.
+        seed: Words of the training's seed; with them and the number the draw is fixed.
+        number: From 0.
+    """
+    drawn = []
+    for position, name in enumerate(MODULES):
+        module = space.modules[name]
+        cycle, turn = divmod(number, _module_cycle(module))
+        rng = np.random.default_rng([*seed, _FAIR, 1 + position, 1 + cycle])  # to NumPy a last word of 0 is no word
+        widths = _fair_widths(module, rng, turn)
+        drawn.append(widths + [0] * (space.blocks - len(widths)))
+    return Subnet(*drawn)
+
+
+def cycle_length(space: SearchSpace) -> int:
+    """Number of fair draws, counted from the first, after which every module is at the end of a cycle."""
+    return math.lcm(*(_module_cycle(module) for module in space.modules.values()))
+
+
+def _module_cycle(module: ModuleSpace) -> int:
+    return len(module.depths) * len(module.widths) if module.widths else 1
+
+
+def _fair_widths(module: ModuleSpace, rng: Generator, turn: int) -> list[int]:
+    """The widths, block by block, of one turn of the cycle that `rng` draws."""
+    if not module.widths:
+        return []
+    order = rng.permutation(_module_cycle(module))
+    depth, column = divmod(int(order[turn]), len(module.widths))
+    table = np.tile(np.array(module.widths), (len(module.depths), max(module.depths), 1))
+    widths: list[int] = rng.permuted(table, axis=-1)[depth, : module.depths[depth], column].tolist()
+    return widths

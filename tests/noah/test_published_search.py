@@ -1,0 +1,96 @@
+"""The published search as a baseline: what it never changes, how it orders, what it never looks at."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noah.candidate import Candidate
+from noah.evaluation import Score
+from noah.evolution import evolve, winner
+from noah.published_search import mutate_depths, rank_by_age, swap_modules
+from noah.racing import Outcome, Race
+from noah.settings import EvolutionSettings
+from noah.space import make_space
+from noah.subnet import MODULES, Subnet
+
+SPACE = make_space(4, 8, {"prompt": (1, 2, 5), "lora": (1, 3), "adapter": (2, 4)}, (2, 3, 4))
+SETTINGS = EvolutionSettings(
+    sampler="published", generations=3, population=8, parents=3, mutations=3, crossovers=3, top=1
+)
+BUDGET = 600
+
+
+def depth(subnet: Subnet, module: str) -> int:
+    return sum(width > 0 for width in subnet.widths(module))
+
+
+@given(st.integers(0, 2**31), st.sampled_from([0.0, 0.4, 1.0]))
+def test_a_width_inside_the_depth_never_changes(seed: int, depth_probability: float) -> None:
+    rng = np.random.default_rng(seed)
+    parent = SPACE.sample(rng)
+    child = mutate_depths(SPACE, parent, rng, depth_probability)
+    assert SPACE.contains(child)
+    for module in MODULES:
+        shared = min(depth(parent, module), depth(child, module))
+        assert child.widths(module)[:shared] == parent.widths(module)[:shared]
+    if depth_probability == 0.0:
+        assert child == parent
+
+
+def test_every_depth_is_drawn() -> None:
+    rng = np.random.default_rng(0)
+    children = {mutate_depths(SPACE, SPACE.smallest, rng, 0.4) for _ in range(300)}
+    assert {depth(child, "lora") for child in children} == {2, 3, 4}
+    assert any(child.lora[2] == 3 for child in children)  # a block that is reached newly gets any width
+
+
+@given(st.integers(0, 2**31))
+def test_a_crossover_takes_modules_whole(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = SPACE.sample(rng), SPACE.sample(rng)
+    child = swap_modules(first, second, rng)
+    assert all(child.widths(module) in (first.widths(module), second.widths(module)) for module in MODULES)
+
+
+def search(seed: int, scores: list[int] | None = None) -> list[Candidate]:
+    seen: list[Subnet] = []
+
+    def evaluate(subnet: Subnet, race: Race) -> Outcome:
+        assert race.bound is None
+        assert race.order.tolist() == list(range(20))  # nothing is raced
+        seen.append(subnet)
+        rng = np.random.default_rng([width for module in MODULES for width in subnet.widths(module)])
+        correct = int(rng.integers(20)) if scores is None else scores[len(seen) - 1]
+        return Outcome(Score(correct, 20, float(rng.random())), tuple(range(correct, 20)))
+
+    return list(evolve(SPACE, BUDGET, SETTINGS, (seed, 2), evaluate, 20))
+
+
+@given(st.integers(0, 50))
+def test_candidates_are_new_and_inside_the_budget(seed: int) -> None:
+    candidates = search(seed)
+    assert len({candidate.subnet for candidate in candidates}) == len(candidates) == 32
+    assert all(SPACE.contains(c.subnet) and c.parameters <= BUDGET for c in candidates)
+    assert {c.origin for c in candidates} == {"random", "mutation", "crossover"}
+
+
+def test_the_older_of_equals_stays_ahead_and_the_last_generation_is_never_ranked() -> None:
+    scores = [10] * 5 + [15] + [15] * 2 + [12] * 16 + [20] * 8
+    candidates = search(0, scores)
+    assert [c.index for c in rank_by_age(candidates)[:9]] == [*range(24, 32), 5]
+    assert winner(candidates, SETTINGS).index == 5
+    assert winner(candidates, SETTINGS.model_copy(update={"sampler": "evolution"})).generation == 3
+    assert winner(candidates[:8], SETTINGS.model_copy(update={"generations": 0})).index == 5
+
+
+def test_the_random_sampler_draws_at_random_to_the_end() -> None:
+    settings = SETTINGS.model_copy(update={"sampler": "random"})
+
+    def evaluate(subnet: Subnet, race: Race) -> Outcome:
+        return Outcome(Score(1, 2, 0.5), (1,))
+
+    candidates = list(evolve(SPACE, BUDGET, settings, (0, 2), evaluate, 2))
+    assert len(candidates) == 32
+    assert {c.origin for c in candidates} == {"random"}
