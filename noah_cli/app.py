@@ -14,6 +14,7 @@ from noah.errors import NoahError
 from noah.version import __version__
 from noah_cli import console
 from noah_cli.benchmark import benchmark
+from noah_cli.compare import compare
 from noah_cli.datasets import datasets
 from noah_cli.doctor import doctor
 from noah_cli.evaluate import evaluate
@@ -35,6 +36,7 @@ app.command("retrain")(retrain)
 app.command("eval")(evaluate)
 app.command("export")(export)
 app.command("predict")(predict)
+app.command("compare")(compare)
 app.command("benchmark")(benchmark)
 app.command("datasets")(datasets)
 app.command("recipes")(recipes)

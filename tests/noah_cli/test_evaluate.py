@@ -53,6 +53,23 @@ def test_a_measured_result_is_shown_again(project: Finished, arguments: tuple[st
     assert stored(project, name)["accuracy"] != 0.123
 
 
+def test_measuring_again_brings_the_predictions_too(project: Finished) -> None:
+    path = project.run / "eval" / "predictions" / "test.json"
+    before = path.read_bytes()
+    path.unlink()
+    assert noah("eval").code == 0
+    assert not path.exists()  # the result is there, so nothing is measured
+    assert noah("eval", "--again").code == 0
+    assert path.read_bytes() == before
+
+
+def test_retraining_throws_results_and_predictions_away(project: Finished) -> None:
+    assert noah("retrain", "--restart").code == 0
+    assert not (project.run / "eval").exists()
+    assert noah("eval").code == 0
+    assert (project.run / "eval" / "predictions" / "test.json").is_file()
+
+
 @pytest.mark.parametrize("spelling", ["runs/latest/export/{}", "{run}/export/{}", "{run}/export/{}/model.onnx"])
 def test_an_artefact_has_one_result_however_its_path_is_spelt(project: Finished, spelling: str) -> None:
     shutil.rmtree(project.run / "eval")

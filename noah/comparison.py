@@ -1,0 +1,209 @@
+"""Several runs side by side: what each costs, how good it is, and whether it differs from the first.
+
+Only files of the run folders are read; no image is opened and no weight is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from noah.checkpoint import CHECKPOINT_FILE
+from noah.cost import backbone_macs, merged_macs
+from noah.errors import RunError, UsageError
+from noah.predictions import FOLDER, Predictions, read_predictions
+from noah.run_subnet import given_subnet, read_subnet
+from noah.runs import RUN_FILE, Run
+from noah.significance import Proportion, holm, mcnemar
+from noah.subnet import Subnet
+from noah.untrained import untrained_backbone
+
+SEARCHED = "searched"
+"""The method of a run whose subnet was not given."""
+_TEST = "test.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a run lacks to be compared, and the command that brings it, without its --run."""
+
+    problem: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """What is known of one run; None stands for what is not known yet.
+
+    Args:
+        run: The run.
+        method: The given subnet as it was typed, or "searched".
+        architecture: timm's name of the backbone's architecture.
+        image_size: Height and width of its input in pixels.
+        num_classes: Outputs of the head.
+        subnet: What the run is about.
+        parameters: Trainable ones, the head not counted.
+        relative_macs: Multiply-accumulates of the merged network, the plain backbone's being 1.
+        validation: Of the search's winner, with the supernet's weights.
+        test: Of the retrained subnet.
+        predictions: For each test image.
+        missing: What is not there yet, if anything.
+    """
+
+    run: Run
+    method: str
+    architecture: str
+    image_size: tuple[int, int]
+    num_classes: int
+    subnet: Subnet | None
+    parameters: int | None
+    relative_macs: float | None
+    validation: Proportion | None
+    test: Proportion | None
+    predictions: Predictions | None
+    missing: Missing | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One run against the first, on the same test images.
+
+    Args:
+        figures: The other run.
+        only_this: Images that it gets right and the first does not.
+        only_first: Images that the first gets right and it does not.
+        total: Test images.
+        p_value: Of McNemar's exact test, two-sided, corrected by Holm for the number of pairs.
+    """
+
+    figures: RunFigures
+    only_this: int
+    only_first: int
+    total: int
+    p_value: float
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of this run less that of the first, -1..1."""
+        return (self.only_this - self.only_first) / self.total
+
+
+def check_runs(runs: Sequence[Run]) -> None:
+    """Refuse what is no comparison.
+
+    Raises:
+        UsageError: Fewer than two runs, or one of them twice.
+    """
+    if len(runs) < 2:
+        raise UsageError(
+            "A comparison needs two runs or more.", "Type: noah compare RUN RUN, each as DATASET/ID or a path."
+        )
+    seen = set()
+    for run in runs:
+        folder = run.folder.resolve()
+        if folder in seen:
+            raise UsageError(f"The run {run.name} is named twice.", "Name each run once; latest is one of them too.")
+        seen.add(folder)
+
+
+def read_figures(run: Run) -> RunFigures:
+    """Read what the run folder holds.
+
+    Raises:
+        RunError: A file in it is damaged.
+        BackboneError: The installed timm does not know the backbone any more.
+    """
+    description = run.description()
+    try:
+        architecture = str(description["backbone"]["architecture"])
+        height, width = (int(side) for side in description["backbone"]["image_size"])
+        classes = len(description["classes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{run.path(RUN_FILE)} does not tell the backbone and the classes.", "Compare other runs."
+        ) from error
+    subnet, validation = given_subnet(run), None
+    method = SEARCHED if subnet is None else str(description["given"].get("spelling", "given"))
+    if subnet is None and run.path("search", "best.json").is_file():
+        subnet, validation = read_subnet(run, "search", "best.json"), _read_share(run, "search", "best.json")
+    parameters, relative_macs = None, None
+    if subnet is not None:
+        with torch.device("meta"):
+            backbone: Any = untrained_backbone(architecture, (height, width), classes)
+        parameters = subnet.parameter_count(backbone.embed_dim)
+        relative_macs = merged_macs(backbone, subnet, classes) / backbone_macs(backbone, classes)
+    test = _read_share(run, "eval", _TEST) if run.path("eval", _TEST).is_file() else None
+    predictions = read_predictions(run, _TEST) if test and run.path("eval", FOLDER, _TEST).is_file() else None
+    return RunFigures(
+        run=run,
+        method=method,
+        architecture=architecture,
+        image_size=(height, width),
+        num_classes=classes,
+        subnet=subnet,
+        parameters=parameters,
+        relative_macs=relative_macs,
+        validation=validation,
+        test=test,
+        predictions=predictions,
+        missing=_find_missing(run, subnet, test, predictions),
+    )
+
+
+def pair_with_first(figures: Sequence[RunFigures]) -> tuple[list[Pair], list[RunFigures]]:
+    """Compare each run with the first, image by image.
+
+    Args:
+        figures: The runs; those that lack something are passed over.
+
+    Returns:
+        The pairs, with p-values corrected for their number, and the runs that were tested on other images.
+    """
+    first, *others = figures
+    ready = [other for other in others if other.missing is None]
+    if first.missing is not None or first.predictions is None:
+        return [], []
+    counts, elsewhere = [], []
+    for other in ready:
+        assert other.predictions is not None
+        if other.predictions.fingerprint != first.predictions.fingerprint:
+            elsewhere.append(other)
+            continue
+        this, that = other.predictions.right, first.predictions.right
+        counts.append((other, int((this & ~that).sum()), int((that & ~this).sum())))
+    p_values = holm([mcnemar(only_this, only_first) for _, only_this, only_first in counts])
+    total = len(first.predictions.labels)
+    return [Pair(*count, total, p_value) for count, p_value in zip(counts, p_values, strict=True)], elsewhere
+
+
+def _find_missing(
+    run: Run, subnet: Subnet | None, test: Proportion | None, predictions: Predictions | None
+) -> Missing | None:
+    if subnet is None:
+        return Missing("its search has not finished", "noah search --resume")
+    if not run.path("retrain", "model.json").is_file():
+        started = run.path("retrain", CHECKPOINT_FILE).exists()
+        return Missing("it has not been retrained", f"noah retrain{' --resume' if started else ''}")
+    if test is None:
+        return Missing("it has not been tested", "noah eval")
+    if predictions is None:
+        return Missing("it was tested before single predictions were kept", "noah eval --again")
+    if (int(predictions.right.sum()), len(predictions.labels)) != (test.correct, test.total):
+        return Missing("its predictions and its test's result are of two tests", "noah eval --again")
+    return None
+
+
+def _read_share(run: Run, *parts: str) -> Proportion:
+    """The accuracy in a JSON file of the run.
+
+    Raises:
+        RunError: It holds none.
+    """
+    try:
+        value = run.read_json(*parts)
+        return Proportion(int(value["correct"]), int(value["total"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{run.path(*parts)} holds no accuracy.", "Remove it and repeat its stage.") from error

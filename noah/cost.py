@@ -1,0 +1,133 @@
+"""How much work a network is: multiply-accumulates (MACs) for one image, by exact formulas from the shapes.
+
+A product of matrices (m, k) and (k, n) is m k n MACs, a convolution that many for each place of its kernel. Elementwise
+work is not counted: norms, softmax, activations, LayerScale, biases, residual sums and the mean of average pooling.
+
+Only shapes are read, so a backbone on torch's meta device serves as well as one with weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from noah.errors import SettingsError
+from noah.subnet import Subnet
+from noah.token_plan import BlockPlan, Readers, plan_tokens
+
+
+def backbone_macs(backbone: nn.Module, num_classes: int) -> int:
+    """MACs of the plain backbone with a head, as timm runs it: every token goes through every block.
+
+    Args:
+        backbone: A timm `VisionTransformer` that the method covers; whether it has a head of its own is of no matter.
+        num_classes: Outputs of the head.
+    """
+    model: Any = backbone
+    tokens = _image_tokens(model)
+    blocks = sum(
+        _attention_macs(block.attn, queries=tokens, projected=tokens, keys=tokens) + tokens * _mlp_macs(block.mlp)
+        for block in model.blocks
+    )
+    return _ends_macs(model, num_classes) + blocks
+
+
+def merged_macs(backbone: nn.Module, subnet: Subnet, num_classes: int) -> int:
+    """MACs of a subnet's merged network, see `noah.merge`.
+
+    LoRA costs nothing there, nor do keys and values of prompts that nobody reads again, except in the products of
+    attention. The last block computes only what the head reads.
+
+    Args:
+        backbone: A timm `VisionTransformer` that the method covers; whether it has a head of its own is of no matter.
+        subnet: Any subnet as deep as the backbone.
+        num_classes: Outputs of the head.
+
+    Raises:
+        SettingsError: If the depths differ.
+    """
+    model: Any = backbone
+    if subnet.depth != len(model.blocks):
+        raise SettingsError([f"subnet: it has {subnet.depth} blocks and the backbone has {len(model.blocks)}"])
+    last_readers = Readers.CLASS if model.global_pool == "token" else Readers.PATCHES
+    plans = plan_tokens(subnet.prompt, last_readers)
+    blocks = sum(
+        _merged_block_macs(model, block, plan, adapter)
+        for block, plan, adapter in zip(model.blocks, plans, subnet.adapter, strict=True)
+    )
+    return _ends_macs(model, num_classes) + blocks
+
+
+def _merged_block_macs(model: Any, block: Any, plan: BlockPlan, adapter: int) -> int:
+    """One block: attention in one of two forms, then MLP and adapter of the tokens that are read."""
+    tokens = _image_tokens(model)
+    read: int = {
+        Readers.ALL: tokens + plan.passed_on,
+        Readers.PATCHES: model.patch_embed.num_patches,
+        Readers.CLASS: 1,
+    }[plan.readers]
+    # Prompts that are passed on are projected like all other tokens; those new ones that are not are constants.
+    projected = tokens + (plan.passed_on or plan.carried)
+    keys = projected + (0 if plan.passed_on else plan.new_prompts)
+    if plan.readers is Readers.CLASS and isinstance(block.attn.k_norm, nn.Identity):
+        attention = _class_attention_macs(block.attn, model.embed_dim, keys=keys)
+    else:
+        attention = _attention_macs(block.attn, queries=read, projected=projected, keys=keys)
+    adapter_macs: int = 2 * model.embed_dim * adapter
+    return attention + read * (_mlp_macs(block.mlp) + adapter_macs)
+
+
+def _attention_macs(attention: Any, *, queries: int, projected: int, keys: int) -> int:
+    """Projection of queries, of keys and values, two products of attention, output projection.
+
+    Args:
+        attention: timm's `Attention`.
+        queries: Tokens that give a query.
+        projected: Tokens that give a key and a value by a product.
+        keys: Tokens that are attended to, constant ones included.
+    """
+    products: int = 2 * queries * keys * attention.attn_dim
+    return products + (queries + 2 * projected) * _third_macs(attention) + queries * _output_macs(attention)
+
+
+def _class_attention_macs(attention: Any, embed_dim: int, *, keys: int) -> int:
+    """One query a head with the key matrix absorbed into it, the value matrix applied after the weighted sum.
+
+    Args:
+        attention: timm's `Attention`.
+        embed_dim: Width D of the tokens, over which the two products of attention go here.
+        keys: Tokens that are attended to.
+    """
+    products: int = 2 * attention.num_heads * embed_dim * keys
+    return products + 3 * _third_macs(attention) + _output_macs(attention)
+
+
+def _third_macs(attention: Any) -> int:
+    """The projection of one token to its query, or its key, or its value."""
+    macs: int = attention.qkv.weight.numel() // 3
+    return macs
+
+
+def _output_macs(attention: Any) -> int:
+    """The output projection of one token."""
+    macs: int = attention.proj.weight.numel()
+    return macs
+
+
+def _mlp_macs(mlp: nn.Module) -> int:
+    """The MLP of one token."""
+    macs: int = sum(layer.weight.numel() for layer in mlp.modules() if isinstance(layer, nn.Linear))
+    return macs
+
+
+def _ends_macs(model: Any, num_classes: int) -> int:
+    """Patch embedding and head."""
+    macs: int = model.patch_embed.num_patches * model.patch_embed.proj.weight.numel() + model.embed_dim * num_classes
+    return macs
+
+
+def _image_tokens(model: Any) -> int:
+    """Class token, registers and patches."""
+    tokens: int = model.num_prefix_tokens + model.patch_embed.num_patches
+    return tokens

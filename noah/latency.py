@@ -1,0 +1,86 @@
+"""How long a merged network takes beside the plain backbone: both timed in turns, on one device, in one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from noah.hardware import Hardware
+from noah.merge import merge
+from noah.progress import Bar
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+from noah.untrained import untrained_backbone
+
+BATCH_SIZE = 32
+ROUNDS = 10
+"""Of timing; as many more would change the median little."""
+_WARM_UP = 2
+"""Rounds before them, in which memory is allocated and kernels are chosen."""
+
+
+def relative_latency(
+    architecture: str, image_size: tuple[int, int], num_classes: int, subnet: Subnet, hardware: Hardware, bar: Bar
+) -> float:
+    """Time of a subnet's merged network, the plain backbone's being 1.
+
+    Time depends on shapes alone, so the weights are random and those of a run are not needed.
+
+    Args:
+        architecture: timm's name of the backbone's architecture.
+        image_size: Height and width of its input in pixels.
+        num_classes: Outputs of the head.
+        subnet: The subnet.
+        hardware: Device, precision and threads.
+        bar: Told the rounds that are done, `ROUNDS` in all.
+
+    Raises:
+        BackboneError: The installed timm cannot build the backbone.
+    """
+    backbone = untrained_backbone(architecture, image_size, num_classes).to(hardware.device)
+    merged = merge(Supernet(backbone, subnet).eval(), subnet)
+    images = torch.randn(BATCH_SIZE, 3, *image_size, device=hardware.device)
+    plain_seconds, merged_seconds = median_seconds([backbone, merged], images, hardware, bar)
+    return merged_seconds / plain_seconds
+
+
+@torch.inference_mode()
+def median_seconds(
+    networks: Sequence[Callable[[Tensor], Tensor]], images: Tensor, hardware: Hardware, bar: Bar
+) -> list[float]:
+    """The median time of each network over `ROUNDS` rounds.
+
+    Each round runs every network once, every other round in the opposite order, so that what slows the machine for a
+    while slows all of them.
+
+    Args:
+        networks: Each maps images to logits.
+        images: One batch (B, 3, H, W), on the device.
+        hardware: Device and precision.
+        bar: Told the rounds that are done.
+    """
+    seconds: list[list[float]] = [[] for _ in networks]
+    for number in range(-_WARM_UP, ROUNDS):
+        order = range(len(networks))
+        for index in order if number % 2 else reversed(order):
+            _wait(hardware.device)
+            started = time.perf_counter()
+            with hardware.autocast():
+                networks[index](images)
+            _wait(hardware.device)
+            if number >= 0:
+                seconds[index].append(time.perf_counter() - started)
+        bar.update(max(number + 1, 0))
+    return [median(values) for values in seconds]
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,92 @@
+"""How sure an accuracy is, and whether two differ: Wilson's interval, McNemar's exact test, Holm's correction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+CONFIDENCE = 0.95
+"""Coverage of every interval that is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proportion:
+    """A share of images, such as an accuracy.
+
+    Args:
+        correct: Images that count.
+        total: All images, at least one.
+    """
+
+    correct: int
+    total: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.correct <= self.total and self.total):
+            raise ValueError(f"{self.correct} of {self.total} is no share")
+
+    @property
+    def share(self) -> float:
+        """The share, 0..1."""
+        return self.correct / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its confidence interval, by Wilson's score (Wilson, 1927)."""
+        return wilson_interval(self.correct, self.total)
+
+
+def wilson_interval(correct: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Wilson's score interval: the shares p with |correct / total - p| <= z sqrt(p (1 - p) / total).
+
+    Args:
+        correct: Successes.
+        total: Trials, at least one.
+        confidence: Coverage, above 0 and below 1.
+
+    Returns:
+        Lower and upper end, within 0..1.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = correct / total
+    middle = share + z * z / (2 * total)
+    half = z * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
+    scale = 1 + z * z / total
+    # Exact at the ends, where rounding would leave a trace.
+    low = 0.0 if correct == 0 else (middle - half) / scale
+    high = 1.0 if correct == total else (middle + half) / scale
+    return low, high
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """The two-sided p-value of McNemar's exact test (McNemar, 1947).
+
+    If two classifiers are equally good, an image that only one of them gets right is as likely the one's as the
+    other's: the smaller of the two numbers is binomial with probability 1/2. Twice its lower tail is the p-value.
+
+    Args:
+        only_first: Images that the first gets right and the second does not.
+        only_second: Images that the second gets right and the first does not.
+    """
+    n = only_first + only_second
+    # Whole numbers of any size: no rounding before the last division.
+    tail = term = 1
+    for successes in range(min(only_first, only_second)):
+        term = term * (n - successes) // (successes + 1)
+        tail += term
+    return 1.0 if 2 * tail >= 2**n else 2 * tail / 2**n
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of several tests, corrected so that the chance of any false finding stays below the level (Holm, 1979).
+
+    The k-th smallest of n is multiplied by n - k + 1, and none is left smaller than one before it.
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = largest
+    return corrected
