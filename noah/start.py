@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from noah.errors import UsageError
 from noah.materials import Materials, prepare
 from noah.progress import Listener
 from noah.runs import Run, create_run
 from noah.settings import Settings
-from noah.subnet_spelling import parse_subnet
+from noah.subnet_spelling import check_spelling, parse_subnet
 
 
 def start_run(
@@ -39,6 +40,12 @@ def start_run(
     Raises:
         NoahError: Whatever is wrong with the settings, the data, the backbone, the subnet or the folder.
     """
+    if subnet is not None:
+        check_spelling(subnet)  # before data and backbone are loaded
+        if settings.retrain.inherit:
+            raise UsageError(
+                "A subnet that is given has no supernet to inherit weights from.", "Add --set retrain.inherit=false."
+            )
     materials = prepare(settings, listener, tell_data=True)
     facts: dict[str, Any] = materials.facts()
     if subnet is None:

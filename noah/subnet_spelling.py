@@ -43,16 +43,9 @@ def parse_subnet(text: str, *, depth: int) -> Subnet:
         UsageError: If it is no subnet, or one of another depth.
     """
     text = text.strip()
-    if not text:
-        raise UsageError("--subnet: nothing is given.", _SPELLINGS)
-    if text.lower().startswith(_PUBLISHED):
-        if "+" in text:
-            raise _error(text, "a published subnet cannot be joined with anything", _SPELLINGS)
-        subnet = published_subnet(text[len(_PUBLISHED) :])
-    elif text.lower().endswith(".json"):
-        subnet = _read_file(text)
-    else:
-        return Subnet.uniform(depth, **_parse_widths(text))
+    subnet = _parse(text)
+    if not isinstance(subnet, Subnet):
+        return Subnet.uniform(depth, **subnet)
     if subnet.depth != depth:
         raise _error(
             text,
@@ -60,6 +53,26 @@ def parse_subnet(text: str, *, depth: int) -> Subnet:
             "Give the widths of every block alike, such as lora:8, or use a backbone of that depth.",
         )
     return subnet
+
+
+def check_spelling(text: str) -> None:
+    """Refuse whatever `parse_subnet` would refuse for every depth.
+
+    Raises:
+        UsageError: If it is no subnet.
+    """
+    _parse(text.strip())
+
+
+def _parse(text: str) -> Subnet | dict[str, int]:
+    """A subnet of its own depth, or the widths of the modules in every block."""
+    if not text:
+        raise UsageError("--subnet: nothing is given.", _SPELLINGS)
+    if text.lower().startswith(_PUBLISHED):
+        if "+" in text:
+            raise _error(text, "a published subnet cannot be joined with anything", _SPELLINGS)
+        return published_subnet(text[len(_PUBLISHED) :])
+    return _read_file(text) if text.lower().endswith(".json") else _parse_widths(text)
 
 
 def _parse_widths(text: str) -> dict[str, int]:

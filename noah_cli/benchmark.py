@@ -10,10 +10,12 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from noah.errors import UsageError
 from noah.layers import assignment_layer, file_layer, recipe_layer
 from noah_cli import console
 from noah_cli.new_run import project_layers
 from noah_cli.options import (
+    BackboneArchOption,
     BackboneOption,
     ConfigOption,
     DataRootOption,
@@ -27,7 +29,7 @@ from noah_cli.options import (
 )
 
 if TYPE_CHECKING:  # It brings torch, which takes seconds.
-    from noah.benchmark.rows import Row
+    from noah.benchmark.suites import Suite
     from noah.benchmark.tables import Table
 
 
@@ -60,6 +62,7 @@ def benchmark(
         bool, typer.Option("--only-tables", help="Show the tables of what is there; train nothing.")
     ] = False,
     backbone: BackboneOption = None,
+    backbone_arch: BackboneArchOption = None,
     recipe: RecipeOption = None,
     data_root: DataRootOption = None,
     config: ConfigOption = None,
@@ -70,31 +73,32 @@ def benchmark(
 ) -> None:
     """Compare methods on many tasks and seeds; stopped or repeated, it goes on with what is missing."""
     from noah.benchmark.cells import parse_methods, parse_seeds, parse_shard, plan_cells, take_shard
-    from noah.benchmark.rows import read_rows
-    from noah.benchmark.suites import SUITES
+    from noah.benchmark.rows import read_rows, row_path
+    from noah.benchmark.suites import SUITES, VTAB
     from noah.benchmark.sweep import run_sweep
+    from noah.benchmark.sweep_settings import SweepSettings, sweep_suite
+    from noah.benchmark.tables import sweep_tables
 
     listener = console.ConsoleListener()
     chosen = SUITES[suite]
     names = tuple(task.name for task in chosen.choose(tasks))
-    compared = parse_methods(methods) if methods else chosen.methods
+    compared = chosen.methods if methods is None else parse_methods(methods, published=chosen is VTAB)
+    numbers = parse_seeds(seeds)
     folder = out or Path("benchmarks") / suite
-    cells = take_shard(plan_cells(names, compared, parse_seeds(seeds)), *parse_shard(shard))
-
-    def show(rows: list[Row]) -> list[Table]:
-        return write_tables(suite, names, compared, rows, folder)
+    cells = take_shard(plan_cells(names, compared, numbers), *parse_shard(shard))
 
     failures = []
     if not only_tables:
-        layers = [recipe_layer(recipe or chosen.recipe), *project_layers(), *(file_layer(p) for p in config or [])]
-        layers += option_layers(
-            backbone=("backbone.name", backbone), data_root=("data.root", str(data_root) if data_root else None)
+        changes = project_layers(listener) + [file_layer(path) for path in config or []]
+        changes += option_layers(
+            backbone=("backbone.name", backbone),
+            backbone_arch=("backbone.architecture", backbone_arch),
+            data_root=("data.root", str(data_root) if data_root else None),
         )
-        layers += [
-            *(assignment_layer(text) for text in assignments or []),
-            *hardware_layers(device, precision, threads),
-        ]
-        done = sum((folder / "rows" / f"{cell.file_name}.json").exists() for cell in cells)
+        changes += [assignment_layer(text) for text in assignments or []]
+        changes += hardware_layers(device, precision, threads)
+        sweep = SweepSettings(chosen, recipe_layer(recipe or chosen.recipe), tuple(changes))
+        done = sum(row_path(folder, cell).exists() for cell in cells)
         listener.say(
             f"sweep     {len(cells)} cells ({len(names)} tasks, {len(compared)} methods, seeds {seeds}"
             f"{'' if shard == '1/1' else f', share {shard}'}); {done} are done already"
@@ -102,34 +106,36 @@ def benchmark(
         listener.say(f"recipe    {recipe or chosen.recipe}{'' if recipe else ' (the suite names it)'}")
         listener.say(f"results   {folder}")
         try:
-            failures = run_sweep(chosen, cells, layers, folder, listener, lambda: show(read_rows(folder)))
+            failures = run_sweep(sweep, cells, folder, listener, lambda: write_tables(chosen, folder))
         except KeyboardInterrupt:
             console.print_interrupted("the same command; what is finished is not done again")
             raise typer.Exit(130) from None
-    rows = read_rows(folder)
-    for table in show(rows):
+    elif sweep_suite(folder) is not chosen:
+        raise UsageError(f"{folder} holds rows of the suite {sweep_suite(folder).name}.", "Name that suite.")
+    write_tables(chosen, folder)
+    rows = [row for row in read_rows(folder, chosen) if row.cell.seed in numbers]
+    for table in sweep_tables(chosen, names, compared, rows):
         print_table(listener, table)
     listener.say("-         stands where there is no result yet; a mean waits for all of its tasks.")
-    listener.say(f"written   {folder / 'table.md'} and {folder / 'table.csv'}")
+    listener.say(f"written   {folder / 'table.md'} and {folder / 'table.csv'}, of all rows in that folder")
     for failure in failures:
         listener.say(f"failed    {failure.cell}: {failure.problem}")
+    for hint in dict.fromkeys(failure.hint for failure in failures if failure.hint):
+        listener.say(f"hint      {hint}")
     if failures:
         listener.say_next("the same command tries what failed again")
         raise typer.Exit(1)
 
 
-def write_tables(
-    suite: str, tasks: tuple[str, ...], methods: tuple[str, ...], rows: list[Row], folder: Path
-) -> list[Table]:
-    """Make the tables of the results so far and write them as Markdown and CSV."""
+def write_tables(suite: Suite, folder: Path) -> None:
+    """Write the tables of all results so far as Markdown and CSV."""
     from noah.atomic import write_text
-    from noah.benchmark.suites import SUITES
-    from noah.benchmark.tables import sweep_tables, to_csv, to_markdown
+    from noah.benchmark.rows import read_rows
+    from noah.benchmark.tables import found_in, sweep_tables, to_csv, to_markdown
 
-    tables = sweep_tables(SUITES[suite], tasks, methods, rows)
-    write_text(folder / "table.md", to_markdown(tables))
-    write_text(folder / "table.csv", to_csv(SUITES[suite], rows))
-    return tables
+    rows = read_rows(folder, suite)
+    write_text(folder / "table.md", to_markdown(sweep_tables(suite, *found_in(suite, rows), rows)))
+    write_text(folder / "table.csv", to_csv(suite, rows))
 
 
 def print_table(listener: console.ConsoleListener, table: Table) -> None:

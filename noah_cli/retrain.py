@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from noah.errors import UsageError
-from noah.latest import DEFAULT_RUNS
-from noah.layers import assignment_layer
+from noah.latest import DEFAULT_RUNS, read_latest
+from noah.layers import assignment_layer, file_layer
 from noah_cli import console
-from noah_cli.new_run import resolve_new
+from noah_cli.new_run import names_data, resolve_new
 from noah_cli.options import (
     BackboneArchOption,
     BackboneOption,
@@ -36,8 +36,6 @@ from noah_cli.options import (
     start_layers,
 )
 
-_NEW = "New run, with --subnet"
-
 
 def retrain(
     run: RunOption = None,
@@ -46,22 +44,18 @@ def retrain(
     inherit: Annotated[
         bool, typer.Option("--inherit", help="Start from the supernet's weights instead of fresh modules.")
     ] = False,
-    device: DeviceOption = None,
-    precision: PrecisionOption = None,
-    threads: ThreadsOption = None,
-    runs: RunsOption = DEFAULT_RUNS,
     subnet: Annotated[
         str | None,
         typer.Option(
             "--subnet",
             help="Train this subnet in a new run, without a search: lora:8, lora:8+adapter:4, prompt:50, linear, "
-            "published:cifar or FILE.json. Data and settings are those of --run, else of the options below.",
+            "published:cifar or FILE.json. The options from --name to --set describe that run; where they name no "
+            "data, its data and settings are those of --run, or of the latest run.",
             metavar="SUBNET",
-            rich_help_panel=_NEW,
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the new run.", metavar="NAME", rich_help_panel=_NEW)
+        str | None, typer.Option("--name", help="With --subnet: name of the new run.", metavar="NAME")
     ] = None,
     dataset: DatasetOption = None,
     data: DataOption = None,
@@ -76,6 +70,10 @@ def retrain(
     class_weights: ClassWeightsOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    threads: ThreadsOption = None,
+    runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Train the winning subnet, or one that is given, on training and validation images together.
 
@@ -106,16 +104,22 @@ def retrain(
                 f"--subnet starts a new run, and {word} does not.",
                 "Leave --subnet out to go on with a run: it keeps its subnet.",
             )
-        if run is not None and (dataset or data):
+        options += [assignment_layer(text) for text in assignments or []]
+        files = [file_layer(path) for path in config or []]
+        if run is not None and names_data([*files, *options]):
             raise UsageError(
                 "Both --run and a data set are given, and the new run takes its data from one.",
                 "Leave one of them out; --name names the new run.",
             )
-        options += [assignment_layer(text) for text in assignments or []]
-        if dataset or data:
+        if names_data([*files, *options]) or (run is None and read_latest(runs) is None):
             settings, origins = resolve_new(listener, recipe, config or [], options, hardware)
+        elif recipe:
+            raise UsageError(
+                "--recipe needs a data set: otherwise all settings are those of another run.",
+                "Add --dataset NAME or --data FOLDER, or leave --recipe out.",
+            )
         else:
-            settings, origins = settings_like(listener, runs, run, recipe, config or [], [*options, *hardware])
+            settings, origins = settings_like(listener, runs, run, [*files, *options, *hardware])
         current, materials = start_run(runs, settings, origins, listener, name=name, subnet=subnet)
         listener.say(f"run       {current.folder}")
     try:

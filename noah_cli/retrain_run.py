@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from noah.checkpoint import CHECKPOINT_FILE
-from noah.errors import CommandOrderError, UsageError
-from noah.latest import read_latest
-from noah.layers import Layer, file_layer, recipe_layer, resolve
+from noah.errors import UsageError
+from noah.layers import Layer, resolve
 from noah.materials import Materials, check_same_data, prepare
 from noah.progress import Listener
 from noah.run_subnet import check_inherits, chosen_subnet
@@ -58,29 +57,17 @@ def open_existing(
 
 
 def settings_like(
-    listener: Listener,
-    runs: Path,
-    name: str | None,
-    recipe: str | None,
-    config: Sequence[Path],
-    options: Sequence[Layer],
+    listener: Listener, runs: Path, name: str | None, changes: Sequence[Layer]
 ) -> tuple[Settings, dict[str, str]]:
     """The settings of another run, with changes, for a new run on the same data.
 
     Raises:
-        CommandOrderError: There is no run yet.
+        UsageError: There is no such run.
         SettingsError: All mistakes in the changes at once.
     """
-    if name is None and read_latest(runs) is None:
-        raise CommandOrderError(
-            f"There is no run under {runs}/ yet whose data and settings a new one could take over.",
-            "Name the data: noah retrain --subnet SUBNET --dataset NAME, or --data FOLDER.",
-        )
     like = open_run(runs, name)
     listener.say(f"settings  those of {like.name}{'' if name else ', the latest run'}")
-    base = Layer(source=f"run {like.name}", values=like.settings().model_dump(mode="json"))
-    over = [recipe_layer(recipe)] if recipe else []
-    return resolve([base, *over, *(file_layer(path) for path in config), *options])
+    return resolve([Layer(source=f"run {like.name}", values=like.settings().model_dump(mode="json")), *changes])
 
 
 def refuse_new_run_options(options: Sequence[Layer], **others: object) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from noah.errors import UsageError
+from noah.subnet import MODULES
 from noah.subnet_spelling import parse_subnet
 
 SEARCHED = "noah"
@@ -22,7 +23,7 @@ class Cell:
 
     Attributes:
         task: Name of the task.
-        method: `noah`, `published`, or a subnet as `--subnet` takes it.
+        method: `noah`, `published`, or a subnet of the same widths everywhere, as `parse_methods` spells it.
         seed: Of everything random.
     """
 
@@ -60,29 +61,37 @@ def plan_cells(tasks: Sequence[str], methods: Sequence[str], seeds: Sequence[int
     return tuple(Cell(task, method, seed) for seed in seeds for task in tasks for method in methods)
 
 
-def parse_methods(text: str) -> tuple[str, ...]:
-    """The methods of a comma-separated list; each is spelled right, whether or not a backbone takes it.
+def parse_methods(text: str, *, published: bool) -> tuple[str, ...]:
+    """The methods of a comma-separated list, each spelled in one way: modules in their order, widths without zeros.
+
+    Args:
+        text: What was typed.
+        published: Whether subnets were published for the tasks.
 
     Raises:
         UsageError: A method is no method, or there twice.
     """
-    methods = tuple(part.strip() for part in text.split(","))
-    for method in methods:
-        if method not in (SEARCHED, PUBLISHED) and not _is_looked_up(method):
-            try:
-                parse_subnet(method, depth=1)
-            except UsageError as error:
-                raise UsageError(
-                    f"--methods: {method!r} is no method.",
-                    "Choose from noah, published, linear, lora:8, adapter:8, prompt:50 and the like, with commas.",
-                ) from error
+    methods = tuple(_canonical(part.strip(), published) for part in text.split(","))
     _refuse_repeated("--methods", methods)
     return methods
 
 
-def _is_looked_up(method: str) -> bool:
-    """Whether it names a published subnet or a file, which may be for another depth than any given here."""
-    return method.lower().startswith("published:") or method.lower().endswith(".json")
+def _canonical(method: str, published: bool) -> str:
+    lower = method.lower()
+    if lower in (SEARCHED, "linear") or (lower == PUBLISHED and published):
+        return lower
+    if lower == PUBLISHED:
+        raise UsageError("--methods: nothing was published for the tasks of this suite.", "Leave published out.")
+    try:
+        if lower.startswith(f"{PUBLISHED}:") or lower.endswith(".json"):
+            raise UsageError("a subnet for one task is no method for all")
+        subnet = parse_subnet(method, depth=1)
+    except UsageError as error:
+        raise UsageError(
+            f"--methods: {method!r} is no method.",
+            "Choose from noah, published, linear, lora:8, adapter:8, prompt:50 and the like, with commas.",
+        ) from error
+    return "+".join(f"{module}:{subnet.widths(module)[0]}" for module in MODULES if subnet.widths(module)[0])
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

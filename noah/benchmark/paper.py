@@ -29,7 +29,11 @@ PAPER_NAMES = MappingProxyType(
 
 
 def paper_method(method: str) -> str | None:
-    """The method of Table 1 that one of ours corresponds to; widths other than the paper's have none."""
+    """The method of Table 1 that one of ours is shown beside, if there is one.
+
+    LoRA and the adapter have one at the paper's width only. Prompts have VPT at every width, because the paper has no
+    single one for it: the best of several widths was taken for each task.
+    """
     fixed = {"noah": "noah", "published": "noah", "lora:8": "lora", "adapter:8": "adapter", "linear": "linear"}
     return "vpt" if re.fullmatch(r"prompt:[0-9]+", method) else fixed.get(method)
 

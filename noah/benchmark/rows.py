@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from noah.atomic import write_json, write_text
 from noah.benchmark.cells import Cell
+from noah.benchmark.suites import Suite
 from noah.errors import RunError
 
 
@@ -71,13 +72,23 @@ def write_failure(folder: Path, cell: Cell, account: str) -> None:
     write_text(failure_path(folder, cell), account.rstrip() + "\n")
 
 
-def read_rows(folder: Path) -> list[Row]:
+def read_rows(folder: Path, suite: Suite | None = None) -> list[Row]:
     """All rows below the folder of a sweep, ordered by their file names.
 
+    Args:
+        folder: Of the sweep.
+        suite: Whose tasks the rows have to be of, if given.
+
     Raises:
-        RunError: If one is damaged.
+        RunError: If one is damaged, or of no task of the suite.
     """
-    return list(_read_rows(folder))
+    rows = list(_read_rows(folder))
+    strange = [] if suite is None else [row.cell for row in rows if row.cell.task not in suite.names]
+    if suite and strange:
+        raise RunError(
+            f"{row_path(folder, strange[0])} is of no task of the suite {suite.name}.", "Remove it, or name its suite."
+        )
+    return rows
 
 
 def _read_rows(folder: Path) -> Iterator[Row]:

@@ -49,6 +49,11 @@ class Suite:
         """The groups, in the order of their first tasks."""
         return tuple(dict.fromkeys(task.group for task in self.tasks))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the tasks."""
+        return tuple(task.name for task in self.tasks)
+
     def choose(self, names: str | None) -> tuple[Task, ...]:
         """The tasks of a comma-separated list, in the suite's order; all where it is None.
 

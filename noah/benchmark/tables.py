@@ -56,6 +56,13 @@ def sweep_tables(suite: Suite, tasks: Sequence[str], methods: Sequence[str], row
     return [*tables, _seeds_table(tasks, methods, rows)]
 
 
+def found_in(suite: Suite, rows: Sequence[Row]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All tasks of a suite, and the methods of its rows: the suite's own first, in its order."""
+    methods = {row.cell.method for row in rows}
+    own = [method for method in suite.methods if method in methods]
+    return suite.names, (*own, *sorted(methods - set(own)))
+
+
 def _group_table(suite: Suite, group: str, tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> Table:
     def beside(method: str, names: Sequence[str]) -> str:
         paper = paper_method(method) if suite is VTAB else None
@@ -70,7 +77,7 @@ def _group_table(suite: Suite, group: str, tasks: Sequence[str], methods: Sequen
     if len(tasks) > 1:
         means = (_text(mean_figure(rows, method, [tasks])) + beside(method, tasks) for method in methods)
         lines.append(("mean", *means))
-    lines.append(("parameters", *(_parameters(rows, method, tasks) for method in methods)))
+    lines.append(("parameters, mean", *(_parameters(rows, method, tasks) for method in methods)))
     brackets = ", the paper's in brackets" if suite is VTAB else ""
     return Table(f"{group}: test accuracy in percent{brackets}", ("task", *methods), tuple(lines))
 
@@ -110,7 +117,7 @@ def _seeds_table(tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Ro
 
 
 def _parameters(rows: Sequence[Row], method: str, tasks: Sequence[str]) -> str:
-    """Mean number of trained parameters, the head not counted."""
+    """Mean number of trained parameters of the rows so far, the head not counted."""
     counts = [row.parameters for row in rows if row.cell.method == method and row.cell.task in tasks]
     return f"{sum(counts) / len(counts) / 1e6:.3f} M" if counts else MISSING
 
@@ -137,9 +144,10 @@ def to_csv(suite: Suite, rows: Sequence[Row]) -> str:
     writer.writerow(
         ("task", "group", "method", "seed", "accuracy", "correct", "total", "parameters", "seconds", "paper_accuracy")
     )
-    for row in sorted(rows, key=lambda row: (list(group).index(row.cell.task), row.cell.method, row.cell.seed)):
+    for row in sorted(rows, key=lambda row: (suite.names.index(row.cell.task), row.cell.method, row.cell.seed)):
         cell, paper = row.cell, paper_method(row.cell.method) if suite is VTAB else None
-        seconds = round(sum(row.details.get("seconds", {}).values()), 1)
+        # What a stopped process had spent before a cell was resumed is not known.
+        seconds = "" if row.details.get("resumed") else round(sum(row.details.get("seconds", {}).values()), 1)
         counts = (f"{row.accuracy:.6f}", row.correct, row.total, row.parameters, seconds)
         writer.writerow(
             (cell.task, group[cell.task], cell.method, cell.seed, *counts)

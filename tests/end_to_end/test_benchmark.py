@@ -57,7 +57,19 @@ def test_two_shards_then_the_whole_with_nothing_left(folder: Path) -> None:
     row = json.loads((results / "rows" / "dtd-noah-seed1.json").read_text())
     test = json.loads((results / "runs" / "dtd" / "dtd-noah-seed1" / "eval" / "test.json").read_text())
     assert (row["correct"], row["total"], row["subnet"]) == (test["correct"], test["total"], test["subnet"])
-    assert noah_line("noah benchmark vtab --tasks dtd --methods linear --only-tables").code == 0
+    shown = noah_line("noah benchmark vtab --tasks dtd --methods linear --seeds 1 --only-tables")
+    assert shown.code == 0
+    assert "dtd 1" in shown.words and "dtd 0" not in shown.words and "cifar" not in shown.words
+    assert file_contents(folder) == before  # the files are those of all rows, whatever is shown
+    refused = noah_line("noah benchmark pocket --only-tables --out benchmarks/vtab")
+    assert refused.error_lines == [
+        "Error: benchmarks/vtab holds rows of the suite vtab.",
+        "Name that suite.",
+    ]
+    assert noah_line("noah benchmark vtab --only-tables --out nowhere").error_lines[0] == (
+        "Error: There is no sweep in nowhere."
+    )
+    assert file_contents(folder) == before
     assert not (folder / "runs").exists()  # a person's own latest run stays what it was
 
 
@@ -68,6 +80,7 @@ def test_what_fails_is_told_at_the_end_and_the_rest_is_done(folder: Path) -> Non
     assert "failed    dtd published seed 3: --subnet published:dtd: it is for 12 blocks, and the backbone has 6." in (
         outcome.out.replace("\n          ", " ")
     )
+    assert outcome.words.count("hint The lists") <= 1 and "Put it at data/vtab-1k/svhn" in outcome.words
     assert "next the same command tries what failed again" in outcome.words
     assert [path.name for path in sorted((folder / "here" / "rows").glob("*.json"))] == ["dtd-lora-2-seed3.json"]
 

@@ -139,6 +139,13 @@ def test_an_interrupted_training_goes_on_without_the_subnet(empty: Path, monkeyp
             ],
         ),
         (
+            ("--subnet", "lora:2", "--recipe", "quick"),
+            [
+                "Error: --recipe needs a data set: otherwise all settings are those of another run.",
+                "Add --dataset NAME or --data FOLDER, or leave --recipe out.",
+            ],
+        ),
+        (
             ("--subnet", "lora:2", "--name", "first"),
             [
                 "Error: The run folder runs/shapes/first exists already.",
@@ -155,13 +162,45 @@ def test_what_is_refused(project: Finished, arguments: tuple[str, ...], lines: l
     assert file_contents(project.folder) == before
 
 
-def test_no_run_to_take_settings_from(empty: Path) -> None:
+def test_the_settings_file_of_the_folder_names_the_data_where_there_is_no_run(empty: Path) -> None:
+    outcome = noah("retrain", "--subnet", "lora:2", "--name", "a")
+    assert outcome.code == 0, outcome.err
+    assert "settings noah.yaml (it lies in this folder)" in outcome.words
+    assert latest(empty).name == "shapes/a"
+
+
+def test_no_data_and_no_run_to_take_it_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     outcome = noah("retrain", "--subnet", "lora:2")
     assert outcome.code == 2
     assert outcome.error_lines == [
-        "Error: There is no run under runs/ yet whose data and settings a new one could take over.",
-        "Name the data: noah retrain --subnet SUBNET --dataset NAME, or --data FOLDER.",
+        "Error: No data set is given.",
+        "Add --dataset NAME (such as digits or cifar100) or --data FOLDER.",
     ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_subnet_is_told_before_data_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = noah("retrain", "--subnet", "lroa:2", "--dataset", "dtd")
+    assert outcome.code == 2
+    assert outcome.error_lines[0] == "Error: --subnet lroa:2: lroa:2 is neither a module nor a file."
+
+
+def test_settings_that_inherit_leave_no_run_behind(project: Finished) -> None:
+    before = file_contents(project.folder)
+    outcome = noah("retrain", "--subnet", "lora:2", "--set", "retrain.inherit=true", "--name", "a")
+    assert outcome.code == 2
+    assert outcome.error_lines == [
+        "Error: A subnet that is given has no supernet to inherit weights from.",
+        "Add --set retrain.inherit=false.",
+    ]
+    assert file_contents(project.folder) == before
+
+
+def test_a_data_set_may_be_named_by_a_setting(project: Finished) -> None:
+    outcome = noah("retrain", "--subnet", "linear", "--run", "first", "--set", "data.dataset=digits")
+    assert outcome.error_lines[0].startswith("Error: Both --run and a data set are given")
 
 
 def test_a_given_subnet_has_no_search_and_no_supernet(empty: Path, photo_folder: Path) -> None:

@@ -65,17 +65,31 @@ def test_seeds() -> None:
             parse_seeds(text)
 
 
-def test_methods() -> None:
-    text = "noah,published,lora:8,lora:8+adapter:4,prompt:50,linear,published:cifar,mine.json"
-    assert parse_methods(text) == tuple(text.split(","))
-    for wrong, problem in {
-        "noah,lora": "'lora' is no method",
-        "loar:8": "'loar:8' is no method",
-        "noah,": "'' is no method",
-        "noah,noah": "noah is given twice",
-    }.items():
-        with pytest.raises(UsageError, match=problem):
-            parse_methods(wrong)
+def test_methods_are_spelled_in_one_way() -> None:
+    text = "noah, Published,LoRA:08,adapter:4 + lora:8,prompt:50,LINEAR"
+    methods = ("noah", "published", "lora:8", "lora:8+adapter:4", "prompt:50", "linear")
+    assert parse_methods(text, published=True) == methods
+    assert parse_methods(",".join(methods), published=True) == methods
+    assert len({Cell("digits", method, 0).file_name for method in methods}) == len(methods)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("noah,lora", "'lora' is no method"),
+        ("loar:8", "'loar:8' is no method"),
+        ("noah,", "'' is no method"),
+        ("", "'' is no method"),
+        ("published:cifar", "'published:cifar' is no method"),
+        ("mine.json", "'mine.json' is no method"),
+        ("noah,noah", "noah is given twice"),
+        ("lora:8,LoRA:08", "lora:8 is given twice"),
+        ("published", "nothing was published for the tasks of this suite"),
+    ],
+)
+def test_no_methods(text: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        parse_methods(text, published=False)
 
 
 def test_what_a_method_trains() -> None:
@@ -94,4 +108,3 @@ def test_names_of_files_are_plain_and_differ() -> None:
     names = {cell.file_name for cell in cells}
     assert len(names) == len(cells)
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-.") for name in names)
-    assert Cell("digits", "../Evil.json", 0).file_name == "digits--..-evil.json-seed0".replace("--..-", "-..-")

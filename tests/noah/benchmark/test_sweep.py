@@ -13,9 +13,10 @@ import yaml
 from noah.benchmark.cells import Cell, plan_cells
 from noah.benchmark.rows import failure_path, read_rows, row_path
 from noah.benchmark.suites import Suite, Task
-from noah.benchmark.sweep import SWEEP_FILE, cell_layers, run_cell, run_sweep
+from noah.benchmark.sweep import run_cell, run_sweep
+from noah.benchmark.sweep_settings import SWEEP_FILE, SweepSettings
 from noah.errors import RunError, SettingsError
-from noah.layers import Layer, resolve
+from noah.layers import Layer
 from noah.progress import Silent
 from noah.runs import Run
 from noah.subnet import Subnet
@@ -37,14 +38,20 @@ SUITE = Suite(
 
 
 @pytest.fixture
-def layers(tiny_settings: TinySettings, tmp_path: Path) -> list[Layer]:
+def sweep(tiny_settings: TinySettings, tmp_path: Path) -> SweepSettings:
+    """Settings of seconds as the recipe, and nothing over the tasks' own."""
     changes = {
         "data": {"root": str(tmp_path / "data")},  # nothing lies there
         "supernet.batch_size": 100,
         "retrain.batch_size": 100,
         "search.generations": 0,
     }
-    return [Layer(source="test", values=tiny_settings(changes))]
+    values = tiny_settings(changes)
+    return SweepSettings(SUITE, Layer(source="recipe tiny", values=values), ())
+
+
+def changed(sweep: SweepSettings, values: dict[str, Any]) -> SweepSettings:
+    return dataclasses.replace(sweep, changes=(*sweep.changes, Layer(source="--set", values=values)))
 
 
 def stable(folder: Path) -> dict[str, Any]:
@@ -55,11 +62,11 @@ def stable(folder: Path) -> dict[str, Any]:
     }
 
 
-def test_a_sweep_gives_a_row_for_each_cell_and_does_none_twice(layers: list[Layer], tmp_path: Path) -> None:
+def test_a_sweep_gives_a_row_for_each_cell_and_does_none_twice(sweep: SweepSettings, tmp_path: Path) -> None:
     cells = plan_cells(["digits", "rendered_dsprites_loc"], ["noah", "lora:2"], [3])
     seen: list[int] = []
     failures = run_sweep(
-        SUITE, cells, layers, tmp_path / "sweep", Silent(), lambda: seen.append(len(read_rows(tmp_path / "sweep")))
+        sweep, cells, tmp_path / "sweep", Silent(), lambda: seen.append(len(read_rows(tmp_path / "sweep")))
     )
     assert failures == []
     assert seen == [1, 2, 3, 4]
@@ -80,39 +87,41 @@ def test_a_sweep_gives_a_row_for_each_cell_and_does_none_twice(layers: list[Laye
     assert run.read_json("eval", "test.json")["correct"] == lora.correct
 
     recorder = Recorder()
-    assert run_sweep(SUITE, cells, layers, tmp_path / "sweep", recorder) == []
+    assert run_sweep(sweep, cells, tmp_path / "sweep", recorder) == []
     assert recorder.said == []  # nothing was left to do
 
 
 @pytest.mark.parametrize("stop", [{"training the supernet": 1}, {"searching subnets": 2}, {"retraining the winner": 1}])
-def test_a_stopped_sweep_goes_on_to_the_same_rows(layers: list[Layer], tmp_path: Path, stop: dict[str, int]) -> None:
+def test_a_stopped_sweep_goes_on_to_the_same_rows(sweep: SweepSettings, tmp_path: Path, stop: dict[str, int]) -> None:
     cells = plan_cells(["digits"], ["noah"], [0])
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(SUITE, cells, layers, tmp_path / "stopped", Recorder(stop))
+        run_sweep(sweep, cells, tmp_path / "stopped", Recorder(stop))
     assert read_rows(tmp_path / "stopped") == []
     for folder in ("stopped", "undisturbed"):
-        assert run_sweep(SUITE, cells, layers, tmp_path / folder, Silent()) == []
+        assert run_sweep(sweep, cells, tmp_path / folder, Silent()) == []
     assert stable(tmp_path / "stopped") == stable(tmp_path / "undisturbed") != {}
     assert [row.details["resumed"] for row in read_rows(tmp_path / "stopped")] == [True]
 
 
-def test_a_failing_task_does_not_stop_the_others(layers: list[Layer], tmp_path: Path) -> None:
+def test_a_failing_task_does_not_stop_the_others(sweep: SweepSettings, tmp_path: Path) -> None:
     cells = plan_cells(["svhn", "digits"], ["lora:1", "linear"], [0])
     recorder = Recorder()
-    failures = run_sweep(SUITE, cells, layers, tmp_path, recorder)
+    failures = run_sweep(sweep, cells, tmp_path, recorder)
     assert [failure.cell for failure in failures] == list(cells[:2])
     assert all("No VTAB-1k folder svhn" in failure.problem for failure in failures)
     assert sum(line.startswith("failed ") for line in recorder.said) == 1  # missing data is looked for once
+    assert all("train800.txt" in failure.hint for failure in failures)
+    assert all(failure_path(tmp_path, cell).exists() for cell in cells[:2])
     assert [row.cell for row in read_rows(tmp_path)] == [cells[3], cells[2]]
     assert "DatasetNotFoundError" in failure_path(tmp_path, cells[0]).read_text()
 
 
 def test_a_failure_of_the_program_itself_does_not_stop_the_others(
-    layers: list[Layer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: SweepSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from noah.benchmark import sweep
+    from noah.benchmark import sweep as module
 
-    real = sweep.retrain
+    real = module.retrain
 
     def broken(run: Run, *rest: Any) -> Any:
         if "lora" in run.folder.name:
@@ -120,73 +129,129 @@ def test_a_failure_of_the_program_itself_does_not_stop_the_others(
         return real(run, *rest)
 
     cells = plan_cells(["digits"], ["lora:1", "linear"], [0])
-    monkeypatch.setattr(sweep, "retrain", broken)
-    failures = run_sweep(SUITE, cells, layers, tmp_path, Silent())
+    monkeypatch.setattr(module, "retrain", broken)
+    failures = run_sweep(sweep, cells, tmp_path, Silent())
     assert [(failure.cell, failure.problem) for failure in failures] == [(cells[0], "ZeroDivisionError: here")]
     assert "in broken" in failure_path(tmp_path, cells[0]).read_text()
     monkeypatch.undo()
-    assert run_sweep(SUITE, cells, layers, tmp_path, Silent()) == []  # what failed is tried again
+    assert run_sweep(sweep, cells, tmp_path, Silent()) == []  # what failed is tried again
     assert not failure_path(tmp_path, cells[0]).exists()
     assert {row.cell for row in read_rows(tmp_path)} == set(cells)
 
 
-def test_a_cell_that_another_process_works_on_is_left_to_it(layers: list[Layer], tmp_path: Path) -> None:
+def test_a_cell_that_another_process_works_on_is_left_to_it(sweep: SweepSettings, tmp_path: Path) -> None:
     (cell,) = plan_cells(["digits"], ["linear"], [0])
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(SUITE, [cell], layers, tmp_path, Recorder({"training the subnet": 1}))
+        run_sweep(sweep, [cell], tmp_path, Recorder({"training the subnet": 1}))
     run = Run(tmp_path / "runs" / "digits" / cell.file_name)
     recorder = Recorder()
     with run.lock():
-        assert run_sweep(SUITE, [cell], layers, tmp_path, recorder) == []
+        assert run_sweep(sweep, [cell], tmp_path, recorder) == []
     assert not row_path(tmp_path, cell).exists()
     assert any("Another process is working on it" in line for line in recorder.said)
 
 
-def test_other_settings_need_another_folder(layers: list[Layer], tmp_path: Path) -> None:
-    run_sweep(SUITE, [], layers, tmp_path, Silent())
-    changed = [
-        *layers,
-        Layer(source="--set", values={"retrain": {"epochs": 7}, "hardware": {"threads": 3}, "data": {"root": "x"}}),
-    ]
+def test_other_settings_need_another_folder(sweep: SweepSettings, tmp_path: Path) -> None:
+    run_sweep(sweep, [], tmp_path, Silent())
+    machine = {"hardware": {"threads": 3}, "data": {"root": "x"}}
+    run_sweep(changed(sweep, machine), [], tmp_path, Silent())
     with pytest.raises(SettingsError) as raised:
-        run_sweep(SUITE, [], changed, tmp_path, Silent())
+        run_sweep(changed(sweep, {"retrain": {"epochs": 7}, **machine}), [], tmp_path, Silent())
     assert raised.value.problems == [f"retrain.epochs: the sweep in {tmp_path} has 2, not 7"]
     assert "--out" in raised.value.hint
+    with pytest.raises(SettingsError, match=r"precision: the sweep in .* has 'fp32', not 'bf16'"):
+        run_sweep(changed(sweep, {"hardware": {"precision": "bf16"}}), [], tmp_path, Silent())
+    other = dataclasses.replace(sweep, suite=dataclasses.replace(SUITE, name="other"))
     with pytest.raises(SettingsError, match="holds rows of the suite tiny"):
-        run_sweep(dataclasses.replace(SUITE, name="other"), [], layers, tmp_path, Silent())
+        run_sweep(other, [], tmp_path, Silent())
 
 
-def test_other_settings_need_another_run(layers: list[Layer], tmp_path: Path) -> None:
+def test_settings_that_an_older_noah_did_not_have_are_told(sweep: SweepSettings, tmp_path: Path) -> None:
+    run_sweep(sweep, [], tmp_path, Silent())
+    stored = yaml.safe_load((tmp_path / SWEEP_FILE).read_text())
+    for values in stored["tasks"].values():
+        del values["search"]["racing"]
+    (tmp_path / SWEEP_FILE).write_text(yaml.safe_dump(stored))
+    recorder = Recorder()
+    run_sweep(sweep, [], tmp_path, recorder)
+    assert recorder.said == [
+        f"note      The sweep in {tmp_path} was begun by a noah that did not have search.racing; "
+        "their values are those of this one."
+    ]
+
+
+def test_other_settings_need_another_run(sweep: SweepSettings, tmp_path: Path) -> None:
     (cell,) = plan_cells(["digits"], ["linear"], [0])
-    run_cell(SUITE, cell, layers, tmp_path, Silent())
-    changed = [*layers, Layer(source="--set", values={"retrain": {"epochs": 3}})]
+    run_cell(sweep, cell, tmp_path, Silent())
     with pytest.raises(SettingsError, match=r"retrain\.epochs: the run .* has 2, not 3"):
-        run_cell(SUITE, cell, changed, tmp_path, Silent())
+        run_cell(changed(sweep, {"retrain": {"epochs": 3}}), cell, tmp_path, Silent())
 
 
-def test_wrong_settings_are_told_before_anything_begins(layers: list[Layer], tmp_path: Path) -> None:
-    wrong = [*layers, Layer(source="--set", values={"retrain": {"epoch": 3}})]
+def test_a_cell_goes_on_with_the_settings_of_this_machine(sweep: SweepSettings, tmp_path: Path) -> None:
+    (cell,) = plan_cells(["digits"], ["linear"], [0])
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(sweep, [cell], tmp_path, Recorder({"training the subnet": 1}))
+    assert run_sweep(changed(sweep, {"hardware": {"threads": 2}}), [cell], tmp_path, Silent()) == []
+    (row,) = read_rows(tmp_path)
+    assert row.details["hardware"]["threads"] == 2
+
+
+def test_a_persons_changes_come_over_the_tasks_settings(sweep: SweepSettings) -> None:
+    settings, origins = changed(sweep, {"backbone": {"image_size": 48}}).of_task("digits")
+    assert (settings.backbone.image_size, origins["backbone.image_size"]) == (48, "--set")
+
+
+def test_what_the_sweep_sets_itself_is_refused(sweep: SweepSettings, tmp_path: Path) -> None:
+    own = changed(sweep, {"seed": 3, "data": {"dataset": "dtd", "folder": "photos", "shots": None}})
+    with pytest.raises(SettingsError) as raised:
+        run_sweep(own, [], tmp_path, Silent())
+    assert raised.value.problems == [
+        "seed: --seeds sets it (--set)",
+        "data.dataset: --tasks sets it (--set)",
+        "data.folder: a sweep is over the tasks of its suite (--set)",
+    ]
+
+
+def test_two_sweeps_that_start_together_share_the_cells(sweep: SweepSettings, tmp_path: Path) -> None:
+    """The second comes to a cell while the first is loading its data, before there is a run folder."""
+    (cell,) = plan_cells(["digits"], ["linear"], [0])
+    second: list[Any] = []
+
+    class Meanwhile(Recorder):
+        def say(self, text: str) -> None:
+            if text.startswith("device") or "10 classes" in text:
+                assert not list(tmp_path.glob("runs/*/*"))
+                second.append(run_sweep(sweep, [cell], tmp_path, Silent()))
+
+    assert run_sweep(sweep, [cell], tmp_path, Meanwhile()) == []
+    assert second and not any(second)  # no failures
+    assert [row.details["resumed"] for row in read_rows(tmp_path)] == [False]
+
+
+def test_wrong_settings_are_told_before_anything_begins(sweep: SweepSettings, tmp_path: Path) -> None:
+    wrong = changed(sweep, {"retrain": {"epoch": 3}})
     with pytest.raises(SettingsError, match=r"did you mean retrain\.epochs"):
-        run_sweep(SUITE, plan_cells(["digits"], ["linear"], [0]), wrong, tmp_path, Silent())
+        run_sweep(wrong, plan_cells(["digits"], ["linear"], [0]), tmp_path, Silent())
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", ["", "- 1\n", "suite: tiny\n", "suite: [\n", "suite: tiny\nsettings: {x: 1}\n"])
-def test_a_damaged_sweep_file_is_told(layers: list[Layer], tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", ["", "- 1\n", "suite: tiny\n", "suite: [\n", "suite: tiny\ntasks: 3\n"])
+def test_a_damaged_sweep_file_is_told(sweep: SweepSettings, tmp_path: Path, content: str) -> None:
     (tmp_path / SWEEP_FILE).write_text(content)
     with pytest.raises((RunError, SettingsError)):
-        run_sweep(SUITE, [], layers, tmp_path, Silent())
+        run_sweep(sweep, [], tmp_path, Silent())
 
 
-def test_what_a_cell_sets(layers: list[Layer]) -> None:
-    settings, origins = resolve([*layers, *cell_layers(SUITE, Cell("digits", "noah", 5))])
+def test_what_a_cell_sets(sweep: SweepSettings) -> None:
+    settings, origins = sweep.of_cell(Cell("digits", "noah", 5))
     assert (settings.data.dataset, settings.seed, settings.backbone.image_size) == ("digits", 5, 16)
-    assert origins["seed"] == "--seeds"
+    assert (origins["seed"], origins["backbone.image_size"]) == ("--seeds", "suite tiny")
 
 
-def test_the_sweep_file_is_yaml_that_a_person_reads(layers: list[Layer], tmp_path: Path) -> None:
-    run_sweep(SUITE, [], layers, tmp_path, Silent())
+def test_the_sweep_file_is_yaml_that_a_person_reads(sweep: SweepSettings, tmp_path: Path) -> None:
+    run_sweep(sweep, [], tmp_path, Silent())
     stored = yaml.safe_load((tmp_path / SWEEP_FILE).read_text())
     assert stored["suite"] == "tiny"
-    assert stored["settings"]["retrain"]["batch_size"] == 100
+    assert (stored["precision"], stored["tasks"]["digits"]["retrain"]["batch_size"]) == ("fp32", 100)
+    assert stored["tasks"]["digits"]["backbone"]["image_size"] == 16
     assert json.loads(json.dumps(stored)) == stored

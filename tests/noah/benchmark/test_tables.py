@@ -35,7 +35,7 @@ def test_vtab_beside_the_paper() -> None:
     assert natural.columns == ("task", *METHODS)
     assert natural.lines[0] == ("caltech101", "70.1±0.1\n(92.7)", "65.1±0.1\n(91.4)")
     assert natural.lines[-2][1].startswith("73.1±0.1\n(")
-    assert natural.lines[-1] == ("parameters", "0.005 M", "0.005 M")
+    assert natural.lines[-1] == ("parameters, mean", "0.005 M", "0.005 M")
     means = {line[0]: line[1:] for line in tables[3].lines}
     assert means["noah"] == ("73.1±0.1", "78.6±0.1", "84.6±0.1", "78.8±0.1", "79.1±0.1")
     assert means["paper: NOAH"][3] == "75.5"
@@ -58,7 +58,7 @@ def test_pocket_has_no_paper_and_shows_every_seed() -> None:
         ("digits", "97.5±0.7"),
         ("shapes_count", "50.0"),
         ("mean", "74.0"),
-        ("parameters", "0.005 M"),
+        ("parameters, mean", "0.005 M"),
     )
     assert tables[1].columns == ("task", "seed", "noah")
     assert tables[1].lines == (("digits", "0", "98.00"), ("digits", "1", "97.00"), ("shapes_count", "0", "50.00"))

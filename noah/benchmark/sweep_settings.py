@@ -1,0 +1,197 @@
+"""The settings of a sweep: what each cell gets, and that one folder holds rows of one kind only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from noah.atomic import write_text
+from noah.benchmark.cells import Cell
+from noah.benchmark.suites import SUITES, Suite
+from noah.errors import RunError, SettingsError, UsageError
+from noah.hardware import choose_hardware
+from noah.layers import Layer, flatten, nested, resolve
+from noah.progress import Listener
+from noah.settings import Settings
+
+SWEEP_FILE = "sweep.yaml"
+
+_OWN = {
+    "seed": "--seeds sets it",
+    "data.dataset": "--tasks sets it",
+    "data.folder": "a sweep is over the tasks of its suite",
+    "data.shots": "a sweep is over the tasks of its suite",
+    "data.list_seed": "a sweep is over the tasks of its suite",
+}
+"""Settings that are the sweep's own to make, and why."""
+
+MAY_DIFFER = (
+    "data.root",
+    "hardware.device",
+    "hardware.precision",
+    "hardware.threads",
+    "hardware.evaluation_batch_size",
+    "hardware.augmentation_workers",
+)
+"""Settings of the machine, which may change when a sweep goes on; the precision they come to may not."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """Where the settings of the cells come from.
+
+    Attributes:
+        suite: Its tasks' settings come over the recipe's.
+        recipe: The recipe's layer.
+        changes: What a person changed, over everything else.
+    """
+
+    suite: Suite
+    recipe: Layer
+    changes: tuple[Layer, ...]
+
+    def of_task(self, name: str) -> tuple[Settings, dict[str, str]]:
+        """The settings of every cell of a task but its seed, and where each comes from.
+
+        Raises:
+            SettingsError: All mistakes at once.
+        """
+        return resolve([self.recipe, *self._task_layers(name), *self.changes])
+
+    def of_cell(self, cell: Cell) -> tuple[Settings, dict[str, str]]:
+        """The settings of a cell, and where each comes from."""
+        seed = Layer(source="--seeds", values={"seed": cell.seed})
+        return resolve([self.recipe, *self._task_layers(cell.task), *self.changes, seed])
+
+    def _task_layers(self, name: str) -> Iterator[Layer]:
+        task = next(task for task in self.suite.tasks if task.name == name)
+        for key, value in [("data.dataset", task.name), *task.settings.items()]:
+            yield Layer(source=f"suite {self.suite.name}", values=nested(key, value))
+
+    def check_own(self) -> None:
+        """Refuse settings that the sweep makes itself.
+
+        Raises:
+            SettingsError: All of them at once, with their sources.
+        """
+        problems = [
+            f"{key}: {_OWN[key]} ({layer.source})"
+            for layer in self.changes
+            for key, value in flatten(layer.values)
+            if key in _OWN and value is not None
+        ]
+        if problems:
+            raise SettingsError(problems, "Leave them out; a settings file of this folder can be moved away meanwhile.")
+
+
+def begin_sweep(sweep: SweepSettings, folder: Path, listener: Listener) -> None:
+    """Write the settings of a new sweep, or refuse to mix rows of different settings in one folder.
+
+    Raises:
+        SettingsError: The settings are wrong, or not those of the sweep that the folder holds.
+        RunError: The folder's settings cannot be read.
+    """
+    sweep.check_own()
+    tasks = {task.name: sweep.of_task(task.name)[0] for task in sweep.suite.tasks}
+    precision = choose_hardware(next(iter(tasks.values())).hardware).precision
+    values: dict[str, Any] = {
+        "suite": sweep.suite.name,
+        "precision": precision,
+        "tasks": {name: _comparable(settings) for name, settings in tasks.items()},
+    }
+    path = folder / SWEEP_FILE
+    if not path.exists():
+        write_text(path, yaml.safe_dump(values, sort_keys=False, width=120))
+        return
+    stored = _read(folder)
+    if stored["suite"] != sweep.suite.name:
+        raise SettingsError(
+            [f"{folder} holds rows of the suite {stored['suite']}"], "Choose another folder with --out."
+        )
+    before, now = (dict(flatten({"precision": v["precision"], **v["tasks"]})) for v in (stored, values))
+    problems = [
+        f"{_without_task(key)}: the sweep in {folder} has {before[key]!r}, not {value!r}"
+        for key, value in now.items()
+        if key in before and before[key] != value
+    ]
+    if problems:
+        problems = list(dict.fromkeys(problems))  # most are those of every task
+        raise SettingsError(problems, "Leave the change out, or choose another folder with --out.")
+    missing = sorted({_without_task(key) for key in now.keys() - before.keys()})
+    if missing:
+        listener.say(
+            f"note      The sweep in {folder} was begun by a noah that did not have {', '.join(missing)}; "
+            "their values are those of this one."
+        )
+
+
+def sweep_suite(folder: Path) -> Suite:
+    """The suite whose rows a folder holds.
+
+    Raises:
+        UsageError: There is no sweep in it.
+        RunError: Its settings cannot be read.
+    """
+    if not (folder / SWEEP_FILE).is_file():
+        raise UsageError(f"There is no sweep in {folder}.", "Start one with: noah benchmark SUITE --out FOLDER")
+    name = _read(folder)["suite"]
+    if name not in SUITES:
+        raise RunError(f"{folder / SWEEP_FILE} names an unknown suite {name!r}.", "Choose another folder with --out.")
+    return SUITES[name]
+
+
+def check_unchanged(before: Settings, now: Settings, what: str, hint: str) -> None:
+    """Refuse to go on with something that was begun with other settings than those of the machine.
+
+    Raises:
+        SettingsError: All that differ.
+    """
+    stored, asked = (dict(flatten(settings.model_dump(mode="json"))) for settings in (before, now))
+    problems = [
+        f"{key}: {what} has {stored[key]!r}, not {value!r}"
+        for key, value in asked.items()
+        if stored[key] != value and key not in MAY_DIFFER
+    ]
+    if problems:
+        raise SettingsError(problems, hint)
+
+
+def machine_layers(settings: Settings) -> list[Layer]:
+    """The settings of the machine, to go over those of a run that was begun on another."""
+    values = dict(flatten(settings.model_dump(mode="json")))
+    return [Layer(source="this sweep", values=nested(key, values[key])) for key in MAY_DIFFER]
+
+
+def _without_task(key: str) -> str:
+    """digits.retrain.epochs -> retrain.epochs; precision stays."""
+    return key.partition(".")[2] or key
+
+
+def _comparable(settings: Settings) -> dict[str, Any]:
+    """The settings on which rows depend, the sweep's own aside."""
+    values: dict[str, Any] = {}
+    for key, value in flatten(settings.model_dump(mode="json")):
+        if key not in MAY_DIFFER and key not in _OWN:
+            _put(values, key.split("."), value)
+    return values
+
+
+def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+    values[path[-1]] = value
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / SWEEP_FILE
+    try:
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(stored["suite"], str) or not isinstance(stored["tasks"], dict):
+            raise TypeError
+        return {"suite": stored["suite"], "precision": stored["precision"], "tasks": stored["tasks"]}
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise RunError(f"{path} holds no settings of a sweep.", "Choose another folder with --out.") from error
