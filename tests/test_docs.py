@@ -10,12 +10,12 @@ from typer.main import get_command
 
 from noah.benchmark.rows import read_rows
 from noah.benchmark.suites import POCKET
-from noah.benchmark.tables import sweep_tables, to_csv, to_markdown
+from noah.benchmark.tables import found_in, sweep_tables, to_csv, to_markdown
 from noah_cli.app import app
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
-RESULTS = ROOT / "benchmarks" / "pocket"
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RESULTS = ROOT / "docs" / "pocket"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -34,8 +34,8 @@ def test_links_lead_to_files(document: Path) -> None:
 
 
 def test_the_pocket_tables_are_those_of_the_rows() -> None:
-    rows = read_rows(RESULTS)
-    tables = to_markdown(sweep_tables(POCKET, [task.name for task in POCKET.tasks], POCKET.methods, rows))
+    rows = read_rows(RESULTS, POCKET)
+    tables = to_markdown(sweep_tables(POCKET, *found_in(POCKET, rows), rows))
     assert rows
     assert (RESULTS / "table.md").read_text(encoding="utf-8") == tables
     assert (RESULTS / "table.csv").read_text(encoding="utf-8") == to_csv(POCKET, rows)
