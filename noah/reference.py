@@ -26,11 +26,12 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from noah.errors import CheckpointError
+from noah.errors import CheckpointError, UsageError
 from noah.subnet import Subnet
 from noah.supernet import Supernet
 
-_DEAD = re.compile(r"^visual_prompt_token(_pos_embed)?$")
+_DEAD = re.compile(r"visual_prompt_token(_pos_embed)?")
+_IN_BLOCK = re.compile(r"blocks\.(0|[1-9][0-9]{0,17})\.(.+)")
 _MODULE_NAMES = {
     "visual_prompt_token": "prompts.{}.tokens",
     "attn.LoRA_a.weight": "loras.{}.a",
@@ -40,13 +41,36 @@ _MODULE_NAMES = {
     "adapter.ln2.weight": "adapters.{}.up",
     "adapter.ln2.bias": "adapters.{}.up_bias",
 }
+_OWN_STATE = "Pass the model's own state dictionary (in a checkpoint file it lies under 'model')."
+
+
+class _NumPyValue:
+    """Stands for a NumPy scalar or its type in a file, and keeps nothing of what it is made from.
+
+    Training options may be NumPy scalars. No function of NumPy is called to rebuild them, because nobody reads them.
+    """
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
+
+
+_ALLOWED: list[Any] = [
+    argparse.Namespace,
+    (_NumPyValue, "numpy.dtype"),
+    (_NumPyValue, "numpy._core.multiarray.scalar"),
+    (_NumPyValue, "numpy.core.multiarray.scalar"),  # as NumPy 1 calls it
+    (_NumPyValue, "builtins.bytes"),  # the value of an empty text; other values are made by what torch allows
+]
+"""What a file may ask for beside tensors and plain values, and under which name where something stands for it."""
 
 
 def read_reference_checkpoint(path: Path | str) -> dict[str, Tensor]:
     """The state dictionary in a checkpoint file of the published code, on the CPU.
 
     No code in the file runs: torch's weights-only reader builds nothing but tensors and plain values, and here also
-    `argparse.Namespace`, which the published training stores and which only takes attributes.
+    `argparse.Namespace`, which the published training stores and which only takes attributes. NumPy scalars in it are
+    passed over.
 
     Args:
         path: The file, such as `checkpoint.pth`.
@@ -62,7 +86,7 @@ def read_reference_checkpoint(path: Path | str) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"The checkpoint {path} does not exist.", "Check the path.")
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals(_ALLOWED):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # Readers of damaged or hostile files raise many kinds of error; each means the same to the user.
@@ -99,32 +123,29 @@ def load_reference(
         img_size: Side of the image in pixels; None reads it off the position embedding, whose grid has to be square.
 
     Raises:
-        CheckpointError: If names or shapes do not fit the published model; they are named.
+        CheckpointError: If names, values or shapes do not fit the published model; they are named.
+        UsageError: If `patch_size` or `img_size` is below 1.
     """
-    ours: dict[str, Tensor] = {}
-    for name, array in weights.items():
-        if not _DEAD.match(name):
-            ours[our_name(name)] = torch.as_tensor(array)
-    try:
-        blocks = {int(name.split(".")[1]) for name in weights if name.startswith("blocks.")}
-        depth = len(blocks)
-        if missing := sorted(set(range(depth or 1)) - blocks):
-            raise KeyError(f"blocks.{missing[0]}")
-        embed_dim = ours["backbone.pos_embed"].shape[-1]
-        hidden = ours["backbone.blocks.0.mlp.fc1.weight"].shape[0]
-        largest = Subnet(
-            prompt=[_size(ours, f"prompts.{block}.tokens", 1) for block in range(depth)],
-            lora=[_size(ours, f"loras.{block}.a", 0) for block in range(depth)],
-            adapter=[_size(ours, f"adapters.{block}.down", 0) for block in range(depth)],
-        )
-        num_classes = ours["head.weight"].shape[0]
-        patch_size = patch_size or _patch_size(ours["backbone.patch_embed.proj.weight"])
-        img_size = img_size or patch_size * _grid_side(ours["backbone.pos_embed"])
-    except (KeyError, ValueError, IndexError) as error:
-        raise CheckpointError(
-            f"These are not weights of the published model: {error} is missing.",
-            "Pass the model's own state dictionary (in a checkpoint file it lies under 'model').",
-        ) from error
+    for option, side in (("patch_size", patch_size), ("img_size", img_size)):
+        if side is not None and side < 1:
+            raise UsageError(
+                f"{option} is {side}, and a side has at least 1 pixel.",
+                f"Give the pixels of a side, or leave {option} out to read it off the weights.",
+            )
+    theirs = {name: _weight(name, value) for name, value in weights.items() if not _is_dead(name)}
+    depth = _depth(theirs)
+    embed_dim = _length(theirs, "pos_embed", "1 1+patches D", "D")
+    hidden = _length(theirs, "blocks.0.mlp.fc1.weight", "hidden D", "hidden")
+    largest = Subnet(
+        prompt=[_width(theirs, f"blocks.{block}.visual_prompt_token", "1 P D", "P") for block in range(depth)],
+        lora=[_width(theirs, f"blocks.{block}.attn.LoRA_a.weight", "R D", "R") for block in range(depth)],
+        adapter=[_width(theirs, f"blocks.{block}.adapter.ln1.weight", "A D", "A") for block in range(depth)],
+    )
+    num_classes = _length(theirs, "head.weight", "classes D", "classes")
+    if patch_size is None:
+        patch_size = _patch_size(_present(theirs, "patch_embed.proj.weight"))
+    if img_size is None:
+        img_size = patch_size * _grid_side(theirs["pos_embed"])
     if num_heads < 1 or embed_dim % num_heads:
         raise CheckpointError(
             f"The weights have the width {embed_dim}, which {num_heads} heads do not divide.", "Check num_heads."
@@ -138,7 +159,8 @@ def load_reference(
         num_heads=num_heads,
         mlp_ratio=hidden / embed_dim,
     )
-    supernet = Supernet(backbone, largest, num_classes=num_classes).to(ours["backbone.pos_embed"].dtype)
+    supernet = Supernet(backbone, largest, num_classes=num_classes).to(theirs["pos_embed"].dtype)
+    ours = {our_name(name): value for name, value in theirs.items()}
     ours = {name: value[0] if name.startswith("prompts.") else value for name, value in ours.items()}
     expected = {name: tuple(value.shape) for name, value in supernet.state_dict().items() if value.numel()}
     found = {name: tuple(value.shape) for name, value in ours.items()}
@@ -147,7 +169,7 @@ def load_reference(
         name = wrong[0]
         raise CheckpointError(
             f"{len(wrong)} of the weights do not fit the published model; the first is {name}: "
-            f"found {found.get(name, 'nothing')}, expected {expected.get(name, 'nothing')}",
+            f"found {found.get(name, 'nothing')}, expected {expected.get(name, 'nothing')}.",
             "Check num_heads, patch_size and img_size.",
         )
     supernet.load_state_dict(ours, strict=False)
@@ -156,7 +178,7 @@ def load_reference(
 
 def our_name(name: str) -> str:
     """The name of a published parameter in `Supernet.state_dict()`."""
-    match = re.match(r"^blocks\.(\d+)\.(.+)$", name)
+    match = _IN_BLOCK.fullmatch(name)
     if match and match[2] in _MODULE_NAMES:
         return _MODULE_NAMES[match[2]].format(match[1])
     return name if name.startswith("head.") else f"backbone.{name}"
@@ -192,5 +214,57 @@ def _refusal(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
-def _size(weights: Mapping[str, Tensor], name: str, axis: int) -> int:
-    return weights[name].shape[axis] if name in weights else 0
+def _is_dead(name: object) -> bool:
+    return isinstance(name, str) and _DEAD.fullmatch(name) is not None
+
+
+def _weight(name: object, value: Any) -> Tensor:
+    """A value as a tensor, once its name can be a weight's and it holds floating-point numbers."""
+    if not isinstance(name, str):
+        raise CheckpointError(f"{ascii(name)[:100]} is no name of a weight.", _OWN_STATE)
+    if name.startswith("blocks.") and not _IN_BLOCK.fullmatch(name):
+        raise CheckpointError(f"{name[:100]!a} is not of the form 'blocks.NUMBER.NAME'.", _OWN_STATE)
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        kind = f"{type(value).__name__} of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+        raise CheckpointError(f"{name!a} holds {kind}, not floating-point numbers.", _OWN_STATE) from error
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise CheckpointError(f"{name!a} holds {kind}, not floating-point numbers.", _OWN_STATE)
+    return tensor
+
+
+def _depth(weights: Mapping[str, Tensor]) -> int:
+    """Number of blocks, of which none may be missing."""
+    blocks = {int(match[1]) for name in weights if (match := _IN_BLOCK.fullmatch(name))}
+    depth = len(blocks)
+    if missing := sorted(set(range(depth or 1)) - blocks):
+        raise _missing(f"blocks.{missing[0]}")
+    return depth
+
+
+def _width(weights: Mapping[str, Tensor], name: str, form: str, axis: str) -> int:
+    """Width of a module, from the shape of its weight; 0 where it is absent."""
+    return _length(weights, name, form, axis) if name in weights else 0
+
+
+def _length(weights: Mapping[str, Tensor], name: str, form: str, axis: str) -> int:
+    """Length of an axis of a weight whose shape is of the form, such as "1 P D"; an axis called 1 has that length."""
+    shape, axes = tuple(_present(weights, name).shape), form.split()
+    alike = len(shape) == len(axes) and all(length == 1 for length, of in zip(shape, axes, strict=True) if of == "1")
+    if not alike or not shape[axes.index(axis)]:
+        raise CheckpointError(
+            f"{name!a} has the shape {shape}; the published model has ({', '.join(axes)}) there.", _OWN_STATE
+        )
+    return shape[axes.index(axis)]
+
+
+def _present(weights: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in weights:
+        raise _missing(name)
+    return weights[name]
+
+
+def _missing(name: str) -> CheckpointError:
+    return CheckpointError(f"These are not weights of the published model: {name!a} is missing.", _OWN_STATE)

@@ -47,12 +47,13 @@ def evaluate(
     """Measure accuracy on the test split, which no other command opens."""
     from noah.latest import follow_latest
     from noah.materials import check_same_data, prepare
+    from noah.run_subnet import given_subnet
     from noah.runs import RUN_FILE, open_run
     from noah.stages import evaluate_test
 
     listener = console.ConsoleListener()
     predictor = None
-    what = "the retrained winner"
+    what = ""
     place: tuple[str, ...] = ("eval", "test.json")
     if artefact:
         if on is not None:
@@ -65,10 +66,11 @@ def evaluate(
             home = predictor.folder.parent.parent  # the run that the artefact lies in
             run = str(home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home)
     current = open_run(runs, run)
+    what = what or ("the retrained winner" if given_subnet(current) is None else "the trained subnet")
     changes = hardware_layers(device, precision, threads)
     if on is not None:
         result = evaluate_on(listener, current, changes, on, again)
-        _print_result(listener, result, f"the retrained winner on {result['split']}")
+        _print_result(listener, result, f"{what} on {result['split']}")
         return
     if current.path(*place).is_file() and not again:
         result = current.read_json(*place)

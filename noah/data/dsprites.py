@@ -10,7 +10,7 @@ import numpy as np
 
 from noah.data.dataset import Dataset
 from noah.data.rendered import TEST_IMAGES, TRAINING_IMAGES, VALIDATION_IMAGES, rendered_dataset
-from noah.data.sprites import FACTORS, IMAGES, ORIENTATIONS, POSITIONS, draw_sprite
+from noah.data.sprites import DRAWING, FACTORS, IMAGES, ORIENTATIONS, POSITIONS, draw_sprite
 
 CLASSES = 16
 
@@ -57,7 +57,7 @@ def _load(task: str, factor: int, values: int, classes: tuple[str, ...], *notes:
         f"{name} is drawn by noah from the parameters of dSprites (Matthey et al., 2017), uniformly sampled: shapes "
         f"and sample are not those of VTAB-1k's dsprites_{task}, and accuracies are not comparable with published ones."
     )
-    return rendered_dataset(name, classes, numbers, labels, draw_sprite, (source, *notes))
+    return rendered_dataset(name, classes, numbers, labels, draw_sprite, DRAWING, (source, *notes))
 
 
 def _label(index: np.ndarray, values: int) -> np.ndarray:

@@ -27,12 +27,15 @@ class RenderedSplit:
         numbers: Of each image, int64 (n,).
         labels: int64 (n,).
         render: Draws the image of a number.
-        prefix: Image number 12 is named prefix/12.
+        drawing: The version of what `render` draws. It is part of the images' names, which stand for the images where
+            runs are compared or gone on with.
+        prefix: Image number 12 is named prefix/v1-12 in version 1 of the drawing.
     """
 
     numbers: np.ndarray
     labels: np.ndarray
     render: Render
+    drawing: int
     prefix: str
 
     def __post_init__(self) -> None:
@@ -50,12 +53,18 @@ class RenderedSplit:
         return Image.fromarray(self.render(int(self.numbers[index]))).convert("RGB")
 
     def name(self, index: int) -> str:
-        """Prefix and number."""
-        return f"{self.prefix}/{self.numbers[index]}"
+        """Prefix, version of the drawing, and number."""
+        return f"{self.prefix}/v{self.drawing}-{self.numbers[index]}"
 
 
 def rendered_dataset(
-    name: str, classes: tuple[str, ...], numbers: np.ndarray, labels: np.ndarray, render: Render, notes: tuple[str, ...]
+    name: str,
+    classes: tuple[str, ...],
+    numbers: np.ndarray,
+    labels: np.ndarray,
+    render: Render,
+    drawing: int,
+    notes: tuple[str, ...],
 ) -> Dataset:
     """The first 800 images to train on, the next 200 to validate on, the last 1,000 to test on; nothing is drawn yet.
 
@@ -65,6 +74,7 @@ def rendered_dataset(
         numbers: Of 2,000 different images, int64.
         labels: Of the same images, int64.
         render: Draws the image of a number.
+        drawing: The version of what `render` draws, to be raised with any change of the pixels.
         notes: What to tell of the images; a note on the split is put behind them.
 
     Raises:
@@ -74,7 +84,7 @@ def rendered_dataset(
         raise ValueError(f"{name} needs 2,000 different images, not {len(np.unique(numbers))} in {numbers.shape}")
 
     def part(start: int, end: int) -> Split:
-        return RenderedSplit(numbers[start:end], labels[start:end], render, name)
+        return RenderedSplit(numbers[start:end], labels[start:end], render, drawing, name)
 
     training, both = TRAINING_IMAGES, TRAINING_IMAGES + VALIDATION_IMAGES
     split = (

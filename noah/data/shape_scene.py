@@ -10,6 +10,10 @@ import numpy as np
 SIZE = 64
 """Width and height of an image in pixels."""
 
+DRAWING = 1
+"""The version of the pixels. Raise it with any change of them, here or by the seeds and counts of `shapes_count`: runs
+tell by it which images they were made with."""
+
 MOST_SHAPES = 10
 """More might find no room."""
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from noah.data.dataset import Dataset
 from noah.data.rendered import TEST_IMAGES, TRAINING_IMAGES, VALIDATION_IMAGES, rendered_dataset
-from noah.data.shape_scene import Scene, draw_scene
+from noah.data.shape_scene import DRAWING, Scene, draw_scene
 
 COUNTS = range(3, 11)
 
@@ -21,7 +21,8 @@ def load_shapes_count() -> Dataset:
         "shapes_count is drawn by noah: it asks what VTAB-1k's clevr_count asks, of other and simpler images, and "
         "accuracies are not comparable with published ones."
     )
-    return rendered_dataset("shapes_count", tuple(map(str, COUNTS)), numbers, numbers % len(COUNTS), _image, (source,))
+    labels = numbers % len(COUNTS)
+    return rendered_dataset("shapes_count", tuple(map(str, COUNTS)), numbers, labels, _image, DRAWING, (source,))
 
 
 def scene(number: int) -> Scene:

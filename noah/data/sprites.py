@@ -18,6 +18,9 @@ import numpy as np
 SIZE = 64
 """Width and height of an image in pixels."""
 
+DRAWING = 1
+"""The version of the pixels. Raise it with any change of them: runs tell by it which images they were made with."""
+
 SHAPES = ("square", "ellipse", "heart")
 SCALES = np.linspace(0.5, 1, 6)
 ORIENTATIONS = np.linspace(0, 2 * pi, 40)

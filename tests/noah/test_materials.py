@@ -13,6 +13,7 @@ import torch
 from noah.backbones import Backbone, load_backbone
 from noah.data import pixels as pixels_module
 from noah.data.dataset import Dataset
+from noah.data.rendered import rendered_dataset
 from noah.data.split import FileSplit
 from noah.errors import DatasetNotFoundError, NoahError, RunError, SettingsError, UsageError
 from noah.materials import build_space, check_same_data, fingerprint, seed_torch
@@ -155,6 +156,17 @@ def test_the_name_of_an_image_may_be_any_bytes(tmp_path: Path) -> None:
         return fingerprint(Dataset("odd", ("a",), split, split, lambda: split, ()))
 
     assert len({fingerprint_of(name) for name in (b"caf\xe9.png", b"caf\xe8.png", "caf\xe9.png".encode())}) == 3
+
+
+def test_the_fingerprint_of_rendered_images_tells_how_they_are_drawn() -> None:
+    def fingerprint_of(drawing: int) -> str:
+        numbers = np.arange(2000)
+        return fingerprint(rendered_dataset("toy", ("a", "b"), numbers, numbers % 2, blank, drawing, ()))
+
+    def blank(number: int) -> np.ndarray:
+        return np.zeros((2, 2), np.uint8)
+
+    assert fingerprint_of(1) == fingerprint_of(1) != fingerprint_of(2)
 
 
 def test_a_run_does_not_go_on_with_other_data(tiny_settings: TinySettings, photo_folder: Path, tmp_path: Path) -> None:

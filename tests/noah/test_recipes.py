@@ -60,6 +60,14 @@ def test_the_few_shot_recipes_are_the_published_protocol(name: str) -> None:
     assert found["data.shots"] is None
 
 
+def test_the_recipes_few_shot_and_imagenet_have_the_same_settings() -> None:
+    """The paper trains and searches both in the same way; they are two recipes because they are two experiments.
+
+    The comments of each tell its own commands and images, and each can be named, and later mended, for itself.
+    """
+    assert resolve([recipe_layer("few_shot")])[0] == resolve([recipe_layer("imagenet")])[0]
+
+
 def test_the_few_shot_space_holds_the_published_few_shot_subnets() -> None:
     space = make_space(12, 768, PRESETS["wide"])
     assert PUBLISHED["space"] == {"preset": "wide"}

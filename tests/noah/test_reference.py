@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from noah.errors import CheckpointError
+from noah.errors import CheckpointError, UsageError
 from noah.merge import merge
 from noah.reference import load_reference, our_name
 from noah.subnet import Subnet
@@ -111,6 +111,94 @@ class TestRefusals:
     def test_other_image_size_is_refused(self, weights: dict[str, np.ndarray]) -> None:
         with pytest.raises(CheckpointError, match="pos_embed"):
             load_reference(weights, num_heads=3, patch_size=8, img_size=64)
+
+    @pytest.mark.parametrize("shape", [(3, 5, 48), (0, 5, 48), (5, 48), (48,), (1, 1, 5, 48), (1, 0, 48)])
+    def test_a_prompt_that_is_no_single_one_is_refused(
+        self, weights: dict[str, np.ndarray], shape: tuple[int, ...]
+    ) -> None:
+        name = "blocks.1.visual_prompt_token"
+        with pytest.raises(CheckpointError) as caught:
+            load({**weights, name: np.zeros(shape)})
+        assert caught.value.problem == f"'{name}' has the shape {shape}; the published model has (1, P, D) there."
+
+    @pytest.mark.parametrize(
+        ("name", "shape"),
+        [
+            ("pos_embed", ()),
+            ("pos_embed", (17, 48)),
+            ("pos_embed", (2, 17, 48)),
+            ("pos_embed", (1, 17, 0)),
+            ("blocks.0.mlp.fc1.weight", ()),
+            ("head.weight", (10,)),
+            ("head.weight", (0, 48)),
+            ("blocks.2.attn.LoRA_a.weight", ()),
+            ("blocks.3.adapter.ln1.weight", (5, 48, 1)),
+        ],
+    )
+    def test_a_shape_that_tells_no_size_is_refused_in_words(
+        self, weights: dict[str, np.ndarray], name: str, shape: tuple[int, ...]
+    ) -> None:
+        with pytest.raises(CheckpointError, match="there") as caught:
+            load({**weights, name: np.zeros(shape)})
+        assert caught.value.problem.startswith(f"'{name}' has the shape {shape}; the published model has (")
+
+    def test_a_0d_array_elsewhere_is_refused_in_words(self, weights: dict[str, np.ndarray]) -> None:
+        with pytest.raises(CheckpointError, match=r"blocks\.0\.attn\.qkv\.bias: found \(\), expected \(144,\)"):
+            load({**weights, "blocks.0.attn.qkv.bias": np.zeros(())})
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            f"blocks.{rest}"
+            for rest in ("x.foo", "", "3", "01.x", ".x", "-1.x", "0.", "0.x\n", "\u00b2.x", "\u0663.x", "9" * 5000)
+        ],
+    )
+    def test_a_block_without_a_number_is_refused_in_words(self, weights: dict[str, np.ndarray], name: str) -> None:
+        with pytest.raises(CheckpointError) as caught:
+            load({**weights, name: np.zeros(3)})
+        assert caught.value.problem.endswith(" is not of the form 'blocks.NUMBER.NAME'.")
+        assert caught.value.problem.isprintable() and len(caught.value.problem) < 200
+
+    @pytest.mark.parametrize("name", [None, 1, b"head.weight", ("head", "weight")])
+    def test_a_name_that_is_no_text_is_refused(self, weights: dict[str, np.ndarray], name: Any) -> None:
+        with pytest.raises(CheckpointError, match="is no name of a weight"):
+            load({**weights, name: np.zeros(3)})
+
+    @pytest.mark.parametrize(
+        ("value", "told"),
+        [
+            ("text", "str"),
+            (None, "NoneType"),
+            ({}, "dict"),
+            ([[1.0], [1.0, 2.0]], "list"),
+            (np.array(["text"]), "ndarray of <U4"),
+            (np.array([object()]), "ndarray of object"),
+            (np.zeros((10, 48), np.int64), "int64"),
+            (torch.zeros((10, 48), dtype=torch.uint8), "uint8"),
+            (np.zeros((10, 48), bool), "bool"),
+            (np.zeros((10, 48), complex), "complex128"),
+        ],
+        ids=lambda part: part if isinstance(part, str) else "",
+    )
+    @pytest.mark.parametrize("name", ["head.weight", "pos_embed", "blocks.1.visual_prompt_token"])
+    def test_what_is_no_floating_point_number_is_refused(
+        self, weights: dict[str, np.ndarray], name: str, value: Any, told: str
+    ) -> None:
+        with pytest.raises(CheckpointError) as caught:
+            load({**weights, name: value})
+        assert caught.value.problem == f"'{name}' holds {told}, not floating-point numbers."
+
+    def test_dead_weights_may_be_anything(self, weights: dict[str, np.ndarray]) -> None:
+        assert load({**weights, "visual_prompt_token": "text"}).largest == load(weights).largest  # type: ignore[dict-item]
+
+    @pytest.mark.parametrize("option", ["patch_size", "img_size"])
+    @pytest.mark.parametrize("size", [0, -1])
+    def test_a_side_below_one_pixel_is_wrong_usage(
+        self, weights: dict[str, np.ndarray], option: str, size: int
+    ) -> None:
+        with pytest.raises(UsageError, match=f"{option} is {size}") as caught:
+            load_reference(weights, num_heads=3, **{option: size})
+        assert f"leave {option} out" in caught.value.hint
 
     def test_something_else_is_refused(self) -> None:
         with pytest.raises(CheckpointError, match="not weights of the published model"):

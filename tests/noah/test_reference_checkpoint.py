@@ -78,6 +78,65 @@ class TestReading:
             torch.load(path, weights_only=True)
 
 
+NUMPY_SCALARS = [
+    np.float64(0.5),
+    np.float32(-1),
+    np.float16(0),
+    np.longdouble(1),
+    np.int64(3),
+    np.uint8(255),
+    np.bool_(True),
+    np.complex64(1j),
+    np.str_("food101"),
+    np.str_(""),
+    np.bytes_(b"\x00\xff"),
+    np.datetime64("2022-06-09"),
+]
+
+
+class TestNumPyScalars:
+    @pytest.mark.parametrize("form", ["zip", "old", "of NumPy 1"])
+    @pytest.mark.parametrize("value", NUMPY_SCALARS, ids=repr)
+    def test_beside_the_weights_they_do_no_harm(self, tmp_path: Path, value: np.generic, form: str) -> None:
+        path = tmp_path / "checkpoint.pth"
+        state = training_state(WEIGHTS) | {"epoch": value, "args": argparse.Namespace(lr=value, betas=[value, value])}
+        torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
+        if form == "of NumPy 1":
+            content = path.read_bytes()
+            assert b"cnumpy._core.multiarray\nscalar\n" in content
+            path.write_bytes(content.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"))
+        found = read_reference_checkpoint(path)
+        assert found.keys() == WEIGHTS.keys()
+        assert all(torch.equal(found[name], weight) for name, weight in WEIGHTS.items())
+
+    @pytest.mark.parametrize("value", NUMPY_SCALARS, ids=repr)
+    def test_among_the_weights_they_are_no_weights(self, tmp_path: Path, value: np.generic) -> None:
+        path = tmp_path / "checkpoint.pth"
+        torch.save({"model": {**WEIGHTS, "head.bias": value}}, path)
+        with pytest.raises(CheckpointError, match="no state dictionary"):
+            read_reference_checkpoint(path)
+
+    def test_they_are_not_allowed_afterwards(self, tmp_path: Path) -> None:
+        path = tmp_path / "checkpoint.pth"
+        torch.save({"model": WEIGHTS, "epoch": np.int64(3)}, path)
+        read_reference_checkpoint(path)
+        with pytest.raises(pickle.UnpicklingError, match="numpy"):
+            torch.load(path, weights_only=True)
+
+    def test_no_function_of_numpy_is_called_for_them(self, tmp_path: Path) -> None:
+        """Whatever such a function made of strange arguments, here it makes nothing of them."""
+        path = tmp_path / "checkpoint.pth"
+        strange = [Calls(np.dtype, "no type"), Calls(np.dtype, ["f8"] * 9), Calls(np._core.multiarray.scalar, 1, 2, 3)]
+        torch.save({"model": WEIGHTS, "args": argparse.Namespace(strange=strange)}, path)
+        assert read_reference_checkpoint(path).keys() == WEIGHTS.keys()
+
+    def test_other_objects_of_numpy_stay_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "checkpoint.pth"
+        torch.save({"model": WEIGHTS, "args": Calls(np.load, "file.npy", None, True)}, path)
+        with pytest.raises(CheckpointError, match=r"it asks for 'numpy\S*load', which could run code"):
+            read_reference_checkpoint(path)
+
+
 class Calls:
     """Unpickled, it calls a function."""
 
@@ -99,6 +158,8 @@ WRAPS: dict[str, Callable[[Calls], Any]] = {
     "among the weights": lambda trap: {"model": {**WEIGHTS, "head.bias": trap}},
     "beside the weights": lambda trap: {"model": WEIGHTS, "optimizer": trap},
     "in the arguments": lambda trap: {"model": WEIGHTS, "args": argparse.Namespace(seed=trap)},
+    "beside a NumPy scalar": lambda trap: {"model": WEIGHTS, "args": argparse.Namespace(lr=np.float64(1), seed=trap)},
+    "in a NumPy scalar": lambda trap: {"model": WEIGHTS, "args": Calls(np.dtype, trap)},
 }
 
 

@@ -47,7 +47,8 @@ def test_the_whole_road_without_a_search(empty: Path, spelling: str, subnet: Sub
     run = latest(empty)
     assert run.name == "shapes/given"
     assert run.description()["given"] == {"spelling": spelling, "subnet": subnet.to_json()}
-    for command in (("eval",), ("export", "--format", "onnx"), ("eval", "runs/latest/export/onnx-fp32")):
+    assert "right by the trained subnet" in noah("eval").words
+    for command in (("export", "--format", "onnx"), ("eval", "runs/latest/export/onnx-fp32")):
         outcome = noah(*command)
         assert outcome.code == 0, outcome.err
     manifest = json.loads((run.path("export", "onnx-fp32", "manifest.json")).read_text())

@@ -9,7 +9,7 @@ import pytest
 from noah.data.dataset import Dataset
 from noah.data.dsprites import load_dsprites_location, load_dsprites_orientation, sample
 from noah.data.split import Split
-from noah.data.sprites import Sprite, draw_sprite, sprite
+from noah.data.sprites import DRAWING, Sprite, draw_sprite, sprite
 
 LOADERS = (load_dsprites_location, load_dsprites_orientation)
 
@@ -19,7 +19,7 @@ def splits(dataset: Dataset) -> tuple[Split, Split, Split]:
 
 
 def shown(split: Split) -> list[Sprite]:
-    return [sprite(int(split.name(index).rpartition("/")[2])) for index in range(len(split))]
+    return [sprite(int(split.name(index).rpartition("-")[2])) for index in range(len(split))]
 
 
 def test_names_and_classes() -> None:
@@ -34,7 +34,7 @@ def test_labels_follow_the_parameters() -> None:
     for location, orientation in zip(*(splits(load()) for load in LOADERS), strict=True):
         assert location.labels.tolist() == [one.x // 2 for one in shown(location)]
         assert orientation.labels.tolist() == [int(one.orientation / 2.5) for one in shown(orientation)]
-    assert load_dsprites_location().train.name(0).startswith("rendered_dsprites_loc/")
+    assert load_dsprites_location().train.name(0).startswith(f"rendered_dsprites_loc/v{DRAWING}-")
 
 
 def test_the_splits_are_apart_in_parameters_and_in_pixels() -> None:

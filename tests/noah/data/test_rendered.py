@@ -15,7 +15,7 @@ def render(number: int) -> np.ndarray:
 
 
 def dataset(numbers: np.ndarray) -> Dataset:
-    return rendered_dataset("toy", ("a", "b"), numbers, numbers % 2, render, ("About the images.",))
+    return rendered_dataset("toy", ("a", "b"), numbers, numbers % 2, render, 3, ("About the images.",))
 
 
 def test_the_split_is_800_200_and_1000_and_nothing_is_drawn_before_it_is_opened() -> None:
@@ -23,7 +23,7 @@ def test_the_split_is_800_200_and_1000_and_nothing_is_drawn_before_it_is_opened(
     toy = dataset(np.arange(5000, 7000))
     test = toy.load_test()
     assert (len(toy.train), len(toy.validation), len(test), len(toy.full_train)) == (800, 200, 1000, 1000)
-    assert (toy.train.name(0), toy.validation.name(0), test.name(999)) == ("toy/5000", "toy/5800", "toy/6999")
+    assert (toy.train.name(0), toy.validation.name(0), test.name(999)) == ("toy/v3-5000", "toy/v3-5800", "toy/v3-6999")
     assert test.labels.tolist() == [0, 1] * 500 and toy.notes[0] == "About the images." and not DRAWN
     image = test.open(2)
     assert DRAWN == [6002] and image.mode == "RGB" and image.size == (3, 2)
@@ -39,6 +39,6 @@ def test_an_image_may_appear_once() -> None:
 
 def test_labels_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="3 images need labels int64"):
-        RenderedSplit(np.arange(3), np.arange(2), render, "toy")
+        RenderedSplit(np.arange(3), np.arange(2), render, 1, "toy")
     with pytest.raises(ValueError, match="not int32"):
-        RenderedSplit(np.arange(3), np.arange(3, dtype=np.int32), render, "toy")
+        RenderedSplit(np.arange(3), np.arange(3, dtype=np.int32), render, 1, "toy")
