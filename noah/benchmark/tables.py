@@ -53,7 +53,8 @@ def sweep_tables(suite: Suite, tasks: Sequence[str], methods: Sequence[str], row
     tables = [_group_table(suite, group, names, methods, rows) for group, names in groups.items() if names]
     if suite is VTAB:
         tables.append(_means_table(methods, rows))
-    return [*tables, _seeds_table(tasks, methods, rows)]
+    every_seed = _seeds_table(tasks, methods, rows)
+    return [*tables, every_seed] if every_seed.lines else tables
 
 
 def found_in(suite: Suite, rows: Sequence[Row]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -67,6 +67,11 @@ def test_pocket_has_no_paper_and_shows_every_seed() -> None:
     )
 
 
+def test_without_results_there_is_no_table_of_seeds() -> None:
+    (only,) = sweep_tables(POCKET, ["digits"], ["noah"], [])
+    assert only.lines[0] == ("digits", "-")
+
+
 def test_markdown_keeps_second_lines() -> None:
     text = to_markdown(sweep_tables(VTAB, TASKS, METHODS, whole_sweep()))  # type: ignore[arg-type]  # rows
     assert "| caltech101 | 70.1±0.1<br>(92.7) |" in text
