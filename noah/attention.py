@@ -32,8 +32,8 @@ def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Ten
     """Scaled dot-product attention with the backbone's output norm.
 
     On a CPU that computes in bfloat16 the two products are written out, because there torch's fused kernel is slower:
-    forward and backward take 5 ms instead of 19 ms for 50 images of 26 tokens, and 57 ms instead of 126 ms of 197
-    tokens (ViT-S, 2 cores with AVX512-BF16). Everywhere else the fused kernel is used.
+    its backward pass takes 2 to 6.5 times as long (`benchmarks/attention.py`, docs/performance.md). Everywhere else the
+    fused kernel is used.
 
     Args:
         attention: timm's `Attention`, for its scale and its norm.
