@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from noah.errors import UsageError
-from noah.latest import DEFAULT_RUNS, read_latest
-from noah.layers import assignment_layer, file_layer
+from noah.latest import DEFAULT_RUNS
+from noah.layers import assignment_layer
 from noah_cli import console
-from noah_cli.new_run import names_data, resolve_new
 from noah_cli.options import (
     BackboneArchOption,
     BackboneOption,
@@ -83,7 +82,7 @@ def retrain(
     from noah.runs import open_run
     from noah.stages import retrain as retrain_stage
     from noah.start import start_run
-    from noah_cli.retrain_run import open_existing, refuse_new_run_options, settings_like
+    from noah_cli.retrain_run import open_existing, refuse_new_run_options, settings_of_new
 
     listener = console.ConsoleListener()
     hardware = hardware_layers(device, precision, threads)
@@ -105,21 +104,7 @@ def retrain(
                 "Leave --subnet out to go on with a run: it keeps its subnet.",
             )
         options += [assignment_layer(text) for text in assignments or []]
-        files = [file_layer(path) for path in config or []]
-        if run is not None and names_data([*files, *options]):
-            raise UsageError(
-                "Both --run and a data set are given, and the new run takes its data from one.",
-                "Leave one of them out; --name names the new run.",
-            )
-        if names_data([*files, *options]) or (run is None and read_latest(runs) is None):
-            settings, origins = resolve_new(listener, recipe, config or [], options, hardware)
-        elif recipe:
-            raise UsageError(
-                "--recipe needs a data set: otherwise all settings are those of another run.",
-                "Add --dataset NAME or --data FOLDER, or leave --recipe out.",
-            )
-        else:
-            settings, origins = settings_like(listener, runs, run, [*files, *options, *hardware])
+        settings, origins = settings_of_new(listener, runs, run, recipe, config or [], options, hardware)
         current, materials = start_run(runs, settings, origins, listener, name=name, subnet=subnet)
         listener.say(f"run       {current.folder}")
     try:

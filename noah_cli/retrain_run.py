@@ -7,12 +7,14 @@ from pathlib import Path
 
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.errors import UsageError
-from noah.layers import Layer, resolve
+from noah.latest import read_latest
+from noah.layers import Layer, file_layer, resolve
 from noah.materials import Materials, check_same_data, prepare
 from noah.progress import Listener
 from noah.run_subnet import check_inherits, chosen_subnet
 from noah.runs import Run, open_run
 from noah.settings import RetrainSettings, Settings
+from noah_cli.new_run import names_data, resolve_new
 
 
 def open_existing(
@@ -56,18 +58,48 @@ def open_existing(
     return current, materials
 
 
-def settings_like(
-    listener: Listener, runs: Path, name: str | None, changes: Sequence[Layer]
+def settings_of_new(
+    listener: Listener,
+    runs: Path,
+    like: str | None,
+    recipe: str | None,
+    config: Sequence[Path],
+    options: Sequence[Layer],
+    hardware: Sequence[Layer],
 ) -> tuple[Settings, dict[str, str]]:
-    """The settings of another run, with changes, for a new run on the same data.
+    """The settings of a new run: those of a search where a data set is named, else those of another run, with changes.
+
+    Args:
+        listener: Told where they come from.
+        runs: The folder of all runs.
+        like: The run to take data and settings from, where no data set is named; the latest where it is None.
+        recipe: The recipe that was named.
+        config: Settings files that were named.
+        options: Layers of the options.
+        hardware: Layers of the options of the hardware.
 
     Raises:
-        UsageError: There is no such run.
-        SettingsError: All mistakes in the changes at once.
+        UsageError: What was typed contradicts itself, or there is no such run.
+        SettingsError: All mistakes in the settings at once.
     """
-    like = open_run(runs, name)
-    listener.say(f"settings  those of {like.name}{'' if name else ', the latest run'}")
-    return resolve([Layer(source=f"run {like.name}", values=like.settings().model_dump(mode="json")), *changes])
+    files = [file_layer(path) for path in config]
+    names_its_data = names_data([*files, *options])
+    if like is not None and names_its_data:
+        raise UsageError(
+            "Both --run and a data set are given, and the new run takes its data from one.",
+            "Leave one of them out; --name names the new run.",
+        )
+    if names_its_data or (like is None and read_latest(runs) is None):
+        return resolve_new(listener, recipe, config, options, hardware)
+    if recipe:
+        raise UsageError(
+            "--recipe needs a data set: otherwise all settings are those of another run.",
+            "Add --dataset NAME or --data FOLDER, or leave --recipe out.",
+        )
+    other = open_run(runs, like)
+    listener.say(f"settings  those of {other.name}{'' if like else ', the latest run'}")
+    base = Layer(source=f"run {other.name}", values=other.settings().model_dump(mode="json"))
+    return resolve([base, *files, *options, *hardware])
 
 
 def refuse_new_run_options(options: Sequence[Layer], **others: object) -> None:

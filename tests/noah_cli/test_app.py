@@ -66,7 +66,10 @@ def test_python_m_noah_cli_stands_for_noah(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments", [["serch"], ["search", "--datset", "digits"], ["search", "--seed", "-1"], ["predict"], ["export"]]
 )
-def test_wrong_usage_is_exit_code_2_without_a_traceback(arguments: list[str]) -> None:
+def test_wrong_usage_is_exit_code_2_without_a_traceback(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # there may be runs where the tests are started
     outcome = noah(*arguments)
     assert outcome.code == 2
     assert "Error" in outcome.err
