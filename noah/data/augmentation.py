@@ -82,7 +82,7 @@ def _randaugment(spelled: str, parameters: dict[str, Any]) -> Callable[[Image.Im
     for operation in transform.ops:
         if operation.aug_fn is auto_augment.posterize:
             operation.aug_fn = _posterize
-    return transform  # type: ignore[no-any-return]
+    return transform  # type: ignore[no-any-return]  # timm carries no types
 
 
 def _posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:

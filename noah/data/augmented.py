@@ -77,7 +77,7 @@ class AugmentedPixels:
         if self._workers:
             # Batches come back as NumPy arrays through pipes: tensors would take shared memory, which containers limit.
             loader: Any = DataLoader(
-                _Batches(self._fetch),  # type: ignore[arg-type]
+                _Batches(self._fetch),  # type: ignore[arg-type]  # it has no length, and with a sampler needs none
                 batch_size=None,
                 sampler=draws,
                 num_workers=self._workers,
