@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from noah.atomic import write_json, write_text
-from noah.errors import CommandOrderError, RunBusyError, RunError, RunExistsError, UsageError
+from noah.errors import CommandOrderError, RunError, RunExistsError, UsageError
+from noah.exclusive import exclusive
 from noah.hardware import Choice
 from noah.latest import DEFAULT_RUNS, LATEST, read_latest, write_latest
 from noah.layers import Layer, resolve
@@ -107,17 +107,8 @@ class Run:
         Raises:
             RunBusyError: If another process holds it.
         """
-        lock = FileLock(self.path("lock"), timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise RunBusyError(
-                f"Another process is working on {self.name}.", "Wait until it has ended, or stop it."
-            ) from error
-        try:
+        with exclusive(self.path("lock"), self.name):
             yield
-        finally:
-            lock.release()
 
     def log(self, stage: str, event: str, **details: Any) -> None:
         """Add a line to log.jsonl, with the time."""

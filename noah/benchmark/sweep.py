@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from noah.benchmark.cells import SEARCHED, Cell
 from noah.benchmark.rows import Row, row_path, write_failure, write_row
 from noah.benchmark.sweep_settings import SweepSettings, begin_sweep, check_unchanged, machine_layers
 from noah.errors import DataError, DatasetNotFoundError, NoahError, RunBusyError
+from noah.exclusive import exclusive
 from noah.materials import check_same_data, prepare
 from noah.progress import Listener
 from noah.runs import RUN_FILE, Run, installed_versions
@@ -149,12 +148,5 @@ def _claimed(cell: Cell, folder: Path) -> Iterator[None]:
     """
     place = folder / RUNS_FOLDER / f".{cell.file_name}.lock"
     place.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise RunBusyError(f"Another process is working on {cell}.", "Wait until it has ended, or stop it.") from error
-    try:
+    with exclusive(place, str(cell)):
         yield
-    finally:
-        lock.release()

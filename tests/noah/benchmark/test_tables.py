@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from noah.benchmark.rows import Row
 from noah.benchmark.suites import POCKET, VTAB
 from noah.benchmark.tables import sweep_tables, to_csv, to_markdown
 from tests.noah.benchmark.made import row
@@ -13,7 +14,7 @@ TASKS = [task.name for task in VTAB.tasks]
 METHODS = ["noah", "lora:8"]
 
 
-def whole_sweep() -> list[object]:
+def whole_sweep() -> list[Row]:
     return [
         row(task, method, seed, 700 + 10 * number + seed - 50 * (method == "lora:8"))
         for number, task in enumerate(TASKS)
@@ -23,7 +24,7 @@ def whole_sweep() -> list[object]:
 
 
 def test_vtab_beside_the_paper() -> None:
-    tables = sweep_tables(VTAB, TASKS, METHODS, whole_sweep())  # type: ignore[arg-type]  # rows
+    tables = sweep_tables(VTAB, TASKS, METHODS, whole_sweep())
     assert [table.title.split(":")[0] for table in tables] == [
         "natural",
         "specialized",
@@ -44,8 +45,8 @@ def test_vtab_beside_the_paper() -> None:
 
 
 def test_a_mean_is_missing_while_a_task_is() -> None:
-    rows = [found for found in whole_sweep() if found.cell.task != "dmlab"]  # type: ignore[attr-defined]  # rows
-    tables = sweep_tables(VTAB, TASKS, METHODS, rows)  # type: ignore[arg-type]  # rows
+    rows = [found for found in whole_sweep() if found.cell.task != "dmlab"]
+    tables = sweep_tables(VTAB, TASKS, METHODS, rows)
     structured = {line[0]: line[1:] for line in tables[2].lines}
     assert structured["dmlab"][0].splitlines()[0] == structured["mean"][0].splitlines()[0] == "-"
     assert {line[0]: line[1:] for line in tables[3].lines}["noah"] == ("73.1±0.1", "78.6±0.1", "-", "-", "-")
@@ -73,7 +74,7 @@ def test_without_results_there_is_no_table_of_seeds() -> None:
 
 
 def test_markdown_keeps_second_lines() -> None:
-    text = to_markdown(sweep_tables(VTAB, TASKS, METHODS, whole_sweep()))  # type: ignore[arg-type]  # rows
+    text = to_markdown(sweep_tables(VTAB, TASKS, METHODS, whole_sweep()))
     assert "| caltech101 | 70.1±0.1<br>(92.7) |" in text
     assert all(line.count("|") >= 3 for line in text.splitlines() if line.startswith("|"))
 
