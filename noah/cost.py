@@ -8,6 +8,8 @@ Only shapes are read, so a backbone on torch's meta device serves as well as one
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from torch import nn
@@ -47,16 +49,31 @@ def merged_macs(backbone: nn.Module, subnet: Subnet, num_classes: int) -> int:
     Raises:
         SettingsError: If the depths differ.
     """
+    return macs_of(backbone, num_classes)(subnet)
+
+
+def macs_of(backbone: nn.Module, num_classes: int) -> Callable[[Subnet], int]:
+    """`merged_macs` of one backbone, for many subnets: the work of equal blocks is computed once.
+
+    Args:
+        backbone: A timm `VisionTransformer` that the method covers; whether it has a head of its own is of no matter.
+        num_classes: Outputs of the head.
+    """
     model: Any = backbone
-    if subnet.depth != len(model.blocks):
-        raise SettingsError([f"subnet: it has {subnet.depth} blocks and the backbone has {len(model.blocks)}"])
+    ends = _ends_macs(model, num_classes)
     last_readers = Readers.CLASS if model.global_pool == "token" else Readers.PATCHES
-    plans = plan_tokens(subnet.prompt, last_readers)
-    blocks = sum(
-        _merged_block_macs(model, block, plan, adapter)
-        for block, plan, adapter in zip(model.blocks, plans, subnet.adapter, strict=True)
-    )
-    return _ends_macs(model, num_classes) + blocks
+
+    @cache
+    def block_macs(index: int, plan: BlockPlan, adapter: int) -> int:
+        return _merged_block_macs(model, model.blocks[index], plan, adapter)
+
+    def macs(subnet: Subnet) -> int:
+        if subnet.depth != len(model.blocks):
+            raise SettingsError([f"subnet: it has {subnet.depth} blocks and the backbone has {len(model.blocks)}"])
+        plans = plan_tokens(subnet.prompt, last_readers)
+        return ends + sum(map(block_macs, range(subnet.depth), plans, subnet.adapter))
+
+    return macs
 
 
 def _merged_block_macs(model: Any, block: Any, plan: BlockPlan, adapter: int) -> int:

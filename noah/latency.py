@@ -14,6 +14,7 @@ from noah.merge import merge
 from noah.progress import Bar
 from noah.subnet import Subnet
 from noah.supernet import Supernet
+from noah.timing import wait
 from noah.untrained import untrained_backbone
 
 BATCH_SIZE = 32
@@ -50,9 +51,9 @@ def relative_latency(
 
 @torch.inference_mode()
 def median_seconds(
-    networks: Sequence[Callable[[Tensor], Tensor]], images: Tensor, hardware: Hardware, bar: Bar
+    networks: Sequence[Callable[[Tensor], Tensor]], images: Tensor, hardware: Hardware, bar: Bar, rounds: int = ROUNDS
 ) -> list[float]:
-    """The median time of each network over `ROUNDS` rounds.
+    """The median time of each network over some rounds.
 
     Each round runs every network once, every other round in the opposite order, so that what slows the machine for a
     while slows all of them.
@@ -62,25 +63,18 @@ def median_seconds(
         images: One batch (B, 3, H, W), on the device.
         hardware: Device and precision.
         bar: Told the rounds that are done.
+        rounds: How many.
     """
     seconds: list[list[float]] = [[] for _ in networks]
-    for number in range(-_WARM_UP, ROUNDS):
+    for number in range(-_WARM_UP, rounds):
         order = range(len(networks))
         for index in order if number % 2 else reversed(order):
-            _wait(hardware.device)
+            wait(hardware.device)
             started = time.perf_counter()
             with hardware.autocast():
                 networks[index](images)
-            _wait(hardware.device)
+            wait(hardware.device)
             if number >= 0:
                 seconds[index].append(time.perf_counter() - started)
         bar.update(max(number + 1, 0))
     return [median(values) for values in seconds]
-
-
-def _wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

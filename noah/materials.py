@@ -160,7 +160,7 @@ def build_space(settings: Settings, backbone: Backbone) -> SearchSpace:
         if chosen is not None:
             widths[name] = chosen
     model: Any = backbone.model
-    return make_space(len(model.blocks), model.embed_dim, widths, settings.space.depths)
+    return make_space(len(model.blocks), model.embed_dim, widths, settings.space.depths, settings.space.placement)
 
 
 def fingerprint(dataset: Dataset) -> str:

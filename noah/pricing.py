@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate
+from typing import Literal
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+
+Uniform = Literal["draws", "subnets"]
+"""What is drawn uniformly: "draws", a depth and then the widths, as a search draws; or "subnets", every subnet of the
+space as likely, which are almost all deep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,35 +30,47 @@ class PricedModule:
         widths: Allowed widths.
         prices: What each of them costs in one block, in parameters.
         depths: Allowed numbers of blocks that carry the module.
+        arrangements: For each depth, in how many sets of blocks the module can sit; prices are the same in all.
     """
 
     widths: tuple[int, ...]
     prices: tuple[int, ...]
     depths: tuple[int, ...]
+    arrangements: tuple[int, ...]
 
     def counts(self) -> dict[int, int]:
         """Total price -> number of different settings of the module that cost it."""
         counts: dict[int, int] = {}
-        for depth in self.depths:
+        for depth, sets in zip(self.depths, self.arrangements, strict=True):
             for price, count in ways(self.prices, depth).items():
-                counts[price] = counts.get(price, 0) + count
+                counts[price] = counts.get(price, 0) + sets * count
         return counts
 
-    def distribution(self) -> Distribution:
-        """The distribution of the price when a depth and then the widths are drawn uniformly."""
-        choices = max(1, len(self.prices))
+    def distribution(self, uniform: Uniform = "draws") -> Distribution:
+        """The distribution of the price."""
         probabilities: dict[int, float] = {}
-        for depth in self.depths:
-            for price, count in ways(self.prices, depth).items():
-                share = count / choices**depth / len(self.depths)
-                probabilities[price] = probabilities.get(price, 0.0) + share
+        if uniform == "subnets":
+            counts = self.counts()
+            total = sum(counts.values())
+            probabilities = {price: count / total for price, count in counts.items()}
+        else:
+            choices = max(1, len(self.prices))
+            for depth in self.depths:
+                for price, count in ways(self.prices, depth).items():
+                    share = count / choices**depth / len(self.depths)
+                    probabilities[price] = probabilities.get(price, 0.0) + share
         prices = sorted(probabilities)
         return Distribution(np.array(prices), np.array([probabilities[price] for price in prices]))
 
-    def draw(self, rng: Generator, price: int) -> list[int]:
-        """Widths that cost exactly `price`, with the distribution of uniform depths and widths given that price."""
+    def draw(self, rng: Generator, price: int, uniform: Uniform = "draws") -> list[int]:
+        """Widths, as many as the depth, that cost exactly `price`, with their distribution given that price."""
         choices = max(1, len(self.prices))
-        shares = np.array([ways(self.prices, depth).get(price, 0) / choices**depth for depth in self.depths])
+        counts = [ways(self.prices, depth).get(price, 0) for depth in self.depths]
+        if uniform == "subnets":
+            exact = [count * sets for count, sets in zip(counts, self.arrangements, strict=True)]
+            shares = np.array([count / sum(exact) for count in exact])
+        else:
+            shares = np.array([count / choices**depth for count, depth in zip(counts, self.depths, strict=True)])
         depth = self.depths[_pick(rng, shares)]
         widths: list[int] = []
         for remaining in range(depth, 0, -1):
@@ -62,6 +79,23 @@ class PricedModule:
             widths.append(self.widths[index])
             price -= self.prices[index]
         return widths
+
+
+@dataclass(frozen=True, slots=True)
+class SizeEstimate:
+    """The number of subnets inside a budget.
+
+    Args:
+        number: The number itself where only parameters are bounded, else an estimate.
+        standard_error: Of the estimate; 0 where the number is exact.
+    """
+
+    number: int
+    standard_error: float
+
+    def to_json(self) -> dict[str, float]:
+        """As written to best.json."""
+        return {"inside_budget": self.number, "inside_budget_standard_error": self.standard_error}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +133,30 @@ def count_inside(modules: tuple[PricedModule, ...], budget: int) -> int:
     return total
 
 
-def draw_prices(modules: Sequence[PricedModule], rng: Generator, budget: int) -> list[int]:
+def draw_prices(
+    modules: tuple[PricedModule, ...], rng: Generator, budget: int, uniform: Uniform = "draws"
+) -> list[int]:
     """Prices of the modules, drawn from their joint distribution given that they sum to at most `budget`."""
-    tables = [module.distribution() for module in modules]
     drawn: list[int] = []
-    for position, table in enumerate(tables):
-        left = budget - sum(drawn)
-        admitted = [_share_inside(tables[position + 1 :], left - price) for price in table.prices.tolist()]
-        drawn.append(int(table.prices[_pick(rng, table.probabilities * np.array(admitted))]))
+    for position in range(len(modules)):
+        prices, weights = _admitted_prices(modules[position:], budget - sum(drawn), uniform)
+        drawn.append(int(prices[_pick(rng, weights)]))
     return drawn
+
+
+@lru_cache(maxsize=128)  # the first module's are needed in every draw
+def _admitted_prices(
+    modules: tuple[PricedModule, ...], left: int, uniform: Uniform
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Prices of the first module, and weights: how likely each is while all of the modules cost at most `left`."""
+    table, *others = [_distribution(module, uniform) for module in modules]
+    admitted = [_share_inside(others, left - price) for price in table.prices.tolist()]
+    return table.prices, table.probabilities * np.array(admitted)
+
+
+@lru_cache(maxsize=16)
+def _distribution(module: PricedModule, uniform: Uniform) -> Distribution:
+    return module.distribution(uniform)
 
 
 def _share_inside(tables: Sequence[Distribution], left: int) -> float:

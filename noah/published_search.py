@@ -4,6 +4,7 @@
 - A mutation draws depths anew with `depth_probability`. Blocks that a deeper module reaches get a width; a width that
   stays inside the depth never changes.
 - A crossover takes each module whole from one of the two parents.
+- Its modules sit in the first blocks; where the space lets them sit in any, a deeper one reaches random blocks.
 - The last generation is evaluated, and never ranked: the winner comes from the generations before.
 
 Source: "Neural Prompt Search" (Zhang, Zhou, Liu, 2022, arXiv 2206.04673) and the behaviour of the code published with
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from numpy.random import Generator
 
 from noah.candidate import Candidate
+from noah.placement import carrying, change_depth, place
 from noah.space import SearchSpace
 from noah.subnet import MODULES, Subnet
 
@@ -34,8 +36,9 @@ def mutate_depths(space: SearchSpace, subnet: Subnet, rng: Generator, depth_prob
         module, old = space.modules[name], list(subnet.widths(name))
         if rng.random() < depth_probability:
             depth = int(rng.choice(module.depths))
-            old = [old[block] or int(rng.choice(module.widths)) for block in range(depth)]
-        widths[name] = old + [0] * (space.blocks - len(old))
+            where = change_depth(space.placement, space.blocks, carrying(old), depth, rng)
+            old = place([old[block] or int(rng.choice(module.widths)) for block in where], where, space.blocks)
+        widths[name] = old
     return Subnet(**widths)
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.random import Generator
 
+from noah.budget import UNBOUNDED, Budget
 from noah.errors import EmptySpaceError, SettingsError
-from noah.pricing import PricedModule, count_inside, draw_prices
+from noah.module_space import ModuleSpace, cross_widths, mutate_widths
+from noah.placement import Placement, arrangements, cheapest_blocks, draw_blocks, place
+from noah.pricing import PricedModule, SizeEstimate, Uniform, count_inside, draw_prices
+from noah.repair import check_feasible, repair
 from noah.subnet import MODULES, Subnet, module_parameters
 
 PRESETS: dict[str, dict[str, tuple[int, ...]]] = {
@@ -24,22 +29,10 @@ PRESETS: dict[str, dict[str, tuple[int, ...]]] = {
 paper's VTAB results, `wide` the second one in circulation; the others search the widths of one module alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleSpace:
-    """What one module may look like: its first `depth` blocks carry it, each with one of `widths`.
-
-    Args:
-        widths: Allowed widths, ascending, each at least 1.
-        depths: Allowed numbers of blocks, ascending; (0,) means that the module is absent.
-    """
-
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Number of different settings of this module."""
-        return sum(len(self.widths) ** depth for depth in self.depths)
+_REDRAWS = 20
+"""How often a draw is repeated that a bound of work or time refuses, until it is repaired instead."""
+_ESTIMATE_DRAWS = 400
+"""Subnets of which the share that is inside every bound is found; its standard error is at most 2.5 % of the space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +40,13 @@ class SearchSpace:
     """The subnets that a search may draw (NOAH, section 3.2).
 
     Every operator takes the random generator and gives a subnet inside the space and inside the budget by
-    construction. A budget is the largest allowed `Subnet.parameter_count`; None bounds nothing.
+    construction.
 
     Args:
         blocks: Number of blocks of the backbone.
         embed_dim: Width D of the backbone, which prices the modules.
         modules: The space of "prompt", "lora" and "adapter".
+        placement: Whether a module of depth d sits in the first d blocks or in any d of them.
 
     Raises:
         SettingsError: If widths or depths make no sense; all problems at once.
@@ -61,6 +55,7 @@ class SearchSpace:
     blocks: int
     embed_dim: int
     modules: Mapping[str, ModuleSpace]
+    placement: Placement = "first"
 
     def __post_init__(self) -> None:
         problems = [f"space: unknown module {name!r}" for name in set(self.modules) - set(MODULES)]
@@ -73,74 +68,122 @@ class SearchSpace:
         if problems:
             raise SettingsError(sorted(problems))
 
+    def __hash__(self) -> int:
+        """Of the values, so that what is computed for a space can be kept."""
+        return hash((self.blocks, self.embed_dim, *(self.modules[name] for name in MODULES), self.placement))
+
     @property
     def largest(self) -> Subnet:
-        """The widest width of every module up to its largest depth; sizes the supernet."""
-        return self._pick_everywhere(max)
+        """The widest width of every module in every block that it may sit in; sizes the supernet.
+
+        Where modules may sit in any blocks these are all blocks, so that this subnet need not be in the space.
+        """
+        widths = []
+        for module in (self.modules[name] for name in MODULES):
+            reached = self.blocks if self.placement == "any" and max(module.depths) else max(module.depths)
+            widths.append(place(module.widths[-1:] * reached, range(reached), self.blocks))
+        return Subnet(*widths)
 
     @property
     def smallest(self) -> Subnet:
-        """The cheapest subnet of the space."""
-        return self._pick_everywhere(min)
+        """The subnet of fewest parameters, in the blocks where it makes least work."""
+        return self.narrowest(*(min(self.modules[name].depths) for name in MODULES))
 
-    def _pick_everywhere(self, pick: Callable[[tuple[int, ...]], int]) -> Subnet:
-        chosen = [
-            [pick(space.widths)] * pick(space.depths) if space.widths else []
-            for space in (self.modules[name] for name in MODULES)
-        ]
-        return Subnet(*(_pad(widths, self.blocks) for widths in chosen))
+    def narrowest(self, prompt: int, lora: int, adapter: int) -> Subnet:
+        """The subnet with these depths and the smallest widths, in the blocks where it makes least work."""
+        widths = []
+        for name, depth in zip(MODULES, (prompt, lora, adapter), strict=True):
+            where = cheapest_blocks(self.placement, self.blocks, depth)
+            widths.append(place(self.modules[name].widths[:1] * depth, where, self.blocks))
+        return Subnet(*widths)
 
     def contains(self, subnet: Subnet) -> bool:
         """Whether a search of this space could have drawn the subnet."""
         if subnet.depth != self.blocks:
             return False
-        for name, space in self.modules.items():
-            widths = subnet.widths(name)
-            depth = _carried_depth(widths)
-            if depth not in space.depths or any(width not in space.widths for width in widths[:depth]):
-                return False
-        return True
+        return all(module.contains(self.placement, subnet.widths(name)) for name, module in self.modules.items())
 
-    def size(self, budget: int | None = None) -> int:
-        """Exact number of different subnets, of those inside the budget where one is given."""
-        if budget is None:
-            return math.prod(space.size for space in self.modules.values())
-        return count_inside(self._priced_modules(), budget)
+    def size(self, budget: Budget = UNBOUNDED) -> int:
+        """Exact number of different subnets, of those inside the budget where one is given.
 
-    def check_budget(self, budget: int | None) -> None:
+        Raises:
+            ValueError: If the budget bounds more than parameters; `estimate_size` tells about how many there are.
+        """
+        if budget.others:
+            raise ValueError(f"no exact number is known of the subnets inside {budget.describe()}")
+        if budget.parameters is None:
+            return math.prod(module.size(self.placement, self.blocks) for module in self.modules.values())
+        return count_inside(self._priced_modules(), budget.parameters)
+
+    def estimate_size(self, budget: Budget) -> SizeEstimate:
+        """About how many different subnets are inside the budget.
+
+        The bound of parameters is counted exactly. Of some hundred subnets inside it, each as likely, the share that
+        the other bounds admit is found, always with the same random numbers.
+        """
+        inside = self.size(budget.of_parameters())
+        if not budget.others or not inside:
+            return SizeEstimate(inside, 0.0)
+        rng = np.random.default_rng(0)
+        dearest = self.largest.parameter_count(self.embed_dim)
+        limit = dearest if budget.parameters is None else budget.parameters
+        drawn = (self._draw_priced(rng, limit, "subnets") for _ in range(_ESTIMATE_DRAWS))
+        admitted = sum(map(budget.admits, drawn))
+        share = (admitted + 1) / (_ESTIMATE_DRAWS + 2)  # never 0 or 1, where an error of 0 would be claimed
+        error = inside * math.sqrt(share * (1 - share) / _ESTIMATE_DRAWS)
+        return SizeEstimate(inside * admitted // _ESTIMATE_DRAWS, error)
+
+    def check_budget(self, budget: Budget = UNBOUNDED) -> None:
         """Refuse a budget that admits nothing.
 
         Raises:
             EmptySpaceError: With the price of the cheapest subnet.
         """
         cheapest = self.smallest.parameter_count(self.embed_dim)
-        if budget is not None and budget < cheapest:
+        if budget.parameters is not None and budget.parameters < cheapest:
             raise EmptySpaceError(
-                f"The budget of {budget:,} parameters admits no subnet of the space: the cheapest has {cheapest:,}.",
+                f"The budget of {budget.parameters:,} parameters admits no subnet of the space: the cheapest has "
+                f"{cheapest:,}.",
                 f"Raise it to at least --budget params={cheapest}, or choose a space with smaller widths or depths.",
             )
+        if budget.others:
+            check_feasible(self, budget)
 
-    def sample(self, rng: Generator, budget: int | None = None) -> Subnet:
-        """Draw a subnet: for each module a depth, then a width for each of its blocks, all uniformly.
+    def sample(self, rng: Generator, budget: Budget = UNBOUNDED) -> Subnet:
+        """Draw a subnet: for each module a depth, then a width for each of its blocks, then its blocks, all uniformly.
 
-        Under a budget the draw has the distribution that redrawing until it fits would give, without redrawing: the
-        price of each module is drawn first from its exact distribution, then the widths given the price.
+        Under a bound of parameters the draw has the distribution that redrawing until it fits would give, without
+        redrawing: the price of each module is drawn first from its exact distribution, then the widths given the price.
+        What another bound refuses is redrawn a few times; then the last draw is repaired (`shrink`).
 
         Raises:
             EmptySpaceError: If the budget admits nothing.
         """
-        if budget is None:
-            chosen = [
-                rng.choice(space.widths, size=int(rng.choice(space.depths))).tolist() if space.widths else []
-                for space in (self.modules[name] for name in MODULES)
-            ]
-            return Subnet(*(_pad(widths, self.blocks) for widths in chosen))
         self.check_budget(budget)
+        for _ in range(_REDRAWS if budget.others else 1):
+            subnet = self._draw(rng, budget.parameters)
+            if budget.admits(subnet):
+                break
+        return self.shrink(subnet, rng, budget)
+
+    def _draw(self, rng: Generator, limit: int | None) -> Subnet:
+        if limit is not None:
+            return self._draw_priced(rng, limit, "draws")
+        chosen = [
+            rng.choice(module.widths, size=int(rng.choice(module.depths))).tolist() if module.widths else []
+            for module in (self.modules[name] for name in MODULES)
+        ]
+        return self._place_randomly(chosen, rng)
+
+    def _draw_priced(self, rng: Generator, limit: int, uniform: Uniform) -> Subnet:
         modules = self._priced_modules()
-        prices = draw_prices(modules, rng, budget)
-        return Subnet(
-            *(_pad(module.draw(rng, price), self.blocks) for module, price in zip(modules, prices, strict=True))
-        )
+        prices = draw_prices(modules, rng, limit, uniform)
+        chosen = [module.draw(rng, price, uniform) for module, price in zip(modules, prices, strict=True)]
+        return self._place_randomly(chosen, rng)
+
+    def _place_randomly(self, chosen: list[list[int]], rng: Generator) -> Subnet:
+        placed = (draw_blocks(self.placement, self.blocks, len(widths), rng) for widths in chosen)
+        return Subnet(*(place(widths, where, self.blocks) for widths, where in zip(chosen, placed, strict=True)))
 
     def mutate(
         self,
@@ -149,102 +192,86 @@ class SearchSpace:
         *,
         gene_probability: float,
         depth_probability: float,
-        budget: int | None = None,
+        budget: Budget = UNBOUNDED,
     ) -> Subnet:
         """Change a subnet a little.
 
         Each module's depth is drawn anew with `depth_probability`; each width inside it with `gene_probability`, and
-        always where the block did not carry the module before. What exceeds the budget is repaired (`shrink`).
+        always where the block did not carry the module before. Where modules may sit in any blocks, such a change of a
+        width is, every other time, a move of the module with its width to a free block instead. What exceeds the
+        budget is repaired (`shrink`).
         """
-        widths = {}
-        for name in MODULES:
-            space, old = self.modules[name], subnet.widths(name)
-            depth = _carried_depth(old)
-            if rng.random() < depth_probability:
-                depth = int(rng.choice(space.depths))
-            widths[name] = _pad(
-                [
-                    int(rng.choice(space.widths)) if rng.random() < gene_probability or not old[block] else old[block]
-                    for block in range(depth)
-                ],
-                self.blocks,
+        widths = {
+            name: mutate_widths(
+                self.modules[name],
+                self.placement,
+                subnet.widths(name),
+                rng,
+                gene_probability=gene_probability,
+                depth_probability=depth_probability,
             )
+            for name in MODULES
+        }
         return self.shrink(Subnet(**widths), rng, budget)
 
-    def cross_over(self, first: Subnet, second: Subnet, rng: Generator, budget: int | None = None) -> Subnet:
+    def cross_over(
+        self,
+        first: Subnet,
+        second: Subnet,
+        rng: Generator,
+        budget: Budget = UNBOUNDED,
+        *,
+        module_probability: float = 0.0,
+    ) -> Subnet:
         """Mix two subnets.
 
-        Each module takes its depth from either parent, and each width from either parent that has one there. What
-        exceeds the budget is repaired (`shrink`).
+        With `module_probability` each module comes whole from either parent. Else each module takes its depth from
+        either parent, sits in the blocks that both have and in random ones of the others', and takes each width from
+        either parent that has one there. What exceeds the budget is repaired (`shrink`).
         """
-        widths = {}
-        for name in MODULES:
-            parents = first.widths(name), second.widths(name)
-            depth = _carried_depth(parents[int(rng.integers(2))])
-            genes = []
-            for block in range(depth):
-                gene = parents[int(rng.integers(2))][block]
-                genes.append(gene or max(parent[block] for parent in parents))
-            widths[name] = _pad(genes, self.blocks)
-        return self.shrink(Subnet(**widths), rng, budget)
+        if module_probability and rng.random() < module_probability:
+            parents = first, second
+            child = Subnet(*(parents[int(rng.integers(2))].widths(name) for name in MODULES))
+        else:
+            child = Subnet(
+                *(cross_widths(self.placement, first.widths(name), second.widths(name), rng) for name in MODULES)
+            )
+        return self.shrink(child, rng, budget)
 
-    def shrink(self, subnet: Subnet, rng: Generator, budget: int | None) -> Subnet:
-        """Bring a subnet of the space inside the budget by taking random genes one step down, then random depths.
+    def shrink(self, subnet: Subnet, rng: Generator, budget: Budget) -> Subnet:
+        """Bring a subnet of the space inside the budget.
+
+        Random widths go one step down, of the modules that a violated bound depends on. Where no widths could help,
+        depths change: under a bound of parameters alone random ones go down once all widths are the smallest; under
+        others the nearest feasible depths (`noah.repair`) are taken first.
 
         Raises:
             EmptySpaceError: If the budget admits nothing.
         """
-        if budget is None or subnet.parameter_count(self.embed_dim) <= budget:
+        if budget.admits(subnet):
             return subnet
         self.check_budget(budget)
-        spaces = [(name, self.modules[name]) for name in MODULES]
-        widths = {name: list(subnet.widths(name)) for name in MODULES}
-        while (current := Subnet(**widths)).parameter_count(self.embed_dim) > budget:
-            steps = [
-                (name, block, max(smaller))
-                for name, space in spaces
-                for block in range(self.blocks)
-                if (smaller := [width for width in space.widths if width < current.widths(name)[block]])
-            ]
-            if steps:
-                name, block, width = steps[int(rng.integers(len(steps)))]
-                widths[name][block] = width
-                continue
-            shallower = [
-                (name, max(depths))
-                for name, space in spaces
-                if (depths := [depth for depth in space.depths if depth < _carried_depth(current.widths(name))])
-            ]
-            name, depth = shallower[int(rng.integers(len(shallower)))]
-            widths[name] = _pad(widths[name][:depth], self.blocks)
-        return current
+        return repair(self, subnet, rng, budget)
 
     def _priced_modules(self) -> tuple[PricedModule, ...]:
         """The three modules in the order of `MODULES`, with their prices in parameters."""
         return tuple(
             PricedModule(
-                space.widths,
-                tuple(module_parameters(name, width, self.embed_dim) for width in space.widths),
-                space.depths,
+                module.widths,
+                tuple(module_parameters(name, width, self.embed_dim) for width in module.widths),
+                module.depths,
+                tuple(arrangements(self.placement, self.blocks, depth) for depth in module.depths),
             )
-            for name, space in ((name, self.modules[name]) for name in MODULES)
+            for name, module in ((name, self.modules[name]) for name in MODULES)
         )
 
     def to_json(self) -> dict[str, Any]:
         """The space as written to files."""
-        return {
+        modules = {
             name: {"widths": list(self.modules[name].widths), "depths": list(self.modules[name].depths)}
             for name in MODULES
         }
-
-
-def _carried_depth(widths: tuple[int, ...]) -> int:
-    """Number of blocks up to the last one that carries the module."""
-    return max((block + 1 for block, width in enumerate(widths) if width), default=0)
-
-
-def _pad(widths: list[int], blocks: int) -> list[int]:
-    return widths + [0] * (blocks - len(widths))
+        return {**modules, "placement": self.placement}
 
 
 def quarters(blocks: int) -> tuple[int, ...]:
@@ -253,7 +280,11 @@ def quarters(blocks: int) -> tuple[int, ...]:
 
 
 def make_space(
-    blocks: int, embed_dim: int, widths: Mapping[str, tuple[int, ...]], depths: tuple[int, ...] | None = None
+    blocks: int,
+    embed_dim: int,
+    widths: Mapping[str, tuple[int, ...]],
+    depths: tuple[int, ...] | None = None,
+    placement: Placement = "first",
 ) -> SearchSpace:
     """A space in which each module named in `widths` may have the given depths (the paper's quarters by default)."""
     depths = tuple(sorted(set(depths))) if depths else quarters(blocks)
@@ -264,4 +295,5 @@ def make_space(
             name: ModuleSpace(tuple(sorted(set(widths[name]))), depths) if widths.get(name) else ModuleSpace((), (0,))
             for name in MODULES
         },
+        placement,
     )

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.random import Generator
 
+from noah.module_space import ModuleSpace
+from noah.placement import place
 from noah.settings import SupernetSettings
-from noah.space import ModuleSpace, SearchSpace
+from noah.space import SearchSpace
 from noah.subnet import MODULES, Subnet
 
 SubnetDraw = Callable[[int, Generator], Sequence[Subnet]]
@@ -57,6 +59,9 @@ def fair_subnet(space: SearchSpace, seed: tuple[int, ...], number: int) -> Subne
     each width among the draws that reach the block. No shorter cycle can do that: the last block that is reached at
     all is reached by the largest depth alone, in one draw of d, and w has to divide their number.
 
+    Where modules may sit in any blocks, widths are drawn as if for the first ones and then put, in their order, into
+    random blocks; each depth, and each width whatever the block, still takes its turn exactly.
+
     The order of the draws and of the widths in each block are independent random permutations, anew in each cycle and
     for each module, so a single draw has the distribution of `SearchSpace.sample`. Equal shares of training for every
     choice are the idea of FairNAS (Chu, Zhang and Xu, 2021), which trains all of them before each step of the
@@ -73,7 +78,10 @@ def fair_subnet(space: SearchSpace, seed: tuple[int, ...], number: int) -> Subne
         cycle, turn = divmod(number, _module_cycle(module))
         rng = np.random.default_rng([*seed, _FAIR, 1 + position, 1 + cycle])  # to NumPy a last word of 0 is no word
         widths = _fair_widths(module, rng, turn)
-        drawn.append(widths + [0] * (space.blocks - len(widths)))
+        blocks = np.arange(space.blocks)
+        if space.placement == "any":
+            blocks = rng.permuted(np.tile(blocks, (_module_cycle(module), 1)), axis=1)[turn]
+        drawn.append(place(widths, sorted(blocks[: len(widths)].tolist()), space.blocks))
     return Subnet(*drawn)
 
 

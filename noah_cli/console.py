@@ -7,7 +7,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from noah.errors import NoahError
 from noah.progress import Bar
 from noah.subnet import MODULES, Subnet
+
+if TYPE_CHECKING:
+    from noah.budget import Budget
+    from noah.space import SearchSpace
 
 _SECONDS_BETWEEN_LINES = 15.0
 """How often a progress that is no terminal gets a line."""
@@ -106,34 +110,21 @@ class _PlainBar:
             )
 
 
-def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
-    """The winner of a search, drawn as modules x blocks, and how sure its figure is."""
-    subnet = Subnet.from_json(result["subnet"])
-    budget = result["budget"]["parameters"]
-    allowed = f" of {budget:,} allowed" if budget else ""
-    listener.say(
-        f"winner    subnet {result['index']} of {result['evaluated']:,} ({result['origin']}), "
-        f"{result['parameters']:,} parameters{allowed}, head not counted"
-    )
-    for line in draw_subnet(subnet, listener.console.width):
-        listener.console.print(line, highlight=False)
-    others = "1 other lies" if result["as_good"] == 1 else f"{result['as_good']:,} others lie"
-    given_up = result["given_up"]
-    if given_up:
-        others = f"at least {others}"
-        share = result["images_shown"] / (result["evaluated"] * result["total"])
-        listener.say(
-            f"racing    {given_up:,} of {result['evaluated']:,} subnets were given up early; {share:.0%} of the images "
-            "of a full evaluation were looked at"
-        )
-    listener.say(
-        f"accuracy  {result['accuracy']:.1%} ± {result['standard_error']:.1%} on {result['total']:,} validation "
-        f"images; {others} within that error"
-    )
-    listener.say(
-        "          The winner was chosen on these images, so expect less elsewhere; `noah eval` measures it on the "
-        "test split."
-    )
+def describe_space(space: SearchSpace, budget: Budget) -> str:
+    """How many subnets a space has, and how many of them are inside the budget."""
+    text = f"{space.size():,} subnets"
+    if not budget.bounds:
+        return text
+    inside = space.estimate_size(budget)
+    number = f"{inside.number:,}"
+    if budget.others:
+        number = f"about {_round(inside.number):,} (standard error {_round(inside.standard_error):,})"
+    return f"{text}, {number} inside the budget of {budget.describe()}"
+
+
+def _round(number: float) -> int:
+    """To three digits, as an estimate is told."""
+    return int(float(f"{number:.3g}"))
 
 
 def draw_subnet(subnet: Subnet, columns: int) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from noah.budget_spelling import Multiple, read_latency, read_macs, read_parameters
 from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS, read_latest
 from noah.layers import Layer, nested
@@ -66,7 +67,19 @@ SetOption = Annotated[
     typer.Option("--set", help="One setting, such as supernet.epochs=20; may be repeated.", metavar="KEY=VALUE"),
 ]
 
-_SUFFIXES = {"": 1, "k": 1_000, "m": 1_000_000}
+BudgetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--budget",
+        help="params=0.64M, macs=1.1x (of the plain backbone's) or latency=12ms (of an image), each replacing the "
+        "recipe's own; none removes every bound. May be repeated.",
+        metavar="BUDGET",
+    ),
+]
+PlacementOption = Annotated[
+    Literal["first", "any"] | None,
+    typer.Option("--placement", help="first: a module fills blocks from the first; any: it may lie in any blocks."),
+]
 
 
 def run_options(folder: Path, runs: Path, *, always: bool = False) -> str:
@@ -133,16 +146,47 @@ def option_layers(**options: tuple[str, Any]) -> list[Layer]:
     ]
 
 
-def parse_budget(text: str) -> int | None:
-    """The number of parameters in `params=0.64M`, `params=500k`, `params=640000`, or None for `none`.
+def budget_layers(texts: Sequence[str]) -> list[Layer]:
+    """The layer of all --budget together.
+
+    Each bounds one quantity and leaves the bounds of the other two as the recipe has them. `none` removes them all;
+    what is given beside it still holds.
 
     Raises:
-        UsageError: If it is anything else.
+        UsageError: If one of them is no budget, or two bound the same quantity.
     """
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, value = _parse_budget(text)
+        if key in values:
+            raise UsageError(
+                f"--budget {text}: a bound of {_KEYS[key]} is given twice.", "Give each quantity one --budget."
+            )
+        values[key] = value
+    if "none" in values:
+        values = {key: values.get(key) for key in _KEYS if key != "none"}
+    return [Layer(source="--budget", values={"budget": values})] if values else []
+
+
+_KEYS = {"parameters": "params", "macs": "macs", "latency": "latency", "none": "nothing"}
+"""Settings of a budget -> what a person types."""
+
+
+def _parse_budget(text: str) -> tuple[str, int | str | None]:
+    """The setting and the value in `params=0.64M`, `macs=1.1x` or `latency=12ms`; ("none", None) for `none`."""
+    quantity, _, value = (part.strip() for part in text.partition("="))
     if text.strip().lower() == "none":
-        return None
-    match = re.fullmatch(r"params=([0-9]*\.?[0-9]+)([kKmM]?)", text.strip())
-    parameters = round(float(match[1]) * _SUFFIXES[match[2].lower()]) if match else 0
-    if parameters < 1:
-        raise UsageError(f"--budget {text}: not a budget.", "Write it as --budget params=0.64M, or --budget none.")
-    return parameters
+        return "none", None
+    if quantity == "params" and isinstance(read_macs(value), Multiple):
+        raise UsageError(
+            f"--budget {text}: parameters cannot be bounded by a multiple of the backbone's.",
+            "The plain backbone trains none of its own; write a number, as in --budget params=0.64M.",
+        )
+    if quantity == "params" and (parameters := read_parameters(value)) is not None:
+        return "parameters", parameters
+    if (quantity == "macs" and read_macs(value)) or (quantity == "latency" and read_latency(value)):
+        return quantity, value
+    raise UsageError(
+        f"--budget {text}: not a budget.",
+        "Write it as --budget params=0.64M, macs=1.1x, macs=4.5G, latency=12ms or latency=1.1x, or --budget none.",
+    )

@@ -22,7 +22,10 @@ SETTINGS = {
     "malformed budget": Case(
         "noah search --budget 0.64M",
         2,
-        ["--budget 0.64M: not a budget.", "Write it as --budget params=0.64M, or --budget none."],
+        [
+            "--budget 0.64M: not a budget.",
+            "Write it as --budget params=0.64M, macs=1.1x, macs=4.5G, latency=12ms or latency=1.1x, or --budget none.",
+        ],
     ),
     "--set without a value": Case(
         "noah search --set supernet.epochs",

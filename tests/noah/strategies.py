@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from noah.space import ModuleSpace, SearchSpace
+from noah.module_space import ModuleSpace
+from noah.space import SearchSpace
 from noah.subnet import MODULES, Subnet
 
 
@@ -21,11 +22,11 @@ def subnets(draw: st.DrawFn, depth: int, *, prompt: int = 4, lora: int = 3, adap
 
 @st.composite
 def spaces(draw: st.DrawFn, *, max_blocks: int = 5) -> SearchSpace:
-    """Any small search space in which at least one module is present."""
+    """Any small search space, with modules in the first blocks or in any."""
     blocks = draw(st.integers(1, max_blocks))
     modules = {}
     for name in MODULES:
         widths = tuple(sorted(draw(st.sets(st.integers(1, 12), max_size=3))))
         depths = tuple(sorted(draw(st.sets(st.integers(1, blocks), min_size=1, max_size=3))))
         modules[name] = ModuleSpace(widths, depths) if widths else ModuleSpace((), (0,))
-    return SearchSpace(blocks, draw(st.sampled_from([4, 7, 16])), modules)
+    return SearchSpace(blocks, draw(st.sampled_from([4, 7, 16])), modules, draw(st.sampled_from(["first", "any"])))

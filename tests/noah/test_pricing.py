@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from noah.pricing import PricedModule, count_inside, draw_prices, ways
 
@@ -17,11 +18,18 @@ from noah.pricing import PricedModule, count_inside, draw_prices, ways
 def modules(draw: st.DrawFn) -> PricedModule:
     prices = tuple(sorted(draw(st.sets(st.integers(1, 20), min_size=1, max_size=3))))
     depths = tuple(sorted(draw(st.sets(st.integers(0, 3), min_size=1))))
-    return PricedModule(tuple(range(1, len(prices) + 1)), prices, depths)
+    arrangements = tuple(draw(st.integers(1, 3)) for _ in depths)
+    return PricedModule(tuple(range(1, len(prices) + 1)), prices, depths, arrangements)
 
 
 def every_price(module: PricedModule) -> list[int]:
-    return [sum(prices) for depth in module.depths for prices in itertools.product(module.prices, repeat=depth)]
+    """Of every setting: of each depth, each set of blocks and each width in them."""
+    return [
+        sum(prices)
+        for depth, sets in zip(module.depths, module.arrangements, strict=True)
+        for prices in itertools.product(module.prices, repeat=depth)
+        for _ in range(sets)
+    ]
 
 
 @given(modules())
@@ -35,6 +43,10 @@ def test_counts_and_distribution(module: PricedModule) -> None:
             for depth in module.depths
         ]
         assert probability == pytest.approx(np.mean(shares))
+    each = module.distribution("subnets")
+    expected = Counter(every_price(module))
+    for price, probability in zip(each.prices.tolist(), each.probabilities.tolist(), strict=True):
+        assert probability == pytest.approx(expected[price] / expected.total())
 
 
 @given(st.lists(modules(), min_size=3, max_size=3), st.integers(0, 180))
@@ -46,7 +58,7 @@ def test_count_inside(three: list[PricedModule], budget: int) -> None:
 
 def test_count_inside_is_exact_beyond_machine_integers() -> None:
     """Every subnet of 64 widths on 24 blocks, or all but the dearest one: 64^72 has 433 bits."""
-    module = PricedModule(tuple(range(1, 65)), tuple(range(1024, 65 * 1024, 1024)), (24,))
+    module = PricedModule(tuple(range(1, 65)), tuple(range(1024, 65 * 1024, 1024)), (24,), (1,))
     dearest = 3 * 24 * 64 * 1024
     assert count_inside((module,) * 3, dearest) == 64**72
     assert count_inside((module,) * 3, dearest - 1) == 64**72 - 1
@@ -60,7 +72,7 @@ def test_count_inside_is_exact_beyond_machine_integers() -> None:
 def test_drawn_widths_cost_what_was_drawn(three: list[PricedModule], seed: int) -> None:
     rng = np.random.default_rng(seed)
     budget = int(rng.integers(sum(min(every_price(m)) for m in three), 181))
-    prices = draw_prices(three, rng, budget)
+    prices = draw_prices(tuple(three), rng, budget)
     assert sum(prices) <= budget
     for module, price in zip(three, prices, strict=True):
         widths = module.draw(rng, price)
@@ -71,3 +83,17 @@ def test_drawn_widths_cost_what_was_drawn(three: list[PricedModule], seed: int) 
 def test_ways_counts_vectors() -> None:
     assert ways((1, 2), 3) == {3: 1, 4: 3, 5: 3, 6: 1}
     assert ways((), 0) == {0: 1}
+
+
+def test_every_setting_is_drawn_as_often_where_subnets_are_what_is_uniform() -> None:
+    """Widths 1 and 2 at prices 1 and 2: one block in one of three places, or three blocks."""
+    module, nothing = PricedModule((1, 2), (1, 2), (1, 3), (3, 1)), PricedModule((), (), (0,), (1,))
+    rng = np.random.default_rng(0)
+    drawn: Counter[tuple[int, ...]] = Counter()
+    for _ in range(4000):
+        price, _, _ = draw_prices((module, nothing, nothing), rng, 5, "subnets")
+        drawn[tuple(module.draw(rng, price, "subnets"))] += 1
+    every = list(itertools.product((1, 2), repeat=3))
+    weights = {(1,): 3, (2,): 3} | {widths: 1 for widths in every if sum(widths) <= 5}
+    assert chisquare([drawn[w] for w in weights], [4000 * n / 13 for n in weights.values()]).pvalue > 0.01
+    assert set(drawn) == set(weights)

@@ -10,8 +10,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from noah.budget import Budget, parameter_budget
 from noah.errors import EmptySpaceError, SettingsError
-from noah.space import PRESETS, ModuleSpace, SearchSpace, make_space, quarters
+from noah.module_space import ModuleSpace
+from noah.placement import Placement, carrying, place
+from noah.pricing import SizeEstimate
+from noah.space import PRESETS, SearchSpace, make_space, quarters
 from noah.subnet import MODULES, Subnet
 from tests.noah.strategies import spaces
 
@@ -23,19 +27,26 @@ def enumerate_space(space: SearchSpace) -> list[Subnet]:
         module = space.modules[name]
         choices.append(
             [
-                (*widths, *[0] * (space.blocks - depth))
+                tuple(place(widths, where, space.blocks))
                 for depth in module.depths
+                for where in itertools.combinations(range(space.blocks), depth)
+                if space.placement == "any" or where == tuple(range(depth))
                 for widths in itertools.product(module.widths, repeat=depth)
             ]
         )
     return [Subnet(*widths) for widths in itertools.product(*choices)]
 
 
+def inside(space: SearchSpace, limit: int) -> Budget:
+    """A budget of parameters."""
+    return parameter_budget(limit, space.embed_dim)
+
+
 @st.composite
-def spaces_with_budgets(draw: st.DrawFn) -> tuple[SearchSpace, int]:
+def spaces_with_budgets(draw: st.DrawFn) -> tuple[SearchSpace, Budget]:
     space = draw(spaces(max_blocks=4))
     cheapest, dearest = (subnet.parameter_count(space.embed_dim) for subnet in (space.smallest, space.largest))
-    return space, draw(st.integers(cheapest, dearest))
+    return space, inside(space, draw(st.integers(cheapest, dearest)))
 
 
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -49,42 +60,48 @@ def test_the_size_is_exact(space: SearchSpace, share: float) -> None:
     assert len(set(every)) == len(every) == space.size()
     assert all(space.contains(subnet) for subnet in every)
     prices = [subnet.parameter_count(space.embed_dim) for subnet in every]
-    budget = int(min(prices) + share * (max(prices) - min(prices)))
-    assert space.size(budget) == sum(price <= budget for price in prices)
-    assert space.size(min(prices) - 1) == 0
-    assert space.largest in every
+    limit = int(min(prices) + share * (max(prices) - min(prices)))
+    assert space.size(inside(space, limit)) == sum(price <= limit for price in prices)
+    assert space.estimate_size(inside(space, limit)) == SizeEstimate(sum(price <= limit for price in prices), 0.0)
+    assert space.size(inside(space, min(prices) - 1)) == 0
+    assert all(subnet.fits_inside(space.largest) for subnet in every)
+    for name in MODULES:
+        columns = zip(*(subnet.widths(name) for subnet in every), strict=True)
+        assert space.largest.widths(name) == tuple(map(max, columns))
+    assert space.smallest in every
     assert space.smallest.parameter_count(space.embed_dim) == min(prices)
 
 
 @given(spaces_with_budgets(), seeds)
 @settings(deadline=None)
-def test_sampling_stays_inside(case: tuple[SearchSpace, int], rng: np.random.Generator) -> None:
+def test_sampling_stays_inside(case: tuple[SearchSpace, Budget], rng: np.random.Generator) -> None:
     space, budget = case
     for _ in range(5):
         assert space.contains(space.sample(rng))
-        inside = space.sample(rng, budget)
-        assert space.contains(inside)
-        assert inside.parameter_count(space.embed_dim) <= budget
-        assert inside.fits_inside(space.largest)
+        drawn = space.sample(rng, budget)
+        assert space.contains(drawn)
+        assert budget.admits(drawn)
+        assert drawn.fits_inside(space.largest)
 
 
-@given(spaces_with_budgets(), seeds, st.floats(0, 1), st.floats(0, 1))
+@given(spaces_with_budgets(), seeds, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 @settings(deadline=None)
 def test_mutation_crossover_and_shrinking_stay_inside(
-    case: tuple[SearchSpace, int], rng: np.random.Generator, gene: float, depth: float
+    case: tuple[SearchSpace, Budget], rng: np.random.Generator, gene: float, depth: float, whole: float
 ) -> None:
     space, budget = case
     first, second = space.sample(rng), space.sample(rng)
     children = [
         space.mutate(first, rng, gene_probability=gene, depth_probability=depth, budget=budget),
-        space.cross_over(first, second, rng, budget),
+        space.cross_over(first, second, rng, budget, module_probability=whole),
         space.shrink(first, rng, budget),
     ]
     for child in children:
         assert space.contains(child)
-        assert child.parameter_count(space.embed_dim) <= budget
+        assert budget.admits(child)
+        assert child.parameter_count(space.embed_dim) <= (budget.parameters or 0)
     assert space.contains(space.mutate(first, rng, gene_probability=gene, depth_probability=depth))
-    assert space.contains(space.cross_over(first, second, rng))
+    assert space.contains(space.cross_over(first, second, rng, module_probability=whole))
 
 
 @given(spaces(), seeds)
@@ -92,7 +109,8 @@ def test_operators_without_change(space: SearchSpace, rng: np.random.Generator) 
     subnet = space.sample(rng)
     assert space.mutate(subnet, rng, gene_probability=0, depth_probability=0) == subnet
     assert space.cross_over(subnet, subnet, rng) == subnet
-    assert space.shrink(subnet, rng, subnet.parameter_count(space.embed_dim)) == subnet
+    assert space.cross_over(subnet, subnet, rng, module_probability=1) == subnet
+    assert space.shrink(subnet, rng, inside(space, subnet.parameter_count(space.embed_dim))) == subnet
 
 
 @given(spaces(), seeds)
@@ -104,15 +122,32 @@ def test_crossover_takes_every_width_from_a_parent(space: SearchSpace, rng: np.r
             assert width in parents or not width
 
 
-def test_sampling_inside_a_budget_has_the_distribution_of_rejection() -> None:
-    space = make_space(2, 8, PRESETS["paper"], (1, 2))
-    budget, draws = 400, 6000
+@given(spaces(), seeds)
+def test_crossover_of_whole_modules(space: SearchSpace, rng: np.random.Generator) -> None:
+    first, second = space.sample(rng), space.sample(rng)
+    child = space.cross_over(first, second, rng, module_probability=1)
+    assert all(child.widths(name) in (first.widths(name), second.widths(name)) for name in MODULES)
+
+
+def test_crossovers_of_whole_modules_are_as_frequent_as_asked() -> None:
+    space = make_space(12, 8, PRESETS["wide"], (12,))
+    rng = np.random.default_rng(0)
+    first, second = space.sample(rng), space.sample(rng)
+    children = [space.cross_over(first, second, rng, module_probability=0.3) for _ in range(400)]
+    whole = sum(all(c.widths(m) in (first.widths(m), second.widths(m)) for m in MODULES) for c in children)
+    assert whole == pytest.approx(120, abs=36)  # four standard deviations
+
+
+@pytest.mark.parametrize("placement", ["first", "any"])
+def test_sampling_inside_a_budget_has_the_distribution_of_rejection(placement: Placement) -> None:
+    space = make_space(2, 8, PRESETS["paper"], (1, 2), placement)
+    budget, draws = inside(space, 400), 6000
     rng = np.random.default_rng(0)
     direct = Counter(space.sample(rng, budget) for _ in range(draws))
     rejected: Counter[Subnet] = Counter()
     while rejected.total() < draws:
         subnet = space.sample(rng)
-        if subnet.parameter_count(space.embed_dim) <= budget:
+        if budget.admits(subnet):
             rejected[subnet] += 1
     # Two samples of one distribution: the statistic has the mean 1 a cell, and a standard deviation of sqrt(2 / cells).
     cells = direct.keys() | rejected.keys()
@@ -126,7 +161,7 @@ def test_the_wide_space_is_almost_all_over_the_published_budget() -> None:
     rng = np.random.default_rng(0)
     passed = sum(space.sample(rng).reference_count(768, 100) <= 640_000 for _ in range(4000)) / 4000
     assert passed == pytest.approx(0.014, abs=0.006)
-    assert space.sample(rng, 640_000).parameter_count(768) <= 640_000
+    assert space.sample(rng, inside(space, 640_000)).parameter_count(768) <= 640_000
 
 
 def test_mutation_changes_widths_and_depths() -> None:
@@ -155,6 +190,46 @@ def test_presets() -> None:
     assert quarters(1) == (1,)
 
 
+def test_modules_that_may_sit_in_any_blocks() -> None:
+    space = make_space(4, 8, PRESETS["paper"], (1, 2), "any")
+    assert space.largest == Subnet.uniform(4, prompt=10, lora=10, adapter=10)
+    assert space.smallest == Subnet([0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 1])
+    assert space.contains(Subnet([0, 1, 0, 5], [1, 0, 0, 0], [0, 0, 10, 10]))
+    assert not space.contains(Subnet([0, 1, 1, 5], [1, 0, 0, 0], [0, 0, 10, 10]))
+    assert not space.contains(Subnet([0, 1, 0, 5], [0, 0, 0, 0], [0, 0, 10, 10]))
+    assert space.size() == (4 * 3 + 6 * 9) ** 3
+    assert space.to_json()["placement"] == "any"
+
+
+def test_mutation_moves_modules_to_any_blocks() -> None:
+    space = make_space(6, 8, {"lora": (1, 2, 3)}, (2, 4), "any")
+    rng = np.random.default_rng(0)
+    subnet = Subnet([0] * 6, [1, 0, 2, 0, 0, 0], [0] * 6)
+    moved = {space.mutate(subnet, rng, gene_probability=1, depth_probability=0).lora for _ in range(300)}
+    assert {len(carrying(widths)) for widths in moved} == {2}
+    assert {block for widths in moved for block in carrying(widths)} == set(range(6))
+    assert any(sorted(widths) == [0, 0, 0, 0, 1, 2] and widths != subnet.lora for widths in moved)  # with their widths
+    deeper = [space.mutate(subnet, rng, gene_probability=0, depth_probability=1).lora for _ in range(100)]
+    assert all(widths[0] == 1 and widths[2] == 2 for widths in deeper)  # added to, or left alone
+    assert {block for widths in deeper for block in carrying(widths)} == set(range(6))
+    assert all(
+        set(carrying(space.mutate(Subnet([0] * 6, [1] * 4 + [0] * 2, [0] * 6), rng, gene_probability=0,
+                                  depth_probability=1).lora)) <= set(range(4))
+        for _ in range(20)
+    )  # fmt: skip
+
+
+def test_crossover_keeps_the_blocks_that_both_parents_have() -> None:
+    space = make_space(6, 8, {"lora": (1, 2, 3)}, (2, 3), "any")
+    rng = np.random.default_rng(0)
+    first, second = (Subnet([0] * 6, lora, [0] * 6) for lora in ([1, 1, 0, 0, 0, 0], [2, 0, 0, 2, 2, 0]))
+    children = {space.cross_over(first, second, rng).lora for _ in range(200)}
+    assert all(widths[0] and not widths[2] and not widths[5] for widths in children)
+    assert {tuple(carrying(widths)) for widths in children} == {
+        (0, 1), (0, 3), (0, 4), (0, 1, 3), (0, 1, 4), (0, 3, 4)
+    }  # fmt: skip
+
+
 def test_contains_refuses_what_could_not_be_drawn() -> None:
     space = make_space(4, 8, PRESETS["paper"])
     inside = Subnet.uniform(4, prompt=1, lora=5, adapter=10)
@@ -168,12 +243,12 @@ def test_contains_refuses_what_could_not_be_drawn() -> None:
 def test_a_budget_that_admits_nothing_is_refused() -> None:
     space = make_space(12, 768, PRESETS["paper"])
     cheapest = space.smallest.parameter_count(768)
-    space.check_budget(cheapest)
+    space.check_budget(inside(space, cheapest))
     with pytest.raises(EmptySpaceError, match=f"{cheapest:,}") as caught:
-        space.sample(np.random.default_rng(0), cheapest - 1)
+        space.sample(np.random.default_rng(0), inside(space, cheapest - 1))
     assert f"params={cheapest}" in caught.value.hint
     with pytest.raises(EmptySpaceError):
-        space.shrink(space.largest, np.random.default_rng(0), cheapest - 1)
+        space.shrink(space.largest, np.random.default_rng(0), inside(space, cheapest - 1))
 
 
 def test_wrong_spaces_are_told_whole() -> None:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from noah.module_space import ModuleSpace
 from noah.settings import SupernetSettings
-from noah.space import PRESETS, ModuleSpace, SearchSpace, make_space
+from noah.space import PRESETS, SearchSpace, make_space
 from noah.subnet import MODULES, Subnet
 from noah.subnet_draws import cycle_length, draw_subnets, fair_subnet
 from tests.noah.test_space import enumerate_space
@@ -27,7 +28,7 @@ def any_spaces(draw: st.DrawFn) -> SearchSpace:
         widths = tuple(sorted(draw(st.sets(st.integers(1, 12), max_size=4))))
         depths = tuple(sorted(draw(st.sets(st.integers(0, blocks), min_size=1, max_size=3))))
         modules[name] = ModuleSpace(widths, depths if widths else (0,))
-    return SearchSpace(blocks, 4, modules)
+    return SearchSpace(blocks, 4, modules, draw(st.sampled_from(["first", "any"])))
 
 
 seeds = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 3))
@@ -149,3 +150,15 @@ def test_a_sandwich_is_the_largest_the_smallest_and_the_next_fair_draws(count: i
     assert {subnets[:2] for subnets in drawn} == {(PAPER.largest, PAPER.smallest)}
     others = [subnet for subnets in drawn for subnet in subnets[2:]]
     assert others == fair_subnets(PAPER, (4, 1), range(20 * count))
+
+
+def test_modules_that_may_sit_in_any_blocks_sit_in_each_as_often() -> None:
+    space = make_space(4, 4, {"lora": (1, 2)}, (1, 2), "any")
+    drawn = fair_subnets(space, (0, 1), range(4000))
+    where = Counter(tuple(block for block in range(4) if subnet.lora[block]) for subnet in drawn)
+    assert Counter(len(blocks) for blocks in where.elements()) == {1: 2000, 2: 2000}
+    for depth, sets in ((1, 4), (2, 6)):
+        counts = [count for blocks, count in where.items() if len(blocks) == depth]
+        assert len(counts) == sets
+        assert chisquare(counts).pvalue > 0.01
+    assert len(set(drawn[:4])) == 4  # the sets change within a cycle

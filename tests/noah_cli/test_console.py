@@ -10,9 +10,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from noah.budget import UNBOUNDED, Bound, Budget, parameter_budget
 from noah.errors import NoahError
+from noah.space import make_space
 from noah.subnet import Subnet
-from noah_cli.console import ConsoleListener, draw_subnet, format_seconds, print_error, print_interrupted, print_winner
+from noah_cli.console import (
+    ConsoleListener,
+    describe_space,
+    draw_subnet,
+    format_seconds,
+    print_error,
+    print_interrupted,
+)
 
 LONG = (
     "choice    The classes are uneven: [circle] has 1,200 images and square 3; --class-weights balanced makes each "
@@ -94,35 +103,22 @@ def test_the_largest_width_of_a_module_has_the_highest_bar() -> None:
     assert re.sub(r"[^▁▂▃▄▅▆▇█]", "", line) == "▁▂▃▄▅▆▇█"
 
 
-@pytest.mark.parametrize(("budget", "given_up"), [(None, 0), (640_000, 0), (640_000, 900)])
-def test_the_winner(budget: int | None, given_up: int) -> None:
-    made, printed = listener(80)
-    print_winner(
-        made,
-        {
-            "subnet": Subnet([1], [0], [0]).to_json(),
-            "index": 7,
-            "evaluated": 1200,
-            "origin": "mutation",
-            "parameters": 12_345,
-            "budget": {"parameters": budget},
-            "accuracy": 0.875,
-            "standard_error": 0.012,
-            "total": 1000,
-            "as_good": 3,
-            "given_up": given_up,
-            "images_shown": 420_000,
-        },
+def test_the_space_is_told_with_what_is_inside_the_budget() -> None:
+    space = make_space(4, 16, {"prompt": (1, 5), "lora": (1, 2)}, (2, 4))
+    assert describe_space(space, UNBOUNDED) == "400 subnets"
+    parameters = parameter_budget(800, 16)
+    inside = space.size(parameters)
+    assert describe_space(space, parameters) == f"400 subnets, {inside} inside the budget of 800 parameters"
+    bound = Bound("macs", 2_000_000, lambda subnet: 1e6 * max(subnet.prompt))
+    words = describe_space(space, Budget((*parameters.bounds, bound)))
+    told = re.fullmatch(
+        r"400 subnets, about (\d+) \(standard error (\d+)\) inside the budget of 800 parameters and 2 M "
+        "multiply-accumulates an image",
+        words,
     )
-    words = " ".join(printed.getvalue().split())
-    allowed = " of 640,000 allowed" if budget else ""
-    assert f"winner subnet 7 of 1,200 (mutation), 12,345 parameters{allowed}, head not counted" in words
-    known = "at least " if given_up else ""
-    assert f"accuracy 87.5% ± 1.2% on 1,000 validation images; {known}3 others lie within that error" in words
-    raced = "racing 900 of 1,200 subnets were given up early; 35% of the images of a full evaluation were looked at"
-    assert (raced in words) == bool(given_up)
-    assert "The winner was chosen on these images, so expect less elsewhere" in words
-    assert max(map(len, printed.getvalue().splitlines())) <= 80
+    assert told is not None
+    assert 0 < int(told[1]) < inside
+    assert int(told[2]) > 0
 
 
 def test_without_a_terminal_progress_is_a_line_now_and_then(clock: list[float]) -> None:

@@ -10,36 +10,71 @@ import pytest
 from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS, write_latest
 from noah.layers import Layer
-from noah_cli.options import option_layers, parse_budget, run_options
+from noah_cli.options import budget_layers, option_layers, run_options
+
+
+def budget(*texts: str) -> dict[str, object]:
+    """The values that --budget gives, told by its one layer."""
+    (layer,) = budget_layers(texts)
+    assert layer.source == "--budget"
+    return dict(layer.values["budget"])
 
 
 @pytest.mark.parametrize(
-    ("text", "parameters"),
+    ("text", "values"),
     [
-        ("params=0.64M", 640_000),
-        ("params=0.5m", 500_000),
-        ("params=500k", 500_000),
-        ("params=1.5K", 1_500),
-        ("params=.5M", 500_000),
-        ("params=640000", 640_000),
-        (" params=1 ", 1),
-        ("none", None),
-        (" NONE ", None),
+        ("params=0.64M", {"parameters": 640_000}),
+        ("params=0.5m", {"parameters": 500_000}),
+        ("params=500k", {"parameters": 500_000}),
+        ("params=1.5K", {"parameters": 1_500}),
+        ("params=.5M", {"parameters": 500_000}),
+        ("params=640000", {"parameters": 640_000}),
+        (" params=1 ", {"parameters": 1}),
+        ("macs=1.1x", {"macs": "1.1x"}),
+        ("macs=4.5G", {"macs": "4.5G"}),
+        ("latency=12ms", {"latency": "12ms"}),
+        ("latency = 0.9x", {"latency": "0.9x"}),
+        ("none", {"parameters": None, "macs": None, "latency": None}),
+        (" NONE ", {"parameters": None, "macs": None, "latency": None}),
     ],
 )
-def test_budgets(text: str, parameters: int | None) -> None:
-    assert parse_budget(text) == parameters
+def test_budgets(text: str, values: dict[str, object]) -> None:
+    assert budget(text) == values
+
+
+def test_several_budgets() -> None:
+    assert budget_layers([]) == []
+    assert budget("macs=1.1x", "latency=12ms") == {"macs": "1.1x", "latency": "12ms"}
+    assert budget("none", "macs=1x") == {"parameters": None, "macs": "1x", "latency": None}
+    with pytest.raises(UsageError) as raised:
+        budget("macs=1.1x", "params=1k", "macs=1.2x")
+    assert str(raised.value) == (
+        "--budget macs=1.2x: a bound of macs is given twice.\nGive each quantity one --budget."
+    )
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "0.64M", "params", "params=", "params=0", "params=0.0000001k", "params=-5", "params=1e6", "params=1G",
-     "params=1,000", "params=1.2.3", "latency=5ms", "params=0.64M latency=5", "params=٣"],
+     "params=1,000", "params=1.2.3", "params=0.64M latency=5", "params=٣", "latency=5", "latency=0ms", "macs=",
+     "macs=0", "macs=0x", "time=5ms", "macs=12ms"],
 )  # fmt: skip
 def test_what_is_no_budget(text: str) -> None:
     with pytest.raises(UsageError) as raised:
-        parse_budget(text)
-    assert str(raised.value) == f"--budget {text}: not a budget.\nWrite it as --budget params=0.64M, or --budget none."
+        budget(text)
+    assert str(raised.value) == (
+        f"--budget {text}: not a budget.\n"
+        "Write it as --budget params=0.64M, macs=1.1x, macs=4.5G, latency=12ms or latency=1.1x, or --budget none."
+    )
+
+
+def test_parameters_are_no_multiple_of_the_backbone_s() -> None:
+    with pytest.raises(UsageError) as raised:
+        budget("params=1.1x")
+    assert str(raised.value) == (
+        "--budget params=1.1x: parameters cannot be bounded by a multiple of the backbone's.\n"
+        "The plain backbone trains none of its own; write a number, as in --budget params=0.64M."
+    )
 
 
 def test_only_options_that_were_given_become_layers() -> None:

@@ -1,0 +1,167 @@
+"""The timings behind a latency table: parts of networks and whole ones, in turns, on the device in use."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from noah.hardware import Hardware
+from noah.latency import median_seconds
+from noah.latency_table import WITH_CONSTANTS, Kind, LatencyTable, without_falls
+from noah.merge import merge
+from noah.progress import Bar
+from noah.space import SearchSpace
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+from noah.untrained import untrained_backbone
+
+ROUNDS = 5
+"""Of timing, each of all parts; the median of a part is kept."""
+POINTS = 4
+"""Numbers of prompt tokens, and widths of the adapter, that are timed at most, 0 included."""
+_CHECKS = 5
+"""Random subnets that are timed whole."""
+
+Timer = Callable[[Sequence[Callable[[Tensor], Tensor]], Tensor, Hardware, Bar, int], list[float]]
+"""`noah.latency.median_seconds`, or what measures in its place: networks, images, hardware, bar and number of rounds ->
+seconds of each network."""
+
+
+def measure_table(
+    space: SearchSpace,
+    architecture: str,
+    image_size: tuple[int, int],
+    num_classes: int,
+    hardware: Hardware,
+    batch_size: int,
+    bar: Bar,
+    timer: Timer = median_seconds,
+) -> LatencyTable:
+    """Time every kind of block that the space can have, the plain backbone, and some random subnets whole.
+
+    The backbone's weights are random, because time does not depend on them; torch's own random numbers are left as they
+    were. A kind of block is timed over all blocks of a network that are of this kind, one after another, so that
+    weights come from memory as they do in use.
+
+    Args:
+        space: Whose widths are timed.
+        architecture: timm's name of the backbone's architecture.
+        image_size: Height and width of its input in pixels.
+        num_classes: Outputs of the head.
+        hardware: Device, precision and threads.
+        batch_size: Images in a batch.
+        bar: Told the rounds that are done, `ROUNDS` in all.
+        timer: What measures.
+
+    Raises:
+        BackboneError: The installed timm cannot build the backbone.
+    """
+    random = np.random.default_rng(0)
+    checked = [space.sample(random) for _ in range(_CHECKS)]
+    prompts, adapters = (timed_points(space.modules[name].widths) for name in ("prompt", "adapter"))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        backbone = untrained_backbone(architecture, image_size, num_classes).to(hardware.device)
+        images = torch.randn(batch_size, 3, *image_size).to(hardware.device)
+        largest = Subnet.uniform(space.blocks, prompt=prompts[-1], lora=max(space.largest.lora), adapter=adapters[-1])
+        supernet = Supernet(_without_layer_scale(backbone), largest).to(hardware.device).eval()
+        parts = [*_parts(supernet, space, prompts, adapters, batch_size)]
+        ends = merge(supernet, Subnet.uniform(space.blocks))
+        ends.blocks = nn.ModuleList()
+        whole = [merge(supernet, subnet) for subnet in checked]
+        networks: list[Callable[[Tensor], Tensor]] = [backbone, ends, *whole, *parts]
+        plain_seconds, ends_seconds, *seconds = timer(networks, images, hardware, bar, ROUNDS)
+    blocks: dict[Kind, list[list[float]]] = {}
+    for part, measured in zip(parts, seconds[_CHECKS:], strict=True):
+        rows = blocks.setdefault(part.kind, [[] for _ in prompts])
+        rows[part.row].append(measured / len(part.blocks))
+    for kind, without in WITH_CONSTANTS.items():
+        if kind in blocks:
+            blocks[kind][0] = blocks[without][0]  # no prompt tokens at all
+    table = LatencyTable(
+        prompts,
+        adapters,
+        without_falls(blocks),
+        ends_seconds,
+        plain_seconds,
+        supernet.last_readers,
+        batch_size,
+        hardware.to_json(),
+    )
+    return table.checked(checked, seconds[:_CHECKS])
+
+
+def timed_points(widths: Sequence[int]) -> tuple[int, ...]:
+    """0 and the widths; where that is too many, some of them with the smallest and the largest."""
+    points = [0, *widths]
+    count = min(len(points), POINTS)
+    return tuple(points[round(place)] for place in np.linspace(0, len(points) - 1, count))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Blocks of one kind and their input (B, N, D).
+
+    Args:
+        kind: What they do with prompt tokens.
+        row: Position of the number of prompt tokens among those that are timed.
+        blocks: At least one, each with the tokens that it takes.
+    """
+
+    kind: Kind
+    row: int
+    blocks: list[tuple[nn.Module, Tensor]]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Run each block; the images are not looked at."""
+        for block, tokens in self.blocks:
+            images = block(tokens)
+        return images
+
+
+def _parts(
+    supernet: Supernet, space: SearchSpace, prompts: Sequence[int], adapters: Sequence[int], batch_size: int
+) -> Iterator[_Part]:
+    """Every kind of block, for every number of prompt tokens and, in ascending order, every width of the adapter."""
+    backbone: Any = supernet.backbone
+    depth = space.blocks
+    device = backbone.patch_embed.proj.weight.device
+    image_tokens = backbone.num_prefix_tokens + backbone.patch_embed.num_patches
+    leaves_blocks_out = any(0 < prompt_depth < depth for prompt_depth in space.modules["prompt"].depths)
+    leaves_gaps = leaves_blocks_out and space.placement == "any"
+    for row, count in enumerate(prompts):
+        plain = torch.randn(batch_size, image_tokens, supernet.embed_dim).to(device)
+        carrying = torch.randn(batch_size, image_tokens + count, supernet.embed_dim).to(device)
+
+        for width in adapters:
+
+            def blocks_of(prompt: Sequence[int], width: int = width) -> list[nn.Module]:
+                subnet = Subnet(prompt, [0] * depth, [width] * depth)
+                return list(merge(supernet, subnet).blocks)
+
+            *inner, last = blocks_of([count] * depth)
+            if inner:
+                yield _Part("constant", row, [(block, plain) for block in inner])
+            yield _Part("last_constant", row, [(last, plain)])
+            if count and leaves_blocks_out:
+                first, *inner, last = blocks_of([count] + [0] * (depth - 1))
+                yield _Part("passed_on", row, [(first, plain), *((block, carrying) for block in inner)])
+                yield _Part("last_carried", row, [(last, carrying)])
+            if count and leaves_gaps and depth > 2:
+                alternating = blocks_of([count if block % 2 == 0 else 0 for block in range(depth)])
+                yield _Part("dropped", row, [(block, carrying) for block in alternating[1:-1:2]])
+
+
+def _without_layer_scale(backbone: nn.Module) -> nn.Module:
+    """The backbone with the same weights, not copied, and no LayerScale: merged blocks have none."""
+    shared = {id(parameter): parameter for parameter in backbone.parameters()}
+    bare: Any = copy.deepcopy(backbone, shared)
+    for block in bare.blocks:
+        block.ls1 = block.ls2 = nn.Identity()
+    module: nn.Module = bare
+    return module

@@ -1,0 +1,157 @@
+"""How a subnet that costs too much is brought inside its budget.
+
+A combination of depths is feasible if the narrowest subnet of these depths is inside the budget. At fixed depths and
+blocks nothing grows when a width gets smaller, so from a feasible combination, narrower and narrower widths end inside.
+Fewer blocks are not always cheaper: prompts that end before the last block are carried on as tokens like all others.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from numpy.random import Generator
+
+from noah.budget import PRICED_MODULES, Budget, Quantity, describe_cost
+from noah.budget_spelling import write_limit
+from noah.errors import EmptySpaceError
+from noah.placement import carrying, change_depth, cheapest_blocks, place
+from noah.subnet import MODULES, Subnet
+
+if TYPE_CHECKING:
+    from noah.space import SearchSpace
+
+Depths = tuple[int, int, int]
+"""Number of blocks that carry prompt, LoRA and adapter."""
+
+
+@lru_cache(maxsize=16)
+def feasible_depths(space: SearchSpace, budget: Budget) -> tuple[Depths, ...]:
+    """The feasible combinations of depths.
+
+    Where modules may sit in any blocks, the narrowest subnet has them in the cheapest (`cheapest_blocks`).
+    """
+    return tuple(depths for depths in _combinations(space) if budget.admits(space.narrowest(*depths)))
+
+
+def check_feasible(space: SearchSpace, budget: Budget) -> None:
+    """Refuse a budget that admits nothing.
+
+    Raises:
+        EmptySpaceError: With the lowest price of the first quantity whose bound leaves no combination of depths.
+    """
+    if feasible_depths(space, budget):
+        return
+    left = [space.narrowest(*depths) for depths in _combinations(space)]
+    for number, bound in enumerate(budget.bounds):
+        admitted = [subnet for subnet in left if bound.admits(subnet)]
+        if not admitted:
+            cheapest = min(map(bound.cost, left))
+            among = Budget(budget.bounds[:number]).describe()
+            raise EmptySpaceError(
+                f"The budget of {bound.describe()} admits no subnet of the space: the cheapest"
+                f"{f' inside {among}' if among else ''} {'takes' if bound.name == 'latency' else 'has'} "
+                f"{describe_cost(bound.name, cheapest)}.",
+                f"Raise it to at least --budget {write_limit(bound.name, cheapest)}, or choose a space with smaller "
+                "widths or other depths.",
+            )
+        left = admitted
+
+
+def repair(space: SearchSpace, subnet: Subnet, rng: Generator, budget: Budget) -> Subnet:
+    """Bring a subnet of the space inside a budget that admits one, see `SearchSpace.shrink`."""
+    if budget.others:
+        subnet = _reach_feasible(space, subnet, rng, budget)
+    while not budget.admits(subnet):
+        violated = [bound.name for bound in budget.bounds if not bound.admits(subnet)]
+        steps = _narrower(space, subnet, violated)
+        # Without a step the bound is one of parameters, and alone: beside others the depths are feasible by now.
+        subnet = steps[int(rng.integers(len(steps)))] if steps else _shallower(space, subnet, rng)
+    return subnet
+
+
+def _narrower(space: SearchSpace, subnet: Subnet, violated: Iterable[Quantity]) -> list[Subnet]:
+    """The subnets with one width one step smaller, where that lowers a violated cost."""
+    lowering = {name for quantity in violated for name in PRICED_MODULES[quantity]}
+    return [
+        _with_width(subnet, name, block, max(smaller))
+        for name in MODULES
+        if name in lowering
+        for block in range(space.blocks)
+        if (smaller := [width for width in space.modules[name].widths if width < subnet.widths(name)[block]])
+    ]
+
+
+def _shallower(space: SearchSpace, subnet: Subnet, rng: Generator) -> Subnet:
+    """One module in fewer blocks, by one step of its depths."""
+    shallower = [
+        (name, max(depths))
+        for name in MODULES
+        if (depths := [depth for depth in space.modules[name].depths if depth < len(carrying(subnet.widths(name)))])
+    ]
+    name, depth = shallower[int(rng.integers(len(shallower)))]
+    return _with_depth(space, subnet, name, depth, rng)
+
+
+def _reach_feasible(space: SearchSpace, subnet: Subnet, rng: Generator, budget: Budget) -> Subnet:
+    """Change depths, and then blocks, as little as makes the narrowest subnet of them affordable."""
+    if budget.admits(_narrowed(space, subnet)):
+        return subnet
+    feasible = feasible_depths(space, budget)
+    current = tuple(len(carrying(subnet.widths(name))) for name in MODULES)
+    distances = [sum(abs(a - b) for a, b in zip(current, depths, strict=True)) for depths in feasible]
+    nearest = [depths for depths, distance in zip(feasible, distances, strict=True) if distance == min(distances)]
+    for name, depth, old in zip(MODULES, nearest[int(rng.integers(len(nearest)))], current, strict=True):
+        if depth != old:
+            subnet = _with_depth(space, subnet, name, depth, rng)
+    while not budget.admits(_narrowed(space, subnet)):
+        moves = _moves_to_cheapest_blocks(space, subnet)
+        name, block, target = moves[int(rng.integers(len(moves)))]
+        subnet = _with_width(_with_width(subnet, name, target, subnet.widths(name)[block]), name, block, 0)
+    return subnet
+
+
+def _moves_to_cheapest_blocks(space: SearchSpace, subnet: Subnet) -> list[tuple[str, int, int]]:
+    """(module, block, free block): what may move to one of the blocks that are cheapest for the module's depth."""
+    moves = []
+    for name in ("prompt", "adapter"):  # LoRA costs the same wherever it is
+        where = carrying(subnet.widths(name))
+        cheapest = cheapest_blocks(space.placement, space.blocks, len(where))
+        moves += [
+            (name, block, target)
+            for block in where
+            if block not in cheapest
+            for target in cheapest
+            if target not in where
+        ]
+    return moves
+
+
+def _combinations(space: SearchSpace) -> Iterable[Depths]:
+    prompt, lora, adapter = (space.modules[name].depths for name in MODULES)
+    return itertools.product(prompt, lora, adapter)
+
+
+def _narrowed(space: SearchSpace, subnet: Subnet) -> Subnet:
+    """The subnet with the smallest width wherever it has any."""
+    return Subnet(
+        *([space.modules[name].widths[0] if width else 0 for width in subnet.widths(name)] for name in MODULES)
+    )
+
+
+def _with_width(subnet: Subnet, name: str, block: int, width: int) -> Subnet:
+    widths = {module: list(subnet.widths(module)) for module in MODULES}
+    widths[name][block] = width
+    return Subnet(**widths)
+
+
+def _with_depth(space: SearchSpace, subnet: Subnet, name: str, depth: int, rng: Generator) -> Subnet:
+    """The module in other blocks too or in fewer; where it is new its width is random."""
+    old, choices = subnet.widths(name), space.modules[name].widths
+    where = change_depth(space.placement, space.blocks, carrying(old), depth, rng)
+    chosen = [old[block] or int(rng.choice(choices)) for block in where]
+    return Subnet(
+        **({module: subnet.widths(module) for module in MODULES} | {name: place(chosen, where, space.blocks)})
+    )

@@ -1,0 +1,138 @@
+"""The budget of a run: decided once at its start, kept in its folder, and the same for whoever works on it later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from noah.budget import PRICED_MODULES, Bound, Budget, ParameterCost, Quantity, parameter_budget
+from noah.budget_spelling import Multiple, read_latency, read_macs, spell_count, spell_seconds
+from noah.cost import backbone_macs, macs_of
+from noah.errors import RunError, SettingsError
+from noah.latency_table import LARGEST_ERROR, LatencyTable
+from noah.latency_timing import ROUNDS, measure_table
+from noah.materials import Materials
+from noah.progress import Listener
+from noah.runs import Run
+from noah.subnet import Subnet
+
+LATENCY_FILE = ("search", "latency.json")
+
+
+def decide_budget(materials: Materials, listener: Listener) -> tuple[Budget, LatencyTable | None]:
+    """Turn the settings of a budget into numbers, and tell each that had to be found, with its reason.
+
+    Returns:
+        The budget, and the table that predicts latency where that is bounded or an objective of the search.
+    """
+    settings, space = materials.settings.budget, materials.space
+    bounds = list(parameter_budget(settings.parameters, space.embed_dim).bounds)
+    table = None
+    if settings.macs is not None:
+        bounds.append(_macs_bound(settings.macs, materials))
+    if settings.latency is not None or materials.settings.search.objective == "accuracy,latency":
+        table = _measure(materials, listener)
+        if settings.latency is not None:
+            bounds.append(_latency_bound(settings.latency, table))
+    for bound in bounds:
+        if bound.name != "parameters":
+            listener.say(f"budget    {bound.name} {bound.spell()} an image ({bound.reason})")
+    return Budget(tuple(bounds)), table
+
+
+def _macs_bound(setting: str | int, materials: Materials) -> Bound:
+    plain = backbone_macs(materials.backbone.model, len(materials.dataset.classes))
+    asked = read_macs(setting)
+    assert asked is not None  # the settings were checked when they were read
+    if isinstance(asked, Multiple):
+        limit, reason = int(asked.factor * plain), f"{asked.factor:g}x the plain backbone's {spell_count(plain)}"
+    else:
+        limit, reason = asked, f"as set; the plain backbone has {spell_count(plain)}"
+    return Bound("macs", limit, macs_of(materials.backbone.model, len(materials.dataset.classes)), reason)
+
+
+def _latency_bound(setting: str, table: LatencyTable) -> Bound:
+    asked, plain = read_latency(setting), table.plain_seconds
+    assert asked is not None  # the settings were checked when they were read
+    if isinstance(asked, Multiple):
+        limit, reason = asked.factor * plain, f"{asked.factor:g}x the plain backbone's {spell_seconds(plain)}"
+    else:
+        limit, reason = asked, f"as set; the plain backbone takes {spell_seconds(plain)}"
+    return Bound("latency", limit, table, reason)
+
+
+def _measure(materials: Materials, listener: Listener) -> LatencyTable:
+    backbone, hardware = materials.backbone, materials.hardware
+    batch_size = materials.settings.budget.latency_batch_size
+    with listener.bar("timing blocks", ROUNDS, "rounds") as bar:
+        table = measure_table(
+            materials.space,
+            backbone.architecture,
+            backbone.image_size,
+            len(materials.dataset.classes),
+            hardware,
+            batch_size,
+            bar,
+        )
+    middle, largest = table.errors
+    threads = f", {hardware.threads} thread{'s' * (hardware.threads > 1)}" if hardware.device.type == "cpu" else ""
+    listener.say(
+        f"latency   predicted from timings of single blocks in torch ({hardware.device}, {hardware.precision}"
+        f"{threads}, batch size {batch_size}); on {len(table.checks)} whole subnets off by {middle:.1%} in the median "
+        f"and {largest:.1%} at most"
+    )
+    if largest > LARGEST_ERROR:
+        listener.say(f"          That is more than {LARGEST_ERROR:.0%}: take the bound of latency as a rough one.")
+    return table
+
+
+def budget_facts(budget: Budget) -> dict[str, Any]:
+    """What run.yaml keeps of a budget: each limit as a number, and where it comes from."""
+    return {bound.name: {"limit": bound.limit, "reason": bound.reason} for bound in budget.bounds}
+
+
+def run_budget(run: Run, materials: Materials) -> Budget:
+    """The budget that a run was started with; nothing is timed again.
+
+    Raises:
+        RunError: If what the run folder holds of it is missing or damaged.
+    """
+    facts: Any = run.description().get("budget")
+    settings = materials.settings.budget
+    if facts is None and settings.macs is None and settings.latency is None:
+        return parameter_budget(settings.parameters, materials.space.embed_dim)  # of a version that kept no facts
+    try:
+        if not set(facts) <= set(PRICED_MODULES):
+            raise ValueError(f"unknown quantities: {facts}")
+        return Budget(tuple(_kept_bound(name, fact, run, materials) for name, fact in facts.items()))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"The budget of the run {run.name} is damaged, in its run.yaml.",
+            "Start a new run with `noah search`.",
+        ) from error
+
+
+def run_cost(quantity: Quantity, run: Run, materials: Materials) -> Callable[[Subnet], float]:
+    """What a subnet costs in a run, whether that is bounded or not; latency as it was timed at the run's start.
+
+    Raises:
+        RunError: If latency was not timed then, or the file of it is damaged.
+    """
+    match quantity:
+        case "parameters":
+            return ParameterCost(materials.space.embed_dim)
+        case "macs":
+            return macs_of(materials.backbone.model, len(materials.dataset.classes))
+        case "latency":
+            try:
+                return LatencyTable.from_json(run.read_json(*LATENCY_FILE))
+            except (AttributeError, KeyError, TypeError, ValueError, SettingsError) as error:
+                raise RunError(
+                    f"{run.path(*LATENCY_FILE)} is damaged: it is no table of timings.",
+                    "Start a new run with `noah search`.",
+                ) from error
+
+
+def _kept_bound(name: Quantity, fact: dict[str, Any], run: Run, materials: Materials) -> Bound:
+    limit = float(fact["limit"]) if name == "latency" else int(fact["limit"])
+    return Bound(name, limit, run_cost(name, run, materials), str(fact["reason"]))
