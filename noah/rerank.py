@@ -1,0 +1,214 @@
+"""The final choice: the best candidates of a search are trained briefly, each on its own, and ranked anew.
+
+A search ranks subnets by the supernet's weights, which they share. Those are a stand-in for weights of their own, and
+one that is least to be trusted among the best, where the differences are small. So each of these few is trained on the
+training images as the winner will be, only for fewer epochs, and measured on the validation images.
+
+Nothing of it touches the test split, and no validation image is trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from noah.build import build_supernet, class_weights, load_supernet
+from noah.candidate import Candidate
+from noah.checkpoint import CHECKPOINT_FILE
+from noah.data.augmented import TrainingPixels
+from noah.data.pixels import Pixels
+from noah.errors import RunError, SettingsError
+from noah.evaluation import Score, compute_logits, predicted_labels, score
+from noah.materials import Materials, seed_torch
+from noah.merge import merge
+from noah.progress import Listener
+from noah.racing import Outcome
+from noah.runs import Run, append_line, read_lines
+from noah.settings import RetrainSettings, Settings
+from noah.shortened import shortened
+from noah.subnet import Subnet
+from noah.supernet import Supernet, slice_trainable_state
+from noah.training import train
+
+_RERANK = 4
+"""Second word of the seed of this stage. All candidates have the same seed, so that their images come in the same order
+and luck tells them apart as little as it can."""
+_NEW_RUN = "Start a new run with `noah search`."
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """A candidate after a short training of its own.
+
+    Args:
+        index: The candidate's number in the search.
+        subnet: The subnet.
+        outcome: On all validation images, with the weights of this training.
+        losses: Mean training loss of each epoch.
+    """
+
+    index: int
+    subnet: Subnet
+    outcome: Outcome
+    losses: tuple[float, ...]
+
+    @property
+    def score(self) -> Score:
+        """Accuracy and cross-entropy on the validation images."""
+        return self.outcome.score
+
+    def to_json(self) -> dict[str, Any]:
+        """The candidate as a line of rerank.jsonl."""
+        return {
+            "index": self.index,
+            "subnet": self.subnet.to_json(),
+            **self.score.to_json(),
+            "wrong": list(self.outcome.wrong),
+            "losses": list(self.losses),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Reranked:
+        """Read what `to_json` gave."""
+        return cls(
+            value["index"],
+            Subnet.from_json(value["subnet"]),
+            Outcome(Score(value["correct"], value["total"], value["cross_entropy"]), tuple(value["wrong"])),
+            tuple(value["losses"]),
+        )
+
+
+def rerank(
+    run: Run, materials: Materials, candidates: Sequence[Candidate], m: int, epochs: int, listener: Listener
+) -> list[Reranked]:
+    """Train the best candidates briefly and rank them by what they are then; goes on from what the run folder holds.
+
+    Each is trained with the settings of the retraining, with as large a share of warm-up, on the training images alone.
+    It starts from fresh modules and head, or from its slice of the supernet's weights where `retrain.inherit` says so.
+
+    Args:
+        run: Gets search/rerank.jsonl, a line for each that is finished, and search/rerank/, with a checkpoint of each.
+        materials: What the run works with.
+        candidates: Of the search, the best first. Those that were given up in a race are passed over.
+        m: How many of them are trained.
+        epochs: Of each training.
+        listener: Told the progress.
+
+    Returns:
+        The m candidates, or all where there are fewer: the most accurate first, of equally accurate ones that of the
+        lower cross-entropy, then that which the search ranked first.
+
+    Raises:
+        RunError: If a file is damaged, or was left by trainings with other settings.
+        TrainingError: If a loss is not finite.
+    """
+    chosen = [candidate for candidate in candidates if candidate.outcome.complete][:m]
+    settings = shortened(materials.settings.retrain, epochs)
+    path = run.path("search", "rerank.jsonl")
+    _check_settings(run, settings)
+    done = {reranked.index: reranked for reranked in read_reranked(path)}
+    if any(candidate.index in done and done[candidate.index].subnet != candidate.subnet for candidate in chosen):
+        raise RunError(f"{path} is damaged: it holds other subnets than the search.", _NEW_RUN)
+    missing = [candidate for candidate in chosen if candidate.index not in done]
+    if missing:
+        run.log("rerank", "started", candidates=len(chosen), finished=len(chosen) - len(missing), epochs=epochs)
+        run.write_json(settings.model_dump(mode="json"), "search", "rerank", "settings.json")
+        supernet = load_supernet(run, materials) if settings.inherit else None
+        pixels = materials.training_pixels(materials.dataset.train, settings.augmentation, listener)
+        validation = materials.pixels(materials.dataset.validation, "validation", listener)
+        for candidate in missing:
+            title = f"training finalist {chosen.index(candidate) + 1} of {len(chosen)}"
+            model, losses = _train(run, materials, candidate, settings, supernet, pixels, title, listener)
+            outcome = _outcome(model, candidate.subnet, validation, materials)
+            done[candidate.index] = Reranked(candidate.index, candidate.subnet, outcome, tuple(losses))
+            append_line(path, done[candidate.index].to_json())
+        run.log("rerank", "finished", candidates=len(chosen))
+    return sorted(
+        (done[candidate.index] for candidate in chosen), key=_rank_key
+    )  # stable: ties keep the search's order
+
+
+def rerank_epochs(settings: Settings) -> int:
+    """Epochs of each finalist's training: as set, else a quarter of the retraining's."""
+    return settings.search.rerank_epochs or max(1, settings.retrain.epochs // 4)
+
+
+def read_reranked(path: Path) -> list[Reranked]:
+    """The finished candidates in a run's search/rerank.jsonl, in the order in which they were trained; none without it.
+
+    Raises:
+        RunError: If a line is damaged.
+    """
+    reranked = []
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            reranked.append(Reranked.from_json(line))
+        except (KeyError, TypeError, SettingsError) as error:
+            raise RunError(f"{path} is damaged in line {number}: it is no trained candidate.", _NEW_RUN) from error
+    return reranked
+
+
+def _check_settings(run: Run, settings: RetrainSettings) -> None:
+    """Refuse to mix trainings of different settings: they could not be compared, nor gone on with."""
+    if not run.path("search", "rerank", "settings.json").is_file():
+        return
+    stored = run.read_json("search", "rerank", "settings.json")
+    asked = settings.model_dump(mode="json")
+    if stored != asked:
+        keys = sorted(key for key in {*stored, *asked} if stored.get(key) != asked.get(key))
+        raise RunError(
+            f"The finalists of {run.name} were trained with other settings: {', '.join(keys)}.",
+            f"Go on with the settings that it was started with, or remove {run.path('search', 'rerank')} and "
+            f"{run.path('search', 'rerank.jsonl')} to train all of them anew.",
+        )
+
+
+def _train(
+    run: Run,
+    materials: Materials,
+    candidate: Candidate,
+    settings: RetrainSettings,
+    supernet: Supernet | None,
+    pixels: TrainingPixels,
+    title: str,
+    listener: Listener,
+) -> tuple[Supernet, list[float]]:
+    """One candidate, from its checkpoint if there is one: the model in evaluation mode, and its losses."""
+    seed = (materials.settings.seed, _RERANK)
+    seed_torch(*seed)
+    model = build_supernet(materials, candidate.subnet, settings)
+    if supernet is not None:
+        model.load_trainable_state(slice_trainable_state(supernet, candidate.subnet))
+    with listener.bar(f"{title}, subnet {candidate.index}", settings.epochs, "epochs") as bar:
+        losses = train(
+            model,
+            pixels,
+            materials.backbone.preprocessing,
+            lambda *_: (candidate.subnet,),
+            settings,
+            materials.hardware,
+            seed=seed,
+            checkpoint=run.path("search", "rerank", str(candidate.index), CHECKPOINT_FILE),
+            bar=bar,
+            class_weights=class_weights(pixels, materials),
+        )
+    return model.eval(), losses
+
+
+def _outcome(model: Supernet, subnet: Subnet, validation: Pixels, materials: Materials) -> Outcome:
+    """What all validation images say of the merged network."""
+    logits = compute_logits(
+        merge(model, subnet),
+        validation,
+        materials.backbone.preprocessing,
+        materials.hardware,
+        materials.settings.hardware.evaluation_batch_size,
+    )
+    wrong = (predicted_labels(logits) != validation.labels).nonzero()[0]
+    return Outcome(score(logits, validation.labels), tuple(wrong.tolist()))
+
+
+def _rank_key(reranked: Reranked) -> tuple[int, float]:
+    return -reranked.score.correct, reranked.score.cross_entropy

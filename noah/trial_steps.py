@@ -1,0 +1,194 @@
+"""A few real steps of each stage, timed: on the run's own images, backbone and device, and thrown away.
+
+The steps are those of the stages themselves: `noah.training.train` for both trainings, merging and `compute_logits`
+for candidates. Nothing is kept; the temporary folder that a training needs is gone afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.random import Generator
+
+from noah.budget import Budget
+from noah.build import build_supernet, class_weights
+from noah.checkpoint import CHECKPOINT_FILE
+from noah.data.augmentation import Augmentation
+from noah.data.augmented import TrainingPixels, choose_workers, load_augmented
+from noah.data.memory import available_memory
+from noah.data.pixels import load_pixels
+from noah.data.split import Split, select
+from noah.evaluation import compute_logits
+from noah.materials import Materials, seed_torch
+from noah.merge import merge
+from noah.peak_memory import PeakMemory
+from noah.progress import Listener
+from noah.settings import TrainingSettings
+from noah.shortened import shortened
+from noah.subnet import Subnet
+from noah.subnet_draws import SubnetDraw, draw_subnets
+from noah.timing import TIMED, WARM_UP, EnoughTimedError, StepTimer, is_enough, typical_seconds, wait, warm_up_steps
+from noah.training import train
+
+_TRIAL = 6
+"""Second word of the seed, which no stage of a run has."""
+_STEPS = WARM_UP + TIMED
+_SUBNETS = 8
+"""Drawn to find a large one inside the budget: the winners of a search lie near its bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingTrial:
+    """What a few steps of a training say.
+
+    Args:
+        reading_seconds: For the images of the whole training, as far as they will be held in memory.
+        step_seconds: For one optimiser step.
+        memory: Peak in MiB, see `PeakMemory`.
+    """
+
+    reading_seconds: float
+    step_seconds: float
+    memory: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationTrial:
+    """What the evaluation of a few candidates says.
+
+    Args:
+        reading_seconds: For all validation images, as far as they will be held in memory.
+        merge_seconds: For one candidate.
+        image_seconds: For one image through a merged network.
+        memory: Peak in MiB, see `PeakMemory`.
+    """
+
+    reading_seconds: float
+    merge_seconds: float
+    image_seconds: float
+    memory: float | None
+
+
+def try_supernet_training(materials: Materials, listener: Listener) -> TrainingTrial:
+    """Time steps of the supernet's training, with subnets drawn as in the run."""
+    settings, space = materials.settings, materials.space
+    draw = partial(draw_subnets, space, settings.supernet, (settings.seed, _TRIAL))
+    title = "timing the training of the supernet"
+    return _try_training(materials, materials.dataset.train, space.largest, draw, settings.supernet, title, listener)
+
+
+def try_retraining(materials: Materials, budget: Budget, listener: Listener) -> TrainingTrial:
+    """Time steps of the retraining, of a subnet with many of the parameters that the budget allows."""
+    rng = np.random.default_rng([materials.settings.seed, _TRIAL])
+    drawn = [materials.space.sample(rng, budget) for _ in range(_SUBNETS)]
+    subnet = max(drawn, key=lambda each: each.parameter_count(materials.space.embed_dim))
+    split, settings = materials.dataset.full_train, materials.settings.retrain
+    return _try_training(materials, split, subnet, lambda *_: (subnet,), settings, "timing the retraining", listener)
+
+
+def try_evaluation(materials: Materials, budget: Budget, listener: Listener) -> EvaluationTrial:
+    """Time merging and evaluating random subnets inside the budget, on a batch of validation images each."""
+    settings, hardware = materials.settings, materials.hardware
+    rng = np.random.default_rng([settings.seed, _TRIAL])
+    batch_size = settings.hardware.evaluation_batch_size
+    split = _some_of(materials.dataset.validation, batch_size, rng)
+    started = time.perf_counter()
+    pixels = load_pixels(
+        split, materials.backbone.preprocessing, memory_limit=_memory_share(split, materials.dataset.validation)
+    )
+    reading = _for_all(time.perf_counter() - started, split, materials.dataset.validation)
+    seed_torch(settings.seed, _TRIAL)
+    supernet = build_supernet(materials, materials.space.largest, settings.supernet).eval()
+    merging: list[float] = []
+    showing: list[float] = []
+    both: list[float] = []
+    with PeakMemory(hardware.device) as memory, listener.bar("timing the search", _STEPS, "subnets") as bar:
+        while not is_enough(both):
+            subnet = materials.space.sample(rng, budget)
+            wait(hardware.device)
+            started = time.perf_counter()
+            network = merge(supernet, subnet)
+            wait(hardware.device)
+            merged = time.perf_counter()
+            compute_logits(network, pixels, materials.backbone.preprocessing, hardware, batch_size)
+            shown = time.perf_counter()  # the logits are on the CPU, so the device is done
+            merging.append(merged - started)
+            showing.append(shown - merged)
+            both.append(shown - started)
+            bar.update(len(both))
+    warm_up = warm_up_steps(both)
+    return EvaluationTrial(
+        reading, median(merging[warm_up:]), median(showing[warm_up:]) / len(pixels), memory.mebibytes
+    )
+
+
+def _try_training(
+    materials: Materials,
+    split: Split,
+    largest: Subnet,
+    draw: SubnetDraw,
+    training: TrainingSettings,
+    title: str,
+    listener: Listener,
+) -> TrainingTrial:
+    seed = (materials.settings.seed, _TRIAL)
+    some = _some_of(split, _STEPS * training.batch_size, np.random.default_rng(seed))
+    started = time.perf_counter()
+    pixels = _training_pixels(materials, some, training, _memory_share(some, split))
+    reading = _for_all(time.perf_counter() - started, some, split)
+    # A checkpoint is written only where so few images are there that epochs end before enough steps were timed.
+    epochs = math.ceil((_STEPS + 1) / math.ceil(len(some) / training.batch_size))
+    seed_torch(*seed)
+    model = build_supernet(materials, largest, training)
+    with (
+        PeakMemory(materials.hardware.device) as memory,
+        TemporaryDirectory() as folder,
+        listener.bar(title, _STEPS, "steps") as bar,
+    ):
+        timer = StepTimer(materials.hardware.device, bar)
+        # A training can be ended from outside by its bar alone, as Ctrl-C does.
+        with suppress(EnoughTimedError):
+            train(
+                model,
+                pixels,
+                materials.backbone.preprocessing,
+                draw,
+                shortened(training, epochs),
+                materials.hardware,
+                seed=seed,
+                checkpoint=Path(folder) / CHECKPOINT_FILE,
+                bar=timer,
+                class_weights=class_weights(pixels, materials),
+            )
+    return TrainingTrial(reading, typical_seconds(timer.durations), memory.mebibytes)
+
+
+def _training_pixels(materials: Materials, split: Split, training: TrainingSettings, limit: int) -> TrainingPixels:
+    preprocessing = materials.backbone.preprocessing
+    if not training.augmentation.changes_images:
+        return load_pixels(split, preprocessing, memory_limit=limit)
+    workers, _ = choose_workers(materials.settings.hardware.augmentation_workers, materials.hardware.device.type)
+    augmentation = Augmentation(training.augmentation, preprocessing)
+    return load_augmented(split, preprocessing, augmentation, workers=workers, memory_limit=limit)
+
+
+def _some_of(split: Split, count: int, rng: Generator) -> Split:
+    """At most so many images of a split, at random, so that their sizes are like those of all."""
+    return select(split, np.sort(rng.permutation(len(split))[:count]))
+
+
+def _memory_share(some: Split, split: Split) -> int:
+    """The bytes that some of a split may take, so that as large a part of them is held in memory as of the whole."""
+    return available_memory() // 2 * len(some) // len(split)
+
+
+def _for_all(seconds: float, some: Split, split: Split) -> float:
+    return seconds * len(split) / len(some)

@@ -1,0 +1,246 @@
+"""The final choice: real short trainings of a few subnets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from noah.build import build_supernet
+from noah.candidate import Candidate, rank
+from noah.checkpoint import load_weights, read_checkpoint
+from noah.errors import RunError
+from noah.evaluation import Score, compute_logits, predicted_labels, score
+from noah.materials import Materials, seed_torch
+from noah.progress import Silent
+from noah.racing import Outcome
+from noah.rerank import Reranked, read_reranked, rerank, rerank_epochs
+from noah.runs import Run, append_line, read_lines
+from noah.supernet import slice_trainable_state
+from noah.training import train
+from tests.conftest import TinySettings
+from tests.noah.tiny_run import Recorder, content, make_materials, start_run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+M, EPOCHS = 3, 2
+
+
+@pytest.fixture(scope="module")
+def materials(tiny_settings: TinySettings) -> Materials:
+    threads = torch.get_num_threads()
+    made = make_materials(tiny_settings({"retrain.epochs": 8, "retrain.warmup_epochs": 2}))
+    torch.set_num_threads(threads)
+    return made
+
+
+@pytest.fixture(scope="module")
+def candidates(materials: Materials) -> list[Candidate]:
+    """Five in the order of a search; the second was given up in a race."""
+    rng = np.random.default_rng(0)
+    images = len(materials.dataset.validation)
+    made = []
+    for index, correct in enumerate((12, 17, 13, 14, 3)):
+        subnet = materials.space.sample(rng)
+        shown = tuple(range(17)) if index == 1 else None
+        outcome = Outcome(Score(correct, 17 if shown else images, 0.5), tuple(range(images - correct)), shown)
+        made.append(Candidate(index, 0, "random", subnet, subnet.parameter_count(64), outcome))
+    return made
+
+
+@pytest.fixture(scope="module")
+def finished(
+    materials: Materials, candidates: list[Candidate], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Run, list[Reranked]]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    run = start_run(tmp_path_factory.mktemp("rerank"), materials)
+    reranked = rerank(run, materials, rank(candidates), M, EPOCHS, Silent())
+    torch.set_num_threads(threads)
+    return run, reranked
+
+
+def test_the_best_complete_candidates_are_trained_and_ranked(
+    finished: tuple[Run, list[Reranked]], candidates: list[Candidate]
+) -> None:
+    run, reranked = finished
+    assert {each.index for each in reranked} == {0, 2, 3}  # 1 was given up, 4 is worse
+    assert [(-e.score.correct, e.score.cross_entropy) for e in reranked] == sorted(
+        (-e.score.correct, e.score.cross_entropy) for e in reranked
+    )
+    for each in reranked:
+        assert each.subnet == candidates[each.index].subnet
+        assert (each.outcome.complete, each.score.total, len(each.losses)) == (True, 18, EPOCHS)
+        assert len(each.outcome.wrong) == 18 - each.score.correct
+        assert each.losses[1] < each.losses[0]
+    assert len({each.score.cross_entropy for each in reranked}) == M
+    lines = read_reranked(run.path("search", "rerank.jsonl"))
+    assert [line.index for line in lines] == [3, 2, 0]  # trained in the order of the search
+    assert sorted(lines, key=lambda line: line.index) == sorted(reranked, key=lambda line: line.index)
+
+
+def test_scores_are_those_of_the_unmerged_model_on_the_validation_images(
+    finished: tuple[Run, list[Reranked]], materials: Materials
+) -> None:
+    run, reranked = finished
+    pixels = materials.pixels(materials.dataset.validation, "some", Silent())
+    for each in reranked:
+        model = build_supernet(materials, each.subnet, materials.settings.retrain)
+        stored = read_checkpoint(run.path("search", "rerank", str(each.index), "checkpoint.safetensors"))
+        load_weights(stored, model)
+        model.eval()
+        logits = compute_logits(
+            lambda x, model=model, each=each: model(x, each.subnet),
+            pixels,
+            materials.backbone.preprocessing,
+            materials.hardware,
+            64,
+        )
+        expected = score(logits, pixels.labels)
+        assert each.score.correct == expected.correct
+        assert each.score.cross_entropy == pytest.approx(expected.cross_entropy, rel=1e-4)
+        assert each.outcome.wrong == tuple(np.flatnonzero(predicted_labels(logits) != pixels.labels))
+        assert stored.losses == each.losses
+
+
+def test_it_trains_on_the_training_images_alone(
+    finished: tuple[Run, list[Reranked]], materials: Materials, candidates: list[Candidate], tmp_path: Path
+) -> None:
+    """The same training written out here, of the first candidate, gives the same losses."""
+    _, reranked = finished
+    subnet = candidates[3].subnet
+    seed = (materials.settings.seed, 4)
+    seed_torch(*seed)
+    short = materials.settings.retrain.model_copy(update={"epochs": EPOCHS, "warmup_epochs": 0.5})
+    losses = train(
+        build_supernet(materials, subnet, short),
+        materials.pixels(materials.dataset.train, "training", Silent()),
+        materials.backbone.preprocessing,
+        lambda *_: (subnet,),
+        short,
+        materials.hardware,
+        seed=seed,
+        checkpoint=tmp_path / "checkpoint.safetensors",
+        bar=Silent(),
+    )
+    assert next(each for each in reranked if each.index == 3).losses == tuple(losses)
+
+
+@pytest.mark.parametrize(
+    ("title", "done"),
+    [
+        ("training finalist 1 of 3, subnet 3", 1),
+        ("training finalist 2 of 3, subnet 2", 0),
+        ("training finalist 2 of 3, subnet 2", EPOCHS),
+    ],
+)
+def test_a_killed_rerank_goes_on_as_if_nothing_had_been(
+    finished: tuple[Run, list[Reranked]],
+    materials: Materials,
+    candidates: list[Candidate],
+    tmp_path: Path,
+    title: str,
+    done: int,
+) -> None:
+    whole, reranked = finished
+    run = start_run(tmp_path, materials)
+    with pytest.raises(KeyboardInterrupt):
+        rerank(run, materials, rank(candidates), M, EPOCHS, Recorder({title: done}))
+    listener = Recorder()
+    assert rerank(run, materials, rank(candidates), M, EPOCHS, listener) == reranked
+    assert content(run) == content(whole)
+    assert listener.bars[title][0] == done  # finished epochs are not trained again
+    assert ("training finalist 1 of 3, subnet 3" in listener.bars) == title.startswith("training finalist 1")
+
+
+def test_what_is_finished_is_neither_trained_nor_read_again(
+    finished: tuple[Run, list[Reranked]], materials: Materials, candidates: list[Candidate]
+) -> None:
+    run, reranked = finished
+    listener = Recorder()
+    assert rerank(run, materials, rank(candidates), M, EPOCHS, listener) == reranked
+    assert (listener.bars, listener.said) == ({}, [])
+    assert rerank(run, materials, rank(candidates), 1, EPOCHS, listener) == [e for e in reranked if e.index == 3]
+
+
+def test_other_settings_are_not_mixed(
+    finished: tuple[Run, list[Reranked]], materials: Materials, candidates: list[Candidate]
+) -> None:
+    run, _ = finished
+    before = content(run)
+    with pytest.raises(RunError, match=r"other settings: epochs, warmup_epochs\.\nGo on with .* remove .*rerank"):
+        rerank(run, materials, rank(candidates), M, EPOCHS + 1, Silent())
+    assert content(run) == before
+
+
+def test_inheriting_starts_from_the_supernets_slices(
+    tiny_settings: TinySettings, candidates: list[Candidate], tmp_path: Path
+) -> None:
+    """With a learning rate that moves nothing, what comes out is what training started from."""
+    still = {"epochs": 1, "learning_rate": 1e-30, "minimum_learning_rate": 0.0, "warmup_epochs": 0, "inherit": True}
+    materials = make_materials(tiny_settings({"retrain": still}))
+    run = start_run(tmp_path, materials)
+    with pytest.raises(RunError, match=r"supernet.*is missing"):
+        rerank(run, materials, rank(candidates), 1, 1, Silent())
+
+    seed_torch(1)
+    largest, training = materials.space.largest, materials.settings.supernet
+    supernet = build_supernet(materials, largest, training)
+    train(
+        supernet,
+        materials.pixels(materials.dataset.train, "training", Silent()),
+        materials.backbone.preprocessing,
+        lambda *_: (largest,),
+        training,
+        materials.hardware,
+        seed=(1,),
+        checkpoint=run.path("supernet", "checkpoint.safetensors"),
+        bar=Silent(),
+    )
+    (reranked,) = rerank(run, materials, rank(candidates), 1, 1, Silent())
+    stored = read_checkpoint(run.path("search", "rerank", "3", "checkpoint.safetensors"))
+    sliced = slice_trainable_state(supernet, reranked.subnet)
+    torch.testing.assert_close(stored.weights, sliced, rtol=0, atol=1e-20)
+    assert max(value.abs().max() for name, value in sliced.items() if name.endswith(".b") and value.numel()) > 1e-3
+
+
+def test_candidates_that_were_all_given_up_leave_nothing(
+    materials: Materials, candidates: list[Candidate], tmp_path: Path
+) -> None:
+    run = start_run(tmp_path, materials)
+    assert rerank(run, materials, [candidates[1]], M, EPOCHS, Silent()) == []
+    assert not run.path("search").exists()
+
+
+@pytest.mark.parametrize("line", [{"index": 8}, {"index": 8, "subnet": {"lora": [1]}}, [1, 2], 3])
+def test_a_damaged_line_is_told(tmp_path: Path, materials: Materials, candidates: list[Candidate], line: Any) -> None:
+    run = start_run(tmp_path, materials)
+    append_line(run.path("search", "rerank.jsonl"), line)
+    with pytest.raises(RunError, match=r"rerank.jsonl is damaged in line 1: it is no trained candidate"):
+        rerank(run, materials, rank(candidates), M, EPOCHS, Silent())
+
+
+def test_a_line_of_another_search_is_told(
+    finished: tuple[Run, list[Reranked]], materials: Materials, candidates: list[Candidate], tmp_path: Path
+) -> None:
+    run = start_run(tmp_path, materials)
+    line = read_lines(finished[0].path("search", "rerank.jsonl"))[0]
+    append_line(run.path("search", "rerank.jsonl"), {**line, "subnet": candidates[4].subnet.to_json()})
+    with pytest.raises(RunError, match="other subnets than the search"):
+        rerank(run, materials, rank(candidates), M, EPOCHS, Silent())
+
+
+def test_epochs_are_a_quarter_of_the_retrainings_or_as_set(tiny_settings: TinySettings) -> None:
+    for epochs, expected in ((1, 1), (3, 1), (4, 1), (40, 10)):
+        assert rerank_epochs(make_materials(tiny_settings({"retrain.epochs": epochs})).settings) == expected
+    set_to = {"retrain.epochs": 40, "search.rerank_epochs": 3}
+    assert rerank_epochs(make_materials(tiny_settings(set_to)).settings) == 3
+
+
+def test_it_is_read_as_it_was_written(finished: tuple[Run, list[Reranked]]) -> None:
+    for each in finished[1]:
+        assert Reranked.from_json(json.loads(json.dumps(each.to_json()))) == each

@@ -1,0 +1,97 @@
+"""A few real steps of each stage on the tiny backbone: that they are the run's own, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from noah.budget import parameter_budget
+from noah.timing import TIMED, WARM_UP
+from noah.trial_steps import try_evaluation, try_retraining, try_supernet_training
+from tests.conftest import TinySettings
+from tests.noah.tiny_run import Recorder, make_materials
+from tests.opened import opened_paths
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+STEPS = list(range(1, WARM_UP + TIMED + 1))
+BUDGET = parameter_budget(14_000, 64)
+
+
+@pytest.fixture(autouse=True)
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, in which temporary files would lie too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"supernet.sampling": "sandwich"},
+        {"supernet.batch_size": 36},  # one step an epoch, with a checkpoint after each
+        {"supernet.batch_size": 1000},
+        {"supernet.augmentation": {"random_resized_crop": [0.5, 1.0], "mixup": 0.2}},
+        {"supernet.augmentation": {"horizontal_flip": 0.5}, "hardware.augmentation_workers": 1},
+        {"data.class_weights": "balanced"},
+        {"hardware.precision": "bf16"},
+    ],
+    ids=["plain", "sandwich", "small", "smaller than a batch", "crops", "workers", "weights", "bf16"],
+)
+def test_enough_steps_of_the_supernets_training_are_timed_and_nothing_stays(
+    tiny_settings: TinySettings, empty: Path, photo_folder: Path, changes: dict[str, object]
+) -> None:
+    materials = make_materials(tiny_settings(changes))
+    weights = {name: value.clone() for name, value in materials.backbone.model.state_dict().items()}
+    listener = Recorder()
+    with opened_paths() as opened:
+        trial = try_supernet_training(materials, listener)
+    assert trial.step_seconds > 0
+    assert trial.reading_seconds > 0
+    assert listener.bars["timing the training of the supernet"] == STEPS
+    assert list(empty.iterdir()) == []
+    assert not [path for path in opened if photo_folder / "test" in (path, *path.parents)]
+    torch.testing.assert_close(materials.backbone.model.state_dict(), weights, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [({}, 1), ({"supernet.sampling": "sandwich"}, 4), ({"supernet.sampling": "fair"}, 1)],
+    ids=["uniform", "sandwich", "fair"],
+)
+def test_a_step_trains_as_many_subnets_as_in_the_run(
+    tiny_settings: TinySettings, changes: dict[str, object], passes: int
+) -> None:
+    materials = make_materials(tiny_settings(changes))
+    shapes = []
+    embedding: Any = materials.backbone.model.patch_embed
+    with embedding.register_forward_hook(lambda module, images, output: shapes.append(tuple(images[0].shape))):
+        try_supernet_training(materials, Recorder())
+    # Four batches of 8 and one of 4 are an epoch of the 36 images.
+    assert shapes == [(size, 3, 32, 32) for size in (8, 8, 8, 8, 4, 8, 8) for _ in range(passes)]
+
+
+def test_the_retraining_is_that_of_one_subnet_inside_the_budget(tiny_settings: TinySettings, empty: Path) -> None:
+    listener = Recorder()
+    trial = try_retraining(make_materials(tiny_settings()), BUDGET, listener)
+    assert trial.step_seconds > 0
+    assert listener.bars == {"timing the retraining": STEPS}
+    assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize("batch_size", [4, 18, 64])
+def test_merging_and_evaluating_are_told_apart(tiny_settings: TinySettings, empty: Path, batch_size: int) -> None:
+    materials = make_materials(tiny_settings({"hardware.evaluation_batch_size": batch_size}))
+    listener = Recorder()
+    trial = try_evaluation(materials, BUDGET, listener)
+    assert trial.merge_seconds > 0
+    assert trial.image_seconds > 0
+    assert trial.reading_seconds > 0
+    assert listener.bars == {"timing the search": STEPS}
+    assert list(empty.iterdir()) == []
