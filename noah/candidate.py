@@ -22,6 +22,7 @@ class Candidate:
         subnet: The subnet.
         parameters: Its trainable parameters.
         outcome: On the validation images, with the supernet's weights.
+        cost: Value of the second objective, the smaller the better; 0 where accuracy is the only one.
     """
 
     index: int
@@ -30,6 +31,7 @@ class Candidate:
     subnet: Subnet
     parameters: int
     outcome: Outcome
+    cost: float = 0
 
     @property
     def score(self) -> Score:
@@ -52,6 +54,7 @@ class Candidate:
             "origin": self.origin,
             "subnet": self.subnet.to_json(),
             "parameters": self.parameters,
+            "cost": self.cost,
             **self.score.to_json(),
             "wrong": list(self.outcome.wrong),
             "shown": None if self.outcome.shown is None else list(self.outcome.shown),
@@ -71,6 +74,7 @@ class Candidate:
                 tuple(value["wrong"]),
                 None if value["shown"] is None else tuple(value["shown"]),
             ),
+            value.get("cost", 0),
         )
 
 

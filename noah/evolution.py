@@ -1,20 +1,24 @@
-"""The evolutionary search over subnets with a trained supernet (NOAH, section 3.3).
+"""Which subnets a search looks at (NOAH, section 3.3).
 
-The search is a pure function of its history: candidate number i is drawn by a generator seeded with (seed, i) from the
-candidates of earlier generations. A search that stops therefore goes on as if it had not, with nothing stored but the
-list of candidates.
+The proposals of a generation are a pure function of the candidates of the generations before it: proposal number i is
+drawn by a generator seeded with (seed, i). So a search that stops goes on as if it had not, and any number of workers
+that know the same candidates propose the same subnets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
+from noah.budget import Budget
 from noah.candidate import Candidate, rank
+from noah.optuna_samplers import TPE_GOOD, suggest
+from noah.pareto import select
 from noah.published_search import mutate_depths, rank_by_age, swap_modules
-from noah.racing import Outcome, Race, start_race
 from noah.settings import EvolutionSettings
 from noah.space import SearchSpace
 from noah.subnet import Subnet
@@ -25,104 +29,104 @@ _CHANGES = 50
 """How many mutations or crossovers may all have been seen before, until a random subnet takes the place."""
 
 
-def evolve(
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A subnet that is to be evaluated.
+
+    Attributes:
+        index: Its number in the search, from 0.
+        generation: 0 is the random start.
+        origin: How it came about: "random", "mutation", "crossover", or the sampler that suggested it.
+        subnet: The subnet.
+    """
+
+    index: int
+    generation: int
+    origin: str
+    subnet: Subnet
+
+    def to_json(self) -> dict[str, Any]:
+        """The proposal as written to files."""
+        return {
+            "index": self.index,
+            "generation": self.generation,
+            "origin": self.origin,
+            "subnet": self.subnet.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Proposal:
+        """Read what `to_json` gave."""
+        return cls(value["index"], value["generation"], value["origin"], Subnet.from_json(value["subnet"]))
+
+
+def evaluations(space: SearchSpace, budget: Budget, settings: EvolutionSettings) -> int:
+    """Number of candidates of a whole search; the most it can be where more than parameters are bounded."""
+    return min(settings.population * (settings.generations + 1), space.size(budget.of_parameters()))
+
+
+def needed_exactly(settings: EvolutionSettings) -> int:
+    """How many of the best candidates have to be known for certain, so that racing changes nothing that comes after.
+
+    These are the best that are to be found, those that are trained in the end, and those from which the sampler makes
+    the next generation.
+    """
+    of_sampler = {"evolution": settings.parents, "nsga2": settings.population, "tpe": TPE_GOOD}
+    return max(settings.top, settings.rerank, of_sampler.get(settings.sampler, 0))
+
+
+def propose_generation(
+    generation: int,
+    candidates: Sequence[Candidate],
     space: SearchSpace,
-    budget: int | None,
+    budget: Budget,
     settings: EvolutionSettings,
     seed: Sequence[int],
-    evaluate: Callable[[Subnet, Race], Outcome],
-    images: int,
-    history: Sequence[Candidate] = (),
-) -> Iterator[Candidate]:
-    """Evaluate candidates one by one, none twice, and give each new one.
+) -> list[Proposal]:
+    """The subnets of a generation, none of which was evaluated before.
 
-    Ends after `evaluations` candidates or when every subnet of the space inside the budget was evaluated.
+    In every generation but the first, mutations of the best come first, then crossovers of two of the best, then random
+    subnets. The best are the top `parents` of all earlier generations; with two objectives those that the fewest others
+    dominate, at least the whole Pareto front. The sampler "published" orders and changes subnets as
+    `noah.published_search` says; "random" draws all of them at random; "nsga2" and "tpe" are Optuna's.
 
     Args:
+        generation: Its number, from 0.
+        candidates: All of the earlier generations.
         space: Where subnets come from.
-        budget: Largest number of parameters, or None.
+        budget: What they may cost.
         settings: Sizes of generations and probabilities.
         seed: Words of the seed.
-        evaluate: Races a subnet, see `noah.racing.run_race`.
-        images: Number of validation images.
-        history: Candidates of an earlier, interrupted call, in order.
+
+    Returns:
+        `population` proposals, fewer in the last generation of a search that sees the whole space, or where no more new
+        subnets could be found.
 
     Raises:
         EmptySpaceError: If the budget admits nothing.
     """
-    space.check_budget(budget)
-    candidates = list(history)
-    for index in range(len(candidates), evaluations(space, budget, settings)):
-        proposal = propose(index, candidates, space, budget, settings, seed)
-        if proposal is None:
-            return
-        origin, subnet = proposal
-        top = max(settings.top, settings.parents)  # a parent that raced out would change what comes after
-        complete = [candidate for candidate in rank(candidates) if candidate.outcome.complete]
-        rule = "off" if settings.sampler == "published" else settings.racing  # it orders candidates in another way
-        race = start_race(complete, candidates, images=images, top=top, rule=rule)
-        candidate = Candidate(
-            index,
-            generation_of(index, settings),
-            origin,
-            subnet,
-            subnet.parameter_count(space.embed_dim),
-            evaluate(subnet, race),
-        )
-        candidates.append(candidate)
-        yield candidate
-
-
-def evaluations(space: SearchSpace, budget: int | None, settings: EvolutionSettings) -> int:
-    """Number of candidates of a whole search."""
-    return min(settings.population * (settings.generations + 1), space.size(budget))
-
-
-def generation_of(index: int, settings: EvolutionSettings) -> int:
-    """The generation of a candidate; each has `population` members."""
-    return index // settings.population
-
-
-def propose(
-    index: int,
-    candidates: Sequence[Candidate],
-    space: SearchSpace,
-    budget: int | None,
-    settings: EvolutionSettings,
-    seed: Sequence[int],
-) -> tuple[str, Subnet] | None:
-    """The origin and the subnet of candidate `index`, which equals none before it.
-
-    In every generation but the first, mutations of the best come first, then crossovers of two of the best, then random
-    subnets. The best are the top `parents` of all earlier generations. The sampler "published" orders and changes
-    subnets as `noah.published_search` says; "random" draws all of them at random.
-
-    Returns:
-        None if no new subnet could be found.
-    """
-    rng = np.random.default_rng([*seed, index])
-    seen = {candidate.subnet for candidate in candidates[:index]}
-    place = index % settings.population
-    ordered = rank_by_age if settings.sampler == "published" else rank
-    parents = [c.subnet for c in ordered(candidates[: index - place])[: settings.parents]]
-    origin = "random"
-    if settings.sampler == "random":
-        parents = []
-    if parents and place < settings.mutations:
-        origin = "mutation"
-    elif parents and place < settings.mutations + settings.crossovers:
-        origin = "crossover"
-    if origin != "random":
-        for _ in range(_CHANGES):
-            first, second = (parents[int(rng.integers(len(parents)))] for _ in range(2))
-            child = _change(origin, first, second, space, rng, budget, settings)
-            if child is not None and child not in seen:
-                return origin, child
-    for _ in range(_DRAWS):
-        child = space.sample(rng, budget)
-        if child not in seen:
-            return "random", child
-    return None
+    start = generation * settings.population
+    stop = min(start + settings.population, evaluations(space, budget, settings))
+    seen = {candidate.subnet for candidate in candidates}
+    parents = _parents(candidates, settings)
+    suggestions: list[Subnet | None] = []
+    if candidates and settings.sampler in ("nsga2", "tpe"):
+        suggestions = suggest(settings, candidates, space, budget, [*seed, start, 1], stop - start)
+    proposals = []
+    for index in range(start, stop):
+        rng = np.random.default_rng([*seed, index])
+        origin: str
+        if suggestions:
+            origin, subnet = settings.sampler, suggestions[index - start]
+        else:
+            origin, subnet = _child(index - start, parents, seen, space, rng, budget, settings)
+        if subnet is None or subnet in seen:
+            origin, subnet = "random", _new_random(seen, space, rng, budget)
+        if subnet is None:
+            break
+        seen.add(subnet)
+        proposals.append(Proposal(index, generation, origin, subnet))
+    return proposals
 
 
 def winner(candidates: Sequence[Candidate], settings: EvolutionSettings) -> Candidate:
@@ -133,13 +137,52 @@ def winner(candidates: Sequence[Candidate], settings: EvolutionSettings) -> Cand
     return rank_by_age(ranked)[0]
 
 
+def _parents(candidates: Sequence[Candidate], settings: EvolutionSettings) -> list[Subnet]:
+    match settings.sampler:
+        case "random" | "nsga2" | "tpe":
+            return []
+        case "published":
+            return [candidate.subnet for candidate in rank_by_age(candidates)[: settings.parents]]
+        case _:
+            return [candidate.subnet for candidate in select(candidates, settings.parents)]
+
+
+def _child(
+    place: int,
+    parents: Sequence[Subnet],
+    seen: set[Subnet],
+    space: SearchSpace,
+    rng: Generator,
+    budget: Budget,
+    settings: EvolutionSettings,
+) -> tuple[str, Subnet | None]:
+    """The origin of the subnet at a place of its generation, and the subnet; None where it is to be random."""
+    if not parents or place >= settings.mutations + settings.crossovers:
+        return "random", None
+    origin = "mutation" if place < settings.mutations else "crossover"
+    for _ in range(_CHANGES):
+        first, second = (parents[int(rng.integers(len(parents)))] for _ in range(2))
+        child = _change(origin, first, second, space, rng, budget, settings)
+        if child is not None and child not in seen:
+            return origin, child
+    return "random", None
+
+
+def _new_random(seen: set[Subnet], space: SearchSpace, rng: Generator, budget: Budget) -> Subnet | None:
+    for _ in range(_DRAWS):
+        child = space.sample(rng, budget)
+        if child not in seen:
+            return child
+    return None
+
+
 def _change(
     origin: str,
     first: Subnet,
     second: Subnet,
     space: SearchSpace,
     rng: Generator,
-    budget: int | None,
+    budget: Budget,
     settings: EvolutionSettings,
 ) -> Subnet | None:
     """A mutation of the first subnet or a crossover of both; None where the published search would draw again."""
@@ -148,9 +191,9 @@ def _change(
             child = mutate_depths(space, first, rng, settings.depth_probability)
         else:
             child = swap_modules(first, second, rng)
-        return child if budget is None or child.parameter_count(space.embed_dim) <= budget else None
+        return child if budget.admits(child) else None
     if origin == "crossover":
-        return space.cross_over(first, second, rng, budget)
+        return space.cross_over(first, second, rng, budget, module_probability=settings.module_crossover)
     return space.mutate(
         first,
         rng,

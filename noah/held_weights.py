@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,3 +37,21 @@ def frozen_weights_held(model: nn.Module, hardware: Hardware) -> Iterator[None]:
     finally:
         for layer, original in zip(layers, originals, strict=True):
             layer.weight.data = original
+
+
+def with_rounded_weights(model: nn.Module, hardware: Hardware) -> nn.Module:
+    """A copy whose matrices are in bfloat16 for good, where the hardware computes in it; else the model itself.
+
+    For networks that are only run: autocast would round each matrix anew in every forward pass.
+
+    Args:
+        model: Its linear and convolutional layers are meant.
+        hardware: Tells the precision.
+    """
+    if hardware.precision != "bf16":
+        return model
+    model = copy.deepcopy(model)
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            layer.weight.data = layer.weight.data.to(torch.bfloat16)
+    return model

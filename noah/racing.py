@@ -1,17 +1,20 @@
 """Racing: a candidate is given up as soon as it cannot be among the best any more.
 
-The validation images come hardest first, judged by the candidates before, so that a bad candidate fails soon. Exact
-racing gives up only what provably cannot enter the best k, ties included: the best k and their order are those of a
-full evaluation. Paired racing also gives up what a sign test on the images seen so far finds worse than the k-th best;
-it looks at fewer images and may, rarely, lose a good candidate.
+A candidate is shown the validation images a few at a time, hardest first as judged by what all candidates got wrong so
+far, so that a bad one fails soon. Exact racing gives up only what provably cannot enter the best k, ties included: the
+best k and their order are those of a full evaluation. Paired racing also gives up what a sign test on the images seen
+so far finds worse than the k-th best; it looks at fewer images and may, rarely, lose a good candidate.
+
+With two objectives, the best k are those that fewer than k others dominate: what a candidate has to beat is then the
+k-th most accurate of those that cost no more than it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,10 +27,32 @@ Rule = Literal["exact", "paired", "off"]
 
 SIGNIFICANCE = 0.01
 """Of the one-sided sign test of paired racing, at each look."""
-_SMALLEST_BATCH = 16
-"""Images at a time: fewer would save little and cost speed."""
 _ROUNDING = 1e-9
 """By so much, relatively, a cross-entropy has to be larger to count as larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a few images said of one candidate.
+
+    Attributes:
+        images: Their indices, in the order shown.
+        wrong: Which of these it got wrong.
+        entropy: The sum of its cross-entropies on them, in nats.
+    """
+
+    images: tuple[int, ...]
+    wrong: tuple[int, ...]
+    entropy: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The look as written to files."""
+        return {"images": list(self.images), "wrong": list(self.wrong), "entropy": self.entropy}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Look:
+        """Read what `to_json` gave."""
+        return cls(tuple(value["images"]), tuple(value["wrong"]), value["entropy"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,121 +75,144 @@ class Outcome:
         return self.shown is None
 
 
-class Scored(Protocol):
-    """Whatever has an outcome."""
-
-    @property
-    def outcome(self) -> Outcome:
-        """What the images said."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Race:
-    """What a candidate is up against.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How candidates race.
 
     Attributes:
-        order: The images, int64 (n), hardest first.
-        bound: The outcome that it has to beat: that of the k-th best so far; None while there are fewer.
-        rule: When to give up.
-    """
-
-    order: NDArray[np.int64]
-    bound: Outcome | None
-    rule: Rule
-
-
-def start_race(best: Sequence[Scored], everything: Sequence[Scored], *, images: int, top: int, rule: Rule) -> Race:
-    """The race of the next candidate.
-
-    Args:
-        best: Complete candidates so far, best first.
-        everything: All candidates so far.
+        rule: When to give up; "off" shows every image, in its own order.
         images: Number of validation images.
         top: How many of the best are to be found for certain.
-        rule: "off" shows every image, in its own order.
-    """
-    if rule == "off":
-        return Race(np.arange(images), None, rule)
-    bound = best[top - 1].outcome if len(best) >= top else None
-    return Race(image_order([scored.outcome for scored in everything], images), bound, rule)
-
-
-def image_order(outcomes: Sequence[Outcome], images: int) -> NDArray[np.int64]:
-    """The images, those first that the largest share of candidates got wrong; ties in their own order.
-
-    A share counts one imagined candidate that was half right, so that an image that few were shown is neither easy nor
-    hard.
-    """
-    shown, wrong = np.ones(images), np.full(images, 0.5)
-    for outcome in outcomes:
-        shown[slice(None) if outcome.shown is None else list(outcome.shown)] += 1
-        wrong[list(outcome.wrong)] += 1
-    return np.argsort(-wrong / shown, kind="stable").astype(np.int64)
-
-
-def run_race(
-    race: Race, labels: NDArray[np.int64], logits_of: Callable[[NDArray[np.int64]], Logits], batch_size: int
-) -> Outcome:
-    """Show a candidate the images in their order until it is through or given up.
-
-    Args:
-        race: Order, bound and rule.
-        labels: Of all images, int64 (n).
-        logits_of: Gives the logits float32 (m, classes) of the images with these indices.
+        smallest_batch: Images at a time, at least.
         batch_size: Images at a time, at most.
     """
-    logits: list[Logits] = []
-    errors = np.zeros(0, dtype=bool)
-    entropy, seen = 0.0, 0
-    while seen < len(labels):
-        indices = race.order[seen : seen + _next_batch(race, len(labels), int(errors.sum()), batch_size)]
-        logits.append(logits_of(indices))
-        values, targets = torch.from_numpy(logits[-1]).double(), torch.from_numpy(labels[indices])
-        errors = np.concatenate([errors, (values.argmax(dim=1) != targets).numpy()])
-        entropy += float(F.cross_entropy(values, targets, reduction="sum"))
-        seen += len(indices)
-        if seen < len(labels) and is_lost(race, errors, entropy):
-            break
-    shown = race.order[:seen]
-    wrong = tuple(np.sort(shown[errors]).tolist())
-    score = Score(int(seen - errors.sum()), seen, entropy / seen)
-    return Outcome(score, wrong, None if seen == len(labels) else tuple(shown.tolist()))
+
+    rule: Rule
+    images: int
+    top: int
+    smallest_batch: int
+    batch_size: int
 
 
-def is_lost(race: Race, errors: NDArray[np.bool_], entropy: float) -> bool:
-    """Whether a candidate may be given up after the first images of the order.
+class Difficulty:
+    """How often each image was shown to a candidate, and how often the candidate got it wrong.
 
     Args:
-        race: Order, bound and rule.
-        errors: Which of the images seen it got wrong, (m).
-        entropy: The sum of its cross-entropies on them.
+        images: Number of validation images.
     """
-    bound = race.bound
-    if bound is None:
+
+    def __init__(self, images: int) -> None:
+        self._shown, self._wrong = np.zeros(images, dtype=np.int64), np.zeros(images, dtype=np.int64)
+
+    def add(self, look: Look) -> None:
+        """Count a look at some of the images."""
+        self._shown[list(look.images)] += 1
+        self._wrong[list(look.wrong)] += 1
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """The share of wrong answers to each image, (images).
+
+        Each counts one imagined candidate that was half right, so that an image that few were shown is neither easy
+        nor hard.
+        """
+        shares: NDArray[np.float64] = (self._wrong + 0.5) / (self._shown + 1)
+        return shares
+
+
+def look_at(images: NDArray[np.int64], labels: NDArray[np.int64], logits: Logits) -> Look:
+    """Judge the logits of some images.
+
+    Args:
+        images: Their indices, int64 (m).
+        labels: Their labels, int64 (m).
+        logits: Float32 (m, classes).
+    """
+    values, targets = torch.from_numpy(logits).double(), torch.from_numpy(labels)
+    errors = (values.argmax(dim=1) != targets).numpy()
+    entropy = float(F.cross_entropy(values, targets, reduction="sum"))
+    return Look(tuple(images.tolist()), tuple(images[errors].tolist()), entropy)
+
+
+def outcome_of(looks: Sequence[Look], images: int) -> Outcome:
+    """What several looks say together; they show no image twice.
+
+    Args:
+        looks: At least one.
+        images: Number of validation images.
+    """
+    shown = [image for look in looks for image in look.images]
+    wrong = sorted(image for look in looks for image in look.wrong)
+    entropy = sum(look.entropy for look in looks)
+    score = Score(len(shown) - len(wrong), len(shown), entropy / len(shown))
+    return Outcome(score, tuple(wrong), None if len(shown) == images else tuple(shown))
+
+
+def next_images(
+    rules: Rules, shares: NDArray[np.float64], looks: Sequence[Look], bound: Outcome | None
+) -> NDArray[np.int64]:
+    """The images that a candidate is shown next: as many as it takes at the least to be lost, within reason.
+
+    Args:
+        rules: Of the race.
+        shares: Of wrong answers to each image, (images).
+        looks: At the candidate, so far.
+        bound: What it has to beat; None while there is no such thing.
+    """
+    unseen = np.ones(rules.images, dtype=bool)
+    for look in looks:
+        unseen[list(look.images)] = False
+    order = np.arange(rules.images) if rules.rule == "off" else np.argsort(-shares, kind="stable")
+    count = rules.smallest_batch
+    if rules.rule == "off":
+        count = rules.batch_size
+    elif rules.rule == "exact" and bound is not None:
+        mistakes = sum(len(look.wrong) for look in looks)
+        count = max(rules.images - bound.score.correct - mistakes + 1, count)
+    chosen: NDArray[np.int64] = order[unseen[order]][: min(count, rules.batch_size)]
+    return chosen
+
+
+def expected_errors(shares: NDArray[np.float64], looks: Iterable[Look]) -> float:
+    """How many images a candidate will get wrong, if it stays as much better or worse than the others as it was so far.
+
+    Args:
+        shares: Of wrong answers to each image, (images).
+        looks: At the candidate, so far.
+    """
+    shown, wrong = 0.0, 0
+    for look in looks:
+        shown += float(shares[list(look.images)].sum())
+        wrong += len(look.wrong)
+    return wrong + (float(shares.sum()) - shown) * (wrong + 1) / (shown + 1)
+
+
+def is_lost(rules: Rules, looks: Sequence[Look], bound: Outcome | None) -> bool:
+    """Whether a candidate may be given up after these looks.
+
+    Args:
+        rules: Of the race.
+        looks: At the candidate, so far.
+        bound: What it has to beat; None while there is no such thing.
+    """
+    if bound is None or rules.rule == "off" or not looks:
         return False
-    images, mistakes = len(race.order), int(errors.sum())
-    allowed = images - bound.score.correct
+    mistakes = sum(len(look.wrong) for look in looks)
+    allowed = rules.images - bound.score.correct
     if mistakes > allowed:
         return True
     # It could still be equally accurate, by being right on all the rest; each image adds a cross-entropy of 0 or more.
-    if mistakes == allowed and entropy / images > bound.score.cross_entropy * (1 + _ROUNDING):
+    entropy = sum(look.entropy for look in looks) / rules.images
+    if mistakes == allowed and entropy > bound.score.cross_entropy * (1 + _ROUNDING):
         return True
-    if race.rule != "paired":
+    if rules.rule != "paired":
         return False
-    theirs = np.isin(race.order[: len(errors)], bound.wrong)
-    return sign_test(int((errors & ~theirs).sum()), int((theirs & ~errors).sum())) < SIGNIFICANCE
+    shown = {image for look in looks for image in look.images}
+    ours, theirs = {image for look in looks for image in look.wrong}, shown.intersection(bound.wrong)
+    return sign_test(len(ours - theirs), len(theirs - ours)) < SIGNIFICANCE
 
 
 def sign_test(worse: int, better: int) -> float:
     """The chance of `worse` or more out of both, if either were as likely; the exact one-sided sign test."""
     trials = worse + better
     return float(sum(math.comb(trials, count) for count in range(worse, trials + 1)) / 2**trials)
-
-
-def _next_batch(race: Race, images: int, mistakes: int, batch_size: int) -> int:
-    """As many images as it takes at the least to be lost, within reason."""
-    if race.bound is None:
-        return batch_size
-    needed = images - race.bound.score.correct - mistakes + 1 if race.rule == "exact" else _SMALLEST_BATCH
-    return max(min(needed, batch_size), min(_SMALLEST_BATCH, batch_size))

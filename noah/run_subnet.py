@@ -7,6 +7,9 @@ from noah.runs import RUN_FILE, Run
 from noah.settings import RetrainSettings
 from noah.subnet import Subnet
 
+FRONT = "pareto:"
+"""How the spelling of a subnet of a Pareto front begins."""
+
 
 def chosen_subnet(run: Run) -> Subnet:
     """The subnet that the run is about: the one that it was given, else the winner of its search.
@@ -37,6 +40,44 @@ def given_subnet(run: Run) -> Subnet | None:
         return Subnet.from_json(given["subnet"])
     except (KeyError, TypeError, SettingsError) as error:
         raise RunError(f"{run.path(RUN_FILE)} holds no subnet under given.", "Start the run anew.") from error
+
+
+def front_subnet(run: Run, spelling: str) -> Subnet:
+    """The subnet that `pareto:2` means: the second of the run's Pareto front, of which the first is the most accurate.
+
+    Raises:
+        CommandOrderError: If the search has not finished.
+        UsageError: If the front has no such subnet, or the search had one objective only.
+    """
+    given = run.description().get("given")
+    if given is not None:
+        searched = given.get("searched")
+        raise UsageError(
+            f"The subnet of {run.name} was given: this run has no Pareto front.",
+            f"Name the run that was searched: --run {searched or 'DATASET/ID'}",
+        )
+    if not run.path("search", "best.json").is_file():
+        raise CommandOrderError(
+            f"The search of {run.name} has not finished.", f"Finish it with: noah search --resume --run {run.option}"
+        )
+    if not run.path("search", "pareto.json").is_file():
+        raise UsageError(
+            f"The search of {run.name} had one objective, and so no Pareto front.",
+            "Search with --objective accuracy,params, accuracy,macs or accuracy,latency; the winner of this one is "
+            f"trained by: noah retrain --run {run.option}",
+        )
+    front, number = run.read_json("search", "pareto.json"), spelling.removeprefix(FRONT)
+    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= len(front)):
+        raise UsageError(
+            f"--subnet {spelling}: the Pareto front of {run.name} has the subnets 1 to {len(front)}.",
+            "1 is the most accurate and the last the cheapest: write pareto:1, for example.",
+        )
+    try:
+        return Subnet.from_json(front[int(number) - 1]["subnet"])
+    except (KeyError, TypeError, SettingsError) as error:
+        raise RunError(
+            f"{run.path('search', 'pareto.json')} is damaged.", "Start a new run with `noah search`."
+        ) from error
 
 
 def check_inherits(run: Run, settings: RetrainSettings) -> None:

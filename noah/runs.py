@@ -4,8 +4,9 @@
         run.yaml        resolved settings with the source of each, choices, data, versions
         log.jsonl       what happened, with times
         lock            held by the process that is searching or retraining
-        supernet/       checkpoint.safetensors, losses.json
-        search/         candidates.jsonl, best.json
+        supernet/       checkpoint.safetensors, losses.json; plan.json where a time limit chose the epochs
+        search/         study.json and journal.log: the record that all workers share; candidates.jsonl, best.json,
+                        pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json
         retrain/        settings.json, checkpoint.safetensors, model.json
         eval/           test.json, artefact/<name>.json, on/<name>.json, predictions/ with labels for the first two
         export/<name>/  model.onnx, manifest.json
@@ -31,7 +32,7 @@ from typing import Any
 import yaml
 
 from noah.atomic import write_json, write_text
-from noah.errors import CommandOrderError, RunError, RunExistsError, UsageError
+from noah.errors import CommandOrderError, RunBusyError, RunError, RunExistsError, UsageError
 from noah.exclusive import exclusive
 from noah.hardware import Choice
 from noah.latest import DEFAULT_RUNS, LATEST, read_latest, write_latest
@@ -109,6 +110,14 @@ class Run:
         """
         with exclusive(self.path("lock"), self.name):
             yield
+
+    def is_locked(self) -> bool:
+        """Whether another process is writing to this run."""
+        try:
+            with self.lock():
+                return False
+        except RunBusyError:
+            return True
 
     def log(self, stage: str, event: str, **details: Any) -> None:
         """Add a line to log.jsonl, with the time."""

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from noah.budget_spelling import LATENCY_SPELLING, MACS_SPELLING, read_latency, read_macs
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -68,8 +70,9 @@ class BackboneSettings(_Section):
 class SpaceSettings(_Section):
     """The search space: a preset, whose widths and depths can be replaced one by one.
 
-    An empty list of widths leaves the module out. Depths are numbers of blocks from the first; the default is the
-    quarters of the backbone's depth.
+    An empty list of widths leaves the module out. Depths are numbers of blocks that carry a module; the default is the
+    quarters of the backbone's depth. With `placement` "first" these are the first blocks, as in the paper; with "any"
+    any so many blocks.
     """
 
     preset: Literal["paper", "wide", "prompt", "lora", "adapter"] = "paper"
@@ -77,12 +80,41 @@ class SpaceSettings(_Section):
     lora: Widths | None = None
     adapter: Widths | None = None
     depths: Widths | None = None
+    placement: Literal["first", "any"] = "first"
 
 
 class BudgetSettings(_Section):
-    """Bounds on a subnet; None bounds nothing."""
+    """Bounds on a subnet; None bounds nothing.
+
+    `parameters` are the trainable ones of the modules. `macs` are the multiply-accumulates of the merged network for
+    one image: a number, with k, M or G, or a multiple of the plain backbone's such as 1.1x. `latency` is the merged
+    network's time for one image, such as 12ms, 800us or 0.1s, or a multiple of the plain backbone's: torch's time for a
+    batch of `latency_batch_size` images on the device, in the precision and with the threads of the run, divided by
+    their number, predicted from timings of single blocks (`noah.latency_table`).
+    """
 
     parameters: Count | None = 640_000
+    macs: int | str | None = None
+    latency: str | None = None
+    latency_batch_size: Count = 1
+
+    @field_validator("macs", mode="before")
+    @classmethod
+    def _is_work(cls, value: object) -> object:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # 5e9 in YAML
+        if value is None or (
+            isinstance(value, int | str) and not isinstance(value, bool) and read_macs(value) is not None
+        ):
+            return value
+        raise PydanticCustomError("macs", "must be {spelling}", {"spelling": MACS_SPELLING})
+
+    @field_validator("latency", mode="before")
+    @classmethod
+    def _is_time(cls, value: object) -> object:
+        if value is None or (isinstance(value, str) and read_latency(value) is not None):
+            return value
+        raise PydanticCustomError("latency", "must be {spelling}", {"spelling": LATENCY_SPELLING})
 
 
 class AugmentationSettings(_Section):
@@ -194,11 +226,22 @@ class RetrainSettings(TrainingSettings):
 class EvolutionSettings(_Section):
     """The evolutionary search of the paper (section 3.3), and how its candidates race (`noah.racing`).
 
-    The `sampler` is "evolution", "random" for nothing but random subnets, or "published" for the search of the
-    published code (`noah.published_search`), which races no candidates.
+    The `sampler` is "evolution", "random" for nothing but random subnets, Optuna's "nsga2" or "tpe", or "published" for
+    the search of the published code (`noah.published_search`), which races no candidates.
+
+    The `objective` is accuracy alone, or accuracy and a cost: trainable parameters, or multiply-accumulates or latency
+    of an image. Two objectives give a Pareto front. `storage` is the URL of a database that holds the search; without
+    one it is a file in the run's folder.
+
+    The best `rerank` candidates are trained for `rerank_epochs` (a quarter of the retraining's where that is None) on
+    the training images, each on its own, and the winner is chosen anew by what they are then (`noah.rerank`); with 0
+    the search's own ranking decides.
 
     `racing` "exact" gives a candidate up once it provably cannot be among the best `top`, or among the `parents` where
     these are more; "paired" also one that a sign test finds worse; "off" shows every candidate every image.
+
+    A mutation draws each width anew with `gene_probability` and each depth with `depth_probability`. A crossover takes
+    each module whole from one parent with `module_crossover`, else each width from either.
     """
 
     generations: Annotated[int, Field(ge=0)] = 15
@@ -208,7 +251,12 @@ class EvolutionSettings(_Section):
     crossovers: Annotated[int, Field(ge=0)] = 25
     gene_probability: Probability = 0.2
     depth_probability: Probability = 0.4
-    sampler: Literal["evolution", "random", "published"] = "evolution"
+    module_crossover: Probability = 0.5
+    sampler: Literal["evolution", "nsga2", "tpe", "random", "published"] = "evolution"
+    objective: Literal["accuracy", "accuracy,params", "accuracy,macs", "accuracy,latency"] = "accuracy"
+    storage: str | None = None
+    rerank: Annotated[int, Field(ge=0)] = 0
+    rerank_epochs: Count | None = None
     racing: Literal["exact", "paired", "off"] = "exact"
     top: Count = 10
 

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from noah.errors import UsageError
+from noah.latency_table import LatencyTable
 from noah.materials import Materials, prepare
 from noah.progress import Listener
+from noah.run_budget import LATENCY_FILE, budget_facts, decide_budget
+from noah.run_subnet import FRONT, front_subnet
 from noah.runs import Run, create_run
 from noah.settings import Settings
 from noah.subnet_spelling import check_spelling, parse_subnet
@@ -22,6 +25,7 @@ def start_run(
     *,
     name: str | None,
     subnet: str | None = None,
+    searched: Run | None = None,
 ) -> tuple[Run, Materials]:
     """Make the folder of a new run, of a search or of one subnet that is given instead of searched.
 
@@ -33,6 +37,7 @@ def start_run(
         name: The run's id; the date and time where it is None.
         subnet: The subnet as a person types it, see `parse_subnet`; None for a run that will search its own. The
             budget bounds a search only.
+        searched: The run whose Pareto front a spelling such as pareto:2 means.
 
     Returns:
         The run, and what its stages work with.
@@ -41,18 +46,26 @@ def start_run(
         NoahError: Whatever is wrong with the settings, the data, the backbone, the subnet or the folder.
     """
     if subnet is not None:
-        check_spelling(subnet)  # before data and backbone are loaded
+        # Before data and backbone are loaded.
+        front = front_subnet(searched, subnet) if searched is not None and subnet.startswith(FRONT) else None
+        if front is None:
+            check_spelling(subnet)
         if settings.retrain.inherit:
             raise UsageError(
                 "A subnet that is given has no supernet to inherit weights from.", "Add --set retrain.inherit=false."
             )
     materials = prepare(settings, listener, tell_data=True)
     facts: dict[str, Any] = materials.facts()
+    table: LatencyTable | None = None
     if subnet is None:
-        materials.space.check_budget(settings.budget.parameters)
+        budget, table = decide_budget(materials, listener)
+        materials.space.check_budget(budget)
+        facts["budget"] = budget_facts(budget)
     else:
-        given = parse_subnet(subnet, depth=materials.space.blocks)
+        given = front or parse_subnet(subnet, depth=materials.space.blocks)
         facts["given"] = {"spelling": subnet, "subnet": given.to_json()}
+        if front is not None and searched is not None:
+            facts["given"]["searched"] = searched.name
     run = create_run(
         root,
         settings,
@@ -62,5 +75,7 @@ def start_run(
         facts=facts,
         choices=materials.hardware.choices,
     )
+    if table is not None:
+        run.write_json(table.to_json(), *LATENCY_FILE)
     run.log("run", "created")
     return run, materials

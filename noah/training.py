@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,7 @@ def train(
     checkpoint: Path,
     bar: Bar,
     class_weights: Tensor | None = None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> list[float]:
     """Train in place, with a checkpoint after every epoch.
 
@@ -67,6 +68,7 @@ def train(
         checkpoint: The checkpoint file; if it exists the training goes on from it.
         bar: Told the number of finished epochs, with the finished part of the running one.
         class_weights: Weight of each class in the loss, (classes).
+        enough: Asked after every epoch whether to stop before the last.
 
     Returns:
         The mean training loss of each epoch, that of the first subnet of each step.
@@ -135,6 +137,8 @@ def train(
                 raise _not_finite(losses, hardware)
             save_checkpoint(checkpoint, supernet, optimizer.optimizer, losses)
             bar.update(len(losses), f"loss {losses[-1]:.3f}")
+            if enough():
+                break
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # takes its autocast off the supernet's forward again
     return losses
 

@@ -48,7 +48,8 @@ def retrain(
         typer.Option(
             "--subnet",
             help="Train this subnet in a new run, without a search: lora:8, lora:8+adapter:4, prompt:50, linear, "
-            "published:cifar or FILE.json. The options from --name to --set describe that run; where they name no "
+            "published:cifar, FILE.json, or pareto:2 of a search with two objectives. The options from --name to --set "
+            "describe that run; where they name no "
             "data, its data and settings are those of --run, or of the latest run.",
             metavar="SUBNET",
         ),
@@ -79,6 +80,7 @@ def retrain(
     Of a few-shot set the shots alone are trained on.
     """
     from noah.checkpoint import CHECKPOINT_FILE
+    from noah.run_subnet import FRONT
     from noah.runs import open_run
     from noah.stages import retrain as retrain_stage
     from noah.start import start_run
@@ -105,7 +107,8 @@ def retrain(
             )
         options += [assignment_layer(text) for text in assignments or []]
         settings, origins = settings_of_new(listener, runs, run, recipe, config or [], options, hardware)
-        current, materials = start_run(runs, settings, origins, listener, name=name, subnet=subnet)
+        searched = open_run(runs, run) if subnet.startswith(FRONT) else None
+        current, materials = start_run(runs, settings, origins, listener, name=name, subnet=subnet, searched=searched)
         listener.say(f"run       {current.folder}")
     try:
         with current.lock():

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 
 import typer
 
-from noah.errors import SettingsError, UsageError
+from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS
-from noah.layers import Layer, assignment_layer, file_layer, recipe_layer
+from noah.layers import Layer, assignment_layer
 from noah_cli import console
-from noah_cli.new_run import project_layers, resolve_new
+from noah_cli.new_run import resolve_new
 from noah_cli.options import (
     BackboneArchOption,
     BackboneOption,
+    BudgetOption,
     ClassWeightsOption,
     ConfigOption,
     DataOption,
@@ -22,6 +24,7 @@ from noah_cli.options import (
     DeviceOption,
     ImageSizeOption,
     ListSeedOption,
+    PlacementOption,
     PrecisionOption,
     RecipeOption,
     RunsOption,
@@ -29,10 +32,9 @@ from noah_cli.options import (
     SetOption,
     ShotsOption,
     ThreadsOption,
+    budget_layers,
     hardware_layers,
     option_layers,
-    parse_budget,
-    run_options,
     start_layers,
 )
 
@@ -42,12 +44,17 @@ def search(
     data: DataOption = None,
     backbone: BackboneOption = None,
     recipe: RecipeOption = None,
-    budget: Annotated[str | None, typer.Option("--budget", help="params=0.64M, or none.", metavar="BUDGET")] = None,
+    budget: BudgetOption = None,
     space: Annotated[
         str | None, typer.Option("--space", help="paper, wide, lora, adapter or prompt.", metavar="PRESET")
     ] = None,
+    placement: PlacementOption = None,
+    objective: Annotated[
+        Literal["accuracy", "accuracy,params", "accuracy,macs", "accuracy,latency"] | None,
+        typer.Option("--objective", help="With a cost beside accuracy the search gives a Pareto front."),
+    ] = None,
     sampler: Annotated[
-        Literal["evolution", "random", "published"] | None,
+        Literal["evolution", "nsga2", "tpe", "random", "published"] | None,
         typer.Option("--sampler", help="published: the search of the paper's code, as a baseline."),
     ] = None,
     racing: Annotated[
@@ -57,6 +64,30 @@ def search(
             help="exact stops subnets that provably cannot win; paired, with a test, also those that look worse.",
         ),
     ] = None,
+    rerank: Annotated[
+        int | None,
+        typer.Option(
+            "--rerank", min=0, help="Train the best M briefly and choose among them by what they are then.", metavar="M"
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage",
+            help="Database that holds the search, such as sqlite:///FILE; a file in the run's folder if not given. The "
+            "URL is kept in run.yaml, so leave passwords to the database's own configuration.",
+            metavar="URL",
+        ),
+    ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--time-limit", help="Stop in time to have a winner after this long: 90s, 20m, 2h.", metavar="TIME"
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Time a few steps and say how long everything would take; write nothing.")
+    ] = False,
     seed: SeedOption = None,
     data_root: DataRootOption = None,
     shots: ShotsOption = None,
@@ -73,75 +104,57 @@ def search(
         str | None, typer.Option(help="Name of the new run, or with --resume the run to go on with.", metavar="RUN")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    join: Annotated[
+        str | None,
+        typer.Option("--join", help="Work on the search of this run beside the process that began it.", metavar="RUN"),
+    ] = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Train a supernet on a data set and search the best subnet inside a budget."""
-    from noah.materials import check_same_data, prepare
-    from noah.run_subnet import given_subnet
-    from noah.runs import open_run
-    from noah.stages import search as search_stage
-    from noah.start import start_run
+    from noah_cli.durations import parse_duration
+    from noah_cli.search_run import dry, join_run, search_new, search_stopped
 
     listener = console.ConsoleListener()
+    hardware = hardware_layers(device, precision, threads)
+    seconds = parse_duration(time_limit) if time_limit else None
     options = start_layers(
         dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
     )
     options += option_layers(
-        space=("space.preset", space), sampler=("search.sampler", sampler), racing=("search.racing", racing)
+        space=("space.preset", space),
+        placement=("space.placement", placement),
+        objective=("search.objective", objective),
+        sampler=("search.sampler", sampler),
+        racing=("search.racing", racing),
+        rerank=("search.rerank", rerank),
+        storage=("search.storage", storage),
     )
-    hardware = hardware_layers(device, precision, threads)
-    if budget is not None:
-        options += [Layer(source="--budget", values={"budget": {"parameters": parse_budget(budget)}})]
+    options += budget_layers(budget or [])
     options += [assignment_layer(text) for text in assignments or []]
-    if resume:
-        current = open_run(runs, run)
-        if given_subnet(current) is not None:
-            raise UsageError(
-                f"The subnet of {current.name} was given: there is nothing to search.",
-                f"Train it: noah retrain --resume{run_options(current.folder, runs, always=True)}",
-            )
-        settings = current.settings(hardware)
-        files = [file_layer(path) for path in config or []]
-        if recipe:
-            # Where the recipe was named at the start, this folder's settings came over it.
-            files = [recipe_layer(recipe), *project_layers(listener), *files]
-        again = f"Type: noah search --resume{run_options(current.folder, runs, always=True)}"
-        _check_unchanged(settings, [*files, *options], current.name, again)
-        materials = prepare(settings, listener, tell_data=True)
-        check_same_data(current, materials)
+    if join is not None:
+        _refuse_beside_join(
+            options, {"recipe": recipe, "config": config, "run": run, "resume": resume, "dry-run": dry_run}
+        )
+        join_run(listener, runs, join, hardware, seconds)
+    elif resume and dry_run:
+        raise UsageError(
+            "--dry-run looks at a run that is to be, and --resume goes on with one.", "Leave out one of them."
+        )
+    elif resume:
+        search_stopped(listener, runs, run, recipe, config or [], options, hardware, seconds)
     else:
         settings, origins = resolve_new(listener, recipe, config or [], options, hardware)
-        current, materials = start_run(runs, settings, origins, listener, name=run)
-    listener.say(f"run       {current.folder}")
-    limit = settings.budget.parameters
-    inside = f", {materials.space.size(limit):,} inside the budget of {limit:,} parameters" if limit else ""
-    listener.say(f"space     {materials.space.size():,} subnets{inside}")
-    if resume and current.path("search", "best.json").is_file():
-        listener.say("resume    The search is finished; there is nothing left to do.")
-        result = current.read_json("search", "best.json")
-    else:
-        try:
-            with current.lock():
-                result = search_stage(current, materials, listener)
-        except KeyboardInterrupt:
-            again = run_options(current.folder, runs, always=True)
-            console.print_interrupted(f"noah search --resume{again}")
-            raise typer.Exit(130) from None
-    console.print_winner(listener, result)
-    listener.say_next(f"noah retrain{run_options(current.folder, runs)}")
+        if dry_run:
+            dry(listener, settings)
+        else:
+            search_new(listener, runs, run, settings, origins, seconds)
 
 
-def _check_unchanged(settings: Any, layers: list[Any], run: str, hint: str) -> None:
-    """Refuse options that contradict the run that is to go on."""
-    from noah.layers import flatten, resolve
-
-    values = settings.model_dump(mode="json")
-    stored = dict(flatten(values))
-    asked, origins = resolve([Layer(source="run.yaml", values=values), *layers])
-    problems = [
-        f"{key}: the run {run} was started with {stored[key]!r}, not {value!r} ({origins[key]})"
-        for key, value in flatten(asked.model_dump(mode="json"))
-        if stored[key] != value
-    ]
-    if problems:
-        raise SettingsError(problems, hint)
+def _refuse_beside_join(options: Sequence[Layer], others: Mapping[str, object]) -> None:
+    """Refuse what cannot change a search that has begun."""
+    given = [layer.source for layer in options] + [f"--{name}" for name, value in others.items() if value]
+    if given:
+        raise UsageError(
+            f"--join works on a search as it was begun, and {' and '.join(dict.fromkeys(given))} would change it.",
+            "Leave it out; --device, --precision, --threads and --time-limit are this process's own.",
+        )

@@ -18,7 +18,8 @@ from noah.exclusive import exclusive
 from noah.materials import check_same_data, prepare
 from noah.progress import Listener
 from noah.runs import RUN_FILE, Run, installed_versions
-from noah.stages import evaluate_test, retrain, search
+from noah.search import search
+from noah.stages import evaluate_test, retrain
 from noah.start import start_run
 
 RUNS_FOLDER = "runs"

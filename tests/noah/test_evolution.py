@@ -8,23 +8,25 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from numpy.random import Generator
+from numpy.typing import NDArray
 
+from noah.budget import Budget, parameter_budget
 from noah.candidate import Candidate, as_good_as, rank
 from noah.errors import EmptySpaceError
 from noah.evaluation import Score
-from noah.evolution import evaluations, evolve, propose
-from noah.racing import Outcome, Race
+from noah.evolution import Proposal, evaluations, propose_generation
+from noah.racing import Look, Outcome
 from noah.settings import EvolutionSettings
 from noah.space import SearchSpace, make_space
 from noah.subnet import MODULES, Subnet
+from tests.noah.shared_search import SPACE, make_task, run_search
 
-SPACE = make_space(4, 8, {"prompt": (1, 2, 5), "lora": (1, 3), "adapter": (2, 4)}, (2, 3, 4))
 TINY = make_space(2, 8, {"lora": (1, 2), "adapter": (1, 3)}, (1, 2))  # 6 x 6 subnets
-SETTINGS = EvolutionSettings(generations=3, population=8, parents=3, mutations=3, crossovers=3)
-BUDGET = 600
-
+SETTINGS = EvolutionSettings(generations=3, population=8, parents=3, mutations=3, crossovers=3, racing="off")
+BUDGET = parameter_budget(600, 8)
 
 IMAGES = 20
 
@@ -32,7 +34,7 @@ IMAGES = 20
 def quality(subnet: Subnet) -> Score:
     """Arbitrary, and the same for the same subnet: accuracy in coarse steps, as on a small validation split."""
     rng = np.random.default_rng([width for module in MODULES for width in subnet.widths(module)])
-    return Score(int(rng.integers(IMAGES)), IMAGES, float(rng.random()))
+    return Score(int(rng.integers(IMAGES)), IMAGES, float(rng.integers(1, 2**20)) / 2**20)
 
 
 def complete(score: Score) -> Outcome:
@@ -44,24 +46,26 @@ def search(
     seed: tuple[int, ...] = (0, 2),
     *,
     space: SearchSpace = SPACE,
-    budget: int | None = BUDGET,
+    budget: Budget = BUDGET,
     settings: EvolutionSettings = SETTINGS,
     evaluate: Callable[[Subnet], Score] = quality,
-    history: list[Candidate] | None = None,
 ) -> list[Candidate]:
-    def outcome(subnet: Subnet, race: Race) -> Outcome:
-        return complete(evaluate(subnet))
+    """A whole search; every subnet is evaluated once, on all images at a time."""
+    scores: dict[Subnet, Score] = {}
 
-    return list(evolve(space, budget, settings, seed, outcome, IMAGES, history or []))
+    def show(subnet: Subnet, images: NDArray[np.int64]) -> Look:
+        score = scores.setdefault(subnet, evaluate(subnet)) if subnet not in scores else scores[subnet]
+        shown = tuple(images.tolist())
+        return Look(shown, tuple(i for i in shown if i >= score.correct), score.cross_entropy * len(shown))
+
+    return run_search(make_task(settings, space=space, budget=budget, seed=seed, images=IMAGES), show)
 
 
-def all_subnets(space: SearchSpace, budget: int | None = None) -> set[Subnet]:
+def all_subnets(space: SearchSpace, budget: Budget) -> set[Subnet]:
     """Every subnet of a small space, one by one."""
     choices = [itertools.product((0, *space.modules[name].widths), repeat=space.blocks) for name in MODULES]
     subnets = (Subnet(*widths) for widths in itertools.product(*map(list, choices)))
-    return {
-        s for s in subnets if space.contains(s) and (budget is None or s.parameter_count(space.embed_dim) <= budget)
-    }
+    return {subnet for subnet in subnets if space.contains(subnet) and budget.admits(subnet)}
 
 
 def test_the_same_seed_gives_the_same_search_and_another_seed_another() -> None:
@@ -69,33 +73,35 @@ def test_the_same_seed_gives_the_same_search_and_another_seed_another() -> None:
     assert [c.subnet for c in search((1, 2))] != [c.subnet for c in search()]
 
 
-@given(st.integers(0, 32), st.integers(0, 5), st.sampled_from([None, BUDGET]))
-def test_a_search_that_goes_on_from_any_point_is_the_same_search(cut: int, seed: int, budget: int | None) -> None:
-    whole = search((seed,), budget=budget)
-    evaluated: list[Subnet] = []
-
-    def evaluate(subnet: Subnet) -> Score:
-        evaluated.append(subnet)
-        return quality(subnet)
-
-    stored = [json.loads(json.dumps(candidate.to_json())) for candidate in whole[:cut]]
-    rest = search((seed,), budget=budget, evaluate=evaluate, history=[Candidate.from_json(line) for line in stored])
-    assert whole[:cut] + rest == whole
-    assert evaluated == [candidate.subnet for candidate in whole[cut:]]
-
-
-@given(st.integers(0, 2**31), st.sampled_from([None, 400, BUDGET, 900]), st.integers(1, 9), st.integers(0, 9))
+@given(
+    st.integers(0, 2**31),
+    st.sampled_from([None, 400, 600, 900]),
+    st.integers(1, 9),
+    st.integers(0, 9),
+    st.sampled_from(["evolution", "nsga2", "tpe", "random", "published"]),
+)
+@settings_of_hypothesis(max_examples=40, deadline=None)
 def test_every_candidate_is_new_and_inside_space_and_budget(
-    seed: int, budget: int | None, population: int, mutations: int
+    seed: int, limit: int | None, population: int, mutations: int, sampler: str
 ) -> None:
-    settings = EvolutionSettings(generations=2, population=population, parents=2, mutations=mutations, crossovers=2)
+    budget = parameter_budget(limit, 8)
+    settings = SETTINGS.model_copy(
+        update={
+            "generations": 2,
+            "population": population,
+            "parents": 2,
+            "mutations": mutations,
+            "crossovers": 2,
+            "sampler": sampler,
+        }
+    )
     candidates = search((seed,), budget=budget, settings=settings)
     assert len({c.subnet for c in candidates}) == len(candidates) == evaluations(SPACE, budget, settings)
     for index, candidate in enumerate(candidates):
         assert (candidate.index, candidate.generation) == (index, index // population)
         assert SPACE.contains(candidate.subnet)
         assert candidate.parameters == candidate.subnet.parameter_count(SPACE.embed_dim)
-        assert budget is None or candidate.parameters <= budget
+        assert budget.admits(candidate.subnet)
         assert candidate.score == quality(candidate.subnet)
 
 
@@ -121,37 +127,25 @@ class Recording(SearchSpace):
         self.parents.append(subnet)
         return super().mutate(subnet, rng, **options)
 
-    def cross_over(self, first: Subnet, second: Subnet, rng: Generator, budget: int | None = None) -> Subnet:
+    def cross_over(self, first: Subnet, second: Subnet, rng: Generator, *arguments: Any, **options: Any) -> Subnet:
         self.parents.extend([first, second])
-        return super().cross_over(first, second, rng, budget)
+        return super().cross_over(first, second, rng, *arguments, **options)
 
 
 def test_parents_are_the_best_of_all_earlier_generations() -> None:
     space = Recording(SPACE.blocks, SPACE.embed_dim, SPACE.modules)
     candidates = search()
     used: set[Subnet] = set()
-    for index in range(8, 32):
+    for generation in range(1, 4):
         Recording.parents.clear()
-        proposal = propose(index, candidates, space, BUDGET, SETTINGS, (0, 2))
-        assert proposal == (candidates[index].origin, candidates[index].subnet)
-        earlier = [c for c in candidates if c.generation < index // 8]
+        earlier = [c for c in candidates if c.generation < generation]
+        proposals = propose_generation(generation, earlier, space, BUDGET, SETTINGS, (0, 2))
+        members = [c for c in candidates if c.generation == generation]
+        assert proposals == [Proposal(c.index, generation, c.origin, c.subnet) for c in members]
         best = sorted(earlier, key=lambda c: (-c.score.accuracy, c.score.cross_entropy))[:3]
         assert set(Recording.parents) <= {c.subnet for c in best}
         used.update(Recording.parents)
     assert len(used) > 3  # later generations have other parents
-
-
-@given(st.integers(8, 31), st.integers(0, 20))
-def test_scores_of_the_same_generation_change_nothing(index: int, correct: int) -> None:
-    candidates = search()
-    changed = [
-        Candidate(c.index, c.generation, c.origin, c.subnet, c.parameters, complete(Score(correct, 20, 0.0)))
-        if c.generation == index // 8
-        else c
-        for c in candidates
-    ]
-    arguments = (SPACE, BUDGET, SETTINGS, (0, 2))
-    assert propose(index, changed[:index], *arguments) == propose(index, candidates, *arguments)
 
 
 def test_the_last_generation_is_ranked() -> None:
@@ -178,9 +172,13 @@ def test_ties_are_broken_by_cross_entropy_and_then_by_the_earlier(scores: list[t
                 assert better.index < worse.index
 
 
-@pytest.mark.parametrize("budget", [None, 150, 130, TINY.smallest.parameter_count(8)])
-def test_a_small_space_is_searched_to_its_end(budget: int | None) -> None:
-    candidates = search(space=TINY, budget=budget, settings=SETTINGS.model_copy(update={"generations": 20}))
+@pytest.mark.parametrize("sampler", ["evolution", "nsga2", "tpe", "published"])
+@pytest.mark.parametrize("limit", [None, 150, 130, TINY.smallest.parameter_count(8)])
+def test_a_small_space_is_searched_to_its_end(limit: int | None, sampler: str) -> None:
+    budget = parameter_budget(limit, 8)
+    candidates = search(
+        space=TINY, budget=budget, settings=SETTINGS.model_copy(update={"generations": 20, "sampler": sampler})
+    )
     assert {c.subnet for c in candidates} == all_subnets(TINY, budget)
     assert len(candidates) == TINY.size(budget) == len(all_subnets(TINY, budget))
 
@@ -190,12 +188,12 @@ def test_a_budget_that_admits_nothing_is_refused_before_anything_is_evaluated() 
         raise AssertionError(subnet)
 
     with pytest.raises(EmptySpaceError):
-        search(budget=10, evaluate=evaluate)
+        search(budget=parameter_budget(10, 8), evaluate=evaluate)
 
 
 def test_where_changes_give_nothing_new_a_random_subnet_takes_the_place() -> None:
     still = SETTINGS.model_copy(update={"gene_probability": 0.0, "depth_probability": 0.0, "crossovers": 0})
-    candidates = search(settings=still, budget=None)
+    candidates = search(settings=still, budget=Budget())
     assert {c.origin for c in candidates} == {"random"}
     assert len({c.subnet for c in candidates}) == 32
 
@@ -208,10 +206,10 @@ def test_the_optimum_of_a_separable_score_is_found(seed: int) -> None:
 
     def matches(subnet: Subnet) -> Score:
         pairs = [zip(subnet.widths(m), target.widths(m), strict=True) for m in MODULES]
-        return Score(sum(a == b for pair in pairs for a, b in pair), 9, 0.0)
+        return Score(sum(a == b for pair in pairs for a, b in pair), IMAGES, 0.0)
 
-    settings = EvolutionSettings(generations=15, population=24, parents=6, mutations=12, crossovers=8)
-    candidates = search((seed,), space=space, budget=None, settings=settings, evaluate=matches)
+    settings = EvolutionSettings(generations=15, population=24, parents=6, mutations=12, crossovers=8, racing="off")
+    candidates = search((seed,), space=space, budget=Budget(), settings=settings, evaluate=matches)
     assert len(candidates) < space.size() / 10
     assert rank(candidates)[0].subnet == target
 
@@ -231,5 +229,5 @@ def test_a_candidate_is_written_with_everything_a_reader_wants() -> None:
     candidate = search()[9]
     line = json.loads(json.dumps(candidate.to_json()))
     assert Candidate.from_json(line) == candidate
-    assert list(line)[:5] == ["index", "generation", "origin", "subnet", "parameters"]
+    assert list(line)[:6] == ["index", "generation", "origin", "subnet", "parameters", "cost"]
     assert line["accuracy"] == candidate.score.accuracy

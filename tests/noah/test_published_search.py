@@ -5,21 +5,23 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from noah.budget import parameter_budget
 from noah.candidate import Candidate
-from noah.evaluation import Score
-from noah.evolution import evolve, winner
+from noah.evolution import winner
 from noah.published_search import mutate_depths, rank_by_age, swap_modules
-from noah.racing import Outcome, Race
+from noah.racing import Look
 from noah.settings import EvolutionSettings
 from noah.space import make_space
 from noah.subnet import MODULES, Subnet
+from tests.noah.shared_search import make_task, run_search
 
 SPACE = make_space(4, 8, {"prompt": (1, 2, 5), "lora": (1, 3), "adapter": (2, 4)}, (2, 3, 4))
 SETTINGS = EvolutionSettings(
     sampler="published", generations=3, population=8, parents=3, mutations=3, crossovers=3, top=1
 )
-BUDGET = 600
+BUDGET = parameter_budget(600, SPACE.embed_dim)
 
 
 def depth(subnet: Subnet, module: str) -> int:
@@ -54,25 +56,28 @@ def test_a_crossover_takes_modules_whole(seed: int) -> None:
     assert all(child.widths(module) in (first.widths(module), second.widths(module)) for module in MODULES)
 
 
-def search(seed: int, scores: list[int] | None = None) -> list[Candidate]:
+def search(seed: int, scores: list[int] | None = None, settings: EvolutionSettings = SETTINGS) -> list[Candidate]:
     seen: list[Subnet] = []
 
-    def evaluate(subnet: Subnet, race: Race) -> Outcome:
-        assert race.bound is None
-        assert race.order.tolist() == list(range(20))  # nothing is raced
-        seen.append(subnet)
+    def show(subnet: Subnet, images: NDArray[np.int64]) -> Look:
+        if subnet not in seen:
+            seen.append(subnet)
+            assert images.tolist() == list(range(16))  # in their own order: nothing is raced
         rng = np.random.default_rng([width for module in MODULES for width in subnet.widths(module)])
-        correct = int(rng.integers(20)) if scores is None else scores[len(seen) - 1]
-        return Outcome(Score(correct, 20, float(rng.random())), tuple(range(correct, 20)))
+        correct = int(rng.integers(20)) if scores is None else scores[seen.index(subnet)]
+        shown = tuple(images.tolist())
+        return Look(shown, tuple(image for image in shown if image >= correct), float(rng.random()) * len(shown))
 
-    return list(evolve(SPACE, BUDGET, SETTINGS, (seed, 2), evaluate, 20))
+    candidates = run_search(make_task(settings, space=SPACE, budget=BUDGET, seed=(seed, 2), images=20), show)
+    assert all(candidate.outcome.complete for candidate in candidates)
+    return candidates
 
 
 @given(st.integers(0, 50))
 def test_candidates_are_new_and_inside_the_budget(seed: int) -> None:
     candidates = search(seed)
     assert len({candidate.subnet for candidate in candidates}) == len(candidates) == 32
-    assert all(SPACE.contains(c.subnet) and c.parameters <= BUDGET for c in candidates)
+    assert all(SPACE.contains(c.subnet) and BUDGET.admits(c.subnet) for c in candidates)
     assert {c.origin for c in candidates} == {"random", "mutation", "crossover"}
 
 
@@ -86,11 +91,6 @@ def test_the_older_of_equals_stays_ahead_and_the_last_generation_is_never_ranked
 
 
 def test_the_random_sampler_draws_at_random_to_the_end() -> None:
-    settings = SETTINGS.model_copy(update={"sampler": "random"})
-
-    def evaluate(subnet: Subnet, race: Race) -> Outcome:
-        return Outcome(Score(1, 2, 0.5), (1,))
-
-    candidates = list(evolve(SPACE, BUDGET, settings, (0, 2), evaluate, 2))
+    candidates = search(0, settings=SETTINGS.model_copy(update={"sampler": "random", "racing": "off"}))
     assert len(candidates) == 32
     assert {c.origin for c in candidates} == {"random"}

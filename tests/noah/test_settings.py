@@ -157,3 +157,46 @@ def test_wrong_ones_are_told_with_their_key(assignment: str, told: str) -> None:
     (problem,) = problems_of(assignment_layer(assignment))
     assert problem.startswith(f"{assignment.partition('=')[0]}: ")
     assert told in problem
+
+
+@pytest.mark.parametrize(
+    ("assignment", "stored"),
+    [
+        ("budget.macs=1.1x", "1.1x"),
+        ("budget.macs=4.5G", "4.5G"),
+        ("budget.macs=4500000000", 4_500_000_000),
+        ("budget.macs=4.5e9", 4_500_000_000),
+        ("budget.latency=12ms", "12ms"),
+        ("budget.latency=0.9x", "0.9x"),
+        ("budget.latency=null", None),
+    ],
+)
+def test_bounds_are_kept_as_they_were_written(assignment: str, stored: object) -> None:
+    settings, _ = resolve([assignment_layer(assignment)])
+    assert getattr(settings.budget, assignment.partition("=")[0].removeprefix("budget.")) == stored
+    text = yaml.safe_dump(settings.model_dump(mode="json"))
+    assert resolve([Layer(source="run", values=yaml.safe_load(text))])[0] == settings
+
+
+def test_every_mistake_in_a_budget_is_told_at_once() -> None:
+    values = {"parameters": 0, "macs": "1.1", "latency": 12, "latency_batch_size": 0}
+    problems = problems_of(Layer(source="noah.yaml", values={"budget": {**values, "macs": "fast"}}))
+    assert [problem.partition(":")[0] for problem in problems] == [f"budget.{key}" for key in values]
+    assert "such as 4.5g, or a multiple of the backbone's: 1.1x, found 'fast'" in problems[1]
+    assert "such as 12ms, 800us or 0.1s" in problems[2]
+    assert all(problem.endswith("(noah.yaml)") for problem in problems)
+
+
+@pytest.mark.parametrize("value", [True, 0, -1, 0.5, "0x", "nan", [1], "12ms"])
+def test_wrong_bounds_of_work_are_told_once(value: object) -> None:
+    (problem,) = problems_of(Layer(source="--set", values=nested("budget.macs", value)))
+    assert problem.startswith("budget.macs: must be a number of multiply-accumulates")
+
+
+def test_a_run_of_a_version_that_bounded_parameters_alone_is_read() -> None:
+    values = Settings().model_dump(mode="json")
+    values["budget"] = {"parameters": 5_000}
+    del values["space"]["placement"], values["search"]["module_crossover"]
+    settings, _ = resolve([Layer(source="run.yaml", values=values)])
+    assert settings.budget == Settings().budget.model_copy(update={"parameters": 5_000})
+    assert (settings.space.placement, settings.search.module_crossover) == ("first", 0.5)

@@ -11,7 +11,8 @@ import pytest
 from noah.evaluation import Score
 from noah.progress import Silent
 from noah.runs import Run
-from noah.stages import evaluate_test, retrain, search
+from noah.search import search
+from noah.stages import evaluate_test, retrain
 from tests.conftest import TinySettings
 from tests.few_shot import write_few_shot
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run

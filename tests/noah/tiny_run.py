@@ -55,9 +55,9 @@ def start_run(root: Path, materials: Materials, name: str = "first") -> Run:
 
 
 def content(run: Run) -> dict[str, bytes]:
-    """Every file of a run that does not hold the time."""
+    """Every file of a run that does not hold the time or a random name."""
     return {
         str(path.relative_to(run.folder)): path.read_bytes()
         for path in sorted(run.folder.rglob("*"))
-        if path.is_file() and path.name not in ("run.yaml", "log.jsonl")
+        if path.is_file() and path.name not in ("run.yaml", "log.jsonl", "journal.log", "study.json")
     }

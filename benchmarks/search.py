@@ -1,0 +1,175 @@
+"""Racing and samplers measured: searches of 200 candidates that share a supernet and what it answered.
+
+    python benchmarks/search.py --datasets digits,shapes_count --seeds 0,1,2,3,4 --shard 1/2
+
+For each data set and seed a supernet is trained as `noah search --recipe pocket` does, once. On it run
+
+1. a search that shows every candidate every image, and the same search with exact and with paired racing;
+2. the published search, and the search of noah with exact racing that stops when it has looked at as many images.
+
+What a subnet answered to an image is computed once and kept in memory, so the searches are told the same. Every data
+set and seed gives one file; those that exist are skipped, so a measurement that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from noah.atomic import write_json
+from noah.candidate import Candidate, rank
+from noah.candidate_evaluation import Ask, candidate_logits, showing
+from noah.evaluation import Logits
+from noah.evolution import needed_exactly, winner
+from noah.layers import Layer, recipe_layer, resolve
+from noah.materials import Materials, prepare
+from noah.progress import Silent
+from noah.racing import Look, Rules
+from noah.run_budget import run_budget
+from noah.runs import Run, open_run
+from noah.search_loop import Task, work
+from noah.start import start_run
+from noah.study import SearchStudy
+from noah.subnet import Subnet
+from noah.supernet_stage import train_supernet
+from noah.worker import this_worker
+
+POPULATION, TOP = 40, 10
+"""Candidates of a generation, and how many of the best have to be the same."""
+
+
+def main() -> None:
+    """Measure whatever of the data sets and seeds belongs to this shard and is not there yet."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--datasets", default="digits,rendered_dsprites_loc,shapes_count")
+    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--candidates", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--shard", default="1/1", help="such as 1/2: the first of two processes that share the work")
+    parser.add_argument("--runs", type=Path, default=Path("runs/search"))
+    parser.add_argument("--out", type=Path, default=Path("docs/search"))
+    arguments = parser.parse_args()
+    shard, shards = map(int, arguments.shard.split("/"))
+    cells = [(dataset, int(seed)) for seed in arguments.seeds.split(",") for dataset in arguments.datasets.split(",")]
+    for dataset, seed in cells[shard - 1 :: shards]:
+        path = arguments.out / f"{dataset}-seed{seed}.json"
+        if not path.exists():
+            run, materials = supernet_run(arguments.runs, dataset, seed, "uniform", arguments.threads)
+            write_json(path, measure(run, materials, arguments.candidates))
+            print(f"{path} written", flush=True)
+
+
+def supernet_run(runs: Path, dataset: str, seed: int, sampling: str, threads: int) -> tuple[Run, Materials]:
+    """The run of this data set, seed and way of sampling; its folder is made where it is not there yet."""
+    name = f"{sampling}-seed{seed}"
+    layers = [
+        recipe_layer("pocket"),
+        Layer(
+            source="benchmark",
+            values={
+                "seed": seed,
+                "data": {"dataset": dataset},
+                "supernet": {"sampling": sampling},
+                "hardware": {"precision": "bf16", "threads": threads},
+            },
+        ),
+    ]
+    settings, origins = resolve(layers)
+    if (runs / dataset / name / "run.yaml").exists():
+        return open_run(runs, f"{dataset}/{name}"), prepare(settings, Silent())
+    return start_run(runs, settings, origins, Silent(), name=name)
+
+
+def measure(run: Run, materials: Materials, candidates: int) -> dict[str, Any]:
+    """All searches of one run, and what they looked at and found."""
+    budget = run_budget(run, materials)
+    supernet = train_supernet(run, materials, budget, Silent())
+    validation = materials.pixels(materials.dataset.validation, "validation", Silent())
+    preprocessing, hardware = materials.backbone.preprocessing, materials.hardware
+    ask = remembering(candidate_logits(supernet, validation, preprocessing, hardware, 64))
+    show = showing(ask, validation.labels)
+    settings = materials.settings.search.model_copy(
+        update={
+            "generations": candidates // POPULATION - 1,
+            "population": POPULATION,
+            "parents": TOP,
+            "mutations": POPULATION // 2,
+            "crossovers": POPULATION // 2,
+            "top": TOP,
+        }
+    )
+
+    def search(limit: int | None = None, **changes: Any) -> list[Candidate]:
+        chosen = settings.model_copy(update=changes)
+        rule = "off" if chosen.sampler == "published" else chosen.racing
+        rules = Rules(rule, len(validation), needed_exactly(chosen), smallest_batch=8, batch_size=64)
+        seed = (materials.settings.seed, 2)
+        task = Task(materials.space, budget, chosen, seed, rules, cost=lambda _: 0)
+        study = SearchStudy(optuna.storages.InMemoryStorage(), "benchmark", materials.space, chosen)
+        looked = 0
+
+        def counted(subnet: Subnet, images: NDArray[np.int64]) -> Look:
+            nonlocal looked
+            looked += len(images)
+            return show(subnet, images)
+
+        return work(study, task, counted, this_worker(), out_of_time=lambda: limit is not None and looked >= limit)
+
+    whole = search(racing="off")
+    raced = {rule: search(racing=rule) for rule in ("exact", "paired")}
+    published = search(sampler="published")
+    images = sum(candidate.score.total for candidate in published)
+    ours = search(limit=images, generations=10 * candidates // POPULATION)
+    return {
+        "dataset": materials.dataset.name,
+        "seed": materials.settings.seed,
+        "validation": len(validation),
+        "candidates": len(whole),
+        "accuracy_of_last_of_top": rank(whole)[TOP - 1].score.accuracy,
+        **{rule: compared(found, whole) for rule, found in raced.items()},
+        "published": {
+            "candidates": len(published),
+            **found_by(winner(published, settings.model_copy(update={"sampler": "published"})), images),
+        },
+        "evolution": {
+            "candidates": len(ours),
+            **found_by(rank(ours)[0], sum(candidate.score.total for candidate in ours)),
+        },
+    }
+
+
+def remembering(ask: Ask) -> Ask:
+    """Ask a subnet only for images that it was never asked for."""
+    known: dict[Subnet, dict[int, NDArray[np.float32]]] = {}
+
+    def asked(subnet: Subnet, images: NDArray[np.int64]) -> Logits:
+        answers = known.setdefault(subnet, {})
+        missing = np.array([image for image in images.tolist() if image not in answers], dtype=np.int64)
+        if len(missing):
+            answers |= dict(zip(missing.tolist(), ask(subnet, missing), strict=True))
+        return np.stack([answers[image] for image in images.tolist()])
+
+    return asked
+
+
+def compared(found: Sequence[Candidate], whole: Sequence[Candidate]) -> dict[str, Any]:
+    """How much a race looked at, and whether it found the same best in the same order."""
+    looked, all_images = (sum(candidate.score.total for candidate in search) for search in (found, whole))
+    best, expected = ([candidate.subnet for candidate in rank(search)[:TOP]] for search in (found, whole))
+    return {"share_of_images": looked / all_images, "same_top_in_order": best == expected}
+
+
+def found_by(best: Candidate, images: int) -> dict[str, Any]:
+    """The winner of a search that looked at so many images."""
+    return {"images": images, **dataclasses.asdict(best.score)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""The first stage of a run: the supernet is trained, then searched by one process or by several."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from optuna.storages import BaseStorage
+
+from noah.atomic import write_text
+from noah.build import load_supernet
+from noah.candidate import Candidate, as_good_as, rank
+from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
+from noah.certainty import certainty
+from noah.checkpoint import CHECKPOINT_FILE
+from noah.data.pixels import Pixels
+from noah.errors import CommandOrderError, RunError
+from noah.evolution import needed_exactly, winner
+from noah.materials import Materials
+from noah.objective import objective_cost
+from noah.pareto import front
+from noah.progress import Listener
+from noah.racing import Rules
+from noah.rerank import Reranked, rerank, rerank_epochs
+from noah.run_budget import run_budget
+from noah.runs import Run
+from noah.search_loop import Task, work
+from noah.study import SearchStudy, journal_storage, open_storage
+from noah.supernet import Supernet
+from noah.supernet_stage import train_supernet
+from noah.worker import this_worker
+
+SEARCH_SEED = 2
+"""Second word of the seed of this stage, which no other has."""
+_WAIT_SECONDS = 1.0
+"""Between two looks at a supernet that another process trains."""
+
+
+def search(run: Run, materials: Materials, listener: Listener, *, time_limit: float | None = None) -> dict[str, Any]:
+    """Train the supernet, search it, and choose the winner; goes on from whatever the run folder already holds.
+
+    Args:
+        run: Gets the supernet, the search and its result.
+        materials: What the run works with.
+        listener: Told the progress.
+        time_limit: Seconds from now in which a winner is to be chosen: the supernet's training stops at an epoch and
+            the search at a candidate. A final training of the best (`search.rerank`) comes on top.
+
+    Returns:
+        The content of search/best.json: the winner, and how sure that is.
+    """
+    started = time.monotonic()
+    task = _task(run, materials)
+    task.space.check_budget(task.budget)
+    # Decoded first: an image that cannot be read is told before hours of training, not after.
+    validation = materials.pixels(materials.dataset.validation, "validation", listener)
+    supernet = train_supernet(run, materials, task.budget, listener, time_limit=time_limit)
+    study = _open_study(run, materials, new=True)
+    run.log("search", "started", planned=task.planned)
+    late = _out_of_time(started, time_limit)
+    candidates = _evaluate(study, task, supernet, validation, materials, listener, late, run)
+    result = _conclude(run, materials, task, candidates, listener, stopped=len(candidates) < task.planned and late())
+    run.log("search", "finished", seconds=round(time.monotonic() - started, 1), candidates=len(candidates))
+    return result
+
+
+def join_search(
+    run: Run, materials: Materials, listener: Listener, *, time_limit: float | None = None
+) -> list[Candidate]:
+    """Work on a search that has begun, until it is at its end or the time is over.
+
+    Nothing but the search's record is written: choosing the winner is left to a process that holds the run's lock.
+
+    Returns:
+        All candidates that are finished.
+    """
+    started = time.monotonic()
+    task = _task(run, materials)
+    validation = materials.pixels(materials.dataset.validation, "validation", listener)
+    study = _open_study(run, materials, new=False)
+    late = _out_of_time(started, time_limit)
+    return _evaluate(study, task, load_supernet(run, materials), validation, materials, listener, late, None)
+
+
+def wait_until_begun(run: Run, listener: Listener) -> None:
+    """Wait while another process trains the supernet.
+
+    Raises:
+        CommandOrderError: If no process does.
+    """
+    told = False
+    while not has_begun(run):
+        if not run.is_locked():
+            raise CommandOrderError(
+                f"The search of {run.name} has not begun, and no process is training its supernet.",
+                f"Go on with it: noah search --resume --run {run.option}",
+            )
+        if not told:
+            listener.say(f"waiting   for the process that trains the supernet of {run.name}")
+        told = True
+        time.sleep(_WAIT_SECONDS)
+
+
+def has_begun(run: Run) -> bool:
+    """Whether the supernet is trained and candidates are being evaluated, so that others may join."""
+    return run.path("search", "study.json").is_file() and run.path("supernet", CHECKPOINT_FILE).is_file()
+
+
+def _task(run: Run, materials: Materials) -> Task:
+    settings, hardware = materials.settings, materials.hardware
+    batch_size = settings.hardware.evaluation_batch_size
+    rules = Rules(
+        rule="off" if settings.search.sampler == "published" else settings.search.racing,  # it ranks in another way
+        images=len(materials.dataset.validation),
+        top=needed_exactly(settings.search),
+        smallest_batch=smallest_batch(hardware, batch_size),
+        batch_size=batch_size,
+    )
+    return Task(
+        materials.space,
+        run_budget(run, materials),
+        settings.search,
+        (settings.seed, SEARCH_SEED),
+        rules,
+        objective_cost(run, materials),
+    )
+
+
+def _open_study(run: Run, materials: Materials, *, new: bool) -> SearchStudy:
+    """The search's record; its name holds a random part, so that no other run in the same storage can have it."""
+    path = run.path("search", "study.json")
+    if new and not path.exists():
+        if run.path("search", "candidates.jsonl").exists():
+            raise RunError(
+                f"{run.name} was searched by an older version, which kept its search in another way.",
+                "Start a new run with `noah search`.",
+            )
+        run.write_json({"name": f"{run.name}-{secrets.token_hex(4)}"}, "search", "study.json")
+    settings = materials.settings.search
+    storage: BaseStorage = (
+        open_storage(settings.storage) if settings.storage else journal_storage(run.path("search", "journal.log"))
+    )
+    return SearchStudy(storage, run.read_json("search", "study.json")["name"], materials.space, settings)
+
+
+def _out_of_time(started: float, time_limit: float | None) -> Callable[[], bool]:
+    return lambda: time_limit is not None and time.monotonic() - started >= time_limit
+
+
+def _evaluate(
+    study: SearchStudy,
+    task: Task,
+    supernet: Supernet,
+    validation: Pixels,
+    materials: Materials,
+    listener: Listener,
+    out_of_time: Callable[[], bool],
+    run: Run | None,
+) -> list[Candidate]:
+    """Work on the search; candidates.jsonl of the run follows it, where one is given."""
+    ask = candidate_logits(
+        supernet, validation, materials.backbone.preprocessing, materials.hardware, task.rules.batch_size
+    )
+    show = showing(ask, validation.labels)
+    told = -1
+    with listener.bar("searching subnets", task.planned, "subnets") as bar:
+
+        def tell(candidates: Sequence[Candidate]) -> None:
+            nonlocal told
+            if len(candidates) == told:
+                return
+            told = len(candidates)
+            best = f"best {rank(candidates)[0].score.accuracy:.1%}" if candidates else ""
+            bar.update(told, best)
+            if run is not None:
+                lines = (json.dumps(candidate.to_json()) + "\n" for candidate in candidates)
+                write_text(run.path("search", "candidates.jsonl"), "".join(lines))
+
+        return work(study, task, show, this_worker(), out_of_time=out_of_time, tell=tell)
+
+
+def _conclude(
+    run: Run,
+    materials: Materials,
+    task: Task,
+    candidates: Sequence[Candidate],
+    listener: Listener,
+    *,
+    stopped: bool,
+) -> dict[str, Any]:
+    """Choose the winner, and write down the Pareto front, the winner, and how sure the choice is."""
+    settings, space = materials.settings, materials.space
+    best, reranked = winner(candidates, settings.search), None
+    if settings.search.rerank > 1:
+        epochs = rerank_epochs(settings)
+        reranked = rerank(run, materials, rank(candidates), settings.search.rerank, epochs, listener)
+        best = next(candidate for candidate in candidates if candidate.index == reranked[0].index)
+    result = {
+        **best.to_json(),
+        "evaluated": len(candidates),
+        "planned": task.planned,
+        "stopped": "time limit" if stopped else None,
+        "as_good": as_good_as(best, candidates),
+        "given_up": sum(not candidate.outcome.complete for candidate in candidates),
+        "images_shown": sum(candidate.score.total for candidate in candidates),
+        "space_size": space.size(),
+        **space.estimate_size(task.budget).to_json(),
+        "budget": task.budget.to_json(),
+        "costs": task.budget.costs(best.subnet),
+        "objective": settings.search.objective,
+        "reference_count": best.subnet.reference_count(space.embed_dim, max(space.largest.prompt)),
+        "certainty": _certainty(best, candidates, settings.search.top, task.rules.images, settings.seed),
+        "rerank": None if reranked is None else _rerank_result(reranked, task.rules.images, settings.seed),
+    }
+    if settings.search.objective != "accuracy":
+        run.write_json([candidate.to_json() for candidate in front(candidates)], "search", "pareto.json")
+    run.write_json(result, "search", "best.json")
+    return result
+
+
+def _certainty(best: Candidate, candidates: Sequence[Candidate], top: int, images: int, seed: int) -> dict[str, Any]:
+    """How often the winner wins against the best others on resampled validation images."""
+    others = [c for c in rank(candidates) if c.outcome.complete and c.index != best.index]
+    field = [best, *others[: top - 1]]
+    sure = certainty([candidate.outcome.wrong for candidate in field], images, seed)
+    return {**sure.to_json(), "indices": [candidate.index for candidate in field]}
+
+
+def _rerank_result(reranked: Sequence[Reranked], images: int, seed: int) -> dict[str, Any]:
+    sure = certainty([finalist.outcome.wrong for finalist in reranked], images, seed)
+    return {
+        "finalists": [finalist.to_json() for finalist in reranked],
+        "certainty": {**sure.to_json(), "indices": [finalist.index for finalist in reranked]},
+    }

@@ -1,0 +1,232 @@
+"""What one process does for a search: take the most promising candidate, show it a few images, write down what it said.
+
+Every decision is a function of what the study holds. So one worker that is stopped anywhere goes on as if it had not
+been, several workers share a search without knowing of each other, and whatever a dead worker held is taken over with
+all that it was shown.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noah.budget import Budget
+from noah.candidate import Candidate, rank
+from noah.evolution import Proposal, evaluations, propose_generation
+from noah.racing import Difficulty, Look, Outcome, Rules, expected_errors, is_lost, next_images
+from noah.settings import EvolutionSettings
+from noah.space import SearchSpace
+from noah.study import Entry, SearchStudy, candidate_of
+from noah.subnet import Subnet
+from noah.worker import BEAT_SECONDS, Beat, Watch, Worker
+
+_WAIT_SECONDS = 0.1
+"""Between two looks at the study while other workers have all that is left to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a search is about; the same for every worker, and to its end.
+
+    Attributes:
+        space: Where subnets come from.
+        budget: What they may cost.
+        settings: Sizes of generations and probabilities.
+        seed: Words of the seed.
+        rules: Of the race.
+        cost: Value of the second objective; 0 where accuracy is the only one.
+    """
+
+    space: SearchSpace
+    budget: Budget
+    settings: EvolutionSettings
+    seed: tuple[int, ...]
+    rules: Rules
+    cost: Callable[[Subnet], float]
+
+    @property
+    def planned(self) -> int:
+        """Number of candidates of the whole search."""
+        return evaluations(self.space, self.budget, self.settings)
+
+
+def work(
+    study: SearchStudy,
+    task: Task,
+    show: Callable[[Subnet, NDArray[np.int64]], Look],
+    worker: Worker,
+    *,
+    out_of_time: Callable[[], bool] = lambda: False,
+    tell: Callable[[Sequence[Candidate]], None] = lambda _: None,
+) -> list[Candidate]:
+    """Work on a search until every candidate is finished, whoever does it.
+
+    Args:
+        study: The record that all workers share.
+        task: What the search is about.
+        show: Shows the images of these indices to a subnet.
+        worker: Who works.
+        out_of_time: Whether to stop; asked between looks, and heeded once a candidate was shown every image.
+        tell: Told all finished candidates, as they come.
+
+    Returns:
+        All candidates that are finished, by their index.
+
+    Raises:
+        EmptySpaceError: If the budget admits nothing.
+    """
+    task.space.check_budget(task.budget)
+    ledger, pulse, watch = _Ledger(study, task), _Pulse(study, worker), Watch()
+    generations: dict[int, list[Proposal]] = {}
+    try:
+        while True:
+            entries = ledger.read()
+            tell(ledger.candidates)
+            if out_of_time() and any(candidate.outcome.complete for candidate in ledger.candidates):
+                return ledger.candidates
+            generation = ledger.unfinished_generation()
+            if generation is None:
+                return ledger.candidates
+            if generation not in generations:
+                generations[generation] = _propose(generation, ledger.candidates, task)
+            unknown = [proposal for proposal in generations[generation] if proposal.index not in entries]
+            if unknown:
+                study.propose(unknown)
+                continue
+            unfinished = [entry for entry in entries.values() if not entry.finished]
+            if not unfinished:
+                return ledger.candidates  # the space holds no more
+            beats = study.beats()
+            dead = {name for name in _holders(unfinished) - {worker.name} if watch.has_died(name, beats.get(name))}
+            if dead:
+                for entry in unfinished:
+                    if entry.holder in dead:
+                        study.let_go(entry)
+                continue
+            contestants = [entry for entry in unfinished if entry.holder in (None, worker.name)]
+            pulse.beat(idle=not contestants)
+            if not contestants:
+                time.sleep(_WAIT_SECONDS)
+                continue
+            first, *others = sorted(contestants, key=ledger.promise)
+            if others and _someone_idles(beats, watch, worker) and all(entry.holder for entry in contestants):
+                study.let_go(others[0])
+            held = first if first.holder else study.hold(first, worker)
+            if held:
+                _look(study, held, ledger, task, show)
+    finally:
+        for entry in study.entries():
+            if entry.holder == worker.name and not entry.finished:
+                study.let_go(entry)
+
+
+def bound_of(candidates: Sequence[Candidate], cost: float, top: int) -> Outcome | None:
+    """What a candidate of this cost has to beat: the k-th best of those that were shown all images and cost no more."""
+    rivals = [c for c in rank(candidates) if c.outcome.complete and c.cost <= cost]
+    return rivals[top - 1].outcome if len(rivals) >= top else None
+
+
+def objective_values(candidate: Candidate, settings: EvolutionSettings) -> list[float]:
+    """The values of a complete candidate's objectives."""
+    accuracy = candidate.score.accuracy
+    return [accuracy] if settings.objective == "accuracy" else [accuracy, candidate.cost]
+
+
+def _propose(generation: int, candidates: Sequence[Candidate], task: Task) -> list[Proposal]:
+    earlier = [candidate for candidate in candidates if candidate.generation < generation]
+    return propose_generation(generation, earlier, task.space, task.budget, task.settings, task.seed)
+
+
+def _look(
+    study: SearchStudy,
+    entry: Entry,
+    ledger: _Ledger,
+    task: Task,
+    show: Callable[[Subnet, NDArray[np.int64]], Look],
+) -> None:
+    """Show a candidate that is held the next few images, unless it is lost already; end it where that decides it."""
+    subnet = entry.proposal.subnet
+    bound = bound_of(ledger.candidates, task.cost(subnet), task.rules.top)
+    if not is_lost(task.rules, entry.looks, bound):
+        images = next_images(task.rules, ledger.shares, entry.looks, bound)
+        added = study.add(entry, show(subnet, images))
+        if added is None:
+            return
+        entry = added
+    candidate = ledger.candidate(entry)
+    if candidate.outcome.complete or is_lost(task.rules, entry.looks, bound):
+        study.finish(entry, candidate, objective_values(candidate, task.settings))
+
+
+def _holders(entries: Sequence[Entry]) -> set[str]:
+    return {entry.holder for entry in entries if entry.holder is not None}
+
+
+def _someone_idles(beats: Mapping[str, Beat], watch: Watch, worker: Worker) -> bool:
+    return any(beat.idle and name != worker.name and not watch.has_died(name, beat) for name, beat in beats.items())
+
+
+class _Ledger:
+    """What the study says, with what follows from it."""
+
+    def __init__(self, study: SearchStudy, task: Task) -> None:
+        self._study, self._task = study, task
+        self._difficulty = Difficulty(task.rules.images)
+        self._counted: dict[int, int] = {}
+        self._known: dict[int, Candidate] = {}
+        self.candidates: list[Candidate] = []
+
+    def read(self) -> dict[int, Entry]:
+        """Every entry by its index."""
+        entries = {entry.proposal.index: entry for entry in self._study.entries()}
+        for index, entry in entries.items():
+            for look in entry.looks[self._counted.get(index, 0) :]:
+                self._difficulty.add(look)
+            self._counted[index] = len(entry.looks)
+            if entry.finished and index not in self._known:
+                self._known[index] = self.candidate(entry)
+        self.candidates = [self._known[index] for index in sorted(self._known)]
+        self.shares = self._difficulty.shares
+        return entries
+
+    def candidate(self, entry: Entry) -> Candidate:
+        """What became of an entry so far."""
+        task, subnet = self._task, entry.proposal.subnet
+        return candidate_of(entry, task.rules.images, task.space.embed_dim, task.cost(subnet))
+
+    def unfinished_generation(self) -> int | None:
+        """The first generation of which a candidate is missing; None at the end of the search."""
+        population, planned = self._task.settings.population, self._task.planned
+        if len(self.candidates) >= planned:
+            return None
+        known = {candidate.index for candidate in self.candidates}
+        return next(index for index in range(planned) if index not in known) // population
+
+    def promise(self, entry: Entry) -> tuple[bool, float, int]:
+        """Sorts what to look at first: what was shown nothing, then what may make the fewest errors, then the earlier.
+
+        Where nothing is given up, one is finished after the other instead.
+        """
+        if self._task.rules.rule == "off":
+            return (entry.holder is None and not entry.looks, 0.0, entry.proposal.index)
+        return (bool(entry.looks), expected_errors(self.shares, entry.looks), entry.proposal.index)
+
+
+class _Pulse:
+    """Shows now and then that this worker lives."""
+
+    def __init__(self, study: SearchStudy, worker: Worker) -> None:
+        self._study, self._worker = study, worker
+        self._number, self._idle, self._last = 0, False, -BEAT_SECONDS
+
+    def beat(self, *, idle: bool) -> None:
+        """Write a beat if it is time, or if there is news."""
+        now = time.monotonic()
+        if self._number and idle == self._idle and now - self._last < BEAT_SECONDS:
+            return
+        self._number, self._idle, self._last = self._number + 1, idle, now
+        self._study.beat(Beat(self._worker, self._number, idle))

@@ -1,0 +1,253 @@
+"""The record of a search that several processes share: an Optuna study, in a journal file or a database.
+
+Every candidate is a trial. Its genes are the trial's parameters, and everything else is in user attributes: the
+proposal, the worker that holds it, and one look after the other. A trial waits until a worker takes it, runs while it
+is held, and ends complete, or pruned where it was given up in the race. A worker that lets go of a candidate, or dies,
+leaves a failed trial and a new one with the same looks.
+
+Proposals are a pure function of finished candidates, so two workers may write down the same ones at the same time: of
+two trials with one index the older counts. All of this needs nothing of a storage but that a waiting trial is given to
+one process only, and that a finished one stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
+from optuna.trial import FrozenTrial, TrialState
+
+from noah.candidate import Candidate
+from noah.errors import RunError, UsageError
+from noah.evolution import Proposal
+from noah.genes import to_genes
+from noah.optuna_samplers import directions, distributions
+from noah.racing import Look, outcome_of
+from noah.settings import EvolutionSettings
+from noah.space import SearchSpace
+from noah.worker import Beat, Worker
+
+_PROPOSAL, _HOLDER, _LOOK, _BEAT = "proposal", "worker", "look.", "worker."
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A candidate of the study, at any stage.
+
+    Attributes:
+        trial: Number of its trial.
+        proposal: What is to be evaluated.
+        looks: At the images that it was shown so far.
+        holder: Name of the worker that holds it; None while it waits, and when it is finished.
+        finished: Whether it was shown every image, or given up.
+    """
+
+    trial: int
+    proposal: Proposal
+    looks: tuple[Look, ...] = ()
+    holder: str | None = None
+    finished: bool = False
+
+
+class SearchStudy:
+    """The study of one search.
+
+    Args:
+        storage: Where it is kept.
+        name: Unique in the storage.
+        space: The search space, which names the genes.
+        settings: Of the search; the objective decides the study's directions.
+
+    Raises:
+        UsageError: If the storage holds a study of that name with other objectives.
+    """
+
+    def __init__(self, storage: BaseStorage, name: str, space: SearchSpace, settings: EvolutionSettings) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(
+            storage=storage, study_name=name, directions=directions(settings), load_if_exists=True
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # names for the dashboard; nothing rests on them
+            self._study.set_metric_names(settings.objective.split(","))
+        self._storage, self._study_id = storage, storage.get_study_id_from_name(name)
+        self._space = space
+        self._distributions = distributions(space)
+        self._finished: dict[int, Entry] = {}
+
+    def entries(self) -> list[Entry]:
+        """All candidates that were proposed, by their index; one for each."""
+        states = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+        entries: dict[int, Entry] = {}
+        for trial in self._storage.get_all_trials(self._study_id, deepcopy=False, states=states):
+            entry = self._finished.get(trial.number) or _read_entry(trial)
+            if entry.finished:
+                self._finished[trial.number] = entry
+            entries.setdefault(entry.proposal.index, entry)  # trials come in the order of their numbers
+        return sorted(entries.values(), key=lambda entry: entry.proposal.index)
+
+    def propose(self, proposals: Sequence[Proposal], looks: Sequence[Look] = ()) -> None:
+        """Write down what is to be evaluated, with what is known of it already."""
+        for proposal in proposals:
+            genes = to_genes(proposal.subnet, self._space)
+            attributes = {f"{_LOOK}{number:05d}": look.to_json() for number, look in enumerate(looks)}
+            trial = optuna.trial.create_trial(
+                state=TrialState.WAITING,
+                params=genes,
+                distributions=self._distributions,
+                user_attrs={_PROPOSAL: proposal.to_json(), **attributes},
+            )
+            self._study.add_trial(trial)
+
+    def hold(self, entry: Entry, worker: Worker) -> Entry | None:
+        """Take a waiting candidate; None if another worker was faster."""
+        trial = self._trial_id(entry)
+        try:
+            if not self._storage.set_trial_state_values(trial, TrialState.RUNNING):
+                return None
+            self._storage.set_trial_user_attr(trial, _HOLDER, worker.name)
+        except UpdateFinishedTrialError:
+            return None
+        return replace(entry, holder=worker.name)
+
+    def add(self, entry: Entry, look: Look) -> Entry | None:
+        """Write down a look at a candidate that this process holds; None if it was taken from it meanwhile."""
+        try:
+            self._storage.set_trial_user_attr(self._trial_id(entry), f"{_LOOK}{len(entry.looks):05d}", look.to_json())
+        except UpdateFinishedTrialError:
+            return None
+        return replace(entry, looks=(*entry.looks, look))
+
+    def finish(self, entry: Entry, candidate: Candidate, values: Sequence[float]) -> None:
+        """End a candidate that this process holds; nothing happens if it was taken from it meanwhile.
+
+        Args:
+            entry: It.
+            candidate: What became of it.
+            values: Of its objectives, which only a complete one has.
+        """
+        complete = candidate.outcome.complete
+        try:
+            self._storage.set_trial_state_values(
+                self._trial_id(entry),
+                TrialState.COMPLETE if complete else TrialState.PRUNED,
+                list(values) if complete else None,
+            )
+        except UpdateFinishedTrialError:
+            return
+
+    def let_go(self, entry: Entry) -> None:
+        """Let others have a candidate that this process, or one that died, holds; its looks are kept."""
+        try:
+            self._storage.set_trial_state_values(self._trial_id(entry), TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            return
+        self.propose([entry.proposal], entry.looks)
+
+    def beat(self, beat: Beat) -> None:
+        """Write down a sign of life."""
+        self._storage.set_study_user_attr(self._study_id, f"{_BEAT}{beat.worker.name}", beat.to_json())
+
+    def beats(self) -> dict[str, Beat]:
+        """The latest sign of life of every worker, by its name."""
+        attributes = self._storage.get_study_user_attrs(self._study_id)
+        names = [key.removeprefix(_BEAT) for key in attributes if key.startswith(_BEAT)]
+        return {name: Beat.from_json(name, attributes[f"{_BEAT}{name}"]) for name in names}
+
+    def _trial_id(self, entry: Entry) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, entry.trial)
+
+
+def candidate_of(entry: Entry, images: int, embed_dim: int, cost: float) -> Candidate:
+    """The candidate of an entry with looks.
+
+    Args:
+        entry: The entry.
+        images: Number of validation images.
+        embed_dim: Width D of the backbone.
+        cost: Value of its second objective, 0 where there is none.
+    """
+    proposal = entry.proposal
+    return Candidate(
+        proposal.index,
+        proposal.generation,
+        proposal.origin,
+        proposal.subnet,
+        proposal.subnet.parameter_count(embed_dim),
+        outcome_of(entry.looks, images),
+        cost,
+    )
+
+
+def _read_entry(trial: FrozenTrial) -> Entry:
+    attributes: dict[str, Any] = trial.user_attrs
+    keys = sorted(key for key in attributes if key.startswith(_LOOK))
+    return Entry(
+        trial.number,
+        Proposal.from_json(attributes[_PROPOSAL]),
+        tuple(Look.from_json(attributes[key]) for key in keys),
+        attributes.get(_HOLDER, "") if trial.state == TrialState.RUNNING else None,
+        trial.state.is_finished(),
+    )
+
+
+def journal_storage(path: Path) -> JournalStorage:
+    """A journal file that several processes, on one machine or on many, append to.
+
+    Args:
+        path: The file; it and its folder are created.
+
+    Raises:
+        RunError: If the file is damaged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = JournalFileOpenLock(str(path)) if os.name == "nt" else JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        _cut_torn_line(path)
+    finally:
+        lock.release()
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged: {error}", "Start a new run with `noah search`.") from error
+
+
+def open_storage(url: str) -> BaseStorage:
+    """A database by its URL, as Optuna takes them: sqlite:///FILE, postgresql://..., mysql://...
+
+    Raises:
+        UsageError: If it cannot be opened.
+    """
+    try:
+        return optuna.storages.get_storage(url)
+    except Exception as error:  # Optuna hands through whatever SQLAlchemy and the database's driver raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(
+            f"The storage {_without_password(url)} cannot be opened: {reason}",
+            "Write it as sqlite:///FILE.db, postgresql://HOST/DATABASE or mysql+pymysql://HOST/DATABASE, and install "
+            "the database's Python driver (psycopg2-binary, pymysql); without --storage a file in the run's folder "
+            "serves.",
+        ) from error
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Remove a last line that an interruption left without its end."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)

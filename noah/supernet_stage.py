@@ -1,0 +1,119 @@
+"""The training of a run's supernet, in as many epochs as the settings say or as a time limit allows."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from noah.budget import Budget
+from noah.build import build_supernet, class_weights
+from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from noah.forecast import SEARCH_SHARE, forecast, plan_epochs
+from noah.materials import Materials, seed_torch
+from noah.progress import Listener
+from noah.runs import Run
+from noah.settings import SupernetSettings
+from noah.shortened import shortened
+from noah.subnet_draws import draw_subnets
+from noah.supernet import Supernet
+from noah.training import train
+
+_SUPERNET = 1
+"""Second word of the seed of this stage, which no other has."""
+
+
+def train_supernet(
+    run: Run, materials: Materials, budget: Budget, listener: Listener, *, time_limit: float | None = None
+) -> Supernet:
+    """Train the supernet, or go on with its training, or load it where that is done.
+
+    Under a time limit a few steps are timed first, and a number of epochs is chosen that leaves time for the search;
+    the learning rate then falls over these. The choice is kept in supernet/plan.json, which a resumed training obeys.
+
+    Args:
+        run: Gets the checkpoint and the losses.
+        materials: What the run works with.
+        budget: What the candidates of the search may cost; the timing draws some.
+        listener: Told the progress, and the number of epochs with its reason where it is chosen.
+        time_limit: Seconds from now for the training and the search after it.
+
+    Returns:
+        The supernet, in evaluation mode.
+    """
+    started = time.monotonic()
+    settings = _planned(run, materials.settings.supernet)
+    checkpoint = run.path("supernet", CHECKPOINT_FILE)
+    stored = read_checkpoint(checkpoint) if checkpoint.exists() else None
+    done, kept = (len(stored.losses) if stored else 0), 0.0
+    if time_limit is not None and done < settings.epochs:
+        settings, kept = _fit(run, materials, budget, settings, done, time_limit, listener)
+    seed = (materials.settings.seed, _SUPERNET)
+    seed_torch(*seed)
+    supernet = build_supernet(materials, materials.space.largest, settings)
+    if stored and len(stored.losses) >= settings.epochs:
+        load_weights(stored, supernet)
+        run.write_json({"losses": list(stored.losses)}, "supernet", "losses.json")
+        return supernet.eval()
+    pixels = materials.training_pixels(materials.dataset.train, settings.augmentation, listener)
+    run.log("supernet", "started", epochs=done)
+
+    def enough() -> bool:
+        return time_limit is not None and time.monotonic() - started > time_limit - kept
+
+    with listener.bar("training the supernet", settings.epochs, "epochs") as bar:
+        losses = train(
+            supernet,
+            pixels,
+            materials.backbone.preprocessing,
+            partial(draw_subnets, materials.space, settings, seed),
+            settings,
+            materials.hardware,
+            seed=seed,
+            checkpoint=checkpoint,
+            bar=bar,
+            class_weights=class_weights(pixels, materials),
+            enough=enough,
+        )
+    if len(losses) < settings.epochs:
+        listener.say(f"stopped   after {len(losses)} of {settings.epochs} epochs, to leave time for the search")
+        _keep_plan(run, len(losses), "the time limit, which came sooner than expected")
+    run.write_json({"losses": losses}, "supernet", "losses.json")
+    run.log("supernet", "finished", loss=losses[-1])
+    return supernet.eval()
+
+
+def _planned(run: Run, settings: SupernetSettings) -> SupernetSettings:
+    """The settings with the epochs that an earlier command chose, where it did."""
+    if not run.path("supernet", "plan.json").is_file():
+        return settings
+    return shortened(settings, run.read_json("supernet", "plan.json")["epochs"])
+
+
+def _fit(
+    run: Run,
+    materials: Materials,
+    budget: Budget,
+    settings: SupernetSettings,
+    done: int,
+    time_limit: float,
+    listener: Listener,
+) -> tuple[SupernetSettings, float]:
+    """The settings with the epochs that fit into the time, which are told and stored, and the seconds for the search.
+
+    Of a training that goes on, `done` epochs are there already.
+    """
+    started = time.monotonic()
+    made = forecast(materials, budget, listener, retraining=False)
+    left = time_limit - (time.monotonic() - started)
+    kept = min(SEARCH_SHARE * time_limit, made.search.seconds)
+    epochs = min(done + plan_epochs(left, made, materials.settings), settings.epochs)
+    if epochs == settings.epochs:
+        return settings, kept
+    reason = f"of {settings.epochs}: one takes about {made.epoch_seconds:.0f} s, and the search needs the rest"
+    listener.say(f"epochs    {epochs} ({reason})")
+    _keep_plan(run, epochs, reason)
+    return shortened(settings, epochs), kept
+
+
+def _keep_plan(run: Run, epochs: int, reason: str) -> None:
+    run.write_json({"epochs": epochs, "reason": reason}, "supernet", "plan.json")

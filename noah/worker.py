@@ -1,0 +1,103 @@
+"""The processes that work on one search together, and how each knows that another has died."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+BEAT_SECONDS = 5.0
+"""How often a worker shows that it lives; between two looks at a few images, so it may take longer."""
+LAPSE_SECONDS = 300.0
+"""After so long without a beat a worker on another machine counts as dead; no look at a few images takes as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process that evaluates candidates.
+
+    Attributes:
+        name: Unique among all that ever worked on the search.
+        host: Name of its machine.
+        process: Its process number there.
+    """
+
+    name: str
+    host: str
+    process: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A sign of life.
+
+    Attributes:
+        worker: Whose.
+        number: Grows with every beat.
+        idle: Whether it has nothing to do, and would take over what others hold.
+    """
+
+    worker: Worker
+    number: int
+    idle: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The beat as written to files."""
+        worker = self.worker
+        return {"host": worker.host, "process": worker.process, "number": self.number, "idle": self.idle}
+
+    @classmethod
+    def from_json(cls, name: str, value: Mapping[str, Any]) -> Beat:
+        """Read what `to_json` gave."""
+        return cls(Worker(name, value["host"], value["process"]), value["number"], value["idle"])
+
+
+def this_worker() -> Worker:
+    """A new name for this process."""
+    host = socket.gethostname()
+    return Worker(f"{host}-{os.getpid()}-{secrets.token_hex(3)}", host, os.getpid())
+
+
+class Watch:
+    """Tells which workers have died.
+
+    A worker on this machine has died when its process is gone, or is this very one: its number was given again. One on
+    another machine counts as dead when its beats have stopped for `LAPSE_SECONDS` of this machine's clock; the clocks
+    of two machines are never compared.
+
+    Args:
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def has_died(self, name: str, beat: Beat | None) -> bool:
+        """Whether another worker is dead, by its latest beat; one that never beat has the time of any other."""
+        if beat is not None and beat.worker.host == socket.gethostname():
+            process = beat.worker.process
+            if process == os.getpid() or not _process_lives(process):
+                return True
+        number = beat.number if beat else -1
+        known = self._seen.get(name)
+        if known is None or known[0] != number:
+            self._seen[name] = (number, self._clock())
+            return False
+        return self._clock() - known[1] > LAPSE_SECONDS
+
+
+def _process_lives(process: int) -> bool:
+    if os.name == "nt":  # signal 0 would end the process there; its beats tell as well
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, and belongs to someone else
+        return True
+    return True

@@ -1,0 +1,92 @@
+"""What a person sees of a search that is done: the winner, how sure the choice is, the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from noah.budget import Quantity, describe_cost
+from noah.certainty import Certainty, describe_certainty
+from noah.objective import COSTS
+from noah.subnet import Subnet
+from noah_cli.console import ConsoleListener, draw_subnet
+
+
+def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
+    """The winner of a search, drawn as modules x blocks, and how sure its figure is.
+
+    Args:
+        listener: Prints.
+        result: The content of search/best.json.
+    """
+    subnet = Subnet.from_json(result["subnet"])
+    budget = result["budget"].get("parameters")
+    allowed = f" of {budget:,} allowed" if budget else ""
+    if result.get("stopped"):
+        listener.say(
+            f"stopped   by the {result['stopped']} after {result['evaluated']:,} of {result['planned']:,} subnets"
+        )
+    listener.say(
+        f"winner    subnet {result['index']} of {result['evaluated']:,} ({result['origin']}), "
+        f"{result['parameters']:,} parameters{allowed}, head not counted"
+    )
+    for line in draw_subnet(subnet, listener.console.width):
+        listener.console.print(line, highlight=False)
+    for name in get_args(Quantity):
+        if name != "parameters" and name in result["budget"]:
+            cost, limit = (describe_cost(name, result[key][name]) for key in ("costs", "budget"))
+            listener.say(f"cost      {cost}; allowed: {limit}")
+    _print_racing(listener, result)
+    others = "1 other lies" if result["as_good"] == 1 else f"{result['as_good']:,} others lie"
+    others = f"at least {others}" if result["given_up"] else others
+    listener.say(
+        f"accuracy  {result['accuracy']:.1%} ± {result['standard_error']:.1%} on {result['total']:,} validation "
+        f"images; {others} within that error"
+    )
+    if result.get("rerank"):
+        _print_finalists(listener, result["rerank"])
+    elif result.get("certainty"):
+        listener.say(f"certainty {_sentence(result['certainty'])}")
+    listener.say(
+        "          The winner was chosen on these images, so expect less elsewhere; `noah eval` measures it on the "
+        "test split."
+    )
+
+
+def print_front(listener: ConsoleListener, front: Sequence[dict[str, Any]], objective: str) -> None:
+    """The Pareto front of a search with two objectives.
+
+    Args:
+        listener: Prints.
+        front: The content of search/pareto.json: the most accurate first.
+        objective: Of the search.
+    """
+    listener.say(
+        f"front     {len(front)} subnet{'s' * (len(front) != 1)} that no other beats in both; "
+        "`noah retrain --subnet pareto:2` trains the second"
+    )
+    for number, candidate in enumerate(front, start=1):
+        cost = describe_cost(COSTS[objective], candidate["cost"])
+        listener.say(f"          {number:>2}  {candidate['accuracy']:.1%}  {cost}")
+
+
+def _print_racing(listener: ConsoleListener, result: dict[str, Any]) -> None:
+    given_up = result["given_up"]
+    if given_up:
+        share = result["images_shown"] / (result["evaluated"] * result["total"])
+        listener.say(
+            f"racing    {given_up:,} of {result['evaluated']:,} subnets were given up early; {share:.0%} of the images "
+            "of a full evaluation were looked at"
+        )
+
+
+def _print_finalists(listener: ConsoleListener, reranked: dict[str, Any]) -> None:
+    finalists = reranked["finalists"]
+    epochs = len(finalists[0]["losses"])
+    found = ", ".join(f"subnet {finalist['index']} {finalist['accuracy']:.1%}" for finalist in finalists)
+    listener.say(f"finalists trained for {epochs} epoch{'s' * (epochs != 1)} each, the best first: {found}")
+    listener.say(f"certainty {_sentence(reranked['certainty'])}")
+
+
+def _sentence(sure: dict[str, Any]) -> str:
+    return describe_certainty(Certainty.from_json(sure), sure["indices"])

@@ -1,0 +1,180 @@
+"""What `noah search` does with a run: begin it, go on with it, join it, or only look what it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from noah.errors import RunBusyError, SettingsError, UsageError
+from noah.forecast import forecast
+from noah.layers import Layer, file_layer, flatten, recipe_layer, resolve
+from noah.materials import Materials, check_same_data, prepare
+from noah.run_budget import decide_budget, run_budget
+from noah.run_subnet import given_subnet
+from noah.runs import Run, open_run
+from noah.search import has_begun, join_search, search, wait_until_begun
+from noah.settings import Settings
+from noah.start import start_run
+from noah_cli import console
+from noah_cli.forecast import print_forecast
+from noah_cli.new_run import project_layers
+from noah_cli.options import run_options
+from noah_cli.search_result import print_front, print_winner
+
+
+def search_new(
+    listener: console.ConsoleListener,
+    runs: Path,
+    name: str | None,
+    settings: Settings,
+    origins: Mapping[str, str],
+    time_limit: float | None,
+) -> None:
+    """Begin a run and search it to its end, or to its time limit.
+
+    Args:
+        listener: Prints.
+        runs: The folder of all runs.
+        name: The run's id; the date and time where it is None.
+        settings: Resolved settings.
+        origins: Where each value came from.
+        time_limit: Seconds; None for no limit.
+    """
+    run, materials = start_run(runs, settings, origins, listener, name=name)
+    _search(listener, runs, run, materials, time_limit)
+
+
+def search_stopped(
+    listener: console.ConsoleListener,
+    runs: Path,
+    name: str | None,
+    recipe: str | None,
+    config: Sequence[Path],
+    options: Sequence[Layer],
+    hardware: Sequence[Layer],
+    time_limit: float | None,
+) -> None:
+    """Go on with a run that was stopped.
+
+    Args:
+        listener: Prints.
+        runs: The folder of all runs.
+        name: The run; the latest where it is None.
+        recipe: The recipe that was named again.
+        config: Settings files that were named again.
+        options: Layers of the options that were given again.
+        hardware: Layers of the options of the hardware, which may be others than before.
+        time_limit: Seconds from now; None for no limit.
+
+    Raises:
+        SettingsError: If anything contradicts the run.
+    """
+    run = open_run(runs, name)
+    again = run_options(run.folder, runs, always=True)
+    if given_subnet(run) is not None:
+        raise UsageError(
+            f"The subnet of {run.name} was given: there is nothing to search.",
+            f"Train it: noah retrain --resume{again}",
+        )
+    settings = run.settings(hardware)
+    files = [file_layer(path) for path in config]
+    if recipe:
+        # Where the recipe was named at the start, this folder's settings came over it.
+        files = [recipe_layer(recipe), *project_layers(listener), *files]
+    _check_unchanged(settings, [*files, *options], run.name, f"Type: noah search --resume{again}")
+    materials = prepare(settings, listener, tell_data=True)
+    check_same_data(run, materials)
+    if run.path("search", "best.json").is_file() and run.read_json("search", "best.json").get("stopped") is None:
+        _tell_run(listener, run, materials)
+        listener.say("resume    The search is finished; there is nothing left to do.")
+        _print_result(listener, runs, run, run.read_json("search", "best.json"))
+        return
+    _search(listener, runs, run, materials, time_limit)
+
+
+def join_run(
+    listener: console.ConsoleListener, runs: Path, name: str, hardware: Sequence[Layer], time_limit: float | None
+) -> None:
+    """Work on the search of a run beside the process that began it, and after it if that one ends first.
+
+    Args:
+        listener: Prints.
+        runs: The folder of all runs.
+        name: The run.
+        hardware: Layers of the options of the hardware, for this process alone.
+        time_limit: Seconds; None for no limit.
+    """
+    run = open_run(runs, name)
+    materials = prepare(run.settings(hardware), listener)
+    check_same_data(run, materials)
+    _tell_run(listener, run, materials)
+    try:
+        wait_until_begun(run, listener)
+        candidates = join_search(run, materials, listener, time_limit=time_limit)
+        listener.say(f"joined    {len(candidates):,} subnets are evaluated, by this process and others")
+        with run.lock():
+            finished = run.path("search", "best.json").is_file()
+            result = run.read_json("search", "best.json") if finished else search(run, materials, listener)
+    except RunBusyError:
+        listener.say("          The process that began the search chooses the winner.")
+        return
+    except KeyboardInterrupt:
+        console.print_interrupted(f"noah search --join {run.option}")
+        raise typer.Exit(130) from None
+    _print_result(listener, runs, run, result)
+
+
+def dry(listener: console.ConsoleListener, settings: Settings) -> None:
+    """Tell what a run would take; nothing is written."""
+    materials = prepare(settings, listener, tell_data=True)
+    budget, _ = decide_budget(materials, listener)
+    print_forecast(listener, forecast(materials, budget, listener))
+
+
+def _search(
+    listener: console.ConsoleListener, runs: Path, run: Run, materials: Materials, time_limit: float | None
+) -> None:
+    _tell_run(listener, run, materials)
+    again = run_options(run.folder, runs, always=True)
+    try:
+        with run.lock():
+            result = search(run, materials, listener, time_limit=time_limit)
+    except RunBusyError as error:
+        if not has_begun(run):
+            raise
+        raise RunBusyError(error.problem, f"Work on it too: noah search --join {run.option}") from error
+    except KeyboardInterrupt:
+        console.print_interrupted(f"noah search --resume{again}")
+        raise typer.Exit(130) from None
+    _print_result(listener, runs, run, result)
+
+
+def _tell_run(listener: console.ConsoleListener, run: Run, materials: Materials) -> None:
+    listener.say(f"run       {run.folder}")
+    listener.say(f"space     {console.describe_space(materials.space, run_budget(run, materials))}")
+
+
+def _print_result(listener: console.ConsoleListener, runs: Path, run: Run, result: dict[str, Any]) -> None:
+    print_winner(listener, result)
+    if run.path("search", "pareto.json").is_file():
+        print_front(listener, run.read_json("search", "pareto.json"), result["objective"])
+    if result.get("stopped"):
+        listener.say_next(f"noah search --resume{run_options(run.folder, runs)}   # goes on with the search, or:")
+    listener.say_next(f"noah retrain{run_options(run.folder, runs)}")
+
+
+def _check_unchanged(settings: Settings, layers: Sequence[Layer], run: str, hint: str) -> None:
+    """Refuse options that contradict the run that is to go on."""
+    values = settings.model_dump(mode="json")
+    stored = dict(flatten(values))
+    asked, origins = resolve([Layer(source="run.yaml", values=values), *layers])
+    problems = [
+        f"{key}: the run {run} was started with {stored[key]!r}, not {value!r} ({origins[key]})"
+        for key, value in flatten(asked.model_dump(mode="json"))
+        if stored[key] != value
+    ]
+    if problems:
+        raise SettingsError(problems, hint)

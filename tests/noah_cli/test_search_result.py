@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from noah.certainty import certainty
+from noah.subnet import Subnet
+from noah_cli.search_result import print_front, print_winner
+from tests.noah_cli.test_console import listener
+
+RESULT: dict[str, Any] = {
+    "subnet": Subnet([1], [0], [0]).to_json(),
+    "index": 7,
+    "evaluated": 1200,
+    "planned": 1200,
+    "stopped": None,
+    "origin": "mutation",
+    "parameters": 12_345,
+    "budget": {},
+    "costs": {},
+    "accuracy": 0.875,
+    "standard_error": 0.012,
+    "total": 1000,
+    "as_good": 3,
+    "given_up": 0,
+    "images_shown": 420_000,
+    "certainty": None,
+    "rerank": None,
+}
+
+
+def told(**changes: Any) -> str:
+    made, printed = listener(80)
+    print_winner(made, {**RESULT, **changes})
+    assert max(map(len, printed.getvalue().splitlines())) <= 80
+    return " ".join(printed.getvalue().split())
+
+
+@pytest.mark.parametrize(
+    ("budget", "given_up"), [({}, 0), ({"parameters": 640_000}, 0), ({"parameters": 640_000}, 900)]
+)
+def test_the_winner(budget: dict[str, int], given_up: int) -> None:
+    words = told(budget=budget, costs={"parameters": 12_345}, given_up=given_up)
+    allowed = " of 640,000 allowed" if budget else ""
+    assert f"winner subnet 7 of 1,200 (mutation), 12,345 parameters{allowed}, head not counted" in words
+    known = "at least " if given_up else ""
+    assert f"accuracy 87.5% ± 1.2% on 1,000 validation images; {known}3 others lie within that error" in words
+    raced = "racing 900 of 1,200 subnets were given up early; 35% of the images of a full evaluation were looked at"
+    assert (raced in words) == bool(given_up)
+    assert "The winner was chosen on these images, so expect less elsewhere" in words
+    assert "stopped" not in words
+
+
+def test_other_bounds_are_told_with_what_the_winner_costs() -> None:
+    words = told(budget={"macs": 5_470_000_000, "latency": 0.012}, costs={"macs": 5_000_000_000, "latency": 0.0115})
+    assert "cost 5 G multiply-accumulates an image; allowed: 5.47 G multiply-accumulates an image" in words
+    assert "cost 11.5 ms an image; allowed: 12 ms an image" in words
+
+
+def test_a_search_that_was_stopped_says_so() -> None:
+    assert "stopped by the time limit after 1,200 of 2,000 subnets" in told(stopped="time limit", planned=2000)
+
+
+def test_how_sure_the_choice_is() -> None:
+    sure = {**certainty([[0], [0, 1, 2, 3, 4, 5]], 20, 0).to_json(), "indices": [7, 3]}
+    assert "certainty The winner wins in" in told(certainty=sure)
+    finalists = [{"index": index, "accuracy": 0.9, "losses": [1.0, 0.5]} for index in (7, 3)]
+    words = told(certainty=sure, rerank={"finalists": finalists, "certainty": sure})
+    assert "finalists trained for 2 epochs each, the best first: subnet 7 90.0%, subnet 3 90.0%" in words
+    assert words.count("certainty") == 1  # of the finalists, who were chosen among; not of the search before
+
+
+def test_the_front_is_numbered_as_retrain_takes_it() -> None:
+    made, printed = listener(80)
+    print_front(made, [{"accuracy": 0.9, "cost": 3000.0}, {"accuracy": 0.8, "cost": 2000.0}], "accuracy,params")
+    lines = printed.getvalue().splitlines()
+    assert lines[0].startswith("front     2 subnets that no other beats in both")
+    assert lines[-2:] == ["           1  90.0%  3,000 parameters", "           2  80.0%  2,000 parameters"]
