@@ -1,6 +1,6 @@
 """Racing and samplers measured: searches of 200 candidates that share a supernet and what it answered.
 
-    python benchmarks/search.py --datasets digits,shapes_count --seeds 0,1,2,3,4 --shard 1/2
+    python -m benchmarks.search --datasets digits,shapes_count --seeds 0,1,2,3,4 --shard 1/2
 
 For each data set and seed a supernet is trained as `noah search --recipe pocket` does, once. On it run
 
@@ -23,22 +23,21 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from benchmarks.supernets import DATASETS, supernet_run
 from noah.atomic import write_json
 from noah.candidate import Candidate, rank
 from noah.candidate_evaluation import Ask, candidate_logits, showing
 from noah.evaluation import Logits
 from noah.evolution import needed_exactly, winner
-from noah.layers import Layer, recipe_layer, resolve
-from noah.materials import Materials, prepare
+from noah.materials import Materials
 from noah.progress import Silent
 from noah.racing import Look, Rules
 from noah.run_budget import run_budget
-from noah.runs import Run, open_run
+from noah.runs import Run
 from noah.search_loop import Task, work
-from noah.start import start_run
 from noah.study import SearchStudy
 from noah.subnet import Subnet
-from noah.supernet_stage import train_supernet
+from noah.supernet import Supernet
 from noah.worker import this_worker
 
 POPULATION, TOP = 40, 10
@@ -48,7 +47,7 @@ POPULATION, TOP = 40, 10
 def main() -> None:
     """Measure whatever of the data sets and seeds belongs to this shard and is not there yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--datasets", default="digits,rendered_dsprites_loc,shapes_count")
+    parser.add_argument("--datasets", default=DATASETS)
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--candidates", type=int, default=200)
     parser.add_argument("--threads", type=int, default=1)
@@ -61,36 +60,14 @@ def main() -> None:
     for dataset, seed in cells[shard - 1 :: shards]:
         path = arguments.out / f"{dataset}-seed{seed}.json"
         if not path.exists():
-            run, materials = supernet_run(arguments.runs, dataset, seed, "uniform", arguments.threads)
-            write_json(path, measure(run, materials, arguments.candidates))
+            trained = supernet_run(arguments.runs, dataset, seed, threads=arguments.threads)
+            write_json(path, measure(*trained, arguments.candidates))
             print(f"{path} written", flush=True)
 
 
-def supernet_run(runs: Path, dataset: str, seed: int, sampling: str, threads: int) -> tuple[Run, Materials]:
-    """The run of this data set, seed and way of sampling; its folder is made where it is not there yet."""
-    name = f"{sampling}-seed{seed}"
-    layers = [
-        recipe_layer("pocket"),
-        Layer(
-            source="benchmark",
-            values={
-                "seed": seed,
-                "data": {"dataset": dataset},
-                "supernet": {"sampling": sampling},
-                "hardware": {"precision": "bf16", "threads": threads},
-            },
-        ),
-    ]
-    settings, origins = resolve(layers)
-    if (runs / dataset / name / "run.yaml").exists():
-        return open_run(runs, f"{dataset}/{name}"), prepare(settings, Silent())
-    return start_run(runs, settings, origins, Silent(), name=name)
-
-
-def measure(run: Run, materials: Materials, candidates: int) -> dict[str, Any]:
+def measure(run: Run, materials: Materials, supernet: Supernet, candidates: int) -> dict[str, Any]:
     """All searches of one run, and what they looked at and found."""
     budget = run_budget(run, materials)
-    supernet = train_supernet(run, materials, budget, Silent())
     validation = materials.pixels(materials.dataset.validation, "validation", Silent())
     preprocessing, hardware = materials.backbone.preprocessing, materials.hardware
     ask = remembering(candidate_logits(supernet, validation, preprocessing, hardware, 64))
@@ -106,7 +83,7 @@ def measure(run: Run, materials: Materials, candidates: int) -> dict[str, Any]:
         }
     )
 
-    def search(limit: int | None = None, **changes: Any) -> list[Candidate]:
+    def search(limit: int | None = None, **changes: Any) -> tuple[list[Candidate], int]:
         chosen = settings.model_copy(update=changes)
         rule = "off" if chosen.sampler == "published" else chosen.racing
         rules = Rules(rule, len(validation), needed_exactly(chosen), smallest_batch=8, batch_size=64)
@@ -120,28 +97,27 @@ def measure(run: Run, materials: Materials, candidates: int) -> dict[str, Any]:
             looked += len(images)
             return show(subnet, images)
 
-        return work(study, task, counted, this_worker(), out_of_time=lambda: limit is not None and looked >= limit)
+        found = work(study, task, counted, this_worker(), out_of_time=lambda: limit is not None and looked >= limit)
+        return found, looked
 
-    whole = search(racing="off")
+    whole, all_images = search(racing="off")
     raced = {rule: search(racing=rule) for rule in ("exact", "paired")}
-    published = search(sampler="published")
-    images = sum(candidate.score.total for candidate in published)
-    ours = search(limit=images, generations=10 * candidates // POPULATION)
+    published, published_images = search(sampler="published")
+    ours, our_images = search(limit=published_images, generations=10 * candidates // POPULATION)
     return {
         "dataset": materials.dataset.name,
         "seed": materials.settings.seed,
         "validation": len(validation),
         "candidates": len(whole),
         "accuracy_of_last_of_top": rank(whole)[TOP - 1].score.accuracy,
-        **{rule: compared(found, whole) for rule, found in raced.items()},
-        "published": {
-            "candidates": len(published),
-            **found_by(winner(published, settings.model_copy(update={"sampler": "published"})), images),
+        **{
+            rule: {"share_of_images": images / all_images, "same_top_in_order": top_of(found) == top_of(whole)}
+            for rule, (found, images) in raced.items()
         },
-        "evolution": {
-            "candidates": len(ours),
-            **found_by(rank(ours)[0], sum(candidate.score.total for candidate in ours)),
-        },
+        "published": found_by(
+            winner(published, settings.model_copy(update={"sampler": "published"})), len(published), published_images
+        ),
+        "evolution": found_by(rank(ours)[0], len(ours), our_images),
     }
 
 
@@ -159,16 +135,14 @@ def remembering(ask: Ask) -> Ask:
     return asked
 
 
-def compared(found: Sequence[Candidate], whole: Sequence[Candidate]) -> dict[str, Any]:
-    """How much a race looked at, and whether it found the same best in the same order."""
-    looked, all_images = (sum(candidate.score.total for candidate in search) for search in (found, whole))
-    best, expected = ([candidate.subnet for candidate in rank(search)[:TOP]] for search in (found, whole))
-    return {"share_of_images": looked / all_images, "same_top_in_order": best == expected}
+def top_of(found: Sequence[Candidate]) -> list[Subnet]:
+    """The best of a search, in order."""
+    return [candidate.subnet for candidate in rank(found)[:TOP]]
 
 
-def found_by(best: Candidate, images: int) -> dict[str, Any]:
-    """The winner of a search that looked at so many images."""
-    return {"images": images, **dataclasses.asdict(best.score)}
+def found_by(best: Candidate, candidates: int, images: int) -> dict[str, Any]:
+    """The winner of a search, with the number of candidates that it finished and of images that it looked at."""
+    return {"candidates": candidates, "images": images, **dataclasses.asdict(best.score)}
 
 
 if __name__ == "__main__":

@@ -1,28 +1,41 @@
-"""Exports the retrained winner of a run: merge, write, check, prove, and only then give the artefact its name."""
+"""Exports the retrained winner of a run: merge, write, check, prove, and only then give the artefact its name.
+
+An artefact is a folder `export/<name>/` of the run, named after its format and precision, as onnx-fp32 or trt-fp16, and
+after what differs from the defaults, as onnx-fp32-uint8 or trt-fp16-probabilities. It holds `model.onnx`,
+`manifest.json` and `model_card.md`; one of format trt holds `model.engine` too, beside the ONNX file that it was built
+from, so that it can be built anew for another GPU and run where there is none.
+"""
 
 from __future__ import annotations
 
 import secrets
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-
-from export.manifest import (
-    MODEL_FILE,
+from export import metadata
+from export.found_types import check_types, read_types
+from export.labels import CLASSES
+from export.manifest import CARD_FILE, ENGINE_FILE, MODEL_FILE, Manifest, file_record, write_manifest
+from export.model_card import write_card
+from export.onnx_files import check_valid
+from export.precision import DEFAULT_OPSETS, write_precision
+from export.profile import ONNX_PROFILE, Profile
+from export.prove import Evidence, gather_evidence, prove_engine, prove_onnx
+from export.records import (
+    NOT_VERIFIED,
     BackboneRecord,
-    Manifest,
+    EngineRecord,
     ModelInput,
     ModelOutput,
     Parity,
+    Precision,
     RunRecord,
     SubnetWidths,
-    file_record,
-    write_manifest,
 )
-from export.onnx_session import CPU, open_session
-from export.parity import Logits, Pixels, batch_sizes, measure_parity, torch_logits
-from export.to_onnx import BATCH_AXIS, INPUT_NAME, OUTPUT_NAME, write_onnx
+from export.tensorrt_package import Builder
+from export.to_onnx import BATCH_AXIS, INPUT_NAME, write_onnx
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.errors import ExportError
 from noah.materials import Materials, fingerprint
@@ -33,44 +46,81 @@ from noah.stages import load_retrained
 from noah.subnet import Subnet
 from noah.supernet import Supernet
 
-LARGE_BATCH = 32
-"""Largest batch of the parity check; there may be fewer images."""
+
+@dataclass(frozen=True)
+class Request:
+    """What to export.
+
+    Attributes:
+        precision: Of products and most else; norms and softmax stay in float32, inputs and outputs are never lower.
+        raw_pixels: Take raw uint8 pixels (B, H, W, 3) instead of normalised float32 (B, 3, H, W).
+        values: What the outputs are.
+        opset: ONNX operator set; None takes the one of the precision.
+        profile: Batch sizes of the proof, and of an engine.
+        builder: Build an engine too, with this; None writes ONNX alone.
+        name: Folder name under export/; None makes one.
+    """
+
+    precision: Precision = "fp32"
+    raw_pixels: bool = False
+    values: Literal["logits", "probabilities"] = "logits"
+    opset: int | None = None
+    profile: Profile = ONNX_PROFILE
+    builder: Builder | None = None
+    name: str | None = None
+
+    @property
+    def folder_name(self) -> str:
+        """As onnx-fp32, trt-fp16-uint8 or onnx-bf16-probabilities."""
+        parts = ["trt" if self.builder else "onnx", self.precision]
+        parts += ["uint8"] * self.raw_pixels + ["probabilities"] * (self.values == "probabilities")
+        return self.name or "-".join(parts)
+
+    @property
+    def opset_used(self) -> int:
+        """The operator set that the file gets."""
+        return self.opset or DEFAULT_OPSETS[self.precision]
 
 
-def export_onnx(
-    run: Run, materials: Materials, listener: Listener, *, raw_pixels: bool, opset: int, name: str | None = None
-) -> Path:
-    """Write the retrained winner as an ONNX artefact in float32, with its proof.
+def export_artefact(run: Run, materials: Materials, listener: Listener, request: Request) -> Path:
+    """Write the retrained winner as an artefact, with its proof.
 
     Args:
         run: The run.
         materials: Its data set and backbone; images of the validation split prove the parity.
         listener: Told each step.
-        raw_pixels: Take raw uint8 pixels (B, H, W, 3) instead of normalised float32 (B, 3, H, W).
-        opset: ONNX operator set.
-        name: Folder name under export/; "onnx-fp32" or "onnx-fp32-uint8" where it is None.
+        request: What to write.
 
     Returns:
         The artefact's folder. An earlier artefact of the same name is replaced, but only by one that passed its checks.
 
     Raises:
         CommandOrderError: If the winner has not been retrained.
-        ExportError: If writing fails.
+        ExportError: If writing fails or a check of the file does; names the check.
         ParityError: If the written model does not agree with the torch one.
     """
     model, subnet = load_retrained(run, materials)
-    model.cpu()
-    final = run.path("export", name or ("onnx-fp32-uint8" if raw_pixels else "onnx-fp32"))
+    model.cpu()  # the reference of the proof is computed there, whatever the run was trained on
+    final = run.path("export", request.folder_name)
     building = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
     building.mkdir(parents=True)
     try:
-        manifest = _build(building, run, materials, model, subnet, listener, raw_pixels=raw_pixels, opset=opset)
+        manifest = _build(building, run, materials, model, subnet, listener, request)
+        write_card(manifest, run, building / CARD_FILE, final)
         write_manifest(manifest, building)
         _replace(building, final)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    run.log("export", "finished", name=final.name, parity=manifest.parity.model_dump(mode="json"))
+    run.log(
+        "export", "finished", name=final.name, parity=[parity.model_dump(mode="json") for parity in manifest.parity]
+    )
     return final
+
+
+def origin(run: Run, materials: Materials) -> RunRecord:
+    """The run, its data and the weights that `noah retrain` left last."""
+    weights = file_record(run.path("retrain", CHECKPOINT_FILE)).sha256
+    return RunRecord(name=run.name, data=fingerprint(materials.dataset), weights=weights)
 
 
 def _build(
@@ -80,81 +130,110 @@ def _build(
     model: Supernet,
     subnet: Subnet,
     listener: Listener,
-    *,
-    raw_pixels: bool,
-    opset: int,
+    request: Request,
 ) -> Manifest:
-    preprocessing = materials.backbone.preprocessing
-    height, width = preprocessing.height, preprocessing.width
-    listener.say("merging   LoRA, adapters and prompts into the backbone")
-    merged = merge(model, subnet, raw_pixels=(preprocessing.mean, preprocessing.std) if raw_pixels else None)
-    listener.say(f"writing   {MODEL_FILE}, opset {opset}, batch axis free")
-    write_onnx(merged, folder / MODEL_FILE, height=height, width=width, raw_pixels=raw_pixels, opset=opset)
-    parity = _prove(folder / MODEL_FILE, materials, model, subnet, listener, raw_pixels=raw_pixels)
-    classes = materials.dataset.classes
-    backbone = materials.backbone
+    """Write and prove the files of the artefact, and describe them."""
+    backbone, classes = materials.backbone, materials.dataset.classes
+    file = folder / MODEL_FILE
+    _write(file, materials, model, subnet, listener, request)
+    notes = {
+        CLASSES: classes,
+        metadata.PREPROCESSING: backbone.preprocessing.to_json(),
+        metadata.SUBNET: subnet.to_json(),
+        metadata.OUTPUT: request.values,
+        metadata.PRECISION: request.precision,
+        metadata.ORIGIN: f"noah, run {run.name}",
+    }
+    metadata.write_metadata(file, notes)
+    check_valid(file)
+    types = read_types(file)
+    check_types(types, request.precision)
+    metadata.check_labels(file, classes)
+    evidence = gather_evidence(
+        materials,
+        model,
+        subnet,
+        raw_pixels=request.raw_pixels,
+        precision=request.precision,
+        values=request.values,
+        profile=request.profile,
+    )
+    parity = prove_onnx(file, evidence, listener)
+    engine = None
+    if request.builder is not None:
+        engine, proved = _build_engine(folder, run, request.builder, evidence, listener)
+        parity += proved
+    height, width = backbone.preprocessing.height, backbone.preprocessing.width
     return Manifest(
+        format="trt" if engine else "onnx",
         run=origin(run, materials),
         dataset=materials.dataset.name,
         classes=classes,
-        preprocessing=preprocessing.to_json(),
+        preprocessing=backbone.preprocessing.to_json(),
         subnet=SubnetWidths(prompt=subnet.prompt, lora=subnet.lora, adapter=subnet.adapter),
         parameters=subnet.parameter_count(model.embed_dim),
         backbone=BackboneRecord(name=backbone.name, arch=backbone.architecture, image_size=backbone.image_size),
         input=ModelInput(
             name=INPUT_NAME, shape=(BATCH_AXIS, height, width, 3), type="uint8", layout="NHWC", values="raw"
         )
-        if raw_pixels
+        if request.raw_pixels
         else ModelInput(
             name=INPUT_NAME, shape=(BATCH_AXIS, 3, height, width), type="float32", layout="NCHW", values="normalised"
         ),
-        output=ModelOutput(name=OUTPUT_NAME, shape=(BATCH_AXIS, len(classes)), type="float32", values="logits"),
-        precision="fp32",
-        opset=opset,
+        output=ModelOutput(
+            name=request.values, shape=(BATCH_AXIS, len(classes)), type="float32", values=request.values
+        ),
+        precision=request.precision,
+        types=types,
+        opset=request.opset_used,
         parity=parity,
+        engine=engine,
         files={path.name: file_record(path) for path in sorted(folder.iterdir())},
         versions=installed_versions(),
     )
 
 
-def origin(run: Run, materials: Materials) -> RunRecord:
-    """The run, its data and the weights that `noah retrain` left last."""
-    weights = file_record(run.path("retrain", CHECKPOINT_FILE)).sha256
-    return RunRecord(name=run.name, data=fingerprint(materials.dataset), weights=weights)
-
-
-def _prove(
-    file: Path, materials: Materials, model: Supernet, subnet: Subnet, listener: Listener, *, raw_pixels: bool
-) -> Parity:
-    """Compare the written file with the unmerged torch subnet on validation images."""
-    validation = materials.dataset.validation
-    count = min(LARGE_BATCH, len(validation))
+def _write(
+    file: Path, materials: Materials, model: Supernet, subnet: Subnet, listener: Listener, request: Request
+) -> None:
+    """Write the ONNX file in the precision asked for."""
     preprocessing = materials.backbone.preprocessing
-    # Spread over the split, so that small batches too hold different classes.
-    chosen = np.linspace(0, len(validation) - 1, count).round().astype(int)
-    pixels: Pixels = np.stack([preprocessing.pixels(validation.open(int(index))) for index in chosen])
-    session = open_session(file, provider=CPU).session
-
-    def artefact(batch: Pixels) -> Logits:
-        values = batch if raw_pixels else preprocessing.normalise(batch)
-        logits: Logits = session.run([OUTPUT_NAME], {INPUT_NAME: values})[0]
-        return logits
-
-    parity = measure_parity(
-        artefact,
-        lambda batch: torch_logits(lambda images: model(images, subnet), preprocessing.normalise(batch)),
-        pixels,
-        images=f"{count} validation images of {materials.dataset.name}",
-        reference_name="the unmerged torch subnet, float32, CPU",
-        precision="fp32",
-        batches=batch_sizes(count, LARGE_BATCH),
+    listener.say("merging   LoRA, adapters and prompts into the backbone")
+    merged = merge(model, subnet, raw_pixels=(preprocessing.mean, preprocessing.std) if request.raw_pixels else None)
+    listener.say(f"writing   {file.name}, {request.precision}, opset {request.opset_used}, batch axis free")
+    write_onnx(
+        merged,
+        file,
+        height=preprocessing.height,
+        width=preprocessing.width,
+        raw_pixels=request.raw_pixels,
+        probabilities=request.values == "probabilities",
+        opset=request.opset_used,
     )
-    for batch in parity.batches:
-        listener.say(
-            f"checking  batch {batch.batch:>2}: largest difference {batch.max_relative:.1e} of the largest logit "
-            f"(allowed {parity.tolerance:.0e}), top-1 agreement {batch.top1_agreement:.0%}"
-        )
-    return parity
+    write_precision(file, request.precision)
+
+
+def _build_engine(
+    folder: Path, run: Run, builder: Builder, evidence: Evidence, listener: Listener
+) -> tuple[EngineRecord, tuple[Parity, ...]]:
+    """Build the engine, and run it where a GPU is that can."""
+    from export.engine import open_engine, why_not_run
+    from export.to_tensorrt import build_engine
+
+    file = folder / ENGINE_FILE
+    listener.say(f"builder   {builder.package} {builder.version} ({builder.reason})")
+    listener.say(f"building  {file.name} for {', '.join(builder.targets)}, batches {evidence.profile}")
+    cache = run.path("export", f"{builder.package}-{builder.version}-timing.cache")
+    record = build_engine(folder / MODEL_FILE, file, builder, evidence.profile, evidence.precision, cache)
+    listener.say(f"built     {file.name} in {record.build_seconds:.1f} s; timing cache: {record.timing_cache}")
+    for warning in record.warnings:
+        listener.say(f"          {builder.package} warns: {warning}")
+    missing = why_not_run(record)
+    if missing:
+        listener.say(f"          The engine was {NOT_VERIFIED}: {missing}. Its ONNX file was checked.")
+        return record.model_copy(update={"verified": f"{NOT_VERIFIED}: {missing}"}), ()
+    parity = prove_engine(open_engine(file, record), evidence, listener)
+    return record.model_copy(update={"verified": f"run by {parity.runs_on}"}), (parity,)
 
 
 def _replace(building: Path, final: Path) -> None:

@@ -9,131 +9,39 @@ import hashlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 from pydantic_core import ErrorDetails, from_json
 
+from export.records import (
+    BackboneRecord,
+    Count,
+    EngineRecord,
+    FileRecord,
+    ModelInput,
+    ModelOutput,
+    Name,
+    Parity,
+    Precision,
+    Record,
+    RunRecord,
+    Size,
+    SubnetWidths,
+)
 from noah.atomic import atomic_file
 from noah.errors import ArtefactError
 from noah.version import __version__
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
+ENGINE_FILE = "model.engine"
+CARD_FILE = "model_card.md"
 FORMAT_VERSION: Final = 1
 """The newest manifest layout that this version of noah writes and reads."""
 
 _EXPORT_AGAIN = "Export it again: noah export"
 
-Count = Annotated[int, Field(ge=0)]
-Size = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(min_length=1)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Shape = Annotated[tuple[Size | Name, ...], Field(min_length=1)]
-"""Whole numbers are fixed sizes, names are sizes that the caller chooses, as in ("batch", 3, 224, 224)."""
 
-
-class _Record(BaseModel):
-    """Unchangeable, and complete: an unknown key is an error, NaN and infinity are no measurements."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SubnetWidths(_Record):
-    """The widths of the subnet that was merged, one per block."""
-
-    prompt: tuple[Count, ...]
-    lora: tuple[Count, ...]
-    adapter: tuple[Count, ...]
-
-
-class BackboneRecord(_Record):
-    """The frozen network that the subnet was searched on; `image_size` is (height, width) in pixels."""
-
-    name: Name
-    arch: Name
-    image_size: tuple[Size, Size]
-
-
-class ModelInput(_Record):
-    """The one input: float32 NCHW of normalised values, or uint8 NHWC of raw pixels."""
-
-    name: Name
-    shape: Shape
-    type: Literal["float32", "uint8"]
-    layout: Literal["NCHW", "NHWC"]
-    values: Literal["normalised", "raw"]
-
-    @model_validator(mode="after")
-    def _is_one_of_two_kinds(self) -> Self:
-        kind = (self.type, self.layout, self.values)
-        if kind not in {("float32", "NCHW", "normalised"), ("uint8", "NHWC", "raw")}:
-            raise ValueError(f"{' '.join(kind)} is neither float32 NCHW normalised nor uint8 NHWC raw")
-        if len(self.shape) != 4:
-            raise ValueError(f"shape has {len(self.shape)} sizes and {self.layout} needs 4")
-        return self
-
-    @property
-    def image_size(self) -> tuple[int | str, int | str]:
-        """(height, width) in pixels."""
-        height, width = self.shape[2:] if self.layout == "NCHW" else self.shape[1:3]
-        return height, width
-
-
-class ModelOutput(_Record):
-    """The one output, (batch, classes)."""
-
-    name: Name
-    shape: Shape
-    type: Literal["float32", "float16"]
-    values: Literal["logits", "probabilities"]
-
-
-class ParityBatch(_Record):
-    """How far the artefact was from its reference on one batch size.
-
-    Attributes:
-        batch: Number of images in the batch.
-        max_relative: Largest relative difference of the outputs.
-        max_absolute: Largest absolute difference of the outputs.
-        top1_agreement: Share of the images with the same first class, 0 to 1.
-    """
-
-    batch: Size
-    max_relative: Annotated[float, Field(ge=0)]
-    max_absolute: Annotated[float, Field(ge=0)]
-    top1_agreement: Annotated[float, Field(ge=0, le=1)]
-
-
-class Parity(_Record):
-    """The comparison with the model that the artefact was made from; `tolerance` bounds `max_relative`."""
-
-    reference: Name
-    images: Name
-    batches: tuple[ParityBatch, ...]
-    tolerance: Annotated[float, Field(ge=0)]
-
-
-class RunRecord(_Record):
-    """Where the artefact comes from.
-
-    Attributes:
-        name: The run, as `noah --run` takes it.
-        data: SHA-256 of the names and labels of its training and validation images.
-        weights: SHA-256 of the checkpoint that was exported.
-    """
-
-    name: Name
-    data: Sha256
-    weights: Sha256
-
-
-class FileRecord(_Record):
-    """What a file of the artefact has to be: its SHA-256 in hexadecimal and its size in bytes."""
-
-    sha256: Sha256
-    bytes: Count
-
-
-class Manifest(_Record):
+class Manifest(Record):
     """The content of `manifest.json`, in the order of the file.
 
     Attributes:
@@ -141,12 +49,16 @@ class Manifest(_Record):
         classes: Labels in the order of the outputs.
         preprocessing: What `noah.data.preprocessing.Preprocessing.to_json` gave.
         parameters: Trainable parameters of the subnet's modules.
-        precision: Number format found in the file: fp32, fp16, bf16 or int8.
-        files: Every other file of the artefact, by its name in the folder.
+        precision: Number format found in the ONNX file: fp32, fp16 or bf16.
+        types: Types found in the ONNX file: operator, or "input", "output" or "weights" -> type -> how many.
+        parity: The comparisons that it passed, at least one.
+        engine: What the engine is, in an artefact of format trt.
+        files: Every file of the artefact that a program reads, by its name in the folder; not the model card, which
+            people may edit.
         versions: Versions of the packages that wrote the artefact.
     """
 
-    format: Literal["onnx"] = "onnx"
+    format: Literal["onnx", "trt"] = "onnx"
     format_version: Literal[1] = FORMAT_VERSION
     created_by: Name = f"noah {__version__}"
     run: RunRecord
@@ -158,9 +70,11 @@ class Manifest(_Record):
     backbone: BackboneRecord
     input: ModelInput
     output: ModelOutput
-    precision: Name
+    precision: Precision
+    types: dict[str, dict[str, Count]]
     opset: Size
-    parity: Parity
+    parity: Annotated[tuple[Parity, ...], Field(min_length=1)]
+    engine: EngineRecord | None = None
     files: Annotated[dict[str, FileRecord], Field(min_length=1)]
     versions: dict[str, str]
 
@@ -168,6 +82,12 @@ class Manifest(_Record):
     def _classes_are_outputs(self) -> Self:
         if len(self.output.shape) != 2 or self.output.shape[1] != len(self.classes):
             raise ValueError(f"output.shape {self.output.shape} is not (batch, {len(self.classes)}), one per class")
+        return self
+
+    @model_validator(mode="after")
+    def _engines_are_described(self) -> Self:
+        if (self.format == "trt") != (self.engine is not None):
+            raise ValueError(f"format {self.format} {'needs' if self.format == 'trt' else 'has no'} engine")
         return self
 
 

@@ -7,17 +7,19 @@ library, and is then dropped with a few red lines on standard error. Only the op
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
+from export.gpu import has_nvidia_driver
+from export.tensors import Tensor
 from noah.errors import ArtefactError, UsageError
 
 CPU = "CPUExecutionProvider"
@@ -26,6 +28,8 @@ TENSORRT = "TensorrtExecutionProvider"
 
 _PROVIDER_OPTIONS = {CUDA: {"use_tf32": "0"}}
 """CUDA would otherwise round float32 matrix products to TF32's 10 bits, which no parity check has seen."""
+
+_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
 _SILENT, _ERRORS, _WARNINGS = 4, 3, 2  # onnxruntime's log levels; warnings are its default.
 
@@ -37,6 +41,36 @@ class OpenSession:
     session: Any
     provider: str
     reason: str
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors that the model takes."""
+        return tuple(map(_tensor, self.session.get_inputs()))
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The tensors that the model gives."""
+        return tuple(map(_tensor, self.session.get_outputs()))
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The notes that the file carries."""
+        return dict(self.session.get_modelmeta().custom_metadata_map)
+
+    def run(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Give the one output for the one input.
+
+        Raises:
+            ArtefactError: The model fails on this batch.
+        """
+        try:
+            (outputs,) = self.session.run(None, {self.session.get_inputs()[0].name: values})
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            raise ArtefactError(
+                f"The model failed on a batch of {len(values)} images: {one_line(error)}.",
+                "If memory ran out, try a smaller --batch-size.",
+            ) from error
+        return np.asarray(outputs, np.float32)
 
 
 def open_session(model: Path, *, provider: str | None = None, threads: int | None = None) -> OpenSession:
@@ -73,6 +107,10 @@ def one_line(error: Exception) -> str:
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
+def _tensor(found: Any) -> Tensor:
+    return Tensor(found.name, _TYPES.get(found.type, found.type), tuple(found.shape))
+
+
 def _full_name(provider: str) -> str:
     """Find the provider that a person means by "cuda", "CUDA" or "CUDAExecutionProvider"."""
     known = onnxruntime.get_all_providers()
@@ -94,7 +132,7 @@ def _open_on(model: Path, options: Any, provider: str, available: list[str], rea
         raise ArtefactError(f"This onnxruntime is built without {provider}.", hint)
     if provider == CPU:
         return OpenSession(_open(model, options, [CPU]), CPU, reason)
-    if provider in (CUDA, TENSORRT) and not _has_nvidia_driver():
+    if provider in (CUDA, TENSORRT) and not has_nvidia_driver():
         raise ArtefactError(f"{provider} does not run here: this machine has no NVIDIA driver.", hint)
     missing = _preload_cuda() if provider in (CUDA, TENSORRT) else ""
     try:
@@ -136,11 +174,3 @@ def _preload_cuda() -> str:
             onnxruntime.preload_dlls()
     missing = re.search(r"Failed to load (\S+):", printed.getvalue())
     return f"{missing[1]} is missing, which pip install 'onnxruntime-gpu[cuda,cudnn]' brings." if missing else ""
-
-
-def _has_nvidia_driver() -> bool:
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True

@@ -1,88 +1,115 @@
-"""The proof that an artefact is the model that it was made from: the same logits on real images."""
+"""The proof that an artefact is the model that it was made from: the same outputs on real images."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.manifest import Parity, ParityBatch
+from export.records import Parity, ParityBatch, Tolerance
 from noah.errors import ParityError
-
-MAX_RELATIVE = {"fp32": 1e-4}
-"""Largest allowed difference by precision, relative to the largest logit of the batch."""
 
 _REPORT = "Nothing was written. Please report this with the backbone's name."
 
-Logits = NDArray[np.float32]
+Outputs = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
 
 def measure_parity(
-    artefact: Callable[[Pixels], Logits],
-    reference: Callable[[Pixels], Logits],
+    artefact: Callable[[Pixels], Outputs],
+    reference: Outputs,
     pixels: Pixels,
     *,
     images: str,
     reference_name: str,
-    precision: str,
+    method: Literal["run", "simulated"],
+    runs_on: str,
+    values: Literal["logits", "probabilities"],
+    tolerance: Tolerance,
     batches: Sequence[int],
 ) -> Parity:
     """Compare an artefact with its reference at several batch sizes.
 
     Args:
-        artefact: From pixels to the artefact's logits, by the way in which people will run it.
-        reference: From the same pixels to the logits of the unmerged network.
+        artefact: From pixels to the artefact's outputs, by the way in which people will run it.
+        reference: Outputs (N, classes) of the unmerged network for `pixels`.
         pixels: Real images, uint8 (N, H, W, 3).
         images: What these images are, for the manifest.
         reference_name: What the reference is, for the manifest.
-        precision: Selects the tolerance.
-        batches: Batch sizes, each at most N; a batch holds the first images.
+        method: Whether the artefact itself was run, or a graph that rounds as it would.
+        runs_on: What ran it, for the manifest.
+        values: What the outputs are.
+        tolerance: What is allowed.
+        batches: Batch sizes; a batch holds the first images, which are repeated where there are fewer.
 
     Raises:
-        ParityError: If any batch differs by more than the tolerance, or in its first class.
+        ParityError: If any batch differs by more than the tolerance; names the check that failed.
     """
-    tolerance = MAX_RELATIVE[precision]
-    measured = [_compare(artefact(pixels[:size]), reference(pixels[:size])) for size in batches]
-    for size, batch in zip(batches, measured, strict=True):
-        if not np.isfinite(batch.max_relative) or batch.max_relative > tolerance:
-            raise ParityError(
-                f"The exported model does not agree with the searched one: at batch {size} its logits differ by "
-                f"{batch.max_relative:.1e} of the largest, and {tolerance:.0e} is allowed.",
-                _REPORT,
-            )
-        if batch.top1_agreement < 1:
-            raise ParityError(
-                f"The exported model does not agree with the searched one: at batch {size} it puts another class first "
-                f"for {1 - batch.top1_agreement:.1%} of the images.",
-                _REPORT,
-            )
-    return Parity(reference=reference_name, images=images, batches=tuple(measured), tolerance=tolerance)
+    measured = []
+    for size in batches:
+        chosen = np.arange(size) % len(pixels)
+        measured.append(_compare(artefact(pixels[chosen]), reference[chosen], values))
+        _check(measured[-1], min(size, len(pixels)), tolerance, values)
+    return Parity(
+        method=method,
+        runs_on=runs_on,
+        reference=reference_name,
+        images=images,
+        values=values,
+        tolerance=tolerance,
+        batches=tuple(measured),
+    )
 
 
-def batch_sizes(images: int, largest: int) -> tuple[int, ...]:
-    """1, 2 and the largest batch that there are images for."""
-    return tuple(sorted({min(size, images) for size in (1, 2, largest)}))
-
-
-def torch_logits(model: Callable[[torch.Tensor], torch.Tensor], images: NDArray[np.float32]) -> Logits:
-    """Logits of a torch network on normalised images (B, 3, H, W), computed in float32."""
+def torch_outputs(
+    model: Callable[[torch.Tensor], torch.Tensor], images: NDArray[np.float32], *, probabilities: bool = False
+) -> Outputs:
+    """Outputs of a torch network on normalised images (B, 3, H, W), computed in float32."""
     with torch.inference_mode():
-        logits: Logits = model(torch.from_numpy(images)).float().numpy()
-    return logits
+        logits = model(torch.from_numpy(images)).float()
+        outputs: Outputs = (logits.softmax(dim=1) if probabilities else logits).numpy()
+    return outputs
 
 
-def _compare(found: Logits, expected: Logits) -> ParityBatch:
+def _compare(found: Outputs, expected: Outputs, values: Literal["logits", "probabilities"]) -> ParityBatch:
     if found.shape != expected.shape:
-        raise ParityError(f"The exported model gives outputs {found.shape}, not {expected.shape}.", _REPORT)
-    difference = float(np.abs(found.astype(np.float64) - expected).max())
-    if not np.isfinite(difference):
-        raise ParityError("The exported model gives outputs that are not finite.", _REPORT)
+        raise ParityError(
+            f"The exported model fails the check of shapes: it gives {found.shape}, not {expected.shape}.", _REPORT
+        )
+    difference = np.abs(found.astype(np.float64) - expected)
+    if not np.isfinite(difference).all():
+        raise ParityError("The exported model fails the check of values: some are not finite.", _REPORT)
+    unit = float(np.abs(expected).max()) if values == "logits" else 1.0
     return ParityBatch(
         batch=len(expected),
-        max_relative=difference / float(np.abs(expected).max()),
-        max_absolute=difference,
+        max_difference=float(difference.max()) / unit,
+        mean_difference=float(difference.mean()) / unit,
+        max_absolute=float(difference.max()),
         top1_agreement=float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
     )
+
+
+def _check(batch: ParityBatch, distinct: int, tolerance: Tolerance, values: str) -> None:
+    unit = " of the largest" if values == "logits" else ""
+    for check, difference, allowed in (
+        ("largest difference", batch.max_difference, tolerance.max_difference),
+        ("mean difference", batch.mean_difference, tolerance.mean_difference),
+    ):
+        if difference > allowed:
+            raise ParityError(
+                f"The exported model fails the check of the {check}: at batch {batch.batch} its {values} are "
+                f"{difference:.1e}{unit} away from the searched model's, and {allowed:.0e} is allowed.",
+                _REPORT,
+            )
+    # Among few images a share would allow none at all, and one near tie is no proof of a fault.
+    allowed_share = max(tolerance.other_first_class, 1 / distinct) if tolerance.other_first_class else 0.0
+    if 1 - batch.top1_agreement > allowed_share + math.ulp(1.0):
+        raise ParityError(
+            f"The exported model fails the check of first classes: at batch {batch.batch} it puts another class first "
+            f"for {1 - batch.top1_agreement:.1%} of the images, and {allowed_share:.1%} is allowed.",
+            _REPORT,
+        )

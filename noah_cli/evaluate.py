@@ -61,7 +61,7 @@ def evaluate(
         from export.predictor import load_predictor
 
         predictor = load_predictor(follow_latest(artefact))
-        what, place = f"the artefact {predictor.folder.name}", ("eval", "artefact", f"{predictor.folder.name}.json")
+        what, place = f"the artefact {predictor.name}", ("eval", "artefact", f"{predictor.name}.json")
         if run is None and (predictor.folder.parent.parent / RUN_FILE).is_file():
             home = predictor.folder.parent.parent  # the run that the artefact lies in
             run = str(home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home)

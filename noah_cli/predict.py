@@ -1,4 +1,4 @@
-"""`noah predict`: labels for image files, by an exported artefact in onnxruntime. Needs no torch."""
+"""`noah predict`: labels for image files, by an exported artefact; in onnxruntime it needs no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ _NAMED_FAILURES = 20
 
 
 def predict(
-    artefact: Annotated[Path, typer.Argument(help="Folder of an exported artefact, or its model.onnx.")],
+    artefact: Annotated[
+        Path, typer.Argument(help="Folder of an exported artefact, or its model.onnx or model.engine.")
+    ],
     images: Annotated[list[str], typer.Argument(help="Image files, folders (searched whole) and globs.")],
     out: Annotated[
         Path | None, typer.Option(help="File to write; CSV on standard output if not given.", metavar="FILE")

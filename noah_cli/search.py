@@ -13,6 +13,8 @@ from noah.layers import Layer, assignment_layer
 from noah_cli import console
 from noah_cli.new_run import resolve_new
 from noah_cli.options import (
+    RUNS,
+    SEARCH,
     BackboneArchOption,
     BackboneOption,
     BudgetOption,
@@ -46,28 +48,38 @@ def search(
     recipe: RecipeOption = None,
     budget: BudgetOption = None,
     space: Annotated[
-        str | None, typer.Option("--space", help="paper, wide, lora, adapter or prompt.", metavar="PRESET")
+        str | None,
+        typer.Option("--space", help="paper, wide, lora, adapter or prompt.", metavar="PRESET", rich_help_panel=SEARCH),
     ] = None,
     placement: PlacementOption = None,
     objective: Annotated[
         Literal["accuracy", "accuracy,params", "accuracy,macs", "accuracy,latency"] | None,
-        typer.Option("--objective", help="With a cost beside accuracy the search gives a Pareto front."),
+        typer.Option(
+            "--objective", help="With a cost beside accuracy the search gives a Pareto front.", rich_help_panel=SEARCH
+        ),
     ] = None,
     sampler: Annotated[
         Literal["evolution", "nsga2", "tpe", "random", "published"] | None,
-        typer.Option("--sampler", help="published: the search of the paper's code, as a baseline."),
+        typer.Option(
+            "--sampler", help="published: the search of the paper's code, as a baseline.", rich_help_panel=SEARCH
+        ),
     ] = None,
     racing: Annotated[
         Literal["exact", "paired", "off"] | None,
         typer.Option(
             "--racing",
             help="exact stops subnets that provably cannot win; paired, with a test, also those that look worse.",
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     rerank: Annotated[
         int | None,
         typer.Option(
-            "--rerank", min=0, help="Train the best M briefly and choose among them by what they are then.", metavar="M"
+            "--rerank",
+            min=0,
+            help="Train the best M briefly and choose among them by what they are then.",
+            metavar="M",
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     storage: Annotated[
@@ -77,16 +89,25 @@ def search(
             help="Database that holds the search, such as sqlite:///FILE; a file in the run's folder if not given. The "
             "URL is kept in run.yaml, so leave passwords to the database's own configuration.",
             metavar="URL",
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     time_limit: Annotated[
         str | None,
         typer.Option(
-            "--time-limit", help="Stop in time to have a winner after this long: 90s, 20m, 2h.", metavar="TIME"
+            "--time-limit",
+            help="Stop in time to have a winner after this long: 90s, 20m, 2h.",
+            metavar="TIME",
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Time a few steps and say how long everything would take; write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Time a few steps and say how long everything would take; write nothing.",
+            rich_help_panel=SEARCH,
+        ),
     ] = False,
     seed: SeedOption = None,
     data_root: DataRootOption = None,
@@ -101,12 +122,22 @@ def search(
     config: ConfigOption = None,
     assignments: SetOption = None,
     run: Annotated[
-        str | None, typer.Option(help="Name of the new run, or with --resume the run to go on with.", metavar="RUN")
+        str | None,
+        typer.Option(
+            help="Name of the new run, or with --resume the run to go on with.", metavar="RUN", rich_help_panel=RUNS
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped.", rich_help_panel=RUNS)
+    ] = False,
     join: Annotated[
         str | None,
-        typer.Option("--join", help="Work on the search of this run beside the process that began it.", metavar="RUN"),
+        typer.Option(
+            "--join",
+            help="Work on the search of this run beside the process that began it.",
+            metavar="RUN",
+            rich_help_panel=RUNS,
+        ),
     ] = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
@@ -116,7 +147,7 @@ def search(
 
     listener = console.ConsoleListener()
     hardware = hardware_layers(device, precision, threads)
-    seconds = parse_duration(time_limit) if time_limit else None
+    seconds = None if time_limit is None else parse_duration(time_limit)
     options = start_layers(
         dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
     )

@@ -20,6 +20,8 @@ NAME = "shapes/first"
 EPOCHS = 6
 """Of either training: enough to be better than chance."""
 FLOAT, UINT8 = "onnx-fp32", "onnx-fp32-uint8"
+ENGINES = ("trt-fp16", "trt-bf16-uint8")
+"""Artefacts with engines for sm89, of two precisions and both inputs."""
 
 _made: dict[Path, Finished] = {}
 
@@ -76,6 +78,22 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_settings: TinySettin
     if folder not in _made:
         changes = {"supernet.epochs": EPOCHS, "retrain.epochs": EPOCHS}
         _made[folder] = make_finished(folder, tiny_settings(changes), photo_folder)
+    return _made[folder]
+
+
+@pytest.fixture(scope="session")
+def engines(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A copy of the finished run with `ENGINES` beside its other artefacts; not to be written to."""
+    folder = tmp_path_factory.getbasetemp() / "engines"
+    if folder not in _made:
+        copied = finished.copy(folder)
+        trt = ("export", "--format", "trt", "--target", "sm89", "--batch", "1:4:20")
+        with contextlib.chdir(folder):
+            outcomes = {
+                ENGINES[0]: noah(*trt),
+                ENGINES[1]: noah(*trt, "--precision", "bf16", "--input", "uint8", "--output", "logits"),
+            }
+        _made[folder] = Finished(copied.folder, copied.outcomes | outcomes)
     return _made[folder]
 
 

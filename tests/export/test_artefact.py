@@ -14,9 +14,15 @@ import pytest
 from onnx import numpy_helper
 
 import export.artefact
-from export.artefact import export_onnx
+from export.artefact import Request, export_artefact
+from export.labels import CLASSES
 from export.manifest import check_files, read_manifest
-from noah.errors import ExportError
+from export.metadata import PREPROCESSING, SUBNET, read_metadata
+from export.onnx_session import OpenSession, open_session
+from export.predictor import load_predictor
+from export.profile import Profile
+from export.tensorrt_package import Builder, choose_builder
+from noah.errors import ExportError, ParityError
 from noah.materials import Materials, prepare
 from noah.progress import Silent
 from noah.runs import Run
@@ -56,6 +62,11 @@ def not_a_number(weights: dict[str, np.ndarray]) -> None:
     one(weights, (3, 64))[0, 0] = np.nan
 
 
+def a_large_weight(weights: dict[str, np.ndarray]) -> None:
+    """A flipped bit of the exponent, as a broken memory makes it."""
+    one(weights, (64, 192))[3, 100] += 64
+
+
 def two_classes_swapped(weights: dict[str, np.ndarray]) -> None:
     for shape in ((3, 64), (3,)):
         value = one(weights, shape)
@@ -79,22 +90,75 @@ def written_as_before(project: Finished, monkeypatch: pytest.MonkeyPatch) -> Cal
     return arrange
 
 
-def assert_refused(project: Finished, outcome: Outcome, before: dict[str, bytes]) -> None:
-    """The command failed in two lines, and the earlier artefacts are there, whole and alone."""
+def assert_refused(project: Finished, outcome: Outcome, before: dict[str, bytes], check: str) -> None:
+    """The command failed in two lines that name the check, and the earlier artefacts are there, whole and alone."""
     assert outcome.code == 1
     assert len(outcome.error_lines) == 2
-    assert outcome.error_lines[0].startswith("Error: The exported model ")
+    assert outcome.error_lines[0].startswith(f"Error: The exported model fails the check of {check}")
     assert file_contents(project.run / "export") == before
     assert sorted(path.name for path in (project.run / "export").iterdir()) == [FLOAT, UINT8]
 
 
-@pytest.mark.parametrize("change", [patch_embedding, last_weight, not_a_number, two_classes_swapped])
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        (patch_embedding, "the largest difference"),
+        (last_weight, "the largest difference"),
+        (not_a_number, "values"),
+        (two_classes_swapped, "the largest difference"),
+    ],
+)
 def test_a_wrong_file_is_caught_and_the_earlier_artefact_stays(
+    project: Finished, written_as_before: Callable[[Change | None], None], change: Change, check: str
+) -> None:
+    before = file_contents(project.run / "export")
+    written_as_before(change)
+    assert_refused(project, noah("export", "--format", "onnx"), before, check)
+
+
+@pytest.mark.parametrize("change", [a_large_weight, two_classes_swapped])
+def test_a_wrong_file_in_half_precision_is_caught(
     project: Finished, written_as_before: Callable[[Change | None], None], change: Change
 ) -> None:
     before = file_contents(project.run / "export")
     written_as_before(change)
-    assert_refused(project, noah("export", "--format", "onnx"), before)
+    outcome = noah("export", "--format", "onnx", "--precision", "fp16")
+    assert_refused(project, outcome, before, "the largest difference")
+
+
+def test_a_file_in_another_precision_than_asked_is_caught(
+    project: Finished, written_as_before: Callable[[Change | None], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = file_contents(project.run / "export")
+    written_as_before(None)
+    monkeypatch.setattr(export.artefact, "write_precision", lambda *_: None)
+    assert_refused(project, noah("export", "--precision", "fp16"), before, "types: 1 times Conv is in float32")
+
+
+def test_two_labels_that_were_swapped_are_caught(
+    project: Finished, written_as_before: Callable[[Change | None], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = file_contents(project.run / "export")
+    written_as_before(None)
+    write = export.artefact.metadata.write_metadata
+
+    def write_swapped(path: Path, notes: dict[str, Any]) -> None:
+        first, second, *others = notes[CLASSES]
+        write(path, {**notes, CLASSES: [second, first, *others]})
+
+    monkeypatch.setattr(export.artefact.metadata, "write_metadata", write_swapped)
+    outcome = noah("export", "--format", "onnx")
+    assert_refused(project, outcome, before, "labels: it names class 0 'square', and it is 'circle'.")
+
+
+def test_labels_that_are_swapped_in_the_manifest_later_are_caught_by_those_of_the_file(project: Finished) -> None:
+    path = project.artefact() / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["classes"][:2] = reversed(manifest["classes"][:2])
+    path.write_text(json.dumps(manifest))
+    outcome = noah("predict", project.artefact(), project.folder)
+    assert outcome.code == 1
+    assert "its labels are others: it names class 0 'circle', and it is 'square'." in outcome.error_lines[0]
 
 
 def test_a_wrong_file_leaves_nothing_where_nothing_was(
@@ -125,7 +189,8 @@ def test_a_forgotten_normalisation_is_caught(project: Finished, monkeypatch: pyt
         return merge(*arguments, raw_pixels=((0.0,) * 3, (1.0,) * 3))
 
     monkeypatch.setattr(export.artefact, "merge", merge_without)
-    assert_refused(project, noah("export", "--format", "onnx", "--input", "uint8"), before)
+    outcome = noah("export", "--format", "onnx", "--input", "uint8")
+    assert_refused(project, outcome, before, "the largest difference")
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, MemoryError])
@@ -140,7 +205,7 @@ def test_an_export_that_is_cut_off_leaves_nothing(
     monkeypatch.setattr(export.artefact, "write_onnx", write)
     run = Run(project.run)
     with pytest.raises(fault):
-        export_onnx(run, prepare(run.settings(), Silent()), Silent(), raw_pixels=False, opset=20)
+        export_artefact(run, prepare(run.settings(), Silent()), Silent(), Request())
     assert file_contents(project.run / "export") == before
     assert sorted(path.name for path in (project.run / "export").iterdir()) == [FLOAT, UINT8]
 
@@ -160,14 +225,14 @@ def test_an_artefact_that_cannot_be_moved_leaves_the_earlier_one(
     monkeypatch.setattr(Path, "rename", refuse)
     run = Run(project.run)
     with pytest.raises(ExportError, match=r"cannot be moved to .*: Permission denied"):
-        export_onnx(run, prepare(run.settings(), Silent()), Silent(), raw_pixels=False, opset=20)
+        export_artefact(run, prepare(run.settings(), Silent()), Silent(), Request())
     assert file_contents(project.run / "export") == before
 
 
 def test_another_name(project: Finished, written_as_before: Callable[[Change | None], None]) -> None:
     written_as_before(None)
     run = Run(project.run)
-    folder = export_onnx(run, prepare(run.settings(), Silent()), Silent(), raw_pixels=False, opset=20, name="mine")
+    folder = export_artefact(run, prepare(run.settings(), Silent()), Silent(), Request(name="mine"))
     assert folder == project.run / "export" / "mine"
     assert read_manifest(folder) == read_manifest(project.artefact())
     last = json.loads((project.run / "log.jsonl").read_text().splitlines()[-1])
@@ -186,8 +251,8 @@ def test_the_manifest_describes_the_artefact(finished: Finished, materials: Mate
     check_files(manifest, folder)
     assert (
         {path.name for path in folder.iterdir()}
-        == {"manifest.json", *manifest.files}
-        == {"manifest.json", "model.onnx"}
+        == {"manifest.json", "model_card.md", *manifest.files}
+        == {"manifest.json", "model_card.md", "model.onnx"}
     )
     best = json.loads((finished.run / "search" / "best.json").read_text())
     assert manifest.subnet.model_dump(mode="json") == best["subnet"]
@@ -199,14 +264,106 @@ def test_the_manifest_describes_the_artefact(finished: Finished, materials: Mate
     assert (manifest.dataset, manifest.precision, manifest.opset) == ("shapes", "fp32", 20)
     assert manifest.input.shape == (("batch", 32, 32, 3) if name == UINT8 else ("batch", 3, 32, 32))
     assert (manifest.input.type, manifest.output.shape) == ("uint8" if name == UINT8 else "float32", ("batch", 3))
+    assert manifest.types["MatMul"].keys() == manifest.types["LayerNormalization"].keys() == {"float32"}
     assert {"noah", "torch", "onnx"} <= set(manifest.versions)
 
 
 @pytest.mark.parametrize("name", [FLOAT, UINT8])
+def test_the_onnx_file_carries_what_is_needed_without_the_manifest(finished: Finished, name: str) -> None:
+    notes, manifest = read_metadata(finished.artefact(name) / "model.onnx"), read_manifest(finished.artefact(name))
+    assert tuple(notes[CLASSES]) == manifest.classes
+    assert notes[PREPROCESSING] == manifest.preprocessing
+    assert notes[SUBNET] == manifest.subnet.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("name", [FLOAT, UINT8])
 def test_the_manifest_holds_the_proof_on_real_images(finished: Finished, name: str) -> None:
-    parity = read_manifest(finished.artefact(name)).parity
-    assert parity.images == "18 validation images of shapes"
+    (parity,) = read_manifest(finished.artefact(name)).parity
+    assert (parity.method, parity.runs_on) == ("run", "onnxruntime CPUExecutionProvider")
+    assert parity.images == "18 validation images of shapes, repeated up to a batch of 32"
     assert parity.reference == "the unmerged torch subnet, float32, CPU"
-    assert [batch.batch for batch in parity.batches] == [1, 2, 18]
-    assert all(0 < batch.max_relative < 1e-5 for batch in parity.batches)  # float rounding, which is never quite 0
+    assert [batch.batch for batch in parity.batches] == [1, 2, 32]
+    assert all(
+        0 < batch.mean_difference < batch.max_difference < 1e-5 for batch in parity.batches
+    )  # float rounding, which is never quite 0
     assert all(batch.top1_agreement == 1 for batch in parity.batches)
+
+
+@pytest.mark.parametrize(
+    ("request_", "name"),
+    [
+        (Request(), "onnx-fp32"),
+        (Request(precision="bf16", raw_pixels=True, values="probabilities"), "onnx-bf16-uint8-probabilities"),
+        (Request(precision="fp16", builder=Builder("tensorrt-rtx", "1", "r", ("sm89",))), "trt-fp16"),
+        (Request(name="mine"), "mine"),
+    ],
+)
+def test_names_of_artefacts(request_: Request, name: str) -> None:
+    assert request_.folder_name == name
+
+
+@pytest.fixture(scope="module", params=["fp16", "bf16"])
+def half(request: pytest.FixtureRequest, finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artefact in half precision that gives probabilities."""
+    copied = finished.copy(tmp_path_factory.mktemp(request.param))
+    run = Run(copied.run)
+    asked = Request(precision=request.param, values="probabilities", profile=Profile(1, 5, 9))
+    return export_artefact(run, prepare(run.settings(), Silent()), Silent(), asked)
+
+
+def test_a_half_precision_artefact_is_simulated_and_run_where_the_cpu_can(half: Path) -> None:
+    manifest = read_manifest(half)
+    simulated, *run = manifest.parity
+    assert simulated.method == "simulated"
+    assert simulated.runs_on == (
+        f"onnxruntime CPUExecutionProvider: the same graph in float32, every weight and result rounded to "
+        f"{manifest.precision}"
+    )
+    assert [parity.method for parity in run] == (["run"] if manifest.precision == "fp16" else [])
+    for parity in manifest.parity:
+        assert (parity.values, [batch.batch for batch in parity.batches]) == ("probabilities", [1, 5, 9])
+        assert all(0 < batch.max_difference < parity.tolerance.max_difference for batch in parity.batches)
+    assert manifest.opset == (20 if manifest.precision == "fp16" else 22)
+    assert (manifest.output.name, manifest.output.values) == ("probabilities", "probabilities")
+
+
+def test_probabilities_add_up_and_are_those_of_the_logits(half: Path, finished: Finished) -> None:
+    if read_manifest(half).precision == "bf16":
+        pytest.skip("the CPU provider has no bf16 convolution")
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    found = load_predictor(half, provider="cpu").run(pixels)
+    assert found.sum(axis=1) == pytest.approx(1, abs=1e-3)
+    expected = load_predictor(finished.artefact(), provider="cpu").probabilities(pixels)
+    assert np.abs(found - expected).max() < 5e-2
+
+
+def export_engine_beside_a_gpu(project: Finished, monkeypatch: pytest.MonkeyPatch, change: float) -> Path:
+    """Export for sm89 as if a GPU ran the engine; the ONNX file stands in for it, its outputs times `change`."""
+
+    def open_instead(file: Path, _: object) -> Any:
+        class Engine(OpenSession):
+            def run(self, values: np.ndarray) -> np.ndarray:
+                return super().run(values) * np.float32(change)
+
+        opened = open_session(file.with_name("model.onnx"), provider="cpu")
+        return Engine(opened.session, "tensorrt-rtx on a GPU", "the test says so")
+
+    monkeypatch.setattr("export.engine.why_not_run", lambda _: "")
+    monkeypatch.setattr("export.engine.open_engine", open_instead)
+    run = Run(project.run)
+    asked = Request(precision="fp16", profile=Profile(1, 2, 4), builder=choose_builder("fp16", ("sm89",)))
+    return export_artefact(run, prepare(run.settings(), Silent()), Silent(), asked)
+
+
+def test_where_a_gpu_is_the_engine_is_proved_too(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = read_manifest(export_engine_beside_a_gpu(project, monkeypatch, 1.0))
+    assert manifest.engine is not None
+    assert manifest.engine.verified == "run by tensorrt-rtx on a GPU"
+    assert [parity.method for parity in manifest.parity] == ["simulated", "run", "run"]
+    assert manifest.parity[-1].runs_on == "tensorrt-rtx on a GPU"
+
+
+def test_an_engine_that_computes_something_else_is_refused(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ParityError, match="fails the check of the largest difference: at batch 1"):
+        export_engine_beside_a_gpu(project, monkeypatch, 1.05)
+    assert sorted(path.name for path in (project.run / "export").iterdir()) == [FLOAT, UINT8]

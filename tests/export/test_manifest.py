@@ -11,16 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from export.manifest import (
-    FileRecord,
-    Manifest,
-    ModelInput,
-    ParityBatch,
-    check_files,
-    file_record,
-    read_manifest,
-    write_manifest,
-)
+from export.manifest import Manifest, check_files, file_record, read_manifest, write_manifest
+from export.records import FileRecord, ModelInput, ParityBatch
 from noah.errors import ArtefactError
 from tests.export.tiny_artefact import CLASSES, PREPROCESSING, make_artefact, make_manifest
 
@@ -96,12 +88,12 @@ def test_all_problems_are_told_at_once_in_two_lines(folder: Path) -> None:
     del manifest["dataset"]
     manifest["opset"] = "20"
     manifest["surprise"] = 1
-    manifest["parity"]["batches"][0]["top1_agreement"] = 1.5
+    manifest["parity"][0]["batches"][0]["top1_agreement"] = 1.5
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ArtefactError) as caught:
         read_manifest(folder)
     message = str(caught.value)
-    for key in ("dataset", "opset", "surprise", "parity.batches.0.top1_agreement"):
+    for key in ("dataset", "opset", "surprise", "parity.0.batches.0.top1_agreement"):
         assert f"{key}: " in message
     assert len(message.splitlines()) == 2
 
@@ -116,6 +108,9 @@ def test_a_newer_layout_asks_for_an_update(folder: Path) -> None:
     ("field", "value"),
     [
         ("format", "tensorrt"),
+        ("format", "trt"),
+        ("precision", "fp8"),
+        ("parity", []),
         ("format_version", 0),
         ("classes", []),
         ("classes", ["only one"]),
@@ -140,7 +135,7 @@ def test_only_the_two_kinds_of_input_exist() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_no_parity_is_recorded_that_is_not_a_number(value: float) -> None:
     with pytest.raises(ValidationError):
-        ParityBatch(batch=1, max_relative=value, max_absolute=0, top1_agreement=1)
+        ParityBatch(batch=1, max_difference=value, mean_difference=0, max_absolute=0, top1_agreement=1)
 
 
 def test_a_file_record_is_the_size_and_the_published_hash(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def gpu_machine(monkeypatch: pytest.MonkeyPatch) -> type[FakeSession]:
     class Session(FakeSession):
         pass
 
-    monkeypatch.setattr(onnx_session, "_has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(onnx_session, "has_nvidia_driver", lambda: True)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
@@ -91,7 +91,7 @@ def test_a_missing_library_is_named_with_what_installs_it(
 def test_a_machine_without_a_driver_is_not_tried(
     gpu_machine: type[FakeSession], model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_session, "_has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(onnx_session, "has_nvidia_driver", lambda: False)
     assert open_session(model).reason == f"{CUDA} does not run here: this machine has no NVIDIA driver"
     assert gpu_machine.opened == ([CPU],)
     with pytest.raises(ArtefactError, match="no NVIDIA driver"):
@@ -109,7 +109,7 @@ def test_real_gpu_providers_that_do_not_start_are_quiet(
     model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """With the driver taken for granted, onnxruntime itself is asked, and complains where there is none."""
-    monkeypatch.setattr(onnx_session, "_has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(onnx_session, "has_nvidia_driver", lambda: True)
     for provider in (None, "cuda", "tensorrt"):
         try:
             opened = open_session(model, provider=provider)

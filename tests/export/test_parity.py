@@ -1,33 +1,41 @@
-"""The proof of an artefact: what passes, what does not."""
+"""The comparison of an artefact with its reference: what passes, what does not, and which check says so."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from export.parity import MAX_RELATIVE, batch_sizes, measure_parity, torch_logits
+from export.parity import measure_parity, torch_outputs
+from export.records import Parity, Tolerance
 from noah.errors import ParityError
 
 PIXELS = np.arange(7, dtype=np.uint8).reshape(7, 1, 1, 1).repeat(3, axis=3)
 LOGITS = np.array([[-4, 0, 3], [8, 1, 1], [0, 0.5, 0], [1, 2, 3], [3, 2, 1], [-1, -2, -3], [5, 5.5, 5]], np.float32)
+EXACT = Tolerance(max_difference=1e-4, mean_difference=1e-4, other_first_class=0.0)
+LOOSE = Tolerance(max_difference=1.0, mean_difference=1.0, other_first_class=0.1)
 
 
-def reference(pixels: np.ndarray) -> np.ndarray:
-    """The logits of the images by their number."""
-    return LOGITS[pixels[:, 0, 0, 0]]
-
-
-def measure(wrong: np.ndarray, batches: tuple[int, ...] = (1, 2, 7)) -> object:
-    """Compare the reference with itself and something added."""
+def measure(wrong: np.ndarray, batches: tuple[int, ...] = (1, 2, 7), **changes: Any) -> Parity:
+    """Compare the logits of the images by their number with the same and something added."""
+    arguments: dict[str, Any] = {
+        "reference": LOGITS,
+        "images": "seven images",
+        "reference_name": "by hand",
+        "method": "run",
+        "runs_on": "numpy",
+        "values": "logits",
+        "tolerance": EXACT,
+    } | changes
+    reference = arguments.pop("reference")
     return measure_parity(
-        lambda pixels: (reference(pixels) + wrong[pixels[:, 0, 0, 0]]).astype(np.float32),
+        lambda pixels: (reference + wrong)[pixels[:, 0, 0, 0]].astype(np.float32),
         reference,
         PIXELS,
-        images="seven images",
-        reference_name="by hand",
-        precision="fp32",
         batches=batches,
+        **arguments,
     )
 
 
@@ -38,36 +46,63 @@ def wrong_at(image: int, label: int, by: float) -> np.ndarray:
 
 
 def test_the_same_logits_pass_and_are_recorded() -> None:
-    parity = measure(np.zeros_like(LOGITS))
-    assert parity.model_dump() == {
+    assert measure(np.zeros_like(LOGITS)).model_dump() == {
+        "method": "run",
+        "runs_on": "numpy",
         "reference": "by hand",
         "images": "seven images",
+        "values": "logits",
+        "tolerance": {"max_difference": 1e-4, "mean_difference": 1e-4, "other_first_class": 0.0},
         "batches": tuple(
-            {"batch": batch, "max_relative": 0.0, "max_absolute": 0.0, "top1_agreement": 1.0} for batch in (1, 2, 7)
+            {
+                "batch": batch,
+                "max_difference": 0.0,
+                "mean_difference": 0.0,
+                "max_absolute": 0.0,
+                "top1_agreement": 1.0,
+            }
+            for batch in (1, 2, 7)
         ),
-        "tolerance": 1e-4,
     }
 
 
-def test_the_difference_is_relative_to_the_largest_logit_of_the_batch() -> None:
+def test_the_difference_of_logits_is_relative_to_the_largest_of_the_batch() -> None:
     parity = measure(wrong_at(0, 1, 2**-14))  # exact in float32
     assert [batch.max_absolute for batch in parity.batches] == [2**-14] * 3
-    assert [batch.max_relative for batch in parity.batches] == [2**-14 / 4, 2**-14 / 8, 2**-14 / 8]
+    assert [batch.max_difference for batch in parity.batches] == [2**-14 / 4, 2**-14 / 8, 2**-14 / 8]
+    assert [batch.mean_difference for batch in parity.batches] == [2**-14 / 12, 2**-14 / 48, 2**-14 / 168]
+
+
+def test_the_difference_of_probabilities_is_absolute() -> None:
+    probabilities = np.full((7, 3), 0.125, np.float32)
+    probabilities[:, 1] = 0.75
+    parity = measure(wrong_at(0, 0, 2**-14), reference=probabilities, values="probabilities")
+    assert parity.batches[0].max_difference == parity.batches[0].max_absolute == 2**-14
 
 
 @pytest.mark.parametrize(
     ("by", "passes"), [(0.9e-4 * 4, True), (-0.9e-4 * 4, True), (1.1e-4 * 4, False), (-1.0, False)]
 )
-def test_the_tolerance(by: float, passes: bool) -> None:
+def test_the_largest_difference(by: float, passes: bool) -> None:
     wrong = wrong_at(0, 0, by)
     if passes:
         measure(wrong, batches=(1,))
         return
     with pytest.raises(ParityError) as raised:
         measure(wrong, batches=(1,))
-    assert raised.value.problem.startswith("The exported model does not agree with the searched one: at batch 1 ")
+    assert raised.value.problem.startswith(
+        "The exported model fails the check of the largest difference: at batch 1 its logits are "
+    )
     assert "and 1e-04 is allowed" in raised.value.problem
     assert raised.value.hint.startswith("Nothing was written.")
+
+
+def test_many_small_differences_are_caught_by_their_mean() -> None:
+    drift = np.full_like(LOGITS, 0.01)
+    tolerance = Tolerance(max_difference=0.01, mean_difference=1e-3, other_first_class=0.0)
+    measure(wrong_at(1, 1, 0.01), tolerance=tolerance)
+    with pytest.raises(ParityError, match=r"fails the check of the mean difference: at batch 1 .* 1e-03 is allowed"):
+        measure(drift, tolerance=tolerance)
 
 
 def test_a_batch_that_only_large_ones_get_wrong() -> None:
@@ -75,53 +110,59 @@ def test_a_batch_that_only_large_ones_get_wrong() -> None:
         measure(wrong_at(6, 0, 0.01))
 
 
+def test_a_batch_larger_than_the_images_repeats_them() -> None:
+    parity = measure(wrong_at(6, 2, 2**-14), batches=(7, 16))
+    assert [batch.batch for batch in parity.batches] == [7, 16]
+    assert parity.batches[0].mean_difference == 2**-14 / 8 / 21
+    assert parity.batches[1].mean_difference == pytest.approx(2 * 2**-14 / 8 / 48, rel=1e-12)  # image 6 came twice
+
+
 def test_another_first_class_is_refused_even_inside_the_tolerance() -> None:
     close = LOGITS.copy()
     close[1, 1:] = 8, 8.0001
-    tiny = wrong_at(1, 1, 0.0002)
-    with pytest.raises(ParityError, match=r"at batch 2 it puts another class first for 50\.0% of the images"):
-        measure_parity(
-            lambda pixels: close[pixels[:, 0, 0, 0]] + tiny[pixels[:, 0, 0, 0]],
-            lambda pixels: close[pixels[:, 0, 0, 0]],
-            PIXELS,
-            images="i",
-            reference_name="r",
-            precision="fp32",
-            batches=(2,),
-        )
+    with pytest.raises(ParityError) as raised:
+        measure(wrong_at(1, 1, 0.0002), (2,), reference=close)
+    assert "fails the check of first classes: at batch 2 it puts another class first for 50.0%" in raised.value.problem
+    assert "and 0.0% is allowed" in raised.value.problem
+
+
+def test_of_few_images_one_may_have_another_first_class_in_half_precision() -> None:
+    one = wrong_at(6, 0, 1.0)
+    parity = measure(one, tolerance=LOOSE)
+    assert parity.batches[2].top1_agreement == pytest.approx(6 / 7)
+    with pytest.raises(ParityError, match=r"first classes: at batch 7 .* 28\.6% of the images, and 14\.3% is allowed"):
+        measure(one + wrong_at(2, 0, 0.6), tolerance=LOOSE)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_outputs_that_are_not_finite(value: float) -> None:
-    with pytest.raises(ParityError, match="not finite"):
+    with pytest.raises(ParityError, match="fails the check of values: some are not finite"):
         measure(wrong_at(5, 2, value))
 
 
 def test_outputs_of_another_shape() -> None:
-    with pytest.raises(ParityError, match=r"gives outputs \(7, 2\), not \(7, 3\)"):
+    with pytest.raises(ParityError, match=r"fails the check of shapes: it gives \(7, 2\), not \(7, 3\)"):
         measure_parity(
-            lambda pixels: reference(pixels)[:, :2],
-            reference,
+            lambda pixels: LOGITS[pixels[:, 0, 0, 0], :2],
+            LOGITS,
             PIXELS,
             images="i",
             reference_name="r",
-            precision="fp32",
+            method="run",
+            runs_on="numpy",
+            values="logits",
+            tolerance=EXACT,
             batches=(7,),
         )
 
 
-@pytest.mark.parametrize(
-    ("images", "expected"), [(1, (1,)), (2, (1, 2)), (3, (1, 2, 3)), (32, (1, 2, 32)), (1000, (1, 2, 32))]
-)
-def test_batch_sizes(images: int, expected: tuple[int, ...]) -> None:
-    assert batch_sizes(images, 32) == expected
-
-
-def test_every_tolerance_is_above_float_rounding_and_below_a_class() -> None:
-    assert all(np.finfo(np.float32).eps < tolerance < 0.1 for tolerance in MAX_RELATIVE.values())
-
-
-def test_torch_logits_are_float32_without_gradients() -> None:
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_torch_outputs_are_float32_without_gradients(probabilities: bool) -> None:
     layer = torch.nn.Linear(3, 2, dtype=torch.float64)
-    logits = torch_logits(lambda images: layer(images.double().mean(dim=(2, 3))), np.ones((4, 3, 2, 2), np.float32))
-    assert (logits.dtype, logits.shape) == (np.float32, (4, 2))
+    outputs = torch_outputs(
+        lambda images: layer(images.double().mean(dim=(2, 3))),
+        np.ones((4, 3, 2, 2), np.float32),
+        probabilities=probabilities,
+    )
+    assert (outputs.dtype, outputs.shape) == (np.float32, (4, 2))
+    assert np.allclose(outputs.sum(axis=1), 1) == probabilities

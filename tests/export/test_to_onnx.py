@@ -58,7 +58,7 @@ def small_supernet(**options: Any) -> tuple[Supernet, Subnet]:
     for name, parameter in supernet.named_parameters():
         if not name.startswith("backbone."):
             nn.init.normal_(parameter, std=0.3)
-    return supernet, space.sample(np.random.default_rng(4), None)
+    return supernet, space.sample(np.random.default_rng(4))
 
 
 KINDS: dict[str, tuple[dict[str, Any], bool, int]] = {
@@ -134,7 +134,7 @@ def test_rms_norm_needs_a_newer_opset_and_says_so(tmp_path: Path) -> None:
 
 
 def test_weights_beyond_the_limit_of_a_file_go_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.to_onnx._PROTOBUF_LIMIT", 1000)
+    monkeypatch.setattr("export.onnx_files.PROTOBUF_LIMIT", 1000)
     model = nn.Sequential(nn.Flatten(), nn.LayerNorm(48), nn.Linear(48, 5)).eval()
     write_onnx(model, tmp_path / "model.onnx", height=4, width=4, raw_pixels=False)
     assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "model.onnx.data"}

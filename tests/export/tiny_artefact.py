@@ -9,18 +9,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.manifest import (
-    MODEL_FILE,
+from export.manifest import MODEL_FILE, Manifest, file_record, write_manifest
+from export.records import (
     BackboneRecord,
-    Manifest,
     ModelInput,
     ModelOutput,
     Parity,
     ParityBatch,
     RunRecord,
     SubnetWidths,
-    file_record,
-    write_manifest,
+    Tolerance,
 )
 from noah.data.preprocessing import Preprocessing
 
@@ -112,11 +110,21 @@ def make_manifest(model_file: Path, kind: Kind = "float32", **changes: Any) -> M
         "output": ModelOutput(name="logits", shape=("batch", len(CLASSES)), type="float32", values="logits"),
         "precision": "fp32",
         "opset": 20,
-        "parity": Parity(
-            reference="torch float64",
-            images="test split",
-            batches=(ParityBatch(batch=8, max_relative=3e-7, max_absolute=2e-6, top1_agreement=1.0),),
-            tolerance=1e-5,
+        "types": {"Gemm": {"float32": 1}},
+        "parity": (
+            Parity(
+                method="run",
+                runs_on="onnxruntime CPUExecutionProvider",
+                reference="torch float64",
+                images="test split",
+                values="logits",
+                tolerance=Tolerance(max_difference=1e-5, mean_difference=1e-6, other_first_class=0.0),
+                batches=(
+                    ParityBatch(
+                        batch=8, max_difference=3e-7, mean_difference=1e-7, max_absolute=2e-6, top1_agreement=1.0
+                    ),
+                ),
+            ),
         ),
         "files": {model_file.name: file_record(model_file)},
         "versions": {"onnx": onnx.__version__},

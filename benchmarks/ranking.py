@@ -1,0 +1,122 @@
+"""Does a supernet rank subnets as their own training does? Kendall's tau for three ways of training the supernet.
+
+    python -m benchmarks.ranking --datasets digits,shapes_count --seeds 0 --shard 1/2
+
+For each data set and seed, random subnets inside the budget are trained each on its own, on the training images, and
+measured on the validation images. Supernets whose steps draw their subnets in different ways score the same subnets. A
+step of the sandwich rule costs four times as much as one of the others, so it is also measured with a quarter of the
+epochs. Every data set and seed gives one file; those that exist are skipped, and trainings that were stopped go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from benchmarks.supernets import DATASETS, supernet_run
+from noah.atomic import write_json
+from noah.candidate import Candidate
+from noah.evaluation import Score, score
+from noah.materials import Materials
+from noah.progress import Silent
+from noah.racing import Outcome
+from noah.rerank import rerank
+from noah.run_budget import run_budget
+from noah.runs import Run
+from noah.stages import merged_logits
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+
+WAYS = (("uniform", 20), ("fair", 20), ("sandwich", 20), ("sandwich", 5))
+"""How the subnets of a step are drawn, and for how many epochs."""
+
+
+def main() -> None:
+    """Measure whatever of the data sets and seeds belongs to this shard and is not there yet."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--datasets", default=DATASETS)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--subnets", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=10, help="of each subnet's own training")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--shard", default="1/1", help="such as 1/2: the first of two processes that share the work")
+    parser.add_argument("--runs", type=Path, default=Path("runs/search"))
+    parser.add_argument("--out", type=Path, default=Path("docs/search"))
+    arguments = parser.parse_args()
+    shard, shards = map(int, arguments.shard.split("/"))
+    cells = [(dataset, int(seed)) for seed in arguments.seeds.split(",") for dataset in arguments.datasets.split(",")]
+    for dataset, seed in cells[shard - 1 :: shards]:
+        path = arguments.out / f"ranking-{dataset}-seed{seed}.json"
+        if not path.exists():
+            write_json(path, measure(dataset, seed, arguments))
+            print(f"{path} written", flush=True)
+
+
+def measure(dataset: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The subnets' own scores, those by each supernet, and how well they agree."""
+    subnets: list[Subnet] = []
+    own: list[Score] = []
+    ways = []
+    for sampling, epochs in WAYS:
+        run, materials, supernet = supernet_run(
+            arguments.runs, dataset, seed, sampling=sampling, epochs=epochs, threads=arguments.threads
+        )
+        if not subnets:
+            subnets = draw(run, materials, arguments.subnets)
+            own = train_each(run, materials, subnets, arguments.epochs)
+        scores = score_by(supernet, subnets, materials)
+        ways.append(
+            {
+                "sampling": sampling,
+                "epochs": epochs,
+                "tau_of_accuracy": tau([s.accuracy for s in scores], [s.accuracy for s in own]),
+                "tau_of_cross_entropy": tau([s.cross_entropy for s in scores], [s.cross_entropy for s in own]),
+                "mean_accuracy": float(np.mean([s.accuracy for s in scores])),
+                "scores": [s.to_json() for s in scores],
+            }
+        )
+    return {
+        "dataset": dataset,
+        "seed": seed,
+        "epochs_of_each": arguments.epochs,
+        "subnets": [subnet.to_json() for subnet in subnets],
+        "own": [s.to_json() for s in own],
+        "ways": ways,
+    }
+
+
+def draw(run: Run, materials: Materials, count: int) -> list[Subnet]:
+    """So many different random subnets inside the budget."""
+    rng = np.random.default_rng([materials.settings.seed, 9])
+    drawn: dict[Subnet, None] = {}
+    while len(drawn) < count:
+        drawn[materials.space.sample(rng, run_budget(run, materials))] = None
+    return list(drawn)
+
+
+def train_each(run: Run, materials: Materials, subnets: Sequence[Subnet], epochs: int) -> list[Score]:
+    """The validation scores of the subnets, each after a training of its own."""
+    nothing = Outcome(Score(0, 1, 0.0), (0,))
+    candidates = [Candidate(index, 0, "random", subnet, 0, nothing) for index, subnet in enumerate(subnets)]
+    found = rerank(run, materials, candidates, len(candidates), epochs, Silent())
+    return [reranked.score for reranked in sorted(found, key=lambda reranked: reranked.index)]
+
+
+def score_by(supernet: Supernet, subnets: Sequence[Subnet], materials: Materials) -> list[Score]:
+    """The validation scores of the subnets with a supernet's weights."""
+    validation = materials.pixels(materials.dataset.validation, "validation", Silent())
+    return [score(merged_logits(supernet, subnet, validation, materials), validation.labels) for subnet in subnets]
+
+
+def tau(first: Sequence[float], second: Sequence[float]) -> float:
+    """Kendall's tau-b, which counts ties."""
+    return float(kendalltau(first, second).statistic)
+
+
+if __name__ == "__main__":
+    main()

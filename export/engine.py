@@ -1,0 +1,135 @@
+"""Runs a TensorRT engine on the GPU; torch's CUDA tensors are the device memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from export.gpu import gpu_name_and_target, why_no_gpu
+from export.profile import Profile
+from export.records import EngineRecord, EngineTensor
+from export.tensorrt_package import load_package
+from export.tensors import Tensor
+from export.trt_log import make_log
+from noah.errors import ArtefactError
+
+_ONNX_INSTEAD = "Where it cannot run, use the model.onnx beside it, or what this writes: noah export --format onnx"
+
+
+class Engine:
+    """An engine on the GPU; made by `open_engine`.
+
+    Attributes:
+        provider: Package, version and GPU.
+        reason: Why it is that.
+        inputs: The one input.
+        outputs: The one output.
+        metadata: Empty: an engine carries no notes.
+    """
+
+    def __init__(self, loaded: Any, logger: Any, record: EngineRecord, gpu: str) -> None:
+        import torch
+
+        self.provider = f"{record.package} {record.version} on {gpu}"
+        self.reason = "an engine runs on the GPU that it was built for"
+        self.inputs = tuple(map(_tensor, record.inputs))
+        self.outputs = tuple(map(_tensor, record.outputs))
+        self.metadata: dict[str, str] = {}
+        self._profile = Profile(record.profile.minimum, record.profile.optimum, record.profile.maximum)
+        self._logger = logger  # the engine logs to it for as long as it lives
+        self._engine = loaded
+        self._context = loaded.create_execution_context()
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def run(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Give outputs (B, classes) for any number of images; the profile's limits are kept here.
+
+        Raises:
+            ArtefactError: The engine fails.
+        """
+        return np.concatenate(
+            [self._run_once(values[rows])[:count] for rows, count in batches(len(values), self._profile)]
+        )
+
+    def _run_once(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        import torch
+
+        (given,), (result,) = self.inputs, self.outputs
+        with torch.cuda.stream(self._stream):
+            images = torch.from_numpy(np.ascontiguousarray(values)).cuda()
+            outputs = torch.empty((len(values), *_sizes(result)), dtype=getattr(torch, result.type), device="cuda")
+            done = (
+                self._context.set_input_shape(given.name, tuple(images.shape))
+                and self._context.set_tensor_address(given.name, images.data_ptr())
+                and self._context.set_tensor_address(result.name, outputs.data_ptr())
+                and self._context.execute_async_v3(self._stream.cuda_stream)
+            )
+            self._stream.synchronize()
+        if not done:
+            cause = "; ".join(self._logger.errors) or "no reason is told"
+            raise ArtefactError(
+                f"The engine failed on a batch of {len(values)} images: {cause}.",
+                "If memory ran out, try a smaller --batch-size.",
+            )
+        return outputs.float().cpu().numpy()
+
+
+def open_engine(file: Path, record: EngineRecord) -> Engine:
+    """Load an engine on the first GPU.
+
+    Raises:
+        ArtefactError: If there is no GPU, or not one of its targets, or another version of the package built it.
+        MissingPackageError: If its package is not there.
+    """
+    if missing := why_no_gpu():
+        raise ArtefactError(f"{file} is a TensorRT engine, which needs an NVIDIA GPU, and {missing}.", _ONNX_INSTEAD)
+    gpu, target = gpu_name_and_target()
+    if missing := why_not_run(record):
+        hint = f"Export for this GPU: noah export --format trt --target {target}"
+        raise ArtefactError(f"{file} does not run here: {missing}.", hint)
+    trt = load_package(record.package)
+    if trt.__version__ != record.version:
+        raise ArtefactError(
+            f"{file} was built by {record.package} {record.version}, and {trt.__version__} is installed; engines run "
+            "only on the version that built them.",
+            f"Export it again: noah export --format trt, or: pip install {record.package}=={record.version}",
+        )
+    log = make_log(trt)
+    loaded = trt.Runtime(log).deserialize_cuda_engine(file.read_bytes())
+    if loaded is None:
+        raise ArtefactError(f"{file} cannot be loaded: {'; '.join(log.errors) or 'no reason is told'}.", _ONNX_INSTEAD)
+    return Engine(loaded, log, record, gpu)
+
+
+def why_not_run(record: EngineRecord) -> str:
+    """Why an engine cannot run on this machine, as the end of a sentence; empty where it can."""
+    if missing := why_no_gpu():
+        return missing
+    gpu, target = gpu_name_and_target()
+    return "" if target in record.targets else f"it is built for {', '.join(record.targets)}, and {gpu} is {target}"
+
+
+def batches(count: int, profile: Profile) -> Iterator[tuple[npt.NDArray[np.intp], int]]:
+    """Split images into batches that a profile allows.
+
+    Yields:
+        The rows to run, and how many of the outputs count. A batch below the smallest is filled up with its last
+        image.
+    """
+    for start in range(0, count, profile.maximum):
+        rows = np.arange(start, min(start + profile.maximum, count))
+        filled = np.concatenate([rows, np.full(max(profile.minimum - len(rows), 0), rows[-1])])
+        yield filled, len(rows)
+
+
+def _tensor(record: EngineTensor) -> Tensor:
+    return Tensor(record.name, record.type, tuple(None if size < 0 else size for size in record.shape))
+
+
+def _sizes(tensor: Tensor) -> tuple[int, ...]:
+    """The sizes after the batch."""
+    return tuple(size for size in tensor.shape[1:] if isinstance(size, int))

@@ -1,0 +1,51 @@
+"""The notes that an ONNX file carries, so that it is usable without its manifest: labels, preprocessing, subnet.
+
+They are JSON texts in the model's `metadata_props`, which onnxruntime gives back as `custom_metadata_map`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from export.labels import CLASSES, label_difference
+from noah.errors import ExportError
+
+PREPROCESSING = "noah.preprocessing"
+"""What `Preprocessing.to_json` gave."""
+SUBNET = "noah.subnet"
+"""Three lists of widths, one a block."""
+OUTPUT = "noah.output"
+"""logits or probabilities."""
+PRECISION = "noah.precision"
+ORIGIN = "noah.created_by"
+
+
+def write_metadata(path: Path, notes: Mapping[str, Any]) -> None:
+    """Write notes into an ONNX file, each as JSON, in place of those that it has; weights stay where they are."""
+    model = onnx.load(str(path), load_external_data=False)
+    onnx.helper.set_model_props(model, {name: json.dumps(value, ensure_ascii=False) for name, value in notes.items()})
+    onnx.save(model, str(path))
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The notes of an ONNX file, decoded."""
+    model = onnx.load(str(path), load_external_data=False)
+    return {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+
+
+def check_labels(path: Path, classes: Sequence[str]) -> None:
+    """Compare the labels that a file carries with those of the run.
+
+    Raises:
+        ExportError: Naming the first label that differs.
+    """
+    difference = label_difference(read_metadata(path).get(CLASSES, []), classes)
+    if difference:
+        raise ExportError(
+            f"The exported model fails the check of labels: {difference}.", "Nothing was written. Please report this."
+        )

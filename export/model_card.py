@@ -1,0 +1,151 @@
+"""`model_card.md`: what an artefact is, in words, for whoever finds the folder later."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from export.manifest import ENGINE_FILE, MODEL_FILE, Manifest
+from export.records import EngineRecord, Parity
+from noah.runs import Run
+
+_LABELS_SHOWN = 40
+
+
+def write_card(manifest: Manifest, run: Run, path: Path, folder: Path) -> None:
+    """Write the card of an artefact.
+
+    Args:
+        manifest: What the artefact is.
+        run: Where it comes from; its test accuracy is told if it was measured.
+        path: The file to write.
+        folder: Where the artefact will lie.
+    """
+    test = run.read_json("eval", "test.json") if run.path("eval", "test.json").is_file() else None
+    path.write_text(model_card(manifest, test, folder), encoding="utf-8", newline="\n")
+
+
+def model_card(manifest: Manifest, test: dict[str, Any] | None, folder: Path) -> str:
+    """The text of the card, Markdown.
+
+    Args:
+        manifest: What the artefact is.
+        test: The content of `eval/test.json`, None where the test split was not opened yet.
+        folder: Where the artefact will lie.
+    """
+    sections = [
+        f"# {folder.name} of {manifest.run.name}\n",
+        _what(manifest),
+        "## Subnet\n",
+        _subnet(manifest),
+        "## Accuracy\n",
+        _accuracy(test),
+        "## Parity\n",
+        _parity(manifest.parity),
+        "## Precision\n",
+        _precision(manifest),
+        *(["## Engine\n", _engine(manifest.engine)] if manifest.engine else []),
+        "## How to run it\n",
+        _usage(manifest, folder),
+        "## Written by\n",
+        _table(("package", "version"), sorted(manifest.versions.items())),
+    ]
+    return "\n".join(sections)
+
+
+def _what(manifest: Manifest) -> str:
+    labels = ", ".join(manifest.classes[:_LABELS_SHOWN])
+    more = len(manifest.classes) - _LABELS_SHOWN
+    height, width = manifest.input.image_size
+    takes = (
+        f"raw uint8 pixels (batch, {height}, {width}, 3), RGB; the normalisation is inside"
+        if manifest.input.values == "raw"
+        else f"normalised float32 images (batch, 3, {height}, {width}), RGB"
+    )
+    preprocessing = ", ".join(f"{name} {value}" for name, value in manifest.preprocessing.items())
+    return (
+        f"An image classifier: the vision transformer {manifest.backbone.arch} ({manifest.backbone.name}), frozen, "
+        f"with LoRA, adapters and prompts of {manifest.parameters:,} parameters, merged into one plain network. "
+        f"Trained on {manifest.dataset}.\n\n"
+        f"- Classes ({len(manifest.classes):,}): {labels}{f' and {more:,} more' if more > 0 else ''}\n"
+        f"- Takes `{manifest.input.name}`: {takes}\n"
+        f"- Gives `{manifest.output.name}`: {manifest.output.type} (batch, {len(manifest.classes)}), "
+        f"{manifest.output.values}\n"
+        f"- Preprocessing: {preprocessing}\n"
+    )
+
+
+def _subnet(manifest: Manifest) -> str:
+    """Blocks across, modules down; a dot is an absent module."""
+    widths = manifest.subnet
+    head = ("", *(str(block + 1) for block in range(len(widths.lora))))
+    rows = [(name, *(str(width or "·") for width in getattr(widths, name))) for name in ("prompt", "lora", "adapter")]
+    return _table(head, rows)
+
+
+def _accuracy(test: dict[str, Any] | None) -> str:
+    if test is None:
+        return "Not measured on the test split when this was written; `noah eval` does.\n"
+    return (
+        f"{test['accuracy']:.2%} ± {test['standard_error']:.2%} of {test['total']:,} test images right, cross-entropy "
+        f"{test['cross_entropy']:.4f}; measured on the torch model that this artefact was proved against.\n"
+    )
+
+
+def _parity(parities: Sequence[Parity]) -> str:
+    parts = []
+    for parity in parities:
+        unit = "of the largest logit" if parity.values == "logits" else "absolute"
+        how = "run" if parity.method == "run" else "simulated, not run"
+        parts.append(
+            f"Against {parity.reference}, on {parity.images}. {how[0].upper()}{how[1:]} ({parity.runs_on}). Allowed: "
+            f"{parity.tolerance.max_difference:.0e} at most and {parity.tolerance.mean_difference:.0e} in the mean, "
+            f"{unit}.\n"
+        )
+        rows = [
+            (
+                str(batch.batch),
+                f"{batch.max_difference:.1e}",
+                f"{batch.mean_difference:.1e}",
+                f"{batch.top1_agreement:.1%}",
+            )
+            for batch in parity.batches
+        ]
+        parts.append(_table(("batch", "largest difference", "mean difference", "top-1 agreement"), rows))
+    return "\n".join(parts)
+
+
+def _precision(manifest: Manifest) -> str:
+    rows = [
+        (name, ", ".join(f"{count} x {kind}" for kind, count in counts.items()))
+        for name, counts in manifest.types.items()
+    ]
+    found = f"{manifest.precision}, opset {manifest.opset}. Types found in `{MODEL_FILE}` after writing:\n\n"
+    return found + _table(("operator", "types"), rows)
+
+
+def _engine(engine: EngineRecord) -> str:
+    profile = engine.profile
+    return (
+        f"`{ENGINE_FILE}` was built from `{MODEL_FILE}` by {engine.package} {engine.version} ({engine.reason}) for "
+        f"{', '.join(engine.targets)}; it takes batches of {profile.minimum} to {profile.maximum} images and was made "
+        f"for {profile.optimum}. {engine.verified[0].upper()}{engine.verified[1:]}.\n"
+    )
+
+
+def _usage(manifest: Manifest, folder: Path) -> str:
+    command = f"    noah predict {shlex.quote(folder.name)} IMAGES... --out predictions.csv\n"
+    if manifest.engine is None:
+        return command
+    model = shlex.quote(f"{folder.name}/{MODEL_FILE}")
+    return (
+        f"{command}\nThat needs an NVIDIA GPU of one of the targets. The same model in onnxruntime:\n\n"
+        f"    noah predict {model} IMAGES... --out predictions.csv\n"
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)

@@ -1,0 +1,145 @@
+"""Writes a float32 ONNX graph in fp16 or bf16: products in half precision, norms and softmax in float32.
+
+Precision lies in the file: strongly typed engines and onnxruntime compute every operator in the types that it has
+there. The rewrite goes through the nodes in order. A node computes in the low type unless it is one of
+`FLOAT32_OPERATORS`; a Cast stands wherever a tensor crosses from one to the other, once for each tensor. Inputs and
+outputs of the graph keep their types.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from export.onnx_files import save_onnx
+from export.records import Precision
+from noah.errors import ExportError
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+FLOAT = TensorProto.FLOAT
+
+ELEMENT_TYPES: dict[Precision, int] = {"fp32": FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+"""ONNX element type of each precision."""
+
+OLDEST_OPSETS: dict[Precision, int] = {"fp32": 18, "fp16": 18, "bf16": 22}
+"""bf16 Conv came with opset 22; onnx's plain check passes it in older ones all the same."""
+DEFAULT_OPSETS: dict[Precision, int] = {"fp32": 20, "fp16": 20, "bf16": 22}
+"""20 has LayerNormalization (17) and Gelu (20) as operators of their own."""
+
+NORMS_AND_SOFTMAX = ("LayerNormalization", "RMSNormalization", "Softmax")
+"""Sums of squares and of exponentials: in fp16 they overflow, in bf16 they lose the small terms."""
+FLOAT32_OPERATORS = frozenset((*NORMS_AND_SOFTMAX, "Constant", "ConstantOfShape"))
+"""Computed in float32. Constants have no float input to follow; whoever reads one casts it."""
+
+
+def write_precision(path: Path, precision: Precision) -> None:
+    """Rewrite a float32 ONNX file in place.
+
+    Raises:
+        ExportError: As `to_precision`.
+    """
+    if precision != "fp32":
+        save_onnx(to_precision(onnx.load(str(path)), precision), path)
+
+
+def to_precision(model: ModelProto, precision: Precision) -> ModelProto:
+    """Give the graph in another precision; the model given stays as it is.
+
+    Args:
+        model: In float32, of an opset that has the type; weights in memory and a type for every tensor.
+        precision: fp16 or bf16.
+
+    Raises:
+        ExportError: If a weight overflows, a tensor has no type, or the graph has branches.
+    """
+    return _Rewrite(model, precision).run()
+
+
+class _Rewrite:
+    """One pass over the nodes; `now` is the type that each float tensor has in the new graph so far."""
+
+    def __init__(self, model: ModelProto, precision: Precision) -> None:
+        self.model = model
+        self.precision = precision
+        self.low = ELEMENT_TYPES[precision]
+        graph = model.graph
+        self.weights = {tensor.name: tensor for tensor in graph.initializer}
+        self.outputs = {value.name for value in graph.output}
+        self.original = {
+            value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input, *graph.output)
+        } | {tensor.name: tensor.data_type for tensor in graph.initializer}
+        self.now = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+        self.nodes: list[NodeProto] = []
+        self.new_weights: dict[str, TensorProto] = {}
+        self.casts: dict[tuple[str, int], str] = {}
+
+    def run(self) -> ModelProto:
+        for node in self.model.graph.node:
+            self._rewrite(node)
+        written = ModelProto()
+        written.CopyFrom(self.model)
+        for field, values in (("node", self.nodes), ("initializer", self.new_weights.values()), ("value_info", ())):
+            written.graph.ClearField(field)
+            getattr(written.graph, field).extend(values)
+        return written
+
+    def _rewrite(self, node: NodeProto) -> None:
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise ExportError(f"The graph branches in {node.name} ({node.op_type}), which {self.precision} leaves out.")
+        target = FLOAT if node.op_type in FLOAT32_OPERATORS else self.low
+        written = NodeProto()
+        written.CopyFrom(node)
+        written.input[:] = [self._as(name, target) if name else "" for name in node.input]
+        if node.op_type == "Cast":
+            for attribute in written.attribute:
+                if attribute.name == "to" and attribute.i == FLOAT:
+                    attribute.i = target
+        self.nodes.append(written)
+        for place, name in enumerate(node.output):
+            if not name or self._type(name) != FLOAT:
+                continue
+            self.now[name] = target
+            if name in self.outputs and target != FLOAT:
+                written.output[place] = f"{name}.{self.precision}"
+                self.nodes.append(helper.make_node("Cast", [written.output[place]], [name], to=FLOAT))
+                self.now[name] = FLOAT
+
+    def _as(self, name: str, target: int) -> str:
+        """The name under which a tensor is found in a type; tensors that are not float32 have but one."""
+        if name in self.weights:
+            return self._weight(name, target)
+        if self._type(name) != FLOAT or self.now[name] == target:
+            return name
+        if (name, target) not in self.casts:
+            suffix = "fp32" if target == FLOAT else self.precision
+            self.casts[name, target] = f"{name}.{suffix}"
+            self.nodes.append(helper.make_node("Cast", [name], [f"{name}.{suffix}"], to=target))
+        return self.casts[name, target]
+
+    def _weight(self, name: str, target: int) -> str:
+        weight = self.weights[name]
+        if weight.data_type != FLOAT or target == FLOAT:
+            self.new_weights[name] = weight
+            return name
+        rounded = f"{name}.{self.precision}"
+        if rounded not in self.new_weights:
+            values = numpy_helper.to_array(weight)
+            with np.errstate(over="ignore"):  # told below, by name
+                low = values.astype(helper.tensor_dtype_to_np_dtype(target))
+            if not np.isfinite(low.astype(np.float32)).all():
+                raise ExportError(
+                    f"The weight {name} does not fit into {self.precision}: it holds {np.abs(values).max():.3g}.",
+                    "Try --precision bf16, which has the range of float32, or fp32.",
+                )
+            self.new_weights[rounded] = numpy_helper.from_array(low, rounded)
+        return rounded
+
+    def _type(self, name: str) -> int:
+        """The ONNX element type of a tensor in the float32 graph."""
+        if name not in self.original:
+            raise ExportError(f"The exporter left the tensor {name} without a type.", "Please report this.")
+        return int(self.original[name])

@@ -1,0 +1,177 @@
+"""Proves a written artefact on validation images, by each way in which it can be run here."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from export.onnx_session import CPU, open_session
+from export.parity import Outputs, Pixels, measure_parity, torch_outputs
+from export.profile import Profile
+from export.records import Parity, Precision
+from export.rounding import write_simulation
+from export.tensors import OpenModel
+from export.tolerances import TOLERANCES, Values
+from noah.data.preprocessing import Preprocessing
+from noah.errors import ArtefactError
+from noah.materials import Materials
+from noah.progress import Listener
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+
+_REFERENCE = "the unmerged torch subnet, float32, CPU"
+_REFERENCE_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an artefact is compared with.
+
+    Attributes:
+        pixels: Real images, uint8 (N, H, W, 3).
+        reference: Outputs (N, classes) of the unmerged torch subnet for them.
+        images: What these images are.
+        preprocessing: Normalises them where the artefact does not.
+        raw_pixels: Whether the artefact takes them as they are.
+        precision: Of the artefact.
+        values: Of its outputs.
+        profile: The batch sizes to compare at.
+    """
+
+    pixels: Pixels
+    reference: Outputs
+    images: str
+    preprocessing: Preprocessing
+    raw_pixels: bool
+    precision: Precision
+    values: Values
+    profile: Profile
+
+    def compare(
+        self, model: OpenModel, listener: Listener, *, method: Literal["run", "simulated"], runs_on: str
+    ) -> Parity:
+        """Run a model at every batch size of the profile and tell each.
+
+        Raises:
+            ParityError: Naming the check that failed.
+        """
+        tolerance = TOLERANCES[self.precision, self.values]
+
+        def run(pixels: Pixels) -> Outputs:
+            return model.run(pixels if self.raw_pixels else self.preprocessing.normalise(pixels))
+
+        parity = measure_parity(
+            run,
+            self.reference,
+            self.pixels,
+            images=self.images,
+            reference_name=_REFERENCE,
+            method=method,
+            runs_on=runs_on,
+            values=self.values,
+            tolerance=tolerance,
+            batches=self.profile.sizes,
+        )
+        unit = " of the largest logit" if self.values == "logits" else ""
+        for batch in parity.batches:
+            listener.say(
+                f"checking  batch {batch.batch:>3}: largest difference {batch.max_difference:.1e}{unit} (allowed "
+                f"{tolerance.max_difference:.0e}), mean {batch.mean_difference:.1e} ({tolerance.mean_difference:.0e}), "
+                f"top-1 agreement {batch.top1_agreement:.1%}"
+            )
+        return parity
+
+
+def gather_evidence(
+    materials: Materials,
+    model: Supernet,
+    subnet: Subnet,
+    *,
+    raw_pixels: bool,
+    precision: Precision,
+    values: Values,
+    profile: Profile,
+) -> Evidence:
+    """Take validation images spread over the split, so that small batches too hold different classes, and run them."""
+    validation = materials.dataset.validation
+    count = min(profile.maximum, len(validation))
+    preprocessing = materials.backbone.preprocessing
+    chosen = np.linspace(0, len(validation) - 1, count).round().astype(int)
+    pixels: Pixels = np.stack([preprocessing.pixels(validation.open(int(index))) for index in chosen])
+    reference = np.concatenate(
+        [
+            torch_outputs(
+                lambda images: model(images, subnet),
+                preprocessing.normalise(pixels[start : start + _REFERENCE_BATCH]),
+                probabilities=values == "probabilities",
+            )
+            for start in range(0, count, _REFERENCE_BATCH)
+        ]
+    )
+    repeated = f", repeated up to a batch of {profile.maximum}" if count < profile.maximum else ""
+    return Evidence(
+        pixels=pixels,
+        reference=reference,
+        images=f"{count} validation images of {materials.dataset.name}{repeated}",
+        preprocessing=preprocessing,
+        raw_pixels=raw_pixels,
+        precision=precision,
+        values=values,
+        profile=profile,
+    )
+
+
+def prove_onnx(file: Path, evidence: Evidence, listener: Listener) -> tuple[Parity, ...]:
+    """Compare an ONNX file with the evidence.
+
+    A float32 file is run. In half precision the graph is simulated with every weight and result rounded, which a GPU
+    does and a CPU does not, and the file itself is run too where onnxruntime's CPU provider has all of its operators.
+
+    Raises:
+        ParityError: Naming the check that failed.
+    """
+    if evidence.precision == "fp32":
+        return (_run(file, evidence, listener),)
+    simulated = _simulate(file, evidence, listener)
+    try:
+        opened = open_session(file, provider=CPU)
+    except ArtefactError as error:
+        listener.say(f"          The file itself is not run: {_cause(error)}")
+        return (simulated,)
+    listener.say(f"checking  the file itself, on {opened.provider}")
+    return (simulated, evidence.compare(opened, listener, method="run", runs_on=f"onnxruntime {opened.provider}"))
+
+
+def prove_engine(engine: OpenModel, evidence: Evidence, listener: Listener) -> Parity:
+    """Run an engine on the GPU that is here and compare it with the evidence.
+
+    Raises:
+        ArtefactError: If it does not run.
+        ParityError: Naming the check that failed.
+    """
+    listener.say(f"checking  the engine, by {engine.provider}")
+    return evidence.compare(engine, listener, method="run", runs_on=engine.provider)
+
+
+def _run(file: Path, evidence: Evidence, listener: Listener) -> Parity:
+    opened = open_session(file, provider=CPU)
+    return evidence.compare(opened, listener, method="run", runs_on=f"onnxruntime {opened.provider}")
+
+
+def _simulate(file: Path, evidence: Evidence, listener: Listener) -> Parity:
+    how = f"the same graph in float32, every weight and result rounded to {evidence.precision}"
+    listener.say(f"checking  {how}")
+    with tempfile.TemporaryDirectory(prefix="noah-") as folder:
+        simulation = Path(folder) / "simulated.onnx"
+        write_simulation(file, simulation, evidence.precision)
+        opened = open_session(simulation, provider=CPU)
+        return evidence.compare(opened, listener, method="simulated", runs_on=f"onnxruntime {opened.provider}: {how}")
+
+
+def _cause(error: ArtefactError) -> str:
+    """The problem without the path, which is a temporary one."""
+    return error.problem.partition(": ")[2] or error.problem

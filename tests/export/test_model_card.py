@@ -1,0 +1,61 @@
+"""The model card says what the manifest says, in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from export.manifest import read_manifest
+from export.model_card import model_card
+from tests.export.tiny_artefact import make_artefact
+from tests.finished import ENGINES, FLOAT, UINT8, Finished
+
+
+def lines(folder: Path) -> list[str]:
+    return (folder / "model_card.md").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("name", [FLOAT, UINT8])
+def test_the_card_of_an_artefact(finished: Finished, name: str) -> None:
+    folder = finished.artefact(name)
+    manifest, card = read_manifest(folder), lines(folder)
+    assert card[0] == f"# {name} of shapes/first"
+    assert "- Classes (3): circle, square, stripes" in card
+    for module in ("prompt", "lora", "adapter"):
+        widths = getattr(manifest.subnet, module)
+        assert f"| {module} | " + " | ".join(str(width or "·") for width in widths) + " |" in card
+    test = json.loads((finished.run / "eval" / "test.json").read_text())
+    assert any(line.startswith(f"{test['accuracy']:.2%} ± ") for line in card)
+    for batch in manifest.parity[0].batches:
+        assert f"| {batch.batch} | {batch.max_difference:.1e} | {batch.mean_difference:.1e} | 100.0% |" in card
+    assert f"| torch | {manifest.versions['torch']} |" in card
+    assert f"    noah predict {name} IMAGES... --out predictions.csv" in card
+    assert ("raw uint8 pixels (batch, 32, 32, 3)" in "\n".join(card)) == (name == UINT8)
+
+
+def test_the_card_of_an_engine_says_whether_it_was_run(engines: Finished) -> None:
+    folder = engines.artefact(ENGINES[1])
+    text = " ".join(lines(folder))
+    engine = read_manifest(folder).engine
+    assert engine is not None
+    assert engine.verified[1:] in text
+    assert "for sm89; it takes batches of 1 to 20 images and was made for 4." in text
+    assert "Simulated, not run (onnxruntime CPUExecutionProvider: the same graph in float32" in text
+    assert f"noah predict {ENGINES[1]}/model.onnx IMAGES..." in text
+
+
+def test_a_card_without_a_test_result_names_the_command(tmp_path: Path) -> None:
+    folder = make_artefact(tmp_path / "artefact")
+    card = model_card(read_manifest(folder), None, folder)
+    assert "`noah eval` does" in card
+    assert "café, a, b, dog, 鳥" in card
+
+
+def test_people_may_edit_the_card(finished: Finished, tmp_path: Path) -> None:
+    from export.predictor import load_predictor
+
+    folder = finished.copy(tmp_path / "copy").artefact()
+    (folder / "model_card.md").write_text("mine")
+    assert load_predictor(folder, provider="cpu").classes

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from itertools import product
+from typing import get_args
+
+import numpy as np
+
+from export.records import Precision
+from export.tolerances import TOLERANCES, Values
+
+UNIT = {"fp32": 2**-24, "fp16": 2**-11, "bf16": 2**-8}
+"""Half a unit in the last place: what one rounding does."""
+
+
+def test_every_precision_has_tolerances_above_its_rounding_and_below_a_class() -> None:
+    assert set(TOLERANCES) == set(product(get_args(Precision), get_args(Values)))
+    for (precision, _), tolerance in TOLERANCES.items():
+        assert 4 * UNIT[precision] < tolerance.max_difference < 0.25
+        assert np.sqrt(UNIT[precision]) > tolerance.mean_difference / 4
+        assert tolerance.mean_difference < tolerance.max_difference / 4
+        assert tolerance.other_first_class < 0.05
+    assert all(TOLERANCES["fp32", values].other_first_class == 0 for values in get_args(Values))
