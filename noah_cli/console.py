@@ -81,7 +81,7 @@ class ConsoleListener:
         seconds = time.monotonic() - started
         if seconds >= 2:
             text = f", {bar.text}" if bar.text else ""
-            self.say(f"{'done':<10}{title}: {bar.done:,} {unit} in {format_seconds(seconds)}{text}")
+            self.say(f"{'done':<10}{title}: {bar.done:,} {_of(bar.done, unit)} in {format_seconds(seconds)}{text}")
 
 
 class _LiveBar:
@@ -106,8 +106,14 @@ class _PlainBar:
             self.printed = time.monotonic()
             text = f", {self.text}" if self.text else ""
             self.console.print(
-                f"          {self.title}: {done / self.total:.0%} of {self.total:,} {self.unit}{text}", soft_wrap=True
+                f"          {self.title}: {done / self.total:.0%} of {self.total:,} {_of(self.total, self.unit)}{text}",
+                soft_wrap=True,
             )
+
+
+def _of(count: int, unit: str) -> str:
+    """The unit, without the s of its plural where there is one of it."""
+    return unit.removesuffix("s") if count == 1 else unit
 
 
 def describe_space(space: SearchSpace, budget: Budget) -> str:

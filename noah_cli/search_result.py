@@ -27,7 +27,7 @@ def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
             f"stopped   by the {result['stopped']} after {result['evaluated']:,} of {result['planned']:,} subnets"
         )
     listener.say(
-        f"winner    subnet {result['index']} of {result['evaluated']:,} ({result['origin']}), "
+        f"winner    subnet {result['index']} ({result['origin']}) of {result['evaluated']:,} evaluated, "
         f"{result['parameters']:,} parameters{allowed}, head not counted"
     )
     for line in draw_subnet(subnet, listener.console.width):

@@ -128,13 +128,13 @@ WITH_A_RUN = {
         ["runs/shapes/first/search/best.json is damaged: ...", "Start a new run with `noah search`."],
         damage("search/best.json", length=20),
     ),
-    "damaged line of candidates": Case(
+    "damaged record of the search": Case(
         "noah search --resume",
         1,
-        ["runs/shapes/first/search/candidates.jsonl is damaged in line 1: ...", "Start a new run with `noah search`."],
+        ["runs/shapes/first/search/journal.log is damaged: ...", "Start a new run with `noah search`."],
         lambda folder: (
             remove("search/best.json")(folder),
-            add_file("runs/shapes/first/search/candidates.jsonl", "{torn\n{}\n")(folder),
+            add_file("runs/shapes/first/search/journal.log", "{torn\n{}\n")(folder),
         ),
     ),
     "damaged checkpoint": Case(

@@ -55,6 +55,8 @@ def test_the_run_folder_is_as_drawn(finished: Finished) -> None:
             "log.jsonl",
             "supernet/checkpoint.safetensors",
             "supernet/losses.json",
+            "search/study.json",
+            "search/journal.log",
             "search/candidates.jsonl",
             "search/best.json",
             "retrain/settings.json",
@@ -68,8 +70,10 @@ def test_the_run_folder_is_as_drawn(finished: Finished) -> None:
             f"eval/artefact/{UINT8}.json",
             f"export/{FLOAT}/model.onnx",
             f"export/{FLOAT}/manifest.json",
+            f"export/{FLOAT}/model_card.md",
             f"export/{UINT8}/model.onnx",
             f"export/{UINT8}/manifest.json",
+            f"export/{UINT8}/model_card.md",
         )
     }
     assert (finished.folder / "runs" / "latest").read_text() == "shapes/first\n"
@@ -146,7 +150,7 @@ def test_best_is_the_best_of_the_candidates(finished: Finished) -> None:
 
 def test_search_prints_the_winner(finished: Finished) -> None:
     stored, words = read(finished, "search", "best.json"), finished.outcomes["search"].words
-    assert f"winner subnet {stored['index']} of 8 ({stored['origin']}), {stored['parameters']:,} parameters" in words
+    assert f"winner subnet {stored['index']} ({stored['origin']}) of 8 evaluated, {stored['parameters']:,} parameters" in words
     assert f"{stored['accuracy']:.1%} ± {stored['standard_error']:.1%} on 18 validation images" in words
 
 

@@ -86,7 +86,7 @@ timings = st.lists(st.lists(st.floats(0.1, 10), min_size=3, max_size=3), min_siz
 @given(st.fixed_dictionaries(dict.fromkeys(TABLE.blocks, timings)))
 def test_noise_never_makes_more_work_faster(noisy: dict[str, list[list[float]]]) -> None:
     quiet = without_falls(noisy)  # type: ignore[arg-type]  # the keys are those of a table
-    for kind, rows in quiet.items():
+    for rows in quiet.values():
         for row, below in itertools.pairwise(rows):
             assert all(a <= b for a, b in zip(row, below, strict=True))
         assert all(list(row) == sorted(row) for row in rows)

@@ -43,7 +43,7 @@ def told(**changes: Any) -> str:
 def test_the_winner(budget: dict[str, int], given_up: int) -> None:
     words = told(budget=budget, costs={"parameters": 12_345}, given_up=given_up)
     allowed = " of 640,000 allowed" if budget else ""
-    assert f"winner subnet 7 of 1,200 (mutation), 12,345 parameters{allowed}, head not counted" in words
+    assert f"winner subnet 7 (mutation) of 1,200 evaluated, 12,345 parameters{allowed}, head not counted" in words
     known = "at least " if given_up else ""
     assert f"accuracy 87.5% ± 1.2% on 1,000 validation images; {known}3 others lie within that error" in words
     raced = "racing 900 of 1,200 subnets were given up early; 35% of the images of a full evaluation were looked at"
