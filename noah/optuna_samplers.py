@@ -94,7 +94,10 @@ def _replay(
     genes = distributions(space)
     for candidate in candidates:
         study.enqueue_trial(to_genes(candidate.subnet, space))
-        study.tell(study.ask(genes), _values(candidate, settings))
+        trial = study.ask(genes)
+        if isinstance(sampler, NSGAIISampler):  # it counts a trial to a generation only where it sampled its genes
+            sampler.get_trial_generation(study, study.get_trials(deepcopy=False)[-1])
+        study.tell(trial, _values(candidate, settings))
     return study
 
 

@@ -130,8 +130,9 @@ def look_at(images: NDArray[np.int64], labels: NDArray[np.int64], logits: Logits
     """
     values, targets = torch.from_numpy(logits).double(), torch.from_numpy(labels)
     errors = (values.argmax(dim=1) != targets).numpy()
-    entropy = float(F.cross_entropy(values, targets, reduction="sum"))
-    return Look(tuple(images.tolist()), tuple(images[errors].tolist()), entropy)
+    # Of multiples of 2^-32 sums are exact, so that the order in which images are shown does not decide a tie.
+    entropies = torch.round(F.cross_entropy(values, targets, reduction="none") * 2**32) / 2**32
+    return Look(tuple(images.tolist()), tuple(images[errors].tolist()), float(entropies.sum()))
 
 
 def outcome_of(looks: Sequence[Look], images: int) -> Outcome:

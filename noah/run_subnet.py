@@ -66,18 +66,24 @@ def front_subnet(run: Run, spelling: str) -> Subnet:
             "Search with --objective accuracy,params, accuracy,macs or accuracy,latency; the winner of this one is "
             f"trained by: noah retrain --run {run.option}",
         )
-    front, number = run.read_json("search", "pareto.json"), spelling.removeprefix(FRONT)
+    front, number = _read_front(run), spelling.removeprefix(FRONT)
     if not (number.isascii() and number.isdigit() and 1 <= int(number) <= len(front)):
         raise UsageError(
             f"--subnet {spelling}: the Pareto front of {run.name} has the subnets 1 to {len(front)}.",
             "1 is the most accurate and the last the cheapest: write pareto:1, for example.",
         )
+    return front[int(number) - 1]
+
+
+def _read_front(run: Run) -> list[Subnet]:
+    """The subnets of the run's Pareto front, at least one; the most accurate first."""
     try:
-        return Subnet.from_json(front[int(number) - 1]["subnet"])
-    except (KeyError, TypeError, SettingsError) as error:
-        raise RunError(
-            f"{run.path('search', 'pareto.json')} is damaged.", "Start a new run with `noah search`."
-        ) from error
+        front = [Subnet.from_json(candidate["subnet"]) for candidate in run.read_json("search", "pareto.json")]
+    except (KeyError, TypeError, SettingsError):
+        front = []
+    if not front:
+        raise RunError(f"{run.path('search', 'pareto.json')} is damaged.", "Start a new run with `noah search`.")
+    return front
 
 
 def check_inherits(run: Run, settings: RetrainSettings) -> None:

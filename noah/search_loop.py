@@ -100,8 +100,8 @@ def work(
             unfinished = [entry for entry in entries.values() if not entry.finished]
             if not unfinished:
                 return ledger.candidates  # the space holds no more
-            beats = study.beats()
-            dead = {name for name in _holders(unfinished) - {worker.name} if watch.has_died(name, beats.get(name))}
+            beats = study.beats()  # after the entries: whoever took one has beaten before
+            dead = _dead_holders(unfinished, beats, watch, worker)
             if dead:
                 for entry in unfinished:
                     if entry.holder in dead:
@@ -119,6 +119,7 @@ def work(
             if held:
                 _look(study, held, ledger, task, show)
     finally:
+        pulse.beat(idle=False)
         for entry in study.entries():
             if entry.holder == worker.name and not entry.finished:
                 study.let_go(entry)
@@ -151,7 +152,8 @@ def _look(
     """Show a candidate that is held the next few images, unless it is lost already; end it where that decides it."""
     subnet = entry.proposal.subnet
     bound = bound_of(ledger.candidates, task.cost(subnet), task.rules.top)
-    if not is_lost(task.rules, entry.looks, bound):
+    seen_all = bool(entry.looks) and ledger.candidate(entry).outcome.complete  # by a worker that died right then
+    if not seen_all and not is_lost(task.rules, entry.looks, bound):
         images = next_images(task.rules, ledger.shares, entry.looks, bound)
         added = study.add(entry, show(subnet, images))
         if added is None:
@@ -162,12 +164,19 @@ def _look(
         study.finish(entry, candidate, objective_values(candidate, task.settings))
 
 
-def _holders(entries: Sequence[Entry]) -> set[str]:
-    return {entry.holder for entry in entries if entry.holder is not None}
+def _dead_holders(entries: Sequence[Entry], beats: Mapping[str, Beat], watch: Watch, worker: Worker) -> set[str]:
+    """Who holds a candidate and has died; whoever took one without signing has, once no other worker lives."""
+    living = _living_others(beats, watch, worker)
+    holders = {entry.holder for entry in entries if entry.holder is not None} - {worker.name, *living}
+    return {name for name in holders if name in beats or not living or watch.has_died(name, None)}
 
 
 def _someone_idles(beats: Mapping[str, Beat], watch: Watch, worker: Worker) -> bool:
-    return any(beat.idle and name != worker.name and not watch.has_died(name, beat) for name, beat in beats.items())
+    return any(beats[name].idle for name in _living_others(beats, watch, worker))
+
+
+def _living_others(beats: Mapping[str, Beat], watch: Watch, worker: Worker) -> set[str]:
+    return {name for name, beat in beats.items() if name != worker.name and not watch.has_died(name, beat)}
 
 
 class _Ledger:

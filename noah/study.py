@@ -6,27 +6,23 @@ is held, and ends complete, or pruned where it was given up in the race. A worke
 leaves a failed trial and a new one with the same looks.
 
 Proposals are a pure function of finished candidates, so two workers may write down the same ones at the same time: of
-two trials with one index the older counts. All of this needs nothing of a storage but that a waiting trial is given to
-one process only, and that a finished one stays as it is.
+two trials with one index that with more looks counts, of equal ones the older. All of this needs nothing of a storage
+but that a waiting trial is given to one process only, and that a finished one stays as it is.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from noah.candidate import Candidate
-from noah.errors import RunError, UsageError
 from noah.evolution import Proposal
 from noah.genes import to_genes
 from noah.optuna_samplers import directions, distributions
@@ -65,9 +61,6 @@ class SearchStudy:
         name: Unique in the storage.
         space: The search space, which names the genes.
         settings: Of the search; the objective decides the study's directions.
-
-    Raises:
-        UsageError: If the storage holds a study of that name with other objectives.
     """
 
     def __init__(self, storage: BaseStorage, name: str, space: SearchSpace, settings: EvolutionSettings) -> None:
@@ -91,7 +84,9 @@ class SearchStudy:
             entry = self._finished.get(trial.number) or _read_entry(trial)
             if entry.finished:
                 self._finished[trial.number] = entry
-            entries.setdefault(entry.proposal.index, entry)  # trials come in the order of their numbers
+            known = entries.get(entry.proposal.index)  # an older one: trials come in the order of their numbers
+            if known is None or (known.finished, len(known.looks)) < (entry.finished, len(entry.looks)):
+                entries[entry.proposal.index] = entry
         return sorted(entries.values(), key=lambda entry: entry.proposal.index)
 
     def propose(self, proposals: Sequence[Proposal], looks: Sequence[Look] = ()) -> None:
@@ -145,12 +140,15 @@ class SearchStudy:
             return
 
     def let_go(self, entry: Entry) -> None:
-        """Let others have a candidate that this process, or one that died, holds; its looks are kept."""
+        """Let others have a candidate that this process, or one that died, holds; its looks are kept.
+
+        They are written to the new trial first, so that nothing is lost with a process that dies in between.
+        """
+        self.propose([entry.proposal], entry.looks)
         try:
             self._storage.set_trial_state_values(self._trial_id(entry), TrialState.FAIL)
         except UpdateFinishedTrialError:
             return
-        self.propose([entry.proposal], entry.looks)
 
     def beat(self, beat: Beat) -> None:
         """Write down a sign of life."""
@@ -197,57 +195,3 @@ def _read_entry(trial: FrozenTrial) -> Entry:
         attributes.get(_HOLDER, "") if trial.state == TrialState.RUNNING else None,
         trial.state.is_finished(),
     )
-
-
-def journal_storage(path: Path) -> JournalStorage:
-    """A journal file that several processes, on one machine or on many, append to.
-
-    Args:
-        path: The file; it and its folder are created.
-
-    Raises:
-        RunError: If the file is damaged.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = JournalFileOpenLock(str(path)) if os.name == "nt" else JournalFileSymlinkLock(str(path))
-    lock.acquire()
-    try:
-        _cut_torn_line(path)
-    finally:
-        lock.release()
-    try:
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged: {error}", "Start a new run with `noah search`.") from error
-
-
-def open_storage(url: str) -> BaseStorage:
-    """A database by its URL, as Optuna takes them: sqlite:///FILE, postgresql://..., mysql://...
-
-    Raises:
-        UsageError: If it cannot be opened.
-    """
-    try:
-        return optuna.storages.get_storage(url)
-    except Exception as error:  # Optuna hands through whatever SQLAlchemy and the database's driver raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(
-            f"The storage {_without_password(url)} cannot be opened: {reason}",
-            "Write it as sqlite:///FILE.db, postgresql://HOST/DATABASE or mysql+pymysql://HOST/DATABASE, and install "
-            "the database's Python driver (psycopg2-binary, pymysql); without --storage a file in the run's folder "
-            "serves.",
-        ) from error
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Remove a last line that an interruption left without its end."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)

@@ -14,6 +14,8 @@ BEAT_SECONDS = 5.0
 """How often a worker shows that it lives; between two looks at a few images, so it may take longer."""
 LAPSE_SECONDS = 300.0
 """After so long without a beat a worker on another machine counts as dead; no look at a few images takes as long."""
+UNSIGNED_SECONDS = 10.0
+"""After so long a candidate that was taken without the name of a worker counts as a dead one's: it signs at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,10 @@ class Watch:
         self._seen: dict[str, tuple[int, float]] = {}
 
     def has_died(self, name: str, beat: Beat | None) -> bool:
-        """Whether another worker is dead, by its latest beat; one that never beat has the time of any other."""
+        """Whether another worker is dead, by its latest beat.
+
+        Every worker beats before it takes a candidate, and signs right after: who has no beat died in between.
+        """
         if beat is not None and beat.worker.host == socket.gethostname():
             process = beat.worker.process
             if process == os.getpid() or not _process_lives(process):
@@ -88,7 +93,7 @@ class Watch:
         if known is None or known[0] != number:
             self._seen[name] = (number, self._clock())
             return False
-        return self._clock() - known[1] > LAPSE_SECONDS
+        return self._clock() - known[1] > (LAPSE_SECONDS if beat else UNSIGNED_SECONDS)
 
 
 def _process_lives(process: int) -> bool:

@@ -12,7 +12,8 @@ from optuna.storages import BaseStorage, InMemoryStorage
 
 from noah.budget import Budget, ParameterCost, parameter_budget
 from noah.candidate import Candidate
-from noah.racing import Look, Rules, look_at
+from noah.evolution import needed_exactly
+from noah.racing import Look, Outcome, Rules, look_at, outcome_of
 from noah.search_loop import Task, work
 from noah.settings import EvolutionSettings
 from noah.space import SearchSpace, make_space
@@ -27,11 +28,15 @@ SETTINGS = EvolutionSettings(generations=3, population=8, parents=3, mutations=3
 
 @dataclass(frozen=True)
 class Answers:
-    """What every subnet answers to each of some images: arbitrary, and the same for the same subnet."""
+    """What every subnet answers to each of some images: arbitrary, and the same for the same subnet.
+
+    Coarse answers are right or wrong with the same logits everywhere, so that many subnets tie in everything.
+    """
 
     images: int = 40
     classes: int = 3
     seed: int = 0
+    coarse: bool = False
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -43,10 +48,15 @@ class Answers:
         difficulty = np.random.default_rng([self.seed, 3]).normal(0, 2, self.images)
         values = rng.normal(0, 1, (self.images, self.classes))
         values[np.arange(self.images), self.labels] += rng.normal(2, 1) - difficulty
-        return values.astype(np.float32)
+        return (np.sign(values) if self.coarse else values).astype(np.float32)
 
     def show(self, subnet: Subnet, images: NDArray[np.int64]) -> Look:
+        assert len(images)  # no network takes a batch of none
         return look_at(images, self.labels[images], self.logits(subnet)[images])
+
+    def outcome(self, subnet: Subnet) -> Outcome:
+        """Of a full evaluation."""
+        return outcome_of([self.show(subnet, np.arange(self.images))], self.images)
 
 
 def make_task(
@@ -57,14 +67,14 @@ def make_task(
     seed: tuple[int, ...] = (0, 2),
     images: int = 40,
     top: int | None = None,
+    smallest_batch: int = 3,
+    batch_size: int = 16,
 ) -> Task:
-    from noah.evolution import needed_exactly
-
     rule = "off" if settings.sampler == "published" else settings.racing
     cost: Callable[[Subnet], float] = ParameterCost(space.embed_dim)
     if settings.objective == "accuracy":
         cost = _nothing
-    rules = Rules(rule, images, top or needed_exactly(settings), smallest_batch=3, batch_size=16)
+    rules = Rules(rule, images, top or needed_exactly(settings), smallest_batch, batch_size)
     return Task(space, budget, settings, seed, rules, cost)
 
 

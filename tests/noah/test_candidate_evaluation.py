@@ -1,0 +1,115 @@
+"""What a race says of a subnet is what its merged network says, whatever was kept of earlier ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from noah import candidate_evaluation
+from noah.build import build_supernet
+from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
+from noah.data.pixels import Pixels
+from noah.evaluation import compute_logits
+from noah.hardware import Hardware, Precision
+from noah.materials import Materials, seed_torch
+from noah.merge import merge
+from noah.progress import Silent
+from noah.racing import look_at
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+from tests.conftest import TinySettings
+from tests.noah.tiny_run import make_materials
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+IMAGES = np.array([3, 17, 0, 9, 8])
+
+
+@pytest.fixture(scope="module")
+def materials(tiny_settings: TinySettings) -> Materials:
+    threads = torch.get_num_threads()
+    made = make_materials(tiny_settings())
+    torch.set_num_threads(threads)
+    return made
+
+
+@pytest.fixture(scope="module")
+def supernet(materials: Materials) -> Supernet:
+    seed_torch(3)
+    made = build_supernet(materials, materials.space.largest, materials.settings.supernet)
+    for parameter in made.parameters():
+        if parameter.requires_grad:
+            nn.init.normal_(parameter, std=0.2)
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def validation(materials: Materials) -> Pixels:
+    return materials.pixels(materials.dataset.validation, "validation", Silent())
+
+
+@pytest.fixture(scope="module")
+def subnets(materials: Materials) -> list[Subnet]:
+    rng = np.random.default_rng(0)
+    return [materials.space.sample(rng) for _ in range(4)]
+
+
+def hardware(precision: Precision) -> Hardware:
+    return Hardware(torch.device("cpu"), precision, 1, ())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_logits_are_those_of_the_merged_network(
+    precision: Precision, supernet: Supernet, materials: Materials, validation: Pixels, subnets: list[Subnet]
+) -> None:
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    preprocessing = materials.backbone.preprocessing
+    ask = candidate_logits(supernet, validation, preprocessing, hardware(precision), 2)
+    show = showing(ask, validation.labels)
+    for subnet in [*subnets, *subnets[:2]]:
+        # By autocast, which rounds each matrix anew in every forward pass.
+        expected = compute_logits(
+            merge(supernet, subnet), validation, preprocessing, hardware(precision), 2, chosen=IMAGES
+        )
+        assert np.array_equal(ask(subnet, IMAGES), expected)
+        assert show(subnet, IMAGES) == look_at(IMAGES, validation.labels[IMAGES], expected)
+    after = supernet.state_dict()
+    assert all(after[name].dtype == value.dtype and torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_bf16_is_another_precision(
+    supernet: Supernet, materials: Materials, validation: Pixels, subnets: list[Subnet]
+) -> None:
+    exact, rounded = (
+        candidate_logits(supernet, validation, materials.backbone.preprocessing, hardware(precision), 8)(
+            subnets[0], IMAGES
+        )
+        for precision in ("fp32", "bf16")
+    )
+    assert 0 < np.abs(exact - rounded).max() < 0.1 * np.abs(exact).max()
+
+
+def test_networks_that_were_used_last_are_kept(
+    supernet: Supernet,
+    materials: Materials,
+    validation: Pixels,
+    subnets: list[Subnet],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    merged: list[Subnet] = []
+    monkeypatch.setattr(
+        candidate_evaluation, "merge", lambda model, subnet: merged.append(subnet) or merge(model, subnet)
+    )
+    monkeypatch.setattr(candidate_evaluation, "_KEPT_BYTES", 1)  # of two networks at the least
+    ask = candidate_logits(supernet, validation, materials.backbone.preprocessing, hardware("fp32"), 8)
+    first, second, third, _ = subnets
+    for subnet in (first, first, second, first, third, first, second):
+        ask(subnet, IMAGES)
+    assert merged == [first, second, third, second]
+
+
+@pytest.mark.parametrize(("device", "batch_size", "smallest"), [("cpu", 64, 8), ("cpu", 4, 4), ("cuda", 64, 64)])
+def test_the_smallest_batch(device: str, batch_size: int, smallest: int) -> None:
+    assert smallest_batch(Hardware(torch.device(device), "fp32", 1, ()), batch_size) == smallest

@@ -1,0 +1,89 @@
+"""Which workers count as dead."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from noah.worker import LAPSE_SECONDS, UNSIGNED_SECONDS, Beat, Watch, Worker, this_worker
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def beat_of(process: int, number: int = 1, host: str | None = None) -> Beat:
+    return Beat(Worker("other", host or socket.gethostname(), process), number, idle=False)
+
+
+def test_this_worker_has_a_name_of_its_own_each_time() -> None:
+    first, second = this_worker(), this_worker()
+    assert (first.host, first.process) == (socket.gethostname(), os.getpid())
+    assert first.name != second.name
+    assert str(os.getpid()) in first.name
+
+
+def test_a_process_that_has_ended_is_dead_at_once() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        watch = Watch()
+        assert not watch.has_died("other", beat_of(process.pid))
+        process.communicate(b"\n")
+    assert watch.has_died("other", beat_of(process.pid))
+
+
+def test_a_process_number_that_was_given_again() -> None:
+    # To this process: whoever else had its number has ended.
+    assert Watch().has_died("other", beat_of(os.getpid()))
+    # To another one, which lives and never beats.
+    clock = Clock()
+    watch = Watch(clock)
+    parent = beat_of(os.getppid())
+    assert not watch.has_died("other", parent)
+    clock.now += LAPSE_SECONDS + 1
+    assert watch.has_died("other", parent)
+
+
+def test_a_process_of_someone_else_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(process: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert not Watch().has_died("other", beat_of(12345))
+
+
+def test_a_worker_on_another_machine_is_dead_when_its_beats_stop() -> None:
+    clock = Clock()
+    watch = Watch(clock)
+    for number in (1, 2):  # this machine's own number is of no matter there
+        clock.now += LAPSE_SECONDS - 1
+        assert not watch.has_died("other", beat_of(os.getpid(), number, "elsewhere"))
+    clock.now += LAPSE_SECONDS
+    assert not watch.has_died("other", beat_of(os.getpid(), 2, "elsewhere"))
+    clock.now += 1
+    assert watch.has_died("other", beat_of(os.getpid(), 2, "elsewhere"))
+    assert not watch.has_died("third", beat_of(1, 2, "elsewhere"))  # is seen for the first time
+    assert not watch.has_died("other", beat_of(os.getpid(), 3, "elsewhere"))  # it was only slow
+
+
+def test_a_candidate_that_nobody_signed_is_soon_a_dead_ones() -> None:
+    clock = Clock()
+    watch = Watch(clock)
+    assert not watch.has_died("", None)
+    clock.now += UNSIGNED_SECONDS
+    assert not watch.has_died("", None)
+    clock.now += 1
+    assert watch.has_died("", None)
+    assert UNSIGNED_SECONDS < LAPSE_SECONDS
+
+
+def test_a_beat_comes_back_from_json() -> None:
+    beat = Beat(Worker("name", "host", 7), 3, idle=True)
+    assert Beat.from_json("name", beat.to_json()) == beat
