@@ -1,12 +1,13 @@
 # make demo   the whole road on scikit-learn's digits, with all set-up
 # make test   checks and tests, with all set-up
+# make bench  a step of training and a candidate's evaluation beside a straightforward implementation; 40 minutes
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 ARTEFACT := runs/latest/export/onnx-fp32
 
-.PHONY: demo test lint types tests format install clean
+.PHONY: demo test bench lint types tests format install clean
 
 install: $(INSTALLED)
 
@@ -29,6 +30,9 @@ demo: install
 	$(BIN)/noah predict $(ARTEFACT) demo/photos --out demo/predictions.csv
 
 test: lint types tests
+
+bench: install
+	$(BIN)/python -m benchmarks.steps
 
 lint: install
 	$(BIN)/ruff check

@@ -6,12 +6,12 @@ from torch import Tensor
 
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.data.augmented import TrainingPixels
+from noah.loss import balanced_weights
 from noah.materials import Materials
 from noah.runs import Run
 from noah.settings import TrainingSettings
 from noah.subnet import Subnet
 from noah.supernet import Supernet
-from noah.training import balanced_weights
 
 
 def build_supernet(materials: Materials, largest: Subnet, training: TrainingSettings) -> Supernet:
@@ -29,6 +29,7 @@ def build_supernet(materials: Materials, largest: Subnet, training: TrainingSett
         dropout=training.dropout,
         drop_path=training.drop_path,
         prompt_dropout_per_image=training.prompt_dropout == "per_image",
+        activation_checkpointing=training.activation_checkpointing,
     )
 
 

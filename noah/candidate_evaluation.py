@@ -13,7 +13,7 @@ from noah.data.pixels import Pixels
 from noah.data.preprocessing import Preprocessing
 from noah.evaluation import Logits, compute_logits
 from noah.hardware import Hardware
-from noah.held_weights import with_rounded_weights
+from noah.held_weights import rounded_weights, with_rounded_weights
 from noah.merge import merge
 from noah.racing import Look, look_at
 from noah.subnet import Subnet
@@ -40,10 +40,11 @@ def candidate_logits(
         batch_size: Images at a time, at most.
     """
     size: int = sum(parameter.nbytes for parameter in supernet.backbone.parameters())
+    shared = rounded_weights(supernet.backbone) if hardware.precision == "bf16" else {}
 
     @lru_cache(maxsize=max(2, _KEPT_BYTES // size))
     def merged(subnet: Subnet) -> nn.Module:
-        return with_rounded_weights(merge(supernet, subnet), hardware)
+        return with_rounded_weights(merge(supernet, subnet), hardware, shared)
 
     def ask(subnet: Subnet, images: NDArray[np.int64]) -> Logits:
         return compute_logits(merged(subnet), validation, preprocessing, hardware, batch_size, chosen=images)

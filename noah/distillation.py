@@ -15,6 +15,7 @@ def add_gradients(
     subnets: Sequence[Subnet],
     label_loss: Callable[[Tensor], Tensor],
     backward: Callable[[Tensor], None],
+    share: float = 1.0,
 ) -> Tensor:
     """Add up the gradients of all subnets of a step, one forward and one backward pass each.
 
@@ -29,6 +30,7 @@ def add_gradients(
         subnets: At least one.
         label_loss: Loss of the first subnet's logits.
         backward: Adds the gradients of a loss to those of the parameters.
+        share: By what the loss of the others is multiplied: the share of the step's images that these are.
 
     Returns:
         The loss of the first subnet, without a graph; not finite where the loss of any subnet is not.
@@ -39,7 +41,7 @@ def add_gradients(
     backward(loss)
     reported, predictions = loss.detach(), logits.detach().softmax(dim=1)
     for subnet in others:
-        loss = F.cross_entropy(forward(subnet), predictions)
+        loss = F.cross_entropy(forward(subnet), predictions) * share
         backward(loss)
         reported = reported + 0 * loss.detach()
     return reported

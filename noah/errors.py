@@ -17,6 +17,7 @@ Every error that a person can cause or mend is a `NoahError`: what is wrong and 
     │   ├── CheckpointError          the keys or shapes of a checkpoint do not fit
     │   └── DownloadError            the model hub or a data server cannot be reached
     ├── TrainingError                training went wrong, as with a loss that is not finite
+    ├── ProcessError                 another of the processes that a launcher started has stopped
     ├── RunError                     a file of the run folder is missing or damaged
     │   └── RunBusyError             another process is working on the run
     ├── ExportError                  an artefact could not be written
@@ -122,6 +123,10 @@ class DownloadError(BackboneError):
 
 class TrainingError(NoahError):
     """Training went wrong, as with a loss that is not finite."""
+
+
+class ProcessError(NoahError):
+    """Another of the processes that a launcher started has stopped."""
 
 
 class RunError(NoahError):

@@ -85,7 +85,7 @@ def compute_logits(
     chosen = np.arange(len(pixels)) if chosen is None else chosen
     for start in range(0, len(chosen), batch_size):
         indices = chosen[start : start + batch_size]
-        images = to_images(pixels.batch(indices), preprocessing, hardware.device)
+        images = to_images(pixels.fetch(indices), preprocessing, hardware.device)
         with hardware.autocast():
             batches.append(model(images).float().cpu().numpy())
         if bar:

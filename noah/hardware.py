@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from noah.errors import UsageError
+from noah.processes import ALONE, Processes, launched_processes
 from noah.settings import HardwareSettings
 
 Precision = Literal["fp32", "bf16"]
@@ -37,12 +38,14 @@ class Hardware:
         precision: Of matrix products in training and candidate evaluation; weights and optimiser stay float32.
         threads: CPU threads of torch.
         choices: The automatic choices among these.
+        processes: This process and those beside it.
     """
 
     device: torch.device
     precision: Precision
     threads: int
     choices: tuple[Choice, ...]
+    processes: Processes = ALONE
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which forward passes run."""
@@ -50,21 +53,28 @@ class Hardware:
 
     def to_json(self) -> dict[str, object]:
         """The hardware as written beside every result."""
-        return {"device": str(self.device), "precision": self.precision, "threads": self.threads}
+        several = {"processes": self.processes.count} if self.processes.count > 1 else {}
+        return {"device": str(self.device), "precision": self.precision, "threads": self.threads, **several}
 
 
 def choose_hardware(settings: HardwareSettings) -> Hardware:
-    """Resolve "auto", and set torch's thread count and how exact its convolutions are.
+    """Resolve "auto", and set torch's thread count, how exact its convolutions are, and the GPU of this process.
 
     Raises:
-        UsageError: If the device asked for is not there, or cannot compute in the precision asked for.
+        UsageError: If the device asked for is not there, or cannot compute in the precision asked for, or if there are
+            fewer GPUs than processes.
     """
     choices = []
+    processes = launched_processes()
+    if processes.count > 1:
+        choices.append(Choice("processes", str(processes.count), "as the launcher started them; batches are shared"))
     if settings.device == "auto":
         name, reason = _best_device()
         choices.append(Choice("device", name, reason))
     else:
         name = settings.device
+    if processes.count > 1 and name == "cuda":
+        _take_gpu(processes)
     device = _device(name)
     precision: Precision
     if settings.precision == "auto":
@@ -78,7 +88,7 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
         torch.set_num_threads(settings.threads)
     else:
         choices.append(Choice("threads", str(torch.get_num_threads()), "torch's default on this machine"))
-    return Hardware(device, precision, torch.get_num_threads(), tuple(choices))
+    return Hardware(device, precision, torch.get_num_threads(), tuple(choices), processes)
 
 
 def _best_device() -> tuple[str, str]:
@@ -87,6 +97,17 @@ def _best_device() -> tuple[str, str]:
     if torch.backends.mps.is_available():
         return "mps", "an Apple GPU is there"
     return "cpu", f"no GPU is usable; {os.cpu_count()} cores, {platform.machine()}"
+
+
+def _take_gpu(processes: Processes) -> None:
+    """Make the GPU with this process's number on its machine the one that "cuda" means."""
+    gpus = torch.cuda.device_count()
+    if processes.local_count > gpus:  # all of them notice, so the first can tell
+        raise UsageError(
+            f"{processes.local_count} processes were started on this machine, which has {gpus} GPU{'s' * (gpus > 1)}.",
+            f"Start as many as GPUs, --nproc-per-node {gpus}, or add --device cpu.",
+        )
+    torch.cuda.set_device(processes.local_rank)
 
 
 def _device(name: str) -> torch.device:

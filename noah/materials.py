@@ -15,11 +15,15 @@ from noah.backbones import Backbone, load_backbone
 from noah.data.augmentation import Augmentation
 from noah.data.augmented import TrainingPixels, choose_workers, load_augmented
 from noah.data.dataset import Dataset
+from noah.data.device_pixels import place
+from noah.data.memory import available_memory
 from noah.data.pixels import Pixels, load_pixels
 from noah.data.registry import load_dataset
 from noah.data.split import Split
 from noah.errors import RunError, UsageError
-from noah.hardware import Hardware, choose_hardware
+from noah.evaluation_batch import USUAL, choose_evaluation_batch
+from noah.hardware import Choice, Hardware, choose_hardware
+from noah.processes import launched_processes
 from noah.progress import Listener
 from noah.runs import Run
 from noah.settings import AugmentationSettings, Settings
@@ -35,6 +39,20 @@ class Materials:
     backbone: Backbone
     hardware: Hardware
     space: SearchSpace
+    evaluation_batch: Choice | None = None
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The automatic choices of the hardware and of what goes through it at once."""
+        return (*self.hardware.choices, *filter(None, [self.evaluation_batch]))
+
+    @property
+    def evaluation_batch_size(self) -> int:
+        """Images that are evaluated at once: as set, else as chosen, else as usual."""
+        asked = self.settings.hardware.evaluation_batch_size
+        if asked is not None:
+            return asked
+        return USUAL if self.evaluation_batch is None else int(self.evaluation_batch.value)
 
     def facts(self) -> dict[str, Any]:
         """What run.yaml keeps of the data and the backbone."""
@@ -57,10 +75,19 @@ class Materials:
         }
 
     def pixels(self, split: Split, title: str, listener: Listener) -> Pixels:
-        """Decode a split, or arrange for it to be decoded batch by batch, and tell which."""
+        """Decode a split, or arrange for it to be decoded batch by batch, and tell where its images are if it matters.
+
+        Where a GPU computes, images that take a small part of its memory live there.
+        """
         with listener.bar(f"decoding {title} images", len(split), "images") as bar:
-            pixels = load_pixels(split, self.backbone.preprocessing, progress=lambda done, _: bar.update(done))
-        if not pixels.in_memory:
+            pixels = load_pixels(
+                split,
+                self.backbone.preprocessing,
+                memory_limit=self._memory_limit(),
+                progress=lambda done, _: bar.update(done),
+            )
+        pixels = place(pixels, self.hardware.device)
+        if not pixels.in_memory or self.hardware.device.type == "cuda":
             listener.say(f"{title} images: {pixels.reason}")
         return pixels
 
@@ -68,7 +95,9 @@ class Materials:
         """Like `pixels`; where single images are augmented, tell in how many processes, and why."""
         if not settings.changes_images:
             return self.pixels(split, "training", listener)
-        workers, reason = choose_workers(self.settings.hardware.augmentation_workers, self.hardware.device.type)
+        workers, reason = choose_workers(
+            self.settings.hardware.augmentation_workers, self.hardware.device.type, self.hardware.processes.local_count
+        )
         where = f"in {workers} process{'es' * (workers > 1)} beside this one" if workers else "in this process"
         listener.say(f"augment   {where} ({reason})")
         preprocessing = self.backbone.preprocessing
@@ -78,11 +107,17 @@ class Materials:
                 preprocessing,
                 Augmentation(settings, preprocessing),
                 workers=workers,
+                memory_limit=self._memory_limit(),
                 progress=lambda done, _: bar.update(done),
             )
         if not pixels.in_memory:
             listener.say(f"training images: {pixels.reason}")
         return pixels
+
+    def _memory_limit(self) -> int | None:
+        """Bytes that the images may take where several processes share this machine's memory; alone as by default."""
+        sharing = self.hardware.processes.local_count
+        return None if sharing == 1 else available_memory() // 2 // sharing
 
 
 def prepare(settings: Settings, listener: Listener, *, tell_data: bool = False) -> Materials:
@@ -96,6 +131,11 @@ def prepare(settings: Settings, listener: Listener, *, tell_data: bool = False) 
     Raises:
         NoahError: Whatever is wrong with any of them.
     """
+    with launched_processes().first_goes_ahead():
+        return _prepare(settings, listener, tell_data=tell_data)
+
+
+def _prepare(settings: Settings, listener: Listener, *, tell_data: bool) -> Materials:
     if settings.data.dataset is None and settings.data.folder is None:
         raise UsageError("No data set is given.", "Add --dataset NAME (such as digits or cifar100) or --data FOLDER.")
     dataset = load_dataset(
@@ -134,7 +174,13 @@ def prepare(settings: Settings, listener: Listener, *, tell_data: bool = False) 
             f"backbone  {backbone.source}; {preprocessing.width} x {preprocessing.height} px, {preprocessing.resize}, "
             f"{preprocessing.interpolation}{_normalisation(settings, backbone)}"
         )
-    return Materials(settings, dataset, backbone, hardware, build_space(settings, backbone))
+    space = build_space(settings, backbone)
+    chosen = None
+    if settings.hardware.evaluation_batch_size is None:
+        chosen = choose_evaluation_batch(hardware, backbone, space)
+    if chosen is not None:
+        listener.say(f"{chosen.what:<10}{chosen.value} ({chosen.reason})")
+    return Materials(settings, dataset, backbone, hardware, space, chosen)
 
 
 def _normalisation(settings: Settings, backbone: Backbone) -> str:

@@ -63,7 +63,7 @@ class MergedAttention(nn.Module):
         """Tokens (B, N, D) -> the tokens that are read (B, M, D), attention added."""
         if self.new_tokens is not None:
             x = append_tokens(x, self.new_tokens, dim=1)
-        h = self.norm(x)
+        h = self.norm(x).to(self.proj.weight.dtype)  # once, where the weights are rounded (`noah.held_weights`)
         if self.qkv is not None:
             queries, projected = self.qkv(h).tensor_split([self.attention.attn_dim], dim=-1)
         else:
@@ -114,7 +114,7 @@ class ClassAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, N, D) -> the class token (B, 1, D), attention added."""
-        h = self.norm(x)
+        h = self.norm(x).to(self.key_weight.dtype)
         if self.constant_inputs is not None:
             h = append_tokens(h, self.constant_inputs, dim=1)
         queries = self.q_norm(self.q(h[:, 0]).reshape(h.shape[0], self.heads, -1))  # (B, heads, d)

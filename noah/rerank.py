@@ -25,7 +25,7 @@ from noah.materials import Materials, seed_torch
 from noah.merge import merge
 from noah.progress import Listener
 from noah.racing import Outcome
-from noah.runs import Run, append_line, read_lines
+from noah.runs import Run, read_lines
 from noah.settings import RetrainSettings, Settings
 from noah.shortened import shortened
 from noah.subnet import Subnet
@@ -108,7 +108,7 @@ def rerank(
     settings = shortened(materials.settings.retrain, epochs)
     path = run.path("search", "rerank.jsonl")
     _check_settings(run, settings)
-    done = {reranked.index: reranked for reranked in read_reranked(path)}
+    done = {reranked.index: reranked for reranked in materials.hardware.processes.of_first(lambda: read_reranked(path))}
     if any(candidate.index in done and done[candidate.index].subnet != candidate.subnet for candidate in chosen):
         raise RunError(f"{path} is damaged: it holds other subnets than the search.", _NEW_RUN)
     missing = [candidate for candidate in chosen if candidate.index not in done]
@@ -123,7 +123,7 @@ def rerank(
             model, losses = _train(run, materials, candidate, settings, supernet, pixels, title, listener)
             outcome = _outcome(model, candidate.subnet, validation, materials)
             done[candidate.index] = Reranked(candidate.index, candidate.subnet, outcome, tuple(losses))
-            append_line(path, done[candidate.index].to_json())
+            run.append(done[candidate.index].to_json(), "search", "rerank.jsonl")
         run.log("rerank", "finished", candidates=len(chosen))
     return sorted(
         (done[candidate.index] for candidate in chosen), key=_rank_key
@@ -204,7 +204,7 @@ def _outcome(model: Supernet, subnet: Subnet, validation: Pixels, materials: Mat
         validation,
         materials.backbone.preprocessing,
         materials.hardware,
-        materials.settings.hardware.evaluation_batch_size,
+        materials.evaluation_batch_size,
     )
     wrong = (predicted_labels(logits) != validation.labels).nonzero()[0]
     return Outcome(score(logits, validation.labels), tuple(wrong.tolist()))

@@ -5,8 +5,8 @@
         log.jsonl       what happened, with times
         lock            held by the process that is searching or retraining
         supernet/       checkpoint.safetensors, losses.json; plan.json where a time limit chose the epochs
-        search/         study.json and journal.log: the record that all workers share; candidates.jsonl, best.json,
-                        pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json
+        search/         study.json, journal.log and lock: the record that all workers share; candidates.jsonl,
+                        best.json, pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json
         retrain/        settings.json, checkpoint.safetensors, model.json
         eval/           test.json, artefact/<name>.json, on/<name>.json, predictions/ with labels for the first two
         export/<name>/  model.onnx, manifest.json
@@ -37,6 +37,7 @@ from noah.exclusive import exclusive
 from noah.hardware import Choice
 from noah.latest import DEFAULT_RUNS, LATEST, read_latest, write_latest
 from noah.layers import Layer, resolve
+from noah.processes import launched_processes
 from noah.settings import Settings
 from noah.version import __version__
 
@@ -46,9 +47,16 @@ _VERSIONS = ("torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "o
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run folder."""
+    """One run folder.
+
+    Attributes:
+        folder: Where it is.
+        writes: Whether this process writes to it; beside a launcher's first process the others only read. What they
+            would write is what the first writes.
+    """
 
     folder: Path
+    writes: bool = True
 
     @property
     def name(self) -> str:
@@ -99,15 +107,26 @@ class Run:
 
     def write_json(self, value: Any, *parts: str) -> None:
         """Write a JSON file of the run atomically."""
-        write_json(self.path(*parts), value)
+        if self.writes:
+            write_json(self.path(*parts), value)
+
+    def append(self, record: Mapping[str, Any], *parts: str) -> None:
+        """Append a line to a JSON lines file of the run."""
+        if self.writes:
+            append_line(self.path(*parts), record)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other processes from writing to this run until the `with` block ends, or this process does.
 
+        Nothing happens in a process that only reads.
+
         Raises:
             RunBusyError: If another process holds it.
         """
+        if not self.writes:
+            yield
+            return
         with exclusive(self.path("lock"), self.name):
             yield
 
@@ -127,7 +146,7 @@ class Run:
             "event": event,
             **details,
         }
-        append_line(self.path("log.jsonl"), record)
+        self.append(record, "log.jsonl")
 
 
 _START_AGAIN = "Start a new run with `noah search`."
@@ -203,8 +222,12 @@ def open_run(root: Path, name: str | None) -> Run:
             raise CommandOrderError(f"There is no run under {root}/ yet.", "Start with: noah search --dataset digits")
     for folder in (root / name, Path(name)):
         if (folder / RUN_FILE).is_file():
-            return Run(folder)
-    same_id = [Run(path.parent) for path in sorted(root.glob(f"*/*/{RUN_FILE}")) if path.parent.name == name]
+            return Run(folder, launched_processes().is_first)
+    same_id = [
+        Run(path.parent, launched_processes().is_first)
+        for path in sorted(root.glob(f"*/*/{RUN_FILE}"))
+        if path.parent.name == name
+    ]
     if len(same_id) > 1:
         raise UsageError(
             f"Several runs have the id {name}.", f"Name one of them whole: {', '.join(run.name for run in same_id)}."

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from optuna.storages import BaseStorage
+from optuna.study import get_all_study_names
 
 from noah.atomic import write_text
 from noah.build import load_supernet
@@ -28,7 +29,8 @@ from noah.rerank import Reranked, rerank, rerank_epochs
 from noah.run_budget import run_budget
 from noah.runs import Run
 from noah.search_loop import Task, work
-from noah.study import SearchStudy, journal_storage, open_storage
+from noah.search_storage import journal_storage, open_storage
+from noah.study import SearchStudy
 from noah.supernet import Supernet
 from noah.supernet_stage import train_supernet
 from noah.worker import this_worker
@@ -41,6 +43,8 @@ _WAIT_SECONDS = 1.0
 
 def search(run: Run, materials: Materials, listener: Listener, *, time_limit: float | None = None) -> dict[str, Any]:
     """Train the supernet, search it, and choose the winner; goes on from whatever the run folder already holds.
+
+    Several processes of one command train the supernet together, and then each is a worker of the search.
 
     Args:
         run: Gets the supernet, the search and its result.
@@ -58,10 +62,13 @@ def search(run: Run, materials: Materials, listener: Listener, *, time_limit: fl
     # Decoded first: an image that cannot be read is told before hours of training, not after.
     validation = materials.pixels(materials.dataset.validation, "validation", listener)
     supernet = train_supernet(run, materials, task.budget, listener, time_limit=time_limit)
-    study = _open_study(run, materials, new=True)
+    processes = materials.hardware.processes
+    with processes.first_goes_ahead():
+        study = _open_study(run, materials, new=processes.is_first)
     run.log("search", "started", planned=task.planned)
     late = _out_of_time(started, time_limit)
-    candidates = _evaluate(study, task, supernet, validation, materials, listener, late, run)
+    found = _evaluate(study, task, supernet, validation, materials, listener, late, run if run.writes else None)
+    candidates = processes.of_first(lambda: found)
     result = _conclude(run, materials, task, candidates, listener, stopped=len(candidates) < task.planned and late())
     run.log("search", "finished", seconds=round(time.monotonic() - started, 1), candidates=len(candidates))
     return result
@@ -111,7 +118,7 @@ def has_begun(run: Run) -> bool:
 
 def _task(run: Run, materials: Materials) -> Task:
     settings, hardware = materials.settings, materials.hardware
-    batch_size = settings.hardware.evaluation_batch_size
+    batch_size = materials.evaluation_batch_size
     rules = Rules(
         rule="off" if settings.search.sampler == "published" else settings.search.racing,  # it ranks in another way
         images=len(materials.dataset.validation),
@@ -130,20 +137,30 @@ def _task(run: Run, materials: Materials) -> Task:
 
 
 def _open_study(run: Run, materials: Materials, *, new: bool) -> SearchStudy:
-    """The search's record; its name holds a random part, so that no other run in the same storage can have it."""
-    path = run.path("search", "study.json")
-    if new and not path.exists():
-        if run.path("search", "candidates.jsonl").exists():
-            raise RunError(
-                f"{run.name} was searched by an older version, which kept its search in another way.",
-                "Start a new run with `noah search`.",
-            )
-        run.write_json({"name": f"{run.name}-{secrets.token_hex(4)}"}, "search", "study.json")
-    settings = materials.settings.search
-    storage: BaseStorage = (
-        open_storage(settings.storage) if settings.storage else journal_storage(run.path("search", "journal.log"))
-    )
-    return SearchStudy(storage, run.read_json("search", "study.json")["name"], materials.space, settings)
+    """The search's record; its name holds a random part, so that no other run in the same storage can have it.
+
+    Where study.json is, the record is there too: the file is written after it.
+    """
+    settings, path = materials.settings.search, run.path("search", "study.json")
+    begin = new and not path.exists()
+    if begin and run.path("search", "candidates.jsonl").exists():
+        raise RunError(
+            f"{run.name} was searched by an older version, which kept its search in another way.",
+            "Start a new run with `noah search`.",
+        )
+    name = f"{run.name}-{secrets.token_hex(4)}" if begin else run.read_json("search", "study.json")["name"]
+    journal = run.path("search", "journal.log")
+    storage: BaseStorage = open_storage(settings.storage) if settings.storage else journal_storage(journal)
+    if not begin and name not in get_all_study_names(storage):
+        raise RunError(
+            f"The search of {run.name} is not in {'its database' if settings.storage else journal} any more.",
+            f"{'A path in sqlite:///FILE starts from the working folder. ' if settings.storage else ''}"
+            f"Restore it; or remove {path} and candidates.jsonl beside it to search anew with the supernet as it is.",
+        )
+    study = SearchStudy(storage, name, materials.space, settings)
+    if begin:
+        run.write_json({"name": name}, "search", "study.json")
+    return study
 
 
 def _out_of_time(started: float, time_limit: float | None) -> Callable[[], bool]:

@@ -179,6 +179,11 @@ class TrainingSettings(_Section):
 
     `prompt_dropout` draws the prompts' dropout once a batch, which allows keys and values of prompts to be computed
     once a batch, or for each image.
+
+    `accumulation` cuts each batch into so many parts, whose gradients are added up before the optimiser's step, and
+    `activation_checkpointing` computes what a block remembered for its backward pass anew there. Both save memory and
+    change results by rounding alone, but that with `accumulation` each part has a dropout of its own; the second takes
+    about a third more time.
     """
 
     epochs: Count
@@ -192,6 +197,8 @@ class TrainingSettings(_Section):
     drop_path: Rate = 0.1
     prompt_dropout: Literal["per_batch", "per_image"] = "per_batch"
     label_smoothing: Rate = 0.0
+    accumulation: Count = 1
+    activation_checkpointing: bool = False
     augmentation: AugmentationSettings = AugmentationSettings()
 
     @field_validator("warmup_epochs")
@@ -260,18 +267,26 @@ class EvolutionSettings(_Section):
     racing: Literal["exact", "paired", "off"] = "exact"
     top: Count = 10
 
+    @field_validator("sampler")
+    @classmethod
+    def _has_two_to_cross(cls, sampler: str, info: ValidationInfo) -> str:
+        if sampler == "nsga2" and info.data.get("population") == 1:
+            raise PydanticCustomError("population", "nsga2 needs a population of at least 2")
+        return sampler
+
 
 class HardwareSettings(_Section):
     """What the run computes on; "auto" is resolved, printed and stored.
 
-    `augmentation_workers` is the number of processes that augment training images beside the one that trains; it is
-    chosen and printed where it is None, and has no influence on the result.
+    `evaluation_batch_size` is the number of images that are evaluated at once; where it is None it is 64, or on a GPU
+    chosen by its free memory. `augmentation_workers` is the number of processes that augment training images beside the
+    one that trains; it is chosen and printed where it is None, and has no influence on the result.
     """
 
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: Count | None = None
-    evaluation_batch_size: Count = 64
+    evaluation_batch_size: Count | None = None
     augmentation_workers: Annotated[int, Field(ge=0, le=256)] | None = None
 
 

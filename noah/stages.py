@@ -33,7 +33,7 @@ def merged_logits(
         pixels,
         materials.backbone.preprocessing,
         materials.hardware,
-        materials.settings.hardware.evaluation_batch_size,
+        materials.evaluation_batch_size,
         bar,
     )
 

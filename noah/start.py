@@ -14,6 +14,7 @@ from noah.run_budget import LATENCY_FILE, budget_facts, decide_budget
 from noah.run_subnet import FRONT, front_subnet
 from noah.runs import Run, create_run
 from noah.settings import Settings
+from noah.subnet import Subnet
 from noah.subnet_spelling import check_spelling, parse_subnet
 
 
@@ -28,6 +29,8 @@ def start_run(
     searched: Run | None = None,
 ) -> tuple[Run, Materials]:
     """Make the folder of a new run, of a search or of one subnet that is given instead of searched.
+
+    Of several processes the first makes it, and the others get it.
 
     Args:
         root: The folder of all runs.
@@ -45,6 +48,7 @@ def start_run(
     Raises:
         NoahError: Whatever is wrong with the settings, the data, the backbone, the subnet or the folder.
     """
+    front: Subnet | None = None
     if subnet is not None:
         # Before data and backbone are loaded.
         front = front_subnet(searched, subnet) if searched is not None and subnet.startswith(FRONT) else None
@@ -55,27 +59,44 @@ def start_run(
                 "A subnet that is given has no supernet to inherit weights from.", "Add --set retrain.inherit=false."
             )
     materials = prepare(settings, listener, tell_data=True)
+    processes = materials.hardware.processes
+
+    def make() -> Path:
+        facts, table = _facts(materials, listener, subnet, front, searched)
+        run = create_run(
+            root,
+            settings,
+            origins,
+            dataset=materials.dataset.name,
+            name=name,
+            facts=facts,
+            choices=materials.choices,
+        )
+        if table is not None:
+            run.write_json(table.to_json(), *LATENCY_FILE)
+        run.log("run", "created")
+        return run.folder
+
+    return Run(processes.of_first(make), writes=processes.is_first), materials
+
+
+def _facts(
+    materials: Materials, listener: Listener, subnet: str | None, front: Subnet | None, searched: Run | None
+) -> tuple[dict[str, Any], LatencyTable | None]:
+    """What run.yaml keeps beside the settings, and the timings behind a bound or an objective of latency."""
     facts: dict[str, Any] = materials.facts()
-    table: LatencyTable | None = None
     if subnet is None:
         budget, table = decide_budget(materials, listener)
         materials.space.check_budget(budget)
-        facts["budget"] = budget_facts(budget)
-    else:
-        given = front or parse_subnet(subnet, depth=materials.space.blocks)
-        facts["given"] = {"spelling": subnet, "subnet": given.to_json()}
-        if front is not None and searched is not None:
-            facts["given"]["searched"] = searched.name
-    run = create_run(
-        root,
-        settings,
-        origins,
-        dataset=materials.dataset.name,
-        name=name,
-        facts=facts,
-        choices=materials.hardware.choices,
-    )
-    if table is not None:
-        run.write_json(table.to_json(), *LATENCY_FILE)
-    run.log("run", "created")
-    return run, materials
+        return facts | {"budget": budget_facts(budget)}, table
+    blocks = materials.space.blocks
+    given = parse_subnet(subnet, depth=blocks) if front is None else front
+    if given.depth != blocks:
+        raise UsageError(
+            f"--subnet {subnet}: it is for {given.depth} blocks, and the backbone has {blocks}.",
+            "Leave the backbone as it was in the search, or name one of that depth.",
+        )
+    facts["given"] = {"spelling": subnet, "subnet": given.to_json()}
+    if front is not None and searched is not None:
+        facts["given"]["searched"] = searched.name
+    return facts, None

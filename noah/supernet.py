@@ -9,6 +9,7 @@ import torch
 from timm.layers import drop_path
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from noah.attention import append_tokens, attend, keys_and_values, pool, read_tokens, split_heads
 from noah.errors import SettingsError
@@ -40,6 +41,8 @@ class Supernet(nn.Module):
         dropout: Rate of the dropout in the modules, in training.
         drop_path: Rate of stochastic depth in the last block, rising linearly from 0, in training.
         prompt_dropout_per_image: Draw the prompts' dropout for each image instead of once a batch; slower.
+        activation_checkpointing: Keep only the tokens between blocks for the backward pass, and compute the rest anew
+            there, with the same random numbers.
 
     Raises:
         UnsupportedBackboneError: If the method does not cover the backbone.
@@ -57,6 +60,7 @@ class Supernet(nn.Module):
         dropout: float = 0.0,
         drop_path: float = 0.0,
         prompt_dropout_per_image: bool = False,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         check_supported(backbone)
@@ -74,6 +78,7 @@ class Supernet(nn.Module):
         self.adapters = nn.ModuleList(Adapter(self.embed_dim, width, dropout) for width in largest.adapter)
         self.drop_path_rates = [drop_path * block / max(1, largest.depth - 1) for block in range(largest.depth)]
         self.prompt_dropout_per_image = prompt_dropout_per_image
+        self.activation_checkpointing = activation_checkpointing
         weight = self.backbone.patch_embed.proj.weight
         self.to(device=weight.device, dtype=weight.dtype)
 
@@ -119,7 +124,10 @@ class Supernet(nn.Module):
         backbone = self.backbone
         x = backbone.norm_pre(backbone._pos_embed(backbone.patch_embed(images)))
         for index, plan in enumerate(plan_tokens(subnet.prompt, self.last_readers)):
-            x = self._block(x, index, subnet, plan)
+            if self.activation_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(self._block, x, index, subnet, plan, use_reentrant=False)
+            else:
+                x = self._block(x, index, subnet, plan)
         features = backbone.fc_norm(pool(self.last_readers, backbone.norm(x)))
         logits: Tensor = self.head(features)
         return logits

@@ -47,6 +47,7 @@ def train_supernet(
     done, kept = (len(stored.losses) if stored else 0), 0.0
     if time_limit is not None and done < settings.epochs:
         settings, kept = _fit(run, materials, budget, settings, done, time_limit, listener)
+        settings, kept = materials.hardware.processes.of_first(lambda: (settings, kept))
     seed = (materials.settings.seed, _SUPERNET)
     seed_torch(*seed)
     supernet = build_supernet(materials, materials.space.largest, settings)

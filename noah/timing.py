@@ -8,6 +8,7 @@ from statistics import median
 
 import torch
 
+from noah.processes import ALONE, Processes
 from noah.progress import Bar
 
 WARM_UP = 2
@@ -30,15 +31,17 @@ class StepTimer:
     Args:
         device: What the steps run on.
         bar: Told the number of steps that are done.
+        processes: Those that train together; the first says when they have enough.
 
     Attributes:
         durations: Seconds of each step so far.
     """
 
-    def __init__(self, device: torch.device, bar: Bar) -> None:
+    def __init__(self, device: torch.device, bar: Bar, processes: Processes = ALONE) -> None:
         self.durations: list[float] = []
         self._device = device
         self._bar = bar
+        self._processes = processes
         self._done = 0.0
         self._started = 0.0
 
@@ -53,7 +56,7 @@ class StepTimer:
         if done > self._done:
             self.durations.append(now - self._started)
             self._bar.update(len(self.durations))
-            if is_enough(self.durations):
+            if self._processes.of_first(lambda: is_enough(self.durations)):
                 raise EnoughTimedError
         # Told twice at the same place, as around the set-up and between two epochs, the later time is the step's.
         self._done, self._started = done, now

@@ -98,7 +98,7 @@ def try_evaluation(materials: Materials, budget: Budget, listener: Listener) -> 
     """Time merging and evaluating random subnets inside the budget, on a batch of validation images each."""
     settings, hardware = materials.settings, materials.hardware
     rng = np.random.default_rng([settings.seed, _TRIAL])
-    batch_size = settings.hardware.evaluation_batch_size
+    batch_size = materials.evaluation_batch_size
     split = _some_of(materials.dataset.validation, batch_size, rng)
     started = time.perf_counter()
     pixels = load_pixels(
@@ -153,7 +153,7 @@ def _try_training(
         TemporaryDirectory() as folder,
         listener.bar(title, _STEPS, "steps") as bar,
     ):
-        timer = StepTimer(materials.hardware.device, bar)
+        timer = StepTimer(materials.hardware.device, bar, materials.hardware.processes)
         # A training can be ended from outside by its bar alone, as Ctrl-C does.
         with suppress(EnoughTimedError):
             train(

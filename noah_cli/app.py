@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
-from noah.errors import NoahError
+from noah.errors import NoahError, UsageError
+from noah.processes import ALONE, Processes, launched_processes, leave
 from noah.version import __version__
 from noah_cli import console
+from noah_cli.bench import bench
 from noah_cli.benchmark import benchmark
 from noah_cli.compare import compare
 from noah_cli.datasets import datasets
@@ -36,6 +38,7 @@ app.command("retrain")(retrain)
 app.command("eval")(evaluate)
 app.command("export")(export)
 app.command("predict")(predict)
+app.command("bench")(bench)
 app.command("compare")(compare)
 app.command("benchmark")(benchmark)
 app.command("datasets")(datasets)
@@ -49,14 +52,24 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+_SHARED = ("search", "retrain")
+"""Commands whose work several processes share."""
+
+
 @app.callback()
 def common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
 ) -> None:
     """Options of every command; their work is done elsewhere."""
+    if launched_processes().count > 1 and context.invoked_subcommand not in _SHARED:
+        raise UsageError(
+            f"noah {context.invoked_subcommand} does not share its work between processes.",
+            "Start it without a launcher; search and retrain may have one.",
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,18 +79,30 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         app([argument for argument in arguments if argument != "--debug"], prog_name="noah")
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if code == 0:
+            leave()
+        return code
     except NoahError as error:
         if debug:
             raise
-        console.print_error(error)
+        console.print_error(error, _processes())
         return error.exit_code
     except OSError as error:  # a folder that may not be written to, a full disk
         if debug:
             raise
-        console.print_error(_as_noah_error(error))
+        console.print_error(_as_noah_error(error), _processes())
         return 1
+    leave()
     return 0
+
+
+def _processes() -> Processes:
+    """This process among those of the command; alone where what the launcher says is itself the error."""
+    try:
+        return launched_processes()
+    except UsageError:
+        return ALONE
 
 
 def _as_noah_error(error: OSError) -> NoahError:

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from noah.errors import NoahError
+from noah.errors import NoahError, ProcessError, UsageError
+from noah.processes import ALONE, Processes, launched_processes
 from noah.progress import Bar
 from noah.subnet import MODULES, Subnet
 
@@ -31,14 +32,14 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 class ConsoleListener:
-    """Prints what a stage tells; bars on a terminal, now and then a line elsewhere.
+    """Prints what a stage tells, in the first process: bars on a terminal, now and then a line elsewhere.
 
     Args:
         error: Print to standard error, where standard output carries results.
     """
 
     def __init__(self, *, error: bool = False) -> None:
-        self.console = Console(stderr=error, highlight=False, soft_wrap=False)
+        self.console = Console(stderr=error, highlight=False, soft_wrap=False, quiet=not launched_processes().is_first)
 
     def say(self, text: str) -> None:
         """Print a line that begins with a label of ten columns, or with as many blanks to go on under one.
@@ -154,17 +155,26 @@ def draw_subnet(subnet: Subnet, columns: int) -> list[str]:
     return lines
 
 
-def print_error(error: NoahError) -> None:
-    """An error on standard error: what is wrong, then what to type."""
-    console = Console(stderr=True, highlight=False)
-    console.print(f"[bold red]Error:[/bold red] {escape(error.problem)}", soft_wrap=True)
+def print_error(error: NoahError, processes: Processes = ALONE) -> None:
+    """An error on standard error: what is wrong, then what to type.
+
+    Of several processes each tells what happened to it alone. That another has stopped, and on the same machine what is
+    wrong with the command, which all were given, is told by the first.
+    """
+    common = isinstance(error, ProcessError) or (isinstance(error, UsageError) and processes.local_rank > 0)
+    console = Console(stderr=True, highlight=False, quiet=common and not processes.is_first)
+    where = "" if processes.is_first else f" in {processes}"
+    console.print(f"[bold red]Error{where}:[/bold red] {escape(error.problem)}", soft_wrap=True)
     if error.hint:
         console.print(escape(error.hint), soft_wrap=True)
 
 
 def print_interrupted(command: str) -> None:
     """What to type after Ctrl-C."""
-    Console(stderr=True, highlight=False).print(f"\nInterrupted. Go on with: {escape(command)}", soft_wrap=True)
+    quiet = not launched_processes().is_first
+    Console(stderr=True, highlight=False, quiet=quiet).print(
+        f"\nInterrupted. Go on with: {escape(command)}", soft_wrap=True
+    )
 
 
 def format_seconds(seconds: float) -> str:

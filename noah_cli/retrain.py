@@ -10,6 +10,7 @@ import typer
 from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS
 from noah.layers import assignment_layer
+from noah.processes import launched_processes
 from noah_cli import console
 from noah_cli.options import (
     BackboneArchOption,
@@ -106,13 +107,15 @@ def retrain(
                 "Leave --subnet out to go on with a run: it keeps its subnet.",
             )
         options += [assignment_layer(text) for text in assignments or []]
-        settings, origins = settings_of_new(listener, runs, run, recipe, config or [], options, hardware)
+        settings, origins = launched_processes().of_first(
+            lambda: settings_of_new(listener, runs, run, recipe, config or [], options, hardware)
+        )
         searched = open_run(runs, run) if subnet.startswith(FRONT) else None
         current, materials = start_run(runs, settings, origins, listener, name=name, subnet=subnet, searched=searched)
         listener.say(f"run       {current.folder}")
     try:
         with current.lock():
-            if restart:
+            if restart and current.writes:
                 current.path("retrain", "model.json").unlink(missing_ok=True)
                 current.path("retrain", CHECKPOINT_FILE).unlink(missing_ok=True)
                 shutil.rmtree(current.path("eval"), ignore_errors=True)  # it measured the weights that are thrown away

@@ -10,6 +10,7 @@ import typer
 from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS
 from noah.layers import Layer, assignment_layer
+from noah.processes import launched_processes
 from noah_cli import console
 from noah_cli.new_run import resolve_new
 from noah_cli.options import (
@@ -145,7 +146,7 @@ def search(
     from noah_cli.durations import parse_duration
     from noah_cli.search_run import dry, join_run, search_new, search_stopped
 
-    listener = console.ConsoleListener()
+    listener, processes = console.ConsoleListener(), launched_processes()
     hardware = hardware_layers(device, precision, threads)
     seconds = None if time_limit is None else parse_duration(time_limit)
     options = start_layers(
@@ -162,6 +163,11 @@ def search(
     )
     options += budget_layers(budget or [])
     options += [assignment_layer(text) for text in assignments or []]
+    if join is not None and processes.count > 1:
+        raise UsageError(
+            "--join makes one process a worker of a search, and a launcher started several.",
+            "Start it without the launcher, as often as you like.",
+        )
     if join is not None:
         _refuse_beside_join(
             options, {"recipe": recipe, "config": config, "run": run, "resume": resume, "dry-run": dry_run}
@@ -174,7 +180,7 @@ def search(
     elif resume:
         search_stopped(listener, runs, run, recipe, config or [], options, hardware, seconds)
     else:
-        settings, origins = resolve_new(listener, recipe, config or [], options, hardware)
+        settings, origins = processes.of_first(lambda: resolve_new(listener, recipe, config or [], options, hardware))
         if dry_run:
             dry(listener, settings)
         else:

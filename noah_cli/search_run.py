@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,7 @@ def search_stopped(
     """
     run = open_run(runs, name)
     again = run_options(run.folder, runs, always=True)
-    if given_subnet(run) is not None:
-        raise UsageError(
-            f"The subnet of {run.name} was given: there is nothing to search.",
-            f"Train it: noah retrain --resume{again}",
-        )
+    _refuse_given(run, again)
     settings = run.settings(hardware)
     files = [file_layer(path) for path in config]
     if recipe:
@@ -87,10 +84,11 @@ def search_stopped(
     _check_unchanged(settings, [*files, *options], run.name, f"Type: noah search --resume{again}")
     materials = prepare(settings, listener, tell_data=True)
     check_same_data(run, materials)
-    if run.path("search", "best.json").is_file() and run.read_json("search", "best.json").get("stopped") is None:
+    result = _finished(run)
+    if result is not None:
         _tell_run(listener, run, materials)
         listener.say("resume    The search is finished; there is nothing left to do.")
-        _print_result(listener, runs, run, run.read_json("search", "best.json"))
+        _print_result(listener, runs, run, result)
         return
     _search(listener, runs, run, materials, time_limit)
 
@@ -107,7 +105,9 @@ def join_run(
         hardware: Layers of the options of the hardware, for this process alone.
         time_limit: Seconds; None for no limit.
     """
+    started = time.monotonic()
     run = open_run(runs, name)
+    _refuse_given(run, run_options(run.folder, runs, always=True))
     materials = prepare(run.settings(hardware), listener)
     check_same_data(run, materials)
     _tell_run(listener, run, materials)
@@ -116,8 +116,10 @@ def join_run(
         candidates = join_search(run, materials, listener, time_limit=time_limit)
         listener.say(f"joined    {len(candidates):,} subnets are evaluated, by this process and others")
         with run.lock():
-            finished = run.path("search", "best.json").is_file()
-            result = run.read_json("search", "best.json") if finished else search(run, materials, listener)
+            result = _finished(run)
+            if result is None:  # the process that began the search ended before it
+                left = None if time_limit is None else max(0.0, time_limit - (time.monotonic() - started))
+                result = search(run, materials, listener, time_limit=left)
     except RunBusyError:
         listener.say("          The process that began the search chooses the winner.")
         return
@@ -150,6 +152,22 @@ def _search(
         console.print_interrupted(f"noah search --resume{again}")
         raise typer.Exit(130) from None
     _print_result(listener, runs, run, result)
+
+
+def _refuse_given(run: Run, again: str) -> None:
+    if given_subnet(run) is not None:
+        raise UsageError(
+            f"The subnet of {run.name} was given: there is nothing to search.",
+            f"Train it: noah retrain --resume{again}",
+        )
+
+
+def _finished(run: Run) -> dict[str, Any] | None:
+    """The result of a search that is at its end; None where it is not, or was stopped by a time limit."""
+    if not run.path("search", "best.json").is_file():
+        return None
+    result: dict[str, Any] = run.read_json("search", "best.json")
+    return result if result.get("stopped") is None else None
 
 
 def _tell_run(listener: console.ConsoleListener, run: Run, materials: Materials) -> None:

@@ -137,7 +137,7 @@ def load_augmented(
     return AugmentedPixels(split.labels, source, augmentation, workers)
 
 
-def choose_workers(asked: int | None, device: str) -> tuple[int, str]:
+def choose_workers(asked: int | None, device: str, trainings: int = 1) -> tuple[int, str]:
     """The number of processes that augment images, and why.
 
     An image takes 3 to 11 ms on one core, decoding included. That is a hundredth of what ViT-B/16 takes to train on it
@@ -146,6 +146,7 @@ def choose_workers(asked: int | None, device: str) -> tuple[int, str]:
     Args:
         asked: The number in the settings; None leaves it to be chosen.
         device: Type of the device that trains, such as cpu or cuda.
+        trainings: Processes of this machine that train together and share its cores.
     """
     if asked is not None:
         return asked, "as set"
@@ -154,7 +155,8 @@ def choose_workers(asked: int | None, device: str) -> tuple[int, str]:
     if sys.platform != "linux":
         return 0, "other processes would need copies of the images on this system"
     cores = len(os.sched_getaffinity(0))
-    return max(1, min(cores - 1, _MOST_WORKERS)), f"so that the GPU does not wait; {cores} core{'s' * (cores > 1)}"
+    workers = max(1, min(cores // trainings - 1, _MOST_WORKERS))
+    return workers, f"so that the GPU does not wait; {cores} core{'s' * (cores > 1)}"
 
 
 class _Resized:

@@ -35,6 +35,11 @@ class BatchAugmentation:
         self._erases = settings.random_erasing > 0
         self._num_classes = num_classes
 
+    @property
+    def is_on(self) -> bool:
+        """Whether batches are changed at all."""
+        return self._erases or self._mix is not None
+
     def apply(self, images: Tensor, labels: Tensor, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Change one batch.
 
@@ -46,7 +51,7 @@ class BatchAugmentation:
         Returns:
             The images, and `labels` themselves, or where images are mixed float32 (B, classes), whose rows sum to 1.
         """
-        if not self._erases and self._mix is None:
+        if not self.is_on:
             return images, labels
         with seeded(*seed):
             if self._erases:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noah.data.memory import available_memory, format_bytes
 from noah.data.preprocessing import Preprocessing
 from noah.data.split import Split
 from noah.errors import UnreadableImageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _BLOCK = 256  # Images handed to the threads at once: enough to keep them busy, few enough to stop soon on Ctrl-C.
 
@@ -21,20 +26,26 @@ class Pixels:
 
     Attributes:
         labels: int64 (n,).
-        in_memory: Whether the images were decoded once for all.
+        split: Where they come from.
+        preprocessing: How they get their size.
+        memory: uint8 (n, height, width, 3) where the images were decoded once for all; None where they were not.
         reason: Why, in one sentence with the sizes.
     """
 
     def __init__(self, split: Split, preprocessing: Preprocessing, memory: np.ndarray | None, reason: str) -> None:
         self.labels = split.labels
-        self.in_memory = memory is not None
+        self.split = split
+        self.preprocessing = preprocessing
+        self.memory = memory
         self.reason = reason
-        self._split = split
-        self._preprocessing = preprocessing
-        self._memory = memory
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the images were decoded once for all."""
+        return self.memory is not None
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
         """Some images, in the order of `indices`.
@@ -45,14 +56,18 @@ class Pixels:
         Raises:
             UnreadableImageError: Images that are not in memory cannot be decoded; all of them are counted.
         """
-        if self._memory is None:
-            return _decode(self._split, self._preprocessing, indices)
-        pixels: np.ndarray = self._memory[indices]
+        if self.memory is None:
+            return _decode(self.split, self.preprocessing, indices)
+        pixels: np.ndarray = self.memory[indices]
         return pixels
+
+    def fetch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8] | Tensor:
+        """Some images as `batch` gives them, or a tensor where they live on a device (`noah.data.device_pixels`)."""
+        return self.batch(indices)
 
     def name(self, index: int) -> str:
         """What a person calls this image."""
-        return self._split.name(index)
+        return self.split.name(index)
 
 
 def load_pixels(

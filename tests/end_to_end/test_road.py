@@ -150,7 +150,10 @@ def test_best_is_the_best_of_the_candidates(finished: Finished) -> None:
 
 def test_search_prints_the_winner(finished: Finished) -> None:
     stored, words = read(finished, "search", "best.json"), finished.outcomes["search"].words
-    assert f"winner subnet {stored['index']} ({stored['origin']}) of 8 evaluated, {stored['parameters']:,} parameters" in words
+    assert (
+        f"winner subnet {stored['index']} ({stored['origin']}) of 8 evaluated, {stored['parameters']:,} parameters"
+        in words
+    )
     assert f"{stored['accuracy']:.1%} ± {stored['standard_error']:.1%} on 18 validation images" in words
 
 

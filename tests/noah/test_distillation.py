@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from noah.distillation import add_gradients
+from noah.loss import cross_entropy
 from noah.subnet import Subnet
 from noah.supernet import Supernet
-from noah.training import cross_entropy
 from tests.noah.tiny_training import SPACE, tiny_supernet
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -1,4 +1,4 @@
-"""Held weights change no bit of a training step, and are given back."""
+"""Held weights change no bit of a training step or of a forward pass, and are given back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from noah.hardware import Hardware, Precision
-from noah.held_weights import frozen_weights_held
+from noah.held_weights import frozen_weights_held, with_rounded_weights
+from noah.merge import merge
 from noah.subnet import Subnet
 from noah.supernet import Supernet
 
@@ -66,3 +67,33 @@ def test_nothing_happens_in_float32(supernet: Supernet) -> None:
     with frozen_weights_held(supernet, hardware("fp32")):
         assert weight.data_ptr() == held
         assert weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("subnet", [SUBNET, Subnet.uniform(6), Subnet([2, 0, 0, 1, 0, 3], [4] * 6, [0, 2] * 3)])
+def test_rounded_once_for_good_gives_the_same_bits(supernet: Supernet, subnet: Subnet) -> None:
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    merged = merge(supernet.eval(), subnet)
+    before = {name: value.clone() for name, value in [*merged.state_dict().items(), *supernet.state_dict().items()]}
+    rounded = with_rounded_weights(merged, hardware("bf16"))
+    with torch.inference_mode(), hardware("bf16").autocast():
+        assert torch.equal(rounded(images), merged(images))
+    dtypes = {layer.weight.dtype for layer in rounded.modules() if isinstance(layer, torch.nn.Linear)}
+    assert dtypes == {torch.bfloat16}
+    # A copy: neither the merged network nor the supernet, which shares weights with it, is touched.
+    for name, value in [*merged.state_dict().items(), *supernet.state_dict().items()]:
+        assert value.dtype == before[name].dtype
+        assert torch.equal(value, before[name])
+
+
+def test_in_float32_the_network_itself_is_given(supernet: Supernet) -> None:
+    merged = merge(supernet.eval(), SUBNET)
+    assert with_rounded_weights(merged, hardware("fp32")) is merged
+
+
+def test_constants_that_are_factors_are_rounded_too(supernet: Supernet) -> None:
+    """Keys and values of prompts, and the last block's absorbed matrices with its constant inputs; nothing else."""
+    rounded = with_rounded_weights(merge(supernet.eval(), SUBNET), hardware("bf16"))
+    narrow = {name for name, constant in rounded.named_buffers() if constant.dtype == torch.bfloat16}
+    first = {f"blocks.{block}.attention.constant_{what}" for block in range(5) for what in ("keys", "values")}
+    last = {f"blocks.5.attention.{name}" for name in ("key_weight", "value_weight", "constant_inputs")}
+    assert narrow == first | last

@@ -159,7 +159,7 @@ def test_the_same_settings_give_the_same_bytes_and_another_seed_others(
     assert subnets[1][:4] != subnets[0][:4]  # the random start already
 
 
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.93, 1.0])
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 0.93, 1.0])
 def test_a_search_whose_tail_is_lost_finds_it_again(finished: Finished, copied: Run, share: float) -> None:
     """As after a kill: the record ends anywhere, its last line torn, and candidates are still held by the dead."""
     journal = copied.path("search", "journal.log")

@@ -17,10 +17,10 @@ from torch import Tensor
 from noah.errors import RunError, TrainingError
 from noah.evaluation import compute_logits, score
 from noah.hardware import Hardware
+from noah.loss import balanced_weights
 from noah.materials import seed_torch
 from noah.subnet import Subnet
 from noah.supernet import Supernet
-from noah.training import balanced_weights
 from tests.noah.tiny_training import (
     BLOCKS,
     CPU,

@@ -15,8 +15,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from noah.checkpoint import read_checkpoint
 from noah.progress import Silent
-from noah.settings import SupernetSettings
 from noah.search import search
+from noah.settings import SupernetSettings
 from noah.stages import retrain
 from noah.subnet import Subnet
 from noah.subnet_draws import SubnetDraw, cycle_length, draw_subnets, fair_subnet

@@ -59,5 +59,5 @@ def content(run: Run) -> dict[str, bytes]:
     return {
         str(path.relative_to(run.folder)): path.read_bytes()
         for path in sorted(run.folder.rglob("*"))
-        if path.is_file() and path.name not in ("run.yaml", "log.jsonl", "journal.log", "study.json")
+        if path.is_file() and path.name not in ("run.yaml", "log.jsonl", "journal.log", "study.json", "lock")
     }

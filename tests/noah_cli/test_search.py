@@ -14,7 +14,7 @@ from noah.errors import SettingsError
 from noah.layers import Layer, resolve
 from noah.settings import Settings
 from noah_cli.new_run import default_recipe
-from noah_cli.search import _check_unchanged
+from noah_cli.search_run import _check_unchanged
 from tests.commands import Outcome, file_contents, noah, write_settings
 from tests.conftest import TinySettings
 from tests.finished import NAME, Finished
@@ -84,11 +84,11 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The runs that a search would begin or go on with; the search itself is left out."""
     runs: list[Any] = []
 
-    def stage(run: Any, *_: object) -> None:
+    def stage(run: Any, *_: object, **__: object) -> None:
         runs.append(run)
         raise StopError
 
-    monkeypatch.setattr("noah.stages.search", stage)
+    monkeypatch.setattr("noah_cli.search_run.search", stage)
     return runs
 
 
@@ -134,6 +134,9 @@ def test_later_sources_override_earlier_ones(working_folder: Path, searched: lis
         ("--image-size", 48, "backbone.image_size", 48),
         ("--backbone-arch", "test_vit", "backbone.architecture", "test_vit"),
         ("--budget", "none", "budget.parameters", None),
+        ("--budget", "macs=1.1x", "budget.macs", "1.1x"),
+        ("--budget", "latency=10s", "budget.latency", "10s"),
+        ("--placement", "any", "space.placement", "any"),
     ],
 )
 def test_options_are_settings(
@@ -145,6 +148,31 @@ def test_options_are_settings(
     for part in key.split("."):
         found = found[part]
     assert (found, run.description()["origins"][key]) == (stored, option)
+
+
+def test_each_budget_replaces_its_own_quantity(working_folder: Path, searched: list[Any]) -> None:
+    start_search("--run", "first", "--budget", "macs=1.2x", "--budget", "latency=10s")
+    start_search("--run", "second", "--budget", "none", "--budget", "macs=1.2x")
+    limits = [{name: fact["limit"] for name, fact in run.description()["budget"].items()} for run in searched]
+    assert list(limits[0]) == ["parameters", "macs", "latency"]
+    assert (limits[0]["parameters"], limits[0]["latency"]) == (14_000, 10.0)
+    assert limits[1] == {"macs": limits[0]["macs"]}
+
+
+def test_a_run_goes_on_inside_the_budget_of_its_start(
+    working_folder: Path, searched: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_search("--run", "first", "--budget", "latency=1000x")
+
+    def measure(*_: object) -> None:
+        raise AssertionError("timed again")
+
+    monkeypatch.setattr("noah.run_budget.measure_table", measure)
+    start_search("--resume")
+    start_search("--resume", "--budget", "latency=1000x")
+    outcome = noah("search", "--resume", "--budget", "latency=999x")
+    assert "budget.latency: the run shapes/first was started with '1000x', not '999x' (--budget)" in outcome.err
+    assert len(searched) == 3
 
 
 def test_what_is_left_to_noah_is_stored_with_its_reason(working_folder: Path, searched: list[Any]) -> None:
@@ -180,10 +208,10 @@ def test_the_command_of_the_start_with_resume_added_goes_on(working_folder: Path
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Outcome:
-    def stage(*_: object) -> None:
+    def stage(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("noah.stages.search", stage)
+    monkeypatch.setattr("noah_cli.search_run.search", stage)
     return noah("search", *arguments)
 
 

@@ -1,0 +1,60 @@
+"""The figures of `benchmarks.steps` as ratios and tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+REFERENCE = "straightforward fp32"
+
+
+def read_result(path: Path, rounds: int) -> dict[str, Any] | None:
+    """What was measured before; None where it is not there, or has fewer rounds."""
+    if not path.is_file():
+        return None
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return result if result["rounds"] >= rounds else None
+
+
+def ratio(result: dict[str, Any], name: str, other: str) -> float:
+    """How many times as fast as another one way is: the median of the rounds' ratios."""
+    seconds = result["seconds"]
+    return median(theirs / own for own, theirs in zip(seconds[name], seconds[other], strict=True))
+
+
+def rows_of(result: dict[str, Any]) -> list[list[str]]:
+    """A row for each way; "by MACs" is how many times as fast as the backbone the arithmetic alone would make it."""
+    rows = []
+    for name, seconds in result["seconds"].items():
+        floor = f"backbone {name.split()[1]}"
+        memory = result["peak_mib"].get(name)
+        evaluates = name.startswith("ours") and result["work"] == "evaluation"
+        rows.append(
+            [
+                result["model"],
+                result["space"],
+                result["work"],
+                name,
+                f"{result['batch_size'] / median(seconds):.1f}",
+                f"{ratio(result, name, REFERENCE):.2f}",
+                f"{ratio(result, name, floor):.2f}",
+                f"{1 / median(result['macs_ratio']):.2f}" if evaluates else "",
+                "" if memory is None else f"{memory:,.0f}",
+            ]
+        )
+    return rows
+
+
+def print_table(results: Sequence[dict[str, Any]]) -> None:
+    """A table in Markdown, as documents hold it."""
+    for result in results[:1]:
+        print(f"\n{result['device']}, {result['threads']} threads, medians of {result['rounds']} rounds\n")
+    rows = [row for result in results for row in rows_of(result)]
+    head = ["backbone", "space", "work", "way", "images/s", "x straightforward", "x backbone", "by MACs", "peak MiB"]
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    for row in [head, ["-" * width for width in widths], *rows]:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        print(f"| {' | '.join(cells)} |", flush=True)

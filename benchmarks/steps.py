@@ -1,0 +1,211 @@
+"""A step of training and the evaluation of a candidate, timed beside a straightforward implementation of the method.
+
+    python -m benchmarks.steps [--model vit-s14-98,vit-b16-224] [--space paper,wide] [--work training,evaluation]
+                               [--rounds 15] [--no-memory] [--out docs/steps]
+
+For each backbone and space the same random subnets take their turns through
+
+- straightforward fp32: `benchmarks.straightforward`;
+- ours fp32, and ours in the best precision of the device, which in training is also timed from decoded pixels on, as
+  a run computes it, and not only from one batch that never changes;
+- the plain backbone's forward pass, in both precisions: the floor.
+
+In every round each way computes one step with the round's subnet, in an order that turns from round to round. A ratio
+is the median of the rounds' ratios, so what slows the machine down for a while disturbs it little. Before anything is
+timed, logits and gradients of the straightforward way and of ours are compared in float32. Peak memory is measured in
+a process of its own for each way.
+
+Each backbone, space and work gives one JSON file. Those that hold enough rounds are not measured again, so a benchmark
+that was stopped goes on; --again begins anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.peak import held, peak
+from benchmarks.step_tables import print_table, read_result
+from benchmarks.step_ways import ARCHITECTURES, CLASSES, Setting, Work, all_ways, check_agreement, default_batch_size
+from noah.atomic import write_json
+from noah.cost import backbone_macs, macs_of
+from noah.hardware import Precision, choose_hardware
+from noah.runs import installed_versions
+from noah.settings import HardwareSettings
+from noah.subnet import Subnet
+from noah.timing import wait
+
+WARM_UP = 2
+"""Rounds that are not counted."""
+MEMORY_STEPS = 3
+"""Steps, each of another subnet, over which the peak of memory is taken."""
+
+
+def main() -> None:
+    """Measure what is asked for and not there yet, then print the table."""
+    arguments = read_arguments()
+    device = torch.device(arguments.device)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    settings = [
+        Setting(
+            model,
+            space,
+            device,
+            arguments.batch_size or default_batch_size(model, device),
+            best_precision(device),
+        )
+        for model in arguments.model.split(",")
+        for space in arguments.space.split(",")
+    ]
+    works: list[Work] = arguments.work.split(",")
+    if arguments.peak_of:
+        print(peak_memory(settings[0], works[0], arguments.peak_of))
+        return
+    results = []
+    for setting in settings:
+        for work in works:
+            path = arguments.out / f"{setting.model}-{setting.space}-{work}.json"
+            result = None if arguments.again else read_result(path, arguments.rounds)
+            if result is None:
+                clock = time.process_time if arguments.processor_time else time.perf_counter
+                result = measure(setting, work, arguments.rounds, clock, memory=not arguments.no_memory)
+                write_json(path, result)
+            results.append(result)
+    print_table(results)
+
+
+def read_arguments() -> argparse.Namespace:
+    """What was typed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="vit-s14-98,vit-b16-224", help=f"some of {', '.join(ARCHITECTURES)}")
+    parser.add_argument("--space", default="paper,wide", help="presets of the search space")
+    parser.add_argument("--work", default="training,evaluation")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--batch-size", type=int, help="images a step")
+    parser.add_argument("--threads", type=int, help="of torch")
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="time of the processor instead of the clock: with --threads 1 for a machine that others use too",
+    )
+    parser.add_argument("--no-memory", action="store_true", help="leave peak memory out")
+    parser.add_argument("--again", action="store_true", help="measure what is measured already")
+    parser.add_argument("--out", type=Path, default=Path("docs/steps"))
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)  # of one way: what a process of its own is started for
+    return parser.parse_args()
+
+
+def best_precision(device: torch.device) -> Precision:
+    """bfloat16 where the device computes in it natively."""
+    if device.type == "cpu":
+        native: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return "bf16" if native else "fp32"
+    return choose_hardware(HardwareSettings(device=device.type)).precision
+
+
+def random_subnets(setting: Setting, count: int) -> list[Subnet]:
+    """The same ones every time, drawn as a supernet's training draws them."""
+    space = setting.search_space(setting.backbone())
+    rng = np.random.default_rng(7)
+    return [space.sample(rng) for _ in range(count)]
+
+
+def measure(
+    setting: Setting, work: Work, rounds: int, clock: Callable[[], float] = time.perf_counter, *, memory: bool
+) -> dict[str, Any]:
+    """All ways of one work, and what is needed to judge the figures."""
+    subnets = random_subnets(setting, WARM_UP + rounds)
+    agreement = check_agreement(setting, subnets[0])
+    seconds: dict[str, list[float]] = {}
+    with all_ways(setting, work) as ways:
+        for number, subnet in enumerate(subnets):
+            names = list(ways)
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                run = ways[name](subnet)
+                wait(setting.device)
+                started = clock()
+                run()
+                wait(setting.device)
+                if number >= WARM_UP:
+                    seconds.setdefault(name, []).append(clock() - started)
+    return {
+        "model": setting.model,
+        "architecture": ARCHITECTURES[setting.model][0],
+        "image_size": ARCHITECTURES[setting.model][1],
+        "space": setting.space,
+        "work": work,
+        "batch_size": setting.batch_size,
+        "device": device_name(setting.device),
+        "threads": torch.get_num_threads(),
+        "rounds": rounds,
+        "clock": clock.__name__,
+        "agreement": agreement,
+        "macs_ratio": macs_ratios(setting, subnets[WARM_UP:]),
+        "seconds": {name: seconds[name] for name in ways},
+        "peak_mib": peaks(setting, work, list(ways)) if memory else {},
+        "versions": installed_versions(),
+    }
+
+
+def macs_ratios(setting: Setting, subnets: list[Subnet]) -> list[float]:
+    """The exact multiply-accumulates of each subnet's merged network, as a multiple of the backbone's."""
+    backbone = setting.backbone()
+    macs, plain = macs_of(backbone, CLASSES), backbone_macs(backbone, CLASSES)
+    return [macs(subnet) / plain for subnet in subnets]
+
+
+def peaks(setting: Setting, work: Work, names: list[str]) -> dict[str, float | None]:
+    """The peak memory of each way: on a GPU torch's own figure, on a CPU that of a process which does nothing else."""
+    if setting.device.type != "cpu":
+        return {name: peak_memory(setting, work, name) for name in names}
+    found = {}
+    for name in names:
+        options: Mapping[str, object] = {
+            "model": setting.model,
+            "space": setting.space,
+            "work": work,
+            "batch-size": setting.batch_size,
+            "peak-of": name,
+        }
+        command = [sys.executable, "-m", "benchmarks.steps", *(f"--{key}={value}" for key, value in options.items())]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        found[name] = None if printed == "None" else float(printed)
+    return found
+
+
+def peak_memory(setting: Setting, work: Work, name: str) -> float | None:
+    """The most MiB that one way needs for its weights and a few steps, beyond what Python and its libraries hold."""
+    subnets = random_subnets(setting, MEMORY_STEPS)
+    before = held(setting.device)
+
+    with all_ways(setting, work, only=name) as ways:
+
+        def steps() -> None:
+            for subnet in subnets:
+                ways[name](subnet)()
+
+        most = peak(setting.device, steps)
+    return None if most is None or before is None else most - before
+
+
+def device_name(device: torch.device) -> str:
+    """What a person knows it by."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
+    return ", ".join(sorted(names)) or "CPU"
+
+
+if __name__ == "__main__":
+    main()

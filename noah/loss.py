@@ -1,0 +1,49 @@
+"""What a training minimises: the cross-entropy of a batch, and how much of it is that of a part of the batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy of a batch; labels that are mixed count as so many shares of images.
+
+    A share t of class c in image i counts t w_c, and the sum over images and classes is divided by the sum of all t w_c
+    before smoothing, so that labels given as rows with a single 1 have the same loss as the labels themselves.
+
+    Args:
+        logits: float32 (B, classes).
+        targets: int64 (B), or float32 (B, classes) whose rows sum to 1.
+        class_weights: The w_c, float32 (classes); all are 1 if None.
+        label_smoothing: The share of each label that is spread over all classes.
+    """
+    if targets.dim() == 1 or class_weights is None:
+        return F.cross_entropy(logits, targets, weight=class_weights, label_smoothing=label_smoothing)
+    total = F.cross_entropy(logits, targets, weight=class_weights, label_smoothing=label_smoothing, reduction="sum")
+    return total / _divisor(targets, class_weights)
+
+
+def share_of_loss(part: Tensor, batch: Tensor, class_weights: Tensor | None) -> Tensor | float:
+    """By what the mean of a part has to be multiplied so that the parts' products add up to the mean of the batch.
+
+    Args:
+        part: The targets of the part.
+        batch: The targets of the whole batch.
+        class_weights: As in `cross_entropy`.
+    """
+    if class_weights is None:
+        return len(part) / len(batch)
+    return _divisor(part, class_weights) / _divisor(batch, class_weights)
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> Tensor:
+    """Class weights that make every class count the same in the loss: n / (classes x images of the class)."""
+    counts = np.bincount(labels, minlength=classes)
+    return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
+
+
+def _divisor(targets: Tensor, class_weights: Tensor) -> Tensor:
+    return (class_weights[targets] if targets.dim() == 1 else targets @ class_weights).sum()

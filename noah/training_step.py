@@ -1,0 +1,96 @@
+"""The gradients of one step: those of the whole batch, however it is cut and whoever computes its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from noah.batch_parts import own_parts
+from noah.distillation import add_gradients
+from noah.hardware import Hardware
+from noah.loss import cross_entropy, share_of_loss
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What every step of a training has in common.
+
+    Each part's loss counts by its share of the batch's, so the gradients of the parts add up to those of the whole
+    batch, to rounding: in parts of different sizes too, and where classes have weights. Dropout and stochastic depth
+    are drawn for each part, and so is the prompts' dropout mask.
+
+    Attributes:
+        supernet: What is trained.
+        hardware: Device, precision and processes.
+        accumulation: Parts of the batch that a process takes one after the other.
+        class_weights: Weight of each class in the loss, (classes), on the device.
+        label_smoothing: The share of each label that is spread over all classes.
+    """
+
+    supernet: Supernet
+    hardware: Hardware
+    accumulation: int = 1
+    class_weights: Tensor | None = None
+    label_smoothing: float = 0.0
+
+    def add_gradients(self, images: Tensor, targets: Tensor, subnets: Sequence[Subnet]) -> Tensor:
+        """Add the gradients of a batch to those of the parameters, in every process the same ones.
+
+        Args:
+            images: Normalised, (b, 3, H, W): this process's share of the batch (`noah.batch_parts.own_share`).
+            targets: int64 (B) or float32 (B, classes), of the whole batch.
+            subnets: Of the step; the first learns the labels, the others learn from the first.
+
+        Returns:
+            This process's part of the batch's loss, which is the sum over the processes: that of the first subnet,
+            without a graph; not finite where the loss of any subnet is not.
+
+        Raises:
+            ProcessError: If another process has stopped.
+        """
+        processes = self.hardware.processes
+        loss = torch.zeros((), device=images.device)
+        parts = own_parts(len(targets), self.accumulation, processes)
+        for part in parts:
+            first = parts[0].start
+            own = images[part.start - first : part.stop - first]
+            label_loss = partial(
+                self._label_loss, targets=targets[part], share=share_of_loss(targets[part], targets, self.class_weights)
+            )
+            forward = partial(self._forward, own)
+            loss = loss + add_gradients(forward, subnets, label_loss, torch.Tensor.backward, len(own) / len(targets))
+        self._add_up(someone_has_none=len(targets) < processes.count)
+        return loss
+
+    def _forward(self, images: Tensor, subnet: Subnet) -> Tensor:
+        with self.hardware.autocast():
+            logits: Tensor = self.supernet(images, subnet)
+        return logits.float()
+
+    def _label_loss(self, logits: Tensor, *, targets: Tensor, share: Tensor | float) -> Tensor:
+        return cross_entropy(logits, targets, self.class_weights, self.label_smoothing) * share
+
+    def _add_up(self, *, someone_has_none: bool) -> None:
+        """Add up the gradients of all processes; a parameter that has none in any of them keeps none.
+
+        All processes train the same subnets, so they have gradients of the same parameters, but for one that has no
+        image of a small last batch.
+        """
+        processes = self.hardware.processes
+        if processes.count == 1:
+            return
+        trained = [parameter for parameter in self.supernet.parameters() if parameter.requires_grad]
+        if someone_has_none:
+            has = torch.tensor([parameter.grad is not None for parameter in trained], dtype=torch.float32)
+            processes.add_up([has])
+            trained = [parameter for parameter, number in zip(trained, has.tolist(), strict=True) if number]
+            for parameter in trained:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+        processes.add_up([parameter.grad for parameter in trained if parameter.grad is not None])
