@@ -53,7 +53,7 @@ def evaluate_artefact(
         )
     split, classes = materials.dataset.load_test(), materials.dataset.classes
     pixels = materials.pixels(split, "test", listener)
-    batch_size = materials.settings.hardware.evaluation_batch_size
+    batch_size = materials.evaluation_batch_size
     batches = []
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
         for start in range(0, len(pixels), batch_size):
