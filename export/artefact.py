@@ -8,37 +8,37 @@ from, so that it can be built anew for another GPU and run where there is none.
 
 from __future__ import annotations
 
-import secrets
-import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from export import metadata
+from export.artefact_folder import new_artefact
 from export.found_types import check_types, read_types
+from export.int8 import quantise
+from export.int8_options import DEFAULT_INT8, Int8Options
 from export.labels import CLASSES
 from export.manifest import CARD_FILE, ENGINE_FILE, MODEL_FILE, Manifest, file_record, write_manifest
 from export.model_card import write_card
 from export.onnx_files import check_valid
+from export.origin import describe_origin
 from export.precision import DEFAULT_OPSETS, write_precision
 from export.profile import ONNX_PROFILE, Profile
 from export.prove import Evidence, gather_evidence, prove_engine, prove_onnx
 from export.records import (
     NOT_VERIFIED,
-    BackboneRecord,
     EngineRecord,
     ModelInput,
     ModelOutput,
     Parity,
     Precision,
-    RunRecord,
-    SubnetWidths,
+    QuantisationRecord,
 )
 from export.tensorrt_package import Builder
 from export.to_onnx import BATCH_AXIS, INPUT_NAME, write_onnx
-from noah.checkpoint import CHECKPOINT_FILE
-from noah.errors import ExportError
-from noah.materials import Materials, fingerprint
+from export.to_triton import arrange_repository
+from noah.materials import Materials
 from noah.merge import merge
 from noah.progress import Listener
 from noah.runs import Run, installed_versions
@@ -53,26 +53,30 @@ class Request:
 
     Attributes:
         precision: Of products and most else; norms and softmax stay in float32, inputs and outputs are never lower.
+        int8: How to quantise, where that is the precision.
         raw_pixels: Take raw uint8 pixels (B, H, W, 3) instead of normalised float32 (B, 3, H, W).
         values: What the outputs are.
         opset: ONNX operator set; None takes the one of the precision.
         profile: Batch sizes of the proof, and of an engine.
         builder: Build an engine too, with this; None writes ONNX alone.
+        triton: Arrange a model repository for Triton Inference Server around the engine, or around the ONNX file.
         name: Folder name under export/; None makes one.
     """
 
     precision: Precision = "fp32"
+    int8: Int8Options = DEFAULT_INT8
     raw_pixels: bool = False
     values: Literal["logits", "probabilities"] = "logits"
     opset: int | None = None
     profile: Profile = ONNX_PROFILE
     builder: Builder | None = None
+    triton: bool = False
     name: str | None = None
 
     @property
     def folder_name(self) -> str:
         """As onnx-fp32, trt-fp16-uint8 or onnx-bf16-probabilities."""
-        parts = ["trt" if self.builder else "onnx", self.precision]
+        parts = ["triton" if self.triton else "trt" if self.builder else "onnx", self.precision]
         parts += ["uint8"] * self.raw_pixels + ["probabilities"] * (self.values == "probabilities")
         return self.name or "-".join(parts)
 
@@ -102,25 +106,14 @@ def export_artefact(run: Run, materials: Materials, listener: Listener, request:
     model, subnet = load_retrained(run, materials)
     model.cpu()  # the reference of the proof is computed there, whatever the run was trained on
     final = run.path("export", request.folder_name)
-    building = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
-    building.mkdir(parents=True)
-    try:
+    with new_artefact(final) as building:
         manifest = _build(building, run, materials, model, subnet, listener, request)
         write_card(manifest, run, building / CARD_FILE, final)
         write_manifest(manifest, building)
-        _replace(building, final)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     run.log(
         "export", "finished", name=final.name, parity=[parity.model_dump(mode="json") for parity in manifest.parity]
     )
     return final
-
-
-def origin(run: Run, materials: Materials) -> RunRecord:
-    """The run, its data and the weights that `noah retrain` left last."""
-    weights = file_record(run.path("retrain", CHECKPOINT_FILE)).sha256
-    return RunRecord(name=run.name, data=fingerprint(materials.dataset), weights=weights)
 
 
 def _build(
@@ -135,7 +128,7 @@ def _build(
     """Write and prove the files of the artefact, and describe them."""
     backbone, classes = materials.backbone, materials.dataset.classes
     file = folder / MODEL_FILE
-    _write(file, materials, model, subnet, listener, request)
+    quantisation = _write(file, materials, model, subnet, listener, request)
     notes = {
         CLASSES: classes,
         metadata.PREPROCESSING: backbone.preprocessing.to_json(),
@@ -147,7 +140,7 @@ def _build(
     metadata.write_metadata(file, notes)
     check_valid(file)
     types = read_types(file)
-    check_types(types, request.precision)
+    check_types(types, request.precision, quantisation.products if quantisation else 0)
     metadata.check_labels(file, classes)
     evidence = gather_evidence(
         materials,
@@ -163,54 +156,80 @@ def _build(
     if request.builder is not None:
         engine, proved = _build_engine(folder, run, request.builder, evidence, listener)
         parity += proved
-    height, width = backbone.preprocessing.height, backbone.preprocessing.width
+    model_input, model_output = _describe_ends(materials, request)
+    if request.triton:
+        arrange_repository(folder, materials.dataset.name, classes, model_input, model_output, request.profile)
     return Manifest(
-        format="trt" if engine else "onnx",
-        run=origin(run, materials),
-        dataset=materials.dataset.name,
-        classes=classes,
-        preprocessing=backbone.preprocessing.to_json(),
-        subnet=SubnetWidths(prompt=subnet.prompt, lora=subnet.lora, adapter=subnet.adapter),
-        parameters=subnet.parameter_count(model.embed_dim),
-        backbone=BackboneRecord(name=backbone.name, arch=backbone.architecture, image_size=backbone.image_size),
-        input=ModelInput(
-            name=INPUT_NAME, shape=(BATCH_AXIS, height, width, 3), type="uint8", layout="NHWC", values="raw"
-        )
-        if request.raw_pixels
-        else ModelInput(
-            name=INPUT_NAME, shape=(BATCH_AXIS, 3, height, width), type="float32", layout="NCHW", values="normalised"
-        ),
-        output=ModelOutput(
-            name=request.values, shape=(BATCH_AXIS, len(classes)), type="float32", values=request.values
-        ),
+        format="triton" if request.triton else "trt" if engine else "onnx",
+        **describe_origin(run, materials, model, subnet),
+        input=model_input,
+        output=model_output,
         precision=request.precision,
         types=types,
         opset=request.opset_used,
+        quantisation=quantisation,
         parity=parity,
         engine=engine,
-        files={path.name: file_record(path) for path in sorted(folder.iterdir())},
+        files={
+            path.relative_to(folder).as_posix(): file_record(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        },
         versions=installed_versions(),
     )
 
 
+def _describe_ends(materials: Materials, request: Request) -> tuple[ModelInput, ModelOutput]:
+    """Input and output as asked for."""
+    height, width = materials.backbone.preprocessing.height, materials.backbone.preprocessing.width
+    model_input = (
+        ModelInput(name=INPUT_NAME, shape=(BATCH_AXIS, height, width, 3), type="uint8", layout="NHWC", values="raw")
+        if request.raw_pixels
+        else ModelInput(
+            name=INPUT_NAME, shape=(BATCH_AXIS, 3, height, width), type="float32", layout="NCHW", values="normalised"
+        )
+    )
+    shape = (BATCH_AXIS, len(materials.dataset.classes))
+    return model_input, ModelOutput(name=request.values, shape=shape, type="float32", values=request.values)
+
+
 def _write(
     file: Path, materials: Materials, model: Supernet, subnet: Subnet, listener: Listener, request: Request
-) -> None:
-    """Write the ONNX file in the precision asked for."""
-    preprocessing = materials.backbone.preprocessing
+) -> QuantisationRecord | None:
+    """Write the ONNX file in the precision asked for; in 8 bits, tell what was quantised."""
+    preprocessing, precision = materials.backbone.preprocessing, request.precision
     listener.say("merging   LoRA, adapters and prompts into the backbone")
     merged = merge(model, subnet, raw_pixels=(preprocessing.mean, preprocessing.std) if request.raw_pixels else None)
-    listener.say(f"writing   {file.name}, {request.precision}, opset {request.opset_used}, batch axis free")
-    write_onnx(
-        merged,
-        file,
-        height=preprocessing.height,
-        width=preprocessing.width,
-        raw_pixels=request.raw_pixels,
-        probabilities=request.values == "probabilities",
-        opset=request.opset_used,
-    )
-    write_precision(file, request.precision)
+    listener.say(f"writing   {file.name}, {precision}, opset {request.opset_used}, batch axis free")
+
+    def write(path: Path) -> None:
+        write_onnx(
+            merged,
+            path,
+            height=preprocessing.height,
+            width=preprocessing.width,
+            raw_pixels=request.raw_pixels,
+            probabilities=request.values == "probabilities",
+            opset=request.opset_used,
+        )
+
+    if precision == "int8" or precision == "int8-dynamic":
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            in_float32 = Path(folder) / file.name
+            write(in_float32)
+            return quantise(
+                in_float32,
+                file,
+                precision,
+                request.int8,
+                materials,
+                listener,
+                raw_pixels=request.raw_pixels,
+                symmetric=request.builder is not None,
+            )
+    write(file)
+    write_precision(file, precision)
+    return None
 
 
 def _build_engine(
@@ -234,20 +253,3 @@ def _build_engine(
         return record.model_copy(update={"verified": f"{NOT_VERIFIED}: {missing}"}), ()
     parity = prove_engine(open_engine(file, record), evidence, listener)
     return record.model_copy(update={"verified": f"run by {parity.runs_on}"}), (parity,)
-
-
-def _replace(building: Path, final: Path) -> None:
-    """Give the finished folder its name; an older one of that name goes only now."""
-    old = building.with_suffix(".old")
-    try:
-        if final.exists():
-            final.rename(old)
-        building.rename(final)
-    except OSError as error:
-        raise ExportError(f"The artefact cannot be moved to {final}: {error.strerror}.", "Check the folder.") from error
-    finally:
-        if old.exists():
-            if not final.exists():
-                old.rename(final)
-            else:
-                shutil.rmtree(old, ignore_errors=True)

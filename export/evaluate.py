@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from export.artefact import origin
+from export.origin import origin
 from export.predictor import Predictor
 from noah.errors import ArtefactError
 from noah.evaluation import describe, predicted_labels

@@ -6,14 +6,18 @@ from collections import Counter
 from pathlib import Path
 
 import onnx
-from onnx import TensorProto, helper
+from onnx import GraphProto, NodeProto, TensorProto, helper
 
 from export.precision import ELEMENT_TYPES, NORMS_AND_SOFTMAX
-from export.records import Precision
+from export.records import FloatPrecision, Precision
 from noah.errors import ExportError
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 """Where the time goes: these have to compute in the precision asked for."""
+_INTEGER_PRODUCT = "MatMulInteger"
+_QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
+_PAIRS = ("uint8+int8", "int8+int8")
+_EIGHT_BITS = {TensorProto.INT8, TensorProto.UINT8}
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 _INPUT_TYPES = {"float32", "uint8"}
 
@@ -26,7 +30,8 @@ def read_types(path: Path) -> FoundTypes:
 
     The types come from onnx's own inference over the written file, not from what the writer meant. An operator whose
     float tensors are of several types counts under all of them, as in "float16+float32"; norms have float32 weights
-    beside them in either case and count by what they read and give.
+    beside them in either case and count by what they read and give. A product that reads what DequantizeLinear gives
+    counts by what that reads, activation first, as in "uint8+int8": runtimes fuse the two.
 
     Raises:
         ExportError: If the types contradict one another.
@@ -39,23 +44,42 @@ def read_types(path: Path) -> FoundTypes:
     types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input, *graph.output)}
     types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
     found: dict[str, Counter[str]] = {}
+    dequantised = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     for node in graph.node:
-        if node.op_type in PRODUCTS or node.op_type in NORMS_AND_SOFTMAX:
+        if node.op_type in PRODUCTS and any(name in dequantised for name in node.input):
+            kinds = [_name(types[dequantised.get(name, name)]) for name in node.input[:2]]
+        elif node.op_type == _INTEGER_PRODUCT:
+            kinds = [_name(types[name]) for name in node.input[:2]]
+        elif node.op_type in PRODUCTS or node.op_type in NORMS_AND_SOFTMAX:
             names = [name for name in (*node.input, *node.output) if name and types.get(name) in _FLOATS]
             kinds = sorted({_name(types[name]) for name in names})
-            found.setdefault(node.op_type, Counter())["+".join(kinds)] += 1
-    found["weights"] = Counter(_name(tensor.data_type) for tensor in graph.initializer if tensor.data_type in _FLOATS)
+        else:
+            continue
+        found.setdefault(node.op_type, Counter())["+".join(kinds)] += 1
+    found["weights"] = _weights(graph)
     for place, values in (("input", graph.input), ("output", graph.output)):
         found[place] = Counter(_name(value.type.tensor_type.elem_type) for value in values)
     return {name: dict(sorted(counts.items())) for name, counts in sorted(found.items())}
 
 
-def check_types(found: FoundTypes, precision: Precision) -> None:
+def check_types(found: FoundTypes, precision: Precision, quantised: int = 0) -> None:
     """Compare types that were read back with a precision.
+
+    Args:
+        found: What `read_types` gave.
+        precision: What was asked for.
+        quantised: Of int8 and int8-dynamic: how many products were to be quantised.
 
     Raises:
         ExportError: Naming the first operator that computes in another type than it should.
     """
+    if precision == "int8" or precision == "int8-dynamic":
+        found = _check_quantised(found, precision, quantised)
+        precision = "fp32"  # of all the rest
+    _check_floats(found, precision)
+
+
+def _check_floats(found: FoundTypes, precision: FloatPrecision) -> None:
     low = _name(ELEMENT_TYPES[precision])
     expected = (
         {name: {low} for name in PRODUCTS}
@@ -72,6 +96,40 @@ def check_types(found: FoundTypes, precision: Precision) -> None:
                     f"{precision} needs {' or '.join(sorted(allowed))}.",
                     "Nothing was written. Please report this with the backbone's name.",
                 )
+
+
+def _check_quantised(found: FoundTypes, precision: Precision, quantised: int) -> FoundTypes:
+    """Count the quantised products and their weights, and give what was found without them."""
+    names = ("MatMul", "Gemm") if precision == "int8" else (_INTEGER_PRODUCT,)
+    weights = found["weights"].get("int8", 0)
+    rest = {name: dict(counts) for name, counts in found.items()}
+    products = sum(rest.get(name, {}).pop(kind, 0) for name in names for kind in _PAIRS)
+    if products != quantised or weights != quantised:
+        raise ExportError(
+            f"The exported model fails the check of types: {products} products are in 8 bits with {weights} weights, "
+            f"and {precision} should have {quantised}.",
+            "Nothing was written. Please report this with the backbone's name.",
+        )
+    return rest
+
+
+def _weights(graph: GraphProto) -> Counter[str]:
+    """Float tensors and quantised matrices by type; the scales and zero points of these are no weights."""
+    scales = {name for node in graph.node if node.op_type in _QUANTISERS for name in node.input[1:]}
+    matrices = {name for node in graph.node for name in _matrices(node)}
+    return Counter(
+        _name(tensor.data_type)
+        for tensor in graph.initializer
+        if (tensor.data_type in _FLOATS and tensor.name not in scales)
+        or (tensor.data_type in _EIGHT_BITS and tensor.name in matrices)
+    )
+
+
+def _matrices(node: NodeProto) -> list[str]:
+    """The tensors of a node that are quantised matrices, if they are constants."""
+    if node.op_type == "DequantizeLinear":
+        return [node.input[0]]
+    return [node.input[1]] if node.op_type == _INTEGER_PRODUCT else []
 
 
 def _name(element_type: int) -> str:

@@ -6,6 +6,7 @@ The manifest lies beside the files that it describes and carries their SHA-256. 
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Final, Literal, Self
 
@@ -22,6 +23,7 @@ from export.records import (
     Name,
     Parity,
     Precision,
+    QuantisationRecord,
     Record,
     RunRecord,
     Size,
@@ -49,8 +51,10 @@ class Manifest(Record):
         classes: Labels in the order of the outputs.
         preprocessing: What `noah.data.preprocessing.Preprocessing.to_json` gave.
         parameters: Trainable parameters of the subnet's modules.
-        precision: Number format found in the ONNX file: fp32, fp16 or bf16.
-        types: Types found in the ONNX file: operator, or "input", "output" or "weights" -> type -> how many.
+        precision: Number format found in the file: fp32, fp16, bf16, int8 or int8-dynamic.
+        opset: Operator set of the ONNX file; None where there is none.
+        types: Types found in the file: operator, or "input", "output" or "weights" -> type -> how many.
+        quantisation: What was written in 8 bits, in an artefact of precision int8 or int8-dynamic.
         parity: The comparisons that it passed, at least one.
         engine: What the engine is, in an artefact of format trt.
         files: Every file of the artefact that a program reads, by its name in the folder; not the model card, which
@@ -58,7 +62,7 @@ class Manifest(Record):
         versions: Versions of the packages that wrote the artefact.
     """
 
-    format: Literal["onnx", "trt"] = "onnx"
+    format: Literal["onnx", "trt", "triton", "safetensors", "timm"] = "onnx"
     format_version: Literal[1] = FORMAT_VERSION
     created_by: Name = f"noah {__version__}"
     run: RunRecord
@@ -72,7 +76,8 @@ class Manifest(Record):
     output: ModelOutput
     precision: Precision
     types: dict[str, dict[str, Count]]
-    opset: Size
+    opset: Size | None = None
+    quantisation: QuantisationRecord | None = None
     parity: Annotated[tuple[Parity, ...], Field(min_length=1)]
     engine: EngineRecord | None = None
     files: Annotated[dict[str, FileRecord], Field(min_length=1)]
@@ -85,9 +90,23 @@ class Manifest(Record):
         return self
 
     @model_validator(mode="after")
+    def _opset_is_told(self) -> Self:
+        if (self.format in ("onnx", "trt", "triton")) != (self.opset is not None):
+            raise ValueError(f"format {self.format} {'needs' if self.opset is None else 'has no'} opset")
+        return self
+
+    @model_validator(mode="after")
     def _engines_are_described(self) -> Self:
-        if (self.format == "trt") != (self.engine is not None):
-            raise ValueError(f"format {self.format} {'needs' if self.format == 'trt' else 'has no'} engine")
+        needs = self.format == "trt"
+        if needs != (self.engine is not None) and self.format != "triton":  # which holds either
+            raise ValueError(f"format {self.format} {'needs' if needs else 'has no'} engine")
+        return self
+
+    @model_validator(mode="after")
+    def _quantisation_is_described(self) -> Self:
+        quantised = self.precision.startswith("int8")
+        if quantised != (self.quantisation is not None):
+            raise ValueError(f"precision {self.precision} {'needs' if quantised else 'has no'} quantisation")
         return self
 
 
@@ -119,6 +138,15 @@ def read_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         problems = "; ".join(map(_one_problem, error.errors(include_url=False)))
         raise ArtefactError(f"{path} is not a manifest that this noah reads: {problems}.", _EXPORT_AGAIN) from error
+
+
+def how_to_load(format_: str, folder: Path) -> str:
+    """What runs an artefact that no command of noah runs: a line of Python, or a server's."""
+    if format_ == "triton":
+        return f"tritonserver --model-repository {shlex.quote((folder / 'models').as_posix())}"
+    if format_ == "timm":
+        return f'timm.create_model("local-dir:{folder.as_posix()}", pretrained=True)'
+    return f'noah.load("{folder.as_posix()}")'
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> Path:

@@ -7,11 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from export.manifest import ENGINE_FILE, MODEL_FILE, Manifest
-from export.records import EngineRecord, Parity
+from export.manifest import ENGINE_FILE, MODEL_FILE, Manifest, how_to_load
+from export.records import EngineRecord, Parity, QuantisationRecord
 from noah.runs import Run
 
 _LABELS_SHOWN = 40
+_MERGED = "merged into one plain network"
+_FORMS = {
+    "onnx": _MERGED,
+    "trt": _MERGED,
+    "triton": _MERGED,
+    "safetensors": "which this artefact holds with the head, and without the backbone",
+    "timm": "LoRA alone, folded into the backbone's own layers",
+}
 
 
 def write_card(manifest: Manifest, run: Run, path: Path, folder: Path) -> None:
@@ -67,7 +75,7 @@ def _what(manifest: Manifest) -> str:
     preprocessing = ", ".join(f"{name} {value}" for name, value in manifest.preprocessing.items())
     return (
         f"An image classifier: the vision transformer {manifest.backbone.arch} ({manifest.backbone.name}), frozen, "
-        f"with LoRA, adapters and prompts of {manifest.parameters:,} parameters, merged into one plain network. "
+        f"with LoRA, adapters and prompts of {manifest.parameters:,} parameters, {_FORMS[manifest.format]}. "
         f"Trained on {manifest.dataset}.\n\n"
         f"- Classes ({len(manifest.classes):,}): {labels}{f' and {more:,} more' if more > 0 else ''}\n"
         f"- Takes `{manifest.input.name}`: {takes}\n"
@@ -122,8 +130,20 @@ def _precision(manifest: Manifest) -> str:
         (name, ", ".join(f"{count} x {kind}" for kind, count in counts.items()))
         for name, counts in manifest.types.items()
     ]
-    found = f"{manifest.precision}, opset {manifest.opset}. Types found in `{MODEL_FILE}` after writing:\n\n"
-    return found + _table(("operator", "types"), rows)
+    opset = "" if manifest.opset is None else f", opset {manifest.opset}"
+    found = f"{manifest.precision}{opset}. Types found in the file after writing:\n\n"
+    eight_bits = f"\n{_quantisation(manifest.quantisation)}" if manifest.quantisation else ""
+    return found + _table(("operator", "types"), rows) + eight_bits
+
+
+def _quantisation(record: QuantisationRecord) -> str:
+    kept = ", ".join(f"{count} {why}" for why, count in record.kept.items()) or "none"
+    return (
+        f"{record.products} products are in 8 bits; others stay in float32: {kept}. Ranges of activations: "
+        f"{record.ranges}. "
+        f"Of {record.images} it puts {record.correct:,} right, the same network in float32 "
+        f"{record.correct_in_float32:,}; {record.top1_agreement:.1%} have the same first class in both.\n"
+    )
 
 
 def _engine(engine: EngineRecord) -> str:
@@ -136,6 +156,9 @@ def _engine(engine: EngineRecord) -> str:
 
 
 def _usage(manifest: Manifest, folder: Path) -> str:
+    if manifest.format not in ("onnx", "trt"):
+        where = "With Triton Inference Server" if manifest.format == "triton" else "In Python, with torch"
+        return f"{where}:\n\n    {how_to_load(manifest.format, Path(folder.name))}\n"
     command = f"    noah predict {shlex.quote(folder.name)} IMAGES... --out predictions.csv\n"
     if manifest.engine is None:
         return command

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from export.bound_run import BoundRun
 from export.gpu import has_nvidia_driver
 from export.tensors import Tensor
 from noah.errors import ArtefactError, UsageError
@@ -25,6 +28,10 @@ from noah.errors import ArtefactError, UsageError
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
+
+GPU_PROVIDERS = (TENSORRT, CUDA)
+"""In the order in which they are tried."""
+_SHORT = {TENSORRT: "TensorRT", CUDA: "CUDA"}
 
 _PROVIDER_OPTIONS = {CUDA: {"use_tf32": "0"}}
 """CUDA would otherwise round float32 matrix products to TF32's 10 bits, which no parity check has seen."""
@@ -41,6 +48,11 @@ class OpenSession:
     session: Any
     provider: str
     reason: str
+
+    @cached_property
+    def _bound(self) -> BoundRun | None:
+        """The session with its tensors on the GPU, where it runs on one."""
+        return BoundRun(self.session, "cuda") if self.provider in GPU_PROVIDERS else None
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -64,6 +76,8 @@ class OpenSession:
             ArtefactError: The model fails on this batch.
         """
         try:
+            if self._bound is not None:
+                return np.asarray(self._bound(values), np.float32)
             (outputs,) = self.session.run(None, {self.session.get_inputs()[0].name: values})
         except Exception as error:  # onnxruntime's exceptions have no common base
             raise ArtefactError(
@@ -74,7 +88,7 @@ class OpenSession:
 
 
 def open_session(model: Path, *, provider: str | None = None, threads: int | None = None) -> OpenSession:
-    """Open a model on CUDA where that runs, else on the CPU; or on `provider` and nothing else.
+    """Open a model on TensorRT, CUDA or the CPU, the first of them that runs; or on `provider` and nothing else.
 
     Args:
         model: An ONNX file.
@@ -90,15 +104,20 @@ def open_session(model: Path, *, provider: str | None = None, threads: int | Non
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS
     options.intra_op_num_threads = threads or 0
+    # Idle threads would otherwise go on spinning, in the way of those that decode images or run another model.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     available = onnxruntime.get_available_providers()
     if provider is not None:
         return _open_on(model, options, _full_name(provider), available)
-    if CUDA not in available:
-        return OpenSession(_open(model, options, [CPU]), CPU, "this onnxruntime is built without CUDA")
-    try:
-        return _open_on(model, options, CUDA, available, reason="CUDA runs on this machine")
-    except ArtefactError as failure:
-        return OpenSession(_open(model, options, [CPU]), CPU, failure.problem.rstrip("."))
+    why_not = "this onnxruntime is built without CUDA"
+    for tried in GPU_PROVIDERS:
+        if tried in available:
+            also = f"; {why_not}" if tried == CUDA and TENSORRT in available else ""
+            try:
+                return _open_on(model, options, tried, available, reason=f"{_SHORT[tried]} runs on this machine{also}")
+            except ArtefactError as failure:
+                why_not = failure.problem.rstrip(".")
+    return OpenSession(_open(model, options, [CPU]), CPU, why_not)
 
 
 def one_line(error: Exception) -> str:
@@ -132,9 +151,11 @@ def _open_on(model: Path, options: Any, provider: str, available: list[str], rea
         raise ArtefactError(f"This onnxruntime is built without {provider}.", hint)
     if provider == CPU:
         return OpenSession(_open(model, options, [CPU]), CPU, reason)
-    if provider in (CUDA, TENSORRT) and not has_nvidia_driver():
+    if provider in GPU_PROVIDERS and not has_nvidia_driver():
         raise ArtefactError(f"{provider} does not run here: this machine has no NVIDIA driver.", hint)
-    missing = _preload_cuda() if provider in (CUDA, TENSORRT) else ""
+    if provider == TENSORRT:  # it has no option of its own for what `_PROVIDER_OPTIONS` says of CUDA
+        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+    missing = _preload_cuda() if provider in GPU_PROVIDERS else ""
     try:
         session = _open(model, options, [(provider, _PROVIDER_OPTIONS.get(provider, {})), CPU])
     except ArtefactError as error:

@@ -16,18 +16,18 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from export.onnx_files import save_onnx
-from export.records import Precision
+from export.records import FloatPrecision, Precision
 from noah.errors import ExportError
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FLOAT = TensorProto.FLOAT
 
-ELEMENT_TYPES: dict[Precision, int] = {"fp32": FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-"""ONNX element type of each precision."""
+ELEMENT_TYPES: dict[FloatPrecision, int] = {"fp32": FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+"""ONNX element type of each precision that is a type of float."""
 
-OLDEST_OPSETS: dict[Precision, int] = {"fp32": 18, "fp16": 18, "bf16": 22}
+OLDEST_OPSETS: dict[Precision, int] = {"fp32": 18, "fp16": 18, "bf16": 22, "int8": 18, "int8-dynamic": 18}
 """bf16 Conv came with opset 22; onnx's plain check passes it in older ones all the same."""
-DEFAULT_OPSETS: dict[Precision, int] = {"fp32": 20, "fp16": 20, "bf16": 22}
+DEFAULT_OPSETS: dict[Precision, int] = {"fp32": 20, "fp16": 20, "bf16": 22, "int8": 20, "int8-dynamic": 20}
 """20 has LayerNormalization (17) and Gelu (20) as operators of their own."""
 
 NORMS_AND_SOFTMAX = ("LayerNormalization", "RMSNormalization", "Softmax")
@@ -36,7 +36,7 @@ FLOAT32_OPERATORS = frozenset((*NORMS_AND_SOFTMAX, "Constant", "ConstantOfShape"
 """Computed in float32. Constants have no float input to follow; whoever reads one casts it."""
 
 
-def write_precision(path: Path, precision: Precision) -> None:
+def write_precision(path: Path, precision: FloatPrecision) -> None:
     """Rewrite a float32 ONNX file in place.
 
     Raises:
@@ -46,7 +46,7 @@ def write_precision(path: Path, precision: Precision) -> None:
         save_onnx(to_precision(onnx.load(str(path)), precision), path)
 
 
-def to_precision(model: ModelProto, precision: Precision) -> ModelProto:
+def to_precision(model: ModelProto, precision: FloatPrecision) -> ModelProto:
     """Give the graph in another precision; the model given stays as it is.
 
     Args:
@@ -62,7 +62,7 @@ def to_precision(model: ModelProto, precision: Precision) -> ModelProto:
 class _Rewrite:
     """One pass over the nodes; `now` is the type that each float tensor has in the new graph so far."""
 
-    def __init__(self, model: ModelProto, precision: Precision) -> None:
+    def __init__(self, model: ModelProto, precision: FloatPrecision) -> None:
         self.model = model
         self.precision = precision
         self.low = ELEMENT_TYPES[precision]

@@ -11,7 +11,15 @@ import numpy.typing as npt
 
 from export.engine import open_engine
 from export.labels import CLASSES, label_difference
-from export.manifest import ENGINE_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, check_files, read_manifest
+from export.manifest import (
+    ENGINE_FILE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    Manifest,
+    check_files,
+    how_to_load,
+    read_manifest,
+)
 from export.onnx_session import CPU, open_session
 from export.records import ModelInput, ModelOutput
 from export.tensors import OpenModel, Tensor
@@ -29,6 +37,8 @@ class Predictor:
         preprocessing: How an image becomes the pixels that `run` takes.
         provider: Full name of the onnxruntime provider that runs the model, or the engine's package and GPU.
         provider_reason: Why it is that one, for printing.
+        file: The file that it runs.
+        model: What runs it; takes values as `manifest.input` says.
     """
 
     def __init__(
@@ -36,11 +46,12 @@ class Predictor:
     ) -> None:
         self.folder = folder.resolve()
         self.name = self.folder.name if file == _usual_file(manifest) else f"{self.folder.name}.{file}"
+        self.file = self.folder / file
         self.manifest = manifest
         self.preprocessing = preprocessing
         self.provider = model.provider
         self.provider_reason = model.reason
-        self._model = model
+        self.model = model
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -70,7 +81,7 @@ class Predictor:
                 f"pixels must be uint8 (B, {expected[0]}, {expected[1]}, 3), not {pixels.dtype} {pixels.shape}"
             )
         values = self.preprocessing.normalise(pixels) if self.manifest.input.values == "normalised" else pixels
-        return self._model.run(values)
+        return self.model.run(values)
 
     def probabilities(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Run the model once and give float32 (B, classes), each row summing to 1; arguments and errors as `run`."""
@@ -84,7 +95,7 @@ def load_predictor(artefact: Path, *, provider: str | None = None, threads: int 
     Args:
         artefact: The folder that holds `manifest.json`, or one of the models in it. Of an artefact with an engine the
             folder stands for the engine.
-        provider: "cuda", "cpu" or another provider of onnxruntime; None takes the fastest that runs here.
+        provider: "tensorrt", "cuda", "cpu" or another provider of onnxruntime; None takes the first that runs here.
         threads: Threads for one operator on the CPU; None takes every physical core.
 
     Raises:
@@ -94,6 +105,11 @@ def load_predictor(artefact: Path, *, provider: str | None = None, threads: int 
     """
     folder = _artefact_folder(artefact)
     manifest = read_manifest(folder / MANIFEST_FILE)
+    if manifest.format not in ("onnx", "trt"):
+        raise ArtefactError(
+            f"{folder} is of format {manifest.format}, which noah itself does not run.",
+            f"This runs it: {how_to_load(manifest.format, folder)}. For noah's commands: noah export --format onnx",
+        )
     file = artefact.name if artefact.name in (MODEL_FILE, ENGINE_FILE) else _usual_file(manifest)
     if file not in manifest.files:
         raise ArtefactError(f"The manifest in {folder} names no {file}.", "Export it again: noah export")

@@ -12,7 +12,7 @@ import numpy as np
 from export.onnx_session import CPU, open_session
 from export.parity import Outputs, Pixels, measure_parity, torch_outputs
 from export.profile import Profile
-from export.records import Parity, Precision
+from export.records import FloatPrecision, Parity, Precision
 from export.rounding import write_simulation
 from export.tensors import OpenModel
 from export.tolerances import TOLERANCES, Values
@@ -128,15 +128,16 @@ def gather_evidence(
 def prove_onnx(file: Path, evidence: Evidence, listener: Listener) -> tuple[Parity, ...]:
     """Compare an ONNX file with the evidence.
 
-    A float32 file is run. In half precision the graph is simulated with every weight and result rounded, which a GPU
-    does and a CPU does not, and the file itself is run too where onnxruntime's CPU provider has all of its operators.
+    A file in float32 or in 8 bits is run. In half precision the graph is simulated with every weight and result
+    rounded, which a GPU does and a CPU does not, and the file itself is run too where onnxruntime's CPU provider has
+    all of its operators.
 
     Raises:
         ParityError: Naming the check that failed.
     """
-    if evidence.precision == "fp32":
+    if evidence.precision != "fp16" and evidence.precision != "bf16":
         return (_run(file, evidence, listener),)
-    simulated = _simulate(file, evidence, listener)
+    simulated = _simulate(file, evidence, evidence.precision, listener)
     try:
         opened = open_session(file, provider=CPU)
     except ArtefactError as error:
@@ -162,12 +163,12 @@ def _run(file: Path, evidence: Evidence, listener: Listener) -> Parity:
     return evidence.compare(opened, listener, method="run", runs_on=f"onnxruntime {opened.provider}")
 
 
-def _simulate(file: Path, evidence: Evidence, listener: Listener) -> Parity:
-    how = f"the same graph in float32, every weight and result rounded to {evidence.precision}"
+def _simulate(file: Path, evidence: Evidence, precision: FloatPrecision, listener: Listener) -> Parity:
+    how = f"the same graph in float32, every weight and result rounded to {precision}"
     listener.say(f"checking  {how}")
     with tempfile.TemporaryDirectory(prefix="noah-") as folder:
         simulation = Path(folder) / "simulated.onnx"
-        write_simulation(file, simulation, evidence.precision)
+        write_simulation(file, simulation, precision)
         opened = open_session(simulation, provider=CPU)
         return evidence.compare(opened, listener, method="simulated", runs_on=f"onnxruntime {opened.provider}: {how}")
 

@@ -6,7 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Precision = Literal["fp32", "fp16", "bf16"]
+FloatPrecision = Literal["fp32", "fp16", "bf16"]
+Int8Precision = Literal["int8", "int8-dynamic"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic"]
+"""int8: products read 8-bit weights and activations of calibrated scales; int8-dynamic: scales found batch by batch."""
+Calibration = Literal["minmax", "entropy", "percentile"]
+"""How the range of an activation follows from what calibration saw of it."""
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
 Difference = Annotated[float, Field(ge=0)]
@@ -157,7 +162,7 @@ class EngineRecord(Record):
         profile: Batch sizes.
         inputs: Of the network.
         outputs: Of the network.
-        layers: Kind of layer -> type that it gives -> how many; products, norms and softmax.
+        layers: Kind of layer -> type that it gives -> how many; products, norms, softmax and quantisation.
         timing_cache: What became of the builder's measurements.
         build_seconds: Duration of the build.
         warnings: What the builder warned of.
@@ -176,6 +181,30 @@ class EngineRecord(Record):
     build_seconds: Difference
     warnings: tuple[str, ...]
     verified: Name
+
+
+class QuantisationRecord(Record):
+    """What was written in 8 bits, and what that costs in accuracy.
+
+    Attributes:
+        products: Products that read 8-bit weights and activations.
+        kept: Products that compute in float32: why -> how many.
+        ranges: Where the ranges of the activations come from.
+        images: What accuracy was measured on.
+        total: Number of these images.
+        correct: Of them, put right by the artefact.
+        correct_in_float32: Put right by the same network in float32, before it was quantised.
+        top1_agreement: Share of them with the same first class in both, 0 to 1.
+    """
+
+    products: Size
+    kept: dict[str, Count]
+    ranges: Name
+    images: Name
+    total: Size
+    correct: Count
+    correct_in_float32: Count
+    top1_agreement: Share
 
 
 class RunRecord(Record):

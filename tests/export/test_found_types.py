@@ -11,9 +11,11 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from export.found_types import check_types, read_types
+from export.onnx_products import choose_products
 from export.precision import write_precision
+from export.quantize import write_int8
 from noah.errors import ExportError
-from tests.export.small_vit import write_small_vit
+from tests.export.small_vit import random_images, write_small_vit
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,53 @@ def test_types_that_contradict_one_another(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), tmp_path / "m.onnx")
     with pytest.raises(ExportError, match=r"The types of m\.onnx contradict one another"):
         read_types(tmp_path / "m.onnx")
+
+
+@pytest.fixture(scope="module")
+def eight_bits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("int8")
+    write_small_vit(folder / "full.onnx")
+    products = choose_products(onnx.load(folder / "full.onnx"), gemm=True, exclude_last_block=False)
+    batches = [{"images": random_images(4)}]
+    write_int8(folder / "full.onnx", folder / "model.onnx", products, batches, calibration="minmax", symmetric=False)
+    return folder / "model.onnx"
+
+
+def weight_in_float32(model: ModelProto) -> None:
+    """Let the first quantised product read its weight in float32, as a tool that skips one would."""
+    product = next(node for node in model.graph.node if node.op_type == "MatMul")
+    weights = next(node for node in model.graph.node if product.input[1] in node.output)
+    shape = next(tensor.dims for tensor in model.graph.initializer if tensor.name == weights.input[0])
+    model.graph.node.remove(weights)
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(shape, np.float32), weights.output[0]))
+
+
+def activation_in_float32(model: ModelProto) -> None:
+    """Let the first quantised product read its activation in float32."""
+    product = next(node for node in model.graph.node if node.op_type == "MatMul")
+    restored = next(node for node in model.graph.node if product.input[0] in node.output)
+    rounded = next(node for node in model.graph.node if restored.input[0] in node.output)
+    product.input[0] = rounded.input[0]
+
+
+@pytest.mark.parametrize(("change", "products", "weights"), [(weight_in_float32, 7, 7), (activation_in_float32, 7, 8)])
+def test_a_product_that_was_not_quantised_is_caught(
+    eight_bits: Path, tmp_path: Path, change: Callable[[ModelProto], None], products: int, weights: int
+) -> None:
+    check_types(read_types(eight_bits), "int8", 8)
+    model = onnx.load(eight_bits)
+    change(model)
+    onnx.save(model, tmp_path / "changed.onnx")
+    with pytest.raises(ExportError, match=f"{products} products are in 8 bits with {weights} weights, and int8 should"):
+        check_types(read_types(tmp_path / "changed.onnx"), "int8", 8)
+
+
+def test_8_bits_are_no_other_precision(eight_bits: Path) -> None:
+    found = read_types(eight_bits)
+    with pytest.raises(ExportError, match="8 times MatMul is in uint8"):
+        check_types(found, "fp32")
+    with pytest.raises(ExportError, match="0 products are in 8 bits"):
+        check_types(found, "int8-dynamic", 8)
 
 
 def test_a_file_without_products_is_no_network() -> None:

@@ -97,6 +97,11 @@ def test_a_pattern_without_images_is_named_before_the_first_path(pattern: str, p
         find_images(["photos", pattern])
 
 
+def test_they_are_counted_before_the_first_path() -> None:
+    found = find_images(["photos", "photos/b.jpg"])
+    assert len(found) == len(ALL) == len(list(found)) == len(list(found))  # it can be gone through again
+
+
 def test_nothing_asked_for_gives_nothing() -> None:
     assert names() == []
 

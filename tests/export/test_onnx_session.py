@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,33 @@ def test_cuda_is_taken_where_it_runs(gpu_machine: type[FakeSession], model: Path
     assert open_session(model).provider == CUDA
     assert open_session(model, provider="cuda").reason == "asked for"
     exactly = (CUDA, {"use_tf32": "0"})  # float32 is to be float32
-    assert gpu_machine.opened == ([exactly, CPU], [exactly, CPU])
+    assert gpu_machine.opened == ([(TENSORRT, {}), CPU], [exactly, CPU], [exactly, CPU])
+
+
+def test_tensorrt_comes_before_cuda_and_cuda_before_the_cpu(
+    gpu_machine: type[FakeSession], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")  # so that it is restored
+    gpu_machine.runs_on = (TENSORRT, CUDA, CPU)
+    opened = open_session(model)
+    assert (opened.provider, opened.reason) == (TENSORRT, "TensorRT runs on this machine")
+    gpu_machine.runs_on = (CUDA, CPU)
+    opened = open_session(model)
+    assert opened.provider == CUDA
+    assert opened.reason == f"CUDA runs on this machine; {TENSORRT} does not run here: it did not start"
+    tried = [providers[0] if isinstance(providers[0], str) else providers[0][0] for providers in gpu_machine.opened]
+    assert tried == [TENSORRT, TENSORRT, CUDA]
+
+
+def test_tensorrt_that_was_asked_for_is_not_replaced_by_cuda(
+    gpu_machine: type[FakeSession], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    gpu_machine.runs_on = (CUDA, CPU)
+    with pytest.raises(ArtefactError, match=f"{TENSORRT} does not run here"):
+        open_session(model, provider="tensorrt")
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
 
 
 def test_the_session_is_believed_and_not_the_list_of_what_was_compiled(

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +182,32 @@ def test_memory_is_bounded_however_slow_the_model(images: tuple[list[Path], list
 
     predict(Counting([1, 0, 0]), endless(), Rows(), batch_size=3, workers=2)
     assert in_model == [min(60, 3 * (number + 1 + BATCHES_AHEAD)) for number in range(20)]
+
+
+def test_memory_does_not_grow_with_the_number_of_files(predictor: Predictor, tmp_path: Path) -> None:
+    """2,000 files: what is held at once is a few batches; text of the paths aside, which is told apart here."""
+    content = write_readable(tmp_path / "kinds")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    small = next(path for path in content if path.name == "plain.png").read_bytes()
+    for number in range(2000):
+        (photos / f"{number:04}.png").write_bytes(small)
+
+    def peak(count: int) -> int:
+        paths = find_images([str(photos / "????.png")])
+        assert len(paths) == 2000
+        with open_writer(tmp_path / "out.csv") as writer:
+            tracemalloc.start()
+            try:
+                summary = predict(predictor, islice(paths, count), writer, batch_size=16, workers=2)
+                highest = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+        assert (summary.images, summary.failures) == (count, ())
+        return highest
+
+    peak(32)  # what is imported or cached at the first use
+    assert peak(2000) < 1.5 * peak(200) + 100_000
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ArtefactError])

@@ -16,6 +16,7 @@ from timm.layers import RmsNorm, SwiGLU
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+import export
 from export.onnx_session import open_session
 from export.to_onnx import DEFAULT_OPSET, check_onnx, write_onnx
 from noah.errors import ExportError
@@ -123,6 +124,12 @@ def test_the_file_is_as_asked(written: Written) -> None:
     assert [size.dim_param or size.dim_value for size in logits.type.tensor_type.shape.dim] == ["batch", 5]
     assert not list(written.file.parent.glob("*.data"))
     check_onnx(written.file, opset=written.opset)
+
+
+def test_the_file_holds_no_paths_of_this_machine(written: Written) -> None:
+    content = written.file.read_bytes()
+    assert b".py" not in content
+    assert str(Path(export.__file__).parents[1]).encode() not in content
 
 
 def test_rms_norm_needs_a_newer_opset_and_says_so(tmp_path: Path) -> None:

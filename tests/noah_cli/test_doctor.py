@@ -111,7 +111,7 @@ def test_one_bad_finding_decides(monkeypatch: pytest.MonkeyPatch, levels: list[s
 @pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
 def test_what_works_of_artefacts_without_a_gpu_and_why_not_more() -> None:
     lines = noah("doctor").out.splitlines()
-    assert "ok     ONNX artefacts run here in fp32, fp16" in lines
+    assert "ok     ONNX artefacts run here in fp32, fp16, int8, int8-dynamic" in lines
     (bf16,) = (line for line in lines if "bf16 ONNX artefacts" in line)
     assert bf16.startswith("note ")
     assert "Could not find an implementation for Conv(22)" in bf16

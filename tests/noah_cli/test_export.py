@@ -49,6 +49,15 @@ def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, mon
         (("--format", "trt", "--target", "sm61"), 2, "Error: tensorrt-rtx builds nothing for --target sm61."),
         (("--format", "trt", "--precision", "bf16", "--target", "sm75"), 2, "Error: sm75 has no bf16."),
         (("--format", "onnx", "--input", "uint16"), 2, "'uint16'"),
+        (("--calibration", "entropy"), 2, "Error: --calibration is for --precision int8, not fp32."),
+        (("--precision", "int8-dynamic", "--calibration-images", "9"), 2, "Error: --calibration-images is for "),
+        (
+            ("--precision", "fp16", "--exclude-last-block"),
+            2,
+            "Error: --exclude-last-block is for --precision int8 and ",
+        ),
+        (("--precision", "int8", "--calibration", "guess"), 2, "'guess'"),
+        (("--precision", "int8-dynamic", "--format", "trt"), 2, "Error: Engines have no int8-dynamic: "),
     ],
 )
 def test_what_is_refused(project: Finished, arguments: tuple[str, ...], code: int, message: str) -> None:

@@ -1,0 +1,88 @@
+"""How fast merged subnets are in onnxruntime beside their plain backbone, in float32 and in 8 bits.
+
+    python benchmarks/artefacts.py [--seconds 20] [--batch 32]
+
+Both are exported in the same way and run in turns. The weights are random: time depends on shapes alone. For a
+ViT-S/14 at 98 px and a ViT-B/16 at 224 px, a subnet of the paper's size (prompts in the first blocks) and one with 100
+prompts a block; of the former also 8-bit files beside the float32 one. Prints one line of JSON each: the ratio of
+throughputs, its quartiles, the number of rounds and the ratio of file sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from export.onnx_products import choose_products
+from export.onnx_session import open_session
+from export.quantize import write_int8, write_int8_dynamic
+from export.timing import compare, time_in_turns
+from export.to_onnx import write_onnx
+from noah.merge import merge
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+from noah.untrained import untrained_backbone
+
+BACKBONES = (("vit_small_patch14_dinov2", 98), ("vit_base_patch16_224", 224))
+CLASSES = 100
+SUBNETS = {
+    "paper": Subnet(prompt=[5] * 6 + [0] * 6, lora=[5] * 9 + [0] * 3, adapter=[5] * 9 + [0] * 3),
+    "100 prompts": Subnet.uniform(12, prompt=100),
+}
+
+
+def measure(first: Path, second: Path, images: np.ndarray, seconds: float) -> dict[str, Any]:
+    """How many times as fast the first file is."""
+    runs = [partial(open_session(file, provider="cpu").run, images) for file in (first, second)]
+    durations, reference = time_in_turns(runs, seconds, lambda _: None)
+    ratio = compare(durations, reference)
+    return {
+        "ratio": round(ratio.median, 3),
+        "quartiles": [round(ratio.low, 3), round(ratio.high, 3)],
+        "rounds": len(durations),
+        "size": round(first.stat().st_size / second.stat().st_size, 3),
+    }
+
+
+def main() -> None:
+    """Write the files, and time them in pairs."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--batch", type=int, default=32)
+    arguments = parser.parse_args()
+    for architecture, size in BACKBONES:
+        images = np.random.default_rng(0).normal(size=(arguments.batch, 3, size, size)).astype(np.float32)
+        with tempfile.TemporaryDirectory(prefix="noah-") as name:
+            folder = Path(name)
+            backbone = untrained_backbone(architecture, (size, size), CLASSES)
+            plain, merged = folder / "plain.onnx", folder / "merged.onnx"
+            write_onnx(backbone, plain, height=size, width=size, raw_pixels=False)
+            for title, subnet in SUBNETS.items():
+                network = merge(Supernet(backbone, subnet).eval(), subnet)
+                write_onnx(network, merged, height=size, width=size, raw_pixels=False)
+                figures = measure(merged, plain, images, arguments.seconds)
+                print(json.dumps({"backbone": architecture, "subnet": title, "beside": "backbone", **figures}))
+                if title != "paper":
+                    continue
+                graph = onnx.load(str(merged), load_external_data=False)
+                for precision in ("int8", "int8-dynamic"):
+                    file = folder / f"{precision}.onnx"
+                    products = choose_products(graph, gemm=precision == "int8", exclude_last_block=False)
+                    if precision == "int8":
+                        batches = [{"images": images[:8]}]
+                        write_int8(merged, file, products, batches, calibration="minmax", symmetric=False)
+                    else:
+                        write_int8_dynamic(merged, file, products)
+                    figures = measure(file, merged, images, arguments.seconds)
+                    print(json.dumps({"backbone": architecture, "file": precision, "beside": "float32", **figures}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What 8 bits cost in accuracy, on the run's validation images, and the bound on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.onnx_session import CPU, open_session
+from noah.data.pixels import Pixels
+from noah.materials import Materials
+from noah.progress import Listener
+
+POINTS_ALLOWED = 0.5
+"""Percentage points of accuracy that an artefact may lose against the same network in float32."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """First classes of two files on the same images.
+
+    Attributes:
+        images: What these images are.
+        total: How many.
+        correct: Of them, put right by the quantised file.
+        correct_in_float32: Put right by the float32 file.
+        agreeing: With the same first class in both.
+    """
+
+    images: str
+    total: int
+    correct: int
+    correct_in_float32: int
+    agreeing: int
+
+    @property
+    def points(self) -> float:
+        """Percentage points lost; negative where some are won."""
+        return 100 * (self.correct_in_float32 - self.correct) / self.total
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether it keeps to `POINTS_ALLOWED`."""
+        return 100 * (self.correct_in_float32 - self.correct) <= POINTS_ALLOWED * self.total
+
+
+def measure_loss(
+    quantised: Path, in_float32: Path, materials: Materials, listener: Listener, *, raw_pixels: bool
+) -> Loss:
+    """Run both files on every validation image.
+
+    Args:
+        quantised: The file that is asked about.
+        in_float32: The one that it was made from.
+        materials: Whose validation images.
+        listener: Told the progress.
+        raw_pixels: Whether both take pixels as they are; else they are normalised.
+    """
+    pixels = materials.pixels(materials.dataset.validation, "validation", listener)
+    found, expected = (
+        _first_classes(file, pixels, materials, listener, title, raw_pixels=raw_pixels)
+        for file, title in ((quantised, "the quantised file"), (in_float32, "the float32 file"))
+    )
+    return Loss(
+        images=f"{len(pixels):,} validation images of {materials.dataset.name}",
+        total=len(pixels),
+        correct=int((found == pixels.labels).sum()),
+        correct_in_float32=int((expected == pixels.labels).sum()),
+        agreeing=int((found == expected).sum()),
+    )
+
+
+def _first_classes(
+    file: Path, pixels: Pixels, materials: Materials, listener: Listener, title: str, *, raw_pixels: bool
+) -> NDArray[np.int64]:
+    """The class that a file puts first for each image, int64 (n,)."""
+    model = open_session(file, provider=CPU)
+    batch_size = materials.evaluation_batch_size
+    classes = []
+    with listener.bar(f"measuring {title}", len(pixels), "images") as bar:
+        for start in range(0, len(pixels), batch_size):
+            stop = min(start + batch_size, len(pixels))
+            values = pixels.batch(np.arange(start, stop))
+            outputs = model.run(values if raw_pixels else pixels.preprocessing.normalise(values))
+            classes.append(outputs.argmax(axis=1))
+            bar.update(stop)
+    return np.concatenate(classes)

@@ -1,0 +1,53 @@
+"""The images on which the ranges of activations are found: some of the run's own training images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from export.quantize import Inputs
+from export.to_onnx import INPUT_NAME
+from noah.data.pixels import Pixels
+from noah.data.split import select
+from noah.materials import Materials
+from noah.progress import Bar, Listener
+
+_BATCH = 8
+"""Images at a time: histograms take every activation of a batch, about 160 MB an image for a ViT-B at 224 px."""
+
+
+def calibration_pixels(materials: Materials, count: int, listener: Listener) -> Pixels:
+    """Training images spread over the split, so that every class is among them; all of them where there are fewer."""
+    split = materials.dataset.train
+    chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
+    return materials.pixels(select(split, chosen), "calibration", listener)
+
+
+class CalibrationBatches(Sequence[Inputs]):
+    """The inputs of the network, decoded when they are asked for.
+
+    Args:
+        pixels: The images.
+        raw_pixels: Whether the network takes them as they are; else they are normalised.
+        bar: Told how many images were given.
+    """
+
+    def __init__(self, pixels: Pixels, *, raw_pixels: bool, bar: Bar) -> None:
+        self._pixels = pixels
+        self._raw_pixels = raw_pixels
+        self._bar = bar
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return -(-len(self._pixels) // _BATCH)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One batch by its number."""
+        chosen = np.arange(len(self._pixels))[index * _BATCH : (index + 1) * _BATCH]
+        if not len(chosen):
+            raise IndexError(index)
+        pixels = self._pixels.batch(chosen)
+        self._bar.update(int(chosen[-1]) + 1)
+        return {INPUT_NAME: pixels if self._raw_pixels else self._pixels.preprocessing.normalise(pixels)}

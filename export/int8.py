@@ -1,0 +1,109 @@
+"""An 8-bit ONNX file from a float32 one, accepted only if it is nearly as accurate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from export.accuracy_loss import POINTS_ALLOWED, Loss, measure_loss
+from export.calibration import CalibrationBatches, calibration_pixels
+from export.int8_options import Int8Options
+from export.onnx_products import Products, choose_products
+from export.quantize import write_int8, write_int8_dynamic
+from export.records import Int8Precision, QuantisationRecord
+from noah.errors import ParityError
+from noah.materials import Materials
+from noah.progress import Listener
+
+
+def quantise(
+    in_float32: Path,
+    file: Path,
+    precision: Int8Precision,
+    options: Int8Options,
+    materials: Materials,
+    listener: Listener,
+    *,
+    raw_pixels: bool,
+    symmetric: bool,
+) -> QuantisationRecord:
+    """Write a float32 file in 8 bits, and measure what that costs.
+
+    Args:
+        in_float32: As the exporter wrote it.
+        file: To be written.
+        precision: With calibrated scales, or with those of each batch.
+        options: How.
+        materials: Training images calibrate, validation images measure.
+        listener: Told each step.
+        raw_pixels: Whether the network takes pixels as they are.
+        symmetric: As `write_int8`.
+
+    Raises:
+        ParityError: If more than `POINTS_ALLOWED` of accuracy are lost.
+        ExportError: If it cannot be quantised.
+    """
+    graph = onnx.load(str(in_float32), load_external_data=False)
+    products = choose_products(graph, gemm=precision == "int8", exclude_last_block=options.exclude_last_block)
+    listener.say(f"quantise  {len(products.names)} products; others stay in float32: {_told(products)}")
+    if precision == "int8":
+        ranges = _write_calibrated(in_float32, file, products, options, materials, listener, raw_pixels, symmetric)
+    else:
+        write_int8_dynamic(in_float32, file, products)
+        ranges = "each batch, as it comes"
+    loss = measure_loss(file, in_float32, materials, listener, raw_pixels=raw_pixels)
+    listener.say(
+        f"accuracy  {loss.correct / loss.total:.2%} in 8 bits and {loss.correct_in_float32 / loss.total:.2%} in "
+        f"float32 of {loss.images}, {loss.agreeing / loss.total:.1%} with the same first class"
+    )
+    if not loss.is_allowed:
+        raise _refusal(loss, precision, options, len(materials.dataset.train))
+    return QuantisationRecord(
+        products=len(products.names),
+        kept=products.kept,
+        ranges=ranges,
+        images=loss.images,
+        total=loss.total,
+        correct=loss.correct,
+        correct_in_float32=loss.correct_in_float32,
+        top1_agreement=loss.agreeing / loss.total,
+    )
+
+
+def _write_calibrated(
+    in_float32: Path,
+    file: Path,
+    products: Products,
+    options: Int8Options,
+    materials: Materials,
+    listener: Listener,
+    raw_pixels: bool,
+    symmetric: bool,
+) -> str:
+    """Write the file with calibrated ranges, and tell where these come from."""
+    pixels = calibration_pixels(materials, options.images, listener)
+    ranges = f"{options.calibration} over {len(pixels):,} training images of {materials.dataset.name}"
+    listener.say(f"calibrate {ranges}{' (all there are)' if len(pixels) < options.images else ''}")
+    with listener.bar("calibrating", len(pixels), "images") as bar:
+        batches = CalibrationBatches(pixels, raw_pixels=raw_pixels, bar=bar)
+        write_int8(in_float32, file, products, batches, calibration=options.calibration, symmetric=symmetric)
+    return ranges
+
+
+def _told(products: Products) -> str:
+    return ", ".join(f"{count} {why}" for why, count in products.kept.items()) or "none"
+
+
+def _refusal(loss: Loss, precision: Int8Precision, options: Int8Options, available: int) -> ParityError:
+    """The error that says by how much, and what to try."""
+    ways = [] if options.exclude_last_block else ["--exclude-last-block"]
+    if precision == "int8":
+        ways += [f"--calibration-images {2 * options.images}"] * (available > options.images)
+        ways += ["--calibration percentile" if options.calibration == "minmax" else "--calibration minmax"]
+    ways.append("--precision fp16")
+    return ParityError(
+        f"The exported model fails the check of accuracy: {precision} loses {loss.points:.1f} points on {loss.images} "
+        f"({loss.correct:,} right instead of {loss.correct_in_float32:,}), and {POINTS_ALLOWED} is allowed.",
+        f"Nothing was written. Try {', '.join(ways[:-1])}{' or ' * (len(ways) > 1)}{ways[-1]}.",
+    )

@@ -1,0 +1,33 @@
+"""Where an artefact comes from: the parts of a manifest that every format has alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from export.manifest import file_record
+from export.records import BackboneRecord, RunRecord, SubnetWidths
+from noah.checkpoint import CHECKPOINT_FILE
+from noah.materials import Materials, fingerprint
+from noah.runs import Run
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+
+
+def origin(run: Run, materials: Materials) -> RunRecord:
+    """The run, its data and the weights that `noah retrain` left last."""
+    weights = file_record(run.path("retrain", CHECKPOINT_FILE)).sha256
+    return RunRecord(name=run.name, data=fingerprint(materials.dataset), weights=weights)
+
+
+def describe_origin(run: Run, materials: Materials, model: Supernet, subnet: Subnet) -> dict[str, Any]:
+    """Run, classes, preprocessing, subnet and backbone, as fields of a manifest."""
+    backbone = materials.backbone
+    return {
+        "run": origin(run, materials),
+        "dataset": materials.dataset.name,
+        "classes": materials.dataset.classes,
+        "preprocessing": backbone.preprocessing.to_json(),
+        "subnet": SubnetWidths(prompt=subnet.prompt, lora=subnet.lora, adapter=subnet.adapter),
+        "parameters": subnet.parameter_count(model.embed_dim),
+        "backbone": BackboneRecord(name=backbone.name, arch=backbone.architecture, image_size=backbone.image_size),
+    }

@@ -1,0 +1,96 @@
+"""The plain backbone as an ONNX file, exported as an artefact is: what the artefact's speed is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from torch import Tensor, nn
+
+from export.manifest import Manifest
+from export.onnx_products import choose_products
+from export.precision import DEFAULT_OPSETS, write_precision
+from export.quantize import write_int8_dynamic
+from export.records import Precision
+from export.to_onnx import write_onnx
+from noah.errors import UsageError
+from noah.untrained import untrained_backbone
+
+
+@dataclass(frozen=True)
+class PlainBackbone:
+    """A backbone with a head and nothing else; artefacts that are alike in all of this share one.
+
+    Attributes:
+        architecture: timm's name.
+        image_size: Height and width in pixels.
+        classes: Outputs of the head.
+        raw_pixels: Whether it takes uint8 pixels (B, H, W, 3).
+        probabilities: Whether it ends in softmax.
+        precision: Of the file.
+    """
+
+    architecture: str
+    image_size: tuple[int, int]
+    classes: int
+    raw_pixels: bool
+    probabilities: bool
+    precision: Precision
+
+
+def plain_backbone(manifest: Manifest, precision: Precision) -> PlainBackbone:
+    """The one that an artefact was made from, with its input and output."""
+    return PlainBackbone(
+        architecture=manifest.backbone.arch,
+        image_size=manifest.backbone.image_size,
+        classes=len(manifest.classes),
+        raw_pixels=manifest.input.values == "raw",
+        probabilities=manifest.output.values == "probabilities",
+        precision=precision,
+    )
+
+
+def write_plain_backbone(backbone: PlainBackbone, path: Path) -> None:
+    """Write its ONNX file. Time depends on shapes alone, so the weights are random: nothing is downloaded or read.
+
+    Raises:
+        BackboneError: If the installed timm cannot build it.
+        UsageError: If it was to be in int8: what a calibration on random weights finds is worth nothing.
+    """
+    precision = backbone.precision
+    if precision == "int8":
+        raise UsageError(
+            "The plain backbone has no int8: there is nothing to calibrate it on.",
+            "Compare with --against backbone, backbone:fp16 or backbone:int8-dynamic, or with another artefact.",
+        )
+    height, width = backbone.image_size
+    network = untrained_backbone(backbone.architecture, backbone.image_size, backbone.classes)
+    target = path.with_suffix(".float32.onnx") if precision == "int8-dynamic" else path
+    write_onnx(
+        _FromPixels(network).eval() if backbone.raw_pixels else network,
+        target,
+        height=height,
+        width=width,
+        raw_pixels=backbone.raw_pixels,
+        probabilities=backbone.probabilities,
+        opset=DEFAULT_OPSETS[precision],
+    )
+    if precision == "int8-dynamic":
+        graph = onnx.load(str(target), load_external_data=False)
+        write_int8_dynamic(target, path, choose_products(graph, gemm=False, exclude_last_block=False))
+    else:
+        write_precision(path, precision)
+
+
+class _FromPixels(nn.Module):
+    """A network whose first convolution takes pixels as they are, as where the normalisation is folded into it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (B, classes) of pixels (B, H, W, 3)."""
+        logits: Tensor = self.network(pixels.permute(0, 3, 1, 2))
+        return logits

@@ -1,0 +1,189 @@
+"""Writes a float32 ONNX file with 8-bit products, by onnxruntime's quantisation.
+
+`write_int8` quantises weights channel by channel, and activations with fixed scales found by calibration; the file has
+QuantizeLinear and DequantizeLinear around its products, which runtimes fuse into integer products. `write_int8_dynamic`
+quantises weights channel by channel, and finds the scale of an activation in each batch, all of its images together.
+Sums, norms, softmax, and the first convolution stay in float32, as do products that `export.onnx_products` leaves out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import onnx
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantType,
+    quantize_dynamic,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from export import onnx_files
+from export.onnx_files import save_onnx
+from export.onnx_products import Products
+from export.onnx_session import one_line
+from export.records import Calibration
+from noah.errors import ExportError, NoahError
+
+_METHODS = {
+    "minmax": CalibrationMethod.MinMax,
+    "entropy": CalibrationMethod.Entropy,
+    "percentile": CalibrationMethod.Percentile,
+}
+_OPERATORS = ["MatMul", "Gemm"]
+
+Inputs = dict[str, npt.NDArray[Any]]
+"""The inputs of a network by name, for one batch."""
+
+
+def write_int8(
+    source: Path,
+    target: Path,
+    products: Products,
+    batches: Sequence[Inputs],
+    *,
+    calibration: Calibration,
+    symmetric: bool,
+) -> None:
+    """Write the products of a float32 file with 8-bit weights and 8-bit activations of fixed scales.
+
+    Args:
+        source: The float32 file.
+        target: The file to write.
+        products: Which of its products.
+        batches: What calibration sees, one batch after another.
+        calibration: How the range of an activation follows from what was seen of it. "minmax" is all of it,
+            "percentile" leaves out the 0.001 % farthest from zero, "entropy" is onnxruntime's.
+        symmetric: Activations are signed with their zero in the middle, as TensorRT needs it, instead of unsigned with
+            a zero point of their own, which spends no values on a side that an activation does not have.
+
+    Raises:
+        ExportError: If onnxruntime refuses.
+    """
+    options = {
+        # Results stay in float32: residual sums are the bulk of the network's precision.
+        "OpTypesToExcludeOutputQuantization": _OPERATORS,
+        "MatMulConstBOnly": True,
+        "QuantizeBias": False,  # TensorRT has no int32 biases
+        "ActivationSymmetric": symmetric,
+        "CalibStridedMinMax": 1,  # one batch at a time, whatever the method is: histograms need every value
+    }
+    with _prepared(source) as prepared, _told_by_noah():
+        quantize_static(
+            prepared,
+            target,
+            _Reader(batches),
+            op_types_to_quantize=_OPERATORS,
+            per_channel=True,
+            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=list(products.names),
+            calibrate_method=_METHODS[calibration],
+            use_external_data_format=_is_large(prepared),
+            extra_options=options,
+        )
+    _tidy(target)
+
+
+def write_int8_dynamic(source: Path, target: Path, products: Products) -> None:
+    """Write the products of a float32 file with 8-bit weights, and activations that are quantised as they come.
+
+    Args:
+        source: The float32 file.
+        target: The file to write.
+        products: Which of its products.
+
+    Raises:
+        ExportError: If onnxruntime refuses.
+    """
+    with _prepared(source) as prepared, _told_by_noah():
+        quantize_dynamic(
+            prepared,
+            target,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=list(products.names),
+            use_external_data_format=_is_large(prepared),
+            extra_options={"MatMulConstBOnly": True},
+        )
+    _tidy(target)
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    """Batches as onnxruntime's calibration takes them, which asks for ranges of them."""
+
+    def __init__(self, batches: Sequence[Inputs]) -> None:
+        self._batches = batches
+        self.set_range(0, len(batches))
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._next, self._end = start_index, end_index
+
+    def get_next(self) -> Inputs | None:
+        if self._next >= self._end:
+            return None
+        self._next += 1
+        return self._batches[self._next - 1]
+
+
+@contextlib.contextmanager
+def _prepared(source: Path) -> Iterator[Path]:
+    """The file with shapes inferred and constants folded, as onnxruntime's quantisation wants it."""
+    with tempfile.TemporaryDirectory(prefix="noah-", dir=source.parent) as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        with _told_by_noah():
+            quant_pre_process(str(source), str(prepared), save_as_external_data=_is_large(source))
+        yield prepared
+
+
+def _is_large(path: Path) -> bool:
+    """Whether the weights are too many for one protobuf file."""
+    files = path.parent.glob(f"{path.name}*")
+    return sum(file.stat().st_size for file in files) > onnx_files.PROTOBUF_LIMIT
+
+
+def _tidy(path: Path) -> None:
+    """Take out the operator sets that no node uses; onnxruntime's preparation names all that it knows."""
+    model = onnx.load(str(path))
+    used = {node.domain for node in model.graph.node} | {""}
+    needed = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(needed)
+    path.unlink()
+    save_onnx(model, path)
+
+
+@contextlib.contextmanager
+def _told_by_noah() -> Iterator[None]:
+    """Hold back what the tools print and log, and give their errors, which have no common base, as one of noah's.
+
+    Raises:
+        ExportError: Whatever goes wrong inside.
+    """
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    except NoahError:  # of an image that cannot be read
+        raise
+    except Exception as error:
+        raise ExportError(
+            f"onnxruntime cannot quantise the model: {one_line(error)}.", "Use --precision fp32 or fp16."
+        ) from error
+    finally:
+        root.setLevel(level)

@@ -1,0 +1,122 @@
+"""A subnet with LoRA only as a plain timm model: its state dict, and the config.json that timm reads beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+import timm
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from noah.data.preprocessing import Preprocessing
+from noah.errors import ExportError
+from noah.modules import LoRA
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+
+STATE_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+"""The two names under which timm looks for them."""
+
+
+def check_is_plain(subnet: Subnet) -> None:
+    """Refuse a subnet that the backbone's own layers cannot hold.
+
+    Raises:
+        ExportError: Naming the modules and blocks that are in the way.
+    """
+    parts = []
+    for module, plural in (("adapter", "adapters"), ("prompt", "prompts")):
+        blocks = [str(index + 1) for index, width in enumerate(subnet.widths(module)) if width]
+        if blocks:
+            parts.append(f"{plural} in block{'s' * (len(blocks) > 1)} {', '.join(blocks)}")
+    if parts:
+        raise ExportError(
+            f"The subnet has {' and '.join(parts)}, which a plain timm model has no place for; LoRA folds into it.",
+            "Use --format safetensors, which noah.load reads, or --format onnx; or train one with LoRA only: "
+            "noah retrain --subnet lora:8",
+        )
+
+
+@torch.no_grad()
+def write_timm(
+    folder: Path,
+    supernet: Supernet,
+    subnet: Subnet,
+    *,
+    architecture: str,
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing,
+) -> None:
+    """Write the folder that `timm.create_model("local-dir:FOLDER", pretrained=True)` loads.
+
+    Args:
+        folder: Where the two files go.
+        supernet: The weights, on the CPU.
+        subnet: With LoRA only; it is folded into the projections of query, key and value, W + B A.
+        architecture: timm's name, with or without the tag of its weights.
+        classes: Labels in the order of the logits.
+        preprocessing: From an image to the network's input.
+
+    Raises:
+        ExportError: As `check_is_plain`.
+    """
+    check_is_plain(subnet)
+    backbone = supernet.backbone
+    state: dict[str, Tensor] = {
+        name: value.clone() for name, value in backbone.state_dict().items() if not name.startswith("head.")
+    }
+    for block, rank in enumerate(subnet.lora):
+        if rank:
+            state[f"blocks.{block}.attn.qkv.weight"] += cast(LoRA, supernet.loras[block]).weight(rank)
+    state |= {f"head.{name}": value.clone() for name, value in supernet.head.state_dict().items()}
+    content = save({name: value.contiguous() for name, value in state.items()}, metadata={"format": "pt"})
+    (folder / STATE_FILE).write_bytes(content)
+    text = json.dumps(_config(supernet, architecture, classes, preprocessing), indent=1, ensure_ascii=False)
+    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def load_timm(folder: Path) -> nn.Module:
+    """Load such a folder as anyone would, in evaluation mode.
+
+    Raises:
+        ExportError: If timm refuses it.
+    """
+    try:
+        return cast(nn.Module, timm.create_model(f"local-dir:{folder}", pretrained=True)).eval()
+    except (RuntimeError, TypeError, ValueError, KeyError, AssertionError) as error:
+        cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ExportError(f"timm does not load what was written: {cause}", "Use --format safetensors.") from error
+
+
+def _config(
+    supernet: Supernet, architecture: str, classes: tuple[str, ...], preprocessing: Preprocessing
+) -> dict[str, object]:
+    backbone = supernet.backbone
+    size = (preprocessing.height, preprocessing.width)
+    return {
+        "architecture": architecture.split(".")[0],
+        "num_classes": len(classes),
+        "num_features": supernet.embed_dim,
+        "global_pool": backbone.global_pool,
+        "label_names": classes,
+        "model_args": {"img_size": size},
+        "pretrained_cfg": {
+            "tag": "noah",
+            "custom_load": False,
+            "input_size": (3, *size),
+            "fixed_input_size": True,
+            "interpolation": preprocessing.interpolation,
+            "crop_pct": preprocessing.crop_fraction,
+            "crop_mode": "squash" if preprocessing.resize == "squash" else "center",
+            "mean": preprocessing.mean,
+            "std": preprocessing.std,
+            "num_classes": len(classes),
+            "pool_size": None,
+            "first_conv": "patch_embed.proj",
+            "classifier": "head",
+        },
+    }

@@ -1,0 +1,167 @@
+"""Exports the retrained winner for torch: its modules and head alone, or, with LoRA only, a plain timm model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import safe_open
+from torch import nn
+
+from export.artefact_folder import new_artefact
+from export.manifest import CARD_FILE, Manifest, file_record, write_manifest
+from export.model_card import write_card
+from export.origin import describe_origin
+from export.parity import torch_outputs
+from export.profile import ONNX_PROFILE
+from export.prove import gather_evidence
+from export.records import ModelInput, ModelOutput, Parity
+from export.tensors import Tensor
+from export.to_onnx import BATCH_AXIS, INPUT_NAME
+from export.to_timm import STATE_FILE, check_is_plain, load_timm, write_timm
+from noah.materials import Materials
+from noah.progress import Listener
+from noah.runs import Run, installed_versions
+from noah.saved_modules import MODULES_FILE, load, save_modules
+from noah.stages import load_retrained
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+
+TorchFormat = Literal["safetensors", "timm"]
+_OUTPUT = "logits"
+_TYPES = {"F32": "float32"}
+
+
+def export_for_torch(run: Run, materials: Materials, listener: Listener, format_: TorchFormat) -> Path:
+    """Write the retrained winner for torch, loaded again and proved on validation images.
+
+    Args:
+        run: The run.
+        materials: Its data set and backbone.
+        listener: Told each step.
+        format_: "safetensors": modules and head; "timm": backbone, LoRA folded in, and head.
+
+    Returns:
+        The artefact's folder, `export/safetensors` or `export/timm` of the run.
+
+    Raises:
+        CommandOrderError: If the winner has not been retrained.
+        ExportError: If the format cannot hold the subnet, or what was written cannot be loaded.
+        ParityError: If the loaded network does not agree with the retrained one.
+    """
+    model, subnet = load_retrained(run, materials)
+    model.cpu()
+    if format_ == "timm":
+        check_is_plain(subnet)
+    final = run.path("export", format_)
+    with new_artefact(final) as building:
+        network = _write(building, materials, model, subnet, listener, format_)
+        parity = _prove(network, format_, materials, model, subnet, listener)
+        manifest = _describe(building, run, materials, model, subnet, format_, parity)
+        write_card(manifest, run, building / CARD_FILE, final)
+        write_manifest(manifest, building)
+    run.log("export", "finished", name=final.name, parity=[parity.model_dump(mode="json")])
+    return final
+
+
+def _write(
+    folder: Path, materials: Materials, model: Supernet, subnet: Subnet, listener: Listener, format_: TorchFormat
+) -> nn.Module:
+    """Write the files, and load them again as their readers will."""
+    backbone, classes = materials.backbone, materials.dataset.classes
+    if format_ == "timm":
+        listener.say("writing   a timm state dict, LoRA folded in, and its config.json")
+        write_timm(
+            folder,
+            model,
+            subnet,
+            architecture=backbone.architecture,
+            classes=classes,
+            preprocessing=backbone.preprocessing,
+        )
+        listener.say(f'loading   it again: timm.create_model("local-dir:{folder.name}", pretrained=True)')
+        return load_timm(folder)
+    listener.say(f"writing   {MODULES_FILE}: modules and head, without the backbone")
+    save_modules(
+        folder / MODULES_FILE,
+        model,
+        subnet,
+        classes=classes,
+        preprocessing=backbone.preprocessing,
+        backbone=materials.settings.backbone,
+        architecture=backbone.architecture,
+    )
+    listener.say(f"loading   it again, with the backbone {backbone.name} loaded anew")
+    return load(folder)
+
+
+def _prove(
+    network: nn.Module,
+    format_: TorchFormat,
+    materials: Materials,
+    model: Supernet,
+    subnet: Subnet,
+    listener: Listener,
+) -> Parity:
+    evidence = gather_evidence(
+        materials, model, subnet, raw_pixels=False, precision="fp32", values="logits", profile=ONNX_PROFILE
+    )
+    how = "timm" if format_ == "timm" else "noah.load"
+    return evidence.compare(_Loaded(network), listener, method="run", runs_on=f"torch, by {how}")
+
+
+class _Loaded:
+    """A torch network as `export.prove` runs models."""
+
+    provider = "torch"
+    reason = "it is for torch"
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    metadata: dict[str, str] = {}  # noqa: RUF012  # never written to
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+
+    def run(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        return torch_outputs(self._network, values)
+
+
+def _describe(
+    folder: Path,
+    run: Run,
+    materials: Materials,
+    model: Supernet,
+    subnet: Subnet,
+    format_: TorchFormat,
+    parity: Parity,
+) -> Manifest:
+    preprocessing = materials.backbone.preprocessing
+    return Manifest(
+        format=format_,
+        **describe_origin(run, materials, model, subnet),
+        input=ModelInput(
+            name=INPUT_NAME,
+            shape=(BATCH_AXIS, 3, preprocessing.height, preprocessing.width),
+            type="float32",
+            layout="NCHW",
+            values="normalised",
+        ),
+        output=ModelOutput(
+            name=_OUTPUT, shape=(BATCH_AXIS, len(materials.dataset.classes)), type="float32", values="logits"
+        ),
+        precision="fp32",
+        types={"weights": _weight_types(folder / (STATE_FILE if format_ == "timm" else MODULES_FILE))},
+        parity=(parity,),
+        files={path.name: file_record(path) for path in sorted(folder.iterdir())},
+        versions=installed_versions(),
+    )
+
+
+def _weight_types(file: Path) -> dict[str, int]:
+    """How many tensors of each type a safetensors file holds."""
+    with safe_open(file, framework="np") as opened:
+        kinds = Counter(opened.get_slice(name).get_dtype() for name in opened.keys())  # noqa: SIM118  # not a mapping
+    return {_TYPES.get(kind, kind): count for kind, count in sorted(kinds.items())}

@@ -1,0 +1,232 @@
+"""One trained subnet without its backbone: modules and head in one safetensors file of a few MB, and its way back.
+
+The metadata of the file, a JSON text each, hold the subnet, the classes, the preprocessing, which backbone it belongs
+to, and the logits that it gave for one made-up image. They are compared when it is loaded: another backbone, or other
+weights of the same, would go unnoticed otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from noah.backbones import load_backbone
+from noah.data.preprocessing import Preprocessing
+from noah.errors import ArtefactError, CheckpointError, SettingsError, UnknownBackboneError
+from noah.merge import MergedViT, merge
+from noah.settings import BackboneSettings
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+from noah.version import __version__
+
+MODULES_FILE = "modules.safetensors"
+FORMAT_VERSION = 1
+_KEY = "noah."
+_PROBE_TOLERANCE = 1e-4
+"""Of the largest logit: a hundred times what rounding does, a thousandth of what another backbone does."""
+
+
+@dataclass(frozen=True)
+class SavedModules:
+    """What the file tells beside the weights.
+
+    Attributes:
+        subnet: The widths of the modules.
+        classes: Labels in the order of the logits.
+        preprocessing: From an image to the network's input.
+        backbone: The settings with which the run loaded its backbone.
+        architecture: timm's name of the backbone's architecture.
+        probe: Logits (classes) for the image of `probe_image`.
+    """
+
+    subnet: Subnet
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    backbone: BackboneSettings
+    architecture: str
+    probe: tuple[float, ...]
+
+
+class Classifier(nn.Module):
+    """A trained subnet with its backbone: images -> logits. `load` gives it.
+
+    Args:
+        supernet: Backbone, head, and modules just as large as the subnet; in evaluation mode.
+        saved: What its file told.
+    """
+
+    def __init__(self, supernet: Supernet, saved: SavedModules) -> None:
+        super().__init__()
+        self.supernet = supernet
+        self.subnet = saved.subnet
+        self.classes = saved.classes
+        self.preprocessing = saved.preprocessing
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, classes) of normalised images (B, 3, H, W)."""
+        logits: Tensor = self.supernet(images, self.subnet)
+        return logits
+
+    def merge(self) -> MergedViT:
+        """The same as one plain network, which is faster."""
+        return merge(self.supernet, self.subnet)
+
+
+def save_modules(
+    path: Path,
+    supernet: Supernet,
+    subnet: Subnet,
+    *,
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing,
+    backbone: BackboneSettings,
+    architecture: str,
+) -> None:
+    """Write modules and head of a supernet that is just as large as the subnet.
+
+    Args:
+        path: The file.
+        supernet: In evaluation mode, on the CPU.
+        subnet: Its largest widths.
+        classes: Labels in the order of the logits.
+        preprocessing: From an image to the network's input.
+        backbone: The settings with which the backbone was loaded.
+        architecture: timm's name of its architecture.
+    """
+    if subnet != supernet.largest:
+        raise ValueError("a supernet that is larger than its subnet would be saved whole")
+    notes = {
+        "format_version": FORMAT_VERSION,
+        "created_by": f"noah {__version__}",
+        "subnet": subnet.to_json(),
+        "classes": classes,
+        "preprocessing": preprocessing.to_json(),
+        "backbone": backbone.model_dump(mode="json"),
+        "architecture": architecture,
+        "probe": _probe(supernet, subnet, preprocessing),
+    }
+    metadata = {f"{_KEY}{name}": json.dumps(value, ensure_ascii=False) for name, value in notes.items()}
+    state = {name: value.detach().contiguous() for name, value in supernet.trainable_state().items()}
+    path.write_bytes(save(state, metadata))  # save_file would make a file that only its owner reads
+
+
+def read_saved(path: Path) -> tuple[SavedModules, dict[str, Tensor]]:
+    """Read a file of `save_modules`: what it tells, and the weights by name.
+
+    Raises:
+        ArtefactError: If it is missing, damaged, of a newer noah, or no such file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = {
+                name.removeprefix(_KEY): json.loads(text)
+                for name, text in (file.metadata() or {}).items()
+                if name.startswith(_KEY)
+            }
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    except FileNotFoundError:
+        raise ArtefactError(f"No saved modules here: {path} does not exist.", _WRITE) from None
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read: {error}", _WRITE) from error
+    version = notes.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ArtefactError(
+            f"{path} has format_version {version}, and this noah reads up to {FORMAT_VERSION}.",
+            "Update noah: pip install --upgrade noah-prompt-search",
+        )
+    try:
+        saved = SavedModules(
+            subnet=Subnet.from_json(notes["subnet"]),
+            classes=tuple(map(str, notes["classes"])),
+            preprocessing=Preprocessing.from_json(notes["preprocessing"]),
+            backbone=BackboneSettings.model_validate(notes["backbone"]),
+            architecture=str(notes["architecture"]),
+            probe=tuple(map(float, notes["probe"])),
+        )
+    except KeyError as error:
+        raise ArtefactError(f"{path} holds no modules of noah: its note {error} is missing.", _WRITE) from error
+    except (TypeError, ValueError, SettingsError) as error:
+        raise ArtefactError(f"{path} holds no modules of noah: {error}", _WRITE) from error
+    return saved, state
+
+
+def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classifier:
+    """Give the torch network of a file that `noah export --format safetensors` wrote.
+
+    Args:
+        path: The artefact's folder, or its `modules.safetensors`.
+        backbone: A timm `VisionTransformer` at the input size of the run, which is frozen and shared, not copied; or
+            another name or file of the same weights. None loads the backbone by the name that the run used.
+
+    Returns:
+        In evaluation mode, on the CPU or where the given backbone is. Its modules can be trained on.
+
+    Raises:
+        ArtefactError: If the file is missing or damaged.
+        CheckpointError: If the backbone is another than the run's.
+        BackboneError: If it cannot be loaded.
+        UnknownBackboneError: If there is none of that name or at that place.
+    """
+    path = Path(path)
+    path = path / MODULES_FILE if path.is_dir() else path
+    saved, state = read_saved(path)
+    network = _load_backbone(saved, backbone, path) if backbone is None or isinstance(backbone, str) else backbone
+    supernet = Supernet(network, saved.subnet, num_classes=len(saved.classes)).eval()
+    expected = {name: value.shape for name, value in supernet.trainable_state().items()}
+    if expected != {name: value.shape for name, value in state.items()}:
+        raise CheckpointError(f"The modules of {path} do not fit the backbone.", _hint(saved))
+    supernet.load_trainable_state(state)
+    try:
+        found = np.array(_probe(supernet, saved.subnet, saved.preprocessing))
+    except (AssertionError, RuntimeError) as error:  # timm's and torch's, of an image of another size
+        raise CheckpointError(f"The backbone does not take the images of {path}: {error}", _hint(saved)) from error
+    difference = np.abs(found - saved.probe).max() / np.abs(saved.probe).max()
+    if not difference < _PROBE_TOLERANCE:
+        raise CheckpointError(
+            f"The backbone has other weights than the one that the modules of {path} were trained on: the logits for "
+            f"the same image differ by {difference:.1e} of the largest.",
+            _hint(saved),
+        )
+    return Classifier(supernet, saved).eval()
+
+
+_WRITE = "Write it with: noah export --format safetensors"
+
+
+def _hint(saved: SavedModules) -> str:
+    size = f"{saved.preprocessing.height} x {saved.preprocessing.width} px"
+    return f"Give the backbone of the run, {saved.backbone.name} ({saved.architecture}) at {size}."
+
+
+def _load_backbone(saved: SavedModules, name: str | None, path: Path) -> nn.Module:
+    settings = saved.backbone
+    try:
+        return load_backbone(
+            settings.name if name is None else name,
+            architecture=settings.architecture or saved.architecture,
+            image_size=settings.image_size,
+            resize=settings.resize,
+            mean=settings.mean,
+            std=settings.std,
+            interpolation=settings.interpolation,
+        ).model
+    except UnknownBackboneError as error:
+        raise UnknownBackboneError(
+            error.problem, f"Name the backbone, or give it: noah.load({str(path)!r}, backbone=...)"
+        ) from error
+
+
+@torch.inference_mode()
+def _probe(supernet: Supernet, subnet: Subnet, preprocessing: Preprocessing) -> list[float]:
+    """Logits for one image of noise, the same on every machine."""
+    noise = np.random.default_rng(0).normal(size=(1, 3, preprocessing.height, preprocessing.width))
+    weight = supernet.head.weight
+    logits: list[float] = supernet(torch.from_numpy(noise).to(weight), subnet)[0].tolist()
+    return logits

@@ -1,0 +1,148 @@
+"""`noah bench`: how fast artefacts are, beside the plain backbone or another artefact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+from rich import box
+from rich.table import Table
+
+from noah.errors import UsageError
+from noah_cli import console
+
+if TYPE_CHECKING:  # They bring onnxruntime.
+    from export.bench import Measurement
+    from export.predictor import Predictor
+    from export.records import Precision
+
+_BACKBONE = "backbone"
+
+
+def bench(
+    artefacts: Annotated[
+        list[Path], typer.Argument(help="Folders of exported artefacts, or their model.onnx or model.engine.")
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="What they are compared with: backbone (the plain one in fp32, exported in the same way), "
+            "backbone:fp16, backbone:int8-dynamic, or another artefact.",
+            metavar="WHAT",
+        ),
+    ] = None,
+    batch: Annotated[str, typer.Option(help="Batch sizes.", metavar="LIST")] = "1,8,32",
+    seconds: Annotated[float, typer.Option(min=0, help="For each model and batch size.", metavar="S")] = 5.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there.", metavar="FILE")] = None,
+    provider: Annotated[
+        str | None,
+        typer.Option(help="tensorrt, cuda or cpu; the first of these that runs if not given.", metavar="NAME"),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of each model.", metavar="N")] = None,
+) -> None:
+    """Time models in turns on random images: latency, throughput, load time, file size."""
+    from export.bench import measure
+    from export.predictor import load_predictor
+    from noah.atomic import atomic_file
+    from noah.latest import follow_latest
+
+    batches = _batches(batch)
+    listener = console.ConsoleListener()
+    predictors = [load_predictor(follow_latest(path), provider=provider, threads=threads) for path in artefacts]
+    reference = _reference(against, provider, threads)
+    for name, reason in dict.fromkeys((predictor.provider, predictor.provider_reason) for predictor in predictors):
+        listener.say(f"runs on   {name} ({reason})")
+    found = measure(
+        predictors,
+        reference,
+        batches=batches,
+        seconds=seconds,
+        provider=provider,
+        threads=threads,
+        listener=listener,
+    )
+    _print(listener, found, batches)
+    if json_file is not None:
+        with atomic_file(json_file.resolve()) as temporary:
+            temporary.write_text(json.dumps(_to_json(found), indent=1) + "\n", encoding="utf-8")
+        listener.say(f"written   {json_file}")
+
+
+def _batches(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise UsageError(f"--batch {text}: not a list of batch sizes.", "Write whole numbers: --batch 1,8,32")
+    return tuple(dict.fromkeys(map(int, parts)))
+
+
+def _reference(against: str | None, provider: str | None, threads: int | None) -> Predictor | Precision | None:
+    """Another artefact, opened, or the precision of the plain backbone."""
+    from export.predictor import load_predictor
+    from export.records import Precision
+    from noah.latest import follow_latest
+
+    if against is None:
+        return None
+    name, _, precision = against.partition(":")
+    if name != _BACKBONE:
+        return load_predictor(follow_latest(Path(against)), provider=provider, threads=threads)
+    for known in get_args(Precision):
+        if known == (precision or "fp32"):
+            return known  # type: ignore[no-any-return]  # it is one of Precision's own
+    raise UsageError(f"--against {against}: no such precision.", "Write backbone, backbone:fp16 or an artefact's path.")
+
+
+def _print(listener: console.ConsoleListener, found: Sequence[Measurement], batches: Sequence[int]) -> None:
+    compared = any(one.ratios for one in found)
+    columns = ["", "batch", *(["ratio", "quartiles"] if compared else []), "p50", "p90", "p99", "images/s"]
+    lines = []
+    for number in range(len(batches)):
+        for one in found:
+            timing = one.timings[number]
+            ratio: list[str] = []
+            if compared and one.ratios:
+                part = one.ratios[number]
+                ratio = [f"{part.median:.2f}x", f"{part.low:.2f} {part.high:.2f}"]
+            elif compared:
+                ratio = ["1", ""]
+            times = [f"{1000 * value:.1f}" for value in (timing.p50, timing.p90, timing.p99)]
+            lines.append([one.contender.name, str(timing.batch), *ratio, *times, f"{timing.throughput:,.0f}"])
+    _draw(listener, columns, lines)
+    if compared:
+        names = " or ".join(dict.fromkeys(one.contender.reference for one in found if one.contender.reference))
+        listener.say(f"ratio     times as fast as {names}: the median of rounds in which both ran in turn")
+    fewest = min(timing.runs for one in found for timing in one.timings)
+    listener.say(f"times     in milliseconds for the whole batch, of {fewest} runs at least; the model alone")
+    _draw(
+        listener,
+        ["", "load, ms", "file, MiB"],
+        [
+            [one.contender.name, f"{1000 * one.contender.load_seconds:,.0f}", f"{one.contender.bytes / 2**20:.1f}"]
+            for one in found
+        ],
+    )
+
+
+def _draw(listener: console.ConsoleListener, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print a table whose first column gives way where the line is too long."""
+    drawn = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, column in enumerate(columns):
+        drawn.add_column(column, justify="right" if number else "left", no_wrap=bool(number), overflow="fold")
+    for line in lines:
+        drawn.add_row(*line)
+    listener.console.print(drawn, markup=False)
+
+
+def _to_json(found: Sequence[Measurement]) -> dict[str, Any]:
+    import os
+    import platform
+
+    import onnxruntime
+
+    return {
+        "models": [one.to_json() for one in found],
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "onnxruntime": onnxruntime.__version__},
+    }

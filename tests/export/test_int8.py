@@ -1,0 +1,184 @@
+"""8-bit artefacts of a finished run: calibrated on its training images, refused where they lose accuracy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import export.int8
+from export.accuracy_loss import Loss
+from export.artefact import Request, export_artefact
+from export.calibration import CalibrationBatches, calibration_pixels
+from export.int8_options import Int8Options
+from export.labels import CLASSES
+from export.manifest import check_files, read_manifest
+from export.metadata import PRECISION, read_metadata
+from export.predictor import load_predictor
+from export.profile import Profile
+from export.records import Int8Precision
+from export.tensorrt_package import choose_builder
+from noah.materials import Materials, prepare
+from noah.progress import Silent
+from noah.runs import Run
+from tests.commands import file_contents, noah
+from tests.conftest import PHOTO_CLASSES
+from tests.finished import FLOAT, UINT8, Finished
+
+
+@pytest.fixture
+def materials(finished: Finished) -> Materials:
+    return prepare(Run(finished.run).settings(), Silent())
+
+
+@pytest.fixture(scope="module", params=["int8", "int8-dynamic"])
+def quantised(request: pytest.FixtureRequest, finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artefact in 8 bits that takes pixels."""
+    run = Run(finished.copy(tmp_path_factory.mktemp(request.param)).run)
+    precision: Int8Precision = request.param
+    asked = Request(precision, raw_pixels=True, profile=Profile(1, 3, 18))
+    return export_artefact(run, prepare(run.settings(), Silent()), Silent(), asked)
+
+
+def test_the_manifest_tells_what_is_in_8_bits_and_what_it_costs(quantised: Path) -> None:
+    manifest = read_manifest(quantised)
+    check_files(manifest, quantised)
+    record = manifest.quantisation
+    assert record is not None
+    assert quantised.name == f"onnx-{manifest.precision}-uint8"
+    operator = "MatMul" if manifest.precision == "int8" else "MatMulInteger"
+    in_8_bits = sum(manifest.types.get(name, {}).get("uint8+int8", 0) for name in (operator, "Gemm"))
+    assert in_8_bits == manifest.types["weights"]["int8"] == record.products >= 20
+    assert record.kept["of two activations or head by head"] >= 10
+    assert record.ranges == (
+        "minmax over 36 training images of shapes" if manifest.precision == "int8" else "each batch, as it comes"
+    )
+    assert (record.images, record.total) == ("18 validation images of shapes", 18)
+    assert record.correct >= record.correct_in_float32
+    assert record.top1_agreement > 0.8
+    (parity,) = manifest.parity
+    assert (parity.method, parity.runs_on) == ("run", "onnxruntime CPUExecutionProvider")
+    assert [batch.batch for batch in parity.batches] == [1, 3, 18]
+    assert all(1e-4 < batch.max_difference < 0.2 for batch in parity.batches)
+    assert {path.name for path in quantised.iterdir()} == {"model.onnx", "manifest.json", "model_card.md"}
+
+
+def test_labels_and_precision_are_in_the_file_as_in_any_other(quantised: Path) -> None:
+    notes = read_metadata(quantised / "model.onnx")
+    assert tuple(notes[CLASSES]) == PHOTO_CLASSES
+    assert notes[PRECISION] == read_manifest(quantised).precision
+    assert "onnx.quant.pre_process" not in notes
+
+
+def test_the_card_tells_the_same(quantised: Path) -> None:
+    record = read_manifest(quantised).quantisation
+    assert record is not None
+    card = (quantised / "model_card.md").read_text(encoding="utf-8")
+    assert f"{record.products} products are in 8 bits" in card
+    assert f"it puts {record.correct:,} right, the same network in float32 {record.correct_in_float32:,}" in card
+
+
+def test_it_is_smaller_and_predicts_nearly_the_same(quantised: Path, finished: Finished) -> None:
+    sizes = [path.joinpath("model.onnx").stat().st_size for path in (quantised, finished.artefact(UINT8))]
+    assert sizes[0] < 0.6 * sizes[1]  # of this tiny network, norms and patch embedding are a large part
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    found, expected = (
+        load_predictor(path, provider="cpu").probabilities(pixels) for path in (quantised, finished.artefact(UINT8))
+    )
+    assert 0 < np.abs(found - expected).max() < 0.4
+
+
+def test_calibration_takes_training_images_of_every_class(materials: Materials) -> None:
+    pixels = calibration_pixels(materials, 9, Silent())
+    train = materials.dataset.train
+    names = {train.name(index) for index in range(len(train))}
+    assert {pixels.name(index) for index in range(len(pixels))} < names
+    assert sorted(set(pixels.labels.tolist())) == [0, 1, 2]
+    assert len(calibration_pixels(materials, 1000, Silent())) == len(train)
+
+
+@pytest.mark.parametrize("raw_pixels", [True, False])
+def test_batches_hold_every_image_once_as_the_network_takes_it(materials: Materials, raw_pixels: bool) -> None:
+    pixels = calibration_pixels(materials, 19, Silent())
+    batches = [batch["images"] for batch in CalibrationBatches(pixels, raw_pixels=raw_pixels, bar=Silent())]
+    assert [len(batch) for batch in batches] == [8, 8, 3]
+    everything = pixels.batch(np.arange(19))
+    expected = everything if raw_pixels else materials.backbone.preprocessing.normalise(everything)
+    assert np.array_equal(np.concatenate(batches), expected)
+
+
+@pytest.mark.parametrize(
+    ("correct", "of", "allowed"),
+    [(200, 200, True), (199, 200, True), (198, 200, False), (17, 18, False), (18, 18, True)],
+)
+def test_half_a_point_may_be_lost_and_no_more(correct: int, of: int, allowed: bool) -> None:
+    loss = Loss("images", of, correct, of, correct)
+    assert loss.is_allowed == allowed
+    assert loss.points == pytest.approx(100 * (of - correct) / of)
+    assert Loss("images", of, of, correct, of).is_allowed  # some are won
+
+
+def forget_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let half of the rows of each quantised matrix be lost in writing."""
+    original = export.int8.write_int8
+
+    def write(*arguments: Any, **options: Any) -> None:
+        original(*arguments, **options)
+        model = onnx.load(arguments[1])
+        for tensor in model.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2:
+                values = numpy_helper.to_array(tensor).copy()
+                values[::2] = 0
+                tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+        onnx.save(model, arguments[1])
+
+    monkeypatch.setattr(export.int8, "write_int8", write)
+
+
+def test_an_artefact_that_loses_accuracy_is_refused_with_what_to_try(
+    project: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = file_contents(project.run / "export")
+    forget_weights(monkeypatch)
+    outcome = noah("export", "--precision", "int8", "--calibration-images", 6)
+    assert outcome.code == 1
+    problem, hint = outcome.error_lines
+    assert problem.startswith("Error: The exported model fails the check of accuracy: int8 loses ")
+    assert "points on 18 validation images of shapes (" in problem
+    assert problem.endswith("and 0.5 is allowed.")
+    assert hint == (
+        "Nothing was written. Try --exclude-last-block, --calibration-images 12, --calibration percentile or "
+        "--precision fp16."
+    )
+    assert file_contents(project.run / "export") == before
+    assert sorted(path.name for path in (project.run / "export").iterdir()) == [FLOAT, UINT8]
+
+
+def test_the_command_tells_each_step(project: Finished) -> None:
+    outcome = noah("export", "--precision", "int8", "--exclude-last-block", "--calibration", "entropy")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "writing model.onnx, int8, opset 20, batch axis free" in outcome.words
+    assert "others stay in float32: " in outcome.words
+    assert "in the last block" in outcome.words
+    assert "calibrate entropy over 36 training images of shapes (all there are)" in outcome.words
+    assert "in float32 of 18 validation images of shapes, " in outcome.words
+    last = json.loads((project.run / "log.jsonl").read_text().splitlines()[-1])
+    assert last["name"] == "onnx-int8"
+    outcome = noah("predict", "runs/latest/export/onnx-int8", project.folder / "predictions.csv")
+    assert outcome.code == 1  # a file that is no image; the artefact opens
+
+
+def test_an_engine_in_8_bits_comes_from_a_symmetric_file(project: Finished) -> None:
+    run = Run(project.run)
+    options = Int8Options(images=12)
+    asked = Request("int8", options, profile=Profile(1, 2, 4), builder=choose_builder("int8", ("sm89",)))
+    manifest = read_manifest(export_artefact(run, prepare(run.settings(), Silent()), Silent(), asked))
+    assert manifest.engine is not None and manifest.quantisation is not None
+    assert manifest.engine.layers["QUANTIZE"] == {"INT8": manifest.quantisation.products}
+    assert manifest.types["MatMul"]["int8+int8"] > 10
+    assert manifest.quantisation.ranges == "minmax over 12 training images of shapes"

@@ -1,0 +1,96 @@
+"""`noah bench`: ratios first, in turns, in 80 columns; no test here bounds a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export.gpu import why_no_gpu
+from tests.commands import Outcome, noah
+from tests.finished import ENGINES, FLOAT, UINT8, Finished
+
+
+def bench(*arguments: object) -> Outcome:
+    return noah("bench", *arguments, "--seconds", 0, "--provider", "cpu", "--threads", 1)
+
+
+@pytest.fixture(scope="module")
+def compared(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, dict[str, Any]]:
+    file = tmp_path_factory.mktemp("bench") / "deep.json"
+    outcome = bench(
+        finished.artefact(), finished.artefact(UINT8), "--against", "backbone", "--batch", "1,3", "--json", file
+    )
+    return outcome, json.loads(file.read_text())
+
+
+def test_two_artefacts_and_the_backbone_of_each(compared: tuple[Outcome, dict[str, Any]]) -> None:
+    outcome, figures = compared
+    assert (outcome.code, outcome.err) == (0, "")
+    assert [model["name"] for model in figures["models"]] == [FLOAT, UINT8, "plain backbone", "plain backbone 2"]
+    assert [model["compared_with"] for model in figures["models"]] == ["plain backbone", "plain backbone 2", None, None]
+
+
+def test_every_figure_is_there(compared: tuple[Outcome, dict[str, Any]], finished: Finished) -> None:
+    for model in compared[1]["models"]:
+        assert list(model)[2] == "ratios"  # before the times
+        assert [timing["batch"] for timing in model["timings"]] == [1, 3]
+        assert all(0 < timing["p50"] <= timing["p90"] <= timing["p99"] for timing in model["timings"])
+        assert all(timing["throughput"] > 0 and timing["runs"] == 10 for timing in model["timings"])
+        assert model["load_seconds"] > 0
+        assert model["provider"] == "CPUExecutionProvider"
+        assert len(model["ratios"]) == (2 if model["compared_with"] else 0)
+        assert all(0 < ratio["low"] <= ratio["median"] <= ratio["high"] for ratio in model["ratios"])
+    assert compared[1]["models"][0]["bytes"] == (finished.artefact() / "model.onnx").stat().st_size
+
+
+def test_the_tables_fit_80_columns_with_ratios_before_times(compared: tuple[Outcome, dict[str, Any]]) -> None:
+    lines = compared[0].out.splitlines()
+    assert max(map(len, lines)) <= 80
+    head = next(line.split() for line in lines if "ratio" in line.split() and "p50" in line.split())
+    assert head == ["batch", "ratio", "quartiles", "p50", "p90", "p99", "images/s"]
+    rows = [line.split() for line in lines if line.strip().startswith(f"{FLOAT} ")]
+    assert [row[1] for row in rows[:2]] == ["1", "3"]
+    assert all(row[2].endswith("x") for row in rows[:2])
+    assert "times as fast as plain backbone or plain backbone 2" in compared[0].words
+
+
+def test_without_a_reference_there_are_no_ratios(finished: Finished) -> None:
+    outcome = bench(finished.artefact(), "--batch", "2")
+    assert outcome.code == 0
+    assert "ratio" not in outcome.words
+    assert "images/s" in outcome.words
+
+
+def test_against_another_artefact_also_of_the_same_name(finished: Finished, tmp_path: Path) -> None:
+    other = finished.copy(tmp_path / "copy").artefact()
+    outcome = bench(finished.artefact(), "--against", other, "--batch", "1", "--json", tmp_path / "b.json")
+    assert outcome.code == 0
+    first, second = json.loads((tmp_path / "b.json").read_text())["models"]
+    assert first["name"] == f"shapes/first/{FLOAT} (1)"
+    assert first["compared_with"] == second["name"] == f"shapes/first/{FLOAT} (2)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--batch", "1,x"), 2, "Error: --batch 1,x: not a list of batch sizes."),
+        (("--batch", "0"), 2, "Error: --batch 0: not a list of batch sizes."),
+        (("--against", "backbone:int4"), 2, "Error: --against backbone:int4: no such precision."),
+        (("--against", "backbone:int8"), 2, "Error: The plain backbone has no int8"),
+        (("--against", "nowhere"), 1, "Error: No artefact here: nowhere does not exist."),
+    ],
+)
+def test_what_is_refused(finished: Finished, arguments: tuple[str, ...], code: int, message: str) -> None:
+    outcome = bench(finished.artefact(), *arguments)
+    assert outcome.code == code
+    assert outcome.error_lines[0].startswith(message)
+
+
+@pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
+def test_an_engine_needs_a_gpu_and_says_so(engines: Finished) -> None:
+    outcome = noah("bench", engines.artefact(ENGINES[0]))
+    assert outcome.code == 1
+    assert "is a TensorRT engine, which needs an NVIDIA GPU" in outcome.error_lines[0]
