@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import kendalltau
 
-from benchmarks.supernets import DATASETS, supernet_run
-from noah.atomic import write_json
+from benchmarks.supernets import measure_cells, supernet_run
 from noah.candidate import Candidate
 from noah.evaluation import Score, score
 from noah.materials import Materials
@@ -39,22 +37,9 @@ WAYS = (("uniform", 20), ("fair", 20), ("sandwich", 20), ("sandwich", 5))
 def main() -> None:
     """Measure whatever of the data sets and seeds belongs to this shard and is not there yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--datasets", default=DATASETS)
-    parser.add_argument("--seeds", default="0")
     parser.add_argument("--subnets", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=10, help="of each subnet's own training")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--shard", default="1/1", help="such as 1/2: the first of two processes that share the work")
-    parser.add_argument("--runs", type=Path, default=Path("runs/search"))
-    parser.add_argument("--out", type=Path, default=Path("docs/search"))
-    arguments = parser.parse_args()
-    shard, shards = map(int, arguments.shard.split("/"))
-    cells = [(dataset, int(seed)) for seed in arguments.seeds.split(",") for dataset in arguments.datasets.split(",")]
-    for dataset, seed in cells[shard - 1 :: shards]:
-        path = arguments.out / f"ranking-{dataset}-seed{seed}.json"
-        if not path.exists():
-            write_json(path, measure(dataset, seed, arguments))
-            print(f"{path} written", flush=True)
+    measure_cells(parser, seeds="0", prefix="ranking-", measure=measure)
 
 
 def measure(dataset: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -16,15 +16,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from benchmarks.supernets import DATASETS, supernet_run
-from noah.atomic import write_json
+from benchmarks.supernets import measure_cells, supernet_run
 from noah.candidate import Candidate, rank
 from noah.candidate_evaluation import Ask, candidate_logits, showing
 from noah.evaluation import Logits
@@ -47,22 +45,14 @@ POPULATION, TOP = 40, 10
 def main() -> None:
     """Measure whatever of the data sets and seeds belongs to this shard and is not there yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--datasets", default=DATASETS)
-    parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--candidates", type=int, default=200)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--shard", default="1/1", help="such as 1/2: the first of two processes that share the work")
-    parser.add_argument("--runs", type=Path, default=Path("runs/search"))
-    parser.add_argument("--out", type=Path, default=Path("docs/search"))
-    arguments = parser.parse_args()
-    shard, shards = map(int, arguments.shard.split("/"))
-    cells = [(dataset, int(seed)) for seed in arguments.seeds.split(",") for dataset in arguments.datasets.split(",")]
-    for dataset, seed in cells[shard - 1 :: shards]:
-        path = arguments.out / f"{dataset}-seed{seed}.json"
-        if not path.exists():
-            trained = supernet_run(arguments.runs, dataset, seed, threads=arguments.threads)
-            write_json(path, measure(*trained, arguments.candidates))
-            print(f"{path} written", flush=True)
+    measure_cells(parser, seeds="0,1,2,3,4", prefix="", measure=measure_cell)
+
+
+def measure_cell(dataset: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The searches of one data set and seed."""
+    trained = supernet_run(arguments.runs, dataset, seed, threads=arguments.threads)
+    return measure(*trained, arguments.candidates)
 
 
 def measure(run: Run, materials: Materials, supernet: Supernet, candidates: int) -> dict[str, Any]:

@@ -1,9 +1,13 @@
-"""The supernets that the measurements of the search share: trained once each, as `noah search --recipe pocket` does."""
+"""What measurements of the search share: options, and supernets, trained once as by `noah search --recipe pocket`."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from noah.atomic import write_json
 from noah.layers import Layer, recipe_layer, resolve
 from noah.materials import Materials, prepare
 from noah.progress import Silent
@@ -42,3 +46,30 @@ def supernet_run(
     else:
         run, materials = start_run(runs, settings, origins, Silent(), name=name)
     return run, materials, train_supernet(run, materials, run_budget(run, materials), Silent())
+
+
+def measure_cells(
+    parser: argparse.ArgumentParser, *, seeds: str, prefix: str, measure: Callable[[str, int, argparse.Namespace], Any]
+) -> None:
+    """Measure whatever of the data sets and seeds belongs to this shard and is not there yet, a file each.
+
+    Args:
+        parser: With the options of the one measurement; those that all share are added.
+        seeds: Measured where none are named.
+        prefix: Of the files' names.
+        measure: Data set, seed and options -> what is written.
+    """
+    parser.add_argument("--datasets", default=DATASETS)
+    parser.add_argument("--seeds", default=seeds)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--shard", default="1/1", help="such as 1/2: the first of two processes that share the work")
+    parser.add_argument("--runs", type=Path, default=Path("runs/search"))
+    parser.add_argument("--out", type=Path, default=Path("docs/search"))
+    arguments = parser.parse_args()
+    shard, shards = map(int, arguments.shard.split("/"))
+    cells = [(dataset, int(seed)) for seed in arguments.seeds.split(",") for dataset in arguments.datasets.split(",")]
+    for dataset, seed in cells[shard - 1 :: shards]:
+        path = arguments.out / f"{prefix}{dataset}-seed{seed}.json"
+        if not path.exists():
+            write_json(path, measure(dataset, seed, arguments))
+            print(f"{path} written", flush=True)

@@ -152,9 +152,8 @@ def _look(
     """Show a candidate that is held the next few images, unless it is lost already; end it where that decides it."""
     subnet = entry.proposal.subnet
     bound = bound_of(ledger.candidates, task.cost(subnet), task.rules.top)
-    seen_all = bool(entry.looks) and ledger.candidate(entry).outcome.complete  # by a worker that died right then
-    if not seen_all and not is_lost(task.rules, entry.looks, bound):
-        images = next_images(task.rules, ledger.shares, entry.looks, bound)
+    images = next_images(task.rules, ledger.shares, entry.looks, bound)  # none: who showed the last died right then
+    if len(images) and not is_lost(task.rules, entry.looks, bound):
         added = study.add(entry, show(subnet, images))
         if added is None:
             return
@@ -187,6 +186,7 @@ class _Ledger:
         self._difficulty = Difficulty(task.rules.images)
         self._counted: dict[int, int] = {}
         self._known: dict[int, Candidate] = {}
+        self._planned = task.planned
         self.candidates: list[Candidate] = []
 
     def read(self) -> dict[int, Entry]:
@@ -209,11 +209,10 @@ class _Ledger:
 
     def unfinished_generation(self) -> int | None:
         """The first generation of which a candidate is missing; None at the end of the search."""
-        population, planned = self._task.settings.population, self._task.planned
-        if len(self.candidates) >= planned:
+        if len(self.candidates) >= self._planned:
             return None
-        known = {candidate.index for candidate in self.candidates}
-        return next(index for index in range(planned) if index not in known) // population
+        first = next(index for index in range(self._planned) if index not in self._known)
+        return first // self._task.settings.population
 
     def promise(self, entry: Entry) -> tuple[bool, float, int]:
         """Sorts what to look at first: what was shown nothing, then what may make the fewest errors, then the earlier.

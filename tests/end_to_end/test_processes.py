@@ -31,8 +31,12 @@ WITHOUT_DROPOUT = {
 
 def launch(folder: Path, *arguments: object, launcher: tuple[str, ...] = TORCHRUN) -> Outcome:
     """Run noah under a launcher; without the -- torchrun takes --run for an abbreviation of its own --run-path."""
+    return run_launcher(folder, *launcher, "-m", "--", "noah_cli", *map(str, arguments))
+
+
+def run_launcher(folder: Path, *command: str) -> Outcome:
     done = subprocess.run(
-        [*launcher, "-m", "--", "noah_cli", *map(str, arguments)],
+        command,
         cwd=folder,
         env=process_environment() | {"CUDA_VISIBLE_DEVICES": ""},
         stdin=subprocess.DEVNULL,
@@ -142,18 +146,9 @@ def test_a_process_that_dies_ends_the_others_with_a_word(tmp_path: Path, tiny_se
         "sys.exit(main())\n"
     )
     (tmp_path / "dying.py").write_text(code)
-    done = subprocess.run(
-        [*TORCHRUN, "--", "dying.py", "search", "--run", "first"],
-        cwd=tmp_path,
-        env=process_environment() | {"CUDA_VISIBLE_DEVICES": ""},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode != 0
-    assert "exitcode  : 9" in done.stderr or "Another process of this command has stopped" in done.stderr
+    done = run_launcher(tmp_path, *TORCHRUN, "--", "dying.py", "search", "--run", "first")
+    assert done.code != 0
+    assert "exitcode  : 9" in done.err or "Another process of this command has stopped" in done.err
     again = launch(tmp_path, "search", "--resume", "--run", "first", "--time-limit", "20s")
     assert again.code == 0, again.err
     assert len(read(tmp_path, "first", "supernet", "losses.json")["losses"]) > 2
