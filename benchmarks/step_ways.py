@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.straightforward import Straightforward
+from noah.compiled import CompiledForward
 from noah.data.device_pixels import place
 from noah.data.pixels import Pixels, load_pixels
 from noah.data.preprocessing import Preprocessing
@@ -135,6 +136,8 @@ def all_ways(setting: Setting, work: Work, only: str | None = None) -> Iterator[
     names = ["straightforward fp32", *(f"{what} {each}" for what in ("ours", "backbone") for each in precisions)]
     if training:
         names.append(f"ours-from-pixels {setting.precision}")
+        if setting.device.type == "cuda":
+            names.append(f"ours-compiled {setting.precision}")
     ways: dict[str, Prepare] = {}
     with ExitStack() as stack:
         for name in names if only is None else [only]:
@@ -145,11 +148,12 @@ def all_ways(setting: Setting, work: Work, only: str | None = None) -> Iterator[
                     ways[name] = _straightforward_step(plain.train(), images, labels)
                 case "straightforward":
                     ways[name] = _straightforward_logits(plain.eval(), images)
-                case "ours" | "ours-from-pixels" if training:
+                case "ours" | "ours-from-pixels" | "ours-compiled" if training:
                     own = supernet if only else copy.deepcopy(supernet)
                     stack.enter_context(frozen_weights_held(own, hardware))
                     pixels = synthetic_pixels(setting, 4 * setting.batch_size) if "pixels" in what else None
-                    ways[name] = _our_step(own, images, labels, hardware, pixels)
+                    compiled = CompiledForward(own) if "compiled" in what else None
+                    ways[name] = _our_step(Step(own, hardware, compiled=compiled), images, labels, pixels)
                 case "ours":
                     ways[name] = _our_logits(supernet.eval(), images, hardware)
                 case _:
@@ -211,11 +215,9 @@ def _straightforward_step(model: Straightforward, images: Tensor, labels: Tensor
     return prepare
 
 
-def _our_step(
-    supernet: Supernet, images: Tensor, labels: Tensor, hardware: Hardware, pixels: Pixels | None = None
-) -> Prepare:
+def _our_step(step: Step, images: Tensor, labels: Tensor, pixels: Pixels | None = None) -> Prepare:
     """As `noah.training.train` takes it; from decoded pixels if they are given, else with the images as they are."""
-    step, optimizer = Step(supernet, hardware), make_optimizer(supernet, **SETTINGS)
+    supernet, optimizer = step.supernet, make_optimizer(step.supernet, **SETTINGS)
     rng = np.random.default_rng(3)
 
     def prepare(subnet: Subnet) -> Callable[[], Tensor]:
@@ -225,7 +227,7 @@ def _our_step(
             batch = images
             if pixels is not None:
                 indices = rng.permutation(len(pixels))[: len(images)]
-                batch = to_images(pixels.fetch(indices), pixels.preprocessing, hardware.device)
+                batch = to_images(pixels.fetch(indices), pixels.preprocessing, step.hardware.device)
             loss = step.add_gradients(batch, labels, (subnet,))
             optimizer.step()
             return loss

@@ -28,7 +28,7 @@ def append_tokens(tokens: Tensor, extra: Tensor, dim: int) -> Tensor:
     return torch.cat([tokens, extra.expand(tokens.shape[0], *[-1] * (extra.dim() - 1))], dim=dim)
 
 
-def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor, key_bias: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention with the backbone's output norm.
 
     On a CPU that computes in bfloat16 the two products are written out, because there torch's fused kernel is slower:
@@ -40,14 +40,17 @@ def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Ten
         queries: (B, heads, M, d).
         keys: (B, heads, N, d).
         values: (B, heads, N, d).
+        key_bias: Added to the scores of each key, (N): minus infinity for a key that nobody is to see.
 
     Returns:
         (B, M, heads x d), before the output projection.
     """
     if queries.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        mixed = (queries * attention.scale @ keys.transpose(-2, -1)).softmax(dim=-1) @ values
+        scores = queries * attention.scale @ keys.transpose(-2, -1)
+        mixed = (scores if key_bias is None else scores + key_bias.to(scores.dtype)).softmax(dim=-1) @ values
     else:
-        mixed = F.scaled_dot_product_attention(queries, keys, values, scale=attention.scale)
+        mask = None if key_bias is None else key_bias.to(queries.dtype).expand(queries.shape[-2], -1)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=attention.scale)
     mixed = mixed.transpose(1, 2).flatten(2)
     normed: Tensor = attention.norm(mixed)
     return normed

@@ -39,6 +39,7 @@ class Hardware:
         threads: CPU threads of torch.
         choices: The automatic choices among these.
         processes: This process and those beside it.
+        compiled: Whether training runs compiled blocks.
     """
 
     device: torch.device
@@ -46,6 +47,7 @@ class Hardware:
     threads: int
     choices: tuple[Choice, ...]
     processes: Processes = ALONE
+    compiled: bool = False
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which forward passes run."""
@@ -54,7 +56,8 @@ class Hardware:
     def to_json(self) -> dict[str, object]:
         """The hardware as written beside every result."""
         several = {"processes": self.processes.count} if self.processes.count > 1 else {}
-        return {"device": str(self.device), "precision": self.precision, "threads": self.threads, **several}
+        compiled = {"compiled": True} if self.compiled else {}
+        return {"device": str(self.device), "precision": self.precision, "threads": self.threads, **several, **compiled}
 
 
 def choose_hardware(settings: HardwareSettings) -> Hardware:
@@ -88,7 +91,7 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
         torch.set_num_threads(settings.threads)
     else:
         choices.append(Choice("threads", str(torch.get_num_threads()), "torch's default on this machine"))
-    return Hardware(device, precision, torch.get_num_threads(), tuple(choices), processes)
+    return Hardware(device, precision, torch.get_num_threads(), tuple(choices), processes, settings.compile)
 
 
 def _best_device() -> tuple[str, str]:

@@ -12,6 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Width = int | Tensor
+"""Rows in use: their number, or ones and then zeros for all of them."""
+
+
+def is_used(width: Width) -> bool:
+    """Whether a module is computed at all; one whose width is a mask is."""
+    return isinstance(width, Tensor) or width > 0
+
 
 class LoRA(nn.Module):
     """Low-rank addition to the query, key and value projection (Hu et al., 2021).
@@ -38,18 +46,20 @@ class LoRA(nn.Module):
             nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
         nn.init.zeros_(self.b)
 
-    def forward(self, h: Tensor, rank: int, rows: slice = slice(None)) -> Tensor:
+    def forward(self, h: Tensor, rank: Width, rows: slice = slice(None)) -> Tensor:
         """The addition to the projection of `h`.
 
         Args:
             h: Normalised tokens (..., N, D).
-            rank: r, at most R.
+            rank: r, at most R, or a mask (R).
             rows: Which of the 3 D output features are wanted (query, key and value lie one after the other).
 
         Returns:
             (..., N, number of rows).
         """
         h = F.dropout(h, self.dropout, self.training)
+        if isinstance(rank, Tensor):
+            return F.linear(F.linear(h, self.a) * rank, self.b[rows])
         return F.linear(F.linear(h, self.a[:rank]), self.b[rows, :rank])
 
     def weight(self, rank: int) -> Tensor:
@@ -85,8 +95,11 @@ class Adapter(nn.Module):
         for parameter in (self.down_bias, self.up, self.up_bias):
             nn.init.zeros_(parameter)
 
-    def forward(self, m: Tensor, width: int) -> Tensor:
-        """The addition to the MLP's output `m` (..., N, D) at bottleneck size `width`, same shape."""
+    def forward(self, m: Tensor, width: Width) -> Tensor:
+        """The addition to the MLP's output `m` (..., N, D) at bottleneck size `width`, or by a mask (A); same shape."""
+        if isinstance(width, Tensor):
+            z = F.dropout(quick_gelu(F.linear(m, self.down, self.down_bias)) * width, self.dropout, self.training)
+            return F.linear(z, self.up, self.up_bias * width[0])
         z = quick_gelu(F.linear(m, self.down[:width], self.down_bias[:width]))
         z = F.dropout(z, self.dropout, self.training)
         return F.linear(z, self.up[:, :width], self.up_bias)

@@ -280,7 +280,8 @@ class HardwareSettings(_Section):
 
     `evaluation_batch_size` is the number of images that are evaluated at once; where it is None it is 64, or on a GPU
     chosen by its free memory. `augmentation_workers` is the number of processes that augment training images beside the
-    one that trains; it is chosen and printed where it is None, and has no influence on the result.
+    one that trains; it is chosen and printed where it is None, and has no influence on the result. `compile` has
+    torch.compile make code of the blocks in training (`noah.compiled`), for GPUs; the first steps then take minutes.
     """
 
     device: str = "auto"
@@ -288,6 +289,7 @@ class HardwareSettings(_Section):
     threads: Count | None = None
     evaluation_batch_size: Count | None = None
     augmentation_workers: Annotated[int, Field(ge=0, le=256)] | None = None
+    compile: bool = False
 
 
 class Settings(_Section):

@@ -6,15 +6,14 @@ import copy
 from typing import Any, Self
 
 import torch
-from timm.layers import drop_path
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from noah.attention import append_tokens, attend, keys_and_values, pool, read_tokens, split_heads
+from noah.attention import pool
 from noah.errors import SettingsError
 from noah.modules import Adapter, LoRA, Prompt
 from noah.subnet import Subnet
+from noah.supernet_block import forward_block
 from noah.supported import check_supported
 from noah.token_plan import BlockPlan, Readers, plan_tokens
 
@@ -121,15 +120,22 @@ class Supernet(nn.Module):
             SettingsError: If the subnet does not fit inside the largest widths.
         """
         self.check_fits(subnet)
-        backbone = self.backbone
-        x = backbone.norm_pre(backbone._pos_embed(backbone.patch_embed(images)))
+        x = self.embed(images)
         for index, plan in enumerate(plan_tokens(subnet.prompt, self.last_readers)):
             if self.activation_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(self._block, x, index, subnet, plan, use_reentrant=False)
             else:
                 x = self._block(x, index, subnet, plan)
-        features = backbone.fc_norm(pool(self.last_readers, backbone.norm(x)))
-        logits: Tensor = self.head(features)
+        return self.classify(x)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """What the first block is given, (B, N, D), of normalised `images` (B, 3, H, W)."""
+        tokens: Tensor = self.backbone.norm_pre(self.backbone._pos_embed(self.backbone.patch_embed(images)))
+        return tokens
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits (B, classes) of what the last block gave."""
+        logits: Tensor = self.head(self.backbone.fc_norm(pool(self.last_readers, self.backbone.norm(x))))
         return logits
 
     def check_fits(self, subnet: Subnet) -> None:
@@ -140,65 +146,26 @@ class Supernet(nn.Module):
             )
 
     def _block(self, x: Tensor, index: int, subnet: Subnet, plan: BlockPlan) -> Tensor:
-        block = self.backbone.blocks[index]
         _, rank, width = subnet.block(index)
-        new_tokens = self._new_tokens(index, plan, x.shape[0])
-        if new_tokens is not None and plan.passed_on:
-            x = append_tokens(x, new_tokens, dim=1)
-        carried = plan.passed_on or plan.carried
-        read = read_tokens(plan.readers, self.backbone.num_prefix_tokens, x.shape[1], carried, plan.passed_on)
+        return forward_block(
+            self.backbone.blocks[index],
+            self.loras[index],
+            self.adapters[index],
+            x,
+            self.new_tokens(index, plan.new_prompts, x.shape[0]),
+            plan,
+            rank,
+            width,
+            prefix=self.backbone.num_prefix_tokens,
+            drop_path_rate=self.drop_path_rates[index],
+        )
 
-        h = block.norm1(x)
-        queries, keys, values = self._project(index, h, read, rank)
-        if new_tokens is not None and not plan.passed_on:
-            prompt_kv = self._linear(index, block.norm1(new_tokens), rank, _KEYS_VALUES)
-            prompt_keys, prompt_values = keys_and_values(block.attn, prompt_kv)
-            keys, values = append_tokens(keys, prompt_keys, dim=2), append_tokens(values, prompt_values, dim=2)
-        attended = block.attn.proj(attend(block.attn, queries, keys, values))
-
-        rate = self.drop_path_rates[index]
-        x = x[:, read] + drop_path(block.ls1(attended), rate, self.training)
-        m = block.ls2(block.mlp(block.norm2(x)))
-        if width:
-            m = m + self.adapters[index](m, width)
-        result: Tensor = x + drop_path(m, rate, self.training)
-        return result
-
-    def _new_tokens(self, index: int, plan: BlockPlan, batch: int) -> Tensor | None:
-        if not plan.new_prompts:
+    def new_tokens(self, index: int, count: int, batch: int) -> Tensor | None:
+        """The first `count` prompts of a block, (1 or `batch`, `count`, D); None where there are none."""
+        if not count:
             return None
-        copies = batch if self.prompt_dropout_per_image and self.training else 1
-        tokens: Tensor = self.prompts[index](plan.new_prompts, copies)
+        tokens: Tensor = self.prompts[index](count, batch if self.prompt_dropout_per_image and self.training else 1)
         return tokens
-
-    def _project(self, index: int, h: Tensor, read: slice, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-        attention = self.backbone.blocks[index].attn
-        if len(range(*read.indices(h.shape[1]))) == h.shape[1]:
-            queries, kv = self._linear(index, h, rank, slice(None)).tensor_split([attention.attn_dim], dim=-1)
-        else:
-            queries = self._linear(index, h[:, read], rank, _QUERIES)
-            kv = self._linear(index, h, rank, _KEYS_VALUES)
-        queries = attention.q_norm(split_heads(queries, attention.num_heads))
-        return (queries, *keys_and_values(attention, kv))
-
-    def _linear(self, index: int, h: Tensor, rank: int, part: slice) -> Tensor:
-        qkv = self.backbone.blocks[index].attn.qkv
-        rows = _rows(part, qkv.out_features)
-        projected = F.linear(h, qkv.weight[rows], None if qkv.bias is None else qkv.bias[rows])
-        if rank:
-            projected = projected + self.loras[index](h, rank, rows)
-        return projected
-
-
-_QUERIES = slice(0, 1)
-_KEYS_VALUES = slice(1, 3)
-
-
-def _rows(thirds: slice, features: int) -> slice:
-    """The rows of the stacked query, key and value projection that `thirds` names."""
-    third = features // 3
-    start, stop, _ = thirds.indices(3)
-    return slice(start * third, stop * third)
 
 
 def _frozen(backbone: nn.Module) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from noah.batch_parts import own_share
 from noah.checkpoint import read_checkpoint, restore, save_checkpoint
+from noah.compiled import CompiledForward
 from noah.data.augmented import AugmentedPixels, TrainingPixels
 from noah.data.batch_augmentation import BatchAugmentation
 from noah.data.preprocessing import Preprocessing
@@ -89,7 +90,8 @@ def train(
     schedule = _schedule(optimizer, settings, steps)
     augmentation = BatchAugmentation(settings.augmentation, supernet.num_classes)
     weights = None if class_weights is None else class_weights.to(device)
-    training_step = Step(supernet, hardware, settings.accumulation, weights, settings.label_smoothing)
+    compiled = CompiledForward(supernet) if hardware.compiled else None
+    training_step = Step(supernet, hardware, settings.accumulation, weights, settings.label_smoothing, compiled)
 
     def fetched(count: int) -> slice:
         """The images of a batch that this process needs: what changes a whole batch needs all of them."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from noah.batch_parts import own_parts
+from noah.compiled import CompiledForward
 from noah.distillation import add_gradients
 from noah.hardware import Hardware
 from noah.loss import cross_entropy, share_of_loss
@@ -31,6 +32,7 @@ class Step:
         accumulation: Parts of the batch that a process takes one after the other.
         class_weights: Weight of each class in the loss, (classes), on the device.
         label_smoothing: The share of each label that is spread over all classes.
+        compiled: The supernet with compiled blocks, where it is to be computed by them.
     """
 
     supernet: Supernet
@@ -38,6 +40,7 @@ class Step:
     accumulation: int = 1
     class_weights: Tensor | None = None
     label_smoothing: float = 0.0
+    compiled: CompiledForward | None = None
 
     def add_gradients(self, images: Tensor, targets: Tensor, subnets: Sequence[Subnet]) -> Tensor:
         """Add the gradients of a batch to those of the parameters, in every process the same ones.
@@ -65,12 +68,14 @@ class Step:
             )
             forward = partial(self._forward, own)
             loss = loss + add_gradients(forward, subnets, label_loss, torch.Tensor.backward, len(own) / len(targets))
+        if self.compiled is not None:
+            self.compiled.drop_gradients_of_unused(subnets)
         self._add_up(someone_has_none=len(targets) < processes.count)
         return loss
 
     def _forward(self, images: Tensor, subnet: Subnet) -> Tensor:
         with self.hardware.autocast():
-            logits: Tensor = self.supernet(images, subnet)
+            logits: Tensor = (self.compiled or self.supernet)(images, subnet)
         return logits.float()
 
     def _label_loss(self, logits: Tensor, *, targets: Tensor, share: Tensor | float) -> Tensor:

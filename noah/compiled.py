@@ -1,0 +1,129 @@
+"""A supernet's blocks compiled once for all subnets.
+
+Every step of the supernet's training has another subnet and so other shapes, for each of which a compiler would start
+anew. Here every module is computed at its largest width, and what the subnet does not use is multiplied by zero, or
+hidden from attention. What remains different between blocks is where prompts come from and who reads them: seven kinds
+at most, each compiled the first time that it comes up. Logits and gradients are those of `Supernet.forward` to
+rounding; dropout draws other random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._dynamo.exc import BackendCompilerFailed, TorchDynamoException
+from torch.utils.checkpoint import checkpoint
+
+from noah.errors import BackboneError
+from noah.modules import Width
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+from noah.supernet_block import forward_block
+from noah.token_plan import plan_tokens
+
+MOST_KINDS = 64
+"""Versions of a block before it is given up: seven kinds, by batch sizes and by whether their input has a gradient."""
+
+
+class CompiledForward:
+    """`Supernet.forward` with compiled blocks.
+
+    Args:
+        supernet: What is computed; its weights may change.
+        backend: What torch hands the traced blocks to.
+    """
+
+    def __init__(self, supernet: Supernet, backend: str | Callable[..., Any] = "inductor") -> None:
+        self.supernet = supernet
+        self._block = torch.compile(  # type: ignore[call-overload]  # torch's types leave out its newer options
+            forward_block, backend=backend, fullgraph=True, recompile_limit=MOST_KINDS, isolate_recompiles=True
+        )
+        self._masks: dict[tuple[int, int], Tensor] = {}
+
+    def __call__(self, images: Tensor, subnet: Subnet) -> Tensor:
+        """Logits (B, classes) of normalised `images` (B, 3, H, W) through one subnet.
+
+        Raises:
+            SettingsError: If the subnet does not fit inside the largest widths.
+            BackboneError: If torch cannot compile here.
+        """
+        supernet, largest = self.supernet, self.supernet.largest
+        supernet.check_fits(subnet)
+        x = supernet.embed(images)
+        padded = [most if used else 0 for used, most in zip(subnet.prompt, largest.prompt, strict=True)]
+        used, most = 0, 0
+        for index, plan in enumerate(plan_tokens(padded, supernet.last_readers)):
+            count, rank, width = subnet.block(index)
+            if count:
+                used, most = count, plan.new_prompts
+            compute = partial(
+                self._block,
+                supernet.backbone.blocks[index],
+                supernet.loras[index],
+                supernet.adapters[index],
+                plan=plan,
+                rank=self._mask(rank, largest.lora[index]),
+                width=self._mask(width, largest.adapter[index]),
+                prefix=supernet.backbone.num_prefix_tokens,
+                drop_path_rate=self._drop_path_rate(index),
+                key_bias=_hide(used, most, x.shape[1] - plan.carried, x.device) if most else None,
+            )
+            new_tokens = supernet.new_tokens(index, plan.new_prompts, len(x))
+            try:
+                if supernet.activation_checkpointing and torch.is_grad_enabled():
+                    x = checkpoint(compute, x, new_tokens, use_reentrant=False)
+                else:
+                    x = compute(x, new_tokens)
+            except TorchDynamoException as error:
+                raise _cannot_compile(error) from error
+        return supernet.classify(x)
+
+    def drop_gradients_of_unused(self, subnets: Sequence[Subnet]) -> None:
+        """Leave modules that none of `subnets` has without gradients, as if they had never been computed.
+
+        Gradients of zero would still move them: AdamW has momentum and decays weights.
+        """
+        supernet = self.supernet
+        for module, widths in (
+            (supernet.loras, [subnet.lora for subnet in subnets]),
+            (supernet.adapters, [subnet.adapter for subnet in subnets]),
+        ):
+            for index, layer in enumerate(module):
+                if not any(each[index] for each in widths):
+                    layer.zero_grad(set_to_none=True)
+
+    def _mask(self, used: int, most: int) -> Width:
+        """Ones for the rows in use, zeros for the others, (`most`); the number 0 where there are no rows at all."""
+        if not most:
+            return 0
+        if (used, most) not in self._masks:
+            device = self.supernet.head.weight.device
+            self._masks[used, most] = (torch.arange(most, device=device) < used).to(self.supernet.head.weight.dtype)
+        return self._masks[used, most]
+
+    def _drop_path_rate(self, index: int) -> float | Tensor:
+        """A tensor, so that blocks which differ in it alone share their code."""
+        rate = self.supernet.drop_path_rates[index]
+        if not (any(self.supernet.drop_path_rates) and self.supernet.training):
+            return 0.0
+        return torch.full((), rate, device=self.supernet.head.weight.device)
+
+
+def _hide(used: int, most: int, others: int, device: torch.device) -> Tensor:
+    """What is added to the scores of `others` keys and of `most` prompts after them, to hide all but `used`."""
+    bias = torch.zeros(others + most, device=device)
+    bias[others + used :] = -torch.inf
+    return bias
+
+
+def _cannot_compile(error: TorchDynamoException) -> BackboneError:
+    cause = error.inner_exception if isinstance(error, BackendCompilerFailed) else error
+    first = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+    return BackboneError(
+        f"torch.compile cannot compile the supernet's blocks here: {first}",
+        "Run it uncompiled: add --set hardware.compile=false.",
+    )
