@@ -38,7 +38,7 @@ from noah.subnet import Subnet
 from noah.supernet import Supernet
 from noah.worker import this_worker
 
-POPULATION, TOP = 40, 10
+POPULATION, TOP = 50, 10
 """Candidates of a generation, and how many of the best have to be the same."""
 
 

@@ -1,0 +1,129 @@
+"""What bfloat16 changes: the ranking of a search's candidates, and the accuracy of its winner when trained anew.
+
+    python -m benchmarks.precision --datasets shapes_count --seeds 0,1,2 --shard 1/2
+
+For each data set and seed a search of 100 candidates runs in float32 on a supernet of `benchmarks.search`. The same
+candidates are then evaluated in bfloat16, and the winner is trained and tested in both. Every data set and seed gives
+one file; those that exist are skipped, and trainings that were stopped go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+import optuna
+from scipy.stats import kendalltau
+
+from benchmarks.supernets import measure_cells, supernet_run
+from noah.atomic import write_json
+from noah.candidate import Candidate, rank
+from noah.candidate_evaluation import candidate_logits, showing
+from noah.evaluation import Score, score
+from noah.evolution import needed_exactly
+from noah.hardware import Precision
+from noah.layers import Layer, recipe_layer, resolve
+from noah.materials import Materials
+from noah.progress import Silent
+from noah.racing import Rules
+from noah.run_budget import run_budget
+from noah.runs import Run, open_run
+from noah.search_loop import Task, work
+from noah.stages import evaluate_test, merged_logits, retrain
+from noah.start import start_run
+from noah.study import SearchStudy
+from noah.subnet import Subnet
+from noah.supernet import Supernet
+from noah.worker import this_worker
+
+GENERATIONS, POPULATION, TOP = 1, 50, 10
+
+
+def main() -> None:
+    """Measure whatever of the data sets and seeds belongs to this shard and is not there yet."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    measure_cells(parser, seeds="0,1,2", prefix="precision-", measure=measure)
+
+
+def measure(dataset: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One search, its candidates in both precisions, and its winner trained in both."""
+    run, materials, supernet = supernet_run(arguments.runs, dataset, seed, threads=arguments.threads)
+    exact = in_precision(materials, "fp32")
+    found = rank(search(run, exact, supernet))
+    scores = [candidate.score for candidate in found]
+    rounded = score_all(supernet, [candidate.subnet for candidate in found], materials)
+    order = sorted(range(len(found)), key=lambda place: (-rounded[place].correct, rounded[place].cross_entropy))
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    tests = {each: train_alone(run, found[0].subnet, each, arguments.threads) for each in precisions}
+    return {
+        "dataset": dataset,
+        "seed": seed,
+        "candidates": len(found),
+        "top": TOP,
+        "same_of_top": len(set(order[:TOP]) & set(range(TOP))),
+        "same_winner": order[0] == 0,
+        "tau_of_cross_entropy": float(
+            kendalltau([s.cross_entropy for s in scores], [s.cross_entropy for s in rounded]).statistic
+        ),
+        "largest_difference_of_correct": max(abs(a.correct - b.correct) for a, b in zip(scores, rounded, strict=True)),
+        "validation": scores[0].total,
+        "correct_of_tests": {each: test["correct"] for each, test in tests.items()},
+        "test_images": tests["fp32"]["total"],
+    }
+
+
+def in_precision(materials: Materials, precision: Precision) -> Materials:
+    """The same with another precision."""
+    return dataclasses.replace(materials, hardware=dataclasses.replace(materials.hardware, precision=precision))
+
+
+def search(run: Run, materials: Materials, supernet: Supernet) -> list[Candidate]:
+    """The candidates of a search that shows every candidate every image."""
+    validation = materials.pixels(materials.dataset.validation, "validation", Silent())
+    ask = candidate_logits(supernet, validation, materials.backbone.preprocessing, materials.hardware, 64)
+    settings = materials.settings.search.model_copy(
+        update={
+            "generations": GENERATIONS,
+            "population": POPULATION,
+            "parents": TOP,
+            "mutations": POPULATION // 2,
+            "crossovers": POPULATION // 2,
+            "top": TOP,
+            "racing": "off",
+        }
+    )
+    rules = Rules("off", len(validation), needed_exactly(settings), smallest_batch=64, batch_size=64)
+    task = Task(
+        materials.space, run_budget(run, materials), settings, (materials.settings.seed, 2), rules, cost=lambda _: 0
+    )
+    study = SearchStudy(optuna.storages.InMemoryStorage(), "benchmark", materials.space, settings)
+    return work(study, task, showing(ask, validation.labels), this_worker())
+
+
+def score_all(supernet: Supernet, subnets: list[Subnet], materials: Materials) -> list[Score]:
+    """The validation scores of the subnets."""
+    validation = materials.pixels(materials.dataset.validation, "validation", Silent())
+    return [score(merged_logits(supernet, subnet, validation, materials), validation.labels) for subnet in subnets]
+
+
+def train_alone(searched: Run, subnet: Subnet, precision: Precision, threads: int) -> dict[str, Any]:
+    """A run of that subnet alone, trained and tested in one precision: the test's score."""
+    name = f"{searched.folder.name}-winner-{precision}"
+    runs, dataset = searched.folder.parent.parent, searched.folder.parent.name
+    if (runs / dataset / name / "eval" / "test.json").exists():
+        tested: dict[str, Any] = open_run(runs, f"{dataset}/{name}").read_json("eval", "test.json")
+        return tested
+    seed = searched.description()["settings"]["seed"]
+    values = {"seed": seed, "data": {"dataset": dataset}, "hardware": {"precision": precision, "threads": threads}}
+    settings, origins = resolve([recipe_layer("pocket"), Layer(source="benchmark", values=values)])
+    spelled = searched.path("winner.json")
+    write_json(spelled, subnet.to_json())
+    run, materials = start_run(runs, settings, origins, Silent(), name=name, subnet=str(spelled))
+    retrain(run, materials, Silent())
+    return evaluate_test(run, materials, Silent())
+
+
+if __name__ == "__main__":
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    main()
