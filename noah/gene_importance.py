@@ -1,0 +1,174 @@
+"""Which widths the candidates' accuracy depends on: permutation importance of a random forest (Breiman, 2001).
+
+A forest learns to predict a candidate's accuracy from its widths, one for each module and block. The importance of a
+width is how much worse the forest predicts candidates that it has not seen when that width is shuffled among them, as a
+share of the variance of their accuracy. What chance alone makes of it is measured by the way: every width gets a
+shuffled copy that takes part as if it were real (Kursa and Rudnicki, 2010). A width counts as important where it beats
+every copy.
+
+Candidates that were given up in a race were shown the hardest images only. Their accuracy on all is estimated from how
+often the others get the images wrong that they were not shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noah.candidate import Candidate
+from noah.progress import Bar
+from noah.racing import Look, expected_errors
+from noah.subnet import MODULES
+
+FEWEST = 20
+"""Candidates; below this every fold would hold fewer than four, and chance has all the say."""
+_IMPORTANCE = 5
+"""Second word of the seed, which no stage of a run has."""
+_FOLDS = 5
+REPEATS = 6
+"""Cross-validations, each with copies and folds of its own."""
+_TREES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class GeneImportance:
+    """How much the accuracy of candidates depends on each width.
+
+    Attributes:
+        importance: Module -> block by block the share of the variance that shuffling this width takes from the
+            forest's prediction; about 0 for a width that does not matter. None where all candidates have the same.
+        error: Module -> block by block the standard error over repetitions; None likewise.
+        chance: The largest importance of a shuffled copy, in the mean over the repetitions.
+        explained: Share of the variance among candidates not seen that the forest explains; 0 or less where it
+            learned nothing.
+        candidates: How many there were.
+        estimated: Of these, how many were given up, so that their accuracy was estimated.
+    """
+
+    importance: Mapping[str, tuple[float | None, ...]]
+    error: Mapping[str, tuple[float | None, ...]]
+    chance: float
+    explained: float
+    candidates: int
+    estimated: int
+
+    @property
+    def important(self) -> tuple[tuple[str, int], ...]:
+        """The module and block (from 0) of every width that beats chance, the most important first."""
+        if self.explained <= 0:
+            return ()
+        found = [
+            (value, module, block)
+            for module in MODULES
+            for block, value in enumerate(self.importance[module])
+            if value is not None and value > self.chance
+        ]
+        return tuple((module, block) for value, module, block in sorted(found, key=lambda one: -one[0]))
+
+
+def gene_importance(
+    candidates: Sequence[Candidate], images: int, seed: int, bar: Bar | None = None
+) -> GeneImportance | None:
+    """Measure it; None where there are fewer than `FEWEST` candidates or all are equally accurate.
+
+    Args:
+        candidates: Of one search.
+        images: Number of validation images.
+        seed: Of the forests and the shuffles.
+        bar: Told the number of finished repetitions.
+    """
+    accuracy = estimated_accuracy(candidates, images)
+    if len(candidates) < FEWEST or np.ptp(accuracy) == 0:
+        return None
+    widths = np.array([[w for module in MODULES for w in c.subnet.widths(module)] for c in candidates], np.float64)
+    varying = np.flatnonzero(np.ptp(widths, axis=0) > 0)
+    if not len(varying):
+        return None
+    rounds = []
+    for number in range(REPEATS):
+        rounds.append(_one_round(widths[:, varying], accuracy, np.random.default_rng([seed, _IMPORTANCE, number])))
+        if bar:
+            bar.update(number + 1)
+    losses = np.array([loss for loss, _ in rounds])  # (repeats, 2 * varying)
+    real, copies = losses[:, : len(varying)], losses[:, len(varying) :]
+    columns, depth = widths.shape[1], candidates[0].subnet.depth
+    return GeneImportance(
+        importance=_by_module(real.mean(axis=0), varying, columns, depth),
+        error=_by_module(real.std(axis=0, ddof=1) / np.sqrt(REPEATS), varying, columns, depth),
+        chance=float(copies.max(axis=1).mean()),
+        explained=float(np.mean([explained for _, explained in rounds])),
+        candidates=len(candidates),
+        estimated=sum(not candidate.outcome.complete for candidate in candidates),
+    )
+
+
+def estimated_accuracy(candidates: Sequence[Candidate], images: int) -> NDArray[np.float64]:
+    """The accuracy of each candidate on all validation images, measured, or estimated where it was given up: (n,).
+
+    Args:
+        candidates: Of one search.
+        images: Number of validation images.
+    """
+    looks = [
+        Look(c.outcome.shown if c.outcome.shown is not None else tuple(range(images)), c.outcome.wrong, 0.0)
+        for c in candidates
+    ]
+    shown, wrong = np.zeros(images), np.zeros(images)
+    for look in looks:
+        shown[list(look.images)] += 1
+        wrong[list(look.wrong)] += 1
+    shares = wrong / np.maximum(shown, 1)
+    errors = [
+        len(look.wrong) if candidate.outcome.complete else expected_errors(shares, [look])
+        for candidate, look in zip(candidates, looks, strict=True)
+    ]
+    accuracy: NDArray[np.float64] = 1 - np.minimum(np.array(errors, np.float64), images) / images
+    return accuracy
+
+
+def _one_round(
+    widths: NDArray[np.float64], accuracy: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], float]:
+    """Cross-validate once with fresh copies and folds.
+
+    Args:
+        widths: (n, genes).
+        accuracy: (n,).
+        rng: Random numbers.
+
+    Returns:
+        What shuffling takes from the explained share, for every gene and then every copy (2 genes,), and that share.
+    """
+    from sklearn.ensemble import RandomForestRegressor
+
+    count = len(widths)
+    copies = np.stack([rng.permutation(column) for column in widths.T], axis=1)
+    features = np.concatenate([widths, copies], axis=1)
+    squared, shuffled = 0.0, np.zeros(features.shape[1])
+    for tested in np.array_split(rng.permutation(count), _FOLDS):
+        learned = np.setdiff1d(np.arange(count), tested)
+        forest = RandomForestRegressor(
+            _TREES, min_samples_leaf=2, max_features=1 / 3, random_state=int(rng.integers(2**31))
+        ).fit(features[learned], accuracy[learned])
+        # One call for the fold as it is and for every shuffled gene: a forest's prediction costs most at its start.
+        rows = np.repeat(features[tested][None], 1 + features.shape[1], axis=0)
+        for gene in range(features.shape[1]):
+            rows[1 + gene, :, gene] = rng.permutation(rows[1 + gene, :, gene])
+        predicted = forest.predict(rows.reshape(-1, features.shape[1])).reshape(1 + features.shape[1], len(tested))
+        errors = ((predicted - accuracy[tested]) ** 2).sum(axis=1)
+        squared += float(errors[0])
+        shuffled += errors[1:]
+    total = float(((accuracy - accuracy.mean()) ** 2).sum())
+    return (shuffled - squared) / total, 1 - squared / total
+
+
+def _by_module(
+    values: NDArray[np.float64], varying: NDArray[np.int64], columns: int, depth: int
+) -> dict[str, tuple[float | None, ...]]:
+    row: list[float | None] = [None] * columns
+    for place, value in zip(varying.tolist(), values.tolist(), strict=True):
+        row[place] = value
+    return {module: tuple(row[start * depth : (start + 1) * depth]) for start, module in enumerate(MODULES)}

@@ -1,0 +1,146 @@
+"""The most confident mistakes of a test, kept with small pictures while its images are at hand.
+
+Nothing but `noah eval` opens the test split, so whoever wants to see what went wrong later needs them kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from noah.data.pixels import Pixels
+from noah.errors import RunError
+from noah.predictions import Predictions, short_name
+from noah.runs import Run
+
+MISTAKES_FILE = "mistakes.json"
+"""Below eval/."""
+KEPT = 12
+"""Mistakes of a test."""
+SIDE = 112
+"""Longest side of a kept picture in pixels; smaller ones stay as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """An image that a network got wrong.
+
+    Args:
+        name: Its folder and file, or what the data set calls it.
+        label: True class.
+        predicted: Class that was predicted.
+        confidence: Softmax probability of the latter, 0..1.
+        picture: What the network saw, as a PNG or JPEG file.
+    """
+
+    name: str
+    label: int
+    predicted: int
+    confidence: float
+    picture: bytes
+
+    @property
+    def media_type(self) -> str:
+        """Of the picture: image/png or image/jpeg."""
+        return "image/png" if self.picture.startswith(b"\x89PNG") else "image/jpeg"
+
+    def to_json(self) -> dict[str, Any]:
+        """The mistake as written to files."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "predicted": self.predicted,
+            "confidence": self.confidence,
+            "picture": base64.b64encode(self.picture).decode("ascii"),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Mistake:
+        """Read what `to_json` gave."""
+        return cls(
+            str(value["name"]),
+            int(value["label"]),
+            int(value["predicted"]),
+            float(value["confidence"]),
+            base64.b64decode(value["picture"], validate=True),
+        )
+
+
+def most_confident_mistakes(predictions: Predictions, count: int = KEPT) -> NDArray[np.int64]:
+    """The images that were predicted wrong with the highest confidence, highest first; of equal ones the earlier.
+
+    Raises:
+        ValueError: If the confidences were not kept.
+    """
+    if predictions.confidence is None:
+        raise ValueError("these predictions have no confidences")
+    wrong = np.flatnonzero(~predictions.right)
+    order = np.argsort(-predictions.confidence[wrong], kind="stable")
+    chosen: NDArray[np.int64] = wrong[order][:count]
+    return chosen
+
+
+def keep_mistakes(run: Run, predictions: Predictions, pixels: Pixels) -> None:
+    """Write the most confident mistakes of the test whose result is eval/test.json.
+
+    Args:
+        run: The run.
+        predictions: Of the test, with confidences.
+        pixels: Its images.
+    """
+    chosen = most_confident_mistakes(predictions)
+    assert predictions.confidence is not None  # else there were no most confident ones
+    pictures = map(_picture, pixels.batch(chosen)) if len(chosen) else ()
+    kept = [
+        Mistake(
+            short_name(pixels.name(int(index))),
+            int(predictions.labels[index]),
+            int(predictions.predicted[index]),
+            round(float(predictions.confidence[index]), 5),
+            picture,
+        )
+        for index, picture in zip(chosen, pictures, strict=True)
+    ]
+    value = {"fingerprint": predictions.fingerprint, "mistakes": [mistake.to_json() for mistake in kept]}
+    run.write_json(value, "eval", MISTAKES_FILE)
+
+
+def read_mistakes(run: Run, fingerprint: str) -> tuple[Mistake, ...] | None:
+    """The kept mistakes, the most confident first; None where none were kept, or those of another test split.
+
+    Args:
+        run: The run.
+        fingerprint: Of the test split (`noah.predictions`).
+
+    Raises:
+        RunError: If they are damaged.
+    """
+    if not run.path("eval", MISTAKES_FILE).is_file():
+        return None
+    value = run.read_json("eval", MISTAKES_FILE)
+    try:
+        if value["fingerprint"] != fingerprint:
+            return None
+        return tuple(Mistake.from_json(mistake) for mistake in value["mistakes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{run.path('eval', MISTAKES_FILE)} holds no mistakes.", f"Type: noah eval --again --run {run.option}"
+        ) from error
+
+
+def _picture(pixels: NDArray[np.uint8]) -> bytes:
+    """uint8 (height, width, 3) as a small file: lossless where the image is small anyway."""
+    image = Image.fromarray(pixels)
+    file = io.BytesIO()
+    if max(image.size) <= SIDE:
+        image.save(file, "PNG", optimize=True)
+    else:
+        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        image.save(file, "JPEG", quality=85)
+    return file.getvalue()

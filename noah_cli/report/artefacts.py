@@ -1,0 +1,181 @@
+"""What was exported of a run: the proof of each artefact, its accuracy and its speed beside the plain backbone's."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from export.manifest import ENGINE_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, read_manifest
+from noah.errors import ArtefactError
+from noah.runs import Run
+from noah.significance import Proportion
+from noah_cli.report.missing import Missing
+from noah_cli.report.reading import well_formed
+from noah_cli.report.tested import read_share
+
+BENCH_FILE = "bench.json"
+"""What `noah bench --out` is asked to write in the run folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast an artefact is for batches of one size.
+
+    Args:
+        batch: Images in a batch.
+        milliseconds: Median time of the batch.
+        images_per_second: Throughput.
+        ratio: How many times as fast as what it was compared with: lower quartile, median, upper quartile; None where
+            it was compared with nothing.
+    """
+
+    batch: int
+    milliseconds: float
+    images_per_second: float
+    ratio: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What `noah bench` found.
+
+    Args:
+        speeds: Model -> how fast it is; what was compared with is one of them.
+        compared_with: Names of what others were compared with.
+        providers: Model -> what ran it.
+        stale: Artefacts that were exported anew since; they are not in `speeds`.
+        machine: Where it was measured, in words.
+    """
+
+    speeds: Mapping[str, tuple[Speed, ...]]
+    compared_with: tuple[str, ...]
+    providers: Mapping[str, str]
+    stale: tuple[str, ...]
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """One exported artefact.
+
+    Args:
+        name: Its folder.
+        manifest: What it says of itself.
+        megabytes: Size of its files, in 2^20 bytes.
+        test: Its accuracy on the test split; None where this artefact was not tested.
+        runnable: Whether `noah eval` and `noah bench` run it.
+    """
+
+    name: str
+    manifest: Manifest
+    megabytes: float
+    test: Proportion | None
+    runnable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """All artefacts of a run.
+
+    Args:
+        artefacts: By name.
+        unreadable: Those that this noah does not read: name and problem.
+        bench: Their speed.
+        bench_command: What measures it.
+    """
+
+    artefacts: tuple[Artefact, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    bench: Bench | Missing
+    bench_command: str
+
+
+def gather_exported(run: Run, commands: tuple[str, ...]) -> Exported | Missing:
+    """Read the manifests of a run's artefacts and what was measured of them.
+
+    Args:
+        run: The run.
+        commands: What brings a first artefact.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    artefacts, unreadable = [], []
+    for path in sorted(run.path("export").glob(f"*/{MANIFEST_FILE}")):
+        name = path.parent.name
+        try:
+            manifest = read_manifest(path)
+        except ArtefactError as error:  # of an older noah, perhaps; the report tells it
+            unreadable.append((name, error.problem))
+            continue
+        size = sum(record.bytes for record in manifest.files.values()) / 2**20
+        runnable = manifest.format in ("onnx", "trt")
+        artefacts.append(Artefact(name, manifest, size, _test(run, name, manifest), runnable))
+    if not artefacts and not unreadable:
+        return Missing("Nothing has been exported yet.", commands)
+    paths = [shlex.quote(str(run.path("export", artefact.name))) for artefact in artefacts if artefact.runnable]
+    command = f"noah bench {' '.join(paths)} --against backbone --out {shlex.quote(str(run.path(BENCH_FILE)))}"
+    bench: Bench | Missing
+    if not paths:
+        bench = Missing("None of these artefacts is run by noah, so there is nothing to time.")
+    elif not run.path(BENCH_FILE).is_file():
+        bench = Missing("Speed has not been measured, or its figures were not kept in the run.", (command,))
+    else:
+        bench = _bench(run, artefacts)
+    return Exported(tuple(artefacts), tuple(unreadable), bench, command)
+
+
+def _test(run: Run, name: str, manifest: Manifest) -> Proportion | None:
+    """The accuracy of an artefact, if what was tested is what lies there now."""
+    path = run.path("eval", "artefact", f"{name}.json")
+    if not path.is_file():
+        return None
+    with well_formed(path, "no result of a test"):
+        result = run.read_json("eval", "artefact", path.name)
+        if result["files"] != {file: record.sha256 for file, record in manifest.files.items()}:
+            return None
+        return read_share(result)
+
+
+def _bench(run: Run, artefacts: list[Artefact]) -> Bench:
+    with well_formed(run.path(BENCH_FILE), "no figures of `noah bench`"):
+        content = run.read_json(BENCH_FILE)
+        sizes = {artefact.name: _model_bytes(artefact.manifest) for artefact in artefacts}
+        speeds, providers, stale = {}, {}, []
+        for model in content["models"]:
+            name = str(model["name"])
+            if name in sizes and int(model["bytes"]) != sizes[name]:
+                stale.append(name)
+                continue
+            speeds[name] = _speeds(model)
+            providers[name] = str(model["provider"])
+        references = {model["compared_with"]: None for model in content["models"] if model["compared_with"]}
+        machine = content["machine"]
+        return Bench(
+            speeds,
+            tuple(references),
+            providers,
+            tuple(stale),
+            f"{machine['processor']}, {machine['cores']} cores, onnxruntime {machine['onnxruntime']}",
+        )
+
+
+def _speeds(model: Mapping[str, Any]) -> tuple[Speed, ...]:
+    ratios = model["ratios"] or [None] * len(model["timings"])
+    return tuple(
+        Speed(
+            int(timing["batch"]),
+            1000 * float(timing["p50"]),
+            float(timing["throughput"]),
+            None if ratio is None else (float(ratio["low"]), float(ratio["median"]), float(ratio["high"])),
+        )
+        for timing, ratio in zip(model["timings"], ratios, strict=True)
+    )
+
+
+def _model_bytes(manifest: Manifest) -> int:
+    """What `noah bench` counts of an artefact: the model, and the weights beside it."""
+    model = ENGINE_FILE if ENGINE_FILE in manifest.files else MODEL_FILE
+    return sum(record.bytes for name, record in manifest.files.items() if name in (model, f"{model}.data"))

@@ -1,0 +1,157 @@
+"""What a search looked at, in the order in which it did, and by price."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from noah.candidate import Candidate
+from noah_cli.report.drawing import (
+    ACCENT,
+    ADAPTER,
+    INK,
+    LINE,
+    MUTED,
+    PROMPT,
+    Drawing,
+    count_axis,
+    draw,
+    percent_axis,
+)
+from noah_cli.report.searched import Searched, best_so_far, largest_possible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ORIGINS = {"random": MUTED, "mutation": ACCENT, "crossover": ADAPTER}
+"""How a candidate came about -> its colour; those of Optuna's samplers have that of a mutation."""
+_GIVEN_UP = "given up, at most"
+
+
+def draw_progress(searched: Searched) -> Drawing:
+    """Accuracy and images looked at, candidate by candidate."""
+    best = searched.winner.candidate if searched.winner else None
+    chosen = f" The winner is subnet {best.index} with {best.score.accuracy:.1%}." if best else ""
+    racing = (
+        f" {searched.given_up:,} were given up early." if searched.given_up else " None was given up before the end."
+    )
+    caption = (
+        "Above, each dot is a subnet, measured with the supernet's weights on the validation images; the line is the "
+        "best so far. "
+    )
+    if searched.given_up:
+        caption += "A triangle is one that was given up: it would have reached that accuracy at the very most. "
+    return draw(
+        "search",
+        "Accuracy over evaluations, and the images that each took",
+        description=f"{len(searched.candidates):,} subnets were evaluated.{chosen}{racing}",
+        caption=f"{caption}Below, the images that each was shown, of {searched.images:,}. Thin upright lines part the "
+        "generations.",
+        height=4.6,
+        paint=lambda figure: _paint_progress(figure, searched),
+        wide=True,
+    )
+
+
+def draw_front(searched: Searched) -> Drawing:
+    """Accuracy over parameters of every candidate that was shown all images, with the front."""
+    most, least = searched.front[0], searched.front[-1]
+    return draw(
+        "front",
+        "Accuracy over trainable parameters of the candidates",
+        description=f"The Pareto front has {len(searched.front)} subnets, from {least.score.accuracy:.1%} with "
+        f"{least.parameters:,} parameters to {most.score.accuracy:.1%} with {most.parameters:,}.",
+        caption="Each dot is a subnet that was shown every validation image; those that were given up are left out. "
+        "The line is the Pareto front: no other subnet is both more accurate and smaller. The bar at the winner is "
+        "its 95% confidence interval, which every dot has about as long.",
+        height=3.5,
+        paint=lambda figure: _paint_front(figure, searched),
+    )
+
+
+def _paint_progress(figure: Figure, searched: Searched) -> None:
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.5, 1))
+    _paint_accuracy(above, searched)
+    numbers = range(1, len(searched.candidates) + 1)
+    shown = [candidate.score.total for candidate in searched.candidates]
+    below.vlines(numbers, 0, shown, color=ACCENT, linewidth=max(0.6, min(5.0, 400 / len(shown))), alpha=0.55)
+    below.axhline(searched.images, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    below.set_ylim(0, searched.images * 1.12)
+    below.set_ylabel("images")
+    below.set_xlabel("evaluation")
+    count_axis(below, "x")
+    for axes in (above, below):
+        axes.grid(axis="x", visible=False)
+        for number in _generation_starts(searched):
+            axes.axvline(number - 0.5, color=LINE, linewidth=0.8, zorder=0)
+    above.set_xlim(0.25, len(searched.candidates) + 0.75)
+
+
+def _paint_accuracy(axes: Axes, searched: Searched) -> None:
+    numbered = list(enumerate(searched.candidates, start=1))
+    size = 26 if len(numbered) <= 150 else 12
+    for origin in dict.fromkeys(candidate.origin for _, candidate in numbered):
+        points = [(n, c.score.accuracy) for n, c in numbered if c.origin == origin and c.outcome.complete]
+        if points:
+            colour = _ORIGINS.get(origin, ACCENT)
+            xs, ys = zip(*points, strict=True)
+            axes.scatter(xs, ys, s=size, color=colour, alpha=0.75, linewidth=0, label=origin)
+    lost = [(n, largest_possible(c, searched.images)) for n, c in numbered if not c.outcome.complete]
+    if lost:
+        xs, ys = zip(*lost, strict=True)
+        axes.scatter(xs, ys, s=size, marker="v", facecolor="none", edgecolor=MUTED, linewidth=0.9, label=_GIVEN_UP)
+    best = best_so_far(searched)
+    numbers = [number for number, _ in numbered]
+    axes.step(numbers, best, where="post", color=PROMPT, linewidth=1.8, label="best so far")
+    if searched.winner:
+        number = next((n for n, c in numbered if c.index == searched.winner.candidate.index), None)
+        if number is not None:
+            accuracy = searched.winner.candidate.score.accuracy
+            axes.scatter([number], [accuracy], s=150, facecolor="none", edgecolor=INK, linewidth=1.4, label="winner")
+    axes.set_ylabel("validation accuracy")
+    percent_axis(axes, "y")
+    figure = axes.figure
+    figure.legend(loc="outside upper left", ncols=6, handletextpad=0.3, columnspacing=1.4)
+
+
+def _paint_front(figure: Figure, searched: Searched) -> None:
+    axes = figure.add_subplot()
+    complete = [candidate for candidate in searched.candidates if candidate.outcome.complete]
+    on_front = {candidate.index for candidate in searched.front}
+    _scatter(axes, [c for c in complete if c.index not in on_front], MUTED, 0.5, "candidate")
+    steps = sorted(searched.front, key=lambda candidate: candidate.parameters)
+    xs, ys = [c.parameters for c in steps], [c.score.accuracy for c in steps]
+    axes.step(xs, ys, where="post", color=ACCENT, linewidth=1.6, label="Pareto front")
+    _scatter(axes, steps, ACCENT, 1.0, None)
+    if searched.winner:
+        winner = searched.winner
+        low, high = winner.validation.interval
+        share, x = winner.validation.share, winner.candidate.parameters
+        axes.errorbar(
+            [x],
+            [share],
+            [[share - low], [high - share]],
+            fmt="*",
+            markersize=13,
+            color=PROMPT,
+            capsize=3,
+            label="winner",
+        )
+    if searched.parameter_limit:
+        axes.axvline(searched.parameter_limit, color=INK, linewidth=1, linestyle=(0, (4, 3)), label="budget")
+    axes.set_xlabel("trainable parameters, head not counted")
+    axes.set_ylabel("validation accuracy")
+    percent_axis(axes, "y")
+    count_axis(axes, "x")
+    figure.legend(loc="outside upper left", ncols=4, handletextpad=0.4, columnspacing=1.2)
+
+
+def _scatter(axes: Axes, candidates: list[Candidate], colour: str, alpha: float, label: str | None) -> None:
+    xs, ys = [c.parameters for c in candidates], [c.score.accuracy for c in candidates]
+    axes.scatter(xs, ys, s=22, color=colour, alpha=alpha, linewidth=0, label=label)
+
+
+def _generation_starts(searched: Searched) -> list[int]:
+    """The number of the first evaluation of each generation but the first."""
+    generations = [candidate.generation for candidate in searched.candidates]
+    return [n for n in range(2, len(generations) + 1) if generations[n - 1] != generations[n - 2]]

@@ -1,0 +1,127 @@
+"""Blocks x modules: the subnet that was found, and how much each of its widths matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from noah.gene_importance import GeneImportance
+from noah.subnet import MODULES, Subnet
+from noah_cli.report.drawing import INK, LINE, MODULE_COLOURS, MODULE_NAMES, MODULE_WORDS, MUTED, Drawing, draw
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_STRONGEST = 0.62
+"""Opacity of the fullest cell: ink stays legible on it, in the light and in the dark."""
+_FAINTEST = 0.12
+
+
+def draw_subnet(subnet: Subnet, widest: Mapping[str, int], parameters: int | None) -> Drawing:
+    """The widths of a subnet as a heat map with the widths written in it.
+
+    Args:
+        subnet: It.
+        widest: Module -> the width that gets the fullest colour.
+        parameters: Its trainable ones, if known.
+    """
+    blocks = ", ".join(
+        f"block {b + 1}: {', '.join(f'{m} {subnet.widths(m)[b]}' for m in MODULES if subnet.widths(m)[b]) or 'nothing'}"
+        for b in range(subnet.depth)
+    )
+
+    def fill(module: str, block: int) -> tuple[float, str, bool]:
+        width = subnet.widths(module)[block]
+        share = width / max(widest.get(module, 0), max(subnet.widths(module)), 1)
+        opacity = _FAINTEST + (_STRONGEST - _FAINTEST) * share if width else 0.0
+        return opacity, str(width) if width else "·", False
+
+    return draw(
+        "architecture",
+        "Widths of the subnet, block by block",
+        description=f"A heat map of {subnet.depth} blocks by three modules. {blocks}.",
+        caption="Each column is a block of the backbone, the first at the left. The number is the width of the module "
+        "in that block; a dot means that the block has none. The fuller the colour, the nearer the width is to the "
+        "largest that the search space allows for this module.",
+        height=2.25,
+        paint=lambda figure: _paint(figure, subnet.depth, fill),
+        wide=True,
+    )
+
+
+def draw_importance(found: GeneImportance, depth: int) -> Drawing:
+    """The importance of each width as a heat map; what beats chance is framed.
+
+    Args:
+        found: The importances.
+        depth: Number of blocks.
+    """
+    important = set(found.important)
+    largest = max((v for module in MODULES for v in found.importance[module] if v is not None), default=0.0)
+
+    def fill(module: str, block: int) -> tuple[float, str, bool]:
+        value = found.importance[module][block]
+        if value is None:
+            return 0.0, "\N{EN DASH}", False
+        share = max(value, 0.0) / largest if largest > 0 else 0.0
+        return _STRONGEST * share, f"{100 * max(value, 0.0):.1f}", (module, block) in important
+
+    named = ", ".join(f"{MODULE_WORDS[module]} in block {block + 1}" for module, block in found.important) or "none"
+    return draw(
+        "importance",
+        "Importance of each width, in percent of the variance of accuracy",
+        description=f"A heat map of {depth} blocks by three modules. Widths that beat chance: {named}.",
+        caption="How much of the differences between candidates a forest can no longer explain when this width is "
+        "shuffled. A frame marks what beats "
+        f"{100 * found.chance:.1f}, the most that meaningless copies of the widths reached by chance; all else cannot "
+        "be told from noise. A dash stands where all candidates have the same width.",
+        height=2.25,
+        paint=lambda figure: _paint(figure, depth, fill),
+        wide=True,
+    )
+
+
+def _paint(figure: Figure, depth: int, fill: Callable[[str, int], tuple[float, str, bool]]) -> None:
+    """Blocks across, modules down; `fill` gives opacity, text and frame of a cell."""
+    from matplotlib.patches import FancyBboxPatch
+
+    axes = figure.add_subplot()
+    for row, module in enumerate(MODULES):
+        for block in range(depth):
+            opacity, text, framed = fill(module, block)
+            place = (block + 0.04, row + 0.06)
+            rounded = "round,pad=0,rounding_size=0.1"
+            axes.add_patch(FancyBboxPatch(place, 0.92, 0.88, boxstyle=rounded, facecolor="none", edgecolor=LINE))
+            axes.add_patch(
+                FancyBboxPatch(
+                    place, 0.92, 0.88, boxstyle=rounded, facecolor=MODULE_COLOURS[module], alpha=opacity, linewidth=0
+                )
+            )
+            if framed:
+                axes.add_patch(
+                    FancyBboxPatch(place, 0.92, 0.88, boxstyle=rounded, facecolor="none", edgecolor=INK, linewidth=1.6)
+                )
+            axes.text(
+                block + 0.5,
+                row + 0.5,
+                text,
+                ha="center",
+                va="center",
+                fontsize=11 if depth <= 16 else 8.5,
+                color=INK if opacity else MUTED,
+            )
+    _label(axes, depth, [MODULE_NAMES[module] for module in MODULES])
+
+
+def _label(axes: Axes, depth: int, rows: Sequence[str]) -> None:
+    axes.set_xlim(0, depth)
+    axes.set_ylim(len(rows), 0)
+    axes.grid(False)
+    axes.set_xticks([block + 0.5 for block in range(depth)], [str(block + 1) for block in range(depth)])
+    axes.set_yticks([row + 0.5 for row in range(len(rows))], rows)
+    axes.tick_params(length=0)
+    axes.tick_params(axis="y", labelcolor=INK)
+    axes.set_xlabel("block")
+    for spine in axes.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,204 @@
+"""How figures look, and how one becomes files and a part of the page.
+
+A figure is drawn once, in a few named colours on white. Files keep these. In the page each colour becomes a CSS
+variable, so that the same drawing serves the light and the dark scheme, and text stays text.
+
+Nothing of matplotlib's global state is used: figures are made without pyplot, and settings hold inside `style` alone.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # matplotlib takes a second, and the command imports this module lazily, but types cost nothing.
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, LINE, PAPER = "#17212b", "#5c6977", "#d5dce3", "#ffffff"
+ACCENT, PROMPT, LORA, ADAPTER, BAD = "#3553cc", "#b8690b", "#3553cd", "#0d7f6e", "#c0354a"
+VARIABLES = {
+    INK: "ink",
+    MUTED: "muted",
+    LINE: "line",
+    PAPER: "paper",
+    ACCENT: "accent",
+    PROMPT: "prompt",
+    LORA: "lora",
+    ADAPTER: "adapter",
+    BAD: "bad",
+}
+"""Colour of a figure -> the name of the page's variable."""
+MODULE_COLOURS = {"prompt": PROMPT, "lora": LORA, "adapter": ADAPTER}
+MODULE_WORDS = {"prompt": "prompt", "lora": "LoRA", "adapter": "adapter"}
+MODULE_NAMES = {"prompt": "prompt tokens", "lora": "LoRA rank", "adapter": "adapter width"}
+
+NARROW, WIDE = 5.2, 10.4
+"""Widths of figures in inches: half of the page, and all of it."""
+_PIXELS_PER_INCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure that is drawn.
+
+    Args:
+        name: Of its files.
+        title: What it shows, in a few words.
+        description: What is to be seen, for someone who does not see it.
+        caption: What the reader has to know to read it.
+        svg: The SVG file.
+        png: The PNG file.
+        wide: Whether it takes the whole page; a narrow one takes half.
+    """
+
+    name: str
+    title: str
+    description: str
+    caption: str
+    svg: str
+    png: bytes
+    wide: bool
+
+    @property
+    def inline(self) -> str:
+        """The SVG as a part of the page: no prolog, colours as variables, names of its parts unlike those of others.
+
+        It is safe to be put into HTML as it is: all text in it was escaped when it was written.
+        """
+        start = self.svg.index("<svg ")
+        body = re.sub(r"<metadata>.*?</metadata>", "", self.svg[start:], flags=re.DOTALL)
+        body = re.sub(r'(?<= id=")|(?<=url\(#)|(?<=xlink:href="#)', f"{self.name}-", body)
+        body = body.replace("xlink:href=", "href=")
+        body = re.sub(r'(?<= style=")[^"]*', _with_variables, body)
+        opening, rest = body.split(">", 1)
+        box = re.search(r'viewBox="[^"]*"', opening)
+        assert box is not None  # matplotlib always writes one
+        return (
+            f'<svg {box[0]} role="img" aria-label="{html.escape(f"{self.title}. {self.description}")}">{rest.strip()}'
+        )
+
+
+def _with_variables(style: re.Match[str]) -> str:
+    text = style[0].replace(f"fill: {PAPER}", "fill: none")  # the figure's own ground: the page has one
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var(--{variable})")
+    return text
+
+
+def style() -> AbstractContextManager[None]:
+    """The settings under which figures are made and written; restored at the end of the `with` block."""
+    import matplotlib
+
+    return matplotlib.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "noah",
+            "font.family": "sans-serif",
+            "font.sans-serif": ["DejaVu Sans"],
+            "font.size": 9.5,
+            "text.color": INK,
+            "text.parse_math": False,  # a class may be called $x
+            "axes.edgecolor": LINE,
+            "axes.labelcolor": MUTED,
+            "axes.facecolor": "none",
+            "axes.titlesize": 10,
+            "axes.titlelocation": "left",
+            "axes.titleweight": "bold",
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.linewidth": 1.0,
+            "grid.color": LINE,
+            "grid.linewidth": 0.7,
+            "xtick.color": LINE,
+            "ytick.color": LINE,
+            "xtick.labelcolor": MUTED,
+            "ytick.labelcolor": MUTED,
+            "legend.frameon": False,
+            "legend.labelcolor": INK,
+            "legend.fontsize": 9,
+            "figure.facecolor": PAPER,
+            "savefig.facecolor": PAPER,
+            "patch.edgecolor": "none",
+        }
+    )
+
+
+def draw(
+    name: str,
+    title: str,
+    *,
+    description: str,
+    caption: str,
+    height: float,
+    paint: Callable[[Figure], None],
+    wide: bool = False,
+) -> Drawing:
+    """Make a figure and write it as SVG and PNG; the same arguments give the same bytes.
+
+    Args:
+        name: Of its files.
+        title: What it shows.
+        description: What is to be seen.
+        caption: What the reader has to know.
+        height: In inches.
+        paint: Fills the empty figure.
+        wide: Whether it takes the whole page.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with style():
+        figure = Figure(figsize=(WIDE if wide else NARROW, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        paint(figure)
+        svg, png = io.StringIO(), io.BytesIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
+        figure.savefig(png, format="png", dpi=_PIXELS_PER_INCH, metadata={"Software": None, "Title": title})
+    return Drawing(name, title, description, caption, svg.getvalue(), png.getvalue(), wide)
+
+
+def percent_axis(axes: Axes, which: str, *, digits: int = 0) -> None:
+    """Write an axis of shares in percent.
+
+    Args:
+        axes: Whose.
+        which: "x" or "y".
+        digits: After the point.
+    """
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{digits}f}%"))
+
+
+def count_axis(axes: Axes, which: str) -> None:
+    """Write an axis of whole numbers, with separators; like `percent_axis`."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(MaxNLocator(6, integer=True))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def count_axis_of_powers(axes: Axes, which: str) -> None:
+    """Write a logarithmic axis of whole numbers; like `percent_axis`."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(numticks=5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.minorticks_off()
+
+
+def shorten(text: str, length: int = 18) -> str:
+    """A name that fits beside an axis."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,0 +1,258 @@
+"""Everything that the report tells of a run, read from its folder; nothing is written and no image is opened."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from noah.comparison import read_figures
+from noah.errors import BackboneError
+from noah.latest import DEFAULT_RUNS
+from noah.published import published_subnet
+from noah.run_subnet import given_subnet
+from noah.runs import RUN_FILE, Run
+from noah.subnet import Subnet
+from noah_cli.options import run_options
+from noah_cli.report.artefacts import Exported, gather_exported
+from noah_cli.report.asked import Asked, gather_asked
+from noah_cli.report.missing import Missing
+from noah_cli.report.others import Others, gather_others, published_name
+from noah_cli.report.reading import well_formed
+from noah_cli.report.repeat import SETTINGS_FILE, Repeat, gather_repeat
+from noah_cli.report.searched import Searched, gather_searched
+from noah_cli.report.stages import Stage, gather_stages
+from noah_cli.report.tested import Measured, gather_tested
+from noah_cli.report.trained import Training, gather_retrained, gather_supernet
+
+_ALONE = ("lora:8", "adapter:8", "prompt:10", "linear")
+"""Single modules, and none, that a searched subnet has to stand beside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a run was computed with.
+
+    Args:
+        versions: Package -> version, at the start of the run.
+        machine: The system and its processor cores, in words.
+        choices: Every automatic choice: what, value and reason.
+        trained_on: Device, precision and threads of the final training, in words; empty before it.
+    """
+
+    versions: Mapping[str, str]
+    machine: str
+    choices: tuple[tuple[str, str, str], ...]
+    trained_on: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the report tells.
+
+    Args:
+        name: <dataset>/<id>.
+        folder: Where the run is.
+        created: When it was begun.
+        noah: The version that began it.
+        dataset: Name of the data set.
+        classes: Names of its classes.
+        images: Split -> number of images.
+        notes: What noah said of the data.
+        backbone: Where its weights come from.
+        image_size: Height and width of its input in pixels.
+        seed: Of everything random.
+        given: The subnet as it was typed; empty for a run that searches.
+        subnet: What the run is about; missing while its search goes on.
+        parameters: Its trainable parameters, the head not counted; None where not known yet.
+        head_parameters: Those of the head; likewise.
+        relative_macs: Multiply-accumulates of its merged network, the plain backbone's being 1; or why not known.
+        next_command: What to type next; empty where nothing is left to do.
+        stages: Of the road from search to measurement.
+        asked: The settings.
+        supernet: Its training.
+        searched: The search.
+        retrained: The training of the subnet.
+        tested: The test.
+        others: What it can be compared with.
+        alone_commands: What trains and tests single modules on the same data, to be compared with.
+        exported: The artefacts.
+        environment: What it was computed with.
+        repeat: How to repeat it.
+    """
+
+    name: str
+    folder: Path
+    created: str
+    noah: str
+    dataset: str
+    classes: tuple[str, ...]
+    images: Mapping[str, int]
+    notes: tuple[str, ...]
+    backbone: str
+    image_size: tuple[int, int]
+    seed: int
+    given: str
+    subnet: Subnet | Missing
+    parameters: int | None
+    head_parameters: int | None
+    relative_macs: float | Missing | None
+    next_command: str
+    stages: tuple[Stage, ...]
+    asked: Asked
+    supernet: Training | Missing
+    searched: Searched | Missing
+    retrained: Training | Missing
+    tested: Measured | Missing
+    others: Others | Missing
+    alone_commands: tuple[str, ...]
+    exported: Exported | Missing
+    environment: Environment
+    repeat: Repeat
+
+
+def gather_facts(run: Run, runs: Path) -> Facts:
+    """Read a run folder.
+
+    Args:
+        run: The run, at any stage.
+        runs: The folder of all runs, as given.
+
+    Raises:
+        RunError: A file of the run is damaged; which, and what to do.
+    """
+    description = run.description()
+    path = run.path(RUN_FILE)
+    name = run_options(run.folder, runs, always=True)
+    resume, retrain = f"noah search --resume{name}", f"noah retrain{name}"
+    test, export = f"noah eval{name}", f"noah export --format onnx{name}"
+    with well_formed(path, "no data set, classes and backbone"):
+        classes = tuple(map(str, description["classes"]))
+        images = {split: int(description["data"][split]) for split in ("train", "validation")}
+        height, width = map(int, description["backbone"]["image_size"])
+        dataset, backbone = str(description["dataset"]), str(description["backbone"]["source"])
+    given = given_subnet(run)
+    nothing = Missing("The subnet of this run was given: nothing was searched.")
+    supernet = gather_supernet(run, description, resume) if given is None else nothing
+    searched = gather_searched(run, description, resume) if given is None else nothing
+    retrained = gather_retrained(run, description, (retrain if given is None else f"noah retrain --resume{name}",))
+    tested = gather_tested(run, classes, (test,), f"noah eval --again{name}")
+    exported = gather_exported(run, (export,))
+    subnet: Subnet | Missing = Missing("The search has not chosen a subnet yet.", (resume,))
+    if given is not None:
+        subnet = given
+    elif isinstance(searched, Searched) and searched.winner is not None:
+        subnet = searched.winner.candidate.subnet
+    parameters, head = _parameters(run, searched)
+    stages = gather_stages(supernet, searched, retrained, tested, exported, given is not None)
+    commands = {"search": resume, "retrain": retrain, "test": test, "export": export}
+    return Facts(
+        name=run.name,
+        folder=run.folder,
+        created=str(description.get("created", "")),
+        noah=str(description.get("noah", "")),
+        dataset=dataset,
+        classes=classes,
+        images=images,
+        notes=tuple(map(str, description.get("notes", ()))),
+        backbone=backbone,
+        image_size=(height, width),
+        seed=int(description["settings"]["seed"]),
+        given="" if given is None else str(description["given"].get("spelling", "given")),
+        subnet=subnet,
+        parameters=parameters,
+        head_parameters=head,
+        relative_macs=None if isinstance(subnet, Missing) else _relative_macs(run),
+        next_command=_next(commands, subnet, retrained, tested, exported),
+        stages=stages,
+        asked=gather_asked(run, description, searches=given is None),
+        supernet=supernet,
+        searched=searched,
+        retrained=retrained,
+        tested=tested,
+        others=_others(run, description, (test,), tested),
+        alone_commands=_alone(description, subnet, name, runs),
+        exported=exported,
+        environment=_environment(run, description),
+        repeat=gather_repeat(run, description, exported, str(run.path("report", SETTINGS_FILE))),
+    )
+
+
+def _parameters(run: Run, searched: Searched | Missing) -> tuple[int | None, int | None]:
+    """Trainable parameters of the subnet and of the head, as far as they are known."""
+    if run.path("retrain", "model.json").is_file():
+        with well_formed(run.path("retrain", "model.json"), "no number of parameters"):
+            model = run.read_json("retrain", "model.json")
+            return int(model["parameters"]), int(model["head_parameters"])
+    if isinstance(searched, Searched) and searched.winner is not None:
+        return searched.winner.candidate.parameters, None
+    return None, None
+
+
+def _relative_macs(run: Run) -> float | Missing | None:
+    try:
+        return read_figures(run).relative_macs
+    except BackboneError as error:
+        return Missing(error.problem)
+
+
+def _next(
+    commands: Mapping[str, str],
+    subnet: Subnet | Missing,
+    retrained: Training | Missing,
+    tested: Measured | Missing,
+    exported: Exported | Missing,
+) -> str:
+    """What to type next."""
+    if isinstance(subnet, Missing):
+        return commands["search"]
+    if isinstance(retrained, Missing):
+        return retrained.commands[0]
+    if not retrained.finished:
+        return commands["retrain"].replace("noah retrain", "noah retrain --resume", 1)
+    if isinstance(tested, Missing):
+        return commands["test"]
+    if isinstance(exported, Missing):
+        return commands["export"]
+    return exported.bench.commands[0] if isinstance(exported.bench, Missing) and exported.bench.commands else ""
+
+
+def _others(
+    run: Run, description: Mapping[str, Any], commands: tuple[str, ...], tested: Measured | Missing
+) -> Others | Missing:
+    if isinstance(tested, Missing):
+        return Missing("Runs are compared by their test, and this one has not been tested.", commands)
+    try:
+        others = gather_others(run, description)
+    except BackboneError as error:
+        return Missing(error.problem)
+    if others is None:
+        return Missing("The predictions of the test do not belong to its result.", (f"{commands[0]} --again",))
+    return others
+
+
+def _alone(description: Mapping[str, Any], subnet: Subnet | Missing, name: str, runs: Path) -> tuple[str, ...]:
+    """What trains and tests single modules, and the published subnet where there is one, with this run's settings."""
+    published = published_name(description)
+    fits = bool(published) and isinstance(subnet, Subnet) and subnet.depth == published_subnet(published).depth
+    spellings = [*_ALONE, f"published:{published}"] if fits else _ALONE
+    test = "noah eval" if runs == DEFAULT_RUNS else f"noah eval --runs {shlex.quote(str(runs))}"
+    return tuple(f"noah retrain --subnet {spelling}{name} && {test}" for spelling in spellings)
+
+
+def _environment(run: Run, description: Mapping[str, Any]) -> Environment:
+    machine = description.get("machine", {})
+    trained_on = ""
+    if run.path("retrain", "model.json").is_file():
+        hardware = run.read_json("retrain", "model.json").get("hardware", {})
+        trained_on = ", ".join(f"{key} {value}" for key, value in hardware.items())
+    with well_formed(run.path(RUN_FILE), "no list of choices"):
+        choices = tuple((str(c["what"]), str(c["value"]), str(c["reason"])) for c in description.get("choices", ()))
+    return Environment(
+        versions={str(package): str(version) for package, version in description.get("versions", {}).items()},
+        machine=f"{machine.get('system', 'unknown system')}, {machine.get('cores', '?')} cores",
+        choices=choices,
+        trained_on=trained_on,
+    )

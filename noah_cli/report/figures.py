@@ -1,0 +1,49 @@
+"""All figures that the facts of a run are enough for."""
+
+from __future__ import annotations
+
+from noah.gene_importance import GeneImportance
+from noah.subnet import MODULES, Subnet
+from noah_cli.report.artefacts import Bench, Exported
+from noah_cli.report.draw_comparison import draw_others, draw_speed
+from noah_cli.report.draw_search import draw_front, draw_progress
+from noah_cli.report.draw_subnet import draw_importance, draw_subnet
+from noah_cli.report.draw_test import draw_calibration, draw_classes, draw_confusion
+from noah_cli.report.draw_training import draw_training
+from noah_cli.report.drawing import Drawing
+from noah_cli.report.facts import Facts
+from noah_cli.report.missing import Missing
+from noah_cli.report.others import Others
+from noah_cli.report.searched import Searched
+from noah_cli.report.trained import Training
+
+
+def draw_figures(facts: Facts, importance: GeneImportance | Missing) -> dict[str, Drawing]:
+    """Name -> figure, in the order of the page; what is missing has none."""
+    drawings: list[Drawing] = []
+    searched = facts.searched if isinstance(facts.searched, Searched) else None
+    if isinstance(facts.subnet, Subnet):
+        widest = searched.widest if searched else {module: max(facts.subnet.widths(module)) for module in MODULES}
+        drawings.append(draw_subnet(facts.subnet, widest, facts.parameters))
+    if searched:
+        drawings.append(draw_progress(searched))
+        if searched.front:
+            drawings.append(draw_front(searched))
+    if isinstance(importance, GeneImportance) and searched:
+        drawings.append(draw_importance(importance, searched.candidates[0].subnet.depth))
+    for name, what, training in (
+        ("supernet", "the supernet", facts.supernet),
+        ("retrain", "the subnet on its own", facts.retrained),
+    ):
+        if isinstance(training, Training):
+            drawings.append(draw_training(name, what, training))
+    if not isinstance(facts.tested, Missing):
+        drawings += [draw_confusion(facts.tested), draw_classes(facts.tested)]
+        if not isinstance(facts.tested.bins, Missing):
+            drawings.append(draw_calibration(facts.tested.bins, facts.tested.calibration_error))
+    if isinstance(facts.others, Others) and (facts.others.runs or facts.others.paper):
+        drawings.append(draw_others(facts.others))
+    bench = facts.exported.bench if isinstance(facts.exported, Exported) else None
+    if isinstance(bench, Bench) and any(speed.ratio for speeds in bench.speeds.values() for speed in speeds):
+        drawings.append(draw_speed(bench))
+    return {drawing.name: drawing for drawing in drawings}

@@ -1,0 +1,112 @@
+"""The page: one HTML file with everything in it, from the facts and the figures of a run."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from markupsafe import Markup
+
+from noah.gene_importance import GeneImportance
+from noah.mistakes import Mistake
+from noah.significance import Proportion
+from noah.subnet import Subnet
+from noah_cli.console import format_seconds
+from noah_cli.report.drawing import MODULE_WORDS, Drawing
+from noah_cli.report.facts import Facts
+from noah_cli.report.missing import Missing
+from noah_cli.report.searched import Searched, order
+from noah_cli.report.words import WORDS
+
+_TEMPLATE, _STYLE = "page.html.j2", "page.css"
+_LISTED = 10
+"""Candidates in the table of the best."""
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def render_page(facts: Facts, drawings: Mapping[str, Drawing], importance: GeneImportance | Missing) -> str:
+    """The HTML of the report. Every text from the run is escaped; the figures were escaped when they were written.
+
+    Args:
+        facts: What is known of the run.
+        drawings: Figures by name.
+        importance: Of the genes.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("noah_cli.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": _percent,
+        "interval": _interval,
+        "count": lambda number: f"{number:,}",
+        "seconds": format_seconds,
+        "picture": _picture,
+        "tiny": _tiny,
+        "rounded": _rounded,
+        "inline": lambda drawing: Markup(drawing.inline),  # see Drawing.inline
+    }
+    environment.tests |= {"missing": lambda value: isinstance(value, Missing)}
+    style = files("noah_cli.report").joinpath("templates", _STYLE).read_text(encoding="utf-8")
+    return environment.get_template(_TEMPLATE).render(
+        facts=facts,
+        drawings=drawings,
+        importance=importance,
+        words=WORDS,
+        shown=MODULE_WORDS,
+        subnet_is_known=isinstance(facts.subnet, Subnet),
+        best=_best(facts),
+        style=Markup(style),  # ours
+    )
+
+
+def _best(facts: Facts) -> list[dict[str, Any]]:
+    """The best candidates as rows of a table."""
+    if not isinstance(facts.searched, Searched):
+        return []
+    winner = facts.searched.winner.candidate.index if facts.searched.winner else None
+    return [
+        {
+            "index": candidate.index,
+            "origin": candidate.origin,
+            "parameters": candidate.parameters,
+            "right": Proportion(candidate.score.correct, candidate.score.total),
+            "cross_entropy": candidate.score.cross_entropy,
+            "winner": candidate.index == winner,
+        }
+        for candidate in order(facts.searched)[:_LISTED]
+    ]
+
+
+def _percent(value: float | Proportion, digits: int = 1) -> str:
+    return f"{100 * (value.share if isinstance(value, Proportion) else value):.{digits}f}%"
+
+
+def _interval(value: Proportion, digits: int = 1) -> str:
+    low, high = value.interval
+    return f"{100 * low:.{digits}f} to {100 * high:.{digits}f}%"
+
+
+def _tiny(value: float, digits: int = 0) -> str:
+    """A number as a factor and a power of ten, as people write it; 0 stays 0."""
+    if value == 0:
+        return "0"
+    number, exponent = f"{value:.{digits}e}".split("e")
+    return f"{number} \N{MULTIPLICATION SIGN} 10{str(int(exponent)).translate(_RAISED)}"
+
+
+def _rounded(number: int) -> str:
+    """A number of subnets: in full where it is small, else rounded."""
+    return f"{number:,}" if number < 1_000_000 else _tiny(float(number), 1)
+
+
+def _picture(mistake: Mistake) -> str:
+    """The picture as an address that holds it."""
+    return f"data:{mistake.media_type};base64,{base64.b64encode(mistake.picture).decode('ascii')}"

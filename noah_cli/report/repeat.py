@@ -1,0 +1,129 @@
+"""The commands that repeat a run, from what run.yaml says of the source of every setting."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from export.manifest import Manifest
+from noah.layers import PROJECT_FILE, flatten
+from noah.runs import Run
+from noah_cli.report.artefacts import Exported
+from noah_cli.report.asked import DEFAULT, spell_value
+from noah_cli.report.missing import Missing
+
+SETTINGS_FILE = "settings.yaml"
+"""All settings of the run, as `noah report` writes them into the run's report folder."""
+_BUDGETS = {"budget.parameters": "params", "budget.macs": "macs", "budget.latency": "latency"}
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """How to repeat a run.
+
+    Args:
+        commands: What to type, from the first stage to the last that was reached.
+        notes: What has to be there for them to give the same.
+        exact: The first command again, with every setting from one file and the machine's choices spelled out.
+    """
+
+    commands: tuple[str, ...]
+    notes: tuple[str, ...]
+    exact: str
+
+
+def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported | Missing, settings_path: str) -> Repeat:
+    """Spell the commands of a run.
+
+    Args:
+        run: The run.
+        description: The content of its run.yaml.
+        exported: Its artefacts.
+        settings_path: Where the file with all settings lies.
+    """
+    origins = {str(key): str(source) for key, source in description.get("origins", {}).items()}
+    values = dict(flatten(description["settings"]))
+    given = description.get("given")
+    start = f"noah retrain --subnet {shlex.quote(str(given['spelling']))}" if given else "noah search"
+    words, notes = _words(origins, values)
+    if given and given.get("searched"):
+        notes.append(f"The subnet is one of the Pareto front of the run {given['searched']}, which has to be there.")
+    commands = [" ".join([start, *words])]
+    if not given and run.path("retrain", "model.json").is_file():
+        commands.append(f"noah retrain{' --inherit' if _inherited(run, values) else ''}")
+    if run.path("eval", "test.json").is_file():
+        commands.append("noah eval")
+    if isinstance(exported, Exported):
+        for artefact in exported.artefacts:
+            commands.append(_export(artefact.manifest))
+            if artefact.test is not None:
+                commands.append(f"noah eval runs/latest/export/{artefact.name}")
+    chosen = {str(choice["what"]): str(choice["value"]) for choice in description.get("choices", [])}
+    machine = [f"--{name} {chosen[name]}" for name in ("device", "precision", "threads") if name in chosen]
+    return Repeat(
+        tuple(commands), tuple(notes), " ".join([start, "--config", shlex.quote(settings_path), *_machine(machine)])
+    )
+
+
+def _machine(options: Sequence[str]) -> list[str]:
+    return [option for option in options if shlex.join(shlex.split(option)) == option]
+
+
+def _words(origins: Mapping[str, str], values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The options of the first command, and what else it needs."""
+    words: list[str] = []
+    notes: list[str] = []
+    for source in dict.fromkeys(origins.values()):
+        keys = [key for key, origin in origins.items() if origin == source]
+        kind, _, name = source.partition(" ")
+        if source == DEFAULT:
+            continue
+        if source == "--set":
+            words += [f"--set {shlex.quote(f'{key}={spell_value(values[key])}')}" for key in keys]
+        elif source == "--budget":
+            words += _budget(keys, values)
+        elif source.startswith("--"):
+            words += [f"{source} {shlex.quote(spell_value(values[key]))}" for key in keys]
+        elif kind in ("recipe", "run") and name:
+            words.append(f"--{kind} {shlex.quote(name)}")
+        elif source == str(PROJECT_FILE):
+            notes.append(f"{PROJECT_FILE} of the working folder was read, and has to be there as it was.")
+        else:
+            words.append(f"--config {shlex.quote(source)}")
+            notes.append(f"{source} has to be there as it was.")
+    return sorted(words, key=_place), notes
+
+
+def _place(word: str) -> int:
+    """Where an option stands: data and recipe first, single settings last."""
+    first = ("--run", "--dataset", "--data", "--recipe", "--config", "--backbone")
+    name = word.split()[0]
+    return first.index(name) if name in first else len(first) + (name == "--set")
+
+
+def _budget(keys: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    bounds = [
+        f"--budget {_BUDGETS[key]}={shlex.quote(str(values[key]))}" for key in keys if values.get(key) is not None
+    ]
+    return ["--budget none", *bounds] if len(bounds) < len(keys) else bounds
+
+
+def _inherited(run: Run, values: Mapping[str, Any]) -> bool:
+    """Whether the retraining started from the supernet's weights by an option of its own."""
+    settings = run.read_json("retrain", "model.json").get("settings", {})
+    return bool(settings.get("inherit")) and not values.get("retrain.inherit")
+
+
+def _export(manifest: Manifest) -> str:
+    words = [f"noah export --format {manifest.format}"]
+    if manifest.format in ("onnx", "trt", "triton"):
+        words.append(f"--precision {manifest.precision}")
+        if manifest.input.values == "raw":
+            words.append("--input uint8")
+        if manifest.output.values == "probabilities":
+            words.append("--output probabilities")
+    if manifest.format == "trt" and manifest.engine is not None:
+        words.append(f"--target {','.join(manifest.engine.targets)}")
+    return " ".join(words)

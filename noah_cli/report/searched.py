@@ -1,0 +1,189 @@
+"""What a search looked at, what it found and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from noah.budget import Quantity, describe_cost
+from noah.candidate import Candidate, rank
+from noah.certainty import Certainty, describe_certainty
+from noah.errors import SettingsError
+from noah.objective import COSTS
+from noah.pareto import front
+from noah.runs import RUN_FILE, Run
+from noah.significance import Proportion
+from noah.subnet import MODULES
+from noah_cli.report.missing import Missing
+from noah_cli.report.reading import read_whole_lines, well_formed
+from noah_cli.report.trained import stage_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The subnet that a search chose.
+
+    Args:
+        candidate: It.
+        validation: Its accuracy there, with the supernet's weights.
+        as_good: How many others are known to lie within one standard error of it.
+        certainty: How often it wins on resampled validation images, in sentences; empty where it was not kept.
+        costs: Each bounded quantity but parameters: what it costs, in words, and what was allowed.
+        finalists: How many candidates were trained briefly for the final choice; 0 where the search's ranking decided.
+        stopped: What ended the search early; empty where nothing did.
+    """
+
+    candidate: Candidate
+    validation: Proportion
+    as_good: int
+    certainty: str
+    costs: tuple[tuple[str, str], ...]
+    finalists: int
+    stopped: str
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A search, finished or not.
+
+    Args:
+        candidates: All that are evaluated, in the order of their numbers.
+        planned: How many there are to be, at the least as many as there are.
+        images: Number of validation images.
+        winner: The choice; None while the search goes on.
+        front: Candidates that no other beats in accuracy and parameters, the most accurate first.
+        cost_front: Those that no other beats in accuracy and the second objective, with that in words; empty where
+            accuracy was the only one.
+        parameter_limit: The bound on parameters, if there is one.
+        space_size: Number of subnets in the space; None while the search goes on.
+        inside_budget: Of these, how many are inside the budget; likewise.
+        widest: Module -> its largest width in the space.
+        seconds: How long the search took, the last time it was started; None where the log does not tell.
+    """
+
+    candidates: tuple[Candidate, ...]
+    planned: int
+    images: int
+    winner: Winner | None
+    front: tuple[Candidate, ...]
+    cost_front: tuple[tuple[Candidate, str], ...]
+    parameter_limit: int | None
+    space_size: int | None
+    inside_budget: int | None
+    widest: Mapping[str, int]
+    seconds: float | None
+
+    @property
+    def given_up(self) -> int:
+        """Candidates that racing gave up."""
+        return sum(not candidate.outcome.complete for candidate in self.candidates)
+
+    @property
+    def shown_share(self) -> float:
+        """Images looked at, as a share of those that showing every candidate every image would take."""
+        return sum(c.score.total for c in self.candidates) / (len(self.candidates) * self.images)
+
+
+def gather_searched(run: Run, description: Mapping[str, Any], resume: str) -> Searched | Missing:
+    """The search of a run.
+
+    Args:
+        run: The run.
+        description: The content of its run.yaml.
+        resume: The command that goes on with it.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    path = run.path("search", "candidates.jsonl")
+    with well_formed(path, "no candidates"):
+        candidates = tuple(map(_candidate, read_whole_lines(path)))
+    if not candidates:
+        return Missing("No subnet has been evaluated yet.", (resume,))
+    with well_formed(run.path(RUN_FILE), "no number of validation images"):
+        images = int(description["data"]["validation"])
+    result: dict[str, Any] = {}
+    winner = None
+    if run.path("search", "best.json").is_file():
+        with well_formed(run.path("search", "best.json"), "no winner"):
+            result = run.read_json("search", "best.json")
+            winner = _winner(result)
+    objective = str(description["settings"]["search"].get("objective", "accuracy"))
+    return Searched(
+        candidates=candidates,
+        planned=max(int(result.get("planned", _planned(run))), len(candidates)),
+        images=images,
+        winner=winner,
+        front=tuple(front([replace(candidate, cost=candidate.parameters) for candidate in candidates])),
+        cost_front=tuple((c, describe_cost(COSTS[objective], c.cost)) for c in front(candidates))
+        if objective in COSTS
+        else (),
+        parameter_limit=description["settings"]["budget"].get("parameters"),
+        space_size=result.get("space_size"),
+        inside_budget=result.get("inside_budget"),
+        widest={module: max(_widths(description, module, candidates), default=0) for module in MODULES},
+        seconds=stage_seconds(run, "search"),
+    )
+
+
+def best_so_far(searched: Searched) -> list[float]:
+    """After each evaluation, the best accuracy of a candidate that was shown every image; NaN before there is one."""
+    best, found = float("nan"), []
+    for candidate in searched.candidates:
+        if candidate.outcome.complete and not candidate.score.accuracy <= best:
+            best = candidate.score.accuracy
+        found.append(best)
+    return found
+
+
+def largest_possible(candidate: Candidate, images: int) -> float:
+    """The accuracy of a candidate on all images if it were right on all that it was not shown."""
+    return 1 - len(candidate.outcome.wrong) / images
+
+
+def order(searched: Searched) -> list[Candidate]:
+    """The candidates that were shown every image, best first."""
+    return [candidate for candidate in rank(searched.candidates) if candidate.outcome.complete]
+
+
+def _candidate(record: Mapping[str, Any]) -> Candidate:
+    try:
+        return Candidate.from_json(dict(record))
+    except SettingsError as error:
+        raise ValueError(error.problem) from error
+
+
+def _winner(result: Mapping[str, Any]) -> Winner:
+    reranked = result.get("rerank")
+    sure = reranked["certainty"] if reranked else result.get("certainty")
+    limits, costs = result.get("budget", {}), result.get("costs", {})
+    return Winner(
+        candidate=_candidate(result),
+        validation=Proportion(int(result["correct"]), int(result["total"])),
+        as_good=int(result["as_good"]),
+        certainty=describe_certainty(Certainty.from_json(sure), sure["indices"]) if sure else "",
+        costs=tuple(
+            (describe_cost(name, costs[name]), describe_cost(name, limits[name]))
+            for name in get_args(Quantity)
+            if name in limits and name in costs and name != "parameters"
+        ),
+        finalists=len(reranked["finalists"]) if reranked else 0,
+        stopped=result.get("stopped") or "",
+    )
+
+
+def _planned(run: Run) -> int:
+    """How many candidates the log says that the search is to evaluate; 0 where it does not."""
+    planned = 0
+    for record in read_whole_lines(run.path("log.jsonl")):
+        if record.get("stage") == "search" and record.get("event") == "started":
+            planned = int(record.get("planned", planned))
+    return planned
+
+
+def _widths(description: Mapping[str, Any], module: str, candidates: tuple[Candidate, ...]) -> list[int]:
+    """The widths of a module that the space has, or that occur."""
+    known = description.get("space", {}).get(module, {})
+    occurring = {width for candidate in candidates for width in candidate.subnet.widths(module)}
+    return [*(known.get("widths", ()) if isinstance(known, dict) else ()), *occurring]

@@ -1,0 +1,76 @@
+"""The road of a run as a row of stages: which are done, which goes on, which come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from noah_cli.report.artefacts import Exported
+from noah_cli.report.missing import Missing
+from noah_cli.report.searched import Searched
+from noah_cli.report.tested import Measured
+from noah_cli.report.trained import Training
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage.
+
+    Args:
+        name: What it is called.
+        state: How far it is.
+        detail: A few words on it.
+    """
+
+    name: str
+    state: Literal["done", "begun", "open"]
+    detail: str
+
+
+def gather_stages(
+    supernet: Training | Missing,
+    searched: Searched | Missing,
+    retrained: Training | Missing,
+    tested: Measured | Missing,
+    exported: Exported | Missing,
+    given: bool,
+) -> tuple[Stage, ...]:
+    """The stages of a run, in order.
+
+    Args:
+        supernet: Its training.
+        searched: The search.
+        retrained: The training of the subnet.
+        tested: The test.
+        exported: The artefacts.
+        given: Whether the subnet was given, so that there is no search.
+    """
+    stages = [] if given else [_training("supernet", supernet), _search(searched)]
+    stages.append(_training("train" if given else "retrain", retrained))
+    if isinstance(tested, Missing):
+        stages.append(Stage("test", "open", "not yet"))
+    else:
+        stages.append(Stage("test", "done", f"{tested.right.share:.1%} of {tested.right.total:,} images"))
+    if isinstance(exported, Missing):
+        return (*stages, Stage("export", "open", "not yet"), Stage("measure", "open", "not yet"))
+    count = len(exported.artefacts)
+    stages.append(Stage("export", "done" if count else "open", f"{count} artefact{'s' * (count != 1)}"))
+    measured = not isinstance(exported.bench, Missing)
+    return (*stages, Stage("measure", "done" if measured else "open", "speed" if measured else "not yet"))
+
+
+def _training(name: str, training: Training | Missing) -> Stage:
+    if isinstance(training, Missing):
+        return Stage(name, "open", "not yet")
+    if training.finished:
+        return Stage(name, "done", f"{len(training.losses):,} epochs")
+    return Stage(name, "begun", f"{len(training.losses):,} of {training.epochs:,} epochs")
+
+
+def _search(searched: Searched | Missing) -> Stage:
+    if isinstance(searched, Missing):
+        return Stage("search", "open", "not yet")
+    count = len(searched.candidates)
+    if searched.winner is None:
+        return Stage("search", "begun", f"{count:,} subnets")
+    return Stage("search", "done", f"{count:,} subnets")
