@@ -1,5 +1,7 @@
 # make demo   the whole road on scikit-learn's digits, with all set-up
 # make test   checks and tests, with all set-up
+# make fuzz   thousands of damaged and hostile files through every reader; 10 minutes
+# make torture  fifty kills at random moments, full disks, folders that may only be read; 20 minutes
 # make bench  a step of training and a candidate's evaluation beside a straightforward implementation; 40 minutes
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -7,7 +9,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 ARTEFACT := runs/latest/export/onnx-fp32
 
-.PHONY: demo test bench lint types tests format install clean
+.PHONY: demo test fuzz torture bench lint types tests format install clean
 
 install: $(INSTALLED)
 
@@ -30,6 +32,12 @@ demo: install
 	$(BIN)/noah predict $(ARTEFACT) demo/photos --out demo/predictions.csv
 
 test: lint types tests
+
+torture: install
+	$(BIN)/python -m pytest -q -s -m long tests/torture
+
+fuzz: install
+	$(BIN)/python -m pytest -q -s -m long tests/fuzz
 
 bench: install
 	$(BIN)/python -m benchmarks.steps

@@ -106,7 +106,7 @@ def export_artefact(run: Run, materials: Materials, listener: Listener, request:
     model, subnet = load_retrained(run, materials)
     model.cpu()  # the reference of the proof is computed there, whatever the run was trained on
     final = run.path("export", request.folder_name)
-    with new_artefact(final) as building:
+    with new_artefact(run, final.name) as building:
         manifest = _build(building, run, materials, model, subnet, listener, request)
         write_card(manifest, run, building / CARD_FILE, final)
         write_manifest(manifest, building)

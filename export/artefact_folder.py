@@ -8,21 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from export.manifest import CARD_FILE
 from noah.errors import ExportError
+from noah.runs import Run
+from noah.seals import artefact_place, break_seal, set_seal
 
 
 @contextmanager
-def new_artefact(final: Path) -> Iterator[Path]:
-    """Give an empty folder that becomes `final` if nothing goes wrong, and nothing at all otherwise.
+def new_artefact(run: Run, name: str) -> Iterator[Path]:
+    """Give an empty folder that becomes export/NAME of the run if nothing goes wrong, and nothing at all otherwise.
+
+    It is sealed then, but for the model card, which people may edit.
 
     Raises:
         ExportError: If the finished folder cannot be moved there.
     """
+    final = run.path("export", name)
     building = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
     building.mkdir(parents=True)
     try:
         yield building
+        break_seal(run, artefact_place(name))
         _replace(building, final)
+        set_seal(run, artefact_place(name), [path for path in final.rglob("*") if path.name != CARD_FILE])
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

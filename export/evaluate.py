@@ -8,12 +8,14 @@ import numpy as np
 
 from export.origin import origin
 from export.predictor import Predictor
+from noah.calibration import confidences
 from noah.errors import ArtefactError
 from noah.evaluation import describe, predicted_labels
 from noah.materials import Materials
 from noah.predictions import Predictions, fingerprint_split, write_predictions
 from noah.progress import Listener
 from noah.runs import Run
+from noah.seals import break_seal, result_place, seal_result
 
 
 def evaluate_artefact(
@@ -68,8 +70,12 @@ def evaluate_artefact(
         "files": predictor.file_hashes,
         **describe(logits, pixels.labels, classes),
     }
-    predictions = Predictions(fingerprint_split(split, classes), pixels.labels, predicted_labels(logits))
+    predictions = Predictions(
+        fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), confidences(logits)
+    )
+    break_seal(run, result_place("artefact", file_name))
     write_predictions(run, predictions, "artefact", file_name)
     run.write_json(result, "eval", "artefact", file_name)
+    seal_result(run, "artefact", file_name)
     run.log("eval", "finished", artefact=file_name, correct=result["correct"], total=result["total"])
     return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from export.records import ModelInput, ModelOutput
 from export.tensors import OpenModel, Tensor
 from noah.data.preprocessing import Preprocessing
 from noah.errors import ArtefactError, UsageError
+from noah.untrusted import parse_json
 
 
 class Predictor:
@@ -164,8 +164,7 @@ def _disagreements(manifest: Manifest, preprocessing: Preprocessing, model: Open
     problems = _tensor_disagreements("input", manifest.input, model.inputs)
     problems += _tensor_disagreements("output", manifest.output, model.outputs)
     if CLASSES in model.metadata:
-        difference = label_difference(json.loads(model.metadata[CLASSES]), manifest.classes)
-        problems += [f"its labels are others: {difference}"] if difference else []
+        problems += _other_labels(model.metadata[CLASSES], manifest.classes)
     size = (preprocessing.height, preprocessing.width)
     if any(
         isinstance(told, int) and told != needed for told, needed in zip(manifest.input.image_size, size, strict=True)
@@ -174,6 +173,18 @@ def _disagreements(manifest: Manifest, preprocessing: Preprocessing, model: Open
     if isinstance(manifest.input.shape[0], int):
         problems.append(f"input has a batch fixed to {manifest.input.shape[0]}, and any number of images must fit")
     return problems
+
+
+def _other_labels(note: str, classes: tuple[str, ...]) -> list[str]:
+    """Where the labels that the file itself carries are not the manifest's."""
+    try:
+        found = parse_json(note)
+    except ValueError as error:
+        return [f"its note of the labels is damaged: {error}"]
+    if not isinstance(found, list):
+        return ["its note of the labels is no list"]
+    difference = label_difference(found, classes)
+    return [f"its labels are others: {difference}"] if difference else []
 
 
 def _tensor_disagreements(kind: str, told: ModelInput | ModelOutput, found: Sequence[Tensor]) -> list[str]:

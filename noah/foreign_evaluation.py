@@ -15,6 +15,7 @@ from noah.evaluation import describe
 from noah.materials import Materials
 from noah.progress import Listener
 from noah.runs import Run
+from noah.seals import break_seal, result_place, seal_result
 from noah.settings import Settings
 from noah.stages import load_retrained, merged_logits
 
@@ -75,6 +76,8 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
         "hardware": materials.hardware.to_json(),
         **describe(np.ascontiguousarray(logits[:, present]), np.searchsorted(present, pixels.labels), names),
     }
+    break_seal(run, result_place("on", f"{foreign.name}.json"))
     run.write_json(result, "eval", "on", f"{foreign.name}.json")
+    seal_result(run, "on", f"{foreign.name}.json")
     run.log("eval", "finished", on=foreign.name, correct=result["correct"], total=result["total"])
     return result

@@ -22,6 +22,8 @@ import numpy as np
 
 Shape = tuple[int, ...]
 
+LARGEST_GRID = 256
+"""Patches a side of position embeddings that are resampled; a file may claim any number, and compress it to nothing."""
 _PREFIXES = ("opt/target/", "params/", "params/img/", "")
 _PATCHES = "embedding/kernel"
 
@@ -142,7 +144,11 @@ def _positions_fit(model: Any, shape: Shape) -> bool:
     if shape == tuple(model.pos_embed.shape):
         return True
     patches = shape[1] - (0 if model.no_embed_class else model.num_prefix_tokens) if len(shape) == 3 else 0
-    return patches > 0 and math.isqrt(patches) ** 2 == patches and shape == (1, shape[1], model.embed_dim)
+    return (
+        0 < patches <= LARGEST_GRID**2
+        and math.isqrt(patches) ** 2 == patches
+        and shape == (1, shape[1], model.embed_dim)
+    )
 
 
 def _expected(model: Any, layout: Layout) -> dict[str, dict[str, Shape]]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from noah.atomic import write_text
+from noah.errors import UsageError
 
 LATEST = "latest"
+_LONGEST = 200
+"""Characters of a name; the system takes 255 for a file's."""
 DEFAULT_RUNS = Path("runs")
 """The folder of all runs where no other is named."""
 
@@ -17,9 +20,19 @@ def write_latest(root: Path, name: str) -> None:
 
 
 def read_latest(root: Path) -> str | None:
-    """The name of the latest run under `root`, or None if there is none yet."""
+    """The name of the latest run under `root`, or None if there is none yet.
+
+    Raises:
+        UsageError: If the file holds no name.
+    """
     pointer = root / LATEST
-    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
+    if not pointer.is_file():
+        return None
+    with pointer.open("rb") as file:
+        name = file.read(_LONGEST + 1).decode(errors="surrogateescape").strip()
+    if not name or len(name) > _LONGEST or not name.isprintable():
+        raise UsageError(f"{pointer} holds no name of a run.", "Name the run with --run, or remove that file.")
+    return name
 
 
 def follow_latest(path: Path) -> Path:

@@ -13,17 +13,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from noah.errors import SettingsError, UsageError
 from noah.settings import Settings
+from noah.untrusted import LARGEST_YAML, PlainLoader, parse_yaml, read_bounded
 
+_OF_A_RUN = {"noah", "created", "settings"}
+"""Keys that tell the run.yaml of a run from a settings file."""
 PROJECT_FILE = Path("noah.yaml")
 """A settings file of this name in the working folder is read without being asked for."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(PlainLoader):
     """Safe YAML that reads 1e-4 as a number, as YAML 1.2 does; 1.1 wants 1.0e-4."""
 
 
@@ -40,12 +42,14 @@ class Layer(BaseModel):
     Args:
         source: Told in error messages and stored beside each value, such as "recipe demo" or "--set".
         values: A nested mapping of some of the settings.
+        complete: Whether it says all of them, as the run.yaml of a run does, so that nothing below it counts.
     """
 
     model_config = ConfigDict(frozen=True)
 
     source: str
     values: dict[str, Any]
+    complete: bool = False
 
 
 def resolve(layers: Sequence[Layer]) -> tuple[Settings, dict[str, str]]:
@@ -109,14 +113,14 @@ def assignment_layer(assignment: str) -> Layer:
     if not equals or not key.strip():
         raise SettingsError([f"--set {assignment}: expected KEY=VALUE"], "For example: --set supernet.epochs=20")
     try:
-        value = yaml.load(text, Loader=_Loader)  # a SafeLoader that knows one more number format
-    except yaml.YAMLError as error:
+        value = parse_yaml(text, _Loader)
+    except ValueError as error:
         raise SettingsError([f"--set {assignment}: the value is not YAML"]) from error
     return Layer(source="--set", values=nested(key.strip(), value))
 
 
 def file_layer(path: Path) -> Layer:
-    """The layer of a YAML settings file.
+    """The layer of a YAML settings file, or of the run.yaml of a run, which gives the settings of that run.
 
     Raises:
         UsageError: If the file is missing.
@@ -125,10 +129,15 @@ def file_layer(path: Path) -> Layer:
     if not path.is_file():
         raise UsageError(f"The settings file {path} does not exist.", "Check the path after --config.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path, LARGEST_YAML).decode()
     except UnicodeDecodeError as error:
         raise SettingsError([f"{path}: not a UTF-8 text file"], "Save it as UTF-8.") from error
-    return Layer(source=str(path), values=_read_mapping(text, str(path)))
+    except ValueError as error:
+        raise SettingsError([f"{path}: not a settings file: {error}"], "Check the path after --config.") from error
+    values = _read_mapping(text, str(path))
+    if values.keys() >= _OF_A_RUN and isinstance(values["settings"], dict):
+        return Layer(source=str(path), values=values["settings"], complete=True)
+    return Layer(source=str(path), values=values)
 
 
 def recipe_layer(name: str) -> Layer:
@@ -154,11 +163,11 @@ def recipe_text(name: str) -> str:
 
 def _read_mapping(text: str, source: str) -> dict[str, Any]:
     try:
-        values = yaml.load(text, Loader=_Loader)  # a SafeLoader that knows one more number format
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        where = f" at line {place.line + 1}" if place else ""
-        raise SettingsError([f"{source}: not YAML{where}"], "Check the indentation and the colons.") from error
+        values = parse_yaml(text, _Loader)
+    except ValueError as error:
+        place = getattr(error.__cause__, "problem_mark", None)
+        what = f"not YAML at line {place.line + 1}" if place else f"not YAML that noah reads: {error}"
+        raise SettingsError([f"{source}: {what}"], "Check the indentation and the colons.") from error
     if values is None:
         return {}
     if not isinstance(values, dict):

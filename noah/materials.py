@@ -13,7 +13,7 @@ import torch
 
 from noah.backbones import Backbone, load_backbone
 from noah.data.augmentation import Augmentation
-from noah.data.augmented import TrainingPixels, choose_workers, load_augmented
+from noah.data.augmented import PREFETCHED, TrainingPixels, choose_workers, load_augmented
 from noah.data.dataset import Dataset
 from noah.data.device_pixels import place
 from noah.data.memory import available_memory
@@ -99,7 +99,8 @@ class Materials:
             self.settings.hardware.augmentation_workers, self.hardware.device.type, self.hardware.processes.local_count
         )
         where = f"in {workers} process{'es' * (workers > 1)} beside this one" if workers else "in this process"
-        listener.say(f"augment   {where} ({reason})")
+        ahead = f", {PREFETCHED} batches ahead each" if workers else ""
+        listener.say(f"augment   {where}{ahead} ({reason})")
         preprocessing = self.backbone.preprocessing
         with listener.bar("decoding training images", len(split), "images") as bar:
             pixels = load_augmented(

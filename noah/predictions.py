@@ -1,8 +1,8 @@
 """What a test predicted for each of its images, kept so that two runs can be compared image by image.
 
-eval/<name>.json says how good a network was; eval/predictions/<name>.json holds which labels it gave. The second is
-written first: where the first is there, both are. It holds a fingerprint of the test split, so that predictions are
-paired only where the images and labels are the same, without that split being opened again.
+eval/<name>.json says how good a network was; eval/predictions/<name>.json holds which labels it gave, and how
+confidently. The second is written first: where the first is there, both are. It holds a fingerprint of the test split,
+so that predictions are paired only where the images and labels are the same, without that split being opened again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ FOLDER = "predictions"
 """Below eval/."""
 _NAMED_BY = 2
 """How many parts at the end of a path name an image: its folder and file, wherever the data set lies."""
+_DIGITS = 5
+"""Of a kept confidence, after the point."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,11 +38,13 @@ class Predictions:
         fingerprint: Of the split, see `fingerprint_split`.
         labels: int64 (n,).
         predicted: int64 (n,).
+        confidence: Softmax probability of each predicted label, float64 (n,); None where an earlier version tested.
     """
 
     fingerprint: str
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]
+    confidence: NDArray[np.float64] | None = None
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -58,9 +63,13 @@ def fingerprint_split(split: Split, classes: tuple[str, ...]) -> str:
     digest = hashlib.sha256(json.dumps(classes).encode())
     digest.update(np.ascontiguousarray(split.labels).tobytes())
     for index in range(len(split)):
-        name = Path(*Path(split.name(index)).parts[-_NAMED_BY:])
-        digest.update(os.fsencode(name.as_posix()) + b"\n")
+        digest.update(os.fsencode(short_name(split.name(index))) + b"\n")
     return digest.hexdigest()
+
+
+def short_name(name: str) -> str:
+    """The end of an image's name that stays the same wherever the data set lies."""
+    return Path(*Path(name).parts[-_NAMED_BY:]).as_posix()
 
 
 def write_predictions(run: Run, predictions: Predictions, *parts: str) -> None:
@@ -71,11 +80,13 @@ def write_predictions(run: Run, predictions: Predictions, *parts: str) -> None:
         predictions: What to keep.
         parts: The path of the result below eval/, such as "test.json".
     """
-    value = {
+    value: dict[str, Any] = {
         "fingerprint": predictions.fingerprint,
         "labels": predictions.labels.tolist(),
         "predicted": predictions.predicted.tolist(),
     }
+    if predictions.confidence is not None:
+        value["confidence"] = [round(confidence, _DIGITS) for confidence in predictions.confidence.tolist()]
     write_text(run.path("eval", FOLDER, *parts), json.dumps(value, separators=(",", ":")) + "\n")
 
 
@@ -93,7 +104,10 @@ def read_predictions(run: Run, *parts: str) -> Predictions:
             raise ValueError("no list of labels")
         if labels.shape != predicted.shape:
             raise ValueError(f"{len(labels)} labels and {predicted.size} predictions")
-        return Predictions(str(value["fingerprint"]), labels, predicted)
+        confidence = None if value.get("confidence") is None else np.array(value["confidence"], np.float64)
+        if confidence is not None and confidence.shape != labels.shape:
+            raise ValueError(f"{len(labels)} labels and {confidence.size} confidences")
+        return Predictions(str(value["fingerprint"]), labels, predicted, confidence)
     except RunError as error:
         raise RunError(error.problem, again) from error
     except (KeyError, TypeError, ValueError) as error:

@@ -4,14 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingDetail:
+    """What can be told of a training beside its epochs.
+
+    Attributes:
+        images: Of an epoch.
+        losses: The mean of each finished epoch.
+    """
+
+    images: int
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchDetail:
+    """What can be told of a search beside the number of its candidates.
+
+    Attributes:
+        generation: That which is being evaluated, from 1.
+        generations: Of the whole search.
+        accuracies: The best accuracy so far, after each finished candidate.
+        best: Number of the best candidate.
+        uses: What the best costs of each bound: its words, and its share of the limit.
+        given_up: Candidates that a race gave up.
+        images_shown: Images that were looked at.
+        images_of_all: Images that a full evaluation of the finished candidates would have looked at.
+    """
+
+    generation: int
+    generations: int
+    accuracies: tuple[float, ...]
+    best: int
+    uses: tuple[tuple[str, float], ...]
+    given_up: int
+    images_shown: int
+    images_of_all: int
+
+
+Detail = TrainingDetail | SearchDetail
 
 
 class Bar(Protocol):
     """The progress of one piece of work."""
 
-    def update(self, done: float, text: str = "") -> None:
-        """Tell how many units are done, parts of one included, and a few words such as the current loss."""
+    def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
+        """Tell how many units are done, parts of one included, a few words such as the current loss, and details."""
         ...
 
 
@@ -33,7 +75,7 @@ class Silent:
     def say(self, text: str) -> None:
         """Ignore it."""
 
-    def update(self, done: float, text: str = "") -> None:
+    def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
         """Ignore it."""
 
     @contextmanager

@@ -27,6 +27,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from noah.errors import CheckpointError, UsageError
+from noah.plain_weights import load_plain
 from noah.subnet import Subnet
 from noah.supernet import Supernet
 
@@ -86,8 +87,7 @@ def read_reference_checkpoint(path: Path | str) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"The checkpoint {path} does not exist.", "Check the path.")
     try:
-        with torch.serialization.safe_globals(_ALLOWED):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path, _ALLOWED)
     except Exception as error:
         # Readers of damaged or hostile files raise many kinds of error; each means the same to the user.
         raise CheckpointError(

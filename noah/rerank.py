@@ -28,6 +28,7 @@ from noah.racing import Outcome
 from noah.runs import Run, read_lines
 from noah.settings import RetrainSettings, Settings
 from noah.shortened import shortened
+from noah.stored import check_shape
 from noah.subnet import Subnet
 from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
@@ -154,7 +155,8 @@ def _check_settings(run: Run, settings: RetrainSettings) -> None:
     """Refuse to mix trainings of different settings: they could not be compared, nor gone on with."""
     if not run.path("search", "rerank", "settings.json").is_file():
         return
-    stored = run.read_json("search", "rerank", "settings.json")
+    path, hint = run.path("search", "rerank", "settings.json"), "Remove it to go on with the settings of run.yaml."
+    stored = check_shape(run.read_json("search", "rerank", "settings.json"), dict[str, Any], path, hint)
     asked = settings.model_dump(mode="json")
     if stored != asked:
         keys = sorted(key for key in {*stored, *asked} if stored.get(key) != asked.get(key))

@@ -105,7 +105,7 @@ def run_budget(run: Run, materials: Materials) -> Budget:
         if not set(facts) <= set(PRICED_MODULES):
             raise ValueError(f"unknown quantities: {facts}")
         return Budget(tuple(_kept_bound(name, fact, run, materials) for name, fact in facts.items()))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise RunError(
             f"The budget of the run {run.name} is damaged, in its run.yaml.",
             "Start a new run with `noah search`.",
@@ -126,7 +126,7 @@ def run_cost(quantity: Quantity, run: Run, materials: Materials) -> Callable[[Su
         case "latency":
             try:
                 return LatencyTable.from_json(run.read_json(*LATENCY_FILE))
-            except (AttributeError, KeyError, TypeError, ValueError, SettingsError) as error:
+            except (AttributeError, KeyError, OverflowError, TypeError, ValueError, SettingsError) as error:
                 raise RunError(
                     f"{run.path(*LATENCY_FILE)} is damaged: it is no table of timings.",
                     "Start a new run with `noah search`.",

@@ -3,13 +3,16 @@
     runs/<dataset>/<id>/
         run.yaml        resolved settings with the source of each, choices, data, versions
         log.jsonl       what happened, with times
-        lock            held by the process that is searching or retraining
+        lock            held by the process that is searching or retraining, which lock.owner names
         supernet/       checkpoint.safetensors, losses.json; plan.json where a time limit chose the epochs
         search/         study.json, journal.log and lock: the record that all workers share; candidates.jsonl,
                         best.json, pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json
         retrain/        settings.json, checkpoint.safetensors, model.json
-        eval/           test.json, artefact/<name>.json, on/<name>.json, predictions/ with labels for the first two
+        eval/           test.json, artefact/<name>.json, on/<name>.json, predictions/ with labels for the first two,
+                        mistakes.json with pictures for the first
         export/<name>/  model.onnx, manifest.json
+        seals/          the SHA-256 of what each stage left (`noah.seals`)
+        report.html     what `noah report` makes of all this; report/ holds its figures
     runs/latest         the name of the latest run
 
 Files are written atomically; lists that grow by a line are cut back to their last whole line when a run is resumed.
@@ -39,6 +42,8 @@ from noah.latest import DEFAULT_RUNS, LATEST, read_latest, write_latest
 from noah.layers import Layer, resolve
 from noah.processes import launched_processes
 from noah.settings import Settings
+from noah.stored import Description, check_shape
+from noah.untrusted import LARGEST_JSON, LARGEST_YAML, parse_json, parse_yaml, read_bounded
 from noah.version import __version__
 
 RUN_FILE = "run.yaml"
@@ -80,12 +85,13 @@ class Run:
         """
         path = self.path(RUN_FILE)
         try:
-            value = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise RunError(f"{path} cannot be read: {str(error).splitlines()[0]}", _START_AGAIN) from error
+            value = parse_yaml(read_bounded(path, LARGEST_YAML).decode())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {error}", _START_AGAIN) from error
         if not isinstance(value, dict) or not isinstance(value.get("settings"), dict):
             raise RunError(f"{path} holds no settings.", _START_AGAIN)
-        return value
+        description: dict[str, Any] = check_shape(value, Description, path, _START_AGAIN)
+        return description
 
     def settings(self, changes: Sequence[Layer] = ()) -> Settings:
         """The settings that the run was started with, and changes to them for this one command."""
@@ -99,10 +105,10 @@ class Run:
         """
         path = self.path(*parts)
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return parse_json(read_bounded(path, LARGEST_JSON).decode())
         except FileNotFoundError as error:
             raise RunError(f"{path} is missing.", _START_AGAIN) from error
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}", _START_AGAIN) from error
 
     def write_json(self, value: Any, *parts: str) -> None:
@@ -276,7 +282,10 @@ def read_lines(path: Path) -> list[Any]:
     """
     if not path.exists():
         return []
-    content = path.read_bytes()
+    try:
+        content = read_bounded(path, LARGEST_JSON)
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read: {error}", _START_AGAIN) from error
     whole = _whole_lines(content)
     if whole != content:
         with path.open("r+b") as file:
@@ -291,6 +300,6 @@ def _whole_lines(content: bytes) -> bytes:
 def _parse_lines(path: Path, content: bytes) -> Iterator[Any]:
     for number, line in enumerate(content.splitlines(), start=1):
         try:
-            yield json.loads(line)
+            yield parse_json(line)
         except ValueError as error:
             raise RunError(f"{path} is damaged in line {number}: {error}", _START_AGAIN) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from noah.merge import MergedViT, merge
 from noah.settings import BackboneSettings
 from noah.subnet import Subnet
 from noah.supernet import Supernet
+from noah.untrusted import parse_json
 from noah.version import __version__
 
 MODULES_FILE = "modules.safetensors"
@@ -126,14 +128,14 @@ def read_saved(path: Path) -> tuple[SavedModules, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             notes = {
-                name.removeprefix(_KEY): json.loads(text)
+                name.removeprefix(_KEY): parse_json(text)
                 for name, text in (file.metadata() or {}).items()
                 if name.startswith(_KEY)
             }
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except FileNotFoundError:
         raise ArtefactError(f"No saved modules here: {path} does not exist.", _WRITE) from None
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ArtefactError(f"{path} cannot be read: {error}", _WRITE) from error
     version = notes.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
@@ -178,6 +180,10 @@ def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classi
     path = path / MODULES_FILE if path.is_dir() else path
     saved, state = read_saved(path)
     network = _load_backbone(saved, backbone, path) if backbone is None or isinstance(backbone, str) else backbone
+    if saved.subnet.parameter_count(cast(Any, network).embed_dim) > sum(value.numel() for value in state.values()):
+        raise CheckpointError(
+            f"The modules of {path} do not fit the backbone.", _hint(saved)
+        )  # nor the memory, perhaps
     supernet = Supernet(network, saved.subnet, num_classes=len(saved.classes)).eval()
     expected = {name: value.shape for name, value in supernet.trainable_state().items()}
     if expected != {name: value.shape for name, value in state.items()}:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -13,23 +15,23 @@ from optuna.study import get_all_study_names
 
 from noah.atomic import write_text
 from noah.build import load_supernet
-from noah.candidate import Candidate, as_good_as, rank
+from noah.candidate import Candidate, rank
 from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
-from noah.certainty import certainty
 from noah.checkpoint import CHECKPOINT_FILE
+from noah.conclusion import conclude, read_winner
 from noah.data.pixels import Pixels
 from noah.errors import CommandOrderError, RunError
-from noah.evolution import needed_exactly, winner
+from noah.evolution import needed_exactly
 from noah.materials import Materials
 from noah.objective import objective_cost
-from noah.pareto import front
-from noah.progress import Listener
+from noah.progress import Listener, SearchDetail
 from noah.racing import Rules
-from noah.rerank import Reranked, rerank, rerank_epochs
 from noah.run_budget import run_budget
 from noah.runs import Run
+from noah.seals import SEARCH, break_seal, is_sealed, seal_search, seal_start
 from noah.search_loop import Task, work
 from noah.search_storage import journal_storage, open_storage
+from noah.stored import Study, check_shape
 from noah.study import SearchStudy
 from noah.supernet import Supernet
 from noah.supernet_stage import train_supernet
@@ -59,6 +61,8 @@ def search(run: Run, materials: Materials, listener: Listener, *, time_limit: fl
     started = time.monotonic()
     task = _task(run, materials)
     task.space.check_budget(task.budget)
+    seal_start(run)
+    break_seal(run, SEARCH)
     # Decoded first: an image that cannot be read is told before hours of training, not after.
     validation = materials.pixels(materials.dataset.validation, "validation", listener)
     supernet = train_supernet(run, materials, task.budget, listener, time_limit=time_limit)
@@ -69,8 +73,25 @@ def search(run: Run, materials: Materials, listener: Listener, *, time_limit: fl
     late = _out_of_time(started, time_limit)
     found = _evaluate(study, task, supernet, validation, materials, listener, late, run if run.writes else None)
     candidates = processes.of_first(lambda: found)
-    result = _conclude(run, materials, task, candidates, listener, stopped=len(candidates) < task.planned and late())
+    result = conclude(run, materials, task, candidates, listener, stopped=len(candidates) < task.planned and late())
     run.log("search", "finished", seconds=round(time.monotonic() - started, 1), candidates=len(candidates))
+    seal_search(run)
+    return result
+
+
+def finished_search(run: Run) -> dict[str, Any] | None:
+    """The result of a search that is at its end; None where it is not, or was stopped by a time limit.
+
+    Raises:
+        RunError: If search/best.json is damaged.
+    """
+    if not run.path("search", "best.json").is_file():
+        return None
+    result = read_winner(run)
+    if result["stopped"] is not None:
+        return None
+    if not is_sealed(run, SEARCH):  # it was stopped in between, or an earlier version searched
+        seal_search(run)
     return result
 
 
@@ -148,7 +169,7 @@ def _open_study(run: Run, materials: Materials, *, new: bool) -> SearchStudy:
             f"{run.name} was searched by an older version, which kept its search in another way.",
             "Start a new run with `noah search`.",
         )
-    name = f"{run.name}-{secrets.token_hex(4)}" if begin else run.read_json("search", "study.json")["name"]
+    name = f"{run.name}-{secrets.token_hex(4)}" if begin else _study_name(run)
     journal = run.path("search", "journal.log")
     storage: BaseStorage = open_storage(settings.storage) if settings.storage else journal_storage(journal)
     if not begin and name not in get_all_study_names(storage):
@@ -161,6 +182,13 @@ def _open_study(run: Run, materials: Materials, *, new: bool) -> SearchStudy:
     if begin:
         run.write_json({"name": name}, "search", "study.json")
     return study
+
+
+def _study_name(run: Run) -> str:
+    path = run.path("search", "study.json")
+    hint = "Restore it; or remove it and candidates.jsonl beside it to search anew with the supernet as it is."
+    name: str = check_shape(run.read_json("search", "study.json"), Study, path, hint)["name"]
+    return name
 
 
 def _out_of_time(started: float, time_limit: float | None) -> Callable[[], bool]:
@@ -191,7 +219,7 @@ def _evaluate(
                 return
             told = len(candidates)
             best = f"best {rank(candidates)[0].score.accuracy:.1%}" if candidates else ""
-            bar.update(told, best)
+            bar.update(told, best, _detail(task, candidates))
             if run is not None:
                 lines = (json.dumps(candidate.to_json()) + "\n" for candidate in candidates)
                 write_text(run.path("search", "candidates.jsonl"), "".join(lines))
@@ -199,56 +227,20 @@ def _evaluate(
         return work(study, task, show, this_worker(), out_of_time=out_of_time, tell=tell)
 
 
-def _conclude(
-    run: Run,
-    materials: Materials,
-    task: Task,
-    candidates: Sequence[Candidate],
-    listener: Listener,
-    *,
-    stopped: bool,
-) -> dict[str, Any]:
-    """Choose the winner, and write down the Pareto front, the winner, and how sure the choice is."""
-    settings, space = materials.settings, materials.space
-    best, reranked = winner(candidates, settings.search), None
-    if settings.search.rerank > 1:
-        epochs = rerank_epochs(settings)
-        reranked = rerank(run, materials, rank(candidates), settings.search.rerank, epochs, listener)
-        best = next(candidate for candidate in candidates if candidate.index == reranked[0].index)
-    result = {
-        **best.to_json(),
-        "evaluated": len(candidates),
-        "planned": task.planned,
-        "stopped": "time limit" if stopped else None,
-        "as_good": as_good_as(best, candidates),
-        "given_up": sum(not candidate.outcome.complete for candidate in candidates),
-        "images_shown": sum(candidate.score.total for candidate in candidates),
-        "space_size": space.size(),
-        **space.estimate_size(task.budget).to_json(),
-        "budget": task.budget.to_json(),
-        "costs": task.budget.costs(best.subnet),
-        "objective": settings.search.objective,
-        "reference_count": best.subnet.reference_count(space.embed_dim, max(space.largest.prompt)),
-        "certainty": _certainty(best, candidates, settings.search.top, task.rules.images, settings.seed),
-        "rerank": None if reranked is None else _rerank_result(reranked, task.rules.images, settings.seed),
-    }
-    if settings.search.objective != "accuracy":
-        run.write_json([candidate.to_json() for candidate in front(candidates)], "search", "pareto.json")
-    run.write_json(result, "search", "best.json")
-    return result
-
-
-def _certainty(best: Candidate, candidates: Sequence[Candidate], top: int, images: int, seed: int) -> dict[str, Any]:
-    """How often the winner wins against the best others on resampled validation images."""
-    others = [c for c in rank(candidates) if c.outcome.complete and c.index != best.index]
-    field = [best, *others[: top - 1]]
-    sure = certainty([candidate.outcome.wrong for candidate in field], images, seed)
-    return {**sure.to_json(), "indices": [candidate.index for candidate in field]}
-
-
-def _rerank_result(reranked: Sequence[Reranked], images: int, seed: int) -> dict[str, Any]:
-    sure = certainty([finalist.outcome.wrong for finalist in reranked], images, seed)
-    return {
-        "finalists": [finalist.to_json() for finalist in reranked],
-        "certainty": {**sure.to_json(), "indices": [finalist.index for finalist in reranked]},
-    }
+def _detail(task: Task, candidates: Sequence[Candidate]) -> SearchDetail:
+    """What there is to tell of a search that has come so far."""
+    population = task.settings.population
+    generations = math.ceil(task.planned / population)
+    best = rank(candidates)[0] if candidates else None
+    return SearchDetail(
+        generation=min(len(candidates) // population + 1, generations),
+        generations=generations,
+        accuracies=tuple(accumulate((c.score.accuracy for c in candidates if c.outcome.complete), max)),
+        best=-1 if best is None else best.index,
+        uses=()
+        if best is None
+        else tuple((bound.describe(), bound.cost(best.subnet) / bound.limit) for bound in task.budget.bounds),
+        given_up=sum(not candidate.outcome.complete for candidate in candidates),
+        images_shown=sum(candidate.score.total for candidate in candidates),
+        images_of_all=len(candidates) * task.rules.images,
+    )

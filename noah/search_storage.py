@@ -30,7 +30,9 @@ def journal_storage(path: Path) -> JournalStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return JournalStorage(JournalFileBackend(str(path), lock_obj=_JournalLock(path)))
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # Optuna hands through whatever a line of something else raises
         raise RunError(f"{path} is damaged: {error}", "Start a new run with `noah search`.") from error
 
 

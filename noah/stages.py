@@ -6,16 +6,20 @@ import time
 from typing import Any
 
 from noah.build import build_supernet, class_weights, load_supernet
+from noah.calibration import confidences
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.data.pixels import Pixels
 from noah.errors import CommandOrderError
 from noah.evaluation import Logits, compute_logits, describe, predicted_labels
 from noah.materials import Materials, seed_torch
 from noah.merge import merge
+from noah.mistakes import keep_mistakes
 from noah.predictions import Predictions, fingerprint_split, write_predictions
 from noah.progress import Bar, Listener
 from noah.run_subnet import check_inherits, chosen_subnet, given_subnet, read_subnet
 from noah.runs import Run
+from noah.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
+from noah.stored import Result, check_shape
 from noah.subnet import Subnet
 from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
@@ -51,6 +55,8 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
     settings = materials.settings
     subnet = chosen_subnet(run)
     check_inherits(run, settings.retrain)
+    seal_start(run)
+    break_seal(run, RETRAIN)
     seed_torch(settings.seed, _RETRAIN)
     model = build_supernet(materials, subnet, settings.retrain)
     if settings.retrain.inherit:
@@ -87,6 +93,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
     }
     run.write_json(result, "retrain", "model.json")
     run.log("retrain", "finished", seconds=round(time.monotonic() - started, 1), loss=losses[-1])
+    seal_retrained(run)
     return result
 
 
@@ -107,10 +114,29 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
         "hardware": materials.hardware.to_json(),
         **describe(logits, pixels.labels, classes),
     }
-    predictions = Predictions(fingerprint_split(split, classes), pixels.labels, predicted_labels(logits))
+    predictions = Predictions(
+        fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), confidences(logits)
+    )
+    break_seal(run, result_place("test.json"))
     write_predictions(run, predictions, "test.json")
+    keep_mistakes(run, predictions, pixels)
     run.write_json(result, "eval", "test.json")
+    seal_result(run, "test.json")
     run.log("eval", "finished", correct=result["correct"], total=result["total"])
+    return result
+
+
+def read_result(run: Run, *parts: str) -> dict[str, Any]:
+    """A stored result of a test.
+
+    Args:
+        run: The run.
+        parts: Of its path in the run folder, such as "eval", "test.json".
+
+    Raises:
+        RunError: If it is missing or damaged.
+    """
+    result: dict[str, Any] = check_shape(run.read_json(*parts), Result, run.path(*parts), "Measure anew with --again.")
     return result
 
 

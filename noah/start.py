@@ -13,6 +13,7 @@ from noah.progress import Listener
 from noah.run_budget import LATENCY_FILE, budget_facts, decide_budget
 from noah.run_subnet import FRONT, front_subnet
 from noah.runs import Run, create_run
+from noah.seals import seal_start
 from noah.settings import Settings
 from noah.subnet import Subnet
 from noah.subnet_spelling import check_spelling, parse_subnet
@@ -74,6 +75,7 @@ def start_run(
         )
         if table is not None:
             run.write_json(table.to_json(), *LATENCY_FILE)
+        seal_start(run)
         run.log("run", "created")
         return run.folder
 

@@ -23,6 +23,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from noah.candidate import Candidate
+from noah.errors import RunError, SettingsError
 from noah.evolution import Proposal
 from noah.genes import to_genes
 from noah.optuna_samplers import directions, distributions
@@ -188,10 +189,13 @@ def candidate_of(entry: Entry, images: int, embed_dim: int, cost: float) -> Cand
 def _read_entry(trial: FrozenTrial) -> Entry:
     attributes: dict[str, Any] = trial.user_attrs
     keys = sorted(key for key in attributes if key.startswith(_LOOK))
-    return Entry(
-        trial.number,
-        Proposal.from_json(attributes[_PROPOSAL]),
-        tuple(Look.from_json(attributes[key]) for key in keys),
-        attributes.get(_HOLDER, "") if trial.state == TrialState.RUNNING else None,
-        trial.state.is_finished(),
-    )
+    try:
+        proposal = Proposal.from_json(attributes[_PROPOSAL])
+        looks = tuple(Look.from_json(attributes[key]) for key in keys)
+    except (KeyError, TypeError, SettingsError) as error:
+        raise RunError(
+            f"The record of the search is damaged: its entry {trial.number} is no candidate.",
+            "Start a new run with `noah search`.",
+        ) from error
+    holder = attributes.get(_HOLDER, "") if trial.state == TrialState.RUNNING else None
+    return Entry(trial.number, proposal, looks, holder, trial.state.is_finished())

@@ -104,7 +104,7 @@ class Subnet:
         if isinstance(value, str):
             try:
                 value = json.loads(value)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise SettingsError([f"subnet: not JSON ({error})"]) from error
         if not isinstance(value, Mapping) or set(value) != set(MODULES):
             keys = ", ".join(sorted(map(str, value))) if isinstance(value, Mapping) else type(value).__name__

@@ -11,18 +11,18 @@ from typing import Any
 
 import torch
 from timm.layers import drop_path
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noah.attention import append_tokens, attend, keys_and_values, read_tokens, split_heads
-from noah.modules import Adapter, LoRA, Width, is_used
+from noah.modules import Width, is_used
 from noah.token_plan import BlockPlan
 
 
 def forward_block(
     block: Any,
-    lora: LoRA,
-    adapter: Adapter,
+    lora: nn.Module,
+    adapter: nn.Module,
     x: Tensor,
     new_tokens: Tensor | None,
     plan: BlockPlan,
@@ -37,8 +37,8 @@ def forward_block(
 
     Args:
         block: timm's `Block`.
-        lora: Its LoRA.
-        adapter: Its adapter.
+        lora: Its `LoRA`.
+        adapter: Its `Adapter`.
         x: Tokens (B, N, D): class token and registers, patches, carried prompts.
         new_tokens: The prompts that it brings, (1 or B, p, D).
         plan: Which tokens are new, carried and read.
@@ -72,7 +72,7 @@ def forward_block(
     return result
 
 
-def _project(attention: Any, lora: LoRA, h: Tensor, read: slice, rank: Width) -> tuple[Tensor, Tensor, Tensor]:
+def _project(attention: Any, lora: nn.Module, h: Tensor, read: slice, rank: Width) -> tuple[Tensor, Tensor, Tensor]:
     """Queries of the tokens that are read, keys and values of all."""
     if len(range(*read.indices(h.shape[1]))) == h.shape[1]:
         queries, kv = _linear(attention, lora, h, rank, slice(None)).tensor_split([attention.attn_dim], dim=-1)
@@ -83,7 +83,7 @@ def _project(attention: Any, lora: LoRA, h: Tensor, read: slice, rank: Width) ->
     return (queries, *keys_and_values(attention, kv))
 
 
-def _linear(attention: Any, lora: LoRA, h: Tensor, rank: Width, part: slice) -> Tensor:
+def _linear(attention: Any, lora: nn.Module, h: Tensor, rank: Width, part: slice) -> Tensor:
     qkv = attention.qkv
     rows = _rows(part, qkv.out_features)
     projected = F.linear(h, qkv.weight[rows], None if qkv.bias is None else qkv.bias[rows])

@@ -12,8 +12,10 @@ from noah.forecast import SEARCH_SHARE, forecast, plan_epochs
 from noah.materials import Materials, seed_torch
 from noah.progress import Listener
 from noah.runs import Run
+from noah.seals import SUPERNET, break_seal, is_sealed, seal_supernet
 from noah.settings import SupernetSettings
 from noah.shortened import shortened
+from noah.stored import Plan, check_shape
 from noah.subnet_draws import draw_subnets
 from noah.supernet import Supernet
 from noah.training import train
@@ -45,6 +47,8 @@ def train_supernet(
     checkpoint = run.path("supernet", CHECKPOINT_FILE)
     stored = read_checkpoint(checkpoint) if checkpoint.exists() else None
     done, kept = (len(stored.losses) if stored else 0), 0.0
+    if done < settings.epochs:
+        break_seal(run, SUPERNET)
     if time_limit is not None and done < settings.epochs:
         settings, kept = _fit(run, materials, budget, settings, done, time_limit, listener)
         settings, kept = materials.hardware.processes.of_first(lambda: (settings, kept))
@@ -54,6 +58,8 @@ def train_supernet(
     if stored and len(stored.losses) >= settings.epochs:
         load_weights(stored, supernet)
         run.write_json({"losses": list(stored.losses)}, "supernet", "losses.json")
+        if not is_sealed(run, SUPERNET):  # it was stopped in between, or an earlier version trained it
+            seal_supernet(run)
         return supernet.eval()
     pixels = materials.training_pixels(materials.dataset.train, settings.augmentation, listener)
     run.log("supernet", "started", epochs=done)
@@ -80,6 +86,7 @@ def train_supernet(
         _keep_plan(run, len(losses), "the time limit, which came sooner than expected")
     run.write_json({"losses": losses}, "supernet", "losses.json")
     run.log("supernet", "finished", loss=losses[-1])
+    seal_supernet(run)
     return supernet.eval()
 
 
@@ -87,7 +94,9 @@ def _planned(run: Run, settings: SupernetSettings) -> SupernetSettings:
     """The settings with the epochs that an earlier command chose, where it did."""
     if not run.path("supernet", "plan.json").is_file():
         return settings
-    return shortened(settings, run.read_json("supernet", "plan.json")["epochs"])
+    path, hint = run.path("supernet", "plan.json"), "Remove it to train in all epochs."
+    epochs: int = check_shape(run.read_json("supernet", "plan.json"), Plan, path, hint)["epochs"]
+    return shortened(settings, min(epochs, settings.epochs))
 
 
 def _fit(

@@ -9,7 +9,7 @@ from statistics import median
 import torch
 
 from noah.processes import ALONE, Processes
-from noah.progress import Bar
+from noah.progress import Bar, Detail
 
 WARM_UP = 2
 """Steps that are not counted, in which memory is allocated, kernels are chosen and processes start."""
@@ -45,7 +45,7 @@ class StepTimer:
         self._done = 0.0
         self._started = 0.0
 
-    def update(self, done: float, text: str = "") -> None:
+    def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
         """Take the time of the step that ended, if the training has come further.
 
         Raises:

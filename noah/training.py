@@ -23,7 +23,7 @@ from noah.errors import TrainingError
 from noah.hardware import Hardware
 from noah.held_weights import frozen_weights_held
 from noah.inputs import Batch, to_images
-from noah.progress import Bar
+from noah.progress import Bar, TrainingDetail
 from noah.settings import TrainingSettings
 from noah.subnet_draws import SubnetDraw
 from noah.supernet import Supernet
@@ -104,7 +104,7 @@ def train(
         save_checkpoint(checkpoint, supernet, optimizer, losses)
         return enough()
 
-    bar.update(len(losses))
+    bar.update(len(losses), detail=TrainingDetail(len(pixels), tuple(losses)))
     epochs = range(len(losses), settings.epochs)
     batches = closing(_pixel_batches(pixels, settings.batch_size, seed, epochs, fetched))
     with frozen_weights_held(supernet, hardware), batches as prepared:
@@ -129,7 +129,7 @@ def train(
             processes.add_up([total])
             losses.append(total.item() / len(pixels))
             stop = processes.of_first(end_epoch)
-            bar.update(len(losses), f"loss {losses[-1]:.3f}")
+            bar.update(len(losses), f"loss {losses[-1]:.3f}", TrainingDetail(len(pixels), tuple(losses)))
             if stop:
                 break
     return losses

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from noah.atomic import write_json, write_text
 from noah.benchmark.cells import Cell
 from noah.benchmark.suites import Suite
 from noah.errors import RunError
+from noah.untrusted import LARGEST_JSON, parse_json, read_bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,10 @@ def read_rows(folder: Path, suite: Suite | None = None) -> list[Row]:
 def _read_rows(folder: Path) -> Iterator[Row]:
     for path in sorted((folder / "rows").glob("*.json")):
         try:
-            row = Row.from_json(json.loads(path.read_text(encoding="utf-8")))
+            row = Row.from_json(parse_json(read_bounded(path, LARGEST_JSON)))
             if not 0 <= row.correct <= row.total or not row.total or row_path(folder, row.cell) != path:
                 raise ValueError("its figures or its name do not fit")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, AttributeError, KeyError, OverflowError, TypeError) as error:
             raise RunError(
                 f"{path} is no row of a sweep: {error}.", "Remove it; its cell is then done anew."
             ) from error

@@ -17,6 +17,7 @@ from noah.hardware import choose_hardware
 from noah.layers import Layer, flatten, nested, resolve
 from noah.progress import Listener
 from noah.settings import Settings
+from noah.untrusted import LARGEST_YAML, parse_yaml, read_bounded
 
 SWEEP_FILE = "sweep.yaml"
 
@@ -189,9 +190,9 @@ def _put(values: dict[str, Any], path: Sequence[str], value: Any) -> None:
 def _read(folder: Path) -> dict[str, Any]:
     path = folder / SWEEP_FILE
     try:
-        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        stored = parse_yaml(read_bounded(path, LARGEST_YAML).decode())
         if not isinstance(stored["suite"], str) or not isinstance(stored["tasks"], dict):
             raise TypeError
         return {"suite": stored["suite"], "precision": stored["precision"], "tasks": stored["tasks"]}
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} holds no settings of a sweep.", "Choose another folder with --out.") from error

@@ -6,6 +6,7 @@ becomes a copy of it), and neither the disk nor the file table is filled up.
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import stat
 import tarfile
@@ -13,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Literal, cast
+from typing import IO, Any, BinaryIO, Literal, cast
 
 from noah.data.memory import format_bytes
 from noah.errors import DataError
@@ -26,7 +27,13 @@ MAXIMUM_MEMBERS = 200_000
 RESERVED_BYTES = 2**30
 """What is left free on the disk."""
 
+SMALL_BYTES = 2**30
+MAXIMUM_RATIO = 100
+"""An archive may unpack to `SMALL_BYTES`, or to so many times its own size if that is more; images hardly shrink."""
+
 _CHUNK = 2**20
+_LARGEST_READ = 2**24
+"""Of a tar archive at once: its readers take whole headers, whose size the archive tells, into memory."""
 _LONGEST_LINK = 4096
 
 
@@ -50,14 +57,16 @@ def unpack(
         archive: Its kind is told by its suffix, one of `ARCHIVE_SUFFIXES`.
         folder: Exists; on an error it holds what had been unpacked so far.
         maximum_members: How many entries the archive may have.
-        maximum_bytes: How large they may be together; if not given, what is free on the disk but for 1 GiB.
+        maximum_bytes: How large they may be together; if not given, what is free on the disk but for 1 GiB, and no more
+            than images can have been compressed.
 
     Raises:
         DataError: The archive is damaged, too large, or has a member that is refused: one that leads out of the folder,
             a link that does, a device. Archive and member are named.
     """
     if maximum_bytes is None:
-        maximum_bytes = max(shutil.disk_usage(folder).free - RESERVED_BYTES, 0)
+        plausible = max(SMALL_BYTES, MAXIMUM_RATIO * archive.stat().st_size) if archive.is_file() else 0
+        maximum_bytes = min(max(shutil.disk_usage(folder).free - RESERVED_BYTES, 0), plausible)
     read = _zip_members if archive.name.endswith(".zip") else _tar_members
     links: list[_Member] = []
     left = maximum_bytes
@@ -126,7 +135,9 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
 
 
 def _tar_members(archive: Path) -> Iterator[_Member]:
-    with tarfile.open(archive, "r:*") as opened:
+    with archive.open("rb") as file, _decompressed(file) as content:
+        # Plain gzip alone: the header of an xz stream could ask for gigabytes of memory.
+        opened = tarfile.open(fileobj=cast(Any, _BoundedReads(content)), mode="r:")  # noqa: SIM115  # closed with its file
         for info in opened:
             if info.isdir():
                 yield _Member(info.name, "folder", 0)
@@ -142,6 +153,34 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
                 yield _Member(info.name, "file", info.size, open_file)
             else:
                 yield _Member(info.name, "special", 0)
+
+
+def _decompressed(file: BinaryIO) -> IO[bytes]:
+    """The content of a file that may be compressed by gzip."""
+    compressed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if compressed else file
+
+
+class _BoundedReads:
+    """A file that refuses to give very much at once, for tarfile to read headers from."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """Give the next bytes."""
+        if not 0 <= size <= _LARGEST_READ:
+            raise ValueError(f"a header of it claims {size:,} bytes")
+        return self._file.read(size)
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        """Go to another place."""
+        return self._file.seek(place, whence)
+
+    def tell(self) -> int:
+        """The place."""
+        return self._file.tell()
 
 
 def _from_root(name: str, target: str) -> str:

@@ -27,6 +27,8 @@ Draw = tuple[NDArray[np.int64], tuple[int, ...]]
 """A batch to be drawn: the indices of its images, and the words of the seed to which each image adds its own."""
 
 _MOST_WORKERS = 16
+PREFETCHED = 2
+"""Batches that each process prepares ahead of the step that takes them."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -81,6 +83,7 @@ class AugmentedPixels:
                 batch_size=None,
                 sampler=draws,
                 num_workers=self._workers,
+                prefetch_factor=PREFETCHED,
                 collate_fn=_unchanged,
                 generator=torch.Generator(),
                 worker_init_fn=partial(_end_with, os.getpid()),

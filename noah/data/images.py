@@ -16,6 +16,9 @@ from noah.errors import UnreadableImageError
 MAXIMUM_PIXELS = 89_478_485
 """Pixels above which an image is refused: 256 MiB of RGB, the size from which Pillow warns of a decompression bomb."""
 
+_ROWS = 256
+"""Of a grey image that are converted at once."""
+
 IMAGE_SUFFIXES: frozenset[str] = frozenset(
     {
         ".avif",
@@ -108,7 +111,10 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 def _grey_16_to_rgb(values: np.ndarray) -> Image.Image:
     """Scale 0..65535 to 0..255, rounding to nearest; 65535 = 257 * 255, and an odd divisor leaves no ties."""
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+    grey = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), _ROWS):  # in parts, as the wider numbers of a large image are a gigabyte
+        grey[start : start + _ROWS] = (values[start : start + _ROWS].astype(np.uint32) + 128) // 257
+    return Image.fromarray(grey).convert("RGB")
 
 
 def _unreadable(name: str, cause: str, hint: str = "") -> UnreadableImageError:

@@ -13,6 +13,12 @@ import numpy as np
 
 from noah.data.split import FileSplit
 from noah.errors import DataError
+from noah.untrusted import read_bounded
+
+LARGEST_LIST = 2**27
+"""In bytes; twice the list of ImageNet's training images."""
+_LONGEST_LABEL = 9
+"""Digits of a label."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,11 +89,13 @@ def read_lines(path: Path, layout: str = "") -> list[tuple[int, str]]:
         DataError: The file is missing or no UTF-8 text; `layout` is the hint.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bounded(path, LARGEST_LIST).decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path} is missing.", layout) from None
     except UnicodeDecodeError:
         raise DataError(f"{path} is not a UTF-8 text file.", layout) from None
+    except ValueError as error:
+        raise DataError(f"{path} cannot be read: {error}.", layout) from None
     except OSError as error:
         raise DataError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
     return [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
@@ -115,7 +123,9 @@ def _parse(line: str, place: str, classes: int | None, dataset: str, layout: str
     parts = line.rsplit(maxsplit=1)
     if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdecimal()):
         raise DataError(f"{place}: '{line}' is not of the form '<image path> <label>'.", layout)
-    image, label = PurePosixPath(parts[0]), int(parts[1])
+    if len(parts[1].lstrip("0")) > _LONGEST_LABEL:
+        raise DataError(f"{place}: the label {parts[1][:20]}... is too large.", layout)
+    image, label = PurePosixPath(parts[0]), int(parts[1].lstrip("0") or "0")
     if image.is_absolute() or PureWindowsPath(parts[0]).anchor or ".." in image.parts:
         raise DataError(
             f"{place}: the path {image} leads out of the folder.", "Paths are relative to the folder of the images."
@@ -128,12 +138,20 @@ def _parse(line: str, place: str, classes: int | None, dataset: str, layout: str
     return image, label
 
 
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; of a name that the system does not take there is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _find_images(path: Path, folders: Sequence[Path], lines: dict[PurePosixPath, int]) -> tuple[Path, ...]:
     """The file of each listed image."""
     found: list[Path] = []
     missing: list[PurePosixPath] = []
     for image in lines:
-        file = next((folder / image for folder in folders if (folder / image).is_file()), None)
+        file = next((folder / image for folder in folders if _is_file(folder / image)), None)
         if file is None:
             missing.append(image)
         else:

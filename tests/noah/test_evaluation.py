@@ -17,6 +17,7 @@ from noah.data.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
 from noah.evaluation import Score, compute_logits, describe, score
 from noah.hardware import Hardware
+from noah.progress import Detail
 
 CPU = Hardware(torch.device("cpu"), "fp32", 1, ())
 PREPROCESSING = Preprocessing(8, 8, "squash", 1.0, "bicubic", (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
@@ -143,7 +144,7 @@ def test_the_bar_is_told_how_many_images_are_done(network: Callable[[Tensor], Te
     class Counting:
         done: list[int] = []  # noqa: RUF012  # one bar, one list
 
-        def update(self, done: int, text: str = "") -> None:
+        def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
             self.done.append(done)
 
     compute_logits(network, pixels_of(10), PREPROCESSING, CPU, 4, Counting())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noah.hardware import Hardware
 from noah.latency import ROUNDS, median_seconds, relative_latency
-from noah.progress import Silent
+from noah.progress import Detail, Silent
 from noah.subnet import Subnet
 
 CPU = Hardware(torch.device("cpu"), "fp32", 1, ())
@@ -23,7 +23,7 @@ class Counted:
     def __init__(self) -> None:
         self.done: list[float] = []
 
-    def update(self, done: float, text: str = "") -> None:
+    def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
         self.done.append(done)
 
 

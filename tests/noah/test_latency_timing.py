@@ -15,7 +15,7 @@ from noah.hardware import Hardware
 from noah.latency_table import LatencyTable
 from noah.latency_timing import ROUNDS, measure_table, timed_points
 from noah.placement import Placement
-from noah.progress import Bar, Silent
+from noah.progress import Bar, Detail, Silent
 from noah.space import SearchSpace, make_space
 from noah.untrained import untrained_backbone
 
@@ -79,7 +79,7 @@ def test_a_real_table(precision: str) -> None:
     done: list[float] = []
 
     class Counted:
-        def update(self, value: float, text: str = "") -> None:
+        def update(self, value: float, text: str = "", detail: Detail | None = None) -> None:
             done.append(value)
 
     hardware = Hardware(torch.device("cpu"), precision, 1, ())  # type: ignore[arg-type]  # parametrised

@@ -56,6 +56,20 @@ def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory,
     assert found.right.tolist() == [one == other for one, other in pairs]
 
 
+def test_confidences_are_kept_to_five_digits(tmp_path: Path) -> None:
+    labels, confidence = np.array([0, 1], np.int64), np.array([0.123456789, 1.0])
+    write_predictions(Run(tmp_path), Predictions("mark", labels, labels, confidence), "test.json")
+    found = read_predictions(Run(tmp_path), "test.json")
+    assert found.confidence is not None
+    assert found.confidence.tolist() == [0.12346, 1.0]
+
+
+def test_a_test_of_an_earlier_version_has_no_confidences(tmp_path: Path) -> None:
+    labels = np.array([0, 1], np.int64)
+    write_predictions(Run(tmp_path), Predictions("mark", labels, labels), "test.json")
+    assert read_predictions(Run(tmp_path), "test.json").confidence is None
+
+
 def test_a_file_takes_a_few_bytes_an_image(tmp_path: Path) -> None:
     many = np.arange(50_000) % 1000
     write_predictions(Run(tmp_path), Predictions("mark", many, many), "test.json")
@@ -75,6 +89,8 @@ def test_a_file_takes_a_few_bytes_an_image(tmp_path: Path) -> None:
         '{"fingerprint": "m", "labels": [[1]], "predicted": [[1]]}',
         '{"fingerprint": "m", "labels": [[1], [1, 2]], "predicted": [1]}',
         '{"fingerprint": "m", "labels": [], "predicted": []}',
+        '{"fingerprint": "m", "labels": [1], "predicted": [1], "confidence": [0.5, 0.5]}',
+        '{"fingerprint": "m", "labels": [1], "predicted": [1], "confidence": ["sure"]}',
         '{"fingerprint": "m", "labels": ["a"], "predicted": ["a"]}',
     ],
 )

@@ -90,7 +90,7 @@ def test_where_the_images_do_not_fit_is_told(augmented: Any, tmp_path: Path, mon
     materials = make_materials(augmented({"hardware.augmentation_workers": 1}))
     search(start_run(tmp_path, materials), materials, listener)
     assert listener.said == [
-        "augment   in 1 process beside this one (as set)",
+        "augment   in 1 process beside this one, 2 batches ahead each (as set)",
         "training images: Only 2 of 36 images at their own sizes fit into the 10 KiB that they may take: the others "
         "are decoded anew for each batch.",
     ]

@@ -9,8 +9,9 @@ from typing import Any
 
 from noah.layers import Layer, resolve
 from noah.materials import Materials, prepare
-from noah.progress import Listener, Silent
+from noah.progress import Detail, Listener, Silent
 from noah.runs import Run, create_run
+from noah.seals import FOLDER
 
 
 class Recorder:
@@ -31,7 +32,7 @@ class Recorder:
         self.bars[title] = []
         yield self
 
-    def update(self, done: float, text: str = "") -> None:
+    def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
         self.bars[self._title].append(done)
         if self.stop_at.get(self._title) == done:
             raise KeyboardInterrupt
@@ -59,5 +60,7 @@ def content(run: Run) -> dict[str, bytes]:
     return {
         str(path.relative_to(run.folder)): path.read_bytes()
         for path in sorted(run.folder.rglob("*"))
-        if path.is_file() and path.name not in ("run.yaml", "log.jsonl", "journal.log", "study.json", "lock")
+        if path.is_file()
+        and path.name not in ("run.yaml", "log.jsonl", "journal.log", "study.json", "lock")
+        and FOLDER not in path.parts  # the seals of those
     }

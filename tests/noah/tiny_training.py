@@ -20,7 +20,7 @@ from noah.data.pixels import Pixels, load_pixels
 from noah.data.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
 from noah.hardware import Hardware
-from noah.progress import Bar, Silent
+from noah.progress import Bar, Detail, Silent
 from noah.settings import AugmentationSettings, TrainingSettings
 from noah.space import SearchSpace, make_space
 from noah.subnet import Subnet
@@ -150,6 +150,6 @@ class StopAt:
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
 
-    def update(self, done: float, text: str = "") -> None:
+    def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
         if done == self.epochs:
             raise KeyboardInterrupt

@@ -1,0 +1,123 @@
+"""Whether the artefacts of a run are those of its weights, and give the accuracy that is stored of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
+from export.predictor import load_predictor
+from noah.checkpoint import CHECKPOINT_FILE
+from noah.errors import ArtefactError, NoahError
+from noah.evaluation import predicted_labels, score
+from noah.materials import Materials
+from noah.progress import Listener
+from noah.reproduction import changed_labels, compare, stored_score, stored_test_pixels
+from noah.run_subnet import read_subnet
+from noah.runs import RUN_FILE, Run
+from noah.seals import hash_file
+from noah.stages import read_result
+from noah.subnet import Subnet
+from noah.verification import Check
+
+
+def artefacts(run: Run) -> list[Path]:
+    """The folders of a run's artefacts."""
+    return sorted(path.parent for path in run.path("export").glob(f"*/{MANIFEST_FILE}") if path.parent.name[0] != ".")
+
+
+def check_artefacts(run: Run) -> Iterator[Check]:
+    """Each artefact's files against its manifest, the manifest against the run, and results against both."""
+    found = artefacts(run)
+    if not found:
+        yield Check("artefacts", "absent", "none was exported", f"noah export --format onnx --run {run.option}")
+    for folder in found:
+        following = f"Export it again with: noah export --run {run.option}"
+        try:
+            manifest = read_manifest(folder)
+            check_files(manifest, folder)
+            _check_origin(run, manifest)
+        except NoahError as error:
+            yield Check(f"artefact {folder.name}", "failed", error.problem, following)
+            continue
+        yield Check(f"artefact {folder.name}", "ok", "files, weights, subnet and classes are those of its run")
+        place = run.path("eval", "artefact", f"{folder.name}.json")
+        if place.is_file():
+            hashes = {name: record.sha256 for name, record in manifest.files.items()}
+            again = f"noah eval {folder} --again"
+            try:
+                result = read_result(run, "eval", "artefact", place.name)
+            except NoahError as error:
+                yield Check(f"result of {folder.name}", "failed", error.problem, again)
+                continue
+            if result.get("files") != hashes:
+                yield Check(f"result of {folder.name}", "failed", "it is of another artefact of that name", again)
+
+
+def reproduce_artefacts(run: Run, materials: Materials, listener: Listener) -> Iterator[Check]:
+    """Measure again each artefact whose result is stored, where it runs as it did then."""
+    for folder in artefacts(run):
+        place = ("artefact", f"{folder.name}.json")
+        if not run.path("eval", *place).is_file():
+            yield Check(f"accuracy of {folder.name}", "absent", "it was not measured", f"noah eval {folder}")
+            continue
+        try:
+            yield _reproduce(run, folder, place, materials, listener)
+        except NoahError as error:
+            yield Check(f"accuracy of {folder.name}", "failed", error.problem, f"noah eval {folder} --again")
+
+
+def _check_origin(run: Run, manifest: Manifest) -> None:
+    """Refuse an artefact of other weights, data, classes or another subnet.
+
+    Raises:
+        ArtefactError: The first that differs.
+    """
+    description = run.description()
+    subnet = Subnet(manifest.subnet.prompt, manifest.subnet.lora, manifest.subnet.adapter)
+    checkpoint = run.path("retrain", CHECKPOINT_FILE)
+    if not checkpoint.is_file():
+        raise ArtefactError(f"It was exported from {manifest.run.name}, and this run holds no retrained weights.")
+    told: list[tuple[str, Any, Any]] = [
+        ("weights than the run has now", manifest.run.weights, hash_file(checkpoint)),
+        ("training images", manifest.run.data, description.get("data", {}).get("fingerprint")),
+        ("a subnet", subnet, read_subnet(run, "retrain", "model.json")),
+        ("classes", list(manifest.classes), description.get("classes")),
+        ("preprocessing", manifest.preprocessing, description.get("preprocessing")),
+    ]
+    for what, in_manifest, in_run in told:
+        if in_manifest != in_run:
+            other = "another subnet than the retrained one" if what == "a subnet" else f"other {what}"
+            place = f"; {RUN_FILE} says otherwise" if what in ("classes", "preprocessing", "training images") else ""
+            raise ArtefactError(f"It was made from {other}{place}.")
+
+
+def _reproduce(run: Run, folder: Path, place: tuple[str, ...], materials: Materials, listener: Listener) -> Check:
+    result = read_result(run, "eval", *place)
+    what = f"accuracy of {folder.name}"
+    try:
+        predictor = load_predictor(folder)
+    except ArtefactError as error:
+        if run.path("export", folder.name, "model.engine").is_file():  # a GPU that is not here
+            return Check(what, "absent", error.problem)
+        raise
+    if result.get("provider") != predictor.provider:
+        return Check(
+            what, "absent", f"it was measured on {result.get('provider')}; here it runs on {predictor.provider}"
+        )
+    pixels, kept = stored_test_pixels(run, materials, listener, *place)
+    batch_size, batches = materials.evaluation_batch_size, []
+    with listener.bar(f"evaluating {folder.name}", len(pixels), "images") as bar:
+        for start in range(0, len(pixels), batch_size):
+            stop = min(start + batch_size, len(pixels))
+            batches.append(predictor.run(pixels.batch(np.arange(start, stop))))
+            bar.update(stop)
+    outputs = np.concatenate(batches)
+    logits = outputs if predictor.manifest.output.values == "logits" else np.log(np.maximum(outputs, 1e-30))
+    stored, found = stored_score(result), score(logits, pixels.labels)
+    changed = changed_labels(kept, predicted_labels(logits), stored, found)
+    precision = "fp32" if predictor.manifest.precision == "fp32" else "bf16"
+    return Check(what, "ok", compare(stored, found, changed, {precision}))

@@ -1,0 +1,100 @@
+"""How a search ends: the winner, the Pareto front, how sure the choice is; and how they are read again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from noah.candidate import Candidate, as_good_as, rank
+from noah.certainty import certainty
+from noah.errors import RunError
+from noah.evolution import winner
+from noah.materials import Materials
+from noah.pareto import front
+from noah.progress import Listener
+from noah.rerank import Reranked, rerank, rerank_epochs
+from noah.runs import Run
+from noah.search_loop import Task
+from noah.stored import FrontCandidate, check_shape, check_winner
+
+
+def conclude(
+    run: Run,
+    materials: Materials,
+    task: Task,
+    candidates: Sequence[Candidate],
+    listener: Listener,
+    *,
+    stopped: bool,
+) -> dict[str, Any]:
+    """Choose the winner, and write down the Pareto front, the winner, and how sure the choice is."""
+    settings, space = materials.settings, materials.space
+    best, reranked = winner(candidates, settings.search), None
+    if settings.search.rerank > 1:
+        epochs = rerank_epochs(settings)
+        reranked = rerank(run, materials, rank(candidates), settings.search.rerank, epochs, listener)
+        best = next(candidate for candidate in candidates if candidate.index == reranked[0].index)
+    result = {
+        **best.to_json(),
+        "evaluated": len(candidates),
+        "planned": task.planned,
+        "stopped": "time limit" if stopped else None,
+        "as_good": as_good_as(best, candidates),
+        "given_up": sum(not candidate.outcome.complete for candidate in candidates),
+        "images_shown": sum(candidate.score.total for candidate in candidates),
+        "space_size": space.size(),
+        **space.estimate_size(task.budget).to_json(),
+        "budget": task.budget.to_json(),
+        "costs": task.budget.costs(best.subnet),
+        "objective": settings.search.objective,
+        "reference_count": best.subnet.reference_count(space.embed_dim, max(space.largest.prompt)),
+        "certainty": _certainty(best, candidates, settings.search.top, task.rules.images, settings.seed),
+        "rerank": None if reranked is None else _rerank_result(reranked, task.rules.images, settings.seed),
+    }
+    if settings.search.objective != "accuracy":
+        run.write_json([candidate.to_json() for candidate in front(candidates)], "search", "pareto.json")
+    run.write_json(result, "search", "best.json")
+    return result
+
+
+def _certainty(best: Candidate, candidates: Sequence[Candidate], top: int, images: int, seed: int) -> dict[str, Any]:
+    """How often the winner wins against the best others on resampled validation images."""
+    others = [c for c in rank(candidates) if c.outcome.complete and c.index != best.index]
+    field = [best, *others[: top - 1]]
+    sure = certainty([candidate.outcome.wrong for candidate in field], images, seed)
+    return {**sure.to_json(), "indices": [candidate.index for candidate in field]}
+
+
+def _rerank_result(reranked: Sequence[Reranked], images: int, seed: int) -> dict[str, Any]:
+    sure = certainty([finalist.outcome.wrong for finalist in reranked], images, seed)
+    return {
+        "finalists": [finalist.to_json() for finalist in reranked],
+        "certainty": {**sure.to_json(), "indices": [finalist.index for finalist in reranked]},
+    }
+
+
+def read_winner(run: Run) -> dict[str, Any]:
+    """The content of search/best.json.
+
+    Raises:
+        RunError: If it is missing or damaged.
+    """
+    path = run.path("search", "best.json")
+    hint = f"Remove it and type: noah search --resume --run {run.option}. It is made anew from what was searched."
+    try:
+        value = run.read_json("search", "best.json")
+    except RunError as error:
+        raise RunError(error.problem, hint) from error
+    return check_winner(value, path, hint)
+
+
+def read_front(run: Run) -> list[dict[str, Any]]:
+    """The content of search/pareto.json.
+
+    Raises:
+        RunError: If it is missing or damaged.
+    """
+    hint = f"Remove best.json beside it and type: noah search --resume --run {run.option}"
+    value = run.read_json("search", "pareto.json")
+    front: list[dict[str, Any]] = check_shape(value, list[FrontCandidate], run.path("search", "pareto.json"), hint)
+    return front

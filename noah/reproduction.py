@@ -1,0 +1,154 @@
+"""Measures again what a run stored: the winner on the validation images, the retrained subnet on the test split.
+
+On the machine that made them the figures come out exactly, every predicted label and the cross-entropy. Other machines
+round otherwise, and so do other batches, such as those of a race: in float32 one image of a thousand may change its
+label and the cross-entropy by one part in ten thousand; where either side computed in bf16, one of a hundred and one
+part in fifty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noah.build import load_supernet
+from noah.candidate import Candidate
+from noah.candidate_evaluation import candidate_logits
+from noah.conclusion import read_winner
+from noah.data.pixels import Pixels
+from noah.errors import NoahError, RunError
+from noah.evaluation import Score, predicted_labels, score
+from noah.materials import Materials, check_same_data
+from noah.predictions import Predictions, fingerprint_split, read_predictions
+from noah.progress import Listener
+from noah.run_subnet import given_subnet
+from noah.runs import Run
+from noah.stages import load_retrained, merged_logits, read_result
+from noah.verification import RESTORE, Check
+
+ALLOWED = {"fp32": (0.001, 1e-4), "bf16": (0.01, 0.02)}
+"""Precision -> share of the images that may change their label, relative change of the cross-entropy."""
+_EXACT = 1e-9
+"""Relative, of a cross-entropy that was written as decimal text: the same number."""
+
+
+def reproduce(run: Run, materials: Materials, listener: Listener) -> Iterator[Check]:
+    """Measure again whatever is stored, with the weights that are stored; nothing is written.
+
+    The test split is opened only where a result of it is stored.
+    """
+    try:
+        check_same_data(run, materials)
+    except RunError as error:
+        yield Check("images", "failed", error.problem, "Restore the images that the run was started with.")
+        return
+    data = materials.dataset
+    yield Check(
+        "images", "ok", f"{len(data.train):,} for training and {len(data.validation):,} for validation, as named"
+    )
+    if given_subnet(run) is None:
+        if run.path("search", "best.json").is_file():
+            yield _checked("accuracy of the winner", RESTORE, lambda: _reproduce_winner(run, materials, listener))
+        else:
+            yield Check("accuracy of the winner", "absent", "the search has not finished")
+    if run.path("eval", "test.json").is_file():
+        again = f"noah eval --again --run {run.option}"
+        yield _checked("accuracy of the test", again, lambda: _reproduce_test(run, materials, listener))
+    else:
+        yield Check(
+            "accuracy of the test", "absent", "the test split was not measured", f"noah eval --run {run.option}"
+        )
+
+
+def compare(stored: Score, found: Score, changed: int, precisions: set[str]) -> str:
+    """What to say of figures that agree.
+
+    Args:
+        stored: As stored.
+        found: As measured now.
+        changed: Images with another label, or right here and wrong there.
+        precisions: In which they were computed, then and now.
+
+    Raises:
+        RunError: If they do not agree.
+    """
+    share, relative = ALLOWED["bf16" if "bf16" in precisions else "fp32"]
+    difference = abs(found.cross_entropy - stored.cross_entropy) / max(abs(stored.cross_entropy), 1e-12)
+    both = f"{stored.correct:,} of {stored.total:,} right"
+    if stored.total == found.total and not changed and difference <= _EXACT:
+        return f"{both} again, exactly"
+    told = f"{changed:,} of {found.total:,} images changed, cross-entropy by {difference:.1e}"
+    if stored.total != found.total or changed > share * found.total or not difference <= relative:
+        raise RunError(f"It is not reproduced: stored {both}, found {found.correct:,} of {found.total:,}; {told}.")
+    return f"{both} again but for rounding: {told}"
+
+
+def stored_test_pixels(
+    run: Run, materials: Materials, listener: Listener, *parts: str
+) -> tuple[Pixels, Predictions | None]:
+    """The test images, once it is clear that they are those of the stored result, and its predictions if kept.
+
+    Args:
+        run: The run.
+        materials: Its data set.
+        listener: Told the progress.
+        parts: The path of the result below eval/.
+    """
+    split = materials.dataset.load_test()
+    kept = read_predictions(run, *parts) if run.path("eval", "predictions", *parts).is_file() else None
+    if kept and kept.fingerprint != fingerprint_split(split, materials.dataset.classes):
+        raise RunError("The images or labels of the test split are not those that were measured.")
+    return materials.pixels(split, "test", listener), kept
+
+
+def changed_labels(kept: Predictions | None, predicted: NDArray[np.int64], stored: Score, found: Score) -> int:
+    """Images with another label than was stored; the difference in right ones where no labels were kept."""
+    if kept is None or len(kept.predicted) != len(predicted):
+        return abs(stored.correct - found.correct)
+    return int((kept.predicted != predicted).sum())
+
+
+def _checked(what: str, following: str, check: Any) -> Check:
+    try:
+        return Check(what, "ok", check())
+    except NoahError as error:
+        return Check(what, "failed", error.problem, following)
+
+
+def _reproduce_winner(run: Run, materials: Materials, listener: Listener) -> str:
+    candidate = Candidate.from_json(read_winner(run))
+    if candidate.outcome.shown is not None:
+        raise RunError("The winner was given up in the race: it cannot be the winner.")
+    validation = materials.pixels(materials.dataset.validation, "validation", listener)
+    ask = candidate_logits(
+        load_supernet(run, materials),
+        validation,
+        materials.backbone.preprocessing,
+        materials.hardware,
+        materials.evaluation_batch_size,
+    )
+    logits = ask(candidate.subnet, np.arange(len(validation)))
+    found = score(logits, validation.labels)
+    wrong = set((predicted_labels(logits) != validation.labels).nonzero()[0].tolist())
+    changed = len(wrong ^ set(candidate.outcome.wrong))
+    return compare(candidate.score, found, changed, {materials.hardware.precision})
+
+
+def _reproduce_test(run: Run, materials: Materials, listener: Listener) -> str:
+    result = read_result(run, "eval", "test.json")
+    model, subnet = load_retrained(run, materials)
+    pixels, kept = stored_test_pixels(run, materials, listener, "test.json")
+    with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
+        logits = merged_logits(model, subnet, pixels, materials, bar)
+    found, stored = score(logits, pixels.labels), stored_score(result)
+    then = str((result.get("hardware") or {}).get("precision", "fp32"))
+    changed = changed_labels(kept, predicted_labels(logits), stored, found)
+    return compare(stored, found, changed, {materials.hardware.precision, then})
+
+
+def stored_score(result: dict[str, Any]) -> Score:
+    """The score in a stored result."""
+    return Score(result["correct"], result["total"], result["cross_entropy"])

@@ -1,0 +1,167 @@
+"""What later commands rely on in the files of a run; a file that holds something else is an error, not a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from noah.errors import RunError
+
+Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Texts = dict[str, Any]
+
+
+class Description(TypedDict):
+    """run.yaml."""
+
+    settings: Texts
+    data: NotRequired[Texts]
+    given: NotRequired[Texts | None]
+    backbone: NotRequired[Texts]
+    versions: NotRequired[Texts]
+    classes: NotRequired[list[str]]
+
+
+class Result(TypedDict):
+    """eval/test.json, eval/artefact/<name>.json, eval/on/<name>.json."""
+
+    correct: Count
+    total: Size
+    accuracy: Share
+    standard_error: float
+    cross_entropy: float
+    calibration_error: float
+    class_accuracy: Annotated[dict[str, Share | None], Field(min_length=1)]
+    top5_accuracy: NotRequired[Share]
+    split: NotRequired[str]
+
+
+class Sure(TypedDict):
+    """How sure a choice is."""
+
+    wins: Annotated[list[Share], Field(min_length=1)]
+    images: Size
+    resamples: Size
+    lead: float | None
+    lead_error: float | None
+    indices: Annotated[list[Count], Field(min_length=1)]
+
+
+class Finalist(TypedDict):
+    """A line of search/rerank.jsonl."""
+
+    index: Count
+    accuracy: Share
+    losses: list[float]
+
+
+class Finalists(TypedDict):
+    """The final choice among the best."""
+
+    finalists: Annotated[list[Finalist], Field(min_length=1)]
+    certainty: Sure
+
+
+class Winner(TypedDict):
+    """search/best.json."""
+
+    index: Count
+    origin: str
+    subnet: dict[str, list[Count]]
+    parameters: Count
+    correct: Count
+    total: Size
+    accuracy: Share
+    standard_error: float
+    cross_entropy: float
+    wrong: list[Count]
+    evaluated: Size
+    planned: Size
+    stopped: str | None
+    as_good: Count
+    given_up: Count
+    images_shown: Count
+    budget: dict[str, Finite]
+    costs: dict[str, Finite]
+    objective: str
+    certainty: NotRequired[Sure | None]
+    rerank: NotRequired[Finalists | None]
+
+
+class FrontCandidate(TypedDict):
+    """An entry of search/pareto.json."""
+
+    subnet: dict[str, list[Count]]
+    accuracy: Share
+    cost: Finite
+
+
+class Plan(TypedDict):
+    """supernet/plan.json."""
+
+    epochs: Size
+
+
+class Study(TypedDict):
+    """search/study.json."""
+
+    name: str
+
+
+class Trained(TypedDict):
+    """retrain/model.json."""
+
+    subnet: dict[str, list[Count]]
+    losses: list[float]
+
+
+@cache
+def _adapter(shape: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(shape)
+
+
+def check_shape(value: Any, shape: Any, path: Path, hint: str) -> Any:
+    """Give a value back that a file held.
+
+    Args:
+        value: What was read.
+        shape: One of the classes of this module, or a list of one; further keys are allowed.
+        path: The file, for the error.
+        hint: What to type where it is wrong.
+
+    Raises:
+        RunError: If it is of another shape; names the first place.
+    """
+    try:
+        _adapter(shape).validate_python(value, strict=True)
+    except (ValidationError, RecursionError) as error:
+        raise RunError(f"{path} is damaged: {_first_problem(error)}.", hint) from error
+    return value
+
+
+def check_winner(value: Any, path: Path, hint: str) -> dict[str, Any]:
+    """The same for search/best.json, whose parts have to fit each other too."""
+    winner: dict[str, Any] = check_shape(value, Winner, path, hint)
+    if winner["correct"] > winner["total"] or not winner["budget"].keys() - {"parameters"} <= winner["costs"].keys():
+        raise RunError(f"{path} is damaged: its figures contradict each other.", hint)
+    sures = [winner.get("certainty"), (winner.get("rerank") or {}).get("certainty")]
+    if any(sure and len(sure["wins"]) != len(sure["indices"]) for sure in sures):
+        raise RunError(f"{path} is damaged: its certainty is of other candidates.", hint)
+    return winner
+
+
+def _first_problem(error: ValidationError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    first: Mapping[str, Any] = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    message = str(first["msg"])[:1].lower() + str(first["msg"])[1:]
+    return f"{place}: {message}" if place else message

@@ -1,0 +1,94 @@
+"""Text files that a stranger may have made, read as nothing but data: sizes first, then JSON or YAML of bounded size.
+
+Whatever is wrong with them comes as an OSError or a ValueError, which the caller turns into an error of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LARGEST_JSON = 32 * 2**20
+"""In bytes; a gigabyte of memory if all of it were empty lists."""
+LARGEST_YAML = 2**20
+MOST_NODES = 50_000
+"""Values of a YAML file, those that an alias repeats counted again: twice what the classes of ImageNet-21k need."""
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        path: The file.
+        limit: Most bytes.
+
+    Raises:
+        OSError: If it is missing or cannot be read.
+        ValueError: If it is larger, or is no regular file.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe would never open
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no regular file")
+        if status.st_size > limit:
+            raise ValueError(f"it has {status.st_size:,} bytes, and {limit:,} are the most that noah reads")
+        return file.read(limit)
+
+
+def parse_json(text: bytes | str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: If it is none, or nested or long beyond what Python reads.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+class PlainLoader(yaml.SafeLoader):
+    """YAML's safe loader, which builds plain values only, with a bound on what aliases make of a few lines."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._nodes = 0
+        self._sizes: dict[str, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Count the values, an alias for as many as it stands for."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # no stub has the parser's part
+        before = self._nodes
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self._sizes:
+                raise yaml.YAMLError(f"the alias *{event.anchor} leads nowhere or into itself")
+            self._nodes += self._sizes[event.anchor]
+        else:
+            self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise yaml.YAMLError(f"it holds more than {MOST_NODES:,} values")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        if not isinstance(event, yaml.AliasEvent) and event.anchor is not None:
+            self._sizes[event.anchor] = self._nodes - before
+        return node
+
+
+def parse_yaml(text: str, loader: type[PlainLoader] = PlainLoader) -> Any:
+    """The value of a YAML text.
+
+    Raises:
+        ValueError: If it is none, asks for anything but plain values, or holds too many; `__cause__` tells the place.
+    """
+    if len(text) > LARGEST_YAML:
+        raise ValueError(f"it has {len(text):,} characters, and {LARGEST_YAML:,} are the most that noah reads")
+    try:
+        return yaml.load(text, Loader=loader)  # a SafeLoader
+    except Exception as error:  # beside its own errors PyYAML lets through whatever a value raises, RecursionError too
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(lines[0]) from error

@@ -1,0 +1,225 @@
+"""What is checked of a run without computing anything: its seals, and that its files belong together.
+
+`noah.reproduction` measures again what is stored; `export.belonging` looks at artefacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from noah.candidate import Candidate
+from noah.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from noah.conclusion import read_winner
+from noah.errors import NoahError, RunError
+from noah.predictions import read_predictions
+from noah.run_subnet import chosen_subnet, given_subnet, read_subnet
+from noah.runs import RUN_FILE, Run, read_lines
+from noah.seals import FOLDER, RETRAIN, SEARCH, START, SUPERNET, Place, is_sealed, read_seal, result_place, seals
+from noah.stages import read_result
+from noah.stored import Trained, check_shape
+
+RESTORE = "Restore the run folder from a copy, or start a new run with `noah search`."
+_NAMED = 3
+_UNSEALED = ("lock", ".owner", ".cache", "model_card.md", "log.jsonl", ".tmp")
+"""How the names of files end that nobody seals: locks, caches, what people may edit, and what a stage may add to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        what: In a few words.
+        state: "ok"; "failed"; or "absent", where there was nothing to check, or nothing to check it by.
+        why: What was found.
+        following: The command or sentence that mends it; may be empty.
+    """
+
+    what: str
+    state: Literal["ok", "failed", "absent"]
+    why: str
+    following: str = ""
+
+
+def check_run(run: Run) -> Iterator[Check]:
+    """Everything that can be told from the run folder alone, in the order of the stages.
+
+    Nothing is written. A stage that another process is working on has no seal meanwhile, and counts as not finished.
+    """
+    yield from _check_seals(run)
+    yield _guarded("settings", "run.yaml", RESTORE, lambda: _check_settings(run))
+    if given_subnet(run) is None and run.path("search", "best.json").is_file():
+        yield _guarded("winner", "search/best.json", RESTORE, lambda: _check_winner(run))
+    if is_sealed(run, SUPERNET):
+        yield _guarded(
+            "supernet", "supernet/", RESTORE, lambda: _check_losses(run, "supernet", run.read_json(*_LOSSES)["losses"])
+        )
+    if run.path("retrain", "model.json").is_file():
+        again = f"noah retrain --restart --run {run.option}"
+        yield _guarded("retrained", "retrain/", again, lambda: _check_retrained(run))
+    for parts in results(run):
+        again = f"noah eval --again --run {run.option}"
+        yield _guarded("result", f"eval/{'/'.join(parts)}", again, lambda parts=parts: _check_result(run, parts))
+
+
+_LOSSES = ("supernet", "losses.json")
+
+
+def results(run: Run) -> list[tuple[str, ...]]:
+    """The stored results of tests, as paths below eval/: the winner's first."""
+    root = run.path("eval")
+    files = [root / "test.json", *sorted(root.glob("artefact/*.json")), *sorted(root.glob("on/*.json"))]
+    return [path.relative_to(root).parts for path in files if path.is_file()]
+
+
+def _guarded(what: str, where: str, following: str, check: Any) -> Check:
+    """Run a check that gives what it found, and raises a NoahError where something is wrong."""
+    try:
+        return Check(f"{what} ({where})", "ok", check())
+    except NoahError as error:
+        return Check(f"{what} ({where})", "failed", error.problem, following)
+
+
+def _check_seals(run: Run) -> Iterator[Check]:
+    """Each seal against its files, then what has none."""
+    sealed: set[str] = set()
+    for place in sorted(seals(run), key=_order):
+        name = f"seal of {'/'.join(place)}"
+        try:
+            files = read_seal(run, place)
+        except RunError as error:
+            yield Check(name, "failed", error.problem, _mend(run, place))
+            continue
+        sealed |= {file.path for file in files}
+        states = {file.path: file.compare(run) for file in files}
+        wrong = [
+            f"{path} {'was changed' if s == 'changed' else 'is missing'}" for path, s in states.items() if s != "whole"
+        ]
+        if wrong and place[0] in ("eval", "export") and set(states.values()) == {"missing"}:
+            yield Check(name, "absent", "it was removed")
+        elif wrong:
+            more = f", and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+            yield Check(name, "failed", f"{', '.join(wrong[:_NAMED])}{more}", _mend(run, place))
+        else:
+            count = f"{len(files)} file{'s' * (len(files) != 1)}"
+            yield Check(name, "ok", f"SHA-256 of {count} as {'they were' if len(files) != 1 else 'it was'} written")
+    yield from _check_unsealed(run)
+    yield from _other_files(run, sealed)
+
+
+def _check_unsealed(run: Run) -> Iterator[Check]:
+    """Stages that are not finished, or were finished by a version that kept no seals."""
+    given = given_subnet(run) is not None
+    resume = f"noah {'retrain --resume' if given else 'search --resume'} --run {run.option}"
+    stages: list[tuple[Place, Path, Path, str]] = [(START, run.path(RUN_FILE), run.path(RUN_FILE), resume)]
+    if not given:
+        best = run.path("search", "best.json")
+        stages.append((SUPERNET, run.path("supernet"), run.path(*_LOSSES), resume))
+        stages.append((SEARCH, run.path("search", "study.json"), best, resume))
+    model = run.path("retrain", "model.json")
+    begun = run.path("retrain").is_dir() and any(run.path("retrain").iterdir())
+    stages.append((RETRAIN, run.path("retrain"), model, f"noah retrain {'--resume ' * begun}--run {run.option}"))
+    test = run.path("eval", "test.json")
+    again = "--again " * test.is_file()
+    stages.append((result_place("test.json"), test, test, f"noah eval {again}--run {run.option}"))
+    for place, beginning, end, following in stages:
+        if not is_sealed(run, place):
+            why = "not there yet"
+            if beginning.exists():
+                why = "no seal was kept" if end.exists() else "begun and not finished"
+            yield Check("/".join(place), "absent", why, following)
+
+
+def _other_files(run: Run, sealed: set[str]) -> Iterator[Check]:
+    """Files that no seal names, told so that nobody takes them for checked."""
+    found = [
+        path.relative_to(run.folder).as_posix()
+        for path in sorted(run.folder.rglob("*"))
+        if path.is_file() and not path.name.endswith(_UNSEALED)
+    ]
+    others = [
+        name for name in found if name not in sealed and name.split("/")[0] not in (FOLDER, "report", "report.html")
+    ]
+    if others:
+        more = f", and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
+        yield Check("other files", "absent", f"no seal names {', '.join(others[:_NAMED])}{more}")
+
+
+def _order(place: Place) -> tuple[int, Place]:
+    stages = ("start", "supernet", "search", "retrain", "eval", "export")
+    return stages.index(place[0]) if place[0] in stages else len(stages), place
+
+
+def _mend(run: Run, place: Place) -> str:
+    """What to do about a seal that is broken."""
+    match place[0]:
+        case "retrain":
+            return f"noah retrain --restart --run {run.option}"
+        case "eval" if place == result_place("test.json"):
+            return f"noah eval --again --run {run.option}"
+        case "eval" if place[1] == "artefact":
+            return f"noah eval {run.path('export', place[-1])} --again"
+        case "eval":
+            return f"noah eval --on {place[-1]} --again --run {run.option}"
+        case "export":
+            return f"Export it again with: noah export --run {run.option}"
+    return RESTORE
+
+
+def _check_settings(run: Run) -> str:
+    run.settings()
+    return "every setting is one that this version knows"
+
+
+def _check_winner(run: Run) -> str:
+    """The winner is one of the candidates, as it was evaluated, and inside the budget."""
+    winner = read_winner(run)
+    candidate = Candidate.from_json(winner)  # its shape is checked
+    lines = read_lines(run.path("search", "candidates.jsonl"))
+    twins = [line for line in lines if isinstance(line, dict) and line.get("index") == candidate.index]
+    if len(twins) != 1:
+        raise RunError(f"search/candidates.jsonl holds the winner, number {candidate.index}, {len(twins)} times.")
+    if {**winner, **twins[0]} != winner:
+        raise RunError(f"search/candidates.jsonl says otherwise of the winner, number {candidate.index}.")
+    if candidate.outcome.complete and candidate.score.correct != candidate.score.total - len(candidate.outcome.wrong):
+        raise RunError("The winner's number of right images is not that of its single images.")
+    for quantity, limit in winner["budget"].items():
+        cost = winner["parameters"] if quantity == "parameters" else winner["costs"][quantity]
+        if cost > limit:
+            raise RunError(f"The winner has {cost:,} {quantity}, and {limit:,} are allowed.")
+    return f"number {candidate.index} of {len(lines):,} candidates, inside the budget"
+
+
+def _check_losses(run: Run, stage: str, losses: Any) -> str:
+    """The checkpoint is that of the training whose losses are stored."""
+    found = read_checkpoint(run.path(stage, CHECKPOINT_FILE)).losses
+    if list(found) != losses:
+        raise RunError(f"{run.path(stage, CHECKPOINT_FILE)} is of another training than the stored losses.")
+    return f"the checkpoint is that of the {len(found)} epochs"
+
+
+def _check_retrained(run: Run) -> str:
+    path = run.path("retrain", "model.json")
+    model = check_shape(run.read_json("retrain", "model.json"), Trained, path, RESTORE)
+    if read_subnet(run, "retrain", "model.json") != chosen_subnet(run):
+        raise RunError("The subnet that was retrained is not the one that the run is about.")
+    return f"{_check_losses(run, 'retrain', model['losses'])}, of the run's own subnet"
+
+
+def _check_result(run: Run, parts: tuple[str, ...]) -> str:
+    """A result is of the subnet that was retrained, and of the predictions kept beside it."""
+    result = read_result(run, "eval", *parts)
+    if "subnet" in result and read_subnet(run, "eval", *parts) != read_subnet(run, "retrain", "model.json"):
+        raise RunError("It was measured on another subnet than the retrained one.")
+    share = f"{result['correct']:,} of {result['total']:,} right"
+    if abs(result["accuracy"] * result["total"] - result["correct"]) > 1e-6 * result["total"]:
+        raise RunError(f"Its accuracy is not that of {share}.")
+    if not run.path("eval", "predictions", *parts).is_file():
+        return share
+    predictions = read_predictions(run, *parts)
+    if (int(predictions.right.sum()), len(predictions.labels)) != (result["correct"], result["total"]):
+        raise RunError("Its predictions, image by image, are of another test.")
+    return f"{share}, as its predictions say image by image"

@@ -1,0 +1,89 @@
+"""`noah verify`: whether a run is what it was when it was written, and its figures are those of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from noah.errors import NoahError, UsageError
+from noah.latest import DEFAULT_RUNS
+from noah_cli import console
+from noah_cli.options import DeviceOption, PrecisionOption, RunsOption, ThreadsOption, hardware_layers
+
+if TYPE_CHECKING:  # They bring torch, which takes seconds.
+    from noah.layers import Layer
+    from noah.runs import Run
+    from noah.verification import Check
+
+_LABELS = {"ok": "ok", "failed": "FAILED", "absent": "not there"}
+
+
+def verify(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(help="The run, as DATASET/ID or a path; the latest if not given.", metavar="[RUN]")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Compare hashes and files only; open no image and measure nothing again.")
+    ] = False,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    threads: ThreadsOption = None,
+    runs: RunsOption = DEFAULT_RUNS,
+) -> None:
+    """Check that a run's files are as they were written, belong together, and give the stored accuracies again.
+
+    A result of the test split is measured again only where there is one. Nothing is written.
+    """
+    from noah.runs import open_run
+
+    hardware = hardware_layers(device, precision, threads)
+    if quick and hardware:
+        raise UsageError(
+            f"{' and '.join(layer.source for layer in hardware)} is of no use with --quick, which computes nothing.",
+            "Leave one of them out.",
+        )
+    listener = console.open_listener(context)
+    run = open_run(runs, name)
+    listener.say(f"run       {run.folder}")
+    counts = dict.fromkeys(_LABELS, 0)
+    following: dict[str, str] = {}
+    checks = []
+    for check in _checks(run, listener, hardware, quick=quick):
+        checks.append({"what": check.what, "state": check.state, "why": check.why})
+        listener.say(f"{_LABELS[check.state]:<10}{check.what}: {check.why.rstrip('.')}")
+        counts[check.state] += 1
+        if check.following:
+            following.setdefault(check.state, check.following)
+    listener.say(
+        f"verified  {counts['ok']} ok, {counts['failed']} failed, {counts['absent']} not there to check"
+        f"{'; --quick measured nothing again' if quick else ''}"
+    )
+    command = following.get("failed") if counts["failed"] else following.get("absent")
+    if command:
+        listener.say_next(command)
+    listener.result({"run": str(run.folder), **counts, "checks": checks})
+    if counts["failed"]:
+        raise typer.Exit(1)
+
+
+def _checks(run: Run, listener: console.ConsoleListener, hardware: list[Layer], *, quick: bool) -> Iterator[Check]:
+    """All checks, one after the other as they are made."""
+    from export.belonging import check_artefacts, reproduce_artefacts
+    from noah.verification import Check, check_run
+
+    yield from check_run(run)
+    yield from check_artefacts(run)
+    if not quick:
+        from noah.materials import prepare
+        from noah.reproduction import reproduce
+
+        try:
+            materials = prepare(run.settings(hardware), listener)
+        except NoahError as error:
+            yield Check("images and backbone", "failed", error.problem, error.hint)
+            return
+        yield from reproduce(run, materials, listener)
+        yield from reproduce_artefacts(run, materials, listener)

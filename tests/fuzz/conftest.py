@@ -1,0 +1,5 @@
+"""The finished run, whose files are damaged."""
+
+from tests.finished import finished
+
+__all__ = ["finished"]

@@ -1,0 +1,139 @@
+"""The lock of a run: who holds it is told, and what a killed process held is free."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from noah.errors import RunBusyError
+from noah.exclusive import exclusive, read_owner
+from tests.commands import process_environment
+
+HOLD = """
+import sys
+from pathlib import Path
+from noah.exclusive import exclusive
+with exclusive(Path(sys.argv[1]), "it"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+HOLD_WITH_CHILD = """
+import os, sys, time
+from pathlib import Path
+from noah.exclusive import exclusive
+with exclusive(Path(sys.argv[1]), "it"):
+    if os.fork() == 0:
+        time.sleep(1)
+        os._exit(0)
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def hold(lock: Path) -> subprocess.Popen[str]:
+    """Another process that holds the lock until its input ends, or it is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock), "two words"],
+        env=process_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def refusal(lock: Path) -> RunBusyError:
+    with pytest.raises(RunBusyError) as caught, exclusive(lock, "digits/first"):
+        pass
+    return caught.value
+
+
+def test_the_error_names_the_owner(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    process = hold(lock)
+    error = refusal(lock)
+    owner = read_owner(lock)
+    process.communicate("")
+    assert owner is not None
+    assert (owner.process, owner.host) == (process.pid, socket.gethostname())
+    assert owner.command == shlex.join(["-c", str(lock), "two words"])
+    assert timedelta(0) <= datetime.now().astimezone() - datetime.fromisoformat(owner.since) < timedelta(minutes=2)
+    assert error.problem == f"Another process is working on digits/first: {owner}."
+    assert error.hint == f"Wait until it has ended, or stop it: kill {process.pid}."
+    assert f"process {process.pid} on {socket.gethostname()}, since {owner.since}, started by `-c " in error.problem
+
+
+def test_what_a_killed_process_held_is_taken_over(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    process = hold(lock)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    left = read_owner(lock)
+    assert left is not None  # it had no time to tidy up
+    assert left.process == process.pid
+    with exclusive(lock, "it"):
+        taken = read_owner(lock)
+        assert taken is not None
+        assert taken.process == os.getpid()
+        assert f"process {os.getpid()} on " in refusal(lock).problem
+
+
+def test_the_children_of_a_killed_process_do_not_keep_its_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD_WITH_CHILD, str(lock)],
+        env=process_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    process.kill()
+    process.wait()
+    with exclusive(lock, "it"):  # though the child lives for the rest of its second
+        pass
+
+
+def test_nothing_is_left_of_an_owner_that_is_done(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with pytest.raises(KeyboardInterrupt), exclusive(lock, "it"):
+        raise KeyboardInterrupt
+    assert read_owner(lock) is None
+    assert [path.name for path in tmp_path.iterdir() if path.name != "lock"] == []
+    with exclusive(lock, "it"):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"process": "x"}', b"\xff", b"[" * 60_000, b'{"process": 1e999}'])
+def test_a_damaged_note_leaves_the_error_as_it_is(tmp_path: Path, content: bytes) -> None:
+    lock = tmp_path / "lock"
+    with exclusive(lock, "it"):
+        (tmp_path / "lock.owner").write_bytes(content)
+        error = refusal(lock)
+    assert (error.problem, error.hint) == (
+        "Another process is working on digits/first.",
+        "Wait until it has ended, or stop it.",
+    )
+
+
+def test_an_owner_elsewhere_cannot_be_killed_from_here(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with exclusive(lock, "it"):
+        (tmp_path / "lock.owner").write_text(
+            '{"process": 7, "host": "elsewhere", "since": "2026-01-01 10:00:00+00:00", "command": "noah search"}'
+        )
+        error = refusal(lock)
+    assert error.problem.endswith("process 7 on elsewhere, since 2026-01-01 10:00:00+00:00, started by `noah search`.")
+    assert error.hint == "Wait until it has ended, or stop it."
