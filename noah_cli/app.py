@@ -21,10 +21,13 @@ from noah_cli.datasets import datasets
 from noah_cli.doctor import doctor
 from noah_cli.evaluate import evaluate
 from noah_cli.export import export
+from noah_cli.output import Output, split_output
 from noah_cli.predict import predict
 from noah_cli.recipes import recipes
+from noah_cli.report.command import report
 from noah_cli.retrain import retrain
 from noah_cli.search import search
+from noah_cli.verify import verify
 
 app = typer.Typer(
     name="noah",
@@ -40,6 +43,8 @@ app.command("export")(export)
 app.command("predict")(predict)
 app.command("bench")(bench)
 app.command("compare")(compare)
+app.command("verify")(verify)
+app.command("report")(report)
 app.command("benchmark")(benchmark)
 app.command("datasets")(datasets)
 app.command("recipes")(recipes)
@@ -62,6 +67,13 @@ def common(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors; works anywhere.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print every setting with its source, too; works anywhere.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Give the result as one JSON object on standard output; works anywhere.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
 ) -> None:
     """Options of every command; their work is done elsewhere."""
@@ -76,8 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    output, others = split_output([argument for argument in arguments if argument != "--debug"])
     try:
-        app([argument for argument in arguments if argument != "--debug"], prog_name="noah")
+        app(others, prog_name="noah", obj=output)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         if code == 0:
@@ -86,15 +99,22 @@ def main(arguments: list[str] | None = None) -> int:
     except NoahError as error:
         if debug:
             raise
-        console.print_error(error, _processes())
-        return error.exit_code
+        return _fail(error, output)
     except OSError as error:  # a folder that may not be written to, a full disk
         if debug:
             raise
-        console.print_error(_as_noah_error(error), _processes())
-        return 1
+        return _fail(_as_noah_error(error), output)
     leave()
     return 0
+
+
+def _fail(error: NoahError, output: Output) -> int:
+    """Print an error, and where the result was to be JSON give it as such; its exit code."""
+    processes = _processes()
+    console.print_error(error, processes)
+    if output.json and processes.is_first:
+        console.print_json({"error": error.problem, "hint": error.hint, "exit_code": error.exit_code})
+    return error.exit_code
 
 
 def _processes() -> Processes:

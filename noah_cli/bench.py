@@ -23,6 +23,7 @@ _BACKBONE = "backbone"
 
 
 def bench(
+    context: typer.Context,
     artefacts: Annotated[
         list[Path], typer.Argument(help="Folders of exported artefacts, or their model.onnx or model.engine.")
     ],
@@ -36,7 +37,7 @@ def bench(
     ] = None,
     batch: Annotated[str, typer.Option(help="Batch sizes.", metavar="LIST")] = "1,8,32",
     seconds: Annotated[float, typer.Option(min=0, help="For each model and batch size.", metavar="S")] = 5.0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures there.", metavar="FILE")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all figures there, as JSON.", metavar="FILE")] = None,
     provider: Annotated[
         str | None,
         typer.Option(help="tensorrt, cuda or cpu; the first of these that runs if not given.", metavar="NAME"),
@@ -50,7 +51,7 @@ def bench(
     from noah.latest import follow_latest
 
     batches = _batches(batch)
-    listener = console.ConsoleListener()
+    listener = console.open_listener(context)
     predictors = [load_predictor(follow_latest(path), provider=provider, threads=threads) for path in artefacts]
     reference = _reference(against, provider, threads)
     for name, reason in dict.fromkeys((predictor.provider, predictor.provider_reason) for predictor in predictors):
@@ -65,10 +66,11 @@ def bench(
         listener=listener,
     )
     _print(listener, found, batches)
-    if json_file is not None:
-        with atomic_file(json_file.resolve()) as temporary:
+    if out is not None:
+        with atomic_file(out.resolve()) as temporary:
             temporary.write_text(json.dumps(_to_json(found), indent=1) + "\n", encoding="utf-8")
-        listener.say(f"written   {json_file}")
+        listener.say(f"written   {out}")
+    listener.result(_to_json(found))
 
 
 def _batches(text: str) -> tuple[int, ...]:

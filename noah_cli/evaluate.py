@@ -25,6 +25,7 @@ _WORST = 3
 
 
 def evaluate(
+    context: typer.Context,
     artefact: Annotated[
         Path | None, typer.Argument(help="An exported artefact; the retrained winner itself if not given.")
     ] = None,
@@ -49,9 +50,9 @@ def evaluate(
     from noah.materials import check_same_data, prepare
     from noah.run_subnet import given_subnet
     from noah.runs import RUN_FILE, open_run
-    from noah.stages import evaluate_test
+    from noah.stages import evaluate_test, read_result
 
-    listener = console.ConsoleListener()
+    listener = console.open_listener(context)
     predictor = None
     what = ""
     place: tuple[str, ...] = ("eval", "test.json")
@@ -71,12 +72,14 @@ def evaluate(
     if on is not None:
         result = evaluate_on(listener, current, changes, on, again)
         _print_result(listener, result, f"{what} on {result['split']}")
+        listener.result({"run": str(current.folder), **result})
         return
     if current.path(*place).is_file() and not again:
-        result = current.read_json(*place)
+        result = read_result(current, *place)
         if predictor is None or result.get("files") == predictor.file_hashes:
             listener.say(f"eval      {what} of {current.name} was measured before; --again measures it anew.")
             _print_result(listener, result, what)
+            listener.result({"run": str(current.folder), **result})
             return
     listener.say(f"run       {current.folder}")
     materials = prepare(current.settings(changes), listener)
@@ -91,6 +94,7 @@ def evaluate(
     _print_result(listener, result, what)
     if not artefact:
         listener.say_next(f"noah export --format onnx{run_options(current.folder, runs)}")
+    listener.result({"run": str(current.folder), **result})
 
 
 def _print_result(listener: console.ConsoleListener, result: dict[str, Any], what: str) -> None:

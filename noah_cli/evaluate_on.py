@@ -23,6 +23,7 @@ def evaluate_on(
     """
     from noah.foreign_evaluation import evaluate_foreign, find_foreign
     from noah.materials import check_same_data, prepare
+    from noah.stages import read_result
 
     listener.say(f"run       {current.folder}")
     materials = prepare(current.settings(changes), listener)
@@ -36,7 +37,7 @@ def evaluate_on(
         listener.say(f"          {note}")
     place = ("eval", "on", f"{foreign.name}.json")
     if current.path(*place).is_file() and not again:
-        stored: dict[str, Any] = current.read_json(*place)
+        stored = read_result(current, *place)
         if stored.get("source") != foreign.source:
             raise UsageError(
                 f"{current.path(*place)} holds the result of something else that is named {foreign.name}.",

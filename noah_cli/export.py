@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # They bring torch, which takes seconds.
 
 
 def export(
+    context: typer.Context,
     format: Annotated[  # noqa: A002  # the option's name
         Literal["onnx", "trt", "triton", "safetensors", "timm"],
         typer.Option(
@@ -119,7 +120,7 @@ def export(
     from noah.run_subnet import chosen_subnet
     from noah.runs import open_run
 
-    listener = console.ConsoleListener()
+    listener = console.open_listener(context)
     current = open_run(runs, run)
     chosen_subnet(current)
     listener.say(f"run       {current.folder}")
@@ -141,6 +142,7 @@ def export(
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     listener.say(f"written   {folder}, {size / 2**20:.1f} MiB")
     manifest = read_manifest(folder)
+    listener.result({"artefact": str(folder), "bytes": size, "manifest": manifest.model_dump(mode="json")})
     if format not in ("onnx", "trt"):
         listener.say_next(how_to_load(format, folder))
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from noah.data.few_shot_sets import find_few_shot_set
@@ -11,6 +11,7 @@ from noah.errors import UsageError
 from noah.layers import PROJECT_FILE, Layer, file_layer, flatten, recipe_layer, resolve
 from noah.progress import Listener
 from noah.settings import Settings
+from noah_cli.console import ConsoleListener
 
 
 def resolve_new(
@@ -30,16 +31,40 @@ def resolve_new(
 
     Raises:
         SettingsError: All mistakes in all of them at once.
-        UsageError: A recipe or file does not exist, or there are two data sets.
+        UsageError: A recipe or file does not exist, there are two data sets, or a recipe beside the run.yaml of a run.
     """
-    files = project_layers(listener)
-    files += [file_layer(path) for path in config]
+    named = [file_layer(path) for path in config]
+    if any(layer.complete for layer in named):
+        return _repeat(listener, recipe, named, [*options, *hardware])
+    files = [*project_layers(listener), *named]
     chosen, reason = (recipe, "") if recipe else default_recipe([*files, *options])
     listener.say(f"recipe    {chosen}{f' ({reason})' if reason else ''}")
     settings, origins = resolve([recipe_layer(chosen), *files, *options, *hardware])
     if settings.data.dataset and settings.data.folder:
         raise UsageError("Both --dataset and --data are given.", "Choose one of them.")
     return settings, origins
+
+
+def _repeat(
+    listener: Listener, recipe: str | None, named: Sequence[Layer], options: Sequence[Layer]
+) -> tuple[Settings, dict[str, str]]:
+    """The settings of a run as its run.yaml has them, with what was typed over them; nothing else has a say."""
+    whole = next(layer for layer in named if layer.complete)
+    if recipe:
+        raise UsageError(
+            f"--recipe {recipe}: {whole.source} says every setting already.", "Leave out --recipe or that file."
+        )
+    listener.say(f"settings  all as in {whole.source}; recipes and the settings file of this folder have no say")
+    settings, origins = resolve([*named, *options])
+    if settings.data.dataset and settings.data.folder:
+        raise UsageError("Both --dataset and --data are given.", "Choose one of them.")
+    return settings, origins
+
+
+def tell_settings(listener: ConsoleListener, settings: Settings, origins: Mapping[str, str]) -> None:
+    """Every setting with its source, where --verbose asks for it."""
+    for key, value in flatten(settings.model_dump(mode="json")):
+        listener.say_more(f"{'':<10}{key}={'null' if value is None else value}  ({origins[key]})")
 
 
 def project_layers(listener: Listener) -> list[Layer]:

@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from noah.errors import UsageError
 from noah_cli import console
 
 _NAMED_FAILURES = 20
 
 
 def predict(
+    context: typer.Context,
     artefact: Annotated[
         Path, typer.Argument(help="Folder of an exported artefact, or its model.onnx or model.engine.")
     ],
@@ -39,7 +41,9 @@ def predict(
     from export.predictor import load_predictor
     from noah.latest import follow_latest
 
-    listener = console.ConsoleListener(error=True)
+    listener = console.open_listener(context, error=True)
+    if out is None and listener.output.json:
+        raise UsageError("--json and the predictions both want standard output.", "Write these to a file: --out FILE")
     predictor = load_predictor(follow_latest(artefact), provider=provider, threads=threads)
     paths = find_images(images)
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
@@ -68,6 +72,17 @@ def predict(
     )
     if out:
         listener.say(f"written   {out}")
+    listener.result(
+        {
+            "images": summary.images,
+            "seconds": summary.seconds,
+            "images_per_second": summary.images_per_second,
+            "seconds_model": summary.seconds_model,
+            "seconds_waiting": summary.seconds_waiting,
+            "out": None if out is None else str(out),
+            "failures": [{"path": str(path), "cause": cause} for path, cause in summary.failures],
+        }
+    )
     if summary.failures:
         listener.say(f"failed    {len(summary.failures):,} files could not be predicted:")
         for path, cause in summary.failures[:_NAMED_FAILURES]:

@@ -6,17 +6,26 @@ from typing import Annotated
 
 import typer
 
+from noah_cli.console import open_listener
+
 
 def recipes(
+    context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="A recipe to print whole, with every default.")] = None,
 ) -> None:
     """List the shipped recipes, or print one with the source of each value."""
     from noah.layers import flatten, recipe_layer, recipe_names, recipe_text, resolve
 
+    listener = open_listener(context)
     if name is None:
-        for known in recipe_names():
-            typer.echo(recipe_text(known).splitlines()[0].removeprefix("# "))
+        titles = {known: recipe_text(known).splitlines()[0].removeprefix("# ") for known in recipe_names()}
+        for title in titles.values():
+            listener.console.print(title, markup=False, soft_wrap=True)
+        listener.result({"recipes": titles})
         return
     settings, origins = resolve([recipe_layer(name)])
-    for key, value in flatten(settings.model_dump(mode="json")):
-        typer.echo(f"{key}={'null' if value is None else value}  # {origins[key]}")
+    values = settings.model_dump(mode="json")
+    for key, value in flatten(values):
+        text = f"{key}={'null' if value is None else value}  # {origins[key]}"
+        listener.console.print(text, markup=False, soft_wrap=True)
+    listener.result({"recipe": name, "settings": values, "sources": dict(origins)})

@@ -12,6 +12,7 @@ from noah.latest import DEFAULT_RUNS
 from noah.layers import assignment_layer
 from noah.processes import launched_processes
 from noah_cli import console
+from noah_cli.new_run import tell_settings
 from noah_cli.options import (
     BackboneArchOption,
     BackboneOption,
@@ -38,6 +39,7 @@ from noah_cli.options import (
 
 
 def retrain(
+    context: typer.Context,
     run: RunOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Throw an earlier training away and begin anew.")] = False,
@@ -83,11 +85,12 @@ def retrain(
     from noah.checkpoint import CHECKPOINT_FILE
     from noah.run_subnet import FRONT
     from noah.runs import open_run
+    from noah.seals import FOLDER, RETRAIN, break_seal
     from noah.stages import retrain as retrain_stage
     from noah.start import start_run
     from noah_cli.retrain_run import open_existing, refuse_new_run_options, settings_of_new
 
-    listener = console.ConsoleListener()
+    listener = console.open_listener(context)
     hardware = hardware_layers(device, precision, threads)
     options = start_layers(
         dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
@@ -96,7 +99,9 @@ def retrain(
         refuse_new_run_options(options, recipe=recipe, config=config, set=assignments, name=name)
         existing = open_existing(listener, runs, run, hardware, resume=resume, restart=restart, inherit=inherit)
         if existing is None:
-            listener.say_next(f"noah eval{run_options(open_run(runs, run).folder, runs)}")
+            done = open_run(runs, run)
+            listener.say_next(f"noah eval{run_options(done.folder, runs)}")
+            listener.result({"run": str(done.folder), **done.read_json("retrain", "model.json")})
             return
         current, materials = existing
     else:
@@ -110,12 +115,15 @@ def retrain(
         settings, origins = launched_processes().of_first(
             lambda: settings_of_new(listener, runs, run, recipe, config or [], options, hardware)
         )
+        tell_settings(listener, settings, origins)
         searched = open_run(runs, run) if subnet.startswith(FRONT) else None
         current, materials = start_run(runs, settings, origins, listener, name=name, subnet=subnet, searched=searched)
         listener.say(f"run       {current.folder}")
     try:
         with current.lock():
             if restart and current.writes:
+                break_seal(current, RETRAIN)
+                shutil.rmtree(current.path(FOLDER, "eval"), ignore_errors=True)
                 current.path("retrain", "model.json").unlink(missing_ok=True)
                 current.path("retrain", CHECKPOINT_FILE).unlink(missing_ok=True)
                 shutil.rmtree(current.path("eval"), ignore_errors=True)  # it measured the weights that are thrown away
@@ -129,3 +137,4 @@ def retrain(
         f"{result['images']:,} images, final loss {result['losses'][-1]:.3f}"
     )
     listener.say_next(f"noah eval{run_options(current.folder, runs)}")
+    listener.result({"run": str(current.folder), **result})

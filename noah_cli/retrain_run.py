@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from noah.checkpoint import CHECKPOINT_FILE
-from noah.errors import UsageError
+from noah.errors import RunError, UsageError
 from noah.latest import read_latest
 from noah.layers import Layer, file_layer, resolve
 from noah.materials import Materials, check_same_data, prepare
 from noah.progress import Listener
 from noah.run_subnet import check_inherits, chosen_subnet
 from noah.runs import Run, open_run
+from noah.seals import RETRAIN, is_sealed, seal_retrained
 from noah.settings import RetrainSettings, Settings
 from noah_cli.new_run import names_data, resolve_new
 
@@ -36,6 +39,8 @@ def open_existing(
     current = open_run(runs, name)
     chosen_subnet(current)
     if current.path("retrain", "model.json").is_file() and not restart:
+        if not is_sealed(current, RETRAIN):  # it was stopped in between, or an earlier version trained it
+            seal_retrained(current)
         listener.say(f"retrain   The subnet of {current.name} is retrained already; --restart does it anew.")
         return None
     if current.path("retrain", CHECKPOINT_FILE).exists() and not (resume or restart):
@@ -45,7 +50,7 @@ def open_existing(
         )
     settings = current.settings(hardware)
     if resume and current.path("retrain", "settings.json").is_file():
-        started = RetrainSettings.model_validate(current.read_json("retrain", "settings.json"))
+        started = _started_settings(current)
         if inherit and not started.inherit:
             raise UsageError("This retraining was started without --inherit.", "Leave it out, or add --restart.")
         settings = settings.model_copy(update={"retrain": started})
@@ -56,6 +61,21 @@ def open_existing(
     materials = prepare(settings, listener)
     check_same_data(current, materials)
     return current, materials
+
+
+def _started_settings(run: Run) -> RetrainSettings:
+    """The settings with which a stopped retraining was begun.
+
+    Raises:
+        RunError: If the file of them is damaged.
+    """
+    try:
+        return RetrainSettings.model_validate(run.read_json("retrain", "settings.json"))
+    except ValidationError as error:
+        raise RunError(
+            f"{run.path('retrain', 'settings.json')} is damaged: it holds no settings of a retraining.",
+            f"Train anew: noah retrain --restart --run {run.option}",
+        ) from error
 
 
 def settings_of_new(

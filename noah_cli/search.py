@@ -12,7 +12,7 @@ from noah.latest import DEFAULT_RUNS
 from noah.layers import Layer, assignment_layer
 from noah.processes import launched_processes
 from noah_cli import console
-from noah_cli.new_run import resolve_new
+from noah_cli.new_run import resolve_new, tell_settings
 from noah_cli.options import (
     RUNS,
     SEARCH,
@@ -43,6 +43,7 @@ from noah_cli.options import (
 
 
 def search(
+    context: typer.Context,
     dataset: DatasetOption = None,
     data: DataOption = None,
     backbone: BackboneOption = None,
@@ -146,7 +147,7 @@ def search(
     from noah_cli.durations import parse_duration
     from noah_cli.search_run import dry, join_run, search_new, search_stopped
 
-    listener, processes = console.ConsoleListener(), launched_processes()
+    listener, processes = console.open_listener(context), launched_processes()
     hardware = hardware_layers(device, precision, threads)
     seconds = None if time_limit is None else parse_duration(time_limit)
     options = start_layers(
@@ -181,6 +182,7 @@ def search(
         search_stopped(listener, runs, run, recipe, config or [], options, hardware, seconds)
     else:
         settings, origins = processes.of_first(lambda: resolve_new(listener, recipe, config or [], options, hardware))
+        tell_settings(listener, settings, origins)
         if dry_run:
             dry(listener, settings)
         else:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from noah.conclusion import read_front
 from noah.errors import RunBusyError, SettingsError, UsageError
 from noah.forecast import forecast
 from noah.layers import Layer, file_layer, flatten, recipe_layer, resolve
@@ -16,7 +18,7 @@ from noah.materials import Materials, check_same_data, prepare
 from noah.run_budget import decide_budget, run_budget
 from noah.run_subnet import given_subnet
 from noah.runs import Run, open_run
-from noah.search import has_begun, join_search, search, wait_until_begun
+from noah.search import finished_search, has_begun, join_search, search, wait_until_begun
 from noah.settings import Settings
 from noah.start import start_run
 from noah_cli import console
@@ -84,7 +86,7 @@ def search_stopped(
     _check_unchanged(settings, [*files, *options], run.name, f"Type: noah search --resume{again}")
     materials = prepare(settings, listener, tell_data=True)
     check_same_data(run, materials)
-    result = _finished(run)
+    result = finished_search(run)
     if result is not None:
         _tell_run(listener, run, materials)
         listener.say("resume    The search is finished; there is nothing left to do.")
@@ -116,7 +118,7 @@ def join_run(
         candidates = join_search(run, materials, listener, time_limit=time_limit)
         listener.say(f"joined    {len(candidates):,} subnets are evaluated, by this process and others")
         with run.lock():
-            result = _finished(run)
+            result = finished_search(run)
             if result is None:  # the process that began the search ended before it
                 left = None if time_limit is None else max(0.0, time_limit - (time.monotonic() - started))
                 result = search(run, materials, listener, time_limit=left)
@@ -133,7 +135,9 @@ def dry(listener: console.ConsoleListener, settings: Settings) -> None:
     """Tell what a run would take; nothing is written."""
     materials = prepare(settings, listener, tell_data=True)
     budget, _ = decide_budget(materials, listener)
-    print_forecast(listener, forecast(materials, budget, listener))
+    found = forecast(materials, budget, listener)
+    print_forecast(listener, found)
+    listener.result(asdict(found))
 
 
 def _search(
@@ -162,14 +166,6 @@ def _refuse_given(run: Run, again: str) -> None:
         )
 
 
-def _finished(run: Run) -> dict[str, Any] | None:
-    """The result of a search that is at its end; None where it is not, or was stopped by a time limit."""
-    if not run.path("search", "best.json").is_file():
-        return None
-    result: dict[str, Any] = run.read_json("search", "best.json")
-    return result if result.get("stopped") is None else None
-
-
 def _tell_run(listener: console.ConsoleListener, run: Run, materials: Materials) -> None:
     listener.say(f"run       {run.folder}")
     listener.say(f"space     {console.describe_space(materials.space, run_budget(run, materials))}")
@@ -178,7 +174,8 @@ def _tell_run(listener: console.ConsoleListener, run: Run, materials: Materials)
 def _print_result(listener: console.ConsoleListener, runs: Path, run: Run, result: dict[str, Any]) -> None:
     print_winner(listener, result)
     if run.path("search", "pareto.json").is_file():
-        print_front(listener, run.read_json("search", "pareto.json"), result["objective"])
+        print_front(listener, read_front(run), result["objective"])
+    listener.result({"run": str(run.folder), **result})
     if result.get("stopped"):
         listener.say_next(f"noah search --resume{run_options(run.folder, runs)}   # goes on with the search, or:")
     listener.say_next(f"noah retrain{run_options(run.folder, runs)}")

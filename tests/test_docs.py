@@ -12,6 +12,7 @@ from noah.benchmark.rows import read_rows
 from noah.benchmark.suites import POCKET
 from noah.benchmark.tables import found_in, sweep_tables, to_csv, to_markdown
 from noah_cli.app import app
+from noah_cli.command_reference import command_reference
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -25,6 +26,10 @@ def test_commands_and_their_options_exist(document: Path) -> None:
         _, name, *words = line.split()
         known = {option for parameter in commands[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def test_the_reference_of_the_commands_is_that_of_the_command_line() -> None:
+    assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == command_reference(app)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

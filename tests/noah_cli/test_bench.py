@@ -66,7 +66,7 @@ def test_without_a_reference_there_are_no_ratios(finished: Finished) -> None:
 
 def test_against_another_artefact_also_of_the_same_name(finished: Finished, tmp_path: Path) -> None:
     other = finished.copy(tmp_path / "copy").artefact()
-    outcome = bench(finished.artefact(), "--against", other, "--batch", "1", "--json", tmp_path / "b.json")
+    outcome = bench(finished.artefact(), "--against", other, "--batch", "1", "--out", tmp_path / "b.json")
     assert outcome.code == 0
     first, second = json.loads((tmp_path / "b.json").read_text())["models"]
     assert first["name"] == f"shapes/first/{FLOAT} (1)"

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from noah.budget import UNBOUNDED, Bound, Budget, parameter_budget
 from noah.errors import NoahError
+from noah.progress import TrainingDetail
 from noah.space import make_space
 from noah.subnet import Subnet
 from noah_cli.console import (
@@ -203,3 +204,20 @@ def test_results_and_progress_can_go_different_ways(capsys: pytest.CaptureFixtur
 )
 def test_durations(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_on_a_terminal_details_stand_under_the_bar_until_it_is_done(clock: list[float], columns: int) -> None:
+    made, printed = listener(columns, terminal=True)
+    with made.bar("training", 10, "epochs") as bar:
+        bar.update(2, detail=TrainingDetail(80, (3.0, 2.0)))  # where a training that was stopped goes on
+        clock[0] += 4
+        bar.update(4, "loss 1.000", TrainingDetail(80, (3.0, 2.0, 1.5, 1.0)))
+        shown = Console(file=io.StringIO(), width=columns, _environ={})
+        shown.print(bar.draw())  # type: ignore[attr-defined]  # the bar of a terminal
+    lines = shown.file.getvalue().splitlines()  # type: ignore[attr-defined]  # it is a StringIO
+    assert lines[0].startswith("training ")
+    assert "4/10" in lines[0]
+    assert lines[1:] == ["speed     40 images a second", "loss      1.000 █▅▃▁"]
+    assert all(len(line) <= columns for line in lines)
+    assert "training: 4 epochs in 4 s, loss 1.000" in printed.getvalue().splitlines()[-1]

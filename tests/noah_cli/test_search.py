@@ -270,3 +270,18 @@ def test_changed_images_end_the_run(project: Finished, tmp_path: Path, photo_fol
             "Restore them, or start a new run with `noah search`.",
         ]
     assert json.loads((project.run / "retrain" / "model.json").read_text())  # nothing was thrown away for it
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "7", "{}", '{"stopped": null}', "{"])
+def test_a_finished_search_whose_result_is_damaged(project: Finished, text: str) -> None:
+    best = project.run / "search" / "best.json"
+    whole = best.read_bytes()
+    best.write_text(text)
+    outcome = noah("search", "--resume")
+    assert outcome.code == 1
+    problem, hint = outcome.error_lines
+    assert "search/best.json is damaged: " in problem
+    assert hint.startswith("Remove it and type: noah search --resume --run shapes/first.")
+    best.unlink()
+    assert noah("search", "--resume", "--run", "shapes/first").code == 0
+    assert best.read_bytes() == whole

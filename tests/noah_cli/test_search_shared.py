@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -222,13 +223,12 @@ def test_a_run_that_another_process_searches_is_joined_not_resumed(copied: Path)
     with Run(Path(RUN)).lock():
         outcome = noah("search", "--resume", "--run", "first")
         assert outcome.code == 1
-        assert outcome.error_lines == [
-            "Error: Another process is working on shapes/first.",
-            "Work on it too: noah search --join shapes/first",
-        ]
+        problem, hint = outcome.error_lines
+        assert problem.startswith(f"Error: Another process is working on shapes/first: process {os.getpid()} on ")
+        assert hint == "Work on it too: noah search --join shapes/first"
         # While that one still trains the supernet there is nothing to do beside it.
         Path(RUN, "search", "study.json").unlink()
-        assert noah("search", "--resume").error_lines[1] == "Wait until it has ended, or stop it."
+        assert noah("search", "--resume").error_lines[1] == f"Wait until it has ended, or stop it: kill {os.getpid()}."
 
 
 @pytest.mark.parametrize("text", ["", "20", "soon", "0s", "-5m", "1d"])

@@ -1,0 +1,71 @@
+"""What stands under a progress bar on a terminal while a stage runs: a few lines, drawn from what the stage tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from noah.progress import Detail, SearchDetail, TrainingDetail
+
+BARS = "▁▂▃▄▅▆▇█"
+_LABEL = 10
+_MOST_SPARKS = 40
+"""Columns of a curve; more say no more."""
+_USE = 10
+"""Columns of the bar that shows how much of a bound is used."""
+
+
+def draw_detail(detail: Detail, done: float, seconds: float, columns: int) -> list[str]:
+    """The lines, each no longer than `columns`.
+
+    Args:
+        detail: What the stage told.
+        done: Units of the bar that this process has done since it was opened.
+        seconds: Time that they took.
+        columns: Width of the terminal.
+    """
+    if isinstance(detail, TrainingDetail):
+        lines = _draw_training(detail, done / seconds if seconds > 0 else 0.0, columns)
+    else:
+        lines = _draw_search(detail, columns)
+    return [line[:columns] for line in lines]
+
+
+def sparkline(values: Sequence[float], columns: int) -> str:
+    """Values as a row of bars between their smallest and largest; where there are too many, the last of each group."""
+    if not values:
+        return ""
+    columns = max(1, min(columns, len(values)))
+    shown = [values[(place + 1) * len(values) // columns - 1] for place in range(columns)]
+    low, high = min(shown), max(shown)
+    if high == low:
+        return BARS[0] * len(shown)
+    return "".join(BARS[round((len(BARS) - 1) * (value - low) / (high - low))] for value in shown)
+
+
+def _draw_training(detail: TrainingDetail, epochs_a_second: float, columns: int) -> list[str]:
+    lines = []
+    if epochs_a_second:
+        lines.append(f"{'speed':<{_LABEL}}{_speed(epochs_a_second * detail.images)} images a second")
+    if detail.losses:
+        label = f"{'loss':<{_LABEL}}{detail.losses[-1]:.3f} "
+        lines.append(label + sparkline(detail.losses, min(_MOST_SPARKS, columns - len(label))))
+    return lines
+
+
+def _draw_search(detail: SearchDetail, columns: int) -> list[str]:
+    lines = [f"{'round':<{_LABEL}}generation {detail.generation} of {detail.generations}"]
+    if not detail.accuracies:
+        return lines
+    label = f"{'best':<{_LABEL}}{detail.accuracies[-1]:.1%}, subnet {detail.best} "
+    lines.append(label + sparkline(detail.accuracies, min(_MOST_SPARKS, columns - len(label))))
+    for words, share in detail.uses:
+        full = round(_USE * min(share, 1.0))
+        lines.append(f"{'budget':<{_LABEL}}{'█' * full}{'░' * (_USE - full)} {share:.0%} of {words}")
+    if detail.given_up:
+        saved = 1 - detail.images_shown / detail.images_of_all
+        lines.append(f"{'racing':<{_LABEL}}{saved:.0%} of the images saved, {detail.given_up:,} subnets given up early")
+    return lines
+
+
+def _speed(images_a_second: float) -> str:
+    return f"{images_a_second:,.0f}" if images_a_second >= 10 else f"{images_a_second:.1f}"
