@@ -1,4 +1,4 @@
-"""An evaluated subnet of a search."""
+"""A subnet of a search: proposed, then evaluated."""
 
 from __future__ import annotations
 
@@ -12,23 +12,46 @@ from noah.subnet import Subnet
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """An evaluated subnet.
+class Proposal:
+    """A subnet that is to be evaluated.
 
-    Args:
+    Attributes:
         index: Its number in the search, from 0.
         generation: 0 is the random start.
-        origin: "random", "mutation" or "crossover".
+        origin: How it came about: "random", "mutation", "crossover", or the sampler that suggested it.
         subnet: The subnet.
-        parameters: Its trainable parameters.
-        outcome: On the validation images, with the supernet's weights.
-        cost: Value of the second objective, the smaller the better; 0 where accuracy is the only one.
     """
 
     index: int
     generation: int
     origin: str
     subnet: Subnet
+
+    def to_json(self) -> dict[str, Any]:
+        """The proposal as written to files."""
+        return {
+            "index": self.index,
+            "generation": self.generation,
+            "origin": self.origin,
+            "subnet": self.subnet.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Proposal:
+        """Read what `to_json` gave."""
+        return cls(value["index"], value["generation"], value["origin"], Subnet.from_json(value["subnet"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Proposal):
+    """A proposal that was evaluated.
+
+    Attributes:
+        parameters: Its trainable parameters.
+        outcome: On the validation images, with the supernet's weights.
+        cost: Value of the second objective, the smaller the better; 0 where accuracy is the only one.
+    """
+
     parameters: int
     outcome: Outcome
     cost: float = 0
@@ -49,10 +72,7 @@ class Candidate:
     def to_json(self) -> dict[str, Any]:
         """The candidate as a line of candidates.jsonl."""
         return {
-            "index": self.index,
-            "generation": self.generation,
-            "origin": self.origin,
-            "subnet": self.subnet.to_json(),
+            **Proposal.to_json(self),
             "parameters": self.parameters,
             "cost": self.cost,
             **self.score.to_json(),

@@ -8,14 +8,12 @@ that know the same candidates propose the same subnets.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
 from noah.budget import Budget
-from noah.candidate import Candidate, rank
+from noah.candidate import Candidate, Proposal, rank
 from noah.optuna_samplers import TPE_GOOD, suggest
 from noah.pareto import select
 from noah.published_search import mutate_depths, rank_by_age, swap_modules
@@ -27,37 +25,6 @@ _DRAWS = 10_000
 """How many random draws may all have been seen before, until the space counts as exhausted."""
 _CHANGES = 50
 """How many mutations or crossovers may all have been seen before, until a random subnet takes the place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A subnet that is to be evaluated.
-
-    Attributes:
-        index: Its number in the search, from 0.
-        generation: 0 is the random start.
-        origin: How it came about: "random", "mutation", "crossover", or the sampler that suggested it.
-        subnet: The subnet.
-    """
-
-    index: int
-    generation: int
-    origin: str
-    subnet: Subnet
-
-    def to_json(self) -> dict[str, Any]:
-        """The proposal as written to files."""
-        return {
-            "index": self.index,
-            "generation": self.generation,
-            "origin": self.origin,
-            "subnet": self.subnet.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Proposal:
-        """Read what `to_json` gave."""
-        return cls(value["index"], value["generation"], value["origin"], Subnet.from_json(value["subnet"]))
 
 
 def evaluations(space: SearchSpace, budget: Budget, settings: EvolutionSettings) -> int:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noah.budget import Budget
-from noah.candidate import Candidate, rank
-from noah.evolution import Proposal, evaluations, propose_generation
+from noah.candidate import Candidate, Proposal, rank
+from noah.evolution import evaluations, propose_generation
 from noah.racing import Difficulty, Look, Outcome, Rules, expected_errors, is_lost, next_images
 from noah.settings import EvolutionSettings
 from noah.space import SearchSpace

@@ -22,9 +22,8 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from noah.candidate import Candidate
+from noah.candidate import Candidate, Proposal
 from noah.errors import RunError, SettingsError
-from noah.evolution import Proposal
 from noah.genes import to_genes
 from noah.optuna_samplers import directions, distributions
 from noah.racing import Look, outcome_of

@@ -14,10 +14,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from noah.budget import Budget, parameter_budget
-from noah.candidate import Candidate, as_good_as, rank
+from noah.candidate import Candidate, Proposal, as_good_as, rank
 from noah.errors import EmptySpaceError
 from noah.evaluation import Score
-from noah.evolution import Proposal, evaluations, propose_generation
+from noah.evolution import evaluations, propose_generation
 from noah.racing import Look, Outcome
 from noah.settings import EvolutionSettings
 from noah.space import SearchSpace, make_space

@@ -12,8 +12,8 @@ import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
-from noah.candidate import Candidate
-from noah.evolution import Proposal, propose_generation
+from noah.candidate import Candidate, Proposal
+from noah.evolution import propose_generation
 from noah.racing import Look
 from noah.search_storage import journal_storage, open_storage
 from noah.study import Entry, SearchStudy, candidate_of
