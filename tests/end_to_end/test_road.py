@@ -72,6 +72,7 @@ def test_the_run_folder_is_as_drawn(finished: Finished) -> None:
             "retrain/checkpoint.safetensors",
             "retrain/model.json",
             "eval/test.json",
+            "eval/mistakes.json",
             "eval/predictions/test.json",
             f"eval/predictions/artefact/{FLOAT}.json",
             f"eval/predictions/artefact/{UINT8}.json",
