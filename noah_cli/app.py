@@ -104,8 +104,27 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         return _fail(_as_noah_error(error), output)
+    except RuntimeError as error:
+        if debug or not _is_out_of_memory(error):
+            raise
+        return _fail(_full_memory(error), output)
     leave()
     return 0
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch found no room on a GPU; torch is asked only where a command has loaded it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+
+
+def _full_memory(error: RuntimeError) -> NoahError:
+    sentences = str(error).split(". ")
+    tried = next((sentence for sentence in sentences if sentence.startswith("Tried to allocate")), sentences[0])
+    return NoahError(
+        f"The memory of the GPU is full: {tried.removesuffix('.')}.",
+        "Start a new run that takes each batch in parts: --set supernet.accumulation=4 --set retrain.accumulation=4",
+    )
 
 
 def _fail(error: NoahError, output: Output) -> int:

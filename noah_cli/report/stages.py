@@ -52,11 +52,11 @@ def gather_stages(
     else:
         stages.append(Stage("test", "done", f"{tested.right.share:.1%} of {tested.right.total:,} images"))
     if isinstance(exported, Missing):
-        return (*stages, Stage("export", "open", "not yet"), Stage("measure", "open", "not yet"))
+        return (*stages, Stage("export", "open", "not yet"), Stage("bench", "open", "not yet"))
     count = len(exported.artefacts)
     stages.append(Stage("export", "done" if count else "open", f"{count} artefact{'s' * (count != 1)}"))
     measured = not isinstance(exported.bench, Missing)
-    return (*stages, Stage("measure", "done" if measured else "open", "speed" if measured else "not yet"))
+    return (*stages, Stage("bench", "done" if measured else "open", "speed" if measured else "not yet"))
 
 
 def _training(name: str, training: Training | Missing) -> Stage:

@@ -115,6 +115,21 @@ def test_debug_raises(monkeypatch: pytest.MonkeyPatch, error: Exception, argumen
     assert raised.value is error
 
 
+def test_a_full_gpu_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    told = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 15.77 GiB."
+    failing_recipes(monkeypatch, torch.OutOfMemoryError(told))
+    outcome = noah("recipes")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.error_lines == [
+        "Error: The memory of the GPU is full: Tried to allocate 2.00 GiB.",
+        "Start a new run that takes each batch in parts: --set supernet.accumulation=4 --set retrain.accumulation=4",
+    ]
+    with pytest.raises(torch.OutOfMemoryError):
+        main(["--debug", "recipes"])
+
+
 def test_an_error_in_noah_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     failing_recipes(monkeypatch, ZeroDivisionError("a mistake of the project"))
     with pytest.raises(ZeroDivisionError):
