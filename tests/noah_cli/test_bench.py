@@ -21,7 +21,7 @@ def bench(*arguments: object) -> Outcome:
 def compared(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, dict[str, Any]]:
     file = tmp_path_factory.mktemp("bench") / "deep.json"
     outcome = bench(
-        finished.artefact(), finished.artefact(UINT8), "--against", "backbone", "--batch", "1,3", "--json", file
+        finished.artefact(), finished.artefact(UINT8), "--against", "backbone", "--batch", "1,3", "--out", file
     )
     return outcome, json.loads(file.read_text())
 
