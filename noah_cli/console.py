@@ -134,7 +134,7 @@ class _LiveBar:
             return bar
         done, seconds = (now - begun for now, begun in zip(self.last, self.first, strict=True))
         lines = draw_detail(self.detail, done, seconds, self.console.width)
-        return Group(bar, *(Text(line, no_wrap=True) for line in lines))
+        return Group(bar, *(Text.assemble((line[:_LABEL], "bold"), line[_LABEL:], no_wrap=True) for line in lines))
 
 
 class _PlainBar:
