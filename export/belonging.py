@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from export.evaluate import artefact_logits
 from export.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
 from export.predictor import load_predictor
 from noah.checkpoint import CHECKPOINT_FILE
@@ -109,14 +108,8 @@ def _reproduce(run: Run, folder: Path, place: tuple[str, ...], materials: Materi
             what, "absent", f"it was measured on {result.get('provider')}; here it runs on {predictor.provider}"
         )
     pixels, kept = stored_test_pixels(run, materials, listener, *place)
-    batch_size, batches = materials.evaluation_batch_size, []
     with listener.bar(f"evaluating {folder.name}", len(pixels), "images") as bar:
-        for start in range(0, len(pixels), batch_size):
-            stop = min(start + batch_size, len(pixels))
-            batches.append(predictor.run(pixels.batch(np.arange(start, stop))))
-            bar.update(stop)
-    outputs = np.concatenate(batches)
-    logits = outputs if predictor.manifest.output.values == "logits" else np.log(np.maximum(outputs, 1e-30))
+        logits = artefact_logits(predictor, pixels, materials.evaluation_batch_size, bar)
     stored, found = stored_score(result), score(logits, pixels.labels)
     changed = changed_labels(kept, predicted_labels(logits), stored, found)
     precision = "fp32" if predictor.manifest.precision == "fp32" else "bf16"

@@ -9,11 +9,12 @@ import numpy as np
 from export.origin import origin
 from export.predictor import Predictor
 from noah.calibration import confidences
+from noah.data.pixels import Pixels
 from noah.errors import ArtefactError
-from noah.evaluation import describe, predicted_labels
+from noah.evaluation import Logits, describe, predicted_labels
 from noah.materials import Materials
 from noah.predictions import Predictions, fingerprint_split, write_predictions
-from noah.progress import Listener
+from noah.progress import Bar, Listener
 from noah.runs import Run
 from noah.seals import break_seal, result_place, seal_result
 
@@ -55,15 +56,8 @@ def evaluate_artefact(
         )
     split, classes = materials.dataset.load_test(), materials.dataset.classes
     pixels = materials.pixels(split, "test", listener)
-    batch_size = materials.evaluation_batch_size
-    batches = []
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
-        for start in range(0, len(pixels), batch_size):
-            stop = min(start + batch_size, len(pixels))
-            batches.append(predictor.run(pixels.batch(np.arange(start, stop))))
-            bar.update(stop)
-    outputs = np.concatenate(batches)
-    logits = outputs if predictor.manifest.output.values == "logits" else np.log(np.maximum(outputs, 1e-30))
+        logits = artefact_logits(predictor, pixels, materials.evaluation_batch_size, bar)
     result = {
         "split": "test",
         "provider": predictor.provider,
@@ -79,3 +73,21 @@ def evaluate_artefact(
     seal_result(run, "artefact", file_name)
     run.log("eval", "finished", artefact=file_name, correct=result["correct"], total=result["total"])
     return result
+
+
+def artefact_logits(predictor: Predictor, pixels: Pixels, batch_size: int, bar: Bar) -> Logits:
+    """Logits (n, classes) that an artefact gives, up to a constant for each image where it gives probabilities.
+
+    Args:
+        predictor: The artefact.
+        pixels: The images, at the size that it takes.
+        batch_size: Images at a time.
+        bar: Told the number of images that are done.
+    """
+    batches = []
+    for start in range(0, len(pixels), batch_size):
+        stop = min(start + batch_size, len(pixels))
+        batches.append(predictor.run(pixels.batch(np.arange(start, stop))))
+        bar.update(stop)
+    outputs: Logits = np.concatenate(batches)
+    return outputs if predictor.manifest.output.values == "logits" else np.log(np.maximum(outputs, 1e-30))
