@@ -27,15 +27,15 @@ with exclusive(Path(sys.argv[1]), "it"):
 """
 
 HOLD_WITH_CHILD = """
-import os, sys, time
+import os, signal, sys
 from pathlib import Path
 from noah.exclusive import exclusive
 with exclusive(Path(sys.argv[1]), "it"):
     if os.fork() == 0:
-        time.sleep(1)
+        print("held", flush=True)  # by the child: only once it runs has it let go of the lock
+        sys.stdin.read()
         os._exit(0)
-    print("held", flush=True)
-    time.sleep(60)
+    signal.pause()
 """
 
 
@@ -95,6 +95,7 @@ def test_the_children_of_a_killed_process_do_not_keep_its_lock(tmp_path: Path) -
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD_WITH_CHILD, str(lock)],
         env=process_environment(),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -102,8 +103,9 @@ def test_the_children_of_a_killed_process_do_not_keep_its_lock(tmp_path: Path) -
     assert process.stdout.readline() == "held\n"
     process.kill()
     process.wait()
-    with exclusive(lock, "it"):  # though the child lives for the rest of its second
+    with exclusive(lock, "it"):  # though the child lives until its input ends
         pass
+    process.communicate()
 
 
 def test_nothing_is_left_of_an_owner_that_is_done(tmp_path: Path) -> None:
