@@ -16,14 +16,13 @@ from typing import Any
 import optuna
 from scipy.stats import kendalltau
 
-from benchmarks.supernets import measure_cells, supernet_run
+from benchmarks.supernets import measure_cells, pocket_settings, supernet_run
 from noah.atomic import write_json
 from noah.candidate import Candidate, rank
 from noah.candidate_evaluation import candidate_logits, showing
 from noah.evaluation import Score, score
 from noah.evolution import needed_exactly
 from noah.hardware import Precision
-from noah.layers import Layer, recipe_layer, resolve
 from noah.materials import Materials
 from noah.progress import Silent
 from noah.racing import Rules
@@ -115,8 +114,9 @@ def train_alone(searched: Run, subnet: Subnet, precision: Precision, threads: in
         tested: dict[str, Any] = open_run(runs, f"{dataset}/{name}").read_json("eval", "test.json")
         return tested
     seed = searched.description()["settings"]["seed"]
-    values = {"seed": seed, "data": {"dataset": dataset}, "hardware": {"precision": precision, "threads": threads}}
-    settings, origins = resolve([recipe_layer("pocket"), Layer(source="benchmark", values=values)])
+    settings, origins = pocket_settings(
+        dataset, {"seed": seed, "hardware": {"precision": precision, "threads": threads}}
+    )
     spelled = searched.path("winner.json")
     write_json(spelled, subnet.to_json())
     run, materials = start_run(runs, settings, origins, Silent(), name=name, subnet=str(spelled))

@@ -1,4 +1,4 @@
-"""What measurements of the search share: options, and supernets, trained once as by `noah search --recipe pocket`."""
+"""What measurements of the search share: options, and supernets, trained once as in `noah benchmark pocket`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from noah.atomic import write_json
-from noah.layers import Layer, recipe_layer, resolve
+from noah.benchmark.suites import POCKET
+from noah.benchmark.sweep_settings import SweepSettings
+from noah.layers import Layer, recipe_layer
 from noah.materials import Materials, prepare
 from noah.progress import Silent
 from noah.run_budget import run_budget
 from noah.runs import Run, open_run
+from noah.settings import Settings
 from noah.start import start_run
 from noah.supernet import Supernet
 from noah.supernet_stage import train_supernet
@@ -36,16 +39,21 @@ def supernet_run(
     name = f"{sampling}-{epochs}-seed{seed}"
     values = {
         "seed": seed,
-        "data": {"dataset": dataset},
         "supernet": {"sampling": sampling, "epochs": epochs},
         "hardware": {"precision": "bf16", "threads": threads},
     }
-    settings, origins = resolve([recipe_layer("pocket"), Layer(source="benchmark", values=values)])
+    settings, origins = pocket_settings(dataset, values)
     if (runs / dataset / name / "run.yaml").exists():
         run, materials = open_run(runs, f"{dataset}/{name}"), prepare(settings, Silent())
     else:
         run, materials = start_run(runs, settings, origins, Silent(), name=name)
     return run, materials, train_supernet(run, materials, run_budget(run, materials), Silent())
+
+
+def pocket_settings(dataset: str, values: dict[str, Any]) -> tuple[Settings, dict[str, str]]:
+    """The settings of the pocket benchmark for a data set, with some of one's own, and where each comes from."""
+    changes = (Layer(source="benchmark", values=values),)
+    return SweepSettings(POCKET, recipe_layer("pocket"), changes).of_task(dataset)
 
 
 def measure_cells(

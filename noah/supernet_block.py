@@ -56,12 +56,14 @@ def forward_block(
     carried = plan.passed_on or plan.carried
     read = read_tokens(plan.readers, prefix, x.shape[1], carried, plan.passed_on)
 
-    h = block.norm1(x)
+    h = _rounded_once(block.norm1(x))
     queries, keys, values = _project(block.attn, lora, h, read, rank)
     if new_tokens is not None and not plan.passed_on:
         prompt_kv = _linear(block.attn, lora, block.norm1(new_tokens), rank, _KEYS_VALUES)
         prompt_keys, prompt_values = keys_and_values(block.attn, prompt_kv)
         keys, values = append_tokens(keys, prompt_keys, dim=2), append_tokens(values, prompt_values, dim=2)
+        # Keys and values are copies now. Were the queries not, the whole projection would stay for the backward pass.
+        queries = queries.contiguous() if torch.is_grad_enabled() else queries
     attended = block.attn.proj(attend(block.attn, queries, keys, values, key_bias))
 
     x = x[:, read] + _drop_path(block.ls1(attended), drop_path_rate, adapter.training)
@@ -70,6 +72,12 @@ def forward_block(
         m = m + adapter(m, width)
     result: Tensor = x + _drop_path(m, drop_path_rate, adapter.training)
     return result
+
+
+def _rounded_once(features: Tensor) -> Tensor:
+    """As autocast would round them for each of their readers: the projection, and the LoRA after its dropout."""
+    device = features.device.type
+    return features.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else features
 
 
 def _project(attention: Any, lora: nn.Module, h: Tensor, read: slice, rank: Width) -> tuple[Tensor, Tensor, Tensor]:
