@@ -11,8 +11,8 @@ from export.predictor import Predictor
 from noah.calibration import confidences
 from noah.data.pixels import Pixels
 from noah.errors import ArtefactError
-from noah.evaluation import Logits, describe, predicted_labels
-from noah.materials import Materials
+from noah.evaluation import Logits, describe, finite_rows, predicted_labels
+from noah.materials import Materials, at_image_size
 from noah.predictions import Predictions, fingerprint_split, write_predictions
 from noah.progress import Bar, Listener
 from noah.runs import Run
@@ -22,7 +22,7 @@ from noah.seals import break_seal, result_place, seal_result
 def evaluate_artefact(
     predictor: Predictor, run: Run, materials: Materials, listener: Listener, file_name: str
 ) -> dict[str, Any]:
-    """Run an artefact over the test split.
+    """Run an artefact over the test split, at the size of image that it takes.
 
     Args:
         predictor: The artefact.
@@ -38,6 +38,7 @@ def evaluate_artefact(
         ArtefactError: If the artefact has other classes, preprocessing, images or weights than the run; its own
             training images could lie in the run's test split then.
     """
+    materials = materials_of(predictor, materials)
     if predictor.classes != materials.dataset.classes or predictor.preprocessing != materials.backbone.preprocessing:
         raise ArtefactError(
             f"The artefact was not exported from a run like {run.name}: classes or preprocessing differ.",
@@ -75,6 +76,17 @@ def evaluate_artefact(
     return result
 
 
+def materials_of(predictor: Predictor, materials: Materials) -> Materials:
+    """What a run works with, at the size of image that its artefact takes.
+
+    Raises:
+        SettingsError: If the run's backbone cannot take it.
+    """
+    if predictor.manifest.resized is None:
+        return materials
+    return at_image_size(materials, predictor.preprocessing.height)
+
+
 def artefact_logits(predictor: Predictor, pixels: Pixels, batch_size: int, bar: Bar) -> Logits:
     """Logits (n, classes) that an artefact gives, up to a constant for each image where it gives probabilities.
 
@@ -83,6 +95,9 @@ def artefact_logits(predictor: Predictor, pixels: Pixels, batch_size: int, bar: 
         pixels: The images, at the size that it takes.
         batch_size: Images at a time.
         bar: Told the number of images that are done.
+
+    Raises:
+        ArtefactError: If some are not finite.
     """
     batches = []
     for start in range(0, len(pixels), batch_size):
@@ -90,4 +105,10 @@ def artefact_logits(predictor: Predictor, pixels: Pixels, batch_size: int, bar: 
         batches.append(predictor.run(pixels.batch(np.arange(start, stop))))
         bar.update(stop)
     outputs: Logits = np.concatenate(batches)
+    finite = finite_rows(outputs)
+    if not finite.all():
+        raise ArtefactError(
+            f"The artefact's outputs are not finite for {(~finite).sum():,} of {len(outputs):,} images.",
+            "Export it anew in another precision, such as --precision fp32.",
+        )
     return outputs if predictor.manifest.output.values == "logits" else np.log(np.maximum(outputs, 1e-30))

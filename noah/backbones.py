@@ -83,6 +83,7 @@ def load_backbone(
         DownloadError: If the model hub cannot be reached.
         CheckpointError: If keys or shapes of a file do not fit the architecture.
         UnsupportedBackboneError: If the method does not cover the architecture.
+        BackboneError: If a weight is not finite.
         SettingsError: If the image size is not a multiple of the patch size, or a value of the preprocessing is wrong.
     """
     from_file = False
@@ -96,6 +97,7 @@ def load_backbone(
     else:
         model, architecture = _load_from_hub(name, image_size), name
         source = f"{name}: pre-trained weights through timm"
+    _check_finite(model, name)
     loose = cast(Any, model.requires_grad_(False).eval())
     height, width = loose.patch_embed.img_size
     told = {"mean": mean, "std": std, "interpolation": interpolation}
@@ -270,6 +272,17 @@ def _load_state(model: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
             "Check --backbone-arch: it has to be the architecture that the file was trained with.",
         )
     model.load_state_dict(state)
+
+
+def _check_finite(model: nn.Module, name: str) -> None:
+    """Refuse weights from which nothing but NaN would come."""
+    broken = [key for key, value in model.state_dict().items() if not torch.isfinite(value).all()]
+    if broken:
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise BackboneError(
+            f"The backbone {name} holds numbers that are not finite, in {', '.join(broken[:3])}{more}.",
+            "The weights are damaged, or their training had gone wrong; get them again from where they came.",
+        )
 
 
 def _preprocessing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,11 @@ class Candidate(Proposal):
     cost: float = 0
 
     @property
+    def failed(self) -> bool:
+        """Whether it was given up because a logit was not finite."""
+        return math.isinf(self.score.cross_entropy)
+
+    @property
     def score(self) -> Score:
         """Accuracy and cross-entropy on the images that it was shown."""
         return self.outcome.score
@@ -65,7 +71,8 @@ class Candidate(Proposal):
     def rank_key(self) -> tuple[bool, int, float, int]:
         """Sorts the best first: accuracy, then cross-entropy (accuracy moves in coarse steps), then the earlier.
 
-        Those that were given up in a race come last: they are known not to be among the best.
+        Those that were given up come last: in a race they are known not to be among the best, and of those whose logits
+        were not finite nothing is known.
         """
         return (not self.outcome.complete, -self.score.correct, self.score.cross_entropy, self.index)
 
@@ -83,6 +90,7 @@ class Candidate(Proposal):
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Candidate:
         """Read what `to_json` gave."""
+        entropy = value["cross_entropy"]
         return cls(
             value["index"],
             value["generation"],
@@ -90,7 +98,7 @@ class Candidate(Proposal):
             Subnet.from_json(value["subnet"]),
             value["parameters"],
             Outcome(
-                Score(value["correct"], value["total"], value["cross_entropy"]),
+                Score(value["correct"], value["total"], math.inf if entropy is None else entropy),
                 tuple(value["wrong"]),
                 None if value["shown"] is None else tuple(value["shown"]),
             ),

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from noah.atomic import atomic_file
 from noah.errors import RunError, SettingsError
+from noah.runs import Run
 from noah.supernet import Supernet
 from noah.untrusted import parse_json
 
@@ -67,7 +68,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             losses = tuple(float(loss) for loss in parse_json((file.metadata() or {})["losses"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except (OSError, SafetensorError, KeyError, OverflowError, TypeError, ValueError, RuntimeError) as error:
-        again = "Train the winner anew: noah retrain --restart" if path.parent.name == "retrain" else "Start a new run."
+        again = "Start a new run."
+        if path.parent.name == "retrain":
+            again = f"Train the winner anew: noah retrain --restart --run {Run(path.parents[1]).option}"
         what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
         raise RunError(f"The checkpoint {path} {what}.", again) from error
     moments: dict[str, dict[str, Tensor]] = {}

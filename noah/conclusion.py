@@ -7,7 +7,7 @@ from typing import Any
 
 from noah.candidate import Candidate, as_good_as, rank
 from noah.certainty import certainty
-from noah.errors import RunError
+from noah.errors import RunError, TrainingError
 from noah.evolution import winner
 from noah.materials import Materials
 from noah.pareto import front
@@ -27,9 +27,14 @@ def conclude(
     *,
     stopped: bool,
 ) -> dict[str, Any]:
-    """Choose the winner, and write down the Pareto front, the winner, and how sure the choice is."""
+    """Choose the winner, and write down the Pareto front, the winner, and how sure the choice is.
+
+    Raises:
+        TrainingError: If no candidate gave finite logits.
+    """
     settings, space = materials.settings, materials.space
     best, reranked = winner(candidates, settings.search), None
+    _check_finite(materials, best, candidates, listener)
     if settings.search.rerank > 1:
         epochs = rerank_epochs(settings)
         reranked = rerank(run, materials, rank(candidates), settings.search.rerank, epochs, listener)
@@ -55,6 +60,21 @@ def conclude(
         run.write_json([candidate.to_json() for candidate in front(candidates)], "search", "pareto.json")
     run.write_json(result, "search", "best.json")
     return result
+
+
+def _check_finite(materials: Materials, best: Candidate, candidates: Sequence[Candidate], listener: Listener) -> None:
+    """Tell how many candidates were given up because their logits were not finite; refuse to choose among none."""
+    failed = sum(candidate.failed for candidate in candidates)
+    if best.failed:
+        other = "" if materials.hardware.precision == "fp32" else "--precision fp32 or "
+        raise TrainingError(
+            f"No subnet can win: the logits of {failed:,} of {len(candidates):,} are not finite for some images.",
+            f"Start a new run with {other}a lower supernet.learning_rate, or look for what is wrong with the backbone.",
+        )
+    if failed:
+        listener.say(
+            f"given up  {failed:,} of {len(candidates):,} subnets, whose logits are not finite for some images"
+        )
 
 
 def _certainty(best: Candidate, candidates: Sequence[Candidate], top: int, images: int, seed: int) -> dict[str, Any]:

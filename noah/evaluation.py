@@ -29,7 +29,7 @@ class Score:
     Args:
         correct: Images whose largest logit is the label's.
         total: Images.
-        cross_entropy: Mean over the images, in nats.
+        cross_entropy: Mean over the images, in nats; infinite where a logit is not finite.
     """
 
     correct: int
@@ -50,13 +50,13 @@ class Score:
         return f"{self.accuracy:.1%} ± {self.standard_error:.1%}"
 
     def to_json(self) -> dict[str, Any]:
-        """The score as written to files."""
+        """The score as written to files; JSON has no infinity, so a cross-entropy that is not finite becomes None."""
         return {
             "correct": self.correct,
             "total": self.total,
             "accuracy": self.accuracy,
             "standard_error": self.standard_error,
-            "cross_entropy": self.cross_entropy,
+            "cross_entropy": self.cross_entropy if math.isfinite(self.cross_entropy) else None,
         }
 
 
@@ -93,6 +93,12 @@ def compute_logits(
     return np.concatenate(batches)
 
 
+def finite_rows(logits: Logits) -> NDArray[np.bool_]:
+    """Which images have logits (n, classes) that are all finite: bool (n,). Of others no label can be told."""
+    finite: NDArray[np.bool_] = np.all(np.isfinite(logits), axis=1)
+    return finite
+
+
 def predicted_labels(logits: Logits) -> NDArray[np.int64]:
     """The label of the largest of each image's logits (n, classes): int64 (n,)."""
     predicted: NDArray[np.int64] = torch.from_numpy(logits).argmax(dim=1).numpy()
@@ -100,30 +106,27 @@ def predicted_labels(logits: Logits) -> NDArray[np.int64]:
 
 
 def score(logits: Logits, labels: NDArray[np.int64]) -> Score:
-    """Score logits (n, classes) against labels (n)."""
-    values, targets = torch.from_numpy(logits).double(), torch.from_numpy(labels)
+    """Score logits (n, classes) against labels (n); an image with a logit that is not finite counts as wrong."""
+    values, targets, finite = torch.from_numpy(logits).double(), torch.from_numpy(labels), finite_rows(logits)
     return Score(
-        correct=int((predicted_labels(logits) == labels).sum()),
+        correct=int(((predicted_labels(logits) == labels) & finite).sum()),
         total=len(labels),
-        cross_entropy=float(F.cross_entropy(values, targets)),
+        cross_entropy=float(F.cross_entropy(values, targets)) if finite.all() else math.inf,
     )
 
 
 def describe(logits: Logits, labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, Any]:
-    """The full account of a test: score, top-5, accuracy of each class, calibration error, confusion matrix.
+    """The full account of a test: score, top-5, accuracy of each class, calibration error, confusions.
 
-    Top-5 is left out where there are no more than five classes, and a class without images has the accuracy None.
+    Top-5 is left out where there are no more than five classes, and a class without images has the accuracy None. Of
+    the confusion matrix only what is not zero is kept, as [true label, predicted label, images]: no more entries than
+    images, where the matrix of a thousand classes has a million.
     """
-    from torchmetrics.functional.classification import (
-        multiclass_accuracy,
-        multiclass_calibration_error,
-        multiclass_confusion_matrix,
-    )
+    from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
     values, targets = torch.from_numpy(logits), torch.from_numpy(labels)
-    count = len(classes)
-    confusion = multiclass_confusion_matrix(values, targets, num_classes=count)
-    images = confusion.sum(dim=1)
+    count, predicted = len(classes), predicted_labels(logits)
+    images, right = (np.bincount(some, minlength=count) for some in (labels, labels[predicted == labels]))
     account = score(logits, labels).to_json()
     if count > 5:
         account["top5_accuracy"] = float(
@@ -135,8 +138,8 @@ def describe(logits: Logits, labels: NDArray[np.int64], classes: tuple[str, ...]
         multiclass_calibration_error(probabilities, targets, num_classes=count, n_bins=15)
     )
     account["class_accuracy"] = {
-        name: float(confusion[label, label] / images[label]) if images[label] else None
-        for label, name in enumerate(classes)
+        name: float(right[label] / images[label]) if images[label] else None for label, name in enumerate(classes)
     }
-    account["confusion"] = confusion.tolist()
+    pairs, counts = np.unique(np.stack([labels, predicted], axis=1), axis=0, return_counts=True)
+    account["confusions"] = np.column_stack([pairs, counts]).tolist()
     return account

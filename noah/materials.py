@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,16 +159,7 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool) -> Mate
             listener.say(f"          {note}")
     for choice in hardware.choices:
         listener.say(f"{choice.what:<10}{choice.value} ({choice.reason})")
-    backbone = load_backbone(
-        settings.backbone.name,
-        architecture=settings.backbone.architecture,
-        image_size=settings.backbone.image_size,
-        resize=settings.backbone.resize,
-        mean=settings.backbone.mean,
-        std=settings.backbone.std,
-        interpolation=settings.backbone.interpolation,
-    )
-    backbone.model.to(hardware.device)
+    backbone = _place_backbone(settings, hardware)
     if tell_data:
         preprocessing = backbone.preprocessing
         listener.say(
@@ -182,6 +173,41 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool) -> Mate
     if chosen is not None:
         listener.say(f"{chosen.what:<10}{chosen.value} ({chosen.reason})")
     return Materials(settings, dataset, backbone, hardware, space, chosen)
+
+
+def at_image_size(materials: Materials, side: int) -> Materials:
+    """The same with a backbone that takes square images of another size; its position embeddings are resampled.
+
+    Args:
+        materials: What a run works with.
+        side: Height and width in pixels.
+
+    Raises:
+        SettingsError: If the backbone's patches do not fill it.
+    """
+    if materials.backbone.image_size == (side, side):
+        return materials
+    settings = materials.settings.model_copy(
+        update={"backbone": materials.settings.backbone.model_copy(update={"image_size": side})}
+    )
+    backbone = _place_backbone(settings, materials.hardware)
+    chosen = materials.evaluation_batch and choose_evaluation_batch(materials.hardware, backbone, materials.space)
+    return replace(materials, settings=settings, backbone=backbone, evaluation_batch=chosen)
+
+
+def _place_backbone(settings: Settings, hardware: Hardware) -> Backbone:
+    """The backbone of the settings, on the device."""
+    backbone = load_backbone(
+        settings.backbone.name,
+        architecture=settings.backbone.architecture,
+        image_size=settings.backbone.image_size,
+        resize=settings.backbone.resize,
+        mean=settings.backbone.mean,
+        std=settings.backbone.std,
+        interpolation=settings.backbone.interpolation,
+    )
+    backbone.model.to(hardware.device)
+    return backbone
 
 
 def _normalisation(settings: Settings, backbone: Backbone) -> str:

@@ -15,10 +15,29 @@ class TrainingDetail:
     Attributes:
         images: Of an epoch.
         losses: The mean of each finished epoch.
+        stage: What is trained: supernet, retrain, or finalist and its number in the search.
+        learning_rate: Of the last step; None before the first.
     """
 
     images: int
     losses: tuple[float, ...]
+    stage: str = "training"
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateDetail:
+    """What can be told of a candidate that was shown every image.
+
+    Attributes:
+        index: Its number in the search.
+        accuracy: On the validation images.
+        parameters: Its trainable parameters.
+    """
+
+    index: int
+    accuracy: float
+    parameters: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +53,7 @@ class SearchDetail:
         given_up: Candidates that a race gave up.
         images_shown: Images that were looked at.
         images_of_all: Images that a full evaluation of the finished candidates would have looked at.
+        measured: The candidates whose accuracy is known, by their index; those that a race gave up have none.
     """
 
     generation: int
@@ -44,6 +64,7 @@ class SearchDetail:
     given_up: int
     images_shown: int
     images_of_all: int
+    measured: tuple[CandidateDetail, ...] = ()
 
 
 Detail = TrainingDetail | SearchDetail

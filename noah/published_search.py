@@ -25,8 +25,8 @@ from noah.subnet import MODULES, Subnet
 
 
 def rank_by_age(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates by accuracy, of equal ones the older first."""
-    return sorted(candidates, key=lambda candidate: (-candidate.score.correct, candidate.index))
+    """The candidates by accuracy, of equal ones the older first; those whose logits were not finite last."""
+    return sorted(candidates, key=lambda each: (not each.outcome.complete, -each.score.correct, each.index))
 
 
 def mutate_depths(space: SearchSpace, subnet: Subnet, rng: Generator, depth_probability: float) -> Subnet:

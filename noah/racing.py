@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from noah.evaluation import Logits, Score
+from noah.evaluation import Logits, Score, finite_rows
 
 Rule = Literal["exact", "paired", "off"]
 
@@ -38,21 +38,31 @@ class Look:
     Attributes:
         images: Their indices, in the order shown.
         wrong: Which of these it got wrong.
-        entropy: The sum of its cross-entropies on them, in nats.
+        entropy: The sum of its cross-entropies on them, in nats; infinite where a logit was not finite.
     """
 
     images: tuple[int, ...]
     wrong: tuple[int, ...]
     entropy: float
 
+    @property
+    def failed(self) -> bool:
+        """Whether it found a logit that is not finite."""
+        return math.isinf(self.entropy)
+
     def to_json(self) -> dict[str, Any]:
-        """The look as written to files."""
-        return {"images": list(self.images), "wrong": list(self.wrong), "entropy": self.entropy}
+        """The look as written to files; JSON has no infinity."""
+        return {
+            "images": list(self.images),
+            "wrong": list(self.wrong),
+            "entropy": None if self.failed else self.entropy,
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Look:
         """Read what `to_json` gave."""
-        return cls(tuple(value["images"]), tuple(value["wrong"]), value["entropy"])
+        entropy = math.inf if value["entropy"] is None else value["entropy"]
+        return cls(tuple(value["images"]), tuple(value["wrong"]), entropy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,7 @@ class Outcome:
     Attributes:
         score: On the images that it was shown.
         wrong: Which of these it got wrong, ascending.
-        shown: Which images it was shown, in this order; None where it was shown all.
+        shown: Which images it was shown, in this order; None where it was shown all, and gave finite logits to all.
     """
 
     score: Score
@@ -71,7 +81,7 @@ class Outcome:
 
     @property
     def complete(self) -> bool:
-        """Whether it was shown every image."""
+        """Whether it was shown every image, and was not given up over the last ones."""
         return self.shown is None
 
 
@@ -129,9 +139,11 @@ def look_at(images: NDArray[np.int64], labels: NDArray[np.int64], logits: Logits
         logits: Float32 (m, classes).
     """
     values, targets = torch.from_numpy(logits).double(), torch.from_numpy(labels)
-    errors = (values.argmax(dim=1) != targets).numpy()
+    finite = torch.from_numpy(finite_rows(logits))  # of others the largest is whatever was found first
+    errors = ((values.argmax(dim=1) != targets) | ~finite).numpy()
     # Of multiples of 2^-32 sums are exact, so that the order in which images are shown does not decide a tie.
     entropies = torch.round(F.cross_entropy(values, targets, reduction="none") * 2**32) / 2**32
+    entropies = entropies.where(finite, math.inf)
     return Look(tuple(images.tolist()), tuple(images[errors].tolist()), float(entropies.sum()))
 
 
@@ -146,7 +158,8 @@ def outcome_of(looks: Sequence[Look], images: int) -> Outcome:
     wrong = sorted(image for look in looks for image in look.wrong)
     entropy = sum(look.entropy for look in looks)
     score = Score(len(shown) - len(wrong), len(shown), entropy / len(shown))
-    return Outcome(score, tuple(wrong), None if len(shown) == images else tuple(shown))
+    failed = any(look.failed for look in looks)
+    return Outcome(score, tuple(wrong), None if len(shown) == images and not failed else tuple(shown))
 
 
 def next_images(
@@ -191,11 +204,15 @@ def expected_errors(shares: NDArray[np.float64], looks: Iterable[Look]) -> float
 def is_lost(rules: Rules, looks: Sequence[Look], bound: Outcome | None) -> bool:
     """Whether a candidate may be given up after these looks.
 
+    One with a logit that is not finite always is, whatever the rule: how good it is cannot be told.
+
     Args:
         rules: Of the race.
         looks: At the candidate, so far.
         bound: What it has to beat; None while there is no such thing.
     """
+    if any(look.failed for look in looks):
+        return True
     if bound is None or rules.rule == "off" or not looks:
         return False
     mistakes = sum(len(look.wrong) for look in looks)

@@ -19,8 +19,9 @@ from noah.candidate import Candidate
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.data.augmented import TrainingPixels
 from noah.data.pixels import Pixels
-from noah.errors import RunError, SettingsError
-from noah.evaluation import Score, compute_logits, predicted_labels, score
+from noah.divergence import lower_learning_rate
+from noah.errors import RunError, SettingsError, TrainingError
+from noah.evaluation import Score, compute_logits, finite_rows, predicted_labels, score
 from noah.materials import Materials, seed_torch
 from noah.merge import merge
 from noah.progress import Listener
@@ -103,7 +104,7 @@ def rerank(
 
     Raises:
         RunError: If a file is damaged, or was left by trainings with other settings.
-        TrainingError: If a loss is not finite.
+        TrainingError: If a loss or a logit is not finite.
     """
     chosen = [candidate for candidate in candidates if candidate.outcome.complete][:m]
     settings = shortened(materials.settings.retrain, epochs)
@@ -194,6 +195,9 @@ def _train(
             seed=seed,
             checkpoint=run.path("search", "rerank", str(candidate.index), CHECKPOINT_FILE),
             bar=bar,
+            stage=f"finalist {candidate.index}",
+            remedy="Start a new run with a lower learning rate, such as "
+            f"--set retrain.learning_rate={lower_learning_rate(settings.learning_rate)}.",
             class_weights=class_weights(pixels, materials),
         )
     return model.eval(), losses
@@ -208,6 +212,12 @@ def _outcome(model: Supernet, subnet: Subnet, validation: Pixels, materials: Mat
         materials.hardware,
         materials.evaluation_batch_size,
     )
+    finite = finite_rows(logits)
+    if not finite.all():
+        raise TrainingError(
+            f"A finalist's logits are not finite for {(~finite).sum():,} of {len(logits):,} validation images.",
+            "Start a new run with a lower retrain.learning_rate, or without a final choice: --set search.rerank=0",
+        )
     wrong = (predicted_labels(logits) != validation.labels).nonzero()[0]
     return Outcome(score(logits, validation.labels), tuple(wrong.tolist()))
 

@@ -24,7 +24,7 @@ from noah.errors import CommandOrderError, RunError
 from noah.evolution import needed_exactly
 from noah.materials import Materials
 from noah.objective import objective_cost
-from noah.progress import Listener, SearchDetail
+from noah.progress import CandidateDetail, Listener, SearchDetail
 from noah.racing import Rules
 from noah.run_budget import run_budget
 from noah.runs import Run
@@ -232,15 +232,17 @@ def _detail(task: Task, candidates: Sequence[Candidate]) -> SearchDetail:
     population = task.settings.population
     generations = math.ceil(task.planned / population)
     best = rank(candidates)[0] if candidates else None
+    complete = [candidate for candidate in candidates if candidate.outcome.complete]
     return SearchDetail(
         generation=min(len(candidates) // population + 1, generations),
         generations=generations,
-        accuracies=tuple(accumulate((c.score.accuracy for c in candidates if c.outcome.complete), max)),
+        accuracies=tuple(accumulate((candidate.score.accuracy for candidate in complete), max)),
         best=-1 if best is None else best.index,
         uses=()
         if best is None
         else tuple((bound.describe(), bound.cost(best.subnet) / bound.limit) for bound in task.budget.bounds),
-        given_up=sum(not candidate.outcome.complete for candidate in candidates),
+        given_up=len(candidates) - len(complete),
         images_shown=sum(candidate.score.total for candidate in candidates),
+        measured=tuple(CandidateDetail(c.index, c.score.accuracy, c.parameters) for c in complete),
         images_of_all=len(candidates) * task.rules.images,
     )

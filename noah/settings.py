@@ -14,10 +14,12 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Widths = tuple[Count, ...]
+Tracker = Literal["tensorboard", "wandb"]
 
+_LARGEST_RATE = 1e30
+"""AdamW multiplies the learning rate by up to ten and then needs it in float32, which ends at 3.4e38."""
 _RANDAUGMENT = re.compile(
     r"rand(-m([0-9]|10)|-n[1-9]|-p(0(\.[0-9]+)?|1(\.0+)?)|-mstd[0-9]{1,2}(\.[0-9]+)?|-inc[01])*", re.ASCII
 )
@@ -188,11 +190,11 @@ class TrainingSettings(_Section):
 
     epochs: Count
     batch_size: Count = 64
-    learning_rate: Positive
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0, le=_LARGEST_RATE)]
+    weight_decay: Annotated[float, Field(ge=0, le=1000)] = 1e-4
     warmup_epochs: Annotated[float, Field(ge=0, validate_default=True)] = 10
-    warmup_learning_rate: Annotated[float, Field(ge=0)] = 1e-6
-    minimum_learning_rate: Annotated[float, Field(ge=0)] = 1e-5
+    warmup_learning_rate: Annotated[float, Field(ge=0, le=_LARGEST_RATE)] = 1e-6
+    minimum_learning_rate: Annotated[float, Field(ge=0, le=_LARGEST_RATE)] = 1e-5
     dropout: Rate = 0.1
     drop_path: Rate = 0.1
     prompt_dropout: Literal["per_batch", "per_image"] = "per_batch"
@@ -293,9 +295,13 @@ class HardwareSettings(_Section):
 
 
 class Settings(_Section):
-    """Everything that, with the code and the data, decides a run."""
+    """Everything that, with the code and the data, decides a run.
+
+    `trackers` are told its figures as they come (`noah_cli.trackers`), and decide nothing.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    trackers: tuple[Tracker, ...] = ()
     data: DataSettings = DataSettings()
     backbone: BackboneSettings = BackboneSettings()
     space: SpaceSettings = SpaceSettings()
@@ -304,3 +310,12 @@ class Settings(_Section):
     search: EvolutionSettings = EvolutionSettings()
     retrain: RetrainSettings = RetrainSettings(epochs=100, learning_rate=1e-3)
     hardware: HardwareSettings = HardwareSettings()
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _is_a_list(cls, names: object) -> object:
+        """One name alone is a list of one, as in --set trackers=tensorboard; a name that stands twice counts once."""
+        names = [names] if isinstance(names, str) else names
+        return (
+            list(dict.fromkeys(names)) if isinstance(names, list) and all(isinstance(n, str) for n in names) else names
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Any
 
@@ -9,16 +10,18 @@ from noah.build import build_supernet, class_weights, load_supernet
 from noah.calibration import confidences
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.data.pixels import Pixels
-from noah.errors import CommandOrderError
-from noah.evaluation import Logits, compute_logits, describe, predicted_labels
+from noah.divergence import lower_learning_rate
+from noah.errors import CommandOrderError, TrainingError
+from noah.evaluation import Logits, compute_logits, describe, finite_rows, predicted_labels
 from noah.materials import Materials, seed_torch
 from noah.merge import merge
 from noah.mistakes import keep_mistakes
 from noah.predictions import Predictions, fingerprint_split, write_predictions
 from noah.progress import Bar, Listener
-from noah.run_subnet import check_inherits, chosen_subnet, given_subnet, read_subnet
+from noah.run_subnet import FRONT, check_inherits, chosen_subnet, given_subnet, read_subnet
 from noah.runs import Run
 from noah.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
+from noah.settings import RetrainSettings
 from noah.stored import Result, check_shape
 from noah.subnet import Subnet
 from noah.supernet import Supernet, slice_trainable_state
@@ -31,8 +34,12 @@ _RETRAIN = 3
 def merged_logits(
     supernet: Supernet, subnet: Subnet, pixels: Pixels, materials: Materials, bar: Bar | None = None
 ) -> Logits:
-    """Logits float32 (n, classes) of every image, by the subnet's merged network."""
-    return compute_logits(
+    """Logits float32 (n, classes) of every image, by the subnet's merged network.
+
+    Raises:
+        TrainingError: If some are not finite, so that no figure of them would mean anything.
+    """
+    logits = compute_logits(
         merge(supernet, subnet),
         pixels,
         materials.backbone.preprocessing,
@@ -40,6 +47,15 @@ def merged_logits(
         materials.evaluation_batch_size,
         bar,
     )
+    finite = finite_rows(logits)
+    if not finite.all():
+        raise TrainingError(
+            f"The subnet's logits are not finite for {(~finite).sum():,} of {len(logits):,} images.",
+            "Try --precision fp32."
+            if materials.hardware.precision != "fp32"
+            else "Train it with a lower learning rate.",
+        )
+    return logits
 
 
 def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]:
@@ -79,6 +95,8 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
             seed=(settings.seed, _RETRAIN),
             checkpoint=run.path("retrain", CHECKPOINT_FILE),
             bar=bar,
+            stage="retrain",
+            remedy=f"Train it in a new run with a lower learning rate: {_train_slower(run, settings.retrain)}",
             class_weights=class_weights(pixels, materials),
         )
     result = {
@@ -124,6 +142,20 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
     seal_result(run, "test.json")
     run.log("eval", "finished", correct=result["correct"], total=result["total"])
     return result
+
+
+def _train_slower(run: Run, settings: RetrainSettings) -> str:
+    """The command that trains the same subnet in a new run, with a lower learning rate."""
+    given = run.description().get("given")
+    subnet, like = shlex.quote(str(run.path("search", "best.json"))), run.option
+    if given is not None:
+        spelling = str(given.get("spelling"))
+        subnet = shlex.quote(spelling)
+        if spelling.startswith(FRONT):  # it means something in the run that was searched alone
+            like = Run(run.folder.parent.parent / str(given.get("searched"))).option
+    fresh = " --set retrain.inherit=false" if settings.inherit else ""
+    rate = lower_learning_rate(settings.learning_rate)
+    return f"noah retrain --subnet {subnet} --run {like} --set retrain.learning_rate={rate}{fresh}"
 
 
 def read_result(run: Run, *parts: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from functools import partial
 from noah.budget import Budget
 from noah.build import build_supernet, class_weights
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from noah.divergence import lower_learning_rate
 from noah.forecast import SEARCH_SHARE, forecast, plan_epochs
 from noah.materials import Materials, seed_torch
 from noah.progress import Listener
@@ -78,6 +79,9 @@ def train_supernet(
             seed=seed,
             checkpoint=checkpoint,
             bar=bar,
+            stage="supernet",
+            remedy="Start a new run with a lower learning rate, such as "
+            f"--set supernet.learning_rate={lower_learning_rate(settings.learning_rate)}.",
             class_weights=class_weights(pixels, materials),
             enough=enough,
         )

@@ -19,7 +19,7 @@ from noah.compiled import CompiledForward
 from noah.data.augmented import AugmentedPixels, TrainingPixels
 from noah.data.batch_augmentation import BatchAugmentation
 from noah.data.preprocessing import Preprocessing
-from noah.errors import TrainingError
+from noah.divergence import StepLosses, check_state
 from noah.hardware import Hardware
 from noah.held_weights import frozen_weights_held
 from noah.inputs import Batch, to_images
@@ -44,6 +44,8 @@ def train(
     seed: tuple[int, ...],
     checkpoint: Path,
     bar: Bar,
+    stage: str = "training",
+    remedy: str = "Choose a lower learning rate.",
     class_weights: Tensor | None = None,
     enough: Callable[[], bool] = lambda: False,
 ) -> list[float]:
@@ -66,6 +68,8 @@ def train(
         seed: Words of the seed.
         checkpoint: The checkpoint file; if it exists the training goes on from it.
         bar: Told the number of finished epochs, with the finished part of the running one.
+        stage: What the bar is told that this training is.
+        remedy: What a person can do where the learning rate is too high, in a sentence.
         class_weights: Weight of each class in the loss, (classes).
         enough: Asked after every epoch whether to stop before the last; in the first process only.
 
@@ -73,7 +77,8 @@ def train(
         The mean training loss of each epoch, that of the first subnet of each step.
 
     Raises:
-        TrainingError: If the loss is not finite; the last good checkpoint stays.
+        TrainingError: If a loss is not finite, or weights or moments at the end of an epoch (`noah.divergence`); the
+            last good checkpoint stays.
         RunError: If the checkpoint is damaged or belongs to another supernet.
         ProcessError: If another process has stopped.
     """
@@ -99,12 +104,14 @@ def train(
 
     def end_epoch() -> bool:
         """Judge and write what all processes have now; whether to stop here."""
-        if not math.isfinite(losses[-1]):
-            raise _not_finite(losses, hardware)
+        check_state(supernet, optimizer, len(losses), hardware, remedy)
         save_checkpoint(checkpoint, supernet, optimizer, losses)
         return enough()
 
-    bar.update(len(losses), detail=TrainingDetail(len(pixels), tuple(losses)))
+    def detail(learning_rate: float | None) -> TrainingDetail:
+        return TrainingDetail(len(pixels), tuple(losses), stage, learning_rate)
+
+    bar.update(len(losses), detail=detail(None))
     epochs = range(len(losses), settings.epochs)
     batches = closing(_pixel_batches(pixels, settings.batch_size, seed, epochs, fetched))
     with frozen_weights_held(supernet, hardware), batches as prepared:
@@ -113,6 +120,7 @@ def train(
             torch.manual_seed((torch_seed + processes.rank) % 2**63)  # a dropout of its own for each share
             supernet.train()
             total = torch.zeros((), device=device)
+            watched = StepLosses(1 + epoch, steps, hardware, remedy)
             for step, indices in enumerate(_split(order, settings.batch_size)):
                 bar.update(epoch + step / steps)
                 schedule.step_update(epoch * steps + step)
@@ -124,12 +132,13 @@ def train(
                 subnets = draw_subnets(epoch * steps + step, rng)
                 optimizer.zero_grad(set_to_none=True)
                 loss = training_step.add_gradients(images, targets, subnets)
+                watched.add(loss)
                 optimizer.step()
-                total += loss * len(indices)
+                total += loss * (len(indices) / len(pixels))  # shares, so that a sum of large losses stays finite
             processes.add_up([total])
-            losses.append(total.item() / len(pixels))
+            losses.append(total.item())
             stop = processes.of_first(end_epoch)
-            bar.update(len(losses), f"loss {losses[-1]:.3f}", TrainingDetail(len(pixels), tuple(losses)))
+            bar.update(len(losses), f"loss {losses[-1]:.3f}", detail(optimizer.param_groups[0]["lr"]))
             if stop:
                 break
     return losses
@@ -166,15 +175,6 @@ def _pixel_batches(
         yield from pixels.batches(draws)
     else:
         yield from (pixels.fetch(indices) for indices, _ in draws)
-
-
-def _not_finite(losses: list[float], hardware: Hardware) -> TrainingError:
-    return TrainingError(
-        f"The training loss is {losses[-1]} in epoch {len(losses)}.",
-        "Start a new run with a lower learning rate, such as --set supernet.learning_rate=1e-4."
-        if hardware.precision == "fp32"
-        else "Go on from the epoch before with --resume --precision fp32.",
-    )
 
 
 def make_optimizer(supernet: Supernet, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

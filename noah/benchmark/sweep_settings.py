@@ -27,6 +27,7 @@ _OWN = {
     "data.folder": "a sweep is over the tasks of its suite",
     "data.shots": "a sweep is over the tasks of its suite",
     "data.list_seed": "a sweep is over the tasks of its suite",
+    "trackers": "a sweep keeps tables of its own and tells no tracker",
 }
 """Settings that are the sweep's own to make, and why."""
 
@@ -83,7 +84,7 @@ class SweepSettings:
             f"{key}: {_OWN[key]} ({layer.source})"
             for layer in self.changes
             for key, value in flatten(layer.values)
-            if key in _OWN and value is not None
+            if key in _OWN and value not in (None, [])
         ]
         if problems:
             raise SettingsError(problems, "Leave them out; a settings file of this folder can be moved away meanwhile.")

@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100 from their authors, each with 1,000 training images.
 
-CIFAR-100 is for those who have no VTAB-1k; the small training sets are drawn as VTAB-1k's were, and are not the same.
+CIFAR-100 is for those who have no VTAB-1k; the small training splits are drawn as VTAB-1k's were, and are not the same.
 """
 
 from __future__ import annotations

@@ -47,6 +47,15 @@ def class_counts(split: Split, classes: tuple[str, ...]) -> dict[str, int]:
     return dict(zip(classes, np.bincount(split.labels, minlength=len(classes)).tolist(), strict=True))
 
 
+def untrained_note(train: Split, classes: tuple[str, ...]) -> str | None:
+    """A sentence where classes have no training image, else None."""
+    missing = [name for name, count in class_counts(train, classes).items() if not count]
+    if not missing:
+        return None
+    names = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+    return f"WARNING: {len(missing)} of {len(classes)} classes have no training image and cannot be learned: {names}."
+
+
 def imbalance_note(counts: Mapping[str, int]) -> str | None:
     """A sentence where one class has ten times the images of another or more, else None; empty classes do not count."""
     present = {name: count for name, count in counts.items() if count}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from noah.data.dataset import Dataset
+from noah.data.dataset import Dataset, untrained_note
 from noah.data.lists import ImageList, read_class_names, read_list
 from noah.data.lossy import lossy_note
 from noah.data.split import Split
@@ -74,10 +74,8 @@ def load_vtab(name: str, root: Path) -> Dataset:
                 f"{root / file} lists {len(lists[file].split):,} images, where VTAB-1k has {expected}: accuracies are "
                 "not comparable with published ones."
             )
-    lossy = lossy_note(train.paths)
-    if lossy:
-        notes.append(lossy)
     classes = read_class_names(root / "classes.txt", task.classes, task.name)
+    notes += [note for note in (untrained_note(train, classes), lossy_note(train.paths)) if note]
     return Dataset(task.name, classes, train, validation, partial(_load_test, root, task), tuple(notes))
 
 

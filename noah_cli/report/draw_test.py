@@ -33,7 +33,9 @@ def draw_confusion(tested: Measured) -> Drawing:
     """The confusion matrix: of all classes, or of those with the most mistakes."""
     chosen = _hardest_to_tell(tested)
     names = [tested.classes[label].name for label in chosen]
-    matrix = tested.confusion[np.ix_(chosen, chosen)]
+    matrix = np.zeros((len(chosen), len(chosen)), np.int64)
+    shown = tested.confusions[np.isin(tested.confusions[:, :2], chosen).all(axis=1)]
+    matrix[np.searchsorted(chosen, shown[:, 0]), np.searchsorted(chosen, shown[:, 1])] = shown[:, 2]
     whole = len(chosen) == len(tested.classes)
     of = "all classes" if whole else f"the {len(chosen)} of {len(tested.classes):,} classes in most mistakes"
     pairs = "; ".join(
@@ -89,9 +91,8 @@ def draw_calibration(bins: tuple[Bin, ...], error: float) -> Drawing:
 
 def _hardest_to_tell(tested: Measured) -> NDArray[np.int64]:
     """The labels that the matrix shows, ascending."""
-    wrong = tested.confusion.copy()
-    np.fill_diagonal(wrong, 0)
-    mistakes = wrong.sum(axis=0) + wrong.sum(axis=1)
+    wrong, count = tested.mistaken, len(tested.classes)
+    mistakes = np.bincount(wrong[:, 0], wrong[:, 2], count) + np.bincount(wrong[:, 1], wrong[:, 2], count)
     chosen: NDArray[np.int64] = np.sort(np.argsort(-mistakes, kind="stable")[:MOST_IN_MATRIX])
     return chosen
 

@@ -43,7 +43,7 @@ class Measured:
         cross_entropy: Mean over the images, in nats.
         calibration_error: Expected calibration error, 0..1.
         classes: In the order of the labels.
-        confusion: Images of each true class (rows) by predicted class (columns), int64 (classes, classes).
+        confusions: True label, predicted label and number of images of all pairs that occur, sorted, int64 (m, 3).
         bins: Of the reliability diagram.
         mistakes: The most confident ones.
         elsewhere: Other data sets that it was measured on: name and share.
@@ -54,7 +54,7 @@ class Measured:
     cross_entropy: float
     calibration_error: float
     classes: tuple[ClassResult, ...]
-    confusion: NDArray[np.int64]
+    confusions: NDArray[np.int64]
     bins: tuple[Bin, ...] | Missing
     mistakes: tuple[Mistake, ...] | Missing
     elsewhere: tuple[tuple[str, Proportion], ...]
@@ -62,15 +62,17 @@ class Measured:
     @property
     def confused_pairs(self) -> tuple[tuple[str, str, int], ...]:
         """True class, predicted class and number of images, the most frequent first."""
-        wrong = self.confusion.copy()
-        np.fill_diagonal(wrong, 0)
-        order = np.argsort(-wrong, axis=None, kind="stable")
-        rows, columns = np.unravel_index(order, wrong.shape)
+        wrong = self.mistaken
+        most = wrong[np.argsort(-wrong[:, 2], kind="stable")][:10].tolist()
         return tuple(
-            (self.classes[row].name, self.classes[column].name, int(wrong[row, column]))
-            for row, column in zip(rows[:10].tolist(), columns[:10].tolist(), strict=True)
-            if wrong[row, column]
+            (self.classes[true].name, self.classes[predicted].name, images) for true, predicted, images in most
         )
+
+    @property
+    def mistaken(self) -> NDArray[np.int64]:
+        """The confusions of a class with another, (m, 3)."""
+        wrong: NDArray[np.int64] = self.confusions[self.confusions[:, 0] != self.confusions[:, 1]]
+        return wrong
 
 
 def gather_tested(run: Run, classes: tuple[str, ...], commands: tuple[str, ...], again: str) -> Measured | Missing:
@@ -89,11 +91,17 @@ def gather_tested(run: Run, classes: tuple[str, ...], commands: tuple[str, ...],
         return Missing("The test split has not been opened yet.", commands)
     with well_formed(run.path("eval", _TEST), "no result of a test"):
         result = run.read_json("eval", _TEST)
-        confusion = np.array(result["confusion"], np.int64)
-        if confusion.shape != (len(classes), len(classes)):
-            raise ValueError(f"a confusion matrix of {confusion.shape}")
-        images = confusion.sum(axis=1).tolist()
-        right = np.diagonal(confusion).tolist()
+        if "confusion" in result:  # the whole matrix
+            return Missing("The test was made by an earlier version, which kept it in another way.", (again,))
+        confusions = np.array(result["confusions"], np.int64)
+        if confusions.ndim != 2 or confusions.shape[1] != 3 or confusions.min() < 0:
+            raise ValueError("no confusions")
+        if confusions[:, :2].max() >= len(classes):
+            raise ValueError(f"labels beyond {len(classes)}")
+        images, right = (
+            np.bincount(some[:, 0], some[:, 2], len(classes)).astype(np.int64).tolist()
+            for some in (confusions, confusions[confusions[:, 0] == confusions[:, 1]])
+        )
         bins, mistakes = _by_image(run, len(classes), again)
         return Measured(
             right=read_share(result),
@@ -104,7 +112,7 @@ def gather_tested(run: Run, classes: tuple[str, ...], commands: tuple[str, ...],
                 ClassResult(name, Proportion(correct, total) if total else None)
                 for name, correct, total in zip(classes, right, images, strict=True)
             ),
-            confusion=confusion,
+            confusions=confusions,
             bins=bins,
             mistakes=mistakes,
             elsewhere=_elsewhere(run),

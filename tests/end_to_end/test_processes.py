@@ -12,6 +12,7 @@ import pytest
 
 from tests.commands import Outcome, process_environment, run_python, write_settings
 from tests.conftest import TinySettings
+from tests.noah_cli.trackers.events import read_events, series
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ACCELERATE = (sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
@@ -109,9 +110,13 @@ def test_both_processes_are_workers_of_the_search(together: tuple[Path, dict[str
 
 def test_accelerate_s_launcher_serves_as_well(tmp_path: Path, tiny_settings: TinySettings) -> None:
     write_settings(tmp_path, tiny_settings({"supernet.epochs": 1}))
-    outcome = launch(tmp_path, "search", "--run", "first", launcher=ACCELERATE)
+    outcome = launch(tmp_path, "search", "--run", "first", "--track", "tensorboard", launcher=ACCELERATE)
     assert outcome.code == 0, outcome.err
     assert "processes 2" in outcome.out
+    assert outcome.out.count("tracker   tensorboard") == 1
+    events = read_events(tmp_path / "runs" / "shapes" / "first")
+    assert list(series(events, "supernet/loss")) == [1]
+    assert len(series(events, "search/accuracy")) > 2
     assert read(tmp_path, "first", "search", "best.json")["evaluated"] == 8
 
 

@@ -7,7 +7,9 @@ import socket
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from tests.commands import noah_line
 from tests.end_to_end.refusals import Case, add_file, add_folder, add_image, assert_refused, refuse
@@ -28,6 +30,13 @@ def label_out_of_range(folder: Path) -> None:
     lines = (task / "train800.txt").read_text().splitlines()
     lines[4] = lines[4].rsplit(" ", 1)[0] + " 100"
     (task / "train800.txt").write_text("\n".join(lines))
+
+
+def break_weights(folder: Path) -> None:
+    weights = load_file(folder / "tiny.safetensors")
+    weights["blocks.2.mlp.fc1.weight"][3, 4] = np.nan
+    weights["norm.bias"][0] = np.inf
+    save_file(weights, folder / "broken.safetensors")
 
 
 DATA = {
@@ -143,6 +152,15 @@ BACKBONE = {
             "Use a .safetensors file, or a .pth file that holds only a state dictionary.",
         ],
         add_file("damaged.safetensors", b"\x10" * 40),
+    ),
+    "weights that are not finite": Case(
+        "noah search --backbone broken.safetensors",
+        1,
+        [
+            "The backbone broken.safetensors holds numbers that are not finite, in blocks.2.mlp.fc1.weight, norm.bias.",
+            "The weights are damaged, or their training had gone wrong; get them again from where they came.",
+        ],
+        break_weights,
     ),
     "another architecture": Case(
         "noah search --backbone eva02_tiny_patch14_224 --image-size 28",

@@ -185,7 +185,7 @@ def test_the_retrained_winner_learned_something(finished: Finished) -> None:
 def test_an_artefact_is_as_accurate_as_the_retrained_winner(finished: Finished, name: str) -> None:
     ours, artefact = read(finished, "eval", "test.json"), read(finished, "eval", "artefact", f"{name}.json")
     assert artefact["provider"].endswith("ExecutionProvider")
-    for figure in ("correct", "total", "accuracy", "confusion", "class_accuracy"):
+    for figure in ("correct", "total", "accuracy", "confusions", "class_accuracy"):
         assert artefact[figure] == ours[figure]
     assert artefact["cross_entropy"] == pytest.approx(ours["cross_entropy"], rel=1e-4)
 
@@ -197,7 +197,8 @@ def test_predictions_are_those_of_the_evaluation(finished: Finished) -> None:
     confusion = np.zeros((3, 3), int)
     for row in rows:
         confusion[PHOTO_CLASSES.index(Path(row["path"]).parent.name), PHOTO_CLASSES.index(row["label"])] += 1
-    assert confusion.tolist() == read(finished, "eval", "artefact", f"{FLOAT}.json")["confusion"]
+    expected = [[*pair, count] for pair, count in np.ndenumerate(confusion) if count]
+    assert read(finished, "eval", "artefact", f"{FLOAT}.json")["confusions"] == expected
 
 
 def test_predictions_are_those_of_the_unmerged_torch_subnet(finished: Finished) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from export.evaluate import evaluate_artefact
 from export.manifest import file_record, read_manifest, write_manifest
@@ -69,7 +69,7 @@ def test_the_batch_size_makes_no_difference(
     materials = replace(materials, settings=materials.settings.model_copy(update={"hardware": hardware}))
     result = measure(project.artefact(), run, materials)
     expected = json.loads((finished.run / "eval" / "artefact" / f"{FLOAT}.json").read_text())
-    assert result["confusion"] == expected["confusion"]
+    assert result["confusions"] == expected["confusions"]
     assert result["cross_entropy"] == pytest.approx(expected["cross_entropy"], rel=1e-5)
 
 
@@ -94,9 +94,26 @@ def test_probabilities_are_as_good_as_logits(project: Finished, run: Run, materi
         folder,
     )
     result = measure(folder, run, materials)
-    assert result["confusion"] == expected["confusion"]
+    assert result["confusions"] == expected["confusions"]
     for figure in ("cross_entropy", "calibration_error"):
         assert result[figure] == pytest.approx(expected[figure], rel=1e-3)
+
+
+def test_outputs_that_are_not_finite_are_no_result(project: Finished, run: Run, materials: Materials) -> None:
+    folder = project.artefact()
+    model = onnx.load(folder / "model.onnx")
+    for node in model.graph.node:
+        for place, name in enumerate(node.output):
+            if name == "logits":
+                node.output[place] = "scores"
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "nothing"))
+    model.graph.node.append(helper.make_node("Div", ["scores", "nothing"], ["logits"]))
+    onnx.save(model, folder / "model.onnx")
+    record = {"model.onnx": file_record(folder / "model.onnx")}
+    write_manifest(read_manifest(folder).model_copy(update={"files": record}), folder)
+    with pytest.raises(ArtefactError, match=r"^The artefact's outputs are not finite for 18 of 18 images\.\nExport it"):
+        measure(folder, run, materials)
+    assert not (project.run / "eval").exists()
 
 
 def other_classes(materials: Materials) -> Materials:
@@ -128,7 +145,8 @@ def test_an_artefact_of_another_run_is_refused_before_the_test_split_is_touched(
 
 def test_confusion_counts_every_image_once(project: Finished, run: Run, materials: Materials) -> None:
     result = measure(project.artefact(FLOAT), run, materials)
-    assert np.array(result["confusion"]).sum(axis=1).tolist() == [6, 6, 6]
+    true, _, images = np.array(result["confusions"]).T
+    assert np.bincount(true, images).tolist() == [6, 6, 6]
 
 
 def test_an_artefact_of_other_images_is_refused(project: Finished, run: Run, materials: Materials) -> None:

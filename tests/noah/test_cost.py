@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from noah.cost import backbone_macs, merged_macs
 from noah.errors import SettingsError
 from noah.merge import merge
-from noah.subnet import Subnet
+from noah.subnet import MODULES, Subnet
 from noah.untrained import untrained_backbone
 from tests.noah.architectures import ARCHITECTURES, SIZE, images_for, make_backbone, make_supernet
 from tests.noah.strategies import subnets
@@ -48,6 +48,15 @@ def test_the_merged_network(kind: str, subnet: Subnet, batch: int) -> None:
     merged = merge(supernet, subnet)
     counted = counted_macs(merged, images_for(supernet.backbone, batch))
     assert batch * merged_macs(supernet.backbone, subnet, CLASSES) == counted
+
+
+@given(kind=st.sampled_from(KINDS), subnet=subnets(4), more=subnets(4))
+@settings(max_examples=50)
+def test_wider_modules_in_the_same_blocks_are_no_less_work(kind: str, subnet: Subnet, more: Subnet) -> None:
+    """In the same blocks: a prompt that a further block brings ends one that was carried on, which may be more work."""
+    wider = Subnet(*([w and w + m for w, m in zip(subnet.widths(n), more.widths(n), strict=True)] for n in MODULES))
+    backbone = make_backbone(kind)
+    assert merged_macs(backbone, wider, CLASSES) >= merged_macs(backbone, subnet, CLASSES)
 
 
 def test_one_block() -> None:

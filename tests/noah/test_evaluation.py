@@ -93,7 +93,7 @@ def test_the_account_agrees_with_scikit_learn(classes: int) -> None:
     names = tuple(f"class {label}" for label in range(classes))
     account = describe(logits, labels, names)
     expected = confusion_matrix(labels, logits.argmax(axis=1), labels=np.arange(classes))
-    assert account["confusion"] == expected.tolist()
+    assert account["confusions"] == [[*pair, count] for pair, count in np.ndenumerate(expected) if count]
     assert account["class_accuracy"] == pytest.approx(
         {name: expected[label, label] / expected[label].sum() for label, name in enumerate(names)}, abs=1e-6
     )

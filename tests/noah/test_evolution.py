@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from noah.budget import Budget, parameter_budget
+from noah import evolution
+from noah.budget import Bound, Budget, parameter_budget
 from noah.candidate import Candidate, Proposal, as_good_as, rank
 from noah.errors import EmptySpaceError
 from noah.evaluation import Score
@@ -23,6 +25,8 @@ from noah.settings import EvolutionSettings
 from noah.space import SearchSpace, make_space
 from noah.subnet import MODULES, Subnet
 from tests.noah.shared_search import SPACE, make_task, run_search
+from tests.noah.strategies import spaces
+from tests.noah.test_repair import work_of
 
 TINY = make_space(2, 8, {"lora": (1, 2), "adapter": (1, 3)}, (1, 2))  # 6 x 6 subnets
 SETTINGS = EvolutionSettings(generations=3, population=8, parents=3, mutations=3, crossovers=3, racing="off")
@@ -103,6 +107,35 @@ def test_every_candidate_is_new_and_inside_space_and_budget(
         assert candidate.parameters == candidate.subnet.parameter_count(SPACE.embed_dim)
         assert budget.admits(candidate.subnet)
         assert candidate.score == quality(candidate.subnet)
+
+
+@given(
+    spaces(max_blocks=4),
+    st.sampled_from(["evolution", "nsga2", "tpe", "random", "published"]),
+    st.sampled_from([0.05, 0.3, 1.0]),
+    st.booleans(),
+    st.integers(0, 2**31),
+)
+@settings_of_hypothesis(max_examples=30)
+def test_every_sampler_stays_inside_any_space_and_budget(
+    space: SearchSpace, sampler: str, room: float, bounds_work: bool, seed: int
+) -> None:
+    """Modules in the first blocks or in any; budgets of parameters alone, or of work as well."""
+    cheapest, dearest = (subnet.parameter_count(space.embed_dim) for subnet in (space.smallest, space.largest))
+    budget = parameter_budget(int(cheapest + room * (dearest - cheapest)), space.embed_dim)
+    if bounds_work:
+        macs = work_of(space.blocks, space.embed_dim)
+        narrowest = space.narrowest(*(min(space.modules[name].depths) for name in MODULES))
+        room_of_work = room * max(macs(space.largest) - macs(narrowest), 0)
+        budget = Budget((*budget.bounds, Bound("macs", int(macs(narrowest) + room_of_work), macs)))
+    settings = SETTINGS.model_copy(update={"generations": 1, "population": 4, "sampler": sampler})
+    with patch.object(evolution, "_DRAWS", 50):  # until a space that is nearly used up counts as exhausted
+        candidates = search((seed,), space=space, budget=budget, settings=settings)
+    assert 0 < len(candidates) <= evaluations(space, budget, settings)
+    assert len({candidate.subnet for candidate in candidates}) == len(candidates)
+    for candidate in candidates:
+        assert space.contains(candidate.subnet)
+        assert budget.admits(candidate.subnet)
 
 
 def test_a_generation_has_mutations_then_crossovers_then_random_ones() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,14 +14,14 @@ import torch
 from noah.build import build_supernet
 from noah.candidate import Candidate, rank
 from noah.checkpoint import load_weights, read_checkpoint
-from noah.errors import RunError
+from noah.errors import RunError, TrainingError
 from noah.evaluation import Score, compute_logits, predicted_labels, score
 from noah.materials import Materials, seed_torch
 from noah.progress import Silent
 from noah.racing import Outcome
 from noah.rerank import Reranked, read_reranked, rerank, rerank_epochs
 from noah.runs import Run, append_line, read_lines
-from noah.supernet import slice_trainable_state
+from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run
@@ -105,6 +106,25 @@ def test_scores_are_those_of_the_unmerged_model_on_the_validation_images(
         assert each.score.cross_entropy == pytest.approx(expected.cross_entropy, rel=1e-4)
         assert each.outcome.wrong == tuple(np.flatnonzero(predicted_labels(logits) != pixels.labels))
         assert stored.losses == each.losses
+
+
+def test_a_finalist_whose_logits_are_not_finite_ends_the_final_choice(
+    materials: Materials, candidates: list[Candidate], tmp_path: Path
+) -> None:
+    """With weights as large as float32 has, which no training is known to leave."""
+
+    def overflow(model: Supernet, *arguments: Any, **options: Any) -> list[float]:
+        losses = train(model, *arguments, **options)
+        model.head.weight.data.fill_(3e38)
+        return losses
+
+    run = start_run(tmp_path, materials)
+    with (
+        patch("noah.rerank.train", overflow),
+        pytest.raises(TrainingError, match="logits are not finite for 18 of 18 validation images"),
+    ):
+        rerank(run, materials, rank(candidates), M, 1, Silent())
+    assert not run.path("search", "rerank.jsonl").exists()
 
 
 def test_it_trains_on_the_training_images_alone(

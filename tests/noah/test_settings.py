@@ -21,7 +21,7 @@ from noah.settings import Settings
 from tests.noah.refused_layers import problems_of
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 0, "fast", None, [1e-3]])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 0, 1e31, "fast", None, [1e-3]])
 def test_a_learning_rate_is_a_positive_finite_number(value: object) -> None:
     (problem,) = problems_of(Layer(source="--set", values=nested("supernet.learning_rate", value)))
     assert problem.startswith("supernet.learning_rate: ")
@@ -200,3 +200,21 @@ def test_a_run_of_a_version_that_bounded_parameters_alone_is_read() -> None:
     settings, _ = resolve([Layer(source="run.yaml", values=values)])
     assert settings.budget == Settings().budget.model_copy(update={"parameters": 5_000})
     assert (settings.space.placement, settings.search.module_crossover) == ("first", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("tensorboard", ("tensorboard",)),
+        ("[wandb, tensorboard]", ("wandb", "tensorboard")),
+        ("[wandb, wandb]", ("wandb",)),
+        ("[]", ()),
+    ],
+)
+def test_trackers_are_named_alone_or_in_a_list(text: str, names: tuple[str, ...]) -> None:
+    assert resolve([assignment_layer(f"trackers={text}")])[0].trackers == names
+
+
+@pytest.mark.parametrize("text", ["tensorbord", "[1]", "3", "null", "{wandb: 1}"])
+def test_an_unknown_tracker_is_refused(text: str) -> None:
+    assert problems_of(assignment_layer(f"trackers={text}"))[0].startswith("trackers")

@@ -24,6 +24,12 @@ def test_the_count_is_the_sum_over_modules_and_blocks(subnet: Subnet, embed_dim:
     assert subnet.parameter_count(embed_dim) == expected
 
 
+@given(subnets(4), subnets(4), st.integers(1, 100))
+def test_a_wider_subnet_has_more_parameters(first: Subnet, second: Subnet, embed_dim: int) -> None:
+    widest = Subnet(*(map(max, first.widths(m), second.widths(m)) for m in MODULES))
+    assert (first.parameter_count(embed_dim) < widest.parameter_count(embed_dim)) == (first != widest)
+
+
 @given(subnets(5), st.integers(1, 100), st.integers(0, 100))
 def test_the_published_count_adds_dead_tokens_where_block_0_has_a_prompt(
     subnet: Subnet, embed_dim: int, largest: int

@@ -39,6 +39,17 @@ def test_sizes_other_than_the_benchmarks_are_noted(eurosat: Path) -> None:
     assert any("train800.txt lists 8 images, where VTAB-1k has 800" in note for note in notes)
 
 
+def test_classes_without_a_training_image_are_warned_of(eurosat: Path) -> None:
+    warning = "WARNING: 2 of 10 classes have no training image and cannot be learned: 8, 9."
+    assert warning in load_vtab("eurosat", eurosat).notes
+    lines = (eurosat / "train800.txt").read_text().splitlines()
+    lines[:2] = [lines[0].rsplit(" ", 1)[0] + " 8", lines[1].rsplit(" ", 1)[0] + " 9"]
+    more = "\n".join(lines) + "\n" + (eurosat / "val200.txt").read_text()
+    (eurosat / "train800.txt").write_text(more)
+    (eurosat / "val200.txt").write_text((eurosat / "test.txt").read_text())
+    assert not any("WARNING" in note for note in load_vtab("eurosat", eurosat).notes)
+
+
 def test_mark_windows_lines_blanks_and_spaces_do_no_harm(eurosat: Path) -> None:
     (eurosat / "images" / "train800" / "0.png").rename(eurosat / "images" / "a name.png")
     (eurosat / "train800.txt").write_bytes(b"\xef\xbb\xbfimages/a name.png 9\r\n\r\nimages/train800/1.png  1 \r\n\r\n")

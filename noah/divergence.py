@@ -1,0 +1,118 @@
+"""Notices a training that has gone wrong, before it costs more time or is kept as if it were good.
+
+A loss that is not finite says so itself. Weights and AdamW's moments may be past saving while every loss is finite: no
+loss comes after an epoch's last step, none is of widths that were not drawn since, and where the second moment of a
+weight overflows to infinity, every further step of that weight is zero.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from noah.errors import TrainingError
+from noah.hardware import Hardware
+from noah.supernet import Supernet
+
+LOOK_EVERY = 20
+"""Steps between two looks at the losses: on a GPU, a look waits for the device."""
+_LOWER_RATE = 1e-4
+"""The learning rate to try, or a tenth of the one in use where that is less."""
+_NAMED = 3
+
+
+class StepLosses:
+    """The losses of an epoch's steps, looked at every few of them and after the last.
+
+    Args:
+        epoch: Its number, from 1.
+        steps: Of the epoch.
+        hardware: Device, precision and processes; the processes look together.
+        remedy: What to do about a learning rate that is too high, in a sentence.
+    """
+
+    def __init__(self, epoch: int, steps: int, hardware: Hardware, remedy: str) -> None:
+        self._losses = torch.zeros(steps, device=hardware.device)
+        self._epoch, self._hardware, self._remedy = epoch, hardware, remedy
+        self._added = self._looked = 0
+
+    def add(self, loss: Tensor) -> None:
+        """The loss of the next step: this process's part of it.
+
+        Raises:
+            TrainingError: If it, or one that was not looked at yet, is not finite.
+            ProcessError: If another process has stopped.
+        """
+        self._losses[self._added] = loss
+        self._added += 1
+        if self._added - self._looked == LOOK_EVERY or self._added == len(self._losses):
+            self._look()
+
+    def _look(self) -> None:
+        losses = self._losses[self._looked : self._added]
+        self._hardware.processes.add_up([losses])
+        bad = (~torch.isfinite(losses)).nonzero().flatten().tolist()
+        if bad:
+            step, loss = self._looked + bad[0], losses[bad[0]].item()
+            self._hardware.processes.of_first(lambda: self._refuse(step, loss))
+        self._looked = self._added
+
+    def _refuse(self, step: int, loss: float) -> NoReturn:
+        told = f"The training loss is {loss} at step {step + 1} of {len(self._losses)} in epoch {self._epoch}"
+        if (self._epoch, step) == (1, 0):
+            told = f"{told}, before anything was learned"
+            remedy = "The backbone does not take these images: check its weights, mean and std."
+        else:
+            remedy = self._remedy
+        raise TrainingError(f"{told}.", _advice(self._hardware, remedy))
+
+
+def check_state(supernet: Supernet, optimizer: Optimizer, epoch: int, hardware: Hardware, remedy: str) -> None:
+    """Refuse to keep weights that are not finite, or that would never change again.
+
+    Args:
+        supernet: After the epoch.
+        optimizer: AdamW, with its moments of the supernet's weights.
+        epoch: Its number, from 1.
+        hardware: Tells the precision.
+        remedy: What to do about a learning rate that is too high, in a sentence.
+
+    Raises:
+        TrainingError: With the names of the first such weights.
+    """
+    trained = {name: value for name, value in supernet.named_parameters() if value.requires_grad}
+    broken = [name for name, value in trained.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise TrainingError(
+            f"Weights are not finite at the end of epoch {epoch}: {_listed(broken)}.", _advice(hardware, remedy)
+        )
+    stuck = [
+        name
+        for name, value in trained.items()
+        if not all(torch.isfinite(moment).all() for moment in optimizer.state.get(value, {}).values())
+    ]
+    if stuck:
+        raise TrainingError(
+            f"Gradients are so large in epoch {epoch} that AdamW's averages of their squares overflow, after which "
+            f"these weights learn no more: {_listed(stuck)}.",
+            _advice(hardware, f"{remedy} If that changes nothing, the backbone's own outputs are this large."),
+        )
+
+
+def lower_learning_rate(learning_rate: float) -> str:
+    """A learning rate to try instead of one that was too high, as it is typed."""
+    return np.format_float_scientific(min(learning_rate / 10, _LOWER_RATE), precision=2, trim="-", exp_digits=1)
+
+
+def _advice(hardware: Hardware, remedy: str) -> str:
+    if hardware.precision == "fp32":
+        return remedy
+    return f"Try --precision fp32 first: with --resume it goes on from the last good epoch. {remedy}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
