@@ -9,13 +9,14 @@ from, so that it can be built anew for another GPU and run where there is none.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from export import metadata
 from export.artefact_folder import new_artefact
 from export.found_types import check_types, read_types
+from export.input_size import measure_resized
 from export.int8 import quantise
 from export.int8_options import DEFAULT_INT8, Int8Options
 from export.labels import CLASSES
@@ -34,11 +35,12 @@ from export.records import (
     Parity,
     Precision,
     QuantisationRecord,
+    ResizedRecord,
 )
 from export.tensorrt_package import Builder
 from export.to_onnx import BATCH_AXIS, INPUT_NAME, write_onnx
 from export.to_triton import arrange_repository
-from noah.materials import Materials
+from noah.materials import Materials, at_image_size
 from noah.merge import merge
 from noah.progress import Listener
 from noah.runs import Run, installed_versions
@@ -60,6 +62,7 @@ class Request:
         profile: Batch sizes of the proof, and of an engine.
         builder: Build an engine too, with this; None writes ONNX alone.
         triton: Arrange a model repository for Triton Inference Server around the engine, or around the ONNX file.
+        input_size: Height and width of its images in pixels; None takes the size of the search.
         name: Folder name under export/; None makes one.
     """
 
@@ -71,13 +74,15 @@ class Request:
     profile: Profile = ONNX_PROFILE
     builder: Builder | None = None
     triton: bool = False
+    input_size: int | None = None
     name: str | None = None
 
     @property
     def folder_name(self) -> str:
-        """As onnx-fp32, trt-fp16-uint8 or onnx-bf16-probabilities."""
+        """As onnx-fp32, trt-fp16-uint8, onnx-bf16-probabilities or onnx-fp32-112px."""
         parts = ["triton" if self.triton else "trt" if self.builder else "onnx", self.precision]
         parts += ["uint8"] * self.raw_pixels + ["probabilities"] * (self.values == "probabilities")
+        parts += [] if self.input_size is None else [f"{self.input_size}px"]
         return self.name or "-".join(parts)
 
     @property
@@ -91,7 +96,8 @@ def export_artefact(run: Run, materials: Materials, listener: Listener, request:
 
     Args:
         run: The run.
-        materials: Its data set and backbone; images of the validation split prove the parity.
+        materials: Its data set, and its backbone at the size of the search; images of the validation split prove the
+            parity.
         listener: Told each step.
         request: What to write.
 
@@ -102,18 +108,33 @@ def export_artefact(run: Run, materials: Materials, listener: Listener, request:
         CommandOrderError: If the winner has not been retrained.
         ExportError: If writing fails or a check of the file does; names the check.
         ParityError: If the written model does not agree with the torch one.
+        SettingsError: If the backbone's patches do not fill the size of input asked for.
     """
+    materials, request, resized = _resize(run, materials, listener, request)
     model, subnet = load_retrained(run, materials)
     model.cpu()  # the reference of the proof is computed there, whatever the run was trained on
     final = run.path("export", request.folder_name)
     with new_artefact(run, final.name) as building:
-        manifest = _build(building, run, materials, model, subnet, listener, request)
+        manifest = _build(building, run, materials, model, subnet, listener, request, resized)
         write_card(manifest, run, building / CARD_FILE, final)
         write_manifest(manifest, building)
     run.log(
         "export", "finished", name=final.name, parity=[parity.model_dump(mode="json") for parity in manifest.parity]
     )
     return final
+
+
+def _resize(
+    run: Run, materials: Materials, listener: Listener, request: Request
+) -> tuple[Materials, Request, ResizedRecord | None]:
+    """The materials at the size asked for, and what that costs; nothing changes where it is that of the search."""
+    if request.input_size is None:
+        return materials, request, None
+    resized = at_image_size(materials, request.input_size)
+    if resized is materials:
+        listener.say(f"input     {request.input_size} px, as the search had them")
+        return materials, replace(request, input_size=None), None
+    return resized, request, measure_resized(run, materials, resized, listener)
 
 
 def _build(
@@ -124,6 +145,7 @@ def _build(
     subnet: Subnet,
     listener: Listener,
     request: Request,
+    resized: ResizedRecord | None,
 ) -> Manifest:
     """Write and prove the files of the artefact, and describe them."""
     backbone, classes = materials.backbone, materials.dataset.classes
@@ -168,6 +190,7 @@ def _build(
         types=types,
         opset=request.opset_used,
         quantisation=quantisation,
+        resized=resized,
         parity=parity,
         engine=engine,
         files={

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from export.evaluate import artefact_logits
+from export.evaluate import artefact_logits, materials_of
 from export.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
 from export.predictor import load_predictor
 from noah.checkpoint import CHECKPOINT_FILE
@@ -85,13 +85,21 @@ def _check_origin(run: Run, manifest: Manifest) -> None:
         ("training images", manifest.run.data, description.get("data", {}).get("fingerprint")),
         ("a subnet", subnet, read_subnet(run, "retrain", "model.json")),
         ("classes", list(manifest.classes), description.get("classes")),
-        ("preprocessing", manifest.preprocessing, description.get("preprocessing")),
+        ("preprocessing", _at_searched_size(manifest), description.get("preprocessing")),
     ]
     for what, in_manifest, in_run in told:
         if in_manifest != in_run:
             other = "another subnet than the retrained one" if what == "a subnet" else f"other {what}"
             place = f"; {RUN_FILE} says otherwise" if what in ("classes", "preprocessing", "training images") else ""
             raise ArtefactError(f"It was made from {other}{place}.")
+
+
+def _at_searched_size(manifest: Manifest) -> dict[str, Any]:
+    """The preprocessing of an artefact, but for another size of input that it was asked for."""
+    if manifest.resized is None:
+        return manifest.preprocessing
+    height, width = manifest.resized.searched_size
+    return {**manifest.preprocessing, "height": height, "width": width}
 
 
 def _reproduce(run: Run, folder: Path, place: tuple[str, ...], materials: Materials, listener: Listener) -> Check:
@@ -107,6 +115,7 @@ def _reproduce(run: Run, folder: Path, place: tuple[str, ...], materials: Materi
         return Check(
             what, "absent", f"it was measured on {result.get('provider')}; here it runs on {predictor.provider}"
         )
+    materials = materials_of(predictor, materials)
     pixels, kept = stored_test_pixels(run, materials, listener, *place)
     with listener.bar(f"evaluating {folder.name}", len(pixels), "images") as bar:
         logits = artefact_logits(predictor, pixels, materials.evaluation_batch_size, bar)

@@ -25,6 +25,7 @@ from export.records import (
     Precision,
     QuantisationRecord,
     Record,
+    ResizedRecord,
     RunRecord,
     Size,
     SubnetWidths,
@@ -55,6 +56,7 @@ class Manifest(Record):
         opset: Operator set of the ONNX file; None where there is none.
         types: Types found in the file: operator, or "input", "output" or "weights" -> type -> how many.
         quantisation: What was written in 8 bits, in an artefact of precision int8 or int8-dynamic.
+        resized: What the size of its input costs, where that is not the size of the search.
         parity: The comparisons that it passed, at least one.
         engine: What the engine is, in an artefact of format trt.
         files: Every file of the artefact that a program reads, by its name in the folder; not the model card, which
@@ -78,6 +80,7 @@ class Manifest(Record):
     types: dict[str, dict[str, Count]]
     opset: Size | None = None
     quantisation: QuantisationRecord | None = None
+    resized: ResizedRecord | None = None
     parity: Annotated[tuple[Parity, ...], Field(min_length=1)]
     engine: EngineRecord | None = None
     files: Annotated[dict[str, FileRecord], Field(min_length=1)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from export.manifest import ENGINE_FILE, MODEL_FILE, Manifest, how_to_load
-from export.records import EngineRecord, Parity, QuantisationRecord
+from export.records import EngineRecord, ModelInput, Parity, QuantisationRecord, ResizedRecord
 from noah.runs import Run
 
 _LABELS_SHOWN = 40
@@ -49,7 +49,7 @@ def model_card(manifest: Manifest, test: dict[str, Any] | None, folder: Path) ->
         "## Subnet\n",
         _subnet(manifest),
         "## Accuracy\n",
-        _accuracy(test),
+        _accuracy(manifest, test),
         "## Parity\n",
         _parity(manifest.parity),
         "## Precision\n",
@@ -93,12 +93,25 @@ def _subnet(manifest: Manifest) -> str:
     return _table(head, rows)
 
 
-def _accuracy(test: dict[str, Any] | None) -> str:
+def _accuracy(manifest: Manifest, test: dict[str, Any] | None) -> str:
+    if manifest.resized is not None:
+        return _resized(manifest.resized, manifest.input)
     if test is None:
         return "Not measured on the test split when this was written; `noah eval` does.\n"
     return (
         f"{test['accuracy']:.2%} ± {test['standard_error']:.2%} of {test['total']:,} test images right, cross-entropy "
         f"{test['cross_entropy']:.4f}; measured on the torch model that this artefact was proved against.\n"
+    )
+
+
+def _resized(record: ResizedRecord, model_input: ModelInput) -> str:
+    """What is known where the artefact takes images of another size than those that the run was measured on."""
+    (height, width), (searched_height, searched_width) = model_input.image_size, record.searched_size
+    return (
+        f"Searched and trained on images of {searched_width} x {searched_height} px, and made for {width} x {height} "
+        f"px. Of {record.images}, {record.correct / record.total:.2%} are right at this size and "
+        f"{record.correct_at_searched_size / record.total:.2%} at that one. `noah eval` measures this artefact on the "
+        f"test split.\n"
     )
 
 

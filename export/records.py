@@ -207,6 +207,24 @@ class QuantisationRecord(Record):
     top1_agreement: Share
 
 
+class ResizedRecord(Record):
+    """Another size of input than the subnet was searched and retrained at, and what that costs in accuracy.
+
+    Attributes:
+        searched_size: (height, width) in pixels that it was searched and retrained at.
+        images: What accuracy was measured on.
+        total: Number of these images.
+        correct: Of them, put right at the artefact's size.
+        correct_at_searched_size: Of them, put right at the searched size.
+    """
+
+    searched_size: tuple[Size, Size]
+    images: Name
+    total: Size
+    correct: Count
+    correct_at_searched_size: Count
+
+
 class RunRecord(Record):
     """Where the artefact comes from.
 

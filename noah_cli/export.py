@@ -53,6 +53,16 @@ def export(
             "--input", help="float (the default): normalised NCHW; uint8: raw NHWC pixels, normalisation folded in."
         ),
     ] = None,
+    input_size: Annotated[
+        int | None,
+        typer.Option(
+            "--input-size",
+            min=1,
+            help="Side of its images in pixels; that of the search if not given. What another one costs in accuracy is "
+            "measured and told.",
+            metavar="N",
+        ),
+    ] = None,
     output: Annotated[
         Literal["logits", "probabilities"] | None,
         typer.Option("--output", help="logits (the default), or probabilities: softmax included."),
@@ -92,6 +102,7 @@ def export(
             "--calibration-images": calibration_images,
             "--exclude-last-block": exclude_last_block or None,
             "--input": input,
+            "--input-size": input_size,
             "--output": output,
             "--batch": batch,
             "--opset": opset,
@@ -136,7 +147,15 @@ def export(
         if format == "triton":
             listener.say(f"serves    {'the engine' if builder else f'the ONNX file ({why_not_served(chosen)})'}")
         request = Request(
-            chosen, int8, input == "uint8", output or "logits", opset, profile, builder, triton=format == "triton"
+            chosen,
+            int8,
+            input == "uint8",
+            output or "logits",
+            opset,
+            profile,
+            builder,
+            triton=format == "triton",
+            input_size=input_size,
         )
         folder = export_artefact(current, materials, listener, request)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

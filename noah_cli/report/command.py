@@ -8,6 +8,7 @@ import typer
 
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
+from noah_cli.completion import complete_run
 from noah_cli.options import RunsOption
 
 if TYPE_CHECKING:  # They bring torch and matplotlib, which take seconds.
@@ -23,7 +24,12 @@ REPORT_FILE, FIGURES_FOLDER = "report.html", "report"
 def report(
     context: typer.Context,
     run: Annotated[
-        str | None, typer.Argument(help="The run, as DATASET/ID or a path; the latest if not given.", metavar="RUN")
+        str | None,
+        typer.Argument(
+            help="The run, as DATASET/ID or a path; the latest if not given.",
+            metavar="RUN",
+            autocompletion=complete_run,
+        ),
     ] = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:

@@ -55,6 +55,7 @@ class Facts:
     Args:
         name: <dataset>/<id>.
         folder: Where the run is.
+        run_options: With which a command finds it.
         created: When it was begun.
         noah: The version that began it.
         dataset: Name of the data set.
@@ -85,6 +86,7 @@ class Facts:
 
     name: str
     folder: Path
+    run_options: str
     created: str
     noah: str
     dataset: str
@@ -151,6 +153,7 @@ def gather_facts(run: Run, runs: Path) -> Facts:
     return Facts(
         name=run.name,
         folder=run.folder,
+        run_options=name,
         created=str(description.get("created", "")),
         noah=str(description.get("noah", "")),
         dataset=dataset,

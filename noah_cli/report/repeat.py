@@ -124,6 +124,8 @@ def _export(manifest: Manifest) -> str:
             words.append("--input uint8")
         if manifest.output.values == "probabilities":
             words.append("--output probabilities")
+        if manifest.resized is not None:
+            words.append(f"--input-size {manifest.backbone.image_size[0]}")
     if manifest.format == "trt" and manifest.engine is not None:
         words.append(f"--target {','.join(manifest.engine.targets)}")
     return " ".join(words)

@@ -1,0 +1,52 @@
+"""An artefact for images of another size than the searched one: what that costs, told before it is written."""
+
+from __future__ import annotations
+
+from export.records import ResizedRecord
+from noah.evaluation import score
+from noah.materials import Materials
+from noah.progress import Listener
+from noah.runs import Run
+from noah.stages import load_retrained, merged_logits
+
+
+def measure_resized(run: Run, searched: Materials, resized: Materials, listener: Listener) -> ResizedRecord:
+    """Measure the retrained winner on the validation images at both sizes.
+
+    LoRA and adapters know nothing of the number of patches, prompts are the same tokens beside more or fewer of them,
+    and the position embeddings of the backbone are resampled from its own to the new grid, as they were for the search.
+    Only a measurement says what is left of the accuracy.
+
+    Args:
+        run: The run.
+        searched: Its data set, and its backbone at the size of the search.
+        resized: The same with the backbone at the size of the artefact.
+        listener: Told both accuracies.
+
+    Raises:
+        CommandOrderError: If the winner has not been retrained.
+    """
+    correct, total = zip(*(_measure(run, materials, listener) for materials in (resized, searched)), strict=True)
+    images = f"{total[0]:,} validation images of {searched.dataset.name}, which were trained on"
+    height, width = searched.backbone.image_size
+    asked = resized.backbone.preprocessing
+    listener.say(
+        f"accuracy  {correct[0] / total[0]:.2%} at {asked.width} x {asked.height} px and {correct[1] / total[1]:.2%} "
+        f"at {width} x {height}, the size of the search, of {images}"
+    )
+    return ResizedRecord(
+        searched_size=(height, width),
+        images=images,
+        total=total[0],
+        correct=correct[0],
+        correct_at_searched_size=correct[1],
+    )
+
+
+def _measure(run: Run, materials: Materials, listener: Listener) -> tuple[int, int]:
+    """Right images of all."""
+    model, subnet = load_retrained(run, materials)
+    pixels = materials.pixels(materials.dataset.validation, "validation", listener)
+    with listener.bar(f"evaluating at {materials.backbone.image_size[1]} px", len(pixels), "images") as bar:
+        found = score(merged_logits(model, subnet, pixels, materials, bar), pixels.labels)
+    return found.correct, found.total
