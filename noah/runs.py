@@ -11,6 +11,7 @@
         eval/           test.json, artefact/<name>.json, on/<name>.json, predictions/ with labels for the first two,
                         mistakes.json with pictures for the first
         export/<name>/  model.onnx, manifest.json
+        trackers/       what TensorBoard and Weights & Biases keep, and what each was told (`noah_cli.trackers`)
         seals/          the SHA-256 of what each stage left (`noah.seals`)
         report.html     what `noah report` makes of all this; report/ holds its figures
     runs/latest         the name of the latest run

@@ -25,6 +25,8 @@ RESTORE = "Restore the run folder from a copy, or start a new run with `noah sea
 _NAMED = 3
 _UNSEALED = ("lock", ".owner", ".cache", "model_card.md", "log.jsonl", ".tmp")
 """How the names of files end that nobody seals: locks, caches, what people may edit, and what a stage may add to."""
+_UNSEALED_PLACES = (FOLDER, "report", "report.html", "trackers")
+"""What no stage writes, in the run folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +142,7 @@ def _other_files(run: Run, sealed: set[str]) -> Iterator[Check]:
         for path in sorted(run.folder.rglob("*"))
         if path.is_file() and not path.name.endswith(_UNSEALED)
     ]
-    others = [
-        name for name in found if name not in sealed and name.split("/")[0] not in (FOLDER, "report", "report.html")
-    ]
+    others = [name for name in found if name not in sealed and name.split("/")[0] not in _UNSEALED_PLACES]
     if others:
         more = f", and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
         yield Check("other files", "absent", f"no seal names {', '.join(others[:_NAMED])}{more}")

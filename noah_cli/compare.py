@@ -14,6 +14,7 @@ from rich.table import Table
 from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
+from noah_cli.completion import complete_run
 from noah_cli.options import DeviceOption, PrecisionOption, RunsOption, ThreadsOption, hardware_layers, run_options
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
@@ -30,7 +31,10 @@ _SMALLEST_IN_FULL = 0.001
 def compare(
     context: typer.Context,
     names: Annotated[
-        list[str], typer.Argument(help="Two runs or more, each as DATASET/ID or a path.", metavar="RUN...")
+        list[str],
+        typer.Argument(
+            help="Two runs or more, each as DATASET/ID or a path.", metavar="RUN...", autocompletion=complete_run
+        ),
     ],
     latency: Annotated[
         bool, typer.Option("--latency", help="Time each merged network in turns with its plain backbone, here and now.")

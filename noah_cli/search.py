@@ -12,6 +12,7 @@ from noah.latest import DEFAULT_RUNS
 from noah.layers import Layer, assignment_layer
 from noah.processes import launched_processes
 from noah_cli import console
+from noah_cli.completion import complete_run, complete_space
 from noah_cli.new_run import resolve_new, tell_settings
 from noah_cli.options import (
     RUNS,
@@ -35,10 +36,12 @@ from noah_cli.options import (
     SetOption,
     ShotsOption,
     ThreadsOption,
+    TrackOption,
     budget_layers,
     hardware_layers,
     option_layers,
     start_layers,
+    track_layers,
 )
 
 
@@ -51,7 +54,13 @@ def search(
     budget: BudgetOption = None,
     space: Annotated[
         str | None,
-        typer.Option("--space", help="paper, wide, lora, adapter or prompt.", metavar="PRESET", rich_help_panel=SEARCH),
+        typer.Option(
+            "--space",
+            help="paper, wide, lora, adapter or prompt.",
+            metavar="PRESET",
+            rich_help_panel=SEARCH,
+            autocompletion=complete_space,
+        ),
     ] = None,
     placement: PlacementOption = None,
     objective: Annotated[
@@ -123,10 +132,14 @@ def search(
     threads: ThreadsOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
+    track: TrackOption = None,
     run: Annotated[
         str | None,
         typer.Option(
-            help="Name of the new run, or with --resume the run to go on with.", metavar="RUN", rich_help_panel=RUNS
+            help="Name of the new run, or with --resume the run to go on with.",
+            metavar="RUN",
+            rich_help_panel=RUNS,
+            autocompletion=complete_run,
         ),
     ] = None,
     resume: Annotated[
@@ -139,6 +152,7 @@ def search(
             help="Work on the search of this run beside the process that began it.",
             metavar="RUN",
             rich_help_panel=RUNS,
+            autocompletion=complete_run,
         ),
     ] = None,
     runs: RunsOption = DEFAULT_RUNS,
@@ -146,9 +160,10 @@ def search(
     """Train a supernet on a data set and search the best subnet inside a budget."""
     from noah_cli.durations import parse_duration
     from noah_cli.search_run import dry, join_run, search_new, search_stopped
+    from noah_cli.trackers.tracker import check_installed
 
     listener, processes = console.open_listener(context), launched_processes()
-    hardware = hardware_layers(device, precision, threads)
+    own = [*hardware_layers(device, precision, threads), *track_layers(track)]
     seconds = None if time_limit is None else parse_duration(time_limit)
     options = start_layers(
         dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
@@ -171,21 +186,23 @@ def search(
         )
     if join is not None:
         _refuse_beside_join(
-            options, {"recipe": recipe, "config": config, "run": run, "resume": resume, "dry-run": dry_run}
+            options,
+            {"recipe": recipe, "config": config, "track": track, "run": run, "resume": resume, "dry-run": dry_run},
         )
-        join_run(listener, runs, join, hardware, seconds)
+        join_run(listener, runs, join, own, seconds)
     elif resume and dry_run:
         raise UsageError(
             "--dry-run looks at a run that is to be, and --resume goes on with one.", "Leave out one of them."
         )
     elif resume:
-        search_stopped(listener, runs, run, recipe, config or [], options, hardware, seconds)
+        search_stopped(listener, runs, run, recipe, config or [], options, own, seconds)
     else:
-        settings, origins = processes.of_first(lambda: resolve_new(listener, recipe, config or [], options, hardware))
+        settings, origins = processes.of_first(lambda: resolve_new(listener, recipe, config or [], options, own))
         tell_settings(listener, settings, origins)
         if dry_run:
             dry(listener, settings)
         else:
+            check_installed(settings.trackers)
             search_new(listener, runs, run, settings, origins, seconds)
 
 

@@ -53,17 +53,18 @@ def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
     )
 
 
-def print_front(listener: ConsoleListener, front: Sequence[dict[str, Any]], objective: str) -> None:
+def print_front(listener: ConsoleListener, front: Sequence[dict[str, Any]], objective: str, run: str = "") -> None:
     """The Pareto front of a search with two objectives.
 
     Args:
         listener: Prints.
         front: The content of search/pareto.json: the most accurate first.
         objective: Of the search.
+        run: The options with which a command finds the run.
     """
     listener.say(
         f"front     {len(front)} subnet{'s' * (len(front) != 1)} that no other beats in both; "
-        "`noah retrain --subnet pareto:2` trains the second"
+        f"`noah retrain --subnet pareto:2{run}` trains the second"
     )
     for number, candidate in enumerate(front, start=1):
         cost = describe_cost(COSTS[objective], candidate["cost"])

@@ -26,6 +26,7 @@ from noah_cli.forecast import print_forecast
 from noah_cli.new_run import project_layers
 from noah_cli.options import run_options
 from noah_cli.search_result import print_front, print_winner
+from noah_cli.trackers.listener import tracked
 
 
 def search_new(
@@ -47,7 +48,7 @@ def search_new(
         time_limit: Seconds; None for no limit.
     """
     run, materials = start_run(runs, settings, origins, listener, name=name)
-    _search(listener, runs, run, materials, time_limit)
+    _search(listener, runs, run, materials, time_limit, chosen=False)
 
 
 def search_stopped(
@@ -57,7 +58,7 @@ def search_stopped(
     recipe: str | None,
     config: Sequence[Path],
     options: Sequence[Layer],
-    hardware: Sequence[Layer],
+    own: Sequence[Layer],
     time_limit: float | None,
 ) -> None:
     """Go on with a run that was stopped.
@@ -69,7 +70,7 @@ def search_stopped(
         recipe: The recipe that was named again.
         config: Settings files that were named again.
         options: Layers of the options that were given again.
-        hardware: Layers of the options of the hardware, which may be others than before.
+        own: Layers of the options of hardware and trackers, which may be others than before.
         time_limit: Seconds from now; None for no limit.
 
     Raises:
@@ -78,7 +79,7 @@ def search_stopped(
     run = open_run(runs, name)
     again = run_options(run.folder, runs, always=True)
     _refuse_given(run, again)
-    settings = run.settings(hardware)
+    settings = run.settings(own)
     files = [file_layer(path) for path in config]
     if recipe:
         # Where the recipe was named at the start, this folder's settings came over it.
@@ -90,9 +91,9 @@ def search_stopped(
     if result is not None:
         _tell_run(listener, run, materials)
         listener.say("resume    The search is finished; there is nothing left to do.")
-        _print_result(listener, runs, run, result)
+        _print_result(listener, runs, run, result, chosen=name is not None)
         return
-    _search(listener, runs, run, materials, time_limit)
+    _search(listener, runs, run, materials, time_limit, chosen=name is not None)
 
 
 def join_run(
@@ -121,14 +122,14 @@ def join_run(
             result = finished_search(run)
             if result is None:  # the process that began the search ended before it
                 left = None if time_limit is None else max(0.0, time_limit - (time.monotonic() - started))
-                result = search(run, materials, listener, time_limit=left)
+                result = _tracked_search(run, materials, listener, left)
     except RunBusyError:
         listener.say("          The process that began the search chooses the winner.")
         return
     except KeyboardInterrupt:
         console.print_interrupted(f"noah search --join {run.option}")
         raise typer.Exit(130) from None
-    _print_result(listener, runs, run, result)
+    _print_result(listener, runs, run, result, chosen=True)
 
 
 def dry(listener: console.ConsoleListener, settings: Settings) -> None:
@@ -141,13 +142,19 @@ def dry(listener: console.ConsoleListener, settings: Settings) -> None:
 
 
 def _search(
-    listener: console.ConsoleListener, runs: Path, run: Run, materials: Materials, time_limit: float | None
+    listener: console.ConsoleListener,
+    runs: Path,
+    run: Run,
+    materials: Materials,
+    time_limit: float | None,
+    *,
+    chosen: bool,
 ) -> None:
     _tell_run(listener, run, materials)
     again = run_options(run.folder, runs, always=True)
     try:
         with run.lock():
-            result = search(run, materials, listener, time_limit=time_limit)
+            result = _tracked_search(run, materials, listener, time_limit)
     except RunBusyError as error:
         if not has_begun(run):
             raise
@@ -155,7 +162,17 @@ def _search(
     except KeyboardInterrupt:
         console.print_interrupted(f"noah search --resume{again}")
         raise typer.Exit(130) from None
-    _print_result(listener, runs, run, result)
+    _print_result(listener, runs, run, result, chosen=chosen)
+
+
+def _tracked_search(
+    run: Run, materials: Materials, listener: console.ConsoleListener, time_limit: float | None
+) -> dict[str, Any]:
+    with tracked(run, materials.settings.trackers, listener) as told:
+        result = search(run, materials, told, time_limit=time_limit)
+        figures = {f"validation_{name}": result[name] for name in ("accuracy", "cross_entropy")}
+        told.conclude(figures | {"parameters": result["parameters"]})
+    return result
 
 
 def _refuse_given(run: Run, again: str) -> None:
@@ -171,14 +188,18 @@ def _tell_run(listener: console.ConsoleListener, run: Run, materials: Materials)
     listener.say(f"space     {console.describe_space(materials.space, run_budget(run, materials))}")
 
 
-def _print_result(listener: console.ConsoleListener, runs: Path, run: Run, result: dict[str, Any]) -> None:
+def _print_result(
+    listener: console.ConsoleListener, runs: Path, run: Run, result: dict[str, Any], *, chosen: bool
+) -> None:
+    """The winner, and what to type next, which names the run where a person chose it by name."""
+    again = run_options(run.folder, runs, always=chosen)
     print_winner(listener, result)
     if run.path("search", "pareto.json").is_file():
-        print_front(listener, read_front(run), result["objective"])
+        print_front(listener, read_front(run), result["objective"], again)
     listener.result({"run": str(run.folder), **result})
     if result.get("stopped"):
-        listener.say_next(f"noah search --resume{run_options(run.folder, runs)}   # goes on with the search, or:")
-    listener.say_next(f"noah retrain{run_options(run.folder, runs)}")
+        listener.say_next(f"noah search --resume{again}   # goes on with the search, or:")
+    listener.say_next(f"noah retrain{again}")
 
 
 def _check_unchanged(settings: Settings, layers: Sequence[Layer], run: str, hint: str) -> None:

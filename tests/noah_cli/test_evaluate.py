@@ -54,6 +54,30 @@ def test_a_measured_result_is_shown_again(project: Finished, arguments: tuple[st
     assert stored(project, name)["accuracy"] != 0.123
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), ""),
+        (("--run", "first"), " --run shapes/first"),
+        (("--runs", "runs", "--run", "shapes/first"), " --run shapes/first"),
+        (("--run", "./runs/shapes/first/"), " --run shapes/first"),
+    ],
+)
+def test_the_next_line_names_the_run_where_it_was_chosen_by_name(
+    project: Finished, arguments: tuple[str, ...], named: str
+) -> None:
+    assert noah("eval", "--again", *arguments).out.endswith(f"next      noah export --format onnx{named}\n")
+
+
+def test_a_run_that_is_not_the_latest_is_named_however_it_was_found(
+    project: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.folder.parent)
+    folder = project.folder / "runs" / "shapes" / "first"
+    outcome = noah("eval", "--again", "--run", folder)
+    assert outcome.out.endswith(f"next      noah export --format onnx --run {folder}\n")
+
+
 def test_measuring_again_brings_the_predictions_too(project: Finished) -> None:
     path = project.run / "eval" / "predictions" / "test.json"
     before = path.read_bytes()

@@ -50,6 +50,18 @@ def test_what_is_retrained_stays(project: Finished, trained_epochs: list[int], a
     assert file_contents(project.folder) == before
 
 
+@pytest.mark.parametrize("more", [(), ("--restart",)])
+def test_the_next_line_names_the_run_where_it_was_chosen_by_name(project: Finished, more: tuple[str, ...]) -> None:
+    assert noah("retrain", "--run", "first", *more).out.endswith("next      noah eval --run shapes/first\n")
+    assert noah("retrain", *more).out.endswith("next      noah eval\n")
+
+
+def test_the_next_line_leaves_a_new_run_unnamed_which_is_the_latest(project: Finished) -> None:
+    outcome = noah("retrain", "--run", "first", "--subnet", "lora:2", "--name", "second", "--set", "retrain.epochs=1")
+    assert outcome.out.endswith("next      noah eval\n")
+    assert noah("eval").words.startswith("run runs/shapes/second ")
+
+
 def test_restart_throws_away_the_weights_and_what_was_measured_of_them(
     project: Finished, trained_epochs: list[int]
 ) -> None:
@@ -114,7 +126,7 @@ def test_a_damaged_checkpoint_is_told(project: Finished) -> None:
     assert outcome.code == 1
     assert len(outcome.error_lines) == 2
     assert str(checkpoint.relative_to(project.folder)) in outcome.error_lines[0]
-    assert outcome.error_lines[1] == "Train the winner anew: noah retrain --restart"
+    assert outcome.error_lines[1] == "Train the winner anew: noah retrain --restart --run shapes/first"
 
 
 def test_a_resumed_retraining_keeps_its_settings(project: Finished) -> None:

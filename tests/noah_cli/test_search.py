@@ -247,6 +247,13 @@ def test_a_later_run_is_named_in_the_next_command(project: Finished) -> None:
     assert outcome.out.endswith("next      noah retrain --run shapes/first\n")
 
 
+@pytest.mark.parametrize(("arguments", "named"), [((), ""), (("--run", "first"), " --run shapes/first")])
+def test_the_next_line_names_the_run_where_it_was_chosen_by_name(
+    project: Finished, arguments: tuple[str, ...], named: str
+) -> None:
+    assert noah("search", "--resume", *arguments).out.endswith(f"next      noah retrain{named}\n")
+
+
 def test_a_finished_search_is_left_alone(project: Finished) -> None:
     before = file_contents(project.folder)
     outcome = noah("search", "--resume")

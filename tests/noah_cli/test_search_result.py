@@ -73,7 +73,10 @@ def test_how_sure_the_choice_is() -> None:
 
 def test_the_front_is_numbered_as_retrain_takes_it() -> None:
     made, printed = listener(80)
-    print_front(made, [{"accuracy": 0.9, "cost": 3000.0}, {"accuracy": 0.8, "cost": 2000.0}], "accuracy,params")
+    print_front(
+        made, [{"accuracy": 0.9, "cost": 3000.0}, {"accuracy": 0.8, "cost": 2000.0}], "accuracy,params", " --run a/b"
+    )
     lines = printed.getvalue().splitlines()
     assert lines[0].startswith("front     2 subnets that no other beats in both")
+    assert "`noah retrain --subnet pareto:2 --run a/b` trains the second" in " ".join(printed.getvalue().split())
     assert lines[-2:] == ["           1  90.0%  3,000 parameters", "           2  80.0%  2,000 parameters"]

@@ -152,7 +152,7 @@ def test_joining_a_finished_search_shows_its_winner(copied: Path) -> None:
     assert "joined 8 subnets are evaluated, by this process and others" in outcome.words
     best = read("best.json")
     assert f"winner subnet {best['index']} ({best['origin']}) of 8 evaluated" in outcome.words
-    assert outcome.out.endswith("next      noah retrain\n")
+    assert outcome.out.endswith("next      noah retrain --run shapes/first\n")
     assert file_contents(copied, without=("journal.log",)) == before
 
 

