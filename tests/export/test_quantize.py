@@ -180,3 +180,21 @@ def test_an_engine_takes_the_symmetric_file_and_not_the_other(source: Path, tmp_
         build_engine(source, tmp_path / "plain", builder, profile, "int8", tmp_path / "cache")
     with pytest.raises(ExportError, match="it has 8-bit activations"):
         build_engine(symmetric, tmp_path / "claims", builder, profile, "fp32", tmp_path / "cache")
+
+
+def test_a_network_that_cannot_be_prepared_leaves_nothing_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime writes what it has of the shapes there when its inference fails."""
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("images", "logits")]
+    node = onnx.helper.make_node("Unknown", ["images"], ["logits"], domain="elsewhere")
+    graph = onnx.helper.make_graph([node], "unknown", ends[:1], ends[1:])
+    operators = [onnx.helper.make_opsetid("", 20), onnx.helper.make_opsetid("elsewhere", 1)]
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=operators), tmp_path / "unknown.onnx")
+    with pytest.raises(ExportError, match="Incomplete symbolic shape inference"):
+        write_int8_dynamic(tmp_path / "unknown.onnx", tmp_path / "int8.onnx", Products((), {}))
+    assert not list(working.iterdir())
+    assert [path.name for path in tmp_path.glob("*.onnx")] == ["unknown.onnx"]
