@@ -24,13 +24,14 @@ from noah.layers import recipe_layer, resolve
 from noah.progress import Listener
 from noah.racing import Rules
 from noah.search_loop import Task, work
-from noah.settings import Settings, TrainingSettings
+from noah.settings import Settings
 from noah.space import SearchSpace
 from noah.study import SearchStudy
 from noah.subnet_draws import SubnetDraw, draw_subnets
 from noah.supernet import Supernet
 from noah.timing import wait
 from noah.training import train
+from noah.training_settings import TrainingSettings
 from noah.worker import this_worker
 
 TRAIN, VALIDATION = 800, 200

@@ -18,7 +18,8 @@ from noah.peak_memory import process_peak
 from noah.pricing import SizeEstimate
 from noah.progress import Listener
 from noah.rerank import rerank_epochs
-from noah.settings import EvolutionSettings, Settings, TrainingSettings
+from noah.settings import EvolutionSettings, Settings
+from noah.training_settings import TrainingSettings
 from noah.trial_steps import TrainingTrial, try_evaluation, try_retraining, try_supernet_training
 
 SEARCH_SHARE = 0.3

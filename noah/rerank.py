@@ -27,12 +27,13 @@ from noah.merge import merge
 from noah.progress import Listener
 from noah.racing import Outcome
 from noah.runs import Run, read_lines
-from noah.settings import RetrainSettings, Settings
+from noah.settings import Settings
 from noah.shortened import shortened
 from noah.stored import check_shape
 from noah.subnet import Subnet
 from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
+from noah.training_settings import RetrainSettings
 
 _RERANK = 4
 """Second word of the seed of this stage. All candidates have the same seed, so that their images come in the same order

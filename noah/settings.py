@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from noah.budget_spelling import LATENCY_SPELLING, MACS_SPELLING, read_latency, read_macs
+from noah.settings_section import Count, Fraction, Probability, Section, Share, Widths
+from noah.training_settings import RetrainSettings, SupernetSettings
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Widths = tuple[Count, ...]
 Tracker = Literal["tensorboard", "wandb"]
 
-_LARGEST_RATE = 1e30
-"""AdamW multiplies the learning rate by up to ten and then needs it in float32, which ends at 3.4e38."""
-_RANDAUGMENT = re.compile(
-    r"rand(-m([0-9]|10)|-n[1-9]|-p(0(\.[0-9]+)?|1(\.0+)?)|-mstd[0-9]{1,2}(\.[0-9]+)?|-inc[01])*", re.ASCII
-)
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class DataSettings(_Section):
+class DataSettings(Section):
     """Which images, and how they are split.
 
     `shots` makes the data set a few-shot set with so many training images a class; `list_seed` chooses among the
@@ -46,7 +31,7 @@ class DataSettings(_Section):
     class_weights: Literal["none", "balanced"] = "none"
 
 
-class BackboneSettings(_Section):
+class BackboneSettings(Section):
     """Which backbone, and what it sees.
 
     `mean` and `std` are those of red, green and blue, for pixel values scaled to 0..1. They and `interpolation` are the
@@ -69,7 +54,7 @@ class BackboneSettings(_Section):
         return values
 
 
-class SpaceSettings(_Section):
+class SpaceSettings(Section):
     """The search space: a preset, whose widths and depths can be replaced one by one.
 
     An empty list of widths leaves the module out. Depths are numbers of blocks that carry a module; the default is the
@@ -85,7 +70,7 @@ class SpaceSettings(_Section):
     placement: Literal["first", "any"] = "first"
 
 
-class BudgetSettings(_Section):
+class BudgetSettings(Section):
     """Bounds on a subnet; None bounds nothing.
 
     `parameters` are the trainable ones of the modules. `macs` are the multiply-accumulates of the merged network for
@@ -119,120 +104,7 @@ class BudgetSettings(_Section):
         raise PydanticCustomError("latency", "must be {spelling}", {"spelling": LATENCY_SPELLING})
 
 
-class AugmentationSettings(_Section):
-    """Random changes of the training images; all are off by default.
-
-    Of one image, in this order: `random_resized_crop` cuts out a share of the area between two bounds and resizes it,
-    `horizontal_flip` is a probability, `randaugment` is timm's spelling of RandAugment, such as rand-m9-mstd0.5-inc1:
-    magnitude m (10), n changes an image (2), probability p of each (0.5), standard deviation mstd of the magnitude (0),
-    and inc1 for changes that all grow with the magnitude. `color_jitter` is the largest relative change of brightness,
-    contrast and saturation. Of a batch: `random_erasing` is the probability that a rectangle of an image becomes noise,
-    `mixup` and `cutmix` are the a of Beta(a, a), from which the share of each image of a pair is drawn.
-    """
-
-    random_resized_crop: tuple[Share, Share] | None = None
-    horizontal_flip: Probability = 0.0
-    randaugment: str | None = None
-    color_jitter: Probability = 0.0
-    random_erasing: Probability = 0.0
-    mixup: Annotated[float, Field(ge=0, le=100)] = 0.0
-    cutmix: Annotated[float, Field(ge=0, le=100)] = 0.0
-
-    @property
-    def changes_images(self) -> bool:
-        """Whether anything is done to single images, before they become a batch."""
-        return bool(
-            self.random_resized_crop is not None
-            or self.horizontal_flip
-            or self.randaugment is not None
-            or self.color_jitter
-        )
-
-    @field_validator("random_resized_crop", mode="before")
-    @classmethod
-    def _is_two_shares(cls, values: object) -> object:
-        if values is not None and not (isinstance(values, list | tuple) and len(values) == 2):
-            raise PydanticCustomError("shares", "must be two shares of the area, such as [0.08, 1]")
-        return values
-
-    @field_validator("random_resized_crop")
-    @classmethod
-    def _grows(cls, shares: tuple[float, float] | None) -> tuple[float, float] | None:
-        if shares and shares[0] > shares[1]:
-            raise PydanticCustomError("shares", "the smaller share of the area must come first")
-        return shares
-
-    @field_validator("randaugment")
-    @classmethod
-    def _is_what_timm_reads(cls, text: str | None) -> str | None:
-        """Refuse what makes timm fail an assertion, and what it silently leaves out."""
-        parts = re.findall("-([a-z]+)", text or "")
-        if text is not None and (not _RANDAUGMENT.fullmatch(text) or len(set(parts)) < len(parts)):
-            raise PydanticCustomError(
-                "randaugment",
-                "must be rand, then any of -m0 to -m10, -n1 to -n9, -p0 to -p1, -mstd0 to -mstd99, -inc0 or -inc1, "
-                "each once at most, as in rand-m9-mstd0.5-inc1",
-            )
-        return text
-
-
-class TrainingSettings(_Section):
-    """One training stage: AdamW, linear warm-up, then cosine decay, both per step.
-
-    `prompt_dropout` draws the prompts' dropout once a batch, which allows keys and values of prompts to be computed
-    once a batch, or for each image.
-
-    `accumulation` cuts each batch into so many parts, whose gradients are added up before the optimiser's step, and
-    `activation_checkpointing` computes what a block remembered for its backward pass anew there. Both save memory and
-    change results by rounding alone, but that with `accumulation` each part has a dropout of its own; the second takes
-    about a third more time.
-    """
-
-    epochs: Count
-    batch_size: Count = 64
-    learning_rate: Annotated[float, Field(gt=0, le=_LARGEST_RATE)]
-    weight_decay: Annotated[float, Field(ge=0, le=1000)] = 1e-4
-    warmup_epochs: Annotated[float, Field(ge=0, validate_default=True)] = 10
-    warmup_learning_rate: Annotated[float, Field(ge=0, le=_LARGEST_RATE)] = 1e-6
-    minimum_learning_rate: Annotated[float, Field(ge=0, le=_LARGEST_RATE)] = 1e-5
-    dropout: Rate = 0.1
-    drop_path: Rate = 0.1
-    prompt_dropout: Literal["per_batch", "per_image"] = "per_batch"
-    label_smoothing: Rate = 0.0
-    accumulation: Count = 1
-    activation_checkpointing: bool = False
-    augmentation: AugmentationSettings = AugmentationSettings()
-
-    @field_validator("warmup_epochs")
-    @classmethod
-    def _warms_up_in_time(cls, warmup_epochs: float, info: ValidationInfo) -> float:
-        epochs = info.data.get("epochs")  # missing where it is wrong itself
-        if epochs is not None and warmup_epochs >= epochs:
-            raise PydanticCustomError("warmup", "must be fewer than the {epochs} epochs", {"epochs": epochs})
-        return warmup_epochs
-
-
-class SupernetSettings(TrainingSettings):
-    """The training of the supernet, and how the subnets of its steps are drawn (`noah.subnet_draws`).
-
-    `sampling` "uniform" draws one subnet a step at random, as the paper does. "fair" draws one a step as well, such
-    that every depth and every width takes its turn equally often. "sandwich" trains the largest, the smallest and
-    `sandwich_random` random subnets on the batch of each step, of which all but the largest learn from the largest; a
-    step then costs `sandwich_random` + 2 forward and backward passes instead of one. `sandwich_random` means nothing
-    to the other two.
-    """
-
-    sampling: Literal["uniform", "fair", "sandwich"] = "uniform"
-    sandwich_random: Annotated[int, Field(ge=0)] = 2
-
-
-class RetrainSettings(TrainingSettings):
-    """The training of the winner; `inherit` starts it from the supernet's weights instead of fresh ones."""
-
-    inherit: bool = False
-
-
-class EvolutionSettings(_Section):
+class EvolutionSettings(Section):
     """The evolutionary search of the paper (section 3.3), and how its candidates race (`noah.racing`).
 
     The `sampler` is "evolution", "random" for nothing but random subnets, Optuna's "nsga2" or "tpe", or "published" for
@@ -277,7 +149,7 @@ class EvolutionSettings(_Section):
         return sampler
 
 
-class HardwareSettings(_Section):
+class HardwareSettings(Section):
     """What the run computes on; "auto" is resolved, printed and stored.
 
     `evaluation_batch_size` is the number of images that are evaluated at once; where it is None it is 64, or on a GPU
@@ -294,7 +166,7 @@ class HardwareSettings(_Section):
     compile: bool = False
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything that, with the code and the data, decides a run.
 
     `trackers` are told its figures as they come (`noah_cli.trackers`), and decide nothing.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from noah.settings import TrainingSettings
+from noah.training_settings import TrainingSettings
 
 Training = TypeVar("Training", bound=TrainingSettings)
 

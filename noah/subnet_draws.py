@@ -10,9 +10,9 @@ from numpy.random import Generator
 
 from noah.module_space import ModuleSpace
 from noah.placement import place
-from noah.settings import SupernetSettings
 from noah.space import SearchSpace
 from noah.subnet import MODULES, Subnet
+from noah.training_settings import SupernetSettings
 
 SubnetDraw = Callable[[int, Generator], Sequence[Subnet]]
 """Number of the step, from 0 at the start of the training -> generator of its epoch -> the subnets of the step, at

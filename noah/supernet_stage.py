@@ -14,12 +14,12 @@ from noah.materials import Materials, seed_torch
 from noah.progress import Listener
 from noah.runs import Run
 from noah.seals import SUPERNET, break_seal, is_sealed, seal_supernet
-from noah.settings import SupernetSettings
 from noah.shortened import shortened
 from noah.stored import Plan, check_shape
 from noah.subnet_draws import draw_subnets
 from noah.supernet import Supernet
 from noah.training import train
+from noah.training_settings import SupernetSettings
 
 _SUPERNET = 1
 """Second word of the seed of this stage, which no other has."""

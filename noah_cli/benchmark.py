@@ -14,6 +14,7 @@ from noah.errors import UsageError
 from noah.layers import assignment_layer, file_layer, recipe_layer
 from noah_cli import console
 from noah_cli.new_run import project_layers
+from noah_cli.option_layers import hardware_layers, option_layers
 from noah_cli.options import (
     BackboneArchOption,
     BackboneOption,
@@ -24,8 +25,6 @@ from noah_cli.options import (
     RecipeOption,
     SetOption,
     ThreadsOption,
-    hardware_layers,
-    option_layers,
 )
 
 if TYPE_CHECKING:  # It brings torch, which takes seconds.

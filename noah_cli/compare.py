@@ -15,7 +15,8 @@ from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
 from noah_cli.completion import complete_run
-from noah_cli.options import DeviceOption, PrecisionOption, RunsOption, ThreadsOption, hardware_layers, run_options
+from noah_cli.option_layers import hardware_layers
+from noah_cli.options import DeviceOption, PrecisionOption, RunsOption, ThreadsOption, run_options
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
     from noah.comparison import Pair, RunFigures

@@ -11,13 +11,13 @@ from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
 from noah_cli.evaluate_on import evaluate_on
+from noah_cli.option_layers import hardware_layers
 from noah_cli.options import (
     DeviceOption,
     PrecisionOption,
     RunOption,
     RunsOption,
     ThreadsOption,
-    hardware_layers,
     run_options,
 )
 

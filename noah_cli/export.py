@@ -10,7 +10,8 @@ import typer
 from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
-from noah_cli.options import DeviceOption, RunOption, RunsOption, ThreadsOption, hardware_layers
+from noah_cli.option_layers import hardware_layers
+from noah_cli.options import DeviceOption, RunOption, RunsOption, ThreadsOption
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
     from export.int8_options import Int8Options

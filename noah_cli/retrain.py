@@ -14,6 +14,7 @@ from noah.processes import launched_processes
 from noah_cli import console
 from noah_cli.completion import complete_subnet
 from noah_cli.new_run import tell_settings
+from noah_cli.option_layers import hardware_layers, start_layers, track_layers
 from noah_cli.options import (
     BackboneArchOption,
     BackboneOption,
@@ -34,10 +35,7 @@ from noah_cli.options import (
     ShotsOption,
     ThreadsOption,
     TrackOption,
-    hardware_layers,
     run_options,
-    start_layers,
-    track_layers,
 )
 
 

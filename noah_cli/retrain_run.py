@@ -16,7 +16,8 @@ from noah.progress import Listener
 from noah.run_subnet import check_inherits, chosen_subnet
 from noah.runs import Run, open_run
 from noah.seals import RETRAIN, is_sealed, seal_retrained
-from noah.settings import RetrainSettings, Settings
+from noah.settings import Settings
+from noah.training_settings import RetrainSettings
 from noah_cli.new_run import names_data, resolve_new
 
 

@@ -14,6 +14,7 @@ from noah.processes import launched_processes
 from noah_cli import console
 from noah_cli.completion import complete_run, complete_space
 from noah_cli.new_run import resolve_new, tell_settings
+from noah_cli.option_layers import budget_layers, hardware_layers, option_layers, start_layers, track_layers
 from noah_cli.options import (
     RUNS,
     SEARCH,
@@ -37,11 +38,6 @@ from noah_cli.options import (
     ShotsOption,
     ThreadsOption,
     TrackOption,
-    budget_layers,
-    hardware_layers,
-    option_layers,
-    start_layers,
-    track_layers,
 )
 
 

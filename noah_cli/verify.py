@@ -10,8 +10,8 @@ import typer
 from noah.errors import NoahError, UsageError
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
-from noah_cli.completion import complete_run
-from noah_cli.options import DeviceOption, PrecisionOption, RunsOption, ThreadsOption, hardware_layers
+from noah_cli.option_layers import hardware_layers
+from noah_cli.options import DeviceOption, PrecisionOption, RunArgument, RunsOption, ThreadsOption
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
     from noah.layers import Layer
@@ -23,14 +23,7 @@ _LABELS = {"ok": "ok", "failed": "FAILED", "absent": "not there"}
 
 def verify(
     context: typer.Context,
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            help="The run, as DATASET/ID or a path; the latest if not given.",
-            metavar="[RUN]",
-            autocompletion=complete_run,
-        ),
-    ] = None,
+    name: RunArgument = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Compare hashes and files only; open no image and measure nothing again.")
     ] = False,

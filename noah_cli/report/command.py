@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
-from noah_cli.completion import complete_run
-from noah_cli.options import RunsOption
+from noah_cli.options import RunArgument, RunsOption
 
 if TYPE_CHECKING:  # They bring torch and matplotlib, which take seconds.
     from noah.gene_importance import GeneImportance
@@ -23,14 +22,7 @@ REPORT_FILE, FIGURES_FOLDER = "report.html", "report"
 
 def report(
     context: typer.Context,
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            help="The run, as DATASET/ID or a path; the latest if not given.",
-            metavar="RUN",
-            autocompletion=complete_run,
-        ),
-    ] = None,
+    run: RunArgument = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Write one HTML page about a run, at whatever stage it is, and its figures as SVG and PNG.

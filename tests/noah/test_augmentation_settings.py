@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from timm.data.auto_augment import rand_augment_transform
 
 from noah.layers import Layer, assignment_layer, nested, resolve
-from noah.settings import AugmentationSettings
+from noah.training_settings import AugmentationSettings
 from tests.noah.refused_layers import problems_of
 
 EACH = {

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from noah.module_space import ModuleSpace
-from noah.settings import SupernetSettings
 from noah.space import PRESETS, SearchSpace, make_space
 from noah.subnet import MODULES, Subnet
 from noah.subnet_draws import cycle_length, draw_subnets, fair_subnet
+from noah.training_settings import SupernetSettings
 from tests.noah.test_space import enumerate_space
 
 SMALL = make_space(2, 4, {"lora": (1, 2), "adapter": (3, 5)}, depths=(1, 2))

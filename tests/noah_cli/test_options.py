@@ -10,7 +10,8 @@ import pytest
 from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS, write_latest
 from noah.layers import Layer
-from noah_cli.options import budget_layers, option_layers, run_options
+from noah_cli.option_layers import budget_layers, option_layers
+from noah_cli.options import run_options
 
 
 def budget(*texts: str) -> dict[str, object]:

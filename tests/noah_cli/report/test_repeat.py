@@ -12,7 +12,7 @@ import yaml
 
 from noah.layers import resolve
 from noah.runs import Run
-from noah_cli.options import budget_layers, option_layers
+from noah_cli.option_layers import budget_layers, option_layers
 from noah_cli.report.missing import Missing
 from noah_cli.report.repeat import gather_repeat
 from tests.commands import noah, noah_line, write_settings

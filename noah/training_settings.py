@@ -1,0 +1,130 @@
+"""The settings of a training: of the supernet, and of the winner; with the augmentation of their images."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from noah.settings_section import Count, Probability, Rate, Section, Share
+
+_LARGEST_RATE = 1e30
+"""AdamW multiplies the learning rate by up to ten and then needs it in float32, which ends at 3.4e38."""
+_RANDAUGMENT = re.compile(
+    r"rand(-m([0-9]|10)|-n[1-9]|-p(0(\.[0-9]+)?|1(\.0+)?)|-mstd[0-9]{1,2}(\.[0-9]+)?|-inc[01])*", re.ASCII
+)
+
+
+class AugmentationSettings(Section):
+    """Random changes of the training images; all are off by default.
+
+    Of one image, in this order: `random_resized_crop` cuts out a share of the area between two bounds and resizes it,
+    `horizontal_flip` is a probability, `randaugment` is timm's spelling of RandAugment, such as rand-m9-mstd0.5-inc1:
+    magnitude m (10), n changes an image (2), probability p of each (0.5), standard deviation mstd of the magnitude (0),
+    and inc1 for changes that all grow with the magnitude. `color_jitter` is the largest relative change of brightness,
+    contrast and saturation. Of a batch: `random_erasing` is the probability that a rectangle of an image becomes noise,
+    `mixup` and `cutmix` are the a of Beta(a, a), from which the share of each image of a pair is drawn.
+    """
+
+    random_resized_crop: tuple[Share, Share] | None = None
+    horizontal_flip: Probability = 0.0
+    randaugment: str | None = None
+    color_jitter: Probability = 0.0
+    random_erasing: Probability = 0.0
+    mixup: Annotated[float, Field(ge=0, le=100)] = 0.0
+    cutmix: Annotated[float, Field(ge=0, le=100)] = 0.0
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether anything is done to single images, before they become a batch."""
+        return bool(
+            self.random_resized_crop is not None
+            or self.horizontal_flip
+            or self.randaugment is not None
+            or self.color_jitter
+        )
+
+    @field_validator("random_resized_crop", mode="before")
+    @classmethod
+    def _is_two_shares(cls, values: object) -> object:
+        if values is not None and not (isinstance(values, list | tuple) and len(values) == 2):
+            raise PydanticCustomError("shares", "must be two shares of the area, such as [0.08, 1]")
+        return values
+
+    @field_validator("random_resized_crop")
+    @classmethod
+    def _grows(cls, shares: tuple[float, float] | None) -> tuple[float, float] | None:
+        if shares and shares[0] > shares[1]:
+            raise PydanticCustomError("shares", "the smaller share of the area must come first")
+        return shares
+
+    @field_validator("randaugment")
+    @classmethod
+    def _is_what_timm_reads(cls, text: str | None) -> str | None:
+        """Refuse what makes timm fail an assertion, and what it silently leaves out."""
+        parts = re.findall("-([a-z]+)", text or "")
+        if text is not None and (not _RANDAUGMENT.fullmatch(text) or len(set(parts)) < len(parts)):
+            raise PydanticCustomError(
+                "randaugment",
+                "must be rand, then any of -m0 to -m10, -n1 to -n9, -p0 to -p1, -mstd0 to -mstd99, -inc0 or -inc1, "
+                "each once at most, as in rand-m9-mstd0.5-inc1",
+            )
+        return text
+
+
+class TrainingSettings(Section):
+    """One training stage: AdamW, linear warm-up, then cosine decay, both per step.
+
+    `prompt_dropout` draws the prompts' dropout once a batch, which allows keys and values of prompts to be computed
+    once a batch, or for each image.
+
+    `accumulation` cuts each batch into so many parts, whose gradients are added up before the optimiser's step, and
+    `activation_checkpointing` computes what a block remembered for its backward pass anew there. Both save memory and
+    change results by rounding alone, but that with `accumulation` each part has a dropout of its own; the second takes
+    about a third more time.
+    """
+
+    epochs: Count
+    batch_size: Count = 64
+    learning_rate: Annotated[float, Field(gt=0, le=_LARGEST_RATE)]
+    weight_decay: Annotated[float, Field(ge=0, le=1000)] = 1e-4
+    warmup_epochs: Annotated[float, Field(ge=0, validate_default=True)] = 10
+    warmup_learning_rate: Annotated[float, Field(ge=0, le=_LARGEST_RATE)] = 1e-6
+    minimum_learning_rate: Annotated[float, Field(ge=0, le=_LARGEST_RATE)] = 1e-5
+    dropout: Rate = 0.1
+    drop_path: Rate = 0.1
+    prompt_dropout: Literal["per_batch", "per_image"] = "per_batch"
+    label_smoothing: Rate = 0.0
+    accumulation: Count = 1
+    activation_checkpointing: bool = False
+    augmentation: AugmentationSettings = AugmentationSettings()
+
+    @field_validator("warmup_epochs")
+    @classmethod
+    def _warms_up_in_time(cls, warmup_epochs: float, info: ValidationInfo) -> float:
+        epochs = info.data.get("epochs")  # missing where it is wrong itself
+        if epochs is not None and warmup_epochs >= epochs:
+            raise PydanticCustomError("warmup", "must be fewer than the {epochs} epochs", {"epochs": epochs})
+        return warmup_epochs
+
+
+class SupernetSettings(TrainingSettings):
+    """The training of the supernet, and how the subnets of its steps are drawn (`noah.subnet_draws`).
+
+    `sampling` "uniform" draws one subnet a step at random, as the paper does. "fair" draws one a step as well, such
+    that every depth and every width takes its turn equally often. "sandwich" trains the largest, the smallest and
+    `sandwich_random` random subnets on the batch of each step, of which all but the largest learn from the largest; a
+    step then costs `sandwich_random` + 2 forward and backward passes instead of one. `sandwich_random` means nothing
+    to the other two.
+    """
+
+    sampling: Literal["uniform", "fair", "sandwich"] = "uniform"
+    sandwich_random: Annotated[int, Field(ge=0)] = 2
+
+
+class RetrainSettings(TrainingSettings):
+    """The training of the winner; `inherit` starts it from the supernet's weights instead of fresh ones."""
+
+    inherit: bool = False
