@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 BEAT_SECONDS = 5.0
@@ -105,4 +106,13 @@ def _process_lives(process: int) -> bool:
         return False
     except PermissionError:  # it lives, and belongs to someone else
         return True
-    return True
+    return not _has_ended(process)
+
+
+def _has_ended(process: int) -> bool:
+    """Whether it only waits for its parent to ask how it ended, which in a container may be never; Linux tells."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] == "Z"  # the name before it may hold anything

@@ -39,6 +39,15 @@ def test_a_process_that_has_ended_is_dead_at_once() -> None:
     assert watch.has_died("other", beat_of(process.pid))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how a process is")
+def test_a_process_that_was_killed_and_that_nobody_asked_after_is_dead_at_once() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert not Watch().has_died("other", beat_of(process.pid))
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # until it has ended, and leaves it as it is
+        assert Watch().has_died("other", beat_of(process.pid))
+
+
 def test_a_process_number_that_was_given_again() -> None:
     # To this process: whoever else had its number has ended.
     assert Watch().has_died("other", beat_of(os.getpid()))
