@@ -142,11 +142,12 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
 @contextlib.contextmanager
 def _prepared(source: Path) -> Iterator[Path]:
     """The file with shapes inferred and constants folded, as onnxruntime's quantisation wants it."""
+    source, large = source.absolute(), _is_large(source)
     with tempfile.TemporaryDirectory(prefix="noah-", dir=source.parent) as folder:
         prepared = Path(folder) / "prepared.onnx"
         # Where its inference of shapes fails, it leaves what it has in the working folder.
         with _told_by_noah(), contextlib.chdir(folder):
-            quant_pre_process(str(source.absolute()), str(prepared.absolute()), save_as_external_data=_is_large(source))
+            quant_pre_process(str(source), str(prepared), save_as_external_data=large)
         yield prepared
 
 

@@ -198,3 +198,12 @@ def test_a_network_that_cannot_be_prepared_leaves_nothing_in_the_working_folder(
         write_int8_dynamic(tmp_path / "unknown.onnx", tmp_path / "int8.onnx", Products((), {}))
     assert not list(working.iterdir())
     assert [path.name for path in tmp_path.glob("*.onnx")] == ["unknown.onnx"]
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_path_may_be_relative(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool) -> None:
+    monkeypatch.chdir(source.parent)
+    path = Path(source.name) if relative else source
+    write_int8_dynamic(path, tmp_path / "int8.onnx", products_of(source))
+    assert (tmp_path / "int8.onnx").is_file()
+    assert [file.name for file in source.parent.iterdir()] == [source.name]
