@@ -1,12 +1,13 @@
-"""Writes a file so that its name holds either the whole content or what was there before."""
+"""Writes a file so that its name holds either the whole content or what was there before, and claims folders."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +43,19 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically; its folder is created."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def make_folder(parent: Path, name: str) -> Path:
+    """Make a folder of that name, or with -2, -3, ... behind it where another process or an earlier one made that.
+
+    Args:
+        parent: Where; made if it is missing.
+        name: Of the folder.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError("numbers do not end")

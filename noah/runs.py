@@ -35,7 +35,7 @@ from typing import Any
 
 import yaml
 
-from noah.atomic import write_json, write_text
+from noah.atomic import make_folder, write_json, write_text
 from noah.errors import CommandOrderError, RunBusyError, RunError, RunExistsError, UsageError
 from noah.exclusive import exclusive
 from noah.hardware import Choice
@@ -176,7 +176,8 @@ def create_run(
         settings: Resolved settings.
         origins: Where each value came from.
         dataset: Name of the data set, which becomes a folder name.
-        name: The run's id, which becomes a folder name; the date and time where it is None.
+        name: The run's id, which becomes a folder name; the date and time where it is None, with -2, -3 behind
+            it for runs of the same second.
         facts: More for run.yaml, such as the data and the preprocessing.
         choices: The automatic choices.
 
@@ -191,7 +192,10 @@ def create_run(
         )
     if dataset == LATEST:
         dataset = f"{LATEST}-images"  # beside the file of that name
-    folder = root / dataset / (name or datetime.now().strftime("%Y%m%d-%H%M%S"))
+    if name is None:
+        folder = make_folder(root / dataset, datetime.now().strftime("%Y%m%d-%H%M%S"))
+    else:
+        folder = root / dataset / name
     if (folder / RUN_FILE).exists() or (folder.exists() and any(folder.iterdir())):
         raise RunExistsError(
             f"The run folder {folder} exists already.",

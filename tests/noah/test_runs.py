@@ -5,9 +5,9 @@ import os
 import shlex
 import sys
 import tempfile
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
@@ -72,6 +72,17 @@ def test_a_run_without_a_name_is_called_after_the_time(tmp_path: Path) -> None:
     run = start(tmp_path, None)
     started = datetime.strptime(run.folder.name, "%Y%m%d-%H%M%S")
     assert abs((datetime.now() - started).total_seconds()) < 5
+
+
+def test_runs_of_the_same_second_have_names_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
+
+    monkeypatch.setattr("noah.runs.datetime", Stopped)
+    names = [start(tmp_path, None).folder.name for _ in range(3)]
+    assert names == ["20260102-030405", "20260102-030405-2", "20260102-030405-3"]
 
 
 def test_an_unknown_run_names_those_that_there_are(tmp_path: Path) -> None:
