@@ -109,6 +109,8 @@ def artefact_logits(predictor: Predictor, pixels: Pixels, batch_size: int, bar: 
     if not finite.all():
         raise ArtefactError(
             f"The artefact's outputs are not finite for {(~finite).sum():,} of {len(outputs):,} images.",
-            "Export it anew in another precision, such as --precision fp32.",
+            "Train its winner anew with a lower learning rate, and export that."
+            if predictor.manifest.precision == "fp32"
+            else "Export it anew in another precision, such as --precision fp32.",
         )
     return outputs if predictor.manifest.output.values == "logits" else np.log(np.maximum(outputs, 1e-30))

@@ -63,6 +63,11 @@ class Candidate(Proposal):
         return math.isinf(self.score.cross_entropy)
 
     @property
+    def lost(self) -> bool:
+        """Whether it was given up in a race."""
+        return not (self.outcome.complete or self.failed)
+
+    @property
     def score(self) -> Score:
         """Accuracy and cross-entropy on the images that it was shown."""
         return self.outcome.score

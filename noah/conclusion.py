@@ -45,7 +45,7 @@ def conclude(
         "planned": task.planned,
         "stopped": "time limit" if stopped else None,
         "as_good": as_good_as(best, candidates),
-        "given_up": sum(not candidate.outcome.complete for candidate in candidates),
+        "given_up": sum(candidate.lost for candidate in candidates),
         "images_shown": sum(candidate.score.total for candidate in candidates),
         "space_size": space.size(),
         **space.estimate_size(task.budget).to_json(),

@@ -68,7 +68,7 @@ class StepLosses:
             remedy = "The backbone does not take these images: check its weights, mean and std."
         else:
             remedy = self._remedy
-        raise TrainingError(f"{told}.", _advice(self._hardware, remedy))
+        raise TrainingError(f"{told}.", _advice(self._hardware, self._epoch, remedy))
 
 
 def check_state(supernet: Supernet, optimizer: Optimizer, epoch: int, hardware: Hardware, remedy: str) -> None:
@@ -88,7 +88,7 @@ def check_state(supernet: Supernet, optimizer: Optimizer, epoch: int, hardware: 
     broken = [name for name, value in trained.items() if not torch.isfinite(value).all()]
     if broken:
         raise TrainingError(
-            f"Weights are not finite at the end of epoch {epoch}: {_listed(broken)}.", _advice(hardware, remedy)
+            f"Weights are not finite at the end of epoch {epoch}: {_listed(broken)}.", _advice(hardware, epoch, remedy)
         )
     stuck = [
         name
@@ -98,8 +98,9 @@ def check_state(supernet: Supernet, optimizer: Optimizer, epoch: int, hardware: 
     if stuck:
         raise TrainingError(
             f"Gradients are so large in epoch {epoch} that AdamW's averages of their squares overflow, after which "
-            f"these weights learn no more: {_listed(stuck)}.",
-            _advice(hardware, f"{remedy} If that changes nothing, the backbone's own outputs are this large."),
+            f"these weights learn no more: {_listed(stuck)}. A learning rate that is too high does that, or a backbone "
+            "whose own outputs are this large.",
+            _advice(hardware, epoch, remedy),
         )
 
 
@@ -108,10 +109,11 @@ def lower_learning_rate(learning_rate: float) -> str:
     return np.format_float_scientific(min(learning_rate / 10, _LOWER_RATE), precision=2, trim="-", exp_digits=1)
 
 
-def _advice(hardware: Hardware, remedy: str) -> str:
+def _advice(hardware: Hardware, epoch: int, remedy: str) -> str:
     if hardware.precision == "fp32":
         return remedy
-    return f"Try --precision fp32 first: with --resume it goes on from the last good epoch. {remedy}"
+    good = ": with --resume it goes on from the last good epoch" if epoch > 1 else ""
+    return f"Try --precision fp32 first{good}. {remedy}"
 
 
 def _listed(names: list[str]) -> str:

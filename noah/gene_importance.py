@@ -75,11 +75,12 @@ def gene_importance(
     """Measure it; None where there are fewer than `FEWEST` candidates or all are equally accurate.
 
     Args:
-        candidates: Of one search.
+        candidates: Of one search; of those with logits that are not finite no accuracy is known, and they are left out.
         images: Number of validation images.
         seed: Of the forests and the shuffles.
         bar: Told the number of finished repetitions.
     """
+    candidates = [candidate for candidate in candidates if not candidate.failed]
     accuracy = estimated_accuracy(candidates, images)
     if len(candidates) < FEWEST or np.ptp(accuracy) == 0:
         return None

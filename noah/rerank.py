@@ -20,15 +20,15 @@ from noah.checkpoint import CHECKPOINT_FILE
 from noah.data.augmented import TrainingPixels
 from noah.data.pixels import Pixels
 from noah.divergence import lower_learning_rate
-from noah.errors import RunError, SettingsError, TrainingError
-from noah.evaluation import Score, compute_logits, finite_rows, predicted_labels, score
+from noah.errors import RunError, SettingsError
+from noah.evaluation import Score, predicted_labels, score
 from noah.materials import Materials, seed_torch
-from noah.merge import merge
 from noah.progress import Listener
 from noah.racing import Outcome
 from noah.runs import Run, read_lines
 from noah.settings import Settings
 from noah.shortened import shortened
+from noah.stages import merged_logits
 from noah.stored import check_shape
 from noah.subnet import Subnet
 from noah.supernet import Supernet, slice_trainable_state
@@ -206,19 +206,7 @@ def _train(
 
 def _outcome(model: Supernet, subnet: Subnet, validation: Pixels, materials: Materials) -> Outcome:
     """What all validation images say of the merged network."""
-    logits = compute_logits(
-        merge(model, subnet),
-        validation,
-        materials.backbone.preprocessing,
-        materials.hardware,
-        materials.evaluation_batch_size,
-    )
-    finite = finite_rows(logits)
-    if not finite.all():
-        raise TrainingError(
-            f"A finalist's logits are not finite for {(~finite).sum():,} of {len(logits):,} validation images.",
-            "Start a new run with a lower retrain.learning_rate, or without a final choice: --set search.rerank=0",
-        )
+    logits = merged_logits(model, subnet, validation, materials)
     wrong = (predicted_labels(logits) != validation.labels).nonzero()[0]
     return Outcome(score(logits, validation.labels), tuple(wrong.tolist()))
 

@@ -241,7 +241,7 @@ def _detail(task: Task, candidates: Sequence[Candidate]) -> SearchDetail:
         uses=()
         if best is None
         else tuple((bound.describe(), bound.cost(best.subnet) / bound.limit) for bound in task.budget.bounds),
-        given_up=len(candidates) - len(complete),
+        given_up=sum(candidate.lost for candidate in candidates),
         images_shown=sum(candidate.score.total for candidate in candidates),
         measured=tuple(CandidateDetail(c.index, c.score.accuracy, c.parameters) for c in complete),
         images_of_all=len(candidates) * task.rules.images,

@@ -70,7 +70,7 @@ def work(
         task: What the search is about.
         show: Shows the images of these indices to a subnet.
         worker: Who works.
-        out_of_time: Whether to stop; asked between looks, and heeded once a candidate was shown every image.
+        out_of_time: Whether to stop; asked between looks, and heeded once a candidate is finished.
         tell: Told all finished candidates, as they come.
 
     Returns:
@@ -86,7 +86,7 @@ def work(
         while True:
             entries = ledger.read()
             tell(ledger.candidates)
-            if out_of_time() and any(candidate.outcome.complete for candidate in ledger.candidates):
+            if out_of_time() and ledger.candidates:  # no race gives the first up: it was shown all, or has failed
                 return ledger.candidates
             generation = ledger.unfinished_generation()
             if generation is None:

@@ -62,10 +62,13 @@ def print_front(listener: ConsoleListener, front: Sequence[dict[str, Any]], obje
         objective: Of the search.
         run: The options with which a command finds the run.
     """
-    listener.say(
-        f"front     {len(front)} subnet{'s' * (len(front) != 1)} that no other beats in both; "
-        f"`noah retrain --subnet pareto:2{run}` trains the second"
-    )
+    if len(front) == 1:
+        listener.say("front     1 subnet, the winner: it beats all others in both")
+    else:
+        listener.say(
+            f"front     {len(front)} subnets that no other beats in both; `noah retrain --subnet pareto:2{run}` trains "
+            "the second"
+        )
     for number, candidate in enumerate(front, start=1):
         cost = describe_cost(COSTS[objective], candidate["cost"])
         listener.say(f"          {number:>2}  {candidate['accuracy']:.1%}  {cost}")

@@ -96,7 +96,7 @@ def _paint_accuracy(axes: Axes, searched: Searched) -> None:
             colour = _ORIGINS.get(origin, ACCENT)
             xs, ys = zip(*points, strict=True)
             axes.scatter(xs, ys, s=size, color=colour, alpha=0.75, linewidth=0, label=origin)
-    lost = [(n, largest_possible(c, searched.images)) for n, c in numbered if not c.outcome.complete]
+    lost = [(n, largest_possible(c, searched.images)) for n, c in numbered if c.lost]
     if lost:
         xs, ys = zip(*lost, strict=True)
         axes.scatter(xs, ys, s=size, marker="v", facecolor="none", edgecolor=MUTED, linewidth=0.9, label=_GIVEN_UP)

@@ -77,7 +77,12 @@ class Searched:
     @property
     def given_up(self) -> int:
         """Candidates that racing gave up."""
-        return sum(not candidate.outcome.complete for candidate in self.candidates)
+        return sum(candidate.lost for candidate in self.candidates)
+
+    @property
+    def failed(self) -> int:
+        """Candidates with logits that are not finite."""
+        return sum(candidate.failed for candidate in self.candidates)
 
     @property
     def shown_share(self) -> float:

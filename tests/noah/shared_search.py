@@ -93,6 +93,8 @@ def run_search(
     *,
     study: SearchStudy | None = None,
     worker: Worker | None = None,
+    out_of_time: Callable[[], bool] = lambda: False,
 ) -> list[Candidate]:
     """The candidates of a whole search by one worker."""
-    return work(study or make_study(task), task, show or Answers(task.rules.images).show, worker or this_worker())
+    show = show or Answers(task.rules.images).show
+    return work(study or make_study(task), task, show, worker or this_worker(), out_of_time=out_of_time)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -69,6 +70,15 @@ def test_a_width_that_never_changes_has_no_importance() -> None:
     assert found.importance["adapter"] == found.error["adapter"] == (None,) * 4
     assert {len(found.importance[module]) for module in MODULES} == {4}
     assert all(module != "adapter" for module, _ in found.important)
+
+
+def test_a_candidate_that_failed_tells_nothing() -> None:
+    """It got the one image wrong that had no finite logit, which says nothing of how accurate it is."""
+    made = candidates(FEWEST, matters=True)
+    rng = np.random.default_rng(1)
+    failed = [candidate(100 + index, SPACE.sample(rng), (3,), (3,)) for index in range(30)]
+    failed = [replace(c, outcome=replace(c.outcome, score=Score(0, 1, math.inf))) for c in failed]
+    assert gene_importance([*made, *failed], IMAGES, seed=0) == gene_importance(made, IMAGES, seed=0)
 
 
 @pytest.mark.parametrize("count", [0, 1, FEWEST - 1])

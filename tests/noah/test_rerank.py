@@ -121,7 +121,7 @@ def test_a_finalist_whose_logits_are_not_finite_ends_the_final_choice(
     run = start_run(tmp_path, materials)
     with (
         patch("noah.rerank.train", overflow),
-        pytest.raises(TrainingError, match="logits are not finite for 18 of 18 validation images"),
+        pytest.raises(TrainingError, match="logits are not finite for 18 of 18 images"),
     ):
         rerank(run, materials, rank(candidates), M, 1, Silent())
     assert not run.path("search", "rerank.jsonl").exists()

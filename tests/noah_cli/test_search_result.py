@@ -80,3 +80,12 @@ def test_the_front_is_numbered_as_retrain_takes_it() -> None:
     assert lines[0].startswith("front     2 subnets that no other beats in both")
     assert "`noah retrain --subnet pareto:2 --run a/b` trains the second" in " ".join(printed.getvalue().split())
     assert lines[-2:] == ["           1  90.0%  3,000 parameters", "           2  80.0%  2,000 parameters"]
+
+
+def test_a_front_of_one_has_no_second() -> None:
+    made, printed = listener(80)
+    print_front(made, [{"accuracy": 0.9, "cost": 3000.0}], "accuracy,params")
+    assert printed.getvalue().splitlines() == [
+        "front     1 subnet, the winner: it beats all others in both",
+        "           1  90.0%  3,000 parameters",
+    ]
