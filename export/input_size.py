@@ -27,7 +27,9 @@ def measure_resized(run: Run, searched: Materials, resized: Materials, listener:
         CommandOrderError: If the winner has not been retrained.
     """
     correct, total = zip(*(_measure(run, materials, listener) for materials in (resized, searched)), strict=True)
-    images = f"{total[0]:,} validation images of {searched.dataset.name}, which were trained on"
+    images = f"{total[0]:,} validation images of {searched.dataset.name}"
+    if searched.dataset.retrain is None:
+        images += ", which were trained on"
     height, width = searched.backbone.image_size
     asked = resized.backbone.preprocessing
     listener.say(

@@ -117,13 +117,25 @@ def _build(architecture: str, image_size: int | None, *, pretrained: bool = Fals
             "Use a timm VisionTransformer, such as vit_base_patch16_224.",
         ) from error
     check_supported(model)
-    for side, patch in zip(model.patch_embed.img_size, model.patch_embed.patch_size, strict=True):
+    check_image_size(model, model.patch_embed.img_size)
+    return cast(nn.Module, model)
+
+
+def check_image_size(model: Any, sides: tuple[int, int], name: str = "backbone.image_size") -> None:
+    """Refuse a size of image that a timm model's patches do not fill.
+
+    Args:
+        model: With patch embeddings.
+        sides: Height and width in pixels.
+        name: What a person set it with.
+
+    Raises:
+        SettingsError: With the nearest smaller size that they fill.
+    """
+    for side, patch in zip(sides, model.patch_embed.patch_size, strict=True):
         if side % patch:
             near = max(patch, side // patch * patch)
-            raise SettingsError(
-                [f"backbone.image_size: {side} is not a multiple of the patch size {patch}; use {near}"]
-            )
-    return cast(nn.Module, model)
+            raise SettingsError([f"{name}: {side} is not a multiple of the patch size {patch}; use {near}"])
 
 
 def _check_name(name: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from noah.backbones import Backbone, load_backbone
+from noah.backbones import Backbone, check_image_size, load_backbone
 from noah.data.augmentation import Augmentation
 from noah.data.augmented import PREFETCHED, TrainingPixels, choose_workers, load_augmented
 from noah.data.dataset import Dataset
@@ -188,6 +188,7 @@ def at_image_size(materials: Materials, side: int) -> Materials:
     """
     if materials.backbone.image_size == (side, side):
         return materials
+    check_image_size(materials.backbone.model, (side, side), "--input-size")
     settings = materials.settings.model_copy(
         update={"backbone": materials.settings.backbone.model_copy(update={"image_size": side})}
     )
