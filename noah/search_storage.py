@@ -47,7 +47,7 @@ def open_storage(url: str) -> BaseStorage:
     except Exception as error:  # Optuna hands through whatever SQLAlchemy and the database's driver raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
-            f"The storage {_without_password(url)} cannot be opened: {reason}",
+            f"The storage {without_password(url)} cannot be opened: {reason}",
             "Write it as sqlite:///FILE.db, postgresql://HOST/DATABASE or mysql+pymysql://HOST/DATABASE, and install "
             "the database's Python driver (psycopg2-binary, pymysql); without --storage a file in the run's folder "
             "serves.",
@@ -106,7 +106,7 @@ def _begin_at_once(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
     """The URL without its user, password and options, of which one may be a password as well."""
     scheme, separator, rest = url.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"

@@ -23,7 +23,6 @@ from noah.progress import Bar, Detail
 from noah.subnet import MODULES, Subnet
 from noah_cli.live import draw_detail
 from noah_cli.output import Output
-from noah_cli.trackers.result import track_result
 
 if TYPE_CHECKING:
     from noah.budget import Budget
@@ -67,12 +66,9 @@ class ConsoleListener:
             self.say(text)
 
     def result(self, value: Mapping[str, object]) -> None:
-        """Print the result of the command where --json asks for it, and tell it to the trackers of its run."""
-        if not launched_processes().is_first:
-            return
-        if self.output.json:
+        """Print the result of the command where --json asks for it."""
+        if self.output.json and launched_processes().is_first:
             print_json(value)
-        track_result(value, self)
 
     def say(self, text: str) -> None:
         """Print a line that begins with a label of ten columns, or with as many blanks to go on under one.

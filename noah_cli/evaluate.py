@@ -51,6 +51,7 @@ def evaluate(
     from noah.run_subnet import given_subnet
     from noah.runs import RUN_FILE, open_run
     from noah.stages import evaluate_test, read_result
+    from noah_cli.trackers.result import track_result
 
     listener = console.open_listener(context)
     predictor = None
@@ -72,6 +73,7 @@ def evaluate(
     if on is not None:
         result = evaluate_on(listener, current, changes, on, again)
         _print_result(listener, result, f"{what} on {result['split']}")
+        track_result(current, result, listener)
         listener.result({"run": str(current.folder), **result})
         return
     if current.path(*place).is_file() and not again:
@@ -79,6 +81,8 @@ def evaluate(
         if predictor is None or result.get("files") == predictor.file_hashes:
             listener.say(f"eval      {what} of {current.name} was measured before; --again measures it anew.")
             _print_result(listener, result, what)
+            if not artefact:
+                track_result(current, result, listener)
             listener.result({"run": str(current.folder), **result})
             return
     listener.say(f"run       {current.folder}")
@@ -93,6 +97,7 @@ def evaluate(
         result = evaluate_artefact(predictor, current, materials, listener, place[-1])
     _print_result(listener, result, what)
     if not artefact:
+        track_result(current, result, listener)
         listener.say_next(f"noah export --format onnx{run_options(current.folder, runs, always=run is not None)}")
     listener.result({"run": str(current.folder), **result})
 

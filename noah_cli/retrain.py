@@ -93,7 +93,7 @@ def retrain(
     from noah.start import start_run
     from noah_cli.retrain_run import open_existing, refuse_new_run_options, settings_of_new
     from noah_cli.trackers.listener import tracked
-    from noah_cli.trackers.tracker import check_installed
+    from noah_cli.trackers.tracker import check_usable
 
     listener = console.open_listener(context)
     own = [*hardware_layers(device, precision, threads), *track_layers(track)]
@@ -121,7 +121,7 @@ def retrain(
             lambda: settings_of_new(listener, runs, run, recipe, config or [], options, own)
         )
         tell_settings(listener, settings, origins)
-        check_installed(settings.trackers)
+        check_usable(settings.trackers)
         searched = open_run(runs, run) if subnet.startswith(FRONT) else None
         current, materials = start_run(runs, settings, origins, listener, name=name, subnet=subnet, searched=searched)
         listener.say(f"run       {current.folder}")

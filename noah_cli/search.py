@@ -156,7 +156,7 @@ def search(
     """Train a supernet on a data set and search the best subnet inside a budget."""
     from noah_cli.durations import parse_duration
     from noah_cli.search_run import dry, join_run, search_new, search_stopped
-    from noah_cli.trackers.tracker import check_installed
+    from noah_cli.trackers.tracker import check_usable
 
     listener, processes = console.open_listener(context), launched_processes()
     own = [*hardware_layers(device, precision, threads), *track_layers(track)]
@@ -183,7 +183,7 @@ def search(
     if join is not None:
         _refuse_beside_join(
             options,
-            {"recipe": recipe, "config": config, "track": track, "run": run, "resume": resume, "dry-run": dry_run},
+            {"recipe": recipe, "config": config, "run": run, "resume": resume, "dry-run": dry_run},
         )
         join_run(listener, runs, join, own, seconds)
     elif resume and dry_run:
@@ -198,7 +198,7 @@ def search(
         if dry_run:
             dry(listener, settings)
         else:
-            check_installed(settings.trackers)
+            check_usable(settings.trackers)
             search_new(listener, runs, run, settings, origins, seconds)
 
 
@@ -208,5 +208,5 @@ def _refuse_beside_join(options: Sequence[Layer], others: Mapping[str, object]) 
     if given:
         raise UsageError(
             f"--join works on a search as it was begun, and {' and '.join(dict.fromkeys(given))} would change it.",
-            "Leave it out; --device, --precision, --threads and --time-limit are this process's own.",
+            "Leave it out; --device, --precision, --threads, --track and --time-limit are this process's own.",
         )

@@ -27,6 +27,7 @@ from noah_cli.new_run import project_layers
 from noah_cli.options import run_options
 from noah_cli.search_result import print_front, print_winner
 from noah_cli.trackers.listener import tracked
+from noah_cli.trackers.tracker import check_usable
 
 
 def search_new(
@@ -97,7 +98,7 @@ def search_stopped(
 
 
 def join_run(
-    listener: console.ConsoleListener, runs: Path, name: str, hardware: Sequence[Layer], time_limit: float | None
+    listener: console.ConsoleListener, runs: Path, name: str, own: Sequence[Layer], time_limit: float | None
 ) -> None:
     """Work on the search of a run beside the process that began it, and after it if that one ends first.
 
@@ -105,13 +106,15 @@ def join_run(
         listener: Prints.
         runs: The folder of all runs.
         name: The run.
-        hardware: Layers of the options of the hardware, for this process alone.
+        own: Layers of the options of hardware and trackers, for this process alone.
         time_limit: Seconds; None for no limit.
     """
     started = time.monotonic()
     run = open_run(runs, name)
     _refuse_given(run, run_options(run.folder, runs, always=True))
-    materials = prepare(run.settings(hardware), listener)
+    settings = run.settings(own)
+    check_usable(settings.trackers)  # which are told where this process is the one that ends the search
+    materials = prepare(settings, listener)
     check_same_data(run, materials)
     _tell_run(listener, run, materials)
     try:
@@ -210,7 +213,7 @@ def _check_unchanged(settings: Settings, layers: Sequence[Layer], run: str, hint
     problems = [
         f"{key}: the run {run} was started with {stored[key]!r}, not {value!r} ({origins[key]})"
         for key, value in flatten(asked.model_dump(mode="json"))
-        if stored[key] != value
+        if stored[key] != value and key != "trackers"  # they decide nothing
     ]
     if problems:
         raise SettingsError(problems, hint)

@@ -84,6 +84,8 @@ def _words(origins: Mapping[str, str], values: Mapping[str, Any]) -> tuple[list[
             words += [f"--set {shlex.quote(f'{key}={spell_value(values[key])}')}" for key in keys]
         elif source == "--budget":
             words += _budget(keys, values)
+        elif source == "--track":
+            words += [f"--track {tracker}" for tracker in values["trackers"] or ["none"]]
         elif source.startswith("--"):
             words += [f"{source} {shlex.quote(spell_value(values[key]))}" for key in keys]
         elif kind in ("recipe", "run") and name:

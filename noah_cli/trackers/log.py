@@ -18,6 +18,10 @@ from noah_cli.trackers.tracker import FOLDER, Tracker, open_tracker
 
 Count = Annotated[int, Field(ge=0)]
 
+_RETRAIN = "retrain"
+_OF_SEARCH = ("parameters", "validation_accuracy", "validation_cross_entropy")
+"""Results that stay when the winner is trained anew."""
+
 
 class Told(TypedDict):
     """trackers/<name>.json.
@@ -93,6 +97,14 @@ class Log:
             self._told["candidates"] = []
         else:
             del self._told["epochs"][stage]
+        if stage == _RETRAIN:  # what was measured was of the weights that are thrown away
+            self._keep_results({name: value for name, value in self._told["results"].items() if name in _OF_SEARCH})
+
+    def _keep_results(self, results: dict[str, float]) -> None:
+        if results != self._told["results"]:
+            self.tracker.forget(RESULT)
+            self.tracker.conclude(results)
+            self._told["results"] = results
 
     def _keep(self) -> None:
         self._run.write_json(self._told, *place_of(self.name))

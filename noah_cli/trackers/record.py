@@ -61,9 +61,9 @@ def search_records(detail: SearchDetail, told: Sequence[int]) -> tuple[list[Reco
     """
     measured = {candidate.index: candidate for candidate in detail.measured}
     best = max((measured[index].accuracy for index in told), default=0.0)
-    records, order = [], list(told)
+    records, order, known = [], list(told), set(told)
     for index, candidate in measured.items():
-        if index in told:
+        if index in known:
             continue
         order.append(index)
         best = max(best, candidate.accuracy)

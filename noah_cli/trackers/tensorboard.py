@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.utils.tensorboard.summary import hparams, text
 from noah.layers import flatten
 from noah.runs import Run
 from noah_cli.trackers.record import RESULT, Record
-from noah_cli.trackers.tracker import FOLDER
+from noah_cli.trackers.tracker import FOLDER, told_settings
 
 _RESULTS = (f"{RESULT}/validation_accuracy", f"{RESULT}/test_accuracy")
 """Columns beside the settings in the table of runs; they have to be named at the start."""
@@ -31,9 +32,9 @@ class TensorBoard:
     def __init__(self, run: Run, *, new: bool) -> None:
         self._folder = run.path(FOLDER, "tensorboard")
         self._writers: dict[str, SummaryWriter] = {}
-        self.place = f"tensorboard --logdir {self._folder}"
+        self.place = f"tensorboard --logdir {shlex.quote(str(self._folder))}"
         if new:
-            self._write_settings(run.description()["settings"])
+            self._write_settings(told_settings(run))
 
     def log(self, record: Record) -> None:
         """Write the figures of one step to disk."""

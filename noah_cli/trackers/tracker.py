@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Any, Protocol
 
 from noah.errors import MissingPackageError
 from noah.runs import Run
@@ -38,17 +38,37 @@ class Tracker(Protocol):
         ...
 
 
-def check_installed(names: Sequence[Name]) -> None:
-    """Refuse trackers whose packages are not there, before any work is done.
+def check_usable(names: Sequence[Name]) -> None:
+    """Refuse trackers that cannot be used here, before any work is done.
 
     Raises:
         MissingPackageError: The package of one is not installed.
+        UsageError: The server of one refuses, or there is no key for it.
     """
+    _check_installed(names)
+    if "wandb" in names:
+        from noah_cli.trackers.weights_and_biases import check_key
+
+        check_key()
+
+
+def told_settings(run: Run) -> dict[str, Any]:
+    """The settings of a run as others may see them: the URL of a storage without its user and password."""
+    from noah.search_storage import without_password
+
+    settings: dict[str, Any] = run.description()["settings"]
+    search = settings["search"]
+    if search["storage"] is not None:
+        search = search | {"storage": without_password(search["storage"])}
+    return settings | {"search": search}
+
+
+def _check_installed(names: Sequence[Name]) -> None:
     for name in names:
         if find_spec(name) is None:
             raise MissingPackageError(
                 f"The tracker {name} needs the package {name}, which is not installed.",
-                "Type: pip install 'noah-prompt-search[trackers]'. --track none goes without.",
+                "Type: pip install 'noah-prompt-search[trackers]'. With --track none search and retrain go without.",
             )
 
 
@@ -65,7 +85,7 @@ def open_tracker(name: Name, run: Run, identity: str, *, new: bool) -> Tracker:
         MissingPackageError: Its package is not installed.
         UsageError: It cannot be used as it is set up.
     """
-    check_installed([name])
+    _check_installed([name])
     if name == "tensorboard":
         from noah_cli.trackers.tensorboard import TensorBoard
 

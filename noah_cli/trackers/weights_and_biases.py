@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 
 import wandb
@@ -10,10 +11,34 @@ import wandb
 from noah.errors import UsageError
 from noah.runs import Run
 from noah_cli.trackers.record import RESULT, Record
-from noah_cli.trackers.tracker import FOLDER
+from noah_cli.trackers.tracker import FOLDER, told_settings
 
 _PROJECT = "noah"
 """Where WANDB_PROJECT names no other."""
+
+
+def check_key() -> None:
+    """Ask the server whether it takes the key that is set up, without asking a person for one.
+
+    Raises:
+        UsageError: There is no key, or the server refuses it or does not answer.
+    """
+    if os.environ.get("WANDB_MODE", "online") != "online":
+        return
+    try:
+        known = wandb.login(prompt=False)
+    except wandb.errors.Error as error:
+        raise _unusable(str(error)) from error
+    if not known:
+        raise _unusable("no API key is set up")
+
+
+def _unusable(why: str) -> UsageError:
+    return UsageError(
+        f"Weights & Biases cannot be used: {why.splitlines()[0]}",
+        "Type: wandb login. WANDB_MODE=offline keeps all on this machine, and with --track none search and retrain go "
+        "without.",
+    )
 
 
 class WeightsAndBiases:
@@ -40,18 +65,16 @@ class WeightsAndBiases:
                 id=identity,
                 name=run.name,
                 group=run.folder.parent.name,
-                config=run.description()["settings"] if new else None,
+                config=told_settings(run) if new else None,
                 dir=str(folder),
                 resume=None if os.environ.get("WANDB_MODE") == "offline" else "allow",  # there is nobody to ask offline
                 save_code=False,
                 settings=wandb.Settings(console="off", silent=True),
             )
         except wandb.errors.Error as error:
-            raise UsageError(
-                f"Weights & Biases cannot be used: {str(error).splitlines()[0]}",
-                "Type: wandb login. WANDB_MODE=offline keeps all on this machine, and --track none goes without.",
-            ) from error
-        self.place = f"wandb sync {run.path(FOLDER, 'wandb')}/*" if self._run.offline else str(self._run.url)
+            raise _unusable(str(error)) from error
+        here = f"wandb sync {shlex.quote(str(run.path(FOLDER, 'wandb')))}/*"
+        self.place = here if self._run.offline else str(self._run.url)
         self._stages: set[str] = set()
 
     def log(self, record: Record) -> None:

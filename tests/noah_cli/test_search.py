@@ -75,6 +75,10 @@ def test_an_unknown_setting_is_unknown_on_resume_too() -> None:
     assert raised.value.problems == ["supernet.epoch: unknown setting (--option); did you mean supernet.epochs?"]
 
 
+def test_trackers_may_change() -> None:
+    _check_unchanged(Settings(), [layer("trackers", ["tensorboard"])], "shapes/first", "hint")
+
+
 class StopError(Exception):
     """Ends a command where the training would begin."""
 

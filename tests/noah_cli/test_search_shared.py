@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def test_whoever_joins_changes_nothing(copied: Path, arguments: tuple[str, ...],
     assert outcome.code == 2
     assert outcome.error_lines == [
         f"Error: --join works on a search as it was begun, and {named} would change it.",
-        "Leave it out; --device, --precision, --threads and --time-limit are this process's own.",
+        "Leave it out; --device, --precision, --threads, --track and --time-limit are this process's own.",
     ]
     assert file_contents(copied) == before
 
@@ -162,6 +163,19 @@ def test_joining_after_the_process_that_began_has_died(copied: Path, fronted: Pa
     assert outcome.code == 0, outcome.err
     for name in ("best.json", "pareto.json", "candidates.jsonl"):
         assert Path(RUN, "search", name).read_bytes() == (fronted / RUN / "search" / name).read_bytes()
+
+
+def test_whoever_joins_may_track_what_it_ends(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unfinish()
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    outcome = noah("search", "--join", RUN, "--track", "tensorboard")
+    assert outcome.code == 1
+    assert "needs the package tensorboard" in outcome.error_lines[0]
+    assert not Path(RUN, "search", "best.json").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(copied)
+    assert noah("search", "--join", RUN, "--track", "tensorboard").code == 0
+    assert Path(RUN, "trackers", "tensorboard.json").is_file()
 
 
 def test_joining_while_the_process_that_began_chooses_the_winner(copied: Path) -> None:

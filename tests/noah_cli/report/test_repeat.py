@@ -12,7 +12,7 @@ import yaml
 
 from noah.layers import resolve
 from noah.runs import Run
-from noah_cli.option_layers import budget_layers, option_layers
+from noah_cli.option_layers import budget_layers, option_layers, track_layers
 from noah_cli.report.missing import Missing
 from noah_cli.report.repeat import gather_repeat
 from tests.commands import noah, noah_line, write_settings
@@ -95,6 +95,21 @@ def test_options_are_quoted_and_in_a_readable_order(tmp_path: Path) -> None:
 def test_budgets(tmp_path: Path, typed: tuple[str, ...], spelled: str) -> None:
     found = repeat(tmp_path, ("dataset", "data.dataset", "digits"), budgets=typed)
     assert found == [f"noah search --dataset digits {spelled}"]
+
+
+@pytest.mark.parametrize(
+    ("names", "spelled"),
+    [
+        (["none"], "--track none"),
+        (["wandb"], "--track wandb"),
+        (["wandb", "tensorboard"], "--track wandb --track tensorboard"),
+    ],
+)
+def test_trackers(tmp_path: Path, names: list[str], spelled: str) -> None:
+    settings, origins = resolve([*option_layers(seed=("seed", 4)), *track_layers(names)])
+    description = {"settings": settings.model_dump(mode="json"), "origins": origins}
+    found = gather_repeat(Run(tmp_path), description, NONE, "settings.yaml").commands
+    assert found == (f"noah search --seed 4 {spelled}",)
 
 
 def test_a_given_subnet_is_trained_again(tmp_path: Path) -> None:

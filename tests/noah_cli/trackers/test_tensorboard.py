@@ -16,6 +16,7 @@ from noah.progress import Silent
 from noah.runs import Run, open_run
 from noah.search import search
 from noah_cli.trackers.listener import tracked
+from noah_cli.trackers.tracker import told_settings
 from tests.commands import noah, run_python, write_settings
 from tests.conftest import TinySettings
 from tests.finished import EPOCHS, NAME, Finished
@@ -130,6 +131,23 @@ def test_a_training_that_is_thrown_away_leaves_no_points(project: Finished) -> N
     assert "result/test_accuracy" in read_events(project.run).Tags()["scalars"]
 
 
+def test_weights_that_are_thrown_away_leave_no_accuracy(project: Finished) -> None:
+    assert noah("retrain", "--restart", "--track", "tensorboard").code == 0
+    assert noah("eval").code == 0
+    assert noah("retrain", "--restart", "--track", "tensorboard").code == 0
+    tags = read_events(project.run).Tags()["scalars"]
+    assert "result/parameters" in tags
+    assert "result/test_accuracy" not in tags
+    assert noah("eval").code == 0
+    assert "result/test_accuracy" in read_events(project.run).Tags()["scalars"]
+
+
+def test_a_storage_is_told_without_its_password(tmp_path: Path, tiny_settings: TinySettings) -> None:
+    run = start_run(tmp_path, make_materials(tiny_settings({"search.storage": "postgresql://me:secret@db/x"})))
+    assert told_settings(run)["search"]["storage"] == "postgresql://db/x"
+    assert told_settings(run)["seed"] == run.description()["settings"]["seed"]
+
+
 def test_only_the_process_that_writes_tells_anything(project: Finished) -> None:
     run = Run(open_run(DEFAULT_RUNS, NAME).folder, writes=False)
     with tracked(run, ["tensorboard"], Silent()) as told:
@@ -158,7 +176,7 @@ def test_without_the_package_nothing_is_begun(
     assert outcome.code == 1
     assert outcome.error_lines == [
         "Error: The tracker tensorboard needs the package tensorboard, which is not installed.",
-        "Type: pip install 'noah-prompt-search[trackers]'. --track none goes without.",
+        "Type: pip install 'noah-prompt-search[trackers]'. With --track none search and retrain go without.",
     ]
     assert not (tmp_path / "runs").exists()
 

@@ -11,7 +11,8 @@ import pytest
 import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
-from tests.commands import noah
+from tests.commands import noah, write_settings
+from tests.conftest import TinySettings
 from tests.finished import EPOCHS, NAME, Finished
 
 _BLOCK, _HEADER = 32 * 1024, 7
@@ -96,6 +97,20 @@ def test_the_project_that_the_environment_names(project: Finished, monkeypatch: 
     (path,) = files(project.run)
     assert {record.run.project for record in records(path) if record.HasField("run")} == {"mine"}
     assert list((project.run / "trackers" / "tensorboard").glob("*.retrain"))
+
+
+def test_without_a_key_no_run_is_begun(
+    tmp_path: Path, tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.chdir(tmp_path)
+    write_settings(tmp_path, tiny_settings({"trackers": "wandb"}))
+    outcome = noah("search", "--run", "first")
+    assert outcome.code == 2
+    assert outcome.error_lines[0] == "Error: Weights & Biases cannot be used: no API key is set up"
+    assert not (tmp_path / "runs").exists()
 
 
 def test_without_a_key_it_says_what_to_type(project: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
