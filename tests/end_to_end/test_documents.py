@@ -1,0 +1,249 @@
+"""Every `noah` line that README.md and docs/*.md show runs as written, in the order of the page.
+
+Only sizes are small: few images in the published layouts, few epochs, narrow networks. docs/tutorial.md has a test of
+its own.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import export.bench
+import noah
+from export.gpu import why_no_gpu
+from noah.backbones import DEFAULT_BACKBONE
+from noah.benchmark.rows import read_rows
+from noah.benchmark.suites import VTAB
+from tests.commands import PROJECT, file_contents, noah_line, write_settings
+from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE
+from tests.documents import document_names, labels, read_document, shown_labels, shown_lines
+from tests.few_shot import write_few_shot, write_imagenet, write_variant
+from tests.finished import NAME, Finished
+from tests.noah.test_latency_timing import count_work
+from tests.vtab import write_vtab
+
+ELSEWHERE = {"tutorial.md"}
+"""Documents whose lines tests/test_tutorial.py runs."""
+PROGRAMS = r"noah|python examples/\S+"
+WIDTH = 48
+"""Of the backbones of the hub: 4 for each of the 12 heads of a ViT-B."""
+TRAINING = {"epochs": 1, "batch_size": 100, "learning_rate": 3e-3, "warmup_epochs": 0}
+TINY: dict[str, Any] = {
+    "data": {"validation_fraction": 0.05},  # 50 images of digits
+    "supernet": TRAINING,
+    "search": {"generations": 1, "population": 4, "parents": 2, "mutations": 2, "crossovers": 2},
+    "retrain": TRAINING,
+}
+"""The settings file of the working folder, which stands over the recipe and under the command line."""
+ON_ONE_CORE = {"device": "cpu", "precision": "fp32", "threads": 1}
+
+Prepare = Callable[[Path, pytest.FixtureRequest], None]
+
+
+def nothing(*_: object) -> None:
+    """A page that needs no files, or promises none."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a document takes for granted.
+
+    Attributes:
+        prepare: Fills the working folder.
+        fails: The lines that cannot succeed here, with the exit code and words of what is printed.
+        needs_gpu: Whether they can where a GPU is.
+        check: Looks at what the lines have left in the folder, where the page promises something of it.
+    """
+
+    prepare: Prepare
+    fails: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    needs_gpu: bool = False
+    check: Callable[[Path], None] = nothing
+
+
+def write_tiny(folder: Path, backbone: Mapping[str, Any], **more: Any) -> None:
+    write_settings(folder, TINY | {"backbone": {"image_size": TINY_IMAGE_SIZE, **backbone}} | more)
+
+
+def use_file(folder: Path, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The backbone of a file, whose work and speed are those of its architecture."""
+    shutil.copy(request.getfixturevalue("tiny_backbone_file"), folder / "tiny.safetensors")
+    return {"name": "tiny.safetensors", "architecture": TINY_ARCHITECTURE}
+
+
+def prepare_readme(folder: Path, request: pytest.FixtureRequest) -> None:
+    # The page shows what is said of the hardware where that is left to noah.
+    write_tiny(folder, {"name": DEFAULT_BACKBONE})
+    photos = request.getfixturevalue("photo_folder")
+    shutil.copytree(photos, folder / "my_photos")
+    shutil.copytree(photos / "test" / "circle", folder / "more_photos")
+    write_vtab(folder / "data" / "vtab-1k" / "cifar")
+
+
+def prepare_deploy(folder: Path, request: pytest.FixtureRequest) -> None:
+    finished: Finished = request.getfixturevalue("finished")
+    finished.copy(folder)
+    shutil.copytree(request.getfixturevalue("photo_folder") / "test", folder / "photos")
+
+
+def check_deploy(folder: Path) -> None:
+    """The folders that the page names are there, and its torch reads one."""
+    text = read_document("deploy.md")
+    (named,) = re.findall(r"Folders are named after what they hold: (.*?)\. ", text)
+    for name in re.findall("`(.*?)`", named):
+        assert (folder / "runs" / NAME / "export" / name / "manifest.json").is_file()
+    (path,) = re.findall(r'^    model = noah\.load\("(.*?)"\)', text, flags=re.MULTILINE)
+    assert noah.load(path.replace("digits/ID", NAME)).classes == ("circle", "square", "stripes")
+
+
+def prepare_pocket(folder: Path, _: pytest.FixtureRequest) -> None:
+    shutil.copytree(PROJECT / "docs" / "pocket", folder / "docs" / "pocket")
+
+
+def check_pocket(folder: Path) -> None:
+    """All rows were there, so that nothing was left to do, and the tables are the same again."""
+    assert file_contents(folder / "docs" / "pocket") == file_contents(PROJECT / "docs" / "pocket")
+
+
+def prepare_reliability(folder: Path, request: pytest.FixtureRequest) -> None:
+    write_tiny(folder, use_file(folder, request), hardware=ON_ONE_CORE)
+    assert noah_line("noah search --dataset digits --run first").code == 0
+    finished: Finished = request.getfixturevalue("finished")
+    finished.copy(folder)  # its run is the latest now
+
+
+def check_reliability(folder: Path) -> None:
+    """The same bytes, as the page says."""
+    first, again = sorted((folder / "runs" / "digits").iterdir(), key=lambda run: run.name != "first")
+    for name in ("candidates.jsonl", "best.json"):
+        assert (first / "search" / name).read_bytes() == (again / "search" / name).read_bytes()
+
+
+def prepare_reproducing(folder: Path, _: pytest.FixtureRequest) -> None:
+    write_tiny(folder, {}, hardware=ON_ONE_CORE)
+    data = folder / "data"
+    write_vtab(data / "vtab-1k" / "cifar")
+    write_few_shot(data / "few-shot" / "food101", shots=(16,))
+    write_imagenet(data / "imagenet", shots=16, validation=4)
+    for number, name in enumerate(("imagenetv2", "imagenet-sketch", "imagenet-a", "imagenet-r")):
+        write_variant(data / "domain-generalization" / name, name, (number % 2, 3))
+
+
+def check_reproducing(folder: Path) -> None:
+    """Five methods with three seeds, of the one task whose data is there."""
+    assert len(read_rows(folder / "benchmarks" / "vtab", VTAB)) == 5 * 3
+
+
+def prepare_search(folder: Path, request: pytest.FixtureRequest) -> None:
+    # Some seeds and few candidates leave one subnet on the Pareto front, and the page takes the second; here are six.
+    search = {**TINY["search"], "population": 6}
+    write_tiny(folder, use_file(folder, request), hardware=ON_ONE_CORE, seed=2, search=search)
+
+
+ENGINE = (1, "is a TensorRT engine, which needs an NVIDIA GPU")
+PAGES = {
+    "README.md": Page(prepare_readme),
+    "deploy.md": Page(
+        prepare_deploy,
+        {
+            "noah eval runs/latest/export/trt-fp16": ENGINE,
+            "noah predict runs/latest/export/trt-fp16 photos/ --out predictions.csv": ENGINE,
+        },
+        needs_gpu=True,
+        check=check_deploy,
+    ),
+    "pocket.md": Page(prepare_pocket, check=check_pocket),
+    "reliability.md": Page(prepare_reliability, check=check_reliability),
+    "reproducing.md": Page(
+        prepare_reproducing,
+        {
+            "noah benchmark vtab --methods noah,lora:8,adapter:8,prompt:50,linear --seeds 0,1,2": (
+                1,
+                "dtd linear seed 2: No VTAB-1k folder dtd with train800.txt lies in data",
+            )
+        },
+        check=check_reproducing,
+    ),
+    "search.md": Page(prepare_search),
+    "troubleshooting.md": Page(nothing),
+}
+
+
+def narrow_from_hub(name: str, image_size: int | None) -> Any:
+    """What the hub has of that name, untrained and narrow: the same architecture with as many blocks and heads."""
+    import timm
+    import torch
+
+    assert name in timm.list_pretrained(), name
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return timm.create_model(name, num_classes=0, img_size=image_size, embed_dim=WIDTH)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder; no command reads from the network, or waits for or decides by a clock."""
+    measure = export.bench.measure
+
+    def measure_briefly(*arguments: Any, seconds: float, **options: Any) -> Any:
+        assert seconds > 0
+        return measure(*arguments, seconds=0, **options)
+
+    monkeypatch.setattr("noah.backbones._load_from_hub", narrow_from_hub)
+    monkeypatch.setattr("noah.latency_timing.measure_table.__defaults__", (count_work,))
+    monkeypatch.setattr(export.bench, "measure", measure_briefly)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("document", PAGES)
+def test_every_line_runs_as_written(
+    document: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, text = PAGES[document], read_document(document)
+    lines = shown_lines(text, PROGRAMS)
+    assert page.fails.keys() <= set(lines), "a line that is prepared for is not on the page any more"
+    page.prepare(folder, request)
+    for line in lines:
+        if line.startswith("python "):
+            run_example(line, monkeypatch)
+            continue
+        outcome = noah_line(line)
+        printed = outcome.out + outcome.err
+        code, words = page.fails.get(line, (0, ""))
+        if code and page.needs_gpu and not why_no_gpu():
+            assert outcome.code == 0 or "model.engine does not run here: it is built for" in printed, printed
+            continue
+        assert outcome.code == code, f"{line}\n{printed}"
+        assert words in " ".join(printed.split()), f"{line}\n{printed}"
+        if why_no_gpu():  # as where the pages were written; a GPU is told in other words
+            assert shown_labels(text, line) <= labels(printed), line
+    page.check(folder)
+
+
+def run_example(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a script of examples/ in this process."""
+    _, script, *arguments = shlex.split(line)
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    runpy.run_path(str(PROJECT / script), run_name="__main__")
+
+
+def test_every_document_that_shows_a_line_is_here() -> None:
+    assert {name for name in document_names() if shown_lines(read_document(name))} == PAGES.keys() | ELSEWHERE
+
+
+@pytest.mark.parametrize("document", document_names())
+def test_only_noah_is_given_the_latest_run(document: str) -> None:
+    """`runs/latest` is a text file, so that a path through it leads other programs nowhere."""
+    code = re.findall(r"^    .*runs/latest/.*$", read_document(document), flags=re.MULTILINE)
+    assert [line for line in code if not re.match(r" +(?:\$ )?noah ", line)] == []
