@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -43,18 +43,20 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, supernet: Supernet, optimizer: Optimizer, losses: list[float]) -> None:
-    """Write the state of a training after a whole epoch."""
+    """Write the state of a training after a whole epoch.
+
+    Raises:
+        OSError: If it cannot be written; an earlier checkpoint stays.
+    """
     tensors = {f"weights/{name}": value for name, value in supernet.trainable_state().items()}
     for name, parameter in supernet.named_parameters():
         for moment, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{moment}/{name}"] = value
     path.parent.mkdir(parents=True, exist_ok=True)
+    values = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic_file(path) as temporary:
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-            temporary,
-            metadata={"losses": json.dumps(losses)},
-        )
+        # save_file says that a disk is full by an error that is no OSError.
+        temporary.write_bytes(save(values, metadata={"losses": json.dumps(losses)}))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,26 @@ def test_weights_moments_and_losses_come_back_bit_for_bit(
             step(net, its_optimizer, Subnet.uniform(BLOCKS, prompt=3, lora=2, adapter=3), number)
     assert same_bits(other.trainable_state(), supernet.trainable_state())
     assert same_bits(moments(other, other_optimizer), moments(supernet, optimizer))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for the size of a file")
+def test_where_it_cannot_be_written_the_system_says_why_and_the_earlier_one_stays(
+    trained: tuple[Supernet, torch.optim.AdamW], tmp_path: Path
+) -> None:
+    import resource
+
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, *trained, [0.5])
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_checkpoint(path, *trained, [0.5, 0.4])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_backbone_is_not_stored(trained: tuple[Supernet, torch.optim.AdamW], tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noah.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from noah.runs import RUN_FILE
 from tests.commands import noah, start_noah, write_settings
 from tests.conftest import TinySettings
 
-NAME = "photos"
+NAME, RUN = "photos", "first"
+"""Of the data set and of the run, also of one that is disturbed: an artefact holds the name of its run."""
 EPOCHS, CANDIDATES = 20, 60
 STAGES = ("supernet", "search", "retrain", "export")
 STARTED = {"supernet": "supernet", "search": "search", "retrain": "retrain"}
@@ -42,7 +44,7 @@ class Road:
     @property
     def run(self) -> Path:
         """The run's folder."""
-        return self.folder / "runs" / NAME / "whole"
+        return self.folder / "runs" / NAME / RUN
 
     def results(self, stage: str) -> dict[str, bytes]:
         """The bytes that the stage left."""
@@ -65,10 +67,10 @@ def make_road(folder: Path, tiny_settings: TinySettings, photos: Path) -> Road:
         "search.population": CANDIDATES // 3,
     }
     write_settings(folder, tiny_settings(changes))
-    run = folder / "runs" / NAME / "whole"
+    run = folder / "runs" / NAME / RUN
     seconds: dict[str, float] = {}
     for command, stages in (
-        (("search", "--run", "whole"), ("supernet", "search")),
+        (("search", "--run", RUN), ("supernet", "search")),
         (("retrain",), ("retrain",)),
         (EXPORT, ("export",)),
     ):
@@ -103,7 +105,7 @@ def has_begun(run: Path, stage: str) -> bool:
 def prepare(road: Road, folder: Path, stage: str) -> Path:
     """A working folder in which the stages before `stage` are done; gives the run's folder."""
     shutil.copy(road.folder / "noah.yaml", folder)
-    run = folder / "runs" / NAME / "stopped"
+    run = folder / "runs" / NAME / RUN
     if stage == "supernet":
         return run
     left_out = {
@@ -114,14 +116,14 @@ def prepare(road: Road, folder: Path, stage: str) -> Path:
     shutil.copytree(road.run, run, ignore=shutil.ignore_patterns(*left_out, "log.jsonl"))
     if stage == "search":
         (run / "search").mkdir()
-    (folder / "runs" / "latest").write_text(f"{NAME}/stopped\n")
+    (folder / "runs" / "latest").write_text(f"{NAME}/{RUN}\n")
     return run
 
 
 def command_of(stage: str) -> tuple[str, ...]:
     """What begins the stage in a prepared folder."""
     return {
-        "supernet": ("search", "--run", "stopped"),
+        "supernet": ("search", "--run", RUN),
         "search": ("search", "--resume"),
         "retrain": ("retrain",),
         "export": EXPORT,
@@ -131,7 +133,7 @@ def command_of(stage: str) -> tuple[str, ...]:
 def go_on(run: Path, stage: str) -> None:
     """Type what goes on after a kill, in the working folder, until the stage is at its end."""
     command: tuple[str, ...] = {
-        "supernet": ("search", "--resume") if run.exists() else ("search", "--run", "stopped"),
+        "supernet": ("search", "--resume") if (run / RUN_FILE).exists() else ("search", "--run", RUN),
         "search": ("search", "--resume"),
         "retrain": ("retrain", "--resume"),
         "export": EXPORT,
