@@ -22,7 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.supernets import supernet_run
 from noah.atomic import write_json
-from noah.runs import Run, read_lines
+from noah.lines import read_lines
+from noah.runs import Run
 from noah.search_storage import journal_storage
 
 GENERATIONS, POPULATION = 4, 40

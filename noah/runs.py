@@ -21,7 +21,6 @@ Files are written atomically; lists that grow by a line are cut back to their la
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shlex
@@ -41,6 +40,7 @@ from noah.exclusive import exclusive
 from noah.hardware import Choice
 from noah.latest import DEFAULT_RUNS, LATEST, read_latest, write_latest
 from noah.layers import Layer, resolve
+from noah.lines import START_AGAIN, append_line
 from noah.processes import launched_processes
 from noah.settings import Settings
 from noah.stored import Description, check_shape
@@ -88,10 +88,10 @@ class Run:
         try:
             value = parse_yaml(read_bounded(path, LARGEST_YAML).decode())
         except (OSError, ValueError) as error:
-            raise RunError(f"{path} cannot be read: {error}", _START_AGAIN) from error
+            raise RunError(f"{path} cannot be read: {error}", START_AGAIN) from error
         if not isinstance(value, dict) or not isinstance(value.get("settings"), dict):
-            raise RunError(f"{path} holds no settings.", _START_AGAIN)
-        description: dict[str, Any] = check_shape(value, Description, path, _START_AGAIN)
+            raise RunError(f"{path} holds no settings.", START_AGAIN)
+        description: dict[str, Any] = check_shape(value, Description, path, START_AGAIN)
         return description
 
     def settings(self, changes: Sequence[Layer] = ()) -> Settings:
@@ -108,9 +108,9 @@ class Run:
         try:
             return parse_json(read_bounded(path, LARGEST_JSON).decode())
         except FileNotFoundError as error:
-            raise RunError(f"{path} is missing.", _START_AGAIN) from error
+            raise RunError(f"{path} is missing.", START_AGAIN) from error
         except (OSError, ValueError) as error:
-            raise RunError(f"{path} is damaged: {error}", _START_AGAIN) from error
+            raise RunError(f"{path} is damaged: {error}", START_AGAIN) from error
 
     def write_json(self, value: Any, *parts: str) -> None:
         """Write a JSON file of the run atomically."""
@@ -154,9 +154,6 @@ class Run:
             **details,
         }
         self.append(record, "log.jsonl")
-
-
-_START_AGAIN = "Start a new run with `noah search`."
 
 
 def create_run(
@@ -261,50 +258,3 @@ def installed_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Append one JSON line in a single write, so that an interruption costs at most this line.
-
-    A last line that an earlier interruption tore is cut off first.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        file.seek(max(file.tell() - 1, 0))
-        if file.read(1) not in (b"", b"\n"):
-            file.seek(0)
-            file.truncate(len(_whole_lines(file.read())))
-        file.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_lines(path: Path) -> list[Any]:
-    """The records of a JSON lines file; a last line that an interruption tore is cut off, in the file too.
-
-    Raises:
-        RunError: If another line is damaged.
-    """
-    if not path.exists():
-        return []
-    try:
-        content = read_bounded(path, LARGEST_JSON)
-    except ValueError as error:
-        raise RunError(f"{path} cannot be read: {error}", _START_AGAIN) from error
-    whole = _whole_lines(content)
-    if whole != content:
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    return list(_parse_lines(path, whole))
-
-
-def _whole_lines(content: bytes) -> bytes:
-    return content[: content.rfind(b"\n") + 1]
-
-
-def _parse_lines(path: Path, content: bytes) -> Iterator[Any]:
-    for number, line in enumerate(content.splitlines(), start=1):
-        try:
-            yield parse_json(line)
-        except ValueError as error:
-            raise RunError(f"{path} is damaged in line {number}: {error}", _START_AGAIN) from error

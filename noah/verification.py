@@ -14,9 +14,10 @@ from noah.candidate import Candidate
 from noah.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from noah.conclusion import read_winner
 from noah.errors import NoahError, RunError
+from noah.lines import read_lines
 from noah.predictions import read_predictions
 from noah.run_subnet import chosen_subnet, given_subnet, read_subnet
-from noah.runs import RUN_FILE, Run, read_lines
+from noah.runs import RUN_FILE, Run
 from noah.seals import FOLDER, RETRAIN, SEARCH, START, SUPERNET, Place, is_sealed, read_seal, result_place, seals
 from noah.stages import read_result
 from noah.stored import Trained, check_shape

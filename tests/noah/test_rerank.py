@@ -16,11 +16,12 @@ from noah.candidate import Candidate, rank
 from noah.checkpoint import load_weights, read_checkpoint
 from noah.errors import RunError, TrainingError
 from noah.evaluation import Score, compute_logits, predicted_labels, score
+from noah.lines import append_line, read_lines
 from noah.materials import Materials, seed_torch
 from noah.progress import Silent
 from noah.racing import Outcome
 from noah.rerank import Reranked, read_reranked, rerank, rerank_epochs
-from noah.runs import Run, append_line, read_lines
+from noah.runs import Run
 from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
 from tests.conftest import TinySettings

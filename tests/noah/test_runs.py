@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import sys
-import tempfile
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Self
@@ -12,19 +9,13 @@ from typing import Any, Self
 import pytest
 import torch
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from noah.errors import CommandOrderError, RunError, RunExistsError, SettingsError, UsageError
 from noah.hardware import Choice
 from noah.layers import Layer, recipe_layer, resolve
-from noah.runs import Run, append_line, create_run, installed_versions, open_run, read_lines
+from noah.lines import read_lines
+from noah.runs import Run, create_run, installed_versions, open_run
 from noah.version import __version__
-
-records = st.lists(
-    st.dictionaries(st.text(max_size=5), st.integers() | st.floats(allow_nan=False) | st.text(max_size=9), max_size=3),
-    max_size=5,
-)
 
 
 def start(root: Path, name: str | None = "first", dataset: str = "digits", **facts: Any) -> Run:
@@ -168,39 +159,6 @@ def test_a_missing_or_damaged_json_file_is_told(tmp_path: Path) -> None:
         run.read_json("best.json")
 
 
-@given(records)
-def test_lines_come_back_as_written(values: list[dict[str, Any]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "deep" / "lines.jsonl"
-        assert read_lines(path) == []
-        for value in values:
-            append_line(path, value)
-        assert read_lines(path) == values
-
-
-def test_a_torn_last_line_is_cut_off_wherever_it_was_torn(tmp_path: Path) -> None:
-    path = tmp_path / "lines.jsonl"
-    values = [{"index": 0, "name": "café"}, {"index": 1, "name": "鳥\n\r"}]
-    for value in values:
-        append_line(path, value)
-    content = path.read_bytes()
-    whole = content.index(b"\n") + 1
-    for size in range(whole, len(content)):
-        path.write_bytes(content[:size])
-        assert read_lines(path) == values[:1]
-        assert path.read_bytes() == content[:whole]
-        append_line(path, values[1])
-        assert path.read_bytes() == content
-
-
-@pytest.mark.parametrize("damage", [b'{"index": \n', b"\n", b"\xff\n", b"{}{}\n"])
-def test_a_damaged_line_before_the_last_is_an_error(tmp_path: Path, damage: bytes) -> None:
-    path = tmp_path / "lines.jsonl"
-    path.write_bytes(b'{"index": 0}\n' + damage + b'{"index": 2}\n')
-    with pytest.raises(RunError, match=r"lines.jsonl is damaged in line 2"):
-        read_lines(path)
-
-
 def test_events_are_logged_with_the_time_and_survive_a_torn_line(tmp_path: Path) -> None:
     run = start(tmp_path)
     run.log("search", "started", planned=8)
@@ -211,14 +169,6 @@ def test_events_are_logged_with_the_time_and_survive_a_torn_line(tmp_path: Path)
     assert {**first, "time": 0} == {"time": 0, "stage": "search", "event": "started", "planned": 8}
     assert (second["event"], second["best"]) == ("finished", {"é": 1})
     assert datetime.fromisoformat(first["time"]) <= datetime.fromisoformat(second["time"])
-
-
-def test_a_line_is_one_write_that_ends_with_its_newline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced: list[bytes] = []
-    path = tmp_path / "lines.jsonl"
-    monkeypatch.setattr(os, "fsync", lambda _: synced.append(path.read_bytes()))
-    append_line(path, {"a": "b\nc"})
-    assert synced == [json.dumps({"a": "b\nc"}).encode() + b"\n"]
 
 
 def test_the_option_finds_the_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,12 +15,13 @@ import torch
 from noah import search as search_module
 from noah.candidate import Candidate, rank
 from noah.errors import CommandOrderError, RunError
+from noah.lines import read_lines
 from noah.materials import Materials
 from noah.pareto import front
 from noah.progress import Silent
 from noah.rerank import read_reranked
 from noah.run_subnet import chosen_subnet
-from noah.runs import Run, read_lines
+from noah.runs import Run
 from noah.search import has_begun, join_search, search, wait_until_begun
 from noah.stages import retrain
 from tests.conftest import TinySettings

@@ -18,12 +18,13 @@ from noah.candidate import Candidate, rank
 from noah.checkpoint import read_checkpoint
 from noah.errors import CommandOrderError, EmptySpaceError, NoahError, RunError
 from noah.evaluation import compute_logits, score
+from noah.lines import read_lines
 from noah.materials import Materials
 from noah.predictions import fingerprint_split, read_predictions
 from noah.progress import Silent
 from noah.run_budget import run_budget
 from noah.run_subnet import chosen_subnet
-from noah.runs import Run, open_run, read_lines
+from noah.runs import Run, open_run
 from noah.search import search
 from noah.stages import evaluate_test, load_retrained, retrain
 from noah.subnet import Subnet
