@@ -112,8 +112,8 @@ def lower_learning_rate(learning_rate: float) -> str:
 def _advice(hardware: Hardware, epoch: int, remedy: str) -> str:
     if hardware.precision == "fp32":
         return remedy
-    good = ": with --resume it goes on from the last good epoch" if epoch > 1 else ""
-    return f"Try --precision fp32 first{good}. {remedy}"
+    goes_on = "goes on from the last good epoch" if epoch > 1 else "begins anew"
+    return f"Try --precision fp32 first: with --resume it {goes_on}. {remedy}"
 
 
 def _listed(names: list[str]) -> str:

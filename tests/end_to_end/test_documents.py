@@ -6,6 +6,7 @@ its own.
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -218,9 +219,9 @@ def test_every_line_runs_as_written(
         if line.startswith("python "):
             run_example(line, monkeypatch)
             continue
+        code, words = expected(page, line, folder)
         outcome = noah_line(line)
         printed = outcome.out + outcome.err
-        code, words = page.fails.get(line, (0, ""))
         if code and page.needs_gpu and not why_no_gpu():
             assert outcome.code == 0 or "model.engine does not run here: it is built for" in printed, printed
             continue
@@ -229,6 +230,15 @@ def test_every_line_runs_as_written(
         if why_no_gpu():  # as where the pages were written; a GPU is told in other words
             assert shown_labels(text, line) <= labels(printed), line
     page.check(folder)
+
+
+def expected(page: Page, line: str, folder: Path) -> tuple[int, str]:
+    """The exit code of a line, and words of what it prints."""
+    if "--subnet pareto:2" in line:
+        front = folder / "runs" / (folder / "runs" / "latest").read_text().strip() / "search" / "pareto.json"
+        if len(json.loads(front.read_text())) == 1:  # few candidates, and figures that differ from machine to machine
+            return 2, "has the subnets 1 to 1"
+    return page.fails.get(line, (0, ""))
 
 
 def run_example(line: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,10 @@ def test_gradients_whose_squares_overflow_are_told(
         "learn no more: "
     )
     assert raised.value.problem.endswith("or a backbone whose own outputs are this large.")
-    assert raised.value.hint == ("Try --precision fp32 first. " if precision == "bf16" else "") + REMEDY
+    assert (
+        raised.value.hint
+        == ("Try --precision fp32 first: with --resume it begins anew. " if precision == "bf16" else "") + REMEDY
+    )
     assert not list(tmp_path.iterdir())
 
 
