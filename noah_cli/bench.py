@@ -67,7 +67,7 @@ def bench(
     )
     _print(listener, found, batches)
     if out is not None:
-        with atomic_file(out.resolve()) as temporary:
+        with atomic_file(follow_latest(out).resolve()) as temporary:
             temporary.write_text(json.dumps(_to_json(found), indent=1) + "\n", encoding="utf-8")
         listener.say(f"written   {out}")
     listener.result(_to_json(found))

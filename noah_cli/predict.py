@@ -44,6 +44,7 @@ def predict(
     listener = console.open_listener(context, error=True)
     if out is None and listener.output.json:
         raise UsageError("--json and the predictions both want standard output.", "Write these to a file: --out FILE")
+    out = out and follow_latest(out)
     predictor = load_predictor(follow_latest(artefact), provider=provider, threads=threads)
     paths = find_images(images)
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")

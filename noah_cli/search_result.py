@@ -38,7 +38,7 @@ def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
             listener.say(f"cost      {cost}; allowed: {limit}")
     _print_racing(listener, result)
     others = "1 other lies" if result["as_good"] == 1 else f"{result['as_good']:,} others lie"
-    others = f"at least {others}" if result["given_up"] else others
+    others = f"at least {others}" if result["given_up"] and result["as_good"] else others
     listener.say(
         f"accuracy  {result['accuracy']:.1%} ± {result['standard_error']:.1%} on {result['total']:,} validation "
         f"images; {others} within that error"

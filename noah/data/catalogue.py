@@ -62,7 +62,7 @@ def _vtab(task: VtabTask, data_root: Path) -> Entry:
         where, present = f"{_below(archive, data_root)}, unpacked at first use", True
     elif task.name == "cifar":
         present = (data_root / "cifar-100-python").is_dir()
-        where = f"{'cifar-100-python' if present else 'downloaded, 169 MB'}: not VTAB's split"
+        where = f"{'cifar-100-python' if present else 'downloaded at first use, 169 MB'}: not VTAB's split"
     return Entry(task.name, task.group, task.classes, present, where)
 
 

@@ -64,6 +64,12 @@ def test_without_a_reference_there_are_no_ratios(finished: Finished) -> None:
     assert "images/s" in outcome.words
 
 
+def test_figures_can_be_written_into_the_latest_run(project: Finished) -> None:
+    outcome = bench("runs/latest/export/" + FLOAT, "--batch", "1", "--out", "runs/latest/bench.json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads((project.run / "bench.json").read_text())["models"]
+
+
 def test_against_another_artefact_also_of_the_same_name(finished: Finished, tmp_path: Path) -> None:
     other = finished.copy(tmp_path / "copy").artefact()
     outcome = bench(finished.artefact(), "--against", other, "--batch", "1", "--out", tmp_path / "b.json")

@@ -52,6 +52,10 @@ def test_the_winner(budget: dict[str, int], given_up: int) -> None:
     assert "stopped" not in words
 
 
+def test_where_no_other_is_as_good_it_says_so() -> None:
+    assert "images; 0 others lie within that error" in told(as_good=0, given_up=900)
+
+
 def test_other_bounds_are_told_with_what_the_winner_costs() -> None:
     words = told(budget={"macs": 5_470_000_000, "latency": 0.012}, costs={"macs": 5_000_000_000, "latency": 0.0115})
     assert "cost 5 G multiply-accumulates an image; allowed: 5.47 G multiply-accumulates an image" in words
