@@ -2,6 +2,7 @@
 # make test   checks and tests, with all set-up
 # make fuzz   thousands of damaged and hostile files through every reader; 10 minutes
 # make torture  fifty kills at random moments, full disks, folders that may only be read; 20 minutes
+# make mutants  small mistakes in three files, each of which the tests have to notice; 25 minutes
 # make test-lowest  the tests with the oldest versions that pyproject.toml allows, in .venv-lowest; 6 GB, 20 minutes
 # make package  wheel and source archive in dist/, checked
 # make audit  what is known against the newest and the oldest versions that an installation takes; asks over the network
@@ -13,11 +14,15 @@ INSTALLED := .venv/installed
 ARTEFACT := runs/latest/export/onnx-fp32
 # Tools that look at packages from outside: pip would mix what they need with what noah needs.
 TOOLS := .venv-tools
+# Beside noah's own packages and in the same versions, because it runs the tests in its own process.
+MUTMUT := $(TOOLS)/mutmut-3.8.1
 LOWEST ?= .venv-lowest
 # Of make test-lowest; TESTS=tests/export runs these alone.
 TESTS ?= tests
+# Of make mutants; MUTANTS='noah.merge*' runs these again, with what is known of the others.
+MUTANTS ?=
 
-.PHONY: demo test fuzz torture test-lowest package audit bench lint types tests format install clean
+.PHONY: demo test fuzz torture mutants test-lowest package audit bench lint types tests format install clean
 
 install: $(INSTALLED)
 
@@ -35,6 +40,13 @@ $(TOOLS)/installed:
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv pip-audit twine
 	@touch $@
 
+$(MUTMUT): $(INSTALLED)
+	rm -rf $@
+	mkdir -p $(TOOLS)
+	$(BIN)/pip freeze --exclude-editable >$(TOOLS)/constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --target $@ --constraint $(TOOLS)/constraints.txt \
+		$(@F:mutmut-%=mutmut==%)
+
 demo: install
 	$(BIN)/noah search --dataset digits --recipe demo
 	$(BIN)/noah retrain
@@ -51,6 +63,9 @@ torture: install
 
 fuzz: install
 	$(BIN)/python -m pytest -q -s -m long tests/fuzz
+
+mutants: install $(MUTMUT)
+	PYTHONPATH=$(CURDIR)/$(MUTMUT) OMP_NUM_THREADS=1 $(BIN)/python tests/mutation/run.py $(MUTANTS)
 
 # lowest.py fails where another package asked for a newer version than the bound, which would then be untested.
 test-lowest: $(TOOLS)/installed
@@ -95,4 +110,4 @@ format: install
 	$(BIN)/ruff format
 
 clean:
-	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo mutants

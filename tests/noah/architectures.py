@@ -33,6 +33,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "no position": {"pos_embed": "none"},
     "one block": {"depth": 1},
     "oblong": {"img_size": (16, 32), "patch_size": (4, 8)},
+    "oblong grid": {"img_size": (16, 32)},
+    "oblong grid, any image size": {"img_size": (32, 16), "dynamic_img_size": True},
 }
 
 

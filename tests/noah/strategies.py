@@ -21,12 +21,12 @@ def subnets(draw: st.DrawFn, depth: int, *, prompt: int = 4, lora: int = 3, adap
 
 
 @st.composite
-def spaces(draw: st.DrawFn, *, max_blocks: int = 5) -> SearchSpace:
-    """Any small search space, with modules in the first blocks or in any."""
+def spaces(draw: st.DrawFn, *, max_blocks: int = 5, least_depth: int = 1) -> SearchSpace:
+    """Any small search space, with modules in the first blocks or in any; `least_depth` 0: also ones that may miss."""
     blocks = draw(st.integers(1, max_blocks))
     modules = {}
     for name in MODULES:
         widths = tuple(sorted(draw(st.sets(st.integers(1, 12), max_size=3))))
-        depths = tuple(sorted(draw(st.sets(st.integers(1, blocks), min_size=1, max_size=3))))
+        depths = tuple(sorted(draw(st.sets(st.integers(least_depth, blocks), min_size=1, max_size=3))))
         modules[name] = ModuleSpace(widths, depths) if widths else ModuleSpace((), (0,))
     return SearchSpace(blocks, draw(st.sampled_from([4, 7, 16])), modules, draw(st.sampled_from(["first", "any"])))

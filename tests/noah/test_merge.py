@@ -103,6 +103,14 @@ def test_without_modules_and_layer_scale_the_backbone_is_shared_not_copied() -> 
     assert merged.blocks[0].mlp is supernet.backbone.blocks[0].mlp
 
 
+@given(kind=st.sampled_from(["LayerScale", "average pooling"]), subnet=subnets(4))
+@settings(max_examples=20)
+def test_an_absent_module_leaves_nothing_behind(kind: str, subnet: Subnet) -> None:
+    merged = merge(make_supernet(kind), subnet)
+    assert all(tensor.numel() for tensor in merged.state_dict().values())
+    assert [block.adapter is not None for block in merged.blocks] == [width > 0 for width in subnet.adapter]
+
+
 def test_a_subnet_that_does_not_fit_is_refused() -> None:
     with pytest.raises(SettingsError, match="does not fit"):
         merge(make_supernet("class token"), Subnet.uniform(4, lora=4))

@@ -178,10 +178,33 @@ def test_the_estimated_size(placement: Placement, parameters: int | None, factor
     estimate = space.estimate_size(budget)
     number = sum(map(budget.admits, enumerate_space(space)))
     assert estimate == space.estimate_size(budget)
+    assert isinstance(estimate.number, int)
     assert 0 < estimate.standard_error < 0.03 * space.size(Budget(bounds))
     assert abs(estimate.number - number) < 4 * estimate.standard_error
     with pytest.raises(ValueError, match="no exact number"):
         space.size(budget)
+
+
+def blocks_with_prompts(subnet: Subnet) -> float:
+    return float(len(carrying(subnet.prompt)))
+
+
+@pytest.mark.parametrize("blocks", [6, 8, 10])
+def test_the_estimate_takes_every_subnet_for_as_likely(blocks: int) -> None:
+    """One width of 2 costs as much as two of 1, but there are more ways to place these."""
+    space = make_space(blocks, 8, {"prompt": (1, 2)}, (1, 2), "any")
+    budget = Budget((Bound("latency", 1.0, blocks_with_prompts),))
+    estimate = space.estimate_size(budget)
+    assert abs(estimate.number - sum(map(budget.admits, enumerate_space(space)))) < 4 * estimate.standard_error
+
+
+@given(spaces(max_blocks=3))
+@settings(max_examples=10)
+def test_an_estimate_of_all_is_as_sure_as_one_of_none(space: SearchSpace) -> None:
+    every, none = (space.estimate_size(Budget((Bound("latency", limit, blocks_with_prompts),))) for limit in (99, -1))
+    assert (every.number, none.number) == (space.size(), 0)
+    assert every.standard_error == pytest.approx(none.standard_error, rel=1e-9)
+    assert none.standard_error > 0
 
 
 def test_a_table_of_a_backbone_with_average_pooling_bounds_as_well() -> None:

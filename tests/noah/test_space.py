@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from noah.budget import Budget, parameter_budget
+from noah.budget import Bound, Budget, parameter_budget
 from noah.errors import EmptySpaceError, SettingsError
 from noah.module_space import ModuleSpace
 from noah.placement import Placement, carrying, place
@@ -44,7 +45,7 @@ def inside(space: SearchSpace, limit: int) -> Budget:
 
 @st.composite
 def spaces_with_budgets(draw: st.DrawFn) -> tuple[SearchSpace, Budget]:
-    space = draw(spaces(max_blocks=4))
+    space = draw(spaces(max_blocks=4, least_depth=0))
     cheapest, dearest = (subnet.parameter_count(space.embed_dim) for subnet in (space.smallest, space.largest))
     return space, inside(space, draw(st.integers(cheapest, dearest)))
 
@@ -52,7 +53,7 @@ def spaces_with_budgets(draw: st.DrawFn) -> tuple[SearchSpace, Budget]:
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
-@given(spaces(max_blocks=3), st.floats(0, 1))
+@given(spaces(max_blocks=3, least_depth=0), st.floats(0, 1))
 @settings(deadline=None)
 def test_the_size_is_exact(space: SearchSpace, share: float) -> None:
     assume(space.size() <= 20_000)
@@ -138,10 +139,25 @@ def test_crossovers_of_whole_modules_are_as_frequent_as_asked() -> None:
     assert whole == pytest.approx(120, abs=36)  # four standard deviations
 
 
-@pytest.mark.parametrize("placement", ["first", "any"])
-def test_sampling_inside_a_budget_has_the_distribution_of_rejection(placement: Placement) -> None:
+def sum_of_widths(subnet: Subnet) -> float:
+    """A cost that is not the number of parameters, and is found at once."""
+    return float(sum(subnet.prompt) + sum(subnet.adapter))
+
+
+@pytest.mark.parametrize(
+    ("placement", "budget", "draws"),
+    [
+        ("first", parameter_budget(400, 8), 6000),
+        ("any", parameter_budget(400, 8), 6000),
+        ("first", Budget((Bound("latency", 12.0, sum_of_widths),)), 1500),
+        ("any", Budget((*parameter_budget(500, 8).bounds, Bound("latency", 12.0, sum_of_widths))), 1500),
+    ],
+    ids=["parameters", "parameters, any", "other", "parameters and other, any"],
+)
+def test_sampling_inside_a_budget_has_the_distribution_of_rejection(
+    placement: Placement, budget: Budget, draws: int
+) -> None:
     space = make_space(2, 8, PRESETS["paper"], (1, 2), placement)
-    budget, draws = inside(space, 400), 6000
     rng = np.random.default_rng(0)
     direct = Counter(space.sample(rng, budget) for _ in range(draws))
     rejected: Counter[Subnet] = Counter()
@@ -257,3 +273,35 @@ def test_wrong_spaces_are_told_whole() -> None:
             4, 8, {"prompt": ModuleSpace((0,), (4,)), "lora": ModuleSpace((1,), (5,)), "other": ModuleSpace((), (0,))}
         )
     assert len(caught.value.problems) == 4
+
+
+@given(spaces())
+def test_a_space_comes_back_from_what_is_written_of_it(space: SearchSpace) -> None:
+    written = json.loads(json.dumps(space.to_json()))
+    assert written.pop("placement") == space.placement
+    modules = {
+        name: ModuleSpace(**{field: tuple(values) for field, values in module.items()})
+        for name, module in written.items()
+    }
+    assert modules == space.modules
+
+
+@given(spaces(), spaces())
+def test_spaces_have_the_same_hash_where_they_are_equal(first: SearchSpace, second: SearchSpace) -> None:
+    again = SearchSpace(first.blocks, first.embed_dim, dict(reversed(first.modules.items())), first.placement)
+    assert (again, hash(again)) == (first, hash(first))
+    assert (hash(first) == hash(second)) == (first == second)
+
+
+@given(spaces(), st.sampled_from(MODULES), st.data())
+def test_one_wrong_depth_or_width_among_others_is_told(space: SearchSpace, name: str, data: st.DataObject) -> None:
+    module = space.modules[name]
+    depth = data.draw(st.sampled_from([-1, space.blocks + 1]), label="depth")
+    width = data.draw(st.sampled_from([0, -1]), label="width")
+    for what, wrong in (
+        ("depths", ModuleSpace(module.widths, (*module.depths, depth))),
+        ("widths", ModuleSpace((*module.widths, width), module.depths)),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            SearchSpace(space.blocks, space.embed_dim, {**space.modules, name: wrong}, space.placement)
+        assert f"space.{name}.{what}" in [problem.split(":")[0] for problem in caught.value.problems]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from noah.errors import SettingsError
@@ -94,9 +94,32 @@ def test_what_is_no_subnet_is_refused(value: Any) -> None:
         Subnet.from_json(value)
 
 
-def test_text_is_no_list_of_widths() -> None:
-    with pytest.raises(SettingsError):
-        Subnet.from_json({"prompt": "12", "lora": "12", "adapter": "12"})
+@given(st.dictionaries(st.sampled_from([*MODULES, "other", "Prompt", 3, None]), st.just([1])))
+def test_the_keys_of_what_is_no_subnet_are_told(value: dict[Any, Any]) -> None:
+    assume(set(value) != set(MODULES))
+    with pytest.raises(SettingsError) as caught:
+        Subnet.from_json(value)
+    assert caught.value.problem.endswith(f"found: {', '.join(sorted(map(str, value)))}")
+
+
+@given(st.none() | st.booleans() | st.integers() | st.floats() | st.lists(st.integers()))
+def test_the_type_of_what_is_no_mapping_is_told(value: Any) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Subnet.from_json(json.dumps(value))
+    assert caught.value.problem.endswith(f"found: {type(value).__name__}")
+
+
+@given(subnets(2), st.sets(st.sampled_from(MODULES), min_size=1), st.sampled_from(["12", "", 3, None]))
+def test_every_module_needs_a_list_of_widths(subnet: Subnet, spoilt: set[str], other: Any) -> None:
+    with pytest.raises(SettingsError, match="lists of widths"):
+        Subnet.from_json({**subnet.to_json(), **dict.fromkeys(spoilt, other)})
+
+
+@given(st.integers(1, 6), st.dictionaries(st.sampled_from(MODULES), st.integers(0, 9)))
+def test_a_uniform_subnet_has_the_named_modules_alone(depth: int, widths: dict[str, int]) -> None:
+    subnet = Subnet.uniform(depth, **widths)
+    assert subnet.depth == depth
+    assert all(set(subnet.widths(name)) == {widths.get(name, 0)} for name in MODULES)
 
 
 def test_unknown_module() -> None:
