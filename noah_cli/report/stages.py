@@ -50,7 +50,7 @@ def gather_stages(
     if isinstance(tested, Missing):
         stages.append(Stage("test", "open", "not yet"))
     else:
-        stages.append(Stage("test", "done", f"{tested.right.share:.1%} of {tested.right.total:,} images"))
+        stages.append(Stage("test", "done", f"{tested.right.share:.2%} of {tested.right.total:,} images"))
     if isinstance(exported, Missing):
         return (*stages, Stage("export", "open", "not yet"), Stage("bench", "open", "not yet"))
     count = len(exported.artefacts)
