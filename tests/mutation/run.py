@@ -117,12 +117,14 @@ def arrange_below_decorators(
 
 
 def report(files: Sequence[Path]) -> bool:
-    """Print what became of the mutants of each file and every one that survived; whether enough were noticed."""
+    """Print what became of the mutants of each file that were run, and each that survived; whether enough did not."""
     enough = True
     for file in files:
         data = SourceFileMutationData(path=file)
         data.load()
-        statuses = {name: status_by_exit_code[code] for name, code in data.exit_code_by_key.items()}
+        statuses = {name: status_by_exit_code[code] for name, code in data.exit_code_by_key.items() if code is not None}
+        if not statuses:
+            continue
         for name, status in statuses.items():
             if status not in NOTICED:
                 print(f"\n{name}: {status}\n{get_diff_for_mutant(name, path=file)}")
