@@ -73,16 +73,22 @@ def test_the_batch_size_makes_no_difference(
     assert result["cross_entropy"] == pytest.approx(expected["cross_entropy"], rel=1e-5)
 
 
-def test_probabilities_are_as_good_as_logits(project: Finished, run: Run, materials: Materials) -> None:
-    expected = measure(project.artefact(), run, materials)
-    folder = project.artefact()
+def put_behind(folder: Path, last: onnx.NodeProto, *constants: onnx.TensorProto) -> None:
+    """Let one more node make the logits of what were the logits, which it knows as scores."""
     model = onnx.load(folder / "model.onnx")
     for node in model.graph.node:
         for place, name in enumerate(node.output):
             if name == "logits":
                 node.output[place] = "scores"
-    model.graph.node.append(helper.make_node("Softmax", ["scores"], ["logits"], axis=1))
+    model.graph.initializer.extend(constants)
+    model.graph.node.append(last)
     onnx.save(model, folder / "model.onnx")
+
+
+def test_probabilities_are_as_good_as_logits(project: Finished, run: Run, materials: Materials) -> None:
+    expected = measure(project.artefact(), run, materials)
+    folder = project.artefact()
+    put_behind(folder, helper.make_node("Softmax", ["scores"], ["logits"], axis=1))
     manifest = read_manifest(folder)
     write_manifest(
         manifest.model_copy(
@@ -101,14 +107,8 @@ def test_probabilities_are_as_good_as_logits(project: Finished, run: Run, materi
 
 def test_outputs_that_are_not_finite_are_no_result(project: Finished, run: Run, materials: Materials) -> None:
     folder = project.artefact()
-    model = onnx.load(folder / "model.onnx")
-    for node in model.graph.node:
-        for place, name in enumerate(node.output):
-            if name == "logits":
-                node.output[place] = "scores"
-    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "nothing"))
-    model.graph.node.append(helper.make_node("Div", ["scores", "nothing"], ["logits"]))
-    onnx.save(model, folder / "model.onnx")
+    nothing = numpy_helper.from_array(np.zeros(1, np.float32), "nothing")
+    put_behind(folder, helper.make_node("Div", ["scores", "nothing"], ["logits"]), nothing)
     record = {"model.onnx": file_record(folder / "model.onnx")}
     write_manifest(read_manifest(folder).model_copy(update={"files": record}), folder)
     with pytest.raises(ArtefactError, match=r"^The artefact's outputs are not finite for 18 of 18 images\.\nTrain"):
