@@ -9,6 +9,7 @@ from typing import Any
 from export.evaluate import artefact_logits, materials_of
 from export.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
 from export.predictor import load_predictor
+from export.runnable import Runnable, runnables
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.errors import ArtefactError, NoahError
 from noah.evaluation import predicted_labels, score
@@ -43,30 +44,38 @@ def check_artefacts(run: Run) -> Iterator[Check]:
             yield Check(f"artefact {folder.name}", "failed", error.problem, following)
             continue
         yield Check(f"artefact {folder.name}", "ok", "files, weights, subnet and classes are those of its run")
-        place = run.path("eval", "artefact", f"{folder.name}.json")
-        if place.is_file():
-            hashes = {name: record.sha256 for name, record in manifest.files.items()}
-            again = f"noah eval {folder} --again"
-            try:
-                result = read_result(run, "eval", "artefact", place.name)
-            except NoahError as error:
-                yield Check(f"result of {folder.name}", "failed", error.problem, again)
-                continue
-            if result.get("files") != hashes:
-                yield Check(f"result of {folder.name}", "failed", "it is of another artefact of that name", again)
+        for model in runnables(folder, manifest):
+            if model.result_file(run).is_file() and (problem := _problem_of_result(run, model, manifest)):
+                yield Check(f"result of {model.name}", "failed", problem, f"{model.eval_command} --again")
 
 
 def reproduce_artefacts(run: Run, materials: Materials, listener: Listener) -> Iterator[Check]:
     """Measure again each artefact whose result is stored, where it runs as it did then."""
     for folder in artefacts(run):
-        place = ("artefact", f"{folder.name}.json")
-        if not run.path("eval", *place).is_file():
-            yield Check(f"accuracy of {folder.name}", "absent", "it was not measured", f"noah eval {folder}")
-            continue
         try:
-            yield _reproduce(run, folder, place, materials, listener)
-        except NoahError as error:
-            yield Check(f"accuracy of {folder.name}", "failed", error.problem, f"noah eval {folder} --again")
+            models = runnables(folder, read_manifest(folder))
+        except ArtefactError:  # `check_artefacts` tells it
+            continue
+        measured = [model for model in models if model.result_file(run).is_file()]
+        if models and not measured:
+            here = next((model.eval_command for model in models if not model.why_not_here), "")
+            why = "it was not measured" + ("" if here else f", and {models[0].why_not_here}")
+            yield Check(f"accuracy of {folder.name}", "absent", why, here)
+        for model in measured:
+            try:
+                yield _reproduce(run, model, materials, listener)
+            except NoahError as error:
+                yield Check(f"accuracy of {model.name}", "failed", error.problem, f"{model.eval_command} --again")
+
+
+def _problem_of_result(run: Run, model: Runnable, manifest: Manifest) -> str:
+    """What is wrong with the stored result of an artefact; empty where nothing is."""
+    try:
+        result = read_result(run, "eval", "artefact", model.result_file(run).name)
+    except NoahError as error:
+        return error.problem
+    hashes = {name: record.sha256 for name, record in manifest.files.items()}
+    return "" if result.get("files") == hashes else "it is of another artefact of that name"
 
 
 def _check_origin(run: Run, manifest: Manifest) -> None:
@@ -102,13 +111,14 @@ def _at_searched_size(manifest: Manifest) -> dict[str, Any]:
     return {**manifest.preprocessing, "height": height, "width": width}
 
 
-def _reproduce(run: Run, folder: Path, place: tuple[str, ...], materials: Materials, listener: Listener) -> Check:
+def _reproduce(run: Run, model: Runnable, materials: Materials, listener: Listener) -> Check:
+    place = ("artefact", model.result_file(run).name)
     result = read_result(run, "eval", *place)
-    what = f"accuracy of {folder.name}"
+    what = f"accuracy of {model.name}"
     try:
-        predictor = load_predictor(folder)
+        predictor = load_predictor(model.path)
     except ArtefactError as error:
-        if run.path("export", folder.name, "model.engine").is_file():  # a GPU that is not here
+        if model.why_not_here:
             return Check(what, "absent", error.problem)
         raise
     if result.get("provider") != predictor.provider:
@@ -117,7 +127,7 @@ def _reproduce(run: Run, folder: Path, place: tuple[str, ...], materials: Materi
         )
     materials = materials_of(predictor, materials)
     pixels, kept = stored_test_pixels(run, materials, listener, *place)
-    with listener.bar(f"evaluating {folder.name}", len(pixels), "images") as bar:
+    with listener.bar(f"evaluating {model.name}", len(pixels), "images") as bar:
         logits = artefact_logits(predictor, pixels, materials.evaluation_batch_size, bar)
     stored, found = stored_score(result), score(logits, pixels.labels)
     changed = changed_labels(kept, predicted_labels(logits), stored, found)

@@ -21,6 +21,7 @@ from export.manifest import (
 )
 from export.onnx_session import CPU, open_session
 from export.records import ModelInput, ModelOutput
+from export.runnable import model_name, runnable_files
 from export.tensors import OpenModel, Tensor
 from noah.data.preprocessing import Preprocessing
 from noah.errors import ArtefactError, UsageError
@@ -45,7 +46,7 @@ class Predictor:
         self, folder: Path, file: str, manifest: Manifest, preprocessing: Preprocessing, model: OpenModel
     ) -> None:
         self.folder = folder.resolve()
-        self.name = self.folder.name if file == _usual_file(manifest) else f"{self.folder.name}.{file}"
+        self.name = model_name(self.folder.name, file, manifest)
         self.file = self.folder / file
         self.manifest = manifest
         self.preprocessing = preprocessing
@@ -105,12 +106,13 @@ def load_predictor(artefact: Path, *, provider: str | None = None, threads: int 
     """
     folder = _artefact_folder(artefact)
     manifest = read_manifest(folder / MANIFEST_FILE)
-    if manifest.format not in ("onnx", "trt"):
+    files = runnable_files(manifest)
+    if not files:
         raise ArtefactError(
             f"{folder} is of format {manifest.format}, which noah itself does not run.",
             f"This runs it: {how_to_load(manifest.format, folder)}. For noah's commands: noah export --format onnx",
         )
-    file = artefact.name if artefact.name in (MODEL_FILE, ENGINE_FILE) else _usual_file(manifest)
+    file = artefact.name if artefact.name in (MODEL_FILE, ENGINE_FILE) else files[0]
     if file not in manifest.files:
         raise ArtefactError(f"The manifest in {folder} names no {file}.", "Export it again: noah export")
     check_files(manifest, folder)
@@ -122,10 +124,6 @@ def load_predictor(artefact: Path, *, provider: str | None = None, threads: int 
             f"{folder / file} is not the model of its manifest: {'; '.join(problems)}.", "Export it again: noah export"
         )
     return Predictor(folder, file, manifest, preprocessing, model)
-
-
-def _usual_file(manifest: Manifest) -> str:
-    return ENGINE_FILE if manifest.format == "trt" else MODEL_FILE
 
 
 def _open(file: Path, manifest: Manifest, provider: str | None, threads: int | None) -> OpenModel:

@@ -36,13 +36,14 @@ class Check:
 
     Attributes:
         what: In a few words.
-        state: "ok"; "failed"; or "absent", where there was nothing to check, or nothing to check it by.
+        state: "ok"; "failed"; "absent", where there was nothing to check, or nothing to check it by; or "note", where
+            something is there that is not checked.
         why: What was found.
         following: The command or sentence that mends it; may be empty.
     """
 
     what: str
-    state: Literal["ok", "failed", "absent"]
+    state: Literal["ok", "failed", "absent", "note"]
     why: str
     following: str = ""
 
@@ -146,7 +147,7 @@ def _other_files(run: Run, sealed: set[str]) -> Iterator[Check]:
     others = [name for name in found if name not in sealed and name.split("/")[0] not in _UNSEALED_PLACES]
     if others:
         more = f", and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
-        yield Check("other files", "absent", f"no seal names {', '.join(others[:_NAMED])}{more}")
+        yield Check("other files", "note", f"no seal names {', '.join(others[:_NAMED])}{more}")
 
 
 def _order(place: Place) -> tuple[int, Place]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS, read_latest
 from noah_cli.completion import (
     complete_backbone,
@@ -43,6 +44,11 @@ RunArgument = Annotated[
         help="The run, as DATASET/ID or a path; the latest if not given.", metavar="RUN", autocompletion=complete_run
     ),
 ]
+SameRunOption = Annotated[
+    str | None,
+    typer.Option("--run", help="The same as RUN.", metavar="RUN", rich_help_panel=RUNS, autocompletion=complete_run),
+]
+"""Beside a `RunArgument`; `named_run` takes both."""
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.", metavar="FOLDER", rich_help_panel=RUNS)]
 DeviceOption = Annotated[
     str | None,
@@ -180,6 +186,17 @@ TrackOption = Annotated[
         autocompletion=complete_track,
     ),
 ]
+
+
+def named_run(argument: str | None, option: str | None) -> str | None:
+    """The run of a command that takes it as an argument, and with --run as others do.
+
+    Raises:
+        UsageError: If it is given twice.
+    """
+    if argument is not None and option is not None:
+        raise UsageError(f"The run is given twice: {argument} and --run {option}.", "Leave out one of them.")
+    return option if argument is None else argument
 
 
 def run_options(folder: Path, runs: Path, *, always: bool = False) -> str:

@@ -11,25 +11,34 @@ from noah.errors import NoahError, UsageError
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
 from noah_cli.option_layers import hardware_layers
-from noah_cli.options import DeviceOption, PrecisionOption, RunArgument, RunsOption, ThreadsOption
+from noah_cli.options import (
+    DeviceOption,
+    PrecisionOption,
+    RunArgument,
+    RunsOption,
+    SameRunOption,
+    ThreadsOption,
+    named_run,
+)
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
     from noah.layers import Layer
     from noah.runs import Run
     from noah.verification import Check
 
-_LABELS = {"ok": "ok", "failed": "FAILED", "absent": "not there"}
+_LABELS = {"ok": "ok", "failed": "FAILED", "absent": "not there", "note": "note"}
 
 
 def verify(
     context: typer.Context,
-    name: RunArgument = None,
+    run: RunArgument = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Compare hashes and files only; open no image and measure nothing again.")
     ] = False,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    same_run: SameRunOption = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Check that a run's files are as they were written, belong together, and give the stored accuracies again.
@@ -45,25 +54,25 @@ def verify(
             "Leave one of them out.",
         )
     listener = console.open_listener(context)
-    run = open_run(runs, name)
-    listener.say(f"run       {run.folder}")
+    current = open_run(runs, named_run(run, same_run))
+    listener.say(f"run       {current.folder}")
     counts = dict.fromkeys(_LABELS, 0)
     following: dict[str, str] = {}
     checks = []
-    for check in _checks(run, listener, hardware, quick=quick):
+    for check in _checks(current, listener, hardware, quick=quick):
         checks.append({"what": check.what, "state": check.state, "why": check.why})
         listener.say(f"{_LABELS[check.state]:<10}{check.what}: {check.why.rstrip('.')}")
         counts[check.state] += 1
         if check.following:
             following.setdefault(check.state, check.following)
-    listener.say(
-        f"verified  {counts['ok']} ok, {counts['failed']} failed, {counts['absent']} not there to check"
-        f"{'; --quick measured nothing again' if quick else ''}"
-    )
+    told = f"{counts['ok']} ok, {counts['failed']} failed, {counts['absent']} not there to check"
+    if counts["note"]:
+        told += f", {counts['note']} not checked"
+    listener.say(f"verified  {told}{'; --quick measured nothing again' if quick else ''}")
     command = following.get("failed") if counts["failed"] else following.get("absent")
     if command:
         listener.say_next(command)
-    listener.result({"run": str(run.folder), **counts, "checks": checks})
+    listener.result({"run": str(current.folder), **counts, "checks": checks})
     if counts["failed"]:
         raise typer.Exit(1)
 

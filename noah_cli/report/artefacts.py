@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.manifest import ENGINE_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, read_manifest
+from export.runnable import Runnable, runnables
 from noah.errors import ArtefactError
 from noah.runs import Run
 from noah.significance import Proportion
@@ -65,14 +66,31 @@ class Artefact:
         manifest: What it says of itself.
         megabytes: Size of its files, in 2^20 bytes.
         test: Its accuracy on the test split; None where this artefact was not tested.
-        runnable: Whether `noah eval` and `noah bench` run it.
+        tested: Which of its models that is of; None where none was tested.
+        models: What `noah eval` and `noah bench` run of it, the usual one first.
     """
 
     name: str
     manifest: Manifest
     megabytes: float
     test: Proportion | None
-    runnable: bool
+    tested: Runnable | None
+    models: tuple[Runnable, ...]
+
+    @property
+    def tested_file(self) -> str:
+        """The file that was tested, where it is not the one that the artefact's name stands for; else empty."""
+        return self.tested.file if self.tested and self.tested != self.models[0] else ""
+
+    @property
+    def eval_command(self) -> str:
+        """What measures it on this machine; empty where nothing of it runs here."""
+        return next((model.eval_command for model in self.models if not model.why_not_here), "")
+
+    @property
+    def why_not_here(self) -> str:
+        """Why nothing of it runs on this machine; empty where other programs run it, or something does."""
+        return self.models[0].why_not_here if self.models and not self.eval_command else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +129,18 @@ def gather_exported(run: Run, commands: tuple[str, ...]) -> Exported | Missing:
             unreadable.append((name, error.problem))
             continue
         size = sum(record.bytes for record in manifest.files.values()) / 2**20
-        runnable = manifest.format in ("onnx", "trt")
-        artefacts.append(Artefact(name, manifest, size, _test(run, name, manifest), runnable))
+        models = runnables(path.parent, manifest)
+        tests = {model: _test(run, model, manifest) for model in models}
+        tested = next((model for model, test in tests.items() if test), None)
+        artefacts.append(Artefact(name, manifest, size, tests[tested] if tested else None, tested, models))
     if not artefacts and not unreadable:
         return Missing("Nothing has been exported yet.", commands)
-    paths = [shlex.quote(str(run.path("export", artefact.name))) for artefact in artefacts if artefact.runnable]
+    usual = [artefact.models[0] for artefact in artefacts if artefact.models]
+    paths = [shlex.quote(str(model.path)) for model in usual if not model.why_not_here]
     command = f"noah bench {' '.join(paths)} --against backbone --out {shlex.quote(str(run.path(BENCH_FILE)))}"
     bench: Bench | Missing
     if not paths:
-        bench = Missing("None of these artefacts is run by noah, so there is nothing to time.")
+        bench = Missing("None of these artefacts is run by noah on this machine, so there is nothing to time.")
     elif not run.path(BENCH_FILE).is_file():
         bench = Missing("Speed has not been measured, or its figures were not kept in the run.", (command,))
     else:
@@ -127,9 +148,9 @@ def gather_exported(run: Run, commands: tuple[str, ...]) -> Exported | Missing:
     return Exported(tuple(artefacts), tuple(unreadable), bench, command)
 
 
-def _test(run: Run, name: str, manifest: Manifest) -> Proportion | None:
-    """The accuracy of an artefact, if what was tested is what lies there now."""
-    path = run.path("eval", "artefact", f"{name}.json")
+def _test(run: Run, model: Runnable, manifest: Manifest) -> Proportion | None:
+    """The accuracy of a model, if what was tested is what lies there now."""
+    path = model.result_file(run)
     if not path.is_file():
         return None
     with well_formed(path, "no result of a test"):

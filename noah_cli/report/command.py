@@ -8,7 +8,7 @@ import typer
 
 from noah.latest import DEFAULT_RUNS
 from noah_cli import console
-from noah_cli.options import RunArgument, RunsOption
+from noah_cli.options import RunArgument, RunsOption, SameRunOption, named_run
 
 if TYPE_CHECKING:  # They bring torch and matplotlib, which take seconds.
     from noah.gene_importance import GeneImportance
@@ -23,6 +23,7 @@ REPORT_FILE, FIGURES_FOLDER = "report.html", "report"
 def report(
     context: typer.Context,
     run: RunArgument = None,
+    same_run: SameRunOption = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Write one HTML page about a run, at whatever stage it is, and its figures as SVG and PNG.
@@ -36,7 +37,7 @@ def report(
     from noah_cli.report.page import render_page
 
     listener = console.open_listener(context)
-    current = open_run(runs, run)
+    current = open_run(runs, named_run(run, same_run))
     listener.say(f"run       {current.folder}")
     facts = gather_facts(current, runs)
     importance = _measure_importance(listener, facts)

@@ -72,42 +72,47 @@ def draw_front(searched: Searched) -> Drawing:
 def _paint_progress(figure: Figure, searched: Searched) -> None:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.5, 1))
     _paint_accuracy(above, searched)
-    numbers = range(1, len(searched.candidates) + 1)
+    numbers = [candidate.index for candidate in searched.candidates]
     shown = [candidate.score.total for candidate in searched.candidates]
     below.vlines(numbers, 0, shown, color=ACCENT, linewidth=max(0.6, min(5.0, 400 / len(shown))), alpha=0.55)
     below.axhline(searched.images, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     below.set_ylim(0, searched.images * 1.12)
     below.set_ylabel("images")
-    below.set_xlabel("evaluation")
+    below.set_xlabel("subnet, in the order of evaluation")
     count_axis(below, "x")
     for axes in (above, below):
         axes.grid(axis="x", visible=False)
         for number in _generation_starts(searched):
             axes.axvline(number - 0.5, color=LINE, linewidth=0.8, zorder=0)
-    above.set_xlim(0.25, len(searched.candidates) + 0.75)
+    above.set_xlim(numbers[0] - 0.75, numbers[-1] + 0.75)
 
 
 def _paint_accuracy(axes: Axes, searched: Searched) -> None:
-    numbered = list(enumerate(searched.candidates, start=1))
-    size = 26 if len(numbered) <= 150 else 12
-    for origin in dict.fromkeys(candidate.origin for _, candidate in numbered):
-        points = [(n, c.score.accuracy) for n, c in numbered if c.origin == origin and c.outcome.complete]
+    candidates = searched.candidates
+    size = 26 if len(candidates) <= 150 else 12
+    for origin in dict.fromkeys(candidate.origin for candidate in candidates):
+        points = [(c.index, c.score.accuracy) for c in candidates if c.origin == origin and c.outcome.complete]
         if points:
             colour = _ORIGINS.get(origin, ACCENT)
             xs, ys = zip(*points, strict=True)
             axes.scatter(xs, ys, s=size, color=colour, alpha=0.75, linewidth=0, label=origin)
-    lost = [(n, largest_possible(c, searched.images)) for n, c in numbered if c.lost]
+    lost = [(c.index, largest_possible(c, searched.images)) for c in candidates if c.lost]
     if lost:
         xs, ys = zip(*lost, strict=True)
         axes.scatter(xs, ys, s=size, marker="v", facecolor="none", edgecolor=MUTED, linewidth=0.9, label=_GIVEN_UP)
     best = best_so_far(searched)
-    numbers = [number for number, _ in numbered]
-    axes.step(numbers, best, where="post", color=PROMPT, linewidth=1.8, label="best so far")
+    axes.step(
+        [candidate.index for candidate in candidates],
+        best,
+        where="post",
+        color=PROMPT,
+        linewidth=1.8,
+        label="best so far",
+    )
     if searched.winner:
-        number = next((n for n, c in numbered if c.index == searched.winner.candidate.index), None)
-        if number is not None:
-            accuracy = searched.winner.candidate.score.accuracy
-            axes.scatter([number], [accuracy], s=150, facecolor="none", edgecolor=INK, linewidth=1.4, label="winner")
+        winner = searched.winner.candidate
+        place = ([winner.index], [winner.score.accuracy])
+        axes.scatter(*place, s=150, facecolor="none", edgecolor=INK, linewidth=1.4, label="winner")
     axes.set_ylabel("validation accuracy")
     percent_axis(axes, "y")
     figure = axes.figure
@@ -152,6 +157,6 @@ def _scatter(axes: Axes, candidates: list[Candidate], colour: str, alpha: float,
 
 
 def _generation_starts(searched: Searched) -> list[int]:
-    """The number of the first evaluation of each generation but the first."""
-    generations = [candidate.generation for candidate in searched.candidates]
-    return [n for n in range(2, len(generations) + 1) if generations[n - 1] != generations[n - 2]]
+    """The number of the first subnet of each generation but the first."""
+    pairs = zip(searched.candidates, searched.candidates[1:], strict=False)
+    return [candidate.index for before, candidate in pairs if candidate.generation != before.generation]

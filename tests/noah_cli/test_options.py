@@ -11,7 +11,7 @@ from noah.errors import UsageError
 from noah.latest import DEFAULT_RUNS, write_latest
 from noah.layers import Layer
 from noah_cli.option_layers import budget_layers, option_layers
-from noah_cli.options import run_options
+from noah_cli.options import named_run, run_options
 
 
 def budget(*texts: str) -> dict[str, object]:
@@ -112,3 +112,9 @@ def test_another_folder_of_runs_is_named(runs: Path) -> None:
 
 def test_a_run_outside_the_folder_of_runs_is_named_by_its_path(runs: Path) -> None:
     assert run_options(Path("/somewhere/else/first"), runs) == " --run /somewhere/else/first"
+
+
+def test_a_run_is_named_once_as_an_argument_or_an_option() -> None:
+    assert [named_run(None, None), named_run("a", None), named_run(None, "b")] == [None, "a", "b"]
+    with pytest.raises(UsageError, match="given twice: a and --run b"):
+        named_run("a", "b")

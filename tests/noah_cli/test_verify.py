@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from export.gpu import why_no_gpu
 from tests.commands import Outcome, file_contents, noah, write_settings
 from tests.conftest import TinySettings
-from tests.finished import FLOAT, UINT8, Finished
+from tests.finished import ENGINES, FLOAT, UINT8, Finished
 
 RUN = "shapes/first"
 
@@ -211,7 +212,35 @@ def test_a_file_that_nobody_sealed_is_told(project: Finished) -> None:
     (project.run / "search" / "notes.txt").write_text("mine")
     outcome = noah("verify", "--quick")
     assert outcome.code == 0
-    assert lines(outcome, "not there") == ["other files: no seal names search/notes.txt"]
+    assert lines(outcome, "not there") == []
+    assert lines(outcome, "note") == ["other files: no seal names search/notes.txt"]
+    assert lines(outcome, "verified")[0].endswith(
+        "0 failed, 0 not there to check, 1 not checked; --quick measured nothing again"
+    )
+
+
+@pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
+def test_an_engine_that_no_gpu_runs_is_measured_by_the_file_beside_it(
+    engines: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = engines.copy(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
+    outcome = noah("verify")
+    assert outcome.code == 0, outcome.out
+    half, brain = (project.artefact(name).relative_to(project.folder) for name in ENGINES)
+    assert [line for line in lines(outcome, "not there") if "it was not measured" in line] == [
+        f"accuracy of {brain.name}: it was not measured, and {why_no_gpu()}",  # onnxruntime's CPU has no bf16
+        f"accuracy of {half.name}: it was not measured",
+    ]
+    assert lines(outcome, "next") == [f"noah eval {half}/model.onnx"]
+    assert noah("eval", half / "model.onnx").code == 0
+    again = noah("verify")
+    assert any(line.startswith(f"accuracy of {half.name}.model.onnx: ") for line in lines(again, "ok"))
+    path = project.run / "eval" / "artefact" / f"{half.name}.model.onnx.json"
+    change(path, files={})
+    reseal(project.run, f"eval/artefact/{half.name}.model.onnx")
+    failed = lines(noah("verify", "--quick"), "FAILED")
+    assert failed == [f"result of {half.name}.model.onnx: it is of another artefact of that name"]
 
 
 def test_images_that_are_gone(project: Finished, tmp_path: Path, photo_folder: Path) -> None:
@@ -257,7 +286,8 @@ def test_a_stop_right_before_a_seal_costs_nothing(project: Finished) -> None:
     assert noah("retrain").code == 0
     outcome = noah("verify", "--quick")
     assert outcome.code == 0
-    assert lines(outcome, "not there") == ["start: no seal was kept", "other files: no seal names run.yaml"]
+    assert lines(outcome, "not there") == ["start: no seal was kept"]
+    assert lines(outcome, "note") == ["other files: no seal names run.yaml"]
 
 
 def test_a_run_of_a_given_subnet(tmp_path: Path, tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch) -> None:

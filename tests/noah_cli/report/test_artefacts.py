@@ -1,0 +1,37 @@
+"""The artefacts on the page: of an engine that no GPU runs, the ONNX file beside it is offered, and its figure told."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import pytest
+
+from export.gpu import why_no_gpu
+from tests.commands import noah
+from tests.finished import ENGINES, Finished
+
+
+@pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
+def test_of_an_engine_without_a_gpu_the_file_beside_it_counts(
+    engines: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = engines.copy(tmp_path / "copy")
+    monkeypatch.chdir(project.folder)
+    half, brain = (project.artefact(name).relative_to(project.folder) for name in ENGINES)
+
+    def page() -> str:
+        assert noah("report").code == 0
+        return html.unescape((project.run / "report.html").read_text(encoding="utf-8"))
+
+    before = page()
+    assert f"<code>noah eval {half}/model.onnx</code>" in before
+    assert f"noah eval {brain}" not in before  # onnxruntime's CPU has no bf16
+    assert f"not measured: {why_no_gpu()}" in before
+    (bench,) = {line for line in before.replace("<", "\n").splitlines() if "noah bench" in line}
+    assert half.name not in bench and brain.name not in bench
+    assert noah("eval", half / "model.onnx").code == 0
+    after = page()
+    assert "by its model.onnx" in after
+    assert f"<code>noah eval {half}/model.onnx</code>" not in after
+    assert f"noah eval runs/latest/export/{half.name}/model.onnx" in after
