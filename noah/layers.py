@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from noah.errors import SettingsError, UsageError
+from noah.latest import follow_latest
 from noah.settings import Settings
 from noah.untrusted import LARGEST_YAML, PlainLoader, parse_yaml, read_bounded
 
@@ -122,10 +123,13 @@ def assignment_layer(assignment: str) -> Layer:
 def file_layer(path: Path) -> Layer:
     """The layer of a YAML settings file, or of the run.yaml of a run, which gives the settings of that run.
 
+    In a path such as runs/latest/run.yaml, `latest` stands for that run.
+
     Raises:
         UsageError: If the file is missing.
         SettingsError: If it is not a YAML mapping.
     """
+    path = follow_latest(path)
     if not path.is_file():
         raise UsageError(f"The settings file {path} does not exist.", "Check the path after --config.")
     try:

@@ -38,7 +38,7 @@ from noah.atomic import make_folder, write_json, write_text
 from noah.errors import CommandOrderError, RunBusyError, RunError, RunExistsError, UsageError
 from noah.exclusive import exclusive
 from noah.hardware import Choice
-from noah.latest import DEFAULT_RUNS, LATEST, read_latest, write_latest
+from noah.latest import DEFAULT_RUNS, LATEST, follow_latest, read_latest, write_latest
 from noah.layers import Layer, resolve
 from noah.lines import START_AGAIN, append_line
 from noah.processes import launched_processes
@@ -228,7 +228,7 @@ def open_run(root: Path, name: str | None) -> Run:
         name = read_latest(root)
         if name is None:
             raise CommandOrderError(f"There is no run under {root}/ yet.", "Start with: noah search --dataset digits")
-    for folder in (root / name, Path(name)):
+    for folder in (root / name, follow_latest(Path(name))):
         if (folder / RUN_FILE).is_file():
             return Run(folder, launched_processes().is_first)
     same_id = [

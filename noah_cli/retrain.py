@@ -85,6 +85,14 @@ def retrain(
 
     Of a few-shot set the shots alone are trained on.
     """
+    listener = console.open_listener(context)
+    own = [*hardware_layers(device, precision, threads), *track_layers(track)]
+    options = start_layers(
+        dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
+    )
+    if subnet is not None:
+        options += [assignment_layer(text) for text in assignments or []]
+    # Not before: what they bring takes seconds, and a typing mistake is told at once.
     from noah.checkpoint import CHECKPOINT_FILE
     from noah.run_subnet import FRONT
     from noah.runs import open_run
@@ -95,11 +103,6 @@ def retrain(
     from noah_cli.trackers.listener import tracked
     from noah_cli.trackers.tracker import check_usable
 
-    listener = console.open_listener(context)
-    own = [*hardware_layers(device, precision, threads), *track_layers(track)]
-    options = start_layers(
-        dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
-    )
     if subnet is None:
         refuse_new_run_options(options, recipe=recipe, config=config, set=assignments, name=name)
         existing = open_existing(listener, runs, run, own, resume=resume, restart=restart, inherit=inherit)
@@ -116,7 +119,6 @@ def retrain(
                 f"--subnet starts a new run, and {word} does not.",
                 "Leave --subnet out to go on with a run: it keeps its subnet.",
             )
-        options += [assignment_layer(text) for text in assignments or []]
         settings, origins = launched_processes().of_first(
             lambda: settings_of_new(listener, runs, run, recipe, config or [], options, own)
         )

@@ -13,6 +13,7 @@ from noah.layers import Layer, assignment_layer
 from noah.processes import launched_processes
 from noah_cli import console
 from noah_cli.completion import complete_run, complete_space
+from noah_cli.durations import parse_duration
 from noah_cli.new_run import resolve_new, tell_settings
 from noah_cli.option_layers import budget_layers, hardware_layers, option_layers, start_layers, track_layers
 from noah_cli.options import (
@@ -154,10 +155,6 @@ def search(
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Train a supernet on a data set and search the best subnet inside a budget."""
-    from noah_cli.durations import parse_duration
-    from noah_cli.search_run import dry, join_run, search_new, search_stopped
-    from noah_cli.trackers.tracker import check_usable
-
     listener, processes = console.open_listener(context), launched_processes()
     own = [*hardware_layers(device, precision, threads), *track_layers(track)]
     seconds = None if time_limit is None else parse_duration(time_limit)
@@ -185,16 +182,24 @@ def search(
             options,
             {"recipe": recipe, "config": config, "run": run, "resume": resume, "dry-run": dry_run},
         )
+        from noah_cli.search_run import join_run
+
         join_run(listener, runs, join, own, seconds)
     elif resume and dry_run:
         raise UsageError(
             "--dry-run looks at a run that is to be, and --resume goes on with one.", "Leave out one of them."
         )
     elif resume:
+        from noah_cli.search_run import search_stopped
+
         search_stopped(listener, runs, run, recipe, config or [], options, own, seconds)
     else:
         settings, origins = processes.of_first(lambda: resolve_new(listener, recipe, config or [], options, own))
         tell_settings(listener, settings, origins)
+        # Not before: what it brings takes seconds, and a typing mistake is told at once.
+        from noah_cli.search_run import dry, search_new
+        from noah_cli.trackers.tracker import check_usable
+
         if dry_run:
             dry(listener, settings)
         else:

@@ -127,6 +127,15 @@ def test_a_file_reads_numbers_as_the_command_line_does(tmp_path: Path) -> None:
     assert origins["supernet.learning_rate"] == origins["search.generations"] == str(path)
 
 
+def test_the_settings_of_the_latest_run_are_found_by_its_pointer(tmp_path: Path) -> None:
+    path = tmp_path / "digits" / "first" / "run.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("noah: 1.0.0\ncreated: today\nsettings:\n  seed: 3\n")
+    (tmp_path / "latest").write_text("digits/first\n")
+    layer = file_layer(tmp_path / "latest" / "run.yaml")
+    assert (layer.source, layer.values, layer.complete) == (str(path), {"seed": 3}, True)
+
+
 @given(mappings)
 def test_nesting_undoes_flattening(values: dict[str, Any]) -> None:
     for key, leaf in flatten(values):

@@ -54,7 +54,7 @@ def test_the_latest_run_is_the_last_one_started(tmp_path: Path) -> None:
         open_run(tmp_path, None)
     first, second = start(tmp_path, "a", "digits"), start(tmp_path, "b", "cifar100")
     assert (tmp_path / "latest").read_text() == "cifar100/b\n"
-    for name in (None, "latest", "cifar100/b", str(second.folder)):
+    for name in (None, "latest", "cifar100/b", str(second.folder), str(tmp_path / "latest")):
         assert open_run(tmp_path, name) == second
     assert open_run(tmp_path, "digits/a") == first
 
