@@ -53,7 +53,12 @@ def _draw_training(detail: TrainingDetail, epochs_a_second: float, columns: int)
 
 
 def _draw_search(detail: SearchDetail, columns: int) -> list[str]:
-    lines = [f"{'round':<{_LABEL}}generation {detail.generation} of {detail.generations}"]
+    later = detail.generations - 1  # as `search.generations` counts them
+    if detail.generation == 1:
+        this = f"first generation; {later} more follow{'s' * (later == 1)}" if later else "the only generation"
+    else:
+        this = f"generation {detail.generation - 1} of {later} after the first"
+    lines = [f"{'round':<{_LABEL}}{this}"]
     if not detail.accuracies:
         return lines
     label = f"{'best':<{_LABEL}}{detail.accuracies[-1]:.1%}, subnet {detail.best} "

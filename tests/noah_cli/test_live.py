@@ -32,7 +32,7 @@ def test_a_training_that_has_just_begun_tells_nothing_that_it_does_not_know() ->
 
 def test_a_search_tells_its_generation_its_best_its_budget_and_what_racing_saved() -> None:
     assert draw_detail(SEARCH, done=96, seconds=10, columns=80) == [
-        "round     generation 3 of 5",
+        "round     generation 2 of 4 after the first",
         "best      90.0%, subnet 57 ▁▄▄█",
         "budget    ███████░░░ 70% of 160,000 parameters",
         "budget    ██████████ 100% of 12 ms an image",
