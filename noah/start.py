@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from noah.data.pixels import check_readable
+from noah.data.split import concatenate
 from noah.errors import UsageError
 from noah.latency_table import LatencyTable
 from noah.materials import Materials, prepare
@@ -47,7 +49,8 @@ def start_run(
         The run, and what its stages work with.
 
     Raises:
-        NoahError: Whatever is wrong with the settings, the data, the backbone, the subnet or the folder.
+        NoahError: Whatever is wrong with the settings, the data, the backbone, the subnet or the folder. Nothing is
+            written then.
     """
     front: Subnet | None = None
     if subnet is not None:
@@ -63,6 +66,10 @@ def start_run(
     processes = materials.hardware.processes
 
     def make() -> Path:
+        data = materials.dataset
+        images = concatenate(data.train, data.validation) if subnet is None else data.full_train
+        with listener.bar("checking training and validation images", len(images), "images") as bar:
+            check_readable(images, lambda done, _: bar.update(done))
         facts, table = _facts(materials, listener, subnet, front, searched)
         run = create_run(
             root,

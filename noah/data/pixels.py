@@ -16,6 +16,7 @@ from noah.data.split import Split
 from noah.errors import UnreadableImageError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
 _BLOCK = 256  # Images handed to the threads at once: enough to keep them busy, few enough to stop soon on Ctrl-C.
@@ -100,19 +101,47 @@ def load_pixels(
     return Pixels(split, preprocessing, memory, reason)
 
 
+def check_readable(split: Split, progress: Callable[[int, int], None] | None = None) -> None:
+    """Decode every image once and keep none, so that a damaged one is found before hours of training and not after.
+
+    Args:
+        split: The images.
+        progress: Called with the number of images decoded so far and of all.
+
+    Raises:
+        UnreadableImageError: Images cannot be decoded; all of them are counted, the first are named with their cause.
+    """
+    _for_each(split, np.arange(len(split)), lambda _, image: None, progress)
+
+
 def _decode(
     split: Split,
     preprocessing: Preprocessing,
     indices: np.ndarray,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Decode and resize images in threads, which Pillow lets run side by side; uint8 (B, height, width, 3)."""
+    """Decode and resize images; uint8 (B, height, width, 3)."""
     pixels = np.empty((len(indices), preprocessing.height, preprocessing.width, 3), np.uint8)
+
+    def keep(place: int, image: Image) -> None:
+        pixels[place] = preprocessing.pixels(image)
+
+    _for_each(split, indices, keep, progress)
+    return pixels
+
+
+def _for_each(
+    split: Split,
+    indices: np.ndarray,
+    use: Callable[[int, Image], None],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Decode images in threads, which Pillow lets run side by side, and hand each on with its place in `indices`."""
 
     def decode_one(place: int) -> str | None:
         index = int(indices[place])
         try:
-            pixels[place] = preprocessing.pixels(split.open(index))
+            use(place, split.open(index))
         except UnreadableImageError as error:
             return f"{split.name(index)}: {error.cause}"
         return None
@@ -126,7 +155,6 @@ def _decode(
                 progress(end, len(indices))
     if failures:
         raise unreadable(failures, len(indices))
-    return pixels
 
 
 def unreadable(failures: list[str], count: int) -> UnreadableImageError:

@@ -25,14 +25,12 @@ class Case:
         code: Its exit code.
         error: What it prints on standard error, `Error: ` left off; a line that ends in "..." may go on.
         spoil: Changes the working folder first.
-        begins_a_run: Whether the mistake shows only after the run folder was made.
     """
 
     line: str
     code: int
     error: list[str]
     spoil: Callable[[Path], object] = nothing
-    begins_a_run: bool = False
 
 
 def assert_refused(outcome: Outcome, code: int, error: list[str]) -> None:
@@ -48,12 +46,12 @@ def assert_refused(outcome: Outcome, code: int, error: list[str]) -> None:
 
 
 def refuse(case: Case, folder: Path) -> None:
-    """Run a case in a working folder; it has to be refused before there is a run, unless the case says otherwise."""
+    """Run a case in a working folder; it has to be refused before there is a run."""
     runs = folder / "runs"
     known = set(runs.glob("*/*"))
     case.spoil(folder)
     assert_refused(noah_line(case.line), case.code, case.error)
-    assert case.begins_a_run == bool(set(runs.glob("*/*")) - known)
+    assert set(runs.glob("*/*")) == known
 
 
 def add_file(path: str, content: bytes | str) -> Callable[[Path], None]:

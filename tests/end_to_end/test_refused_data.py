@@ -88,16 +88,17 @@ DATA = {
         "noah search",
         1,
         [
-            "2 of 38 images cannot be read:",
+            "3 of 57 images cannot be read:",
             "  photos/train/circle/empty.png: it is in no image format that noah knows, or damaged at its beginning.",
             "  photos/train/square/text.jpg: it is in no image format that noah knows, or damaged at its beginning.",
+            "  photos/val/square/text.jpg: it is in no image format that noah knows, or damaged at its beginning.",
             "Repair these files, or remove them, and run the command again.",
         ],
         lambda folder: (
             add_file("photos/train/circle/empty.png", b"")(folder),
             add_file("photos/train/square/text.jpg", "no image")(folder),
+            add_file("photos/val/square/text.jpg", "no image")(folder),
         ),
-        begins_a_run=True,
     ),
     "unknown data set": Case(
         "noah search --dataset digts --set data.folder=null",
