@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.engine import why_not_run
 from export.gpu import why_no_gpu
 from export.manifest import ENGINE_FILE, MODEL_FILE, Manifest
-from noah.runs import Run
+
+if TYPE_CHECKING:  # It brings torch, which a prediction does without.
+    from noah.runs import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,10 @@ def bench(
     from noah.latest import follow_latest
 
     batches = _batches(batch)
+    if Path(_BACKBONE) in artefacts and not Path(_BACKBONE).exists():
+        raise UsageError(
+            "The plain backbone is no artefact.", "Compare with it: noah bench ARTEFACT --against backbone"
+        )
     listener = console.open_listener(context)
     predictors = [load_predictor(follow_latest(path), provider=provider, threads=threads) for path in artefacts]
     reference = _reference(against, provider, threads)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # It brings torch, which takes seconds.
     from noah.benchmark.suites import Suite
     from noah.benchmark.tables import Table
 
+_NAMED_HINTS = 3
+
 
 def benchmark(
     context: typer.Context,
@@ -130,8 +132,11 @@ def benchmark(
     )
     for failure in failures:
         listener.say(f"failed    {failure.cell}: {failure.problem}")
-    for hint in dict.fromkeys(failure.hint for failure in failures if failure.hint):
+    hints = list(dict.fromkeys(failure.hint for failure in failures if failure.hint))
+    for hint in hints[:_NAMED_HINTS]:
         listener.say(f"hint      {hint}")
+    if len(hints) > _NAMED_HINTS:
+        listener.say(f"          and {len(hints) - _NAMED_HINTS} more like these")
     if failures:
         listener.say_next("the same command tries what failed again")
         raise typer.Exit(1)

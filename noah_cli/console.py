@@ -101,7 +101,7 @@ class ConsoleListener:
         seconds = time.monotonic() - started
         if seconds >= 2:
             text = f", {bar.text}" if bar.text else ""
-            self.say(f"{'done':<10}{title}: {bar.done:,} {_of(bar.done, unit)} in {format_seconds(seconds)}{text}")
+            self.say(f"{'done':<10}{title}: {counted(bar.done, unit)} in {format_seconds(seconds)}{text}")
 
 
 class _LiveBar:
@@ -149,14 +149,14 @@ class _PlainBar:
             self.printed = time.monotonic()
             text = f", {self.text}" if self.text else ""
             self.console.print(
-                f"          {self.title}: {done / self.total:.0%} of {self.total:,} {_of(self.total, self.unit)}{text}",
+                f"          {self.title}: {done / self.total:.0%} of {counted(self.total, self.unit)}{text}",
                 soft_wrap=True,
             )
 
 
-def _of(count: int, unit: str) -> str:
-    """The unit, without the s of its plural where there is one of it."""
-    return unit.removesuffix("s") if count == 1 else unit
+def counted(count: int, unit: str) -> str:
+    """A number and its unit, which is given in the plural: 1 image, 1,200 images."""
+    return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"
 
 
 def describe_space(space: SearchSpace, budget: Budget) -> str:
@@ -225,7 +225,9 @@ def print_interrupted(command: str) -> None:
 
 
 def format_seconds(seconds: float) -> str:
-    """45 s, 3 min 20 s, 2 h 5 min."""
+    """0.4 s, 45 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 0.95:
+        return f"{seconds:.1g} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

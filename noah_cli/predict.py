@@ -67,7 +67,7 @@ def predict(
         for share in (summary.seconds_waiting, summary.seconds_model)
     )
     listener.say(
-        f"predicted {summary.images:,} images in {console.format_seconds(summary.seconds)}, "
+        f"predicted {console.counted(summary.images, 'images')} in {console.format_seconds(summary.seconds)}, "
         f"{summary.images_per_second:,.0f} a second ({model:.0%} of the time in the model, {waiting:.0%} waiting for "
         "images)"
     )
@@ -85,7 +85,7 @@ def predict(
         }
     )
     if summary.failures:
-        listener.say(f"failed    {len(summary.failures):,} files could not be predicted:")
+        listener.say(f"failed    {console.counted(len(summary.failures), 'files')} could not be predicted:")
         for path, cause in summary.failures[:_NAMED_FAILURES]:
             listener.say(f"          {path}: {cause}")
         if len(summary.failures) > _NAMED_FAILURES:

@@ -59,7 +59,8 @@ def load_few_shot(known: FewShotSet, root: Path, *, shots: int, list_seed: int, 
     everything = listed.split
     notes = [f"Of {known.name} the {shots}-shot list of seed {list_seed} is read: {listed.file}."]
     if listed.repeats:
-        notes.append(f"{listed.file} lists {listed.repeats:,} images more than once; each counts once.")
+        images = f"{listed.repeats:,} image{'s' * (listed.repeats > 1)}"
+        notes.append(f"{listed.file} lists {images} more than once; each counts once.")
     counts = np.bincount(everything.labels, minlength=known.classes)
     uneven = int((counts != shots).sum())
     if uneven:

@@ -158,8 +158,9 @@ def _find_images(path: Path, folders: Sequence[Path], lines: dict[PurePosixPath,
             found.append(file)
     if missing:
         shown = ", ".join(f"{image} (line {lines[image]})" for image in missing[:3])
+        images = f"{len(missing):,} images that do" if len(missing) > 1 else "1 image that does"
         raise DataError(
-            f"{path} lists {len(missing):,} images that do not exist below {' or '.join(map(str, folders))}: "
+            f"{path} lists {images} not exist below {' or '.join(map(str, folders))}: "
             f"{shown}{', ...' if len(missing) > 3 else ''}.",
             f"Put the images of this data set into {folders[0]}.",
         )

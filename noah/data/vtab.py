@@ -64,7 +64,8 @@ def load_vtab(name: str, root: Path) -> Dataset:
     twice = sorted(set(train.paths) & set(validation.paths))
     if twice:
         raise DataError(
-            f"{root / 'val200.txt'} lists {len(twice)} images that train800.txt lists too, as {twice[0]}.",
+            f"{root / 'val200.txt'} lists {len(twice)} image{'s' * (len(twice) > 1)} that train800.txt lists too, "
+            f"as {twice[0]}.",
             "An image may be in one of them only.",
         )
     notes = [f"VTAB-1k's {task.name} is read from {root}: its fixed 800 training and 200 validation images."]

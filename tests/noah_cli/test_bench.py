@@ -86,6 +86,7 @@ def test_against_another_artefact_also_of_the_same_name(finished: Finished, tmp_
         (("--batch", "0"), 2, "Error: --batch 0: not a list of batch sizes."),
         (("--against", "backbone:int4"), 2, "Error: --against backbone:int4: no such precision."),
         (("--against", "backbone:int8"), 2, "Error: The plain backbone has no int8"),
+        (("backbone",), 2, "Error: The plain backbone is no artefact."),
         (("--against", "nowhere"), 1, "Error: No artefact here: nowhere does not exist."),
     ],
 )

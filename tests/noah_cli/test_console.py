@@ -194,7 +194,9 @@ def test_results_and_progress_can_go_different_ways(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.4, "0 s"),
+        (0, "0 s"),
+        (0.43, "0.4 s"),
+        (0.97, "1 s"),
         (59.4, "59 s"),
         (59.6, "1 min 0 s"),
         (200, "3 min 20 s"),

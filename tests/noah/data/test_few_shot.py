@@ -113,7 +113,9 @@ def test_a_wrong_line_is_named_by_file_and_number(root: Path, line: str, problem
 
 def test_missing_images_are_told_with_their_folder(root: Path) -> None:
     (root / "images" / "class 2" / "train 3.jpg").unlink()
-    with pytest.raises(DataError, match=rf"lists 1 images that do not exist below {root}/images: class 2/train 3\.jpg"):
+    with pytest.raises(
+        DataError, match=rf"lists 1 image that does not exist below {root}/images: class 2/train 3\.jpg"
+    ):
         load(root)
 
 

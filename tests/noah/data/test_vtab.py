@@ -101,7 +101,7 @@ def test_missing_images_are_counted_and_the_first_named(eurosat: Path) -> None:
 def test_missing_test_images_are_told_when_the_test_split_is_asked_for(eurosat: Path) -> None:
     (eurosat / "images" / "test" / "5.png").unlink()
     dataset = load_vtab("eurosat", eurosat)
-    with pytest.raises(DataError, match=r"test\.txt lists 1 images .*images/test/5\.png \(line 6\)"):
+    with pytest.raises(DataError, match=r"test\.txt lists 1 image that does .*images/test/5\.png \(line 6\)"):
         dataset.load_test()
 
 
@@ -135,7 +135,7 @@ def test_empty_and_binary_lists(eurosat: Path) -> None:
 
 def test_an_image_may_not_train_and_validate(eurosat: Path) -> None:
     (eurosat / "val200.txt").write_text("images/train800/2.png 2\n")
-    with pytest.raises(DataError, match=r"lists 1 images that train800\.txt lists too, as .*train800/2\.png"):
+    with pytest.raises(DataError, match=r"lists 1 image that train800\.txt lists too, as .*train800/2\.png"):
         load_vtab("eurosat", eurosat)
 
 
