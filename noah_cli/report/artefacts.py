@@ -83,14 +83,13 @@ class Artefact:
         return self.tested.file if self.tested and self.tested != self.models[0] else ""
 
     @property
-    def eval_command(self) -> str:
-        """What measures it on this machine; empty where nothing of it runs here."""
-        return next((model.eval_command for model in self.models if not model.why_not_here), "")
-
-    @property
-    def why_not_here(self) -> str:
-        """Why nothing of it runs on this machine; empty where other programs run it, or something does."""
-        return self.models[0].why_not_here if self.models and not self.eval_command else ""
+    def untested(self) -> Missing | None:
+        """What measures its accuracy on this machine; None where it was measured, or other programs run it."""
+        if self.tested or not self.models:
+            return None
+        problem = f"The accuracy of {self.name} has not been measured"
+        commands = tuple(model.eval_command for model in self.models if not model.why_not_here)[:1]
+        return Missing(f"{problem}." if commands else f"{problem}: {self.models[0].why_not_here}.", commands)
 
 
 @dataclass(frozen=True, slots=True)

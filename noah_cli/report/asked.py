@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from noah.layers import flatten
@@ -68,6 +69,13 @@ class Asked:
 
     main: tuple[Setting, ...]
     rest: tuple[Setting, ...]
+
+    @property
+    def halves(self) -> tuple[tuple[Setting, ...], tuple[Setting, ...]]:
+        """The settings that matter in two parts that are about as high on the page; one with words takes two lines."""
+        heights = list(accumulate(2 if setting.words else 1 for setting in self.main))
+        first = sum(2 * height <= heights[-1] + 1 for height in heights)
+        return self.main[:first], self.main[first:]
 
 
 def gather_asked(run: Run, description: Mapping[str, Any], *, searches: bool) -> Asked:

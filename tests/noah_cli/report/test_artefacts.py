@@ -27,7 +27,7 @@ def test_of_an_engine_without_a_gpu_the_file_beside_it_counts(
     before = page()
     assert f"<code>noah eval {half}/model.onnx</code>" in before
     assert f"noah eval {brain}" not in before  # onnxruntime's CPU has no bf16
-    assert f"not measured: {why_no_gpu()}" in before
+    assert f"The accuracy of {brain.name} has not been measured: {why_no_gpu()}." in before
     (bench,) = {line for line in before.replace("<", "\n").splitlines() if "noah bench" in line}
     assert half.name not in bench and brain.name not in bench
     assert noah("eval", half / "model.onnx").code == 0
