@@ -67,8 +67,9 @@ def _draw_search(detail: SearchDetail, columns: int) -> list[str]:
         full = round(_USE * min(share, 1.0))
         lines.append(f"{'budget':<{_LABEL}}{'█' * full}{'░' * (_USE - full)} {share:.0%} of {words}")
     if detail.given_up:
+        lost = f"{detail.given_up:,} subnet{'s' * (detail.given_up > 1)}"
         saved = 1 - detail.images_shown / detail.images_of_all
-        lines.append(f"{'racing':<{_LABEL}}{saved:.0%} of the images saved, {detail.given_up:,} subnets given up early")
+        lines.append(f"{'racing':<{_LABEL}}{saved:.0%} of the images saved, {lost} given up early")
     return lines
 
 

@@ -79,8 +79,8 @@ def _print_racing(listener: ConsoleListener, result: dict[str, Any]) -> None:
     if given_up:
         share = result["images_shown"] / (result["evaluated"] * result["total"])
         listener.say(
-            f"racing    {given_up:,} of {result['evaluated']:,} subnets were given up early; {share:.0%} of the images "
-            "of a full evaluation were looked at"
+            f"racing    {given_up:,} of {result['evaluated']:,} subnets {'was' if given_up == 1 else 'were'} given up "
+            f"early; {share:.0%} of the images of a full evaluation were looked at"
         )
 
 

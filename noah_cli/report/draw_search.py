@@ -33,7 +33,9 @@ def draw_progress(searched: Searched) -> Drawing:
     best = searched.winner.candidate if searched.winner else None
     chosen = f" The winner is subnet {best.index} with {best.score.accuracy:.1%}." if best else ""
     racing = (
-        f" {searched.given_up:,} were given up early." if searched.given_up else " None was given up before the end."
+        f" {searched.given_up:,} {'was' if searched.given_up == 1 else 'were'} given up early."
+        if searched.given_up
+        else " None was given up before the end."
     )
     caption = (
         "Above, each dot is a subnet, measured with the supernet's weights on the validation images; the line is the "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +40,20 @@ def test_a_search_tells_its_generation_its_best_its_budget_and_what_racing_saved
         "budget    ██████████ 100% of 12 ms an image",
         "racing    62% of the images saved, 45 subnets given up early",
     ]
+
+
+def test_generations_are_counted_as_in_the_settings() -> None:
+    def first_line(generation: int, generations: int) -> str:
+        return draw_detail(replace(SEARCH, generation=generation, generations=generations), 3, 1, 80)[0]
+
+    assert first_line(1, 1) == "round     the only generation"
+    assert first_line(1, 2) == "round     first generation; 1 more follows"
+    assert first_line(1, 16) == "round     first generation; 15 more follow"
+    assert first_line(2, 16) == "round     generation 1 of 15 after the first"
+
+
+def test_one_subnet_is_no_plural() -> None:
+    assert draw_detail(replace(SEARCH, given_up=1), 3, 1, 80)[-1].endswith(", 1 subnet given up early")
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 120])
