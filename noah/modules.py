@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from noah.dropout import dropout
+
 Width = int | Tensor
 """Rows in use: their number, or ones and then zeros for all of them."""
 
@@ -57,7 +59,7 @@ class LoRA(nn.Module):
         Returns:
             (..., N, number of rows).
         """
-        h = F.dropout(h, self.dropout, self.training)
+        h = dropout(h, self.dropout, self.training)
         if isinstance(rank, Tensor):
             return F.linear(F.linear(h, self.a) * rank, self.b[rows])
         return F.linear(F.linear(h, self.a[:rank]), self.b[rows, :rank])
@@ -98,10 +100,10 @@ class Adapter(nn.Module):
     def forward(self, m: Tensor, width: Width) -> Tensor:
         """The addition to the MLP's output `m` (..., N, D) at bottleneck size `width`, or by a mask (A); same shape."""
         if isinstance(width, Tensor):
-            z = F.dropout(quick_gelu(F.linear(m, self.down, self.down_bias)) * width, self.dropout, self.training)
+            z = dropout(quick_gelu(F.linear(m, self.down, self.down_bias)) * width, self.dropout, self.training)
             return F.linear(z, self.up, self.up_bias * width[0])
         z = quick_gelu(F.linear(m, self.down[:width], self.down_bias[:width]))
-        z = F.dropout(z, self.dropout, self.training)
+        z = dropout(z, self.dropout, self.training)
         return F.linear(z, self.up[:, :width], self.up_bias)
 
 
@@ -129,7 +131,7 @@ class Prompt(nn.Module):
 
     def forward(self, count: int, copies: int = 1) -> Tensor:
         """The first `count` tokens, (`copies`, `count`, D); each copy has a dropout mask of its own."""
-        return F.dropout(self.tokens[:count].expand(copies, -1, -1), self.dropout, self.training)
+        return dropout(self.tokens[:count].expand(copies, -1, -1), self.dropout, self.training)
 
 
 def quick_gelu(z: Tensor) -> Tensor:
