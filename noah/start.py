@@ -66,11 +66,11 @@ def start_run(
     processes = materials.hardware.processes
 
     def make() -> Path:
+        facts, table = _facts(materials, listener, subnet, front, searched)
         data = materials.dataset
         images = concatenate(data.train, data.validation) if subnet is None else data.full_train
         with listener.bar("checking training and validation images", len(images), "images") as bar:
             check_readable(images, lambda done, _: bar.update(done))
-        facts, table = _facts(materials, listener, subnet, front, searched)
         run = create_run(
             root,
             settings,
