@@ -17,9 +17,8 @@ def split_heads(features: Tensor, heads: int) -> Tensor:
     return features.reshape(batch, tokens, heads, width // heads).transpose(1, 2)
 
 
-def keys_and_values(attention: Any, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys, normed where the backbone does so, and values from their projection (B, N, 2 heads d)."""
-    keys, values = features.chunk(2, dim=-1)
+def keys_and_values(attention: Any, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys, normed where the backbone does so, and values by head from their projections (B, N, heads d)."""
     return attention.k_norm(split_heads(keys, attention.num_heads)), split_heads(values, attention.num_heads)
 
 

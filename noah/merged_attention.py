@@ -54,7 +54,8 @@ class MergedAttention(nn.Module):
         keys, values = None, None
         if constant:
             projected = rows_of(qkv, slice(third, None))(block.norm1(new_tokens))
-            keys, values = (part.contiguous() for part in keys_and_values(block.attn, projected))
+            by_head = keys_and_values(block.attn, *projected.chunk(2, dim=-1))
+            keys, values = (part.contiguous() for part in by_head)
         self.register_buffer("constant_keys", keys)
         self.register_buffer("constant_values", values)
         self.register_buffer("new_tokens", None if constant else new_tokens)
@@ -65,15 +66,15 @@ class MergedAttention(nn.Module):
             x = append_tokens(x, self.new_tokens, dim=1)
         h = self.norm(x).to(self.proj.weight.dtype)  # once, where the weights are rounded (`noah.held_weights`)
         if self.qkv is not None:
-            queries, projected = self.qkv(h).tensor_split([self.attention.attn_dim], dim=-1)
+            queries, keys, values = self.qkv(h).chunk(3, dim=-1)
         else:
             assert self.q is not None and self.kv is not None
             carried = self.plan.passed_on or self.plan.carried
             read = read_tokens(self.plan.readers, self.prefix, x.shape[1], carried, self.plan.passed_on)
             x = x[:, read]
-            queries, projected = self.q(h[:, read]), self.kv(h)
+            queries, (keys, values) = self.q(h[:, read]), self.kv(h).chunk(2, dim=-1)
         queries = self.attention.q_norm(split_heads(queries, self.attention.num_heads))
-        keys, values = keys_and_values(self.attention, projected)
+        keys, values = keys_and_values(self.attention, keys, values)
         if self.constant_keys is not None and self.constant_values is not None:
             keys = append_tokens(keys, self.constant_keys, dim=2)
             values = append_tokens(values, self.constant_values, dim=2)

@@ -60,7 +60,7 @@ def forward_block(
     queries, keys, values = _project(block.attn, lora, h, read, rank)
     if new_tokens is not None and not plan.passed_on:
         prompt_kv = _linear(block.attn, lora, block.norm1(new_tokens), rank, _KEYS_VALUES)
-        prompt_keys, prompt_values = keys_and_values(block.attn, prompt_kv)
+        prompt_keys, prompt_values = keys_and_values(block.attn, *prompt_kv.chunk(2, dim=-1))
         keys, values = append_tokens(keys, prompt_keys, dim=2), append_tokens(values, prompt_values, dim=2)
         # Keys and values are copies now. Were the queries not, the whole projection would stay for the backward pass.
         queries = queries.contiguous() if torch.is_grad_enabled() else queries
@@ -83,12 +83,13 @@ def _rounded_once(features: Tensor) -> Tensor:
 def _project(attention: Any, lora: nn.Module, h: Tensor, read: slice, rank: Width) -> tuple[Tensor, Tensor, Tensor]:
     """Queries of the tokens that are read, keys and values of all."""
     if len(range(*read.indices(h.shape[1]))) == h.shape[1]:
-        queries, kv = _linear(attention, lora, h, rank, slice(None)).tensor_split([attention.attn_dim], dim=-1)
+        # In the backward pass of one `chunk` the three are put together; slices would be padded and added up.
+        queries, keys, values = _linear(attention, lora, h, rank, slice(None)).chunk(3, dim=-1)
     else:
         queries = _linear(attention, lora, h[:, read], rank, _QUERIES)
-        kv = _linear(attention, lora, h, rank, _KEYS_VALUES)
+        keys, values = _linear(attention, lora, h, rank, _KEYS_VALUES).chunk(2, dim=-1)
     queries = attention.q_norm(split_heads(queries, attention.num_heads))
-    return (queries, *keys_and_values(attention, kv))
+    return (queries, *keys_and_values(attention, keys, values))
 
 
 def _linear(attention: Any, lora: nn.Module, h: Tensor, rank: Width, part: slice) -> Tensor:
