@@ -10,15 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _LEVELS = 2**16
-"""What a 16-bit number tells apart: a rate is met to half a part of it."""
+"""Values of a 16-bit number; a rate is rounded to so many parts of 1."""
 
 
-def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
+def apply_dropout(x: Tensor, rate: float, training: bool) -> Tensor:
     """Set a share `rate` of the numbers to zero at random and divide the others by what is left of 1, in training only.
 
-    Like `torch.nn.functional.dropout`, which it is but on a CPU. There torch draws a whole random number for each of
-    them, which takes most of the time (docs/performance.md). Here numpy draws 64 bits for four, from a seed that comes
-    from torch's own generator: so `torch.manual_seed` decides all, and a checkpoint of its state restores it.
+    Like `torch.nn.functional.dropout`, which it is on a GPU and where it is compiled. On a CPU torch draws a whole
+    random number for each of them, which takes most of the time (docs/performance.md). Here numpy draws 64 bits for
+    four, from a seed of torch's own generator: so `torch.manual_seed` decides all, and a checkpoint of its state
+    restores it.
 
     Args:
         x: Numbers of any shape.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noah.dropout import dropout
+from noah.dropout import apply_dropout
 
 Width = int | Tensor
 """Rows in use: their number, or ones and then zeros for all of them."""
@@ -59,7 +59,7 @@ class LoRA(nn.Module):
         Returns:
             (..., N, number of rows).
         """
-        h = dropout(h, self.dropout, self.training)
+        h = apply_dropout(h, self.dropout, self.training)
         if isinstance(rank, Tensor):
             return F.linear(F.linear(h, self.a) * rank, self.b[rows])
         return F.linear(F.linear(h, self.a[:rank]), self.b[rows, :rank])
@@ -100,10 +100,10 @@ class Adapter(nn.Module):
     def forward(self, m: Tensor, width: Width) -> Tensor:
         """The addition to the MLP's output `m` (..., N, D) at bottleneck size `width`, or by a mask (A); same shape."""
         if isinstance(width, Tensor):
-            z = dropout(quick_gelu(F.linear(m, self.down, self.down_bias)) * width, self.dropout, self.training)
+            z = apply_dropout(quick_gelu(F.linear(m, self.down, self.down_bias)) * width, self.dropout, self.training)
             return F.linear(z, self.up, self.up_bias * width[0])
         z = quick_gelu(F.linear(m, self.down[:width], self.down_bias[:width]))
-        z = dropout(z, self.dropout, self.training)
+        z = apply_dropout(z, self.dropout, self.training)
         return F.linear(z, self.up[:, :width], self.up_bias)
 
 
@@ -131,7 +131,7 @@ class Prompt(nn.Module):
 
     def forward(self, count: int, copies: int = 1) -> Tensor:
         """The first `count` tokens, (`copies`, `count`, D); each copy has a dropout mask of its own."""
-        return dropout(self.tokens[:count].expand(copies, -1, -1), self.dropout, self.training)
+        return apply_dropout(self.tokens[:count].expand(copies, -1, -1), self.dropout, self.training)
 
 
 def quick_gelu(z: Tensor) -> Tensor:

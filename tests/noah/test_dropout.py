@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from noah.dropout import dropout
+from noah.dropout import apply_dropout
 
 RATES = [2**-20, 2**-16, 0.1, 0.5, 0.9]
 
 
 def test_without_training_or_without_a_rate_nothing_happens() -> None:
     x = torch.randn(3, 5)
-    assert dropout(x, 0.5, False) is x
-    assert dropout(x, 0.0, True) is x
+    assert apply_dropout(x, 0.5, False) is x
+    assert apply_dropout(x, 0.0, True) is x
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -26,7 +26,7 @@ def test_without_training_or_without_a_rate_nothing_happens() -> None:
 def test_a_share_is_dropped_and_the_rest_makes_up_for_it(rate: float, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     count = 2**20
-    dropped = dropout(torch.ones(count, dtype=dtype), rate, True)
+    dropped = apply_dropout(torch.ones(count, dtype=dtype), rate, True)
     assert dropped.dtype == dtype
     zero = int((dropped == 0).sum())
     assert abs(zero - rate * count) < 5 * math.sqrt(rate * (1 - rate) * count) + count * 2**-17
@@ -41,9 +41,9 @@ def test_shape_gradient_and_seed(shape: list[int], rate: float, seed: int, trans
     x = torch.randn(shape, dtype=torch.float64)
     x = (x.transpose(0, -1) if transposed and shape else x).requires_grad_()
     torch.manual_seed(seed)
-    first = dropout(x, rate, True)
+    first = apply_dropout(x, rate, True)
     torch.manual_seed(seed)
-    assert torch.equal(first, dropout(x, rate, True))
+    assert torch.equal(first, apply_dropout(x, rate, True))
     assert first.shape == x.shape
     first.sum().backward()
     assert x.grad is not None
@@ -52,24 +52,24 @@ def test_shape_gradient_and_seed(shape: list[int], rate: float, seed: int, trans
 
 def test_neighbours_are_dropped_independently() -> None:
     torch.manual_seed(1)
-    kept = (dropout(torch.ones(2**20), 0.5, True) != 0).double() - 0.5
+    kept = (apply_dropout(torch.ones(2**20), 0.5, True) != 0).double() - 0.5
     for distance in (1, 2, 3, 4, 8, 384):
         correlation = 4 * float((kept[:-distance] * kept[distance:]).mean())
         assert abs(correlation) < 5 / math.sqrt(len(kept)), distance
-    again = (dropout(torch.ones(2**20), 0.5, True) != 0).double() - 0.5
+    again = (apply_dropout(torch.ones(2**20), 0.5, True) != 0).double() - 0.5
     assert abs(4 * float((kept * again).mean())) < 5 / math.sqrt(len(kept))
 
 
 def test_no_place_of_four_is_favoured() -> None:
     torch.manual_seed(2)
-    kept = (dropout(torch.ones(2**20), 0.1, True) != 0).view(-1, 4).double().mean(0)
+    kept = (apply_dropout(torch.ones(2**20), 0.1, True) != 0).view(-1, 4).double().mean(0)
     assert torch.allclose(kept, torch.full((4,), 0.9, dtype=torch.float64), atol=5 * math.sqrt(0.09 / 2**18))
 
 
 def test_elsewhere_it_is_torch_s_own() -> None:
     x = torch.ones(4, 3, device="meta")
-    assert dropout(x, 0.5, True).device.type == "meta"
-    compiled = torch.compile(lambda x: dropout(x, 0.5, True), backend="eager", fullgraph=True)
+    assert apply_dropout(x, 0.5, True).device.type == "meta"
+    compiled = torch.compile(lambda x: apply_dropout(x, 0.5, True), backend="eager", fullgraph=True)
     torch.manual_seed(3)
     found = compiled(torch.ones(1000))
     torch.manual_seed(3)
