@@ -182,24 +182,12 @@ def create_run(
         UsageError: If the name is a path.
         RunExistsError: If a run of that name exists already.
     """
-    if name in (".", "..") or set(name or "") & {"/", "\\"}:
-        raise UsageError(
-            f"A run cannot be named {name!r}: it is a name below {root / dataset}/, not a path.",
-            "Type only the last part, such as --run first.",
-        )
-    if dataset == LATEST:
-        dataset = f"{LATEST}-images"  # beside the file of that name
+    dataset = _folder_name(dataset)
+    check_new_name(root, dataset, name, given="given" in facts)
     if name is None:
         folder = make_folder(root / dataset, datetime.now().strftime("%Y%m%d-%H%M%S"))
     else:
         folder = root / dataset / name
-    if (folder / RUN_FILE).exists() or (folder.exists() and any(folder.iterdir())):
-        raise RunExistsError(
-            f"The run folder {folder} exists already.",
-            "Choose another name with --name."
-            if "given" in facts
-            else f"Go on with it: noah search --resume --run {Run(folder).option}. Or choose another name with --run.",
-        )
     description = {
         "noah": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -215,6 +203,42 @@ def create_run(
     run = Run(folder)
     write_latest(root, run.name)
     return run
+
+
+def check_new_name(root: Path, dataset: str, name: str | None, *, given: bool) -> None:
+    """Refuse the name of a new run that is a path, or that of a run which is there.
+
+    Args:
+        root: The folder of all runs.
+        dataset: Name of the data set.
+        name: The run's id; nothing is wrong with None.
+        given: Whether its subnet is given.
+
+    Raises:
+        UsageError: If the name is a path.
+        RunExistsError: If a run of that name exists already.
+    """
+    if name is None:
+        return
+    parent = root / _folder_name(dataset)
+    if name in (".", "..") or set(name) & {"/", "\\"}:
+        raise UsageError(
+            f"A run cannot be named {name!r}: it is a name below {parent}/, not a path.",
+            "Type only the last part, such as --run first.",
+        )
+    folder = parent / name
+    if (folder / RUN_FILE).exists() or (folder.exists() and any(folder.iterdir())):
+        raise RunExistsError(
+            f"The run folder {folder} exists already.",
+            "Choose another name with --name."
+            if given
+            else f"Go on with it: noah search --resume --run {Run(folder).option}. Or choose another name with --run.",
+        )
+
+
+def _folder_name(dataset: str) -> str:
+    """The data set's name, but for one that would hide the file `latest` beside its folder."""
+    return f"{LATEST}-images" if dataset == LATEST else dataset
 
 
 def open_run(root: Path, name: str | None) -> Run:

@@ -14,7 +14,7 @@ from noah.materials import Materials, prepare
 from noah.progress import Listener
 from noah.run_budget import LATENCY_FILE, budget_facts, decide_budget
 from noah.run_subnet import FRONT, front_subnet
-from noah.runs import Run, create_run
+from noah.runs import Run, check_new_name, create_run
 from noah.seals import seal_start
 from noah.settings import Settings
 from noah.subnet import Subnet
@@ -49,8 +49,8 @@ def start_run(
         The run, and what its stages work with.
 
     Raises:
-        NoahError: Whatever is wrong with the settings, the data, the backbone, the subnet or the folder. Nothing is
-            written then.
+        NoahError: Whatever is wrong with the settings, the data, the backbone, the subnet or the folder. No run
+            is begun then.
     """
     front: Subnet | None = None
     if subnet is not None:
@@ -66,6 +66,7 @@ def start_run(
     processes = materials.hardware.processes
 
     def make() -> Path:
+        check_new_name(root, materials.dataset.name, name, given=subnet is not None)
         facts, table = _facts(materials, listener, subnet, front, searched)
         data = materials.dataset
         images = concatenate(data.train, data.validation) if subnet is None else data.full_train

@@ -177,6 +177,11 @@ def search(
             "--join makes one process a worker of a search, and a launcher started several.",
             "Start it without the launcher, as often as you like.",
         )
+    if resume and dry_run and join is None:
+        raise UsageError(
+            "--dry-run looks at a run that is to be, and --resume goes on with one.", "Leave out one of them."
+        )
+    # What `search_run` brings takes seconds, and a typing mistake is told at once.
     if join is not None:
         _refuse_beside_join(
             options,
@@ -185,10 +190,6 @@ def search(
         from noah_cli.search_run import join_run
 
         join_run(listener, runs, join, own, seconds)
-    elif resume and dry_run:
-        raise UsageError(
-            "--dry-run looks at a run that is to be, and --resume goes on with one.", "Leave out one of them."
-        )
     elif resume:
         from noah_cli.search_run import search_stopped
 
@@ -196,7 +197,6 @@ def search(
     else:
         settings, origins = processes.of_first(lambda: resolve_new(listener, recipe, config or [], options, own))
         tell_settings(listener, settings, origins)
-        # Not before: what it brings takes seconds, and a typing mistake is told at once.
         from noah_cli.search_run import dry, search_new
         from noah_cli.trackers.tracker import check_usable
 

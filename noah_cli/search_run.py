@@ -48,8 +48,9 @@ def search_new(
         origins: Where each value came from.
         time_limit: Seconds; None for no limit.
     """
+    started = time.monotonic()
     run, materials = start_run(runs, settings, origins, listener, name=name)
-    _search(listener, runs, run, materials, time_limit, chosen=False)
+    _search(listener, runs, run, materials, _left(time_limit, started), chosen=False)
 
 
 def search_stopped(
@@ -124,8 +125,7 @@ def join_run(
         with run.lock():
             result = finished_search(run)
             if result is None:  # the process that began the search ended before it
-                left = None if time_limit is None else max(0.0, time_limit - (time.monotonic() - started))
-                result = _tracked_search(run, materials, listener, left)
+                result = _tracked_search(run, materials, listener, _left(time_limit, started))
     except RunBusyError:
         listener.say("          The process that began the search chooses the winner.")
         return
@@ -142,6 +142,11 @@ def dry(listener: console.ConsoleListener, settings: Settings) -> None:
     found = forecast(materials, budget, listener)
     print_forecast(listener, found)
     listener.result(asdict(found))
+
+
+def _left(time_limit: float | None, started: float) -> float | None:
+    """What is left of the seconds that were allowed."""
+    return None if time_limit is None else max(0.0, time_limit - (time.monotonic() - started))
 
 
 def _search(

@@ -100,6 +100,12 @@ DATA = {
             add_file("photos/val/square/text.jpg", "no image")(folder),
         ),
     ),
+    "unreadable images of a given subnet": Case(
+        "noah retrain --subnet lora:2",
+        1,
+        ["1 of 55 images cannot be read:", "  photos/val/square/text.jpg: ...", "Repair these files, ..."],
+        add_file("photos/val/square/text.jpg", "no image"),
+    ),
     "unknown data set": Case(
         "noah search --dataset digts --set data.folder=null",
         2,
