@@ -11,7 +11,7 @@ from export.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
 from export.predictor import load_predictor
 from export.runnable import Runnable, runnables
 from noah.checkpoint import CHECKPOINT_FILE
-from noah.errors import ArtefactError, NoahError
+from noah.errors import ArtefactError, MissingPackageError, NoahError, NotHereError
 from noah.evaluation import predicted_labels, score
 from noah.materials import Materials
 from noah.progress import Listener
@@ -74,8 +74,7 @@ def _problem_of_result(run: Run, model: Runnable, manifest: Manifest) -> str:
         result = read_result(run, "eval", "artefact", model.result_file(run).name)
     except NoahError as error:
         return error.problem
-    hashes = {name: record.sha256 for name, record in manifest.files.items()}
-    return "" if result.get("files") == hashes else "it is of another artefact of that name"
+    return "" if result.get("files") == manifest.file_hashes else "it is of another artefact of that name"
 
 
 def _check_origin(run: Run, manifest: Manifest) -> None:
@@ -117,10 +116,8 @@ def _reproduce(run: Run, model: Runnable, materials: Materials, listener: Listen
     what = f"accuracy of {model.name}"
     try:
         predictor = load_predictor(model.path)
-    except ArtefactError as error:
-        if model.why_not_here:
-            return Check(what, "absent", error.problem)
-        raise
+    except (NotHereError, MissingPackageError) as error:
+        return Check(what, "absent", error.problem)
     if result.get("provider") != predictor.provider:
         return Check(
             what, "absent", f"it was measured on {result.get('provider')}; here it runs on {predictor.provider}"

@@ -15,7 +15,7 @@ from export.records import EngineRecord, EngineTensor
 from export.tensorrt_package import load_package
 from export.tensors import Tensor
 from export.trt_log import make_log
-from noah.errors import ArtefactError
+from noah.errors import ArtefactError, NotHereError
 
 _ONNX_INSTEAD = "Where it cannot run, use the model.onnx beside it, or what this writes: noah export --format onnx"
 
@@ -82,18 +82,19 @@ def open_engine(file: Path, record: EngineRecord) -> Engine:
     """Load an engine on the first GPU.
 
     Raises:
-        ArtefactError: If there is no GPU, or not one of its targets, or another version of the package built it.
+        NotHereError: If there is no GPU, or not one of its targets, or another version of the package built it.
+        ArtefactError: If it cannot be loaded.
         MissingPackageError: If its package is not there.
     """
     if missing := why_no_gpu():
-        raise ArtefactError(f"{file} is a TensorRT engine, which needs an NVIDIA GPU, and {missing}.", _ONNX_INSTEAD)
+        raise NotHereError(f"{file} is a TensorRT engine, which needs an NVIDIA GPU, and {missing}.", _ONNX_INSTEAD)
     gpu, target = gpu_name_and_target()
     if missing := why_not_run(record):
         hint = f"Export for this GPU: noah export --format trt --target {target}"
-        raise ArtefactError(f"{file} does not run here: {missing}.", hint)
+        raise NotHereError(f"{file} does not run here: {missing}.", hint)
     trt = load_package(record.package)
     if trt.__version__ != record.version:
-        raise ArtefactError(
+        raise NotHereError(
             f"{file} was built by {record.package} {record.version}, and {trt.__version__} is installed; engines run "
             "only on the version that built them.",
             f"Export it again: noah export --format trt, or: pip install {record.package}=={record.version}",

@@ -86,6 +86,11 @@ class Manifest(Record):
     files: Annotated[dict[str, FileRecord], Field(min_length=1)]
     versions: dict[str, str]
 
+    @property
+    def file_hashes(self) -> dict[str, str]:
+        """SHA-256 of each file, by name: tells one artefact from another of the same name."""
+        return {name: record.sha256 for name, record in self.files.items()}
+
     @model_validator(mode="after")
     def _classes_are_outputs(self) -> Self:
         if len(self.output.shape) != 2 or self.output.shape[1] != len(self.classes):

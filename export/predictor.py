@@ -24,7 +24,7 @@ from export.records import ModelInput, ModelOutput
 from export.runnable import model_name, runnable_files
 from export.tensors import OpenModel, Tensor
 from noah.data.preprocessing import Preprocessing
-from noah.errors import ArtefactError, UsageError
+from noah.errors import ArtefactError, NotHereError, UsageError
 from noah.untrusted import parse_json
 
 
@@ -62,7 +62,7 @@ class Predictor:
     @property
     def file_hashes(self) -> dict[str, str]:
         """SHA-256 of each file, by name: tells one artefact from another of the same name."""
-        return {name: record.sha256 for name, record in self.manifest.files.items()}
+        return self.manifest.file_hashes
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Run the model once.
@@ -138,7 +138,7 @@ def _open(file: Path, manifest: Manifest, provider: str | None, threads: int | N
         return open_session(file, provider=provider, threads=threads)
     except ArtefactError as error:
         if manifest.precision == "bf16" and "find an implementation" in error.problem:
-            raise ArtefactError(
+            raise NotHereError(
                 f"{file} is in bf16, and onnxruntime's {CPU} has no bf16 convolution.",
                 "Run it on a GPU, or export one that runs here: noah export --format onnx --precision fp32",
             ) from error

@@ -53,7 +53,7 @@ def runnable_files(manifest: Manifest) -> tuple[str, ...]:
 
 
 def model_name(folder: str, file: str, manifest: Manifest) -> str:
-    """The folder's name, and the file's behind it where that is not the usual one."""
+    """The folder's name, and the file's behind it where that is not the usual one; of an artefact that noah runs."""
     return folder if file == runnable_files(manifest)[0] else f"{folder}.{file}"
 
 

@@ -149,5 +149,9 @@ class ArtefactError(NoahError):
     """An artefact cannot be read or run."""
 
 
+class NotHereError(ArtefactError):
+    """Nothing is wrong with an artefact, but this machine does not run it."""
+
+
 class MissingPackageError(NoahError):
     """An optional package is not installed."""

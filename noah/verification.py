@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def check_run(run: Run) -> Iterator[Check]:
         again = f"noah retrain --restart --run {run.option}"
         yield _guarded("retrained", "retrain/", again, lambda: _check_retrained(run))
     for parts in results(run):
-        again = f"noah eval --again --run {run.option}"
+        again = _mend(run, result_place(*parts))
         yield _guarded("result", f"eval/{'/'.join(parts)}", again, lambda parts=parts: _check_result(run, parts))
 
 
@@ -163,12 +164,21 @@ def _mend(run: Run, place: Place) -> str:
         case "eval" if place == result_place("test.json"):
             return f"noah eval --again --run {run.option}"
         case "eval" if place[1] == "artefact":
-            return f"noah eval {run.path('export', place[-1])} --again"
+            return f"noah eval {shlex.quote(str(_tested_artefact(run, place[-1])))} --again"
         case "eval":
             return f"noah eval --on {place[-1]} --again --run {run.option}"
         case "export":
             return f"Export it again with: noah export --run {run.option}"
     return RESTORE
+
+
+def _tested_artefact(run: Run, name: str) -> Path:
+    """The artefact of a result: its folder, or for a name such as trt-fp16.model.onnx a file in it."""
+    for folder in sorted(run.path("export").glob("*/")):
+        file = name.removeprefix(f"{folder.name}.")
+        if file != name and (folder / file).is_file():
+            return folder / file
+    return run.path("export", name)
 
 
 def _check_settings(run: Run) -> str:

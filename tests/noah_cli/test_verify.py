@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from export.gpu import why_no_gpu
+from noah.errors import MissingPackageError, NoahError, NotHereError
 from tests.commands import Outcome, file_contents, noah, write_settings
 from tests.conftest import TinySettings
 from tests.finished import ENGINES, FLOAT, UINT8, Finished
@@ -86,7 +87,7 @@ Damage = Callable[[Path], Any]
             "noah retrain",
         ),
         (lambda run: (run / "search/candidates.jsonl").unlink(), "search/candidates.jsonl is missing", "Restore"),
-        (lambda run: change(run / "search/best.json", accuracy=1.0), "search/best.json was changed", "Restore"),
+        (lambda run: change(run / "search/best.json", accuracy=0.123), "search/best.json was changed", "Restore"),
         (lambda run: change(run / "eval/test.json", cross_entropy=9.0), "eval/test.json was", "noah eval --again"),
         (lambda run: flip(run / "run.yaml", 8), "run.yaml was changed", "Restore"),
         (lambda run: flip(run / "search/journal.log", 5), "search/journal.log was changed", "Restore"),
@@ -215,7 +216,7 @@ def test_a_file_that_nobody_sealed_is_told(project: Finished) -> None:
     assert lines(outcome, "not there") == []
     assert lines(outcome, "note") == ["other files: no seal names search/notes.txt"]
     assert lines(outcome, "verified")[0].endswith(
-        "0 failed, 0 not there to check, 1 not checked; --quick measured nothing again"
+        "0 failed, 0 not there to check, 1 note; --quick measured nothing again"
     )
 
 
@@ -237,10 +238,37 @@ def test_an_engine_that_no_gpu_runs_is_measured_by_the_file_beside_it(
     again = noah("verify")
     assert any(line.startswith(f"accuracy of {half.name}.model.onnx: ") for line in lines(again, "ok"))
     path = project.run / "eval" / "artefact" / f"{half.name}.model.onnx.json"
+    change(path, accuracy=2.0)
+    broken = noah("verify", "--quick")
+    assert any(line.startswith(f"seal of eval/artefact/{half.name}.model.onnx: ") for line in lines(broken, "FAILED"))
+    assert lines(broken, "next") == [f"noah eval {half}/model.onnx --again"]
+    assert noah("eval", half / "model.onnx", "--again").code == 0
     change(path, files={})
     reseal(project.run, f"eval/artefact/{half.name}.model.onnx")
     failed = lines(noah("verify", "--quick"), "FAILED")
     assert failed == [f"result of {half.name}.model.onnx: it is of another artefact of that name"]
+
+
+@pytest.mark.parametrize("error", [NotHereError("another version built it"), MissingPackageError("no TensorRT")])
+def test_an_engine_that_ran_elsewhere_is_not_there_to_check(
+    engines: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: NoahError
+) -> None:
+    project = engines.copy(tmp_path / "project")
+    monkeypatch.chdir(project.folder)
+    half = project.artefact(ENGINES[0])
+    assert noah("eval", half / "model.onnx").code == 0
+    kept = project.run / "eval"
+    for folder in ("artefact", "predictions/artefact"):  # as a GPU would have left them
+        (kept / folder / f"{half.name}.model.onnx.json").rename(kept / folder / f"{half.name}.json")
+    (project.run / "seals" / "eval" / "artefact" / f"{half.name}.model.onnx.json").unlink()
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("export.predictor.open_engine", refuse)
+    outcome = noah("verify")
+    assert outcome.code == 0, outcome.out
+    assert f"accuracy of {half.name}: {error.problem}" in lines(outcome, "not there")
 
 
 def test_images_that_are_gone(project: Finished, tmp_path: Path, photo_folder: Path) -> None:
