@@ -129,7 +129,7 @@ def file_layer(path: Path) -> Layer:
         UsageError: If the file is missing.
         SettingsError: If it is not a YAML mapping.
     """
-    path = follow_latest(path)
+    path = path if path.is_file() else follow_latest(path)
     if not path.is_file():
         raise UsageError(f"The settings file {path} does not exist.", "Check the path after --config.")
     try:

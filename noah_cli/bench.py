@@ -51,7 +51,7 @@ def bench(
     from noah.latest import follow_latest
 
     batches = _batches(batch)
-    if Path(_BACKBONE) in artefacts and not Path(_BACKBONE).exists():
+    if any(str(path).partition(":")[0] == _BACKBONE and not path.exists() for path in artefacts):
         raise UsageError(
             "The plain backbone is no artefact.", "Compare with it: noah bench ARTEFACT --against backbone"
         )

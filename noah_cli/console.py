@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from noah.counted import counted
 from noah.errors import NoahError, ProcessError, UsageError
 from noah.processes import ALONE, Processes, launched_processes
 from noah.progress import Bar, Detail
@@ -154,11 +155,6 @@ class _PlainBar:
             )
 
 
-def counted(count: int, unit: str) -> str:
-    """A number and its unit, which is given in the plural: 1 image, 1,200 images."""
-    return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"
-
-
 def describe_space(space: SearchSpace, budget: Budget) -> str:
     """How many subnets a space has, and how many of them are inside the budget."""
     text = f"{space.size():,} subnets"
@@ -226,8 +222,8 @@ def print_interrupted(command: str) -> None:
 
 def format_seconds(seconds: float) -> str:
     """0.4 s, 45 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 0.95:
-        return f"{seconds:.1g} s"
+    if 0.05 <= seconds < 0.95:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from noah.counted import counted
 from noah.progress import Detail, SearchDetail, TrainingDetail
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -67,9 +68,9 @@ def _draw_search(detail: SearchDetail, columns: int) -> list[str]:
         full = round(_USE * min(share, 1.0))
         lines.append(f"{'budget':<{_LABEL}}{'█' * full}{'░' * (_USE - full)} {share:.0%} of {words}")
     if detail.given_up:
-        lost = f"{detail.given_up:,} subnet{'s' * (detail.given_up > 1)}"
+        given_up = counted(detail.given_up, "subnets")
         saved = 1 - detail.images_shown / detail.images_of_all
-        lines.append(f"{'racing':<{_LABEL}}{saved:.0%} of the images saved, {lost} given up early")
+        lines.append(f"{'racing':<{_LABEL}}{saved:.0%} of the images saved, {given_up} given up early")
     return lines
 
 

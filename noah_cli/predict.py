@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from noah.counted import counted
 from noah.errors import UsageError
 from noah_cli import console
 
@@ -67,7 +68,7 @@ def predict(
         for share in (summary.seconds_waiting, summary.seconds_model)
     )
     listener.say(
-        f"predicted {console.counted(summary.images, 'images')} in {console.format_seconds(summary.seconds)}, "
+        f"predicted {counted(summary.images, 'images')} in {console.format_seconds(summary.seconds)}, "
         f"{summary.images_per_second:,.0f} a second ({model:.0%} of the time in the model, {waiting:.0%} waiting for "
         "images)"
     )
@@ -85,7 +86,7 @@ def predict(
         }
     )
     if summary.failures:
-        listener.say(f"failed    {console.counted(len(summary.failures), 'files')} could not be predicted:")
+        listener.say(f"failed    {counted(len(summary.failures), 'files')} could not be predicted:")
         for path, cause in summary.failures[:_NAMED_FAILURES]:
             listener.say(f"          {path}: {cause}")
         if len(summary.failures) > _NAMED_FAILURES:

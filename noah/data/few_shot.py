@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from noah.counted import counted
 from noah.data.dataset import Dataset
 from noah.data.few_shot_sets import IMAGENET, FewShotSet
 from noah.data.lists import ImageList, read_class_names, read_list
@@ -59,8 +60,7 @@ def load_few_shot(known: FewShotSet, root: Path, *, shots: int, list_seed: int, 
     everything = listed.split
     notes = [f"Of {known.name} the {shots}-shot list of seed {list_seed} is read: {listed.file}."]
     if listed.repeats:
-        images = f"{listed.repeats:,} image{'s' * (listed.repeats > 1)}"
-        notes.append(f"{listed.file} lists {images} more than once; each counts once.")
+        notes.append(f"{listed.file} lists {counted(listed.repeats, 'images')} more than once; each counts once.")
     counts = np.bincount(everything.labels, minlength=known.classes)
     uneven = int((counts != shots).sum())
     if uneven:

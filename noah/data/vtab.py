@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from noah.counted import counted
 from noah.data.dataset import Dataset, untrained_note
 from noah.data.lists import ImageList, read_class_names, read_list
 from noah.data.lossy import lossy_note
@@ -64,8 +65,7 @@ def load_vtab(name: str, root: Path) -> Dataset:
     twice = sorted(set(train.paths) & set(validation.paths))
     if twice:
         raise DataError(
-            f"{root / 'val200.txt'} lists {len(twice)} image{'s' * (len(twice) > 1)} that train800.txt lists too, "
-            f"as {twice[0]}.",
+            f"{root / 'val200.txt'} lists {counted(len(twice), 'images')} that train800.txt lists too, as {twice[0]}.",
             "An image may be in one of them only.",
         )
     notes = [f"VTAB-1k's {task.name} is read from {root}: its fixed 800 training and 200 validation images."]

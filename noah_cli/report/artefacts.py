@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from export.manifest import ENGINE_FILE, MANIFEST_FILE, MODEL_FILE, Manifest, read_manifest
+from export.manifest import MANIFEST_FILE, Manifest, read_manifest
 from export.runnable import Runnable, runnables
 from noah.errors import ArtefactError
 from noah.runs import Run
@@ -83,6 +83,11 @@ class Artefact:
         return self.tested.file if self.tested and self.tested != self.models[0] else ""
 
     @property
+    def tested_path(self) -> str:
+        """What was tested, below the folder of artefacts."""
+        return f"{self.name}/{self.tested_file}" if self.tested_file else self.name
+
+    @property
     def untested(self) -> Missing | None:
         """What measures its accuracy on this machine; None where it was measured, or other programs run it."""
         if self.tested or not self.models:
@@ -100,7 +105,7 @@ class Exported:
         artefacts: By name.
         unreadable: Those that this noah does not read: name and problem.
         bench: Their speed.
-        bench_command: What measures it.
+        bench_command: What measures that of all that run on this machine; empty where none does.
     """
 
     artefacts: tuple[Artefact, ...]
@@ -136,14 +141,16 @@ def gather_exported(run: Run, commands: tuple[str, ...]) -> Exported | Missing:
         return Missing("Nothing has been exported yet.", commands)
     usual = [artefact.models[0] for artefact in artefacts if artefact.models]
     paths = [shlex.quote(str(model.path)) for model in usual if not model.why_not_here]
-    command = f"noah bench {' '.join(paths)} --against backbone --out {shlex.quote(str(run.path(BENCH_FILE)))}"
+    command = ""
+    if paths:
+        command = f"noah bench {' '.join(paths)} --against backbone --out {shlex.quote(str(run.path(BENCH_FILE)))}"
     bench: Bench | Missing
-    if not paths:
-        bench = Missing("None of these artefacts is run by noah on this machine, so there is nothing to time.")
-    elif not run.path(BENCH_FILE).is_file():
+    if run.path(BENCH_FILE).is_file():
+        bench = _bench(run, artefacts)
+    elif command:
         bench = Missing("Speed has not been measured, or its figures were not kept in the run.", (command,))
     else:
-        bench = _bench(run, artefacts)
+        bench = Missing("Speed has not been measured; none of these artefacts is run by noah on this machine.")
     return Exported(tuple(artefacts), tuple(unreadable), bench, command)
 
 
@@ -154,7 +161,7 @@ def _test(run: Run, model: Runnable, manifest: Manifest) -> Proportion | None:
         return None
     with well_formed(path, "no result of a test"):
         result = run.read_json("eval", "artefact", path.name)
-        if result["files"] != {file: record.sha256 for file, record in manifest.files.items()}:
+        if result["files"] != manifest.file_hashes:
             return None
         return read_share(result)
 
@@ -162,7 +169,7 @@ def _test(run: Run, model: Runnable, manifest: Manifest) -> Proportion | None:
 def _bench(run: Run, artefacts: list[Artefact]) -> Bench:
     with well_formed(run.path(BENCH_FILE), "no figures of `noah bench`"):
         content = run.read_json(BENCH_FILE)
-        sizes = {artefact.name: _model_bytes(artefact.manifest) for artefact in artefacts}
+        sizes = {artefact.name: _model_bytes(artefact) for artefact in artefacts if artefact.models}
         speeds, providers, stale = {}, {}, []
         for model in content["models"]:
             name = str(model["name"])
@@ -195,7 +202,7 @@ def _speeds(model: Mapping[str, Any]) -> tuple[Speed, ...]:
     )
 
 
-def _model_bytes(manifest: Manifest) -> int:
+def _model_bytes(artefact: Artefact) -> int:
     """What `noah bench` counts of an artefact: the model, and the weights beside it."""
-    model = ENGINE_FILE if ENGINE_FILE in manifest.files else MODEL_FILE
-    return sum(record.bytes for name, record in manifest.files.items() if name in (model, f"{model}.data"))
+    model = artefact.models[0].file
+    return sum(record.bytes for name, record in artefact.manifest.files.items() if name in (model, f"{model}.data"))

@@ -59,9 +59,7 @@ def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported |
         for artefact in exported.artefacts:
             commands.append(_export(artefact.manifest))
             if artefact.test is not None:
-                commands.append(
-                    "noah eval " + "/".join(["runs/latest/export", artefact.name, artefact.tested_file]).rstrip("/")
-                )
+                commands.append(f"noah eval runs/latest/export/{artefact.tested_path}")
     chosen = {str(choice["what"]): str(choice["value"]) for choice in description.get("choices", [])}
     machine = [f"--{name} {chosen[name]}" for name in ("device", "precision", "threads") if name in chosen]
     return Repeat(

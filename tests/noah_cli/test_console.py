@@ -194,7 +194,7 @@ def test_results_and_progress_can_go_different_ways(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0 s"),
+        (0.04, "0 s"),
         (0.43, "0.4 s"),
         (0.97, "1 s"),
         (59.4, "59 s"),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from export.gpu import why_no_gpu
 from tests.commands import noah
-from tests.finished import ENGINES, Finished
+from tests.finished import ENGINES, FLOAT, UINT8, Finished
 
 
 @pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
@@ -30,6 +32,19 @@ def test_of_an_engine_without_a_gpu_the_file_beside_it_counts(
     assert f"The accuracy of {brain.name} has not been measured: {why_no_gpu()}." in before
     (bench,) = {line for line in before.replace("<", "\n").splitlines() if "noah bench" in line}
     assert half.name not in bench and brain.name not in bench
+    bench_file = project.run / "bench.json"
+    assert noah("bench", half / "model.onnx", "--seconds", "0", "--batch", "1", "--out", bench_file).code == 0
+    kept = json.loads(bench_file.read_text())  # as a machine with a GPU would have written it
+    kept["models"][0] |= {"name": half.name, "bytes": (half / "model.engine").stat().st_size}
+    bench_file.write_text(json.dumps(kept))
+    for name in (FLOAT, UINT8):
+        shutil.rmtree(project.run / "export" / name)
+    only_engines = page()
+    assert f'<th scope="row" class="name">{half.name}</th><td class="number">1</td>' in only_engines
+    assert "noah bench" not in only_engines
+    kept["models"][0]["bytes"] += 1
+    bench_file.write_text(json.dumps(kept))
+    assert f"{half.name} was exported anew since speed was measured, and so left out.</p></div>" in page()
     assert noah("eval", half / "model.onnx").code == 0
     after = page()
     assert "by its model.onnx" in after
