@@ -199,8 +199,8 @@ def test_a_tar_archive_of_another_compression(tmp_path: Path) -> None:
     [
         ("a.png " + "9" * 5000, "is too large"),
         ("a.png 99999999999999999999", "is too large"),
-        ("a" * 5000 + ".png 0", "do not exist"),
-        ("a/" * 3000 + "b.png 0", "do not exist"),
+        ("a" * 5000 + ".png 0", "does not exist"),
+        ("a/" * 3000 + "b.png 0", "does not exist"),
     ],
 )
 def test_a_list_that_no_number_or_path_holds(tmp_path: Path, line: str, told: str) -> None:
