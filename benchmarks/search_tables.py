@@ -91,12 +91,12 @@ def _rankings(rows: Sequence[dict[str, Any]]) -> list[str]:
     if not rows:
         return []
     lines = [
-        "| data set | seed | sampling | epochs | tau of accuracy | tau of cross-entropy | mean accuracy |",
-        "|---|---:|---|---:|---:|---:|---:|",
+        "| data set | seed | sampling | epochs | learning rate | tau of accuracy | tau of cross-entropy | mean accuracy |",
+        "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         lines += [
-            f"| {row['dataset']} | {row['seed']} | {way['sampling']} | {way['epochs']} "
+            f"| {row['dataset']} | {row['seed']} | {way['sampling']} | {way['epochs']} | {way['learning_rate']:g} "
             f"| {way['tau_of_accuracy']:.2f} | {way['tau_of_cross_entropy']:.2f} | {way['mean_accuracy']:.1%} |"
             for way in row["ways"]
         ]

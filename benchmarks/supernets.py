@@ -24,7 +24,14 @@ DATASETS = "digits,rendered_dsprites_loc,shapes_count"
 
 
 def supernet_run(
-    runs: Path, dataset: str, seed: int, *, sampling: str = "uniform", epochs: int = 20, threads: int = 1
+    runs: Path,
+    dataset: str,
+    seed: int,
+    *,
+    sampling: str = "uniform",
+    epochs: int = 20,
+    learning_rate: float | None = None,
+    threads: int = 1,
 ) -> tuple[Run, Materials, Supernet]:
     """The run of one supernet, which is trained now if it is not there yet, or goes on if its training was stopped.
 
@@ -34,12 +41,14 @@ def supernet_run(
         seed: Of the split and the training.
         sampling: How the subnets of a step are drawn.
         epochs: Of its training.
+        learning_rate: Of its training; the recipe's where it is None.
         threads: Of torch.
     """
-    name = f"{sampling}-{epochs}-seed{seed}"
+    name = f"{sampling}-{epochs}{'' if learning_rate is None else f'-{learning_rate:g}'}-seed{seed}"
+    supernet: dict[str, Any] = {"sampling": sampling, "epochs": epochs}
     values = {
         "seed": seed,
-        "supernet": {"sampling": sampling, "epochs": epochs},
+        "supernet": supernet if learning_rate is None else supernet | {"learning_rate": learning_rate},
         "hardware": {"precision": "bf16", "threads": threads},
     }
     settings, origins = pocket_settings(dataset, values)
