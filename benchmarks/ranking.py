@@ -5,7 +5,8 @@
 For each data set and seed, random subnets inside the budget are trained each on its own, on the training images, and
 measured on the validation images. Supernets whose steps draw their subnets in different ways score the same subnets. A
 step of the sandwich rule costs four times as much as one of the others, so it is also measured with a quarter of the
-epochs; and as it trains the largest subnet in every step, with the paper's learning rate beside the recipe's. Every data set and seed gives one file; those that exist are skipped, and trainings that were stopped go on.
+epochs; and as it trains the largest subnet in every step, with the paper's learning rate beside the recipe's. Every
+data set and seed gives one file; those that exist are skipped, and trainings that were stopped go on.
 """
 
 from __future__ import annotations

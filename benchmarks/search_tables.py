@@ -91,7 +91,7 @@ def _rankings(rows: Sequence[dict[str, Any]]) -> list[str]:
     if not rows:
         return []
     lines = [
-        "| data set | seed | sampling | epochs | learning rate | tau of accuracy | tau of cross-entropy | mean accuracy |",
+        "| data set | seed | sampling | epochs | rate | tau of accuracy | tau of cross-entropy | mean accuracy |",
         "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:

@@ -13,6 +13,7 @@ from noah.data.pixels import Pixels
 from noah.divergence import lower_learning_rate
 from noah.errors import CommandOrderError, TrainingError
 from noah.evaluation import Logits, compute_logits, describe, finite_rows, predicted_labels
+from noah.learnt import doubt
 from noah.materials import Materials, seed_torch
 from noah.merge import merge
 from noah.mistakes import keep_mistakes
@@ -99,6 +100,9 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
             remedy=f"Train it in a new run with a lower learning rate: {_train_slower(run, settings.retrain)}",
             class_weights=class_weights(pixels, materials),
         )
+    slower = lower_learning_rate(settings.retrain.learning_rate)
+    if warning := doubt("The subnet", losses[-1], pixels.labels, "retrain", slower):
+        listener.say(f"WARNING   {warning}")
     result = {
         "subnet": subnet.to_json(),
         "parameters": subnet.parameter_count(model.embed_dim),
@@ -110,7 +114,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         "losses": losses,
     }
     run.write_json(result, "retrain", "model.json")
-    run.log("retrain", "finished", seconds=round(time.monotonic() - started, 1), loss=losses[-1])
+    run.log("retrain", "finished", seconds=round(time.monotonic() - started, 1), loss=losses[-1], warning=warning)
     seal_retrained(run)
     return result
 

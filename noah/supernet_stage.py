@@ -10,6 +10,7 @@ from noah.build import build_supernet, class_weights
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.divergence import lower_learning_rate
 from noah.forecast import SEARCH_SHARE, forecast, plan_epochs
+from noah.learnt import doubt
 from noah.materials import Materials, seed_torch
 from noah.progress import Listener
 from noah.runs import Run
@@ -88,8 +89,11 @@ def train_supernet(
     if len(losses) < settings.epochs:
         listener.say(f"stopped   after {len(losses)} of {settings.epochs} epochs, to leave time for the search")
         _keep_plan(run, len(losses), "the time limit, which came sooner than expected")
+    slower = lower_learning_rate(settings.learning_rate)
+    if warning := doubt("The supernet", losses[-1], pixels.labels, "supernet", slower):
+        listener.say(f"WARNING   {warning}")
     run.write_json({"losses": losses}, "supernet", "losses.json")
-    run.log("supernet", "finished", loss=losses[-1])
+    run.log("supernet", "finished", loss=losses[-1], warning=warning)
     seal_supernet(run)
     return supernet.eval()
 

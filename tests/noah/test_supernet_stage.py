@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TITLE = "training the supernet"
 
 
-def make(tiny_settings: TinySettings, epochs: int) -> Materials:
-    return make_materials(tiny_settings({"supernet.epochs": epochs, "supernet.warmup_epochs": 1 if epochs > 1 else 0}))
+def make(tiny_settings: TinySettings, epochs: int, **changes: float) -> Materials:
+    training = {"epochs": epochs, "warmup_epochs": 1 if epochs > 1 else 0} | changes
+    return make_materials(tiny_settings({f"supernet.{name}": value for name, value in training.items()}))
 
 
 def train(run: Run, materials: Materials, listener: Recorder, time_limit: float | None = None) -> Supernet:
@@ -42,6 +44,16 @@ def planning(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     monkeypatch.setattr(supernet_stage, "plan_epochs", lambda *_: epochs)
 
 
+def test_a_supernet_that_has_hardly_learnt_is_told(tiny_settings: TinySettings, tmp_path: Path) -> None:
+    materials = make(tiny_settings, 1, learning_rate=1e-9, minimum_learning_rate=0.0)
+    run, listener = start_run(tmp_path, materials), Recorder()
+    train(run, materials, listener)
+    (said,) = listener.said
+    assert said.startswith("WARNING   The supernet has hardly learnt: its loss is ")
+    last = json.loads(run.path("log.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], f"WARNING   {last['warning']}") == ("finished", said)
+
+
 def test_without_a_limit_there_is_no_plan(tiny_settings: TinySettings, tmp_path: Path) -> None:
     materials = make(tiny_settings, 2)
     run = start_run(tmp_path, materials)
@@ -49,7 +61,8 @@ def test_without_a_limit_there_is_no_plan(tiny_settings: TinySettings, tmp_path:
     supernet = train(run, materials, listener)
     assert not supernet.training
     assert len(losses(run)) == 2
-    assert (listener.said, TITLE in listener.bars) == ([], True)
+    assert TITLE in listener.bars
+    assert all("hardly learnt" in line for line in listener.said)
     assert not run.path("supernet", "plan.json").exists()
     # What is done is loaded, with a limit too.
     listener = Recorder()

@@ -1,0 +1,35 @@
+"""Whether a training has learnt anything: its loss beside that of guessing."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SHARE = 0.95
+"""Of the loss of guessing: a training that ends above that has hardly learnt."""
+
+
+def guessing_loss(labels: NDArray[np.int64]) -> float:
+    """The lowest mean cross-entropy of one prediction for all images, in nats: the entropy of the classes' shares."""
+    shares = np.bincount(labels) / len(labels)
+    shares = shares[shares > 0]
+    return float(-(shares * np.log(shares)).sum())
+
+
+def doubt(what: str, loss: float, labels: NDArray[np.int64], stage: str, remedy: str) -> str:
+    """A warning where a training has hardly learnt, else nothing.
+
+    Args:
+        what: Was trained, at the beginning of a sentence.
+        loss: Mean cross-entropy of the last epoch, in nats.
+        labels: int64 (n,), of the training images.
+        stage: Of the settings.
+        remedy: A learning rate to try.
+    """
+    guessing = guessing_loss(labels)
+    if guessing == 0 or loss <= _SHARE * guessing:
+        return ""
+    return (
+        f"{what} has hardly learnt: its loss is {loss:.3f} at the end, and that of guessing is {guessing:.3f}. What "
+        f"follows from it is chance. In a new run, try --set {stage}.learning_rate={remedy} or more epochs."
+    )
