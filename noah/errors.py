@@ -23,6 +23,7 @@ Every error that a person can cause or mend is a `NoahError`: what is wrong and 
     ├── ExportError                  an artefact could not be written
     │   └── ParityError              an artefact does not agree with the model that it was made from
     ├── ArtefactError                an artefact cannot be read or run
+    │   └── NotHereError             nothing is wrong with it, but this machine does not run it
     └── MissingPackageError          an optional package is not installed
 """
 

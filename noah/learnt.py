@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_SHARE = 0.95
+from noah.divergence import lower_learning_rate
+from noah.training_settings import TrainingSettings
+
+_SHARE = 0.98
 """Of the loss of guessing: a training that ends above that has hardly learnt."""
 
 
@@ -16,20 +19,24 @@ def guessing_loss(labels: NDArray[np.int64]) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-def doubt(what: str, loss: float, labels: NDArray[np.int64], stage: str, remedy: str) -> str:
+def doubt(what: str, loss: float, labels: NDArray[np.int64], stage: str, settings: TrainingSettings) -> str:
     """A warning where a training has hardly learnt, else nothing.
+
+    Where labels are smoothed or mixed nothing is told: the loss is high then, whatever was learnt.
 
     Args:
         what: Was trained, at the beginning of a sentence.
         loss: Mean cross-entropy of the last epoch, in nats.
         labels: int64 (n,), of the training images.
         stage: Of the settings.
-        remedy: A learning rate to try.
+        settings: Of the training.
     """
     guessing = guessing_loss(labels)
-    if guessing == 0 or loss <= _SHARE * guessing:
+    vague = settings.label_smoothing or settings.augmentation.mixup or settings.augmentation.cutmix
+    if vague or guessing == 0 or loss <= _SHARE * guessing:
         return ""
+    rate = lower_learning_rate(settings.learning_rate)
     return (
         f"{what} has hardly learnt: its loss is {loss:.3f} at the end, and that of guessing is {guessing:.3f}. What "
-        f"follows from it is chance. In a new run, try --set {stage}.learning_rate={remedy} or more epochs."
+        f"follows from it is chance. In a new run, try --set {stage}.learning_rate={rate} or more epochs."
     )

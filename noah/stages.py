@@ -100,8 +100,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
             remedy=f"Train it in a new run with a lower learning rate: {_train_slower(run, settings.retrain)}",
             class_weights=class_weights(pixels, materials),
         )
-    slower = lower_learning_rate(settings.retrain.learning_rate)
-    if warning := doubt("The subnet", losses[-1], pixels.labels, "retrain", slower):
+    if warning := doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain):
         listener.say(f"WARNING   {warning}")
     result = {
         "subnet": subnet.to_json(),

@@ -89,8 +89,7 @@ def train_supernet(
     if len(losses) < settings.epochs:
         listener.say(f"stopped   after {len(losses)} of {settings.epochs} epochs, to leave time for the search")
         _keep_plan(run, len(losses), "the time limit, which came sooner than expected")
-    slower = lower_learning_rate(settings.learning_rate)
-    if warning := doubt("The supernet", losses[-1], pixels.labels, "supernet", slower):
+    if warning := doubt("The supernet", losses[-1], pixels.labels, "supernet", settings):
         listener.say(f"WARNING   {warning}")
     run.write_json({"losses": losses}, "supernet", "losses.json")
     run.log("supernet", "finished", loss=losses[-1], warning=warning)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import entropy
 
+from noah.divergence import lower_learning_rate
 from noah.learnt import doubt, guessing_loss
+from noah.training_settings import SupernetSettings
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=50))
@@ -18,15 +22,25 @@ def test_guessing_costs_the_entropy_of_the_shares(labels: list[int]) -> None:
     assert guessing_loss(np.array(labels)) == pytest.approx(entropy(np.bincount(labels)))
 
 
+LABELS = np.arange(100) % 10
+
+
+def of(loss: float, labels: NDArray[np.int64] = LABELS, **changes: Any) -> str:
+    return doubt("The supernet", loss, labels, "supernet", SupernetSettings(epochs=20, learning_rate=0.002, **changes))
+
+
 def test_only_a_loss_like_that_of_guessing_is_told() -> None:
-    labels = np.arange(100) % 10
-    found = doubt("The supernet", 2.303, labels, "supernet", "0.0007")
-    assert found.startswith(
-        "The supernet has hardly learnt: its loss is 2.303 at the end, and that of guessing is 2.303."
-    )
-    assert "--set supernet.learning_rate=0.0007" in found
-    assert doubt("The supernet", 0.9 * math.log(10), labels, "supernet", "0.0007") == ""
+    assert "The supernet has hardly learnt: its loss is 2.303 at the end, and that of guessing is 2.303." in of(2.303)
+    assert f"--set supernet.learning_rate={lower_learning_rate(0.002)}" in of(2.303)
+    assert of(0.97 * math.log(10)) == ""
+
+
+@pytest.mark.parametrize(
+    "changes", [{"label_smoothing": 0.1}, {"augmentation": {"mixup": 0.8}}, {"augmentation": {"cutmix": 1.0}}]
+)
+def test_where_labels_are_vague_a_high_loss_says_nothing(changes: dict[str, Any]) -> None:
+    assert of(2.303, **changes) == ""
 
 
 def test_one_class_cannot_be_guessed_wrong() -> None:
-    assert doubt("The subnet", 0.1, np.zeros(5, np.int64), "retrain", "0.1") == ""
+    assert of(0.1, np.zeros(5, np.int64)) == ""
