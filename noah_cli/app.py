@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 from __future__ import annotations
 
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -57,6 +58,8 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+_PATIENCE = 15.0
+"""Seconds that the first of several processes has to tell what is wrong with the command."""
 _SHARED = ("search", "retrain")
 """Commands whose work several processes share."""
 
@@ -131,6 +134,8 @@ def _fail(error: NoahError, output: Output) -> int:
     """Print an error, and where the result was to be JSON give it as such; its exit code."""
     processes = _processes()
     console.print_error(error, processes)
+    if isinstance(error, UsageError) and processes.local_rank > 0:
+        time.sleep(_PATIENCE)  # a launcher ends all as soon as one has, and the first may not have told it yet
     if output.json and processes.is_first:
         console.print_json({"error": error.problem, "hint": error.hint, "exit_code": error.exit_code})
     return error.exit_code

@@ -47,7 +47,10 @@ def test_the_first_process_alone_prints(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_other_commands_are_refused_under_a_launcher(monkeypatch: pytest.MonkeyPatch, rank: str, lines: int) -> None:
     for name, value in {"WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
+    waits: list[float] = []
+    monkeypatch.setattr("noah_cli.app.time.sleep", waits.append)
     outcome = noah("eval")
+    assert len(waits) == int(rank)  # until the first has told it; a launcher ends all as soon as one has
     assert outcome.code == 2
     assert len(outcome.error_lines) == lines
     joining = noah("search", "--join", "first")
