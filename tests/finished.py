@@ -103,3 +103,11 @@ def project(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     copied = finished.copy(tmp_path / "project")
     monkeypatch.chdir(copied.folder)
     return copied
+
+
+@pytest.fixture
+def engine_project(engines: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Finished:
+    """A copy of the run with engines that a test may write to, as the working folder."""
+    copied = engines.copy(tmp_path / "project")
+    monkeypatch.chdir(copied.folder)
+    return copied

@@ -1,5 +1,5 @@
 """The finished run, for the tests of this folder."""
 
-from tests.finished import engines, finished, project
+from tests.finished import engine_project, engines, finished, project
 
-__all__ = ["engines", "finished", "project"]
+__all__ = ["engine_project", "engines", "finished", "project"]

@@ -160,20 +160,16 @@ def test_an_artefact_named_test_leaves_the_winner_s_result_alone(project: Finish
 
 
 @pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
-def test_an_engine_without_a_gpu_says_what_to_use_instead(engines: Finished, tmp_path: Path) -> None:
-    project = engines.copy(tmp_path / "copy")
-    outcome = noah("eval", project.artefact(ENGINES[0]))
+def test_an_engine_without_a_gpu_says_what_to_use_instead(engine_project: Finished) -> None:
+    outcome = noah("eval", engine_project.artefact(ENGINES[0]))
     assert outcome.code == 1
     problem, hint = outcome.error_lines
     assert problem.endswith(f"model.engine is a TensorRT engine, which needs an NVIDIA GPU, and {why_no_gpu()}.")
     assert hint.endswith("noah export --format onnx")
 
 
-def test_the_onnx_file_beside_an_engine_has_a_result_of_its_own(
-    engines: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = engines.copy(tmp_path / "copy")
-    monkeypatch.chdir(project.folder)
+def test_the_onnx_file_beside_an_engine_has_a_result_of_its_own(engine_project: Finished) -> None:
+    project = engine_project
     outcome = noah("eval", project.artefact(ENGINES[0]) / "model.onnx")
     assert outcome.code == 0, outcome.err
     assert "images right by the artefact trt-fp16.model.onnx" in outcome.words

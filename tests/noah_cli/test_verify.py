@@ -221,11 +221,8 @@ def test_a_file_that_nobody_sealed_is_told(project: Finished) -> None:
 
 
 @pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
-def test_an_engine_that_no_gpu_runs_is_measured_by_the_file_beside_it(
-    engines: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = engines.copy(tmp_path / "project")
-    monkeypatch.chdir(project.folder)
+def test_an_engine_that_no_gpu_runs_is_measured_by_the_file_beside_it(engine_project: Finished) -> None:
+    project = engine_project
     outcome = noah("verify")
     assert outcome.code == 0, outcome.out
     half, brain = (project.artefact(name).relative_to(project.folder) for name in ENGINES)
@@ -251,10 +248,9 @@ def test_an_engine_that_no_gpu_runs_is_measured_by_the_file_beside_it(
 
 @pytest.mark.parametrize("error", [NotHereError("another version built it"), MissingPackageError("no TensorRT")])
 def test_an_engine_that_ran_elsewhere_is_not_there_to_check(
-    engines: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: NoahError
+    engine_project: Finished, monkeypatch: pytest.MonkeyPatch, error: NoahError
 ) -> None:
-    project = engines.copy(tmp_path / "project")
-    monkeypatch.chdir(project.folder)
+    project = engine_project
     half = project.artefact(ENGINES[0])
     assert noah("eval", half / "model.onnx").code == 0
     kept = project.run / "eval"

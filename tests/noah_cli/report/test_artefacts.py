@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -15,11 +14,8 @@ from tests.finished import ENGINES, FLOAT, UINT8, Finished
 
 
 @pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
-def test_of_an_engine_without_a_gpu_the_file_beside_it_counts(
-    engines: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = engines.copy(tmp_path / "copy")
-    monkeypatch.chdir(project.folder)
+def test_of_an_engine_without_a_gpu_the_file_beside_it_counts(engine_project: Finished) -> None:
+    project = engine_project
     half, brain = (project.artefact(name).relative_to(project.folder) for name in ENGINES)
 
     def page() -> str:
