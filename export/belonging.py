@@ -9,7 +9,7 @@ from typing import Any
 from export.evaluate import artefact_logits, materials_of
 from export.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
 from export.predictor import load_predictor
-from export.runnable import Runnable, runnables
+from export.runnable import Runnable, first_here, runnables
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.errors import ArtefactError, MissingPackageError, NoahError, NotHereError
 from noah.evaluation import predicted_labels, score
@@ -58,9 +58,9 @@ def reproduce_artefacts(run: Run, materials: Materials, listener: Listener) -> I
             continue
         measured = [model for model in models if model.result_file(run).is_file()]
         if models and not measured:
-            here = next((model.eval_command for model in models if not model.why_not_here), "")
+            here = first_here(models)
             why = "it was not measured" + ("" if here else f", and {models[0].why_not_here}")
-            yield Check(f"accuracy of {folder.name}", "absent", why, here)
+            yield Check(f"accuracy of {folder.name}", "absent", why, here.eval_command if here else "")
         for model in measured:
             try:
                 yield _reproduce(run, model, materials, listener)

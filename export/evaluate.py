@@ -62,7 +62,7 @@ def evaluate_artefact(
     result = {
         "split": "test",
         "provider": predictor.provider,
-        "files": predictor.file_hashes,
+        "files": predictor.manifest.file_hashes,
         **describe(logits, pixels.labels, classes),
     }
     predictions = Predictions(

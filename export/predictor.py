@@ -59,11 +59,6 @@ class Predictor:
         """Labels in the order of the outputs."""
         return self.manifest.classes
 
-    @property
-    def file_hashes(self) -> dict[str, str]:
-        """SHA-256 of each file, by name: tells one artefact from another of the same name."""
-        return self.manifest.file_hashes
-
     def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Run the model once.
 

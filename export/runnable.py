@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +70,11 @@ def runnables(folder: Path, manifest: Manifest) -> tuple[Runnable, ...]:
         )
         for file in files
     )
+
+
+def first_here(models: Sequence[Runnable]) -> Runnable | None:
+    """The first that runs on this machine; None where none does."""
+    return next((model for model in models if not model.why_not_here), None)
 
 
 def _why_not_here(file: str, manifest: Manifest) -> str:

@@ -78,7 +78,7 @@ def evaluate(
         return
     if current.path(*place).is_file() and not again:
         result = read_result(current, *place)
-        if predictor is None or result.get("files") == predictor.file_hashes:
+        if predictor is None or result.get("files") == predictor.manifest.file_hashes:
             listener.say(f"eval      {what} of {current.name} was measured before; --again measures it anew.")
             _print_result(listener, result, what)
             if not artefact:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.manifest import MANIFEST_FILE, Manifest, read_manifest
-from export.runnable import Runnable, runnables
+from export.runnable import Runnable, first_here, runnables
 from noah.errors import ArtefactError
 from noah.runs import Run
 from noah.significance import Proportion
@@ -93,8 +93,10 @@ class Artefact:
         if self.tested or not self.models:
             return None
         problem = f"The accuracy of {self.name} has not been measured"
-        commands = tuple(model.eval_command for model in self.models if not model.why_not_here)[:1]
-        return Missing(f"{problem}." if commands else f"{problem}: {self.models[0].why_not_here}.", commands)
+        here = first_here(self.models)
+        if here is None:
+            return Missing(f"{problem}: {self.models[0].why_not_here}.")
+        return Missing(f"{problem}.", (here.eval_command,))
 
 
 @dataclass(frozen=True, slots=True)
