@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from benchmarks.step_ways import ARCHITECTURES, SETTINGS, Setting, pair
 from benchmarks.steps import device_name
-from noah.atomic import write_json
 from noah.data.augmentation import Augmentation
 from noah.data.augmented import load_augmented
 from noah.data.batch_augmentation import BatchAugmentation
@@ -30,6 +29,7 @@ from noah.data.device_pixels import place
 from noah.data.pixels import load_pixels
 from noah.data.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
+from noah.files.atomic import write_json
 from noah.held_weights import frozen_weights_held
 from noah.inputs import Batch, to_images
 from noah.layers import recipe_layer, resolve

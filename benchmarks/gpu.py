@@ -21,9 +21,9 @@ from benchmarks.recipe_time import time_recipe, vtab_settings
 from benchmarks.step_tables import print_table, read_result
 from benchmarks.step_ways import CLASSES, Setting, Work
 from benchmarks.steps import best_precision, measure
-from noah.atomic import write_json
 from noah.errors import NoahError
 from noah.evaluation_batch import LARGEST
+from noah.files.atomic import write_json
 from noah.hardware import choose_hardware
 from noah.runs import installed_versions
 from noah.settings import HardwareSettings

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from noah.atomic import write_text
+from noah.files.atomic import write_text
 
 FOLDER = Path(__file__).parent.parent / "docs" / "search"
 TOP = 10

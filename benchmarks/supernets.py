@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from noah.atomic import write_json
 from noah.benchmark.suites import POCKET
 from noah.benchmark.sweep_settings import SweepSettings
+from noah.files.atomic import write_json
 from noah.layers import Layer, recipe_layer
 from noah.materials import Materials, prepare
 from noah.progress import Silent

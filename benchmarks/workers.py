@@ -21,8 +21,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.supernets import supernet_run
-from noah.atomic import write_json
-from noah.lines import read_lines
+from noah.files.atomic import write_json
+from noah.files.jsonl import read_lines
 from noah.runs import Run
 from noah.search_storage import journal_storage
 

@@ -30,8 +30,8 @@ from export.records import (
     Size,
     SubnetWidths,
 )
-from noah.atomic import atomic_file
 from noah.errors import ArtefactError
+from noah.files.atomic import atomic_file
 from noah.version import __version__
 
 MANIFEST_FILE = "manifest.json"

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import pyarrow
 import pyarrow.parquet
 
-from noah.atomic import atomic_file
 from noah.errors import UsageError
+from noah.files.atomic import atomic_file
 
 FORMATS = ("csv", "jsonl", "parquet")
 ROWS_IN_A_GROUP = 8192

@@ -25,7 +25,7 @@ from export.runnable import model_name, runnable_files
 from export.tensors import OpenModel, Tensor
 from noah.data.preprocessing import Preprocessing
 from noah.errors import ArtefactError, NotHereError, UsageError
-from noah.untrusted import parse_json
+from noah.files.bounded import parse_json
 
 
 class Predictor:

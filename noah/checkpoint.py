@@ -17,11 +17,11 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
-from noah.atomic import atomic_file
 from noah.errors import RunError, SettingsError
+from noah.files.atomic import atomic_file
+from noah.files.bounded import parse_json
 from noah.runs import Run
 from noah.supernet import Supernet
-from noah.untrusted import parse_json
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")

@@ -16,9 +16,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from noah.errors import SettingsError, UsageError
-from noah.latest import follow_latest
+from noah.files.bounded import LARGEST_YAML, PlainLoader, parse_yaml, read_bounded
+from noah.files.latest import follow_latest
 from noah.settings import Settings
-from noah.untrusted import LARGEST_YAML, PlainLoader, parse_yaml, read_bounded
 
 _OF_A_RUN = {"noah", "created", "settings"}
 """Keys that tell the run.yaml of a run from a settings file."""

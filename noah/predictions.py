@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noah.atomic import write_text
 from noah.data.split import Split
 from noah.errors import RunError
+from noah.files.atomic import write_text
 from noah.runs import Run
 
 FOLDER = "predictions"

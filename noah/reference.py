@@ -27,7 +27,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from noah.errors import CheckpointError, UsageError
-from noah.plain_weights import load_plain
+from noah.files.plain_weights import load_plain
 from noah.subnet import Subnet
 from noah.supernet import Supernet
 

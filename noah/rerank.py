@@ -22,7 +22,7 @@ from noah.data.pixels import Pixels
 from noah.divergence import lower_learning_rate
 from noah.errors import RunError, SettingsError
 from noah.evaluation import Score, predicted_labels, score
-from noah.lines import read_lines
+from noah.files.jsonl import read_lines
 from noah.materials import Materials, seed_torch
 from noah.progress import Listener
 from noah.racing import Outcome

@@ -34,17 +34,17 @@ from typing import Any
 
 import yaml
 
-from noah.atomic import make_folder, write_json, write_text
 from noah.errors import CommandOrderError, RunBusyError, RunError, RunExistsError, UsageError
-from noah.exclusive import exclusive
+from noah.files.atomic import make_folder, write_json, write_text
+from noah.files.bounded import LARGEST_JSON, LARGEST_YAML, parse_json, parse_yaml, read_bounded
+from noah.files.jsonl import START_AGAIN, append_line
+from noah.files.latest import DEFAULT_RUNS, LATEST, follow_latest, read_latest, write_latest
+from noah.files.lock import exclusive
 from noah.hardware import Choice
-from noah.latest import DEFAULT_RUNS, LATEST, follow_latest, read_latest, write_latest
 from noah.layers import Layer, resolve
-from noah.lines import START_AGAIN, append_line
 from noah.processes import launched_processes
 from noah.settings import Settings
 from noah.stored import Description, check_shape
-from noah.untrusted import LARGEST_JSON, LARGEST_YAML, parse_json, parse_yaml, read_bounded
 from noah.version import __version__
 
 RUN_FILE = "run.yaml"

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from noah.backbones import load_backbone
 from noah.data.preprocessing import Preprocessing
 from noah.errors import ArtefactError, CheckpointError, SettingsError, UnknownBackboneError
+from noah.files.bounded import parse_json
 from noah.merge import MergedViT, merge
 from noah.settings import BackboneSettings
 from noah.subnet import Subnet
 from noah.supernet import Supernet
-from noah.untrusted import parse_json
 from noah.version import __version__
 
 MODULES_FILE = "modules.safetensors"

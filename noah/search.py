@@ -13,7 +13,6 @@ from typing import Any
 from optuna.storages import BaseStorage
 from optuna.study import get_all_study_names
 
-from noah.atomic import write_text
 from noah.build import load_supernet
 from noah.candidate import Candidate, rank
 from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
@@ -22,6 +21,7 @@ from noah.conclusion import conclude, read_winner
 from noah.data.pixels import Pixels
 from noah.errors import CommandOrderError, RunError
 from noah.evolution import needed_exactly
+from noah.files.atomic import write_text
 from noah.materials import Materials
 from noah.objective import objective_cost
 from noah.progress import CandidateDetail, Listener, SearchDetail

@@ -15,7 +15,7 @@ from noah.candidate import Candidate
 from noah.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from noah.conclusion import read_winner
 from noah.errors import NoahError, RunError
-from noah.lines import read_lines
+from noah.files.jsonl import read_lines
 from noah.predictions import read_predictions
 from noah.run_subnet import chosen_subnet, given_subnet, read_subnet
 from noah.runs import RUN_FILE, Run

@@ -47,8 +47,8 @@ def bench(
     """Time models in turns on random images: latency, throughput, load time, file size."""
     from export.bench import measure
     from export.predictor import load_predictor
-    from noah.atomic import atomic_file
-    from noah.latest import follow_latest
+    from noah.files.atomic import atomic_file
+    from noah.files.latest import follow_latest
 
     batches = _batches(batch)
     if any(str(path).partition(":")[0] == _BACKBONE and not path.exists() for path in artefacts):
@@ -88,7 +88,7 @@ def _reference(against: str | None, provider: str | None, threads: int | None) -
     """Another artefact, opened, or the precision of the plain backbone."""
     from export.predictor import load_predictor
     from export.records import Precision
-    from noah.latest import follow_latest
+    from noah.files.latest import follow_latest
 
     if against is None:
         return None

@@ -144,9 +144,9 @@ def benchmark(
 
 def write_tables(suite: Suite, folder: Path) -> None:
     """Write the tables of all results so far as Markdown and CSV."""
-    from noah.atomic import write_text
     from noah.benchmark.rows import read_rows
     from noah.benchmark.tables import found_in, sweep_tables, to_csv, to_markdown
+    from noah.files.atomic import write_text
 
     rows = read_rows(folder, suite)
     write_text(folder / "table.md", to_markdown(sweep_tables(suite, *found_in(suite, rows), rows)))

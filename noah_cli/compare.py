@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from noah.errors import UsageError
-from noah.latest import DEFAULT_RUNS
+from noah.files.latest import DEFAULT_RUNS
 from noah_cli import console
 from noah_cli.completion import complete_run
 from noah_cli.option_layers import hardware_layers

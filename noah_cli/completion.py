@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from noah.latest import DEFAULT_RUNS
+from noah.files.latest import DEFAULT_RUNS
 
 _RUN_FILE = "run.yaml"
 """As in noah.runs, which loads torch."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from noah.errors import UsageError
-from noah.latest import DEFAULT_RUNS
+from noah.files.latest import DEFAULT_RUNS
 from noah_cli import console
 from noah_cli.evaluate_on import evaluate_on
 from noah_cli.option_layers import hardware_layers
@@ -46,7 +46,7 @@ def evaluate(
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Measure accuracy on the test split, which no other command opens."""
-    from noah.latest import follow_latest
+    from noah.files.latest import follow_latest
     from noah.materials import check_same_data, prepare
     from noah.run_subnet import given_subnet
     from noah.runs import RUN_FILE, open_run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from noah.errors import UsageError
-from noah.latest import DEFAULT_RUNS
+from noah.files.latest import DEFAULT_RUNS
 from noah_cli import console
 from noah_cli.option_layers import hardware_layers
 from noah_cli.options import DeviceOption, RunOption, RunsOption, ThreadsOption

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from noah.errors import UsageError
-from noah.latest import DEFAULT_RUNS, read_latest
+from noah.files.latest import DEFAULT_RUNS, read_latest
 from noah_cli.completion import (
     complete_backbone,
     complete_dataset,

@@ -40,7 +40,7 @@ def predict(
     from export.predict import predict as predict_images
     from export.predictions import open_writer
     from export.predictor import load_predictor
-    from noah.latest import follow_latest
+    from noah.files.latest import follow_latest
 
     listener = console.open_listener(context, error=True)
     if out is None and listener.output.json:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.errors import RunError, UsageError
-from noah.latest import read_latest
+from noah.files.latest import read_latest
 from noah.layers import Layer, file_layer, resolve
 from noah.materials import Materials, check_same_data, prepare
 from noah.progress import Listener

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from noah.errors import UsageError
-from noah.latest import DEFAULT_RUNS
+from noah.files.latest import DEFAULT_RUNS
 from noah.layers import Layer, assignment_layer
 from noah.processes import launched_processes
 from noah_cli import console

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from noah.atomic import write_json, write_text
 from noah.benchmark.cells import Cell
 from noah.benchmark.suites import Suite
 from noah.errors import RunError
-from noah.untrusted import LARGEST_JSON, parse_json, read_bounded
+from noah.files.atomic import write_json, write_text
+from noah.files.bounded import LARGEST_JSON, parse_json, read_bounded
 
 
 @dataclass(frozen=True, slots=True)

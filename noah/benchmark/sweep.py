@@ -14,7 +14,7 @@ from noah.benchmark.cells import SEARCHED, Cell
 from noah.benchmark.rows import Row, row_path, write_failure, write_row
 from noah.benchmark.sweep_settings import SweepSettings, begin_sweep, check_unchanged, machine_layers
 from noah.errors import DataError, DatasetNotFoundError, NoahError, RunBusyError
-from noah.exclusive import exclusive
+from noah.files.lock import exclusive
 from noah.materials import check_same_data, prepare
 from noah.progress import Listener
 from noah.runs import RUN_FILE, Run, installed_versions

@@ -9,15 +9,15 @@ from typing import Any
 
 import yaml
 
-from noah.atomic import write_text
 from noah.benchmark.cells import Cell
 from noah.benchmark.suites import SUITES, Suite
 from noah.errors import RunError, SettingsError, UsageError
+from noah.files.atomic import write_text
+from noah.files.bounded import LARGEST_YAML, parse_yaml, read_bounded
 from noah.hardware import choose_hardware
 from noah.layers import Layer, flatten, nested, resolve
 from noah.progress import Listener
 from noah.settings import Settings
-from noah.untrusted import LARGEST_YAML, parse_yaml, read_bounded
 
 SWEEP_FILE = "sweep.yaml"
 

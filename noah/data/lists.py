@@ -13,7 +13,7 @@ import numpy as np
 
 from noah.data.split import FileSplit
 from noah.errors import DataError
-from noah.untrusted import read_bounded
+from noah.files.bounded import read_bounded
 
 LARGEST_LIST = 2**27
 """In bytes; twice the list of ImageNet's training images."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from noah.latest import DEFAULT_RUNS
+from noah.files.latest import DEFAULT_RUNS
 from noah_cli import console
 from noah_cli.options import RunArgument, RunsOption, SameRunOption, named_run
 
@@ -80,7 +80,7 @@ def _write(run: Run, page: str, drawings: dict[str, Drawing]) -> None:
     """Write the figures and the settings, and last the page; figures of an earlier report that are no more go."""
     import yaml
 
-    from noah.atomic import atomic_file, write_text
+    from noah.files.atomic import atomic_file, write_text
     from noah_cli.report.repeat import SETTINGS_FILE
 
     folder = run.path(FIGURES_FOLDER)

@@ -10,7 +10,7 @@ from typing import Any
 
 from noah.comparison import read_figures
 from noah.errors import BackboneError
-from noah.latest import DEFAULT_RUNS
+from noah.files.latest import DEFAULT_RUNS
 from noah.published import published_subnet
 from noah.run_subnet import given_subnet
 from noah.runs import RUN_FILE, Run

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from noah.errors import RunError
-from noah.untrusted import LARGEST_JSON, parse_json, read_bounded
+from noah.files.bounded import LARGEST_JSON, parse_json, read_bounded
 
 
 def read_whole_lines(path: Path) -> list[dict[str, Any]]:

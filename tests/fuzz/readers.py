@@ -426,7 +426,7 @@ def _read_latency(_: Path) -> None:
 
 
 def _read_latest(_: Path) -> None:
-    from noah.latest import follow_latest
+    from noah.files.latest import follow_latest
     from noah.runs import open_run
 
     follow_latest(Path("runs/latest/export"))

@@ -16,7 +16,7 @@ from noah.candidate import Candidate, rank
 from noah.checkpoint import load_weights, read_checkpoint
 from noah.errors import RunError, TrainingError
 from noah.evaluation import Score, compute_logits, predicted_labels, score
-from noah.lines import append_line, read_lines
+from noah.files.jsonl import append_line, read_lines
 from noah.materials import Materials, seed_torch
 from noah.progress import Silent
 from noah.racing import Outcome

@@ -11,9 +11,9 @@ import torch
 import yaml
 
 from noah.errors import CommandOrderError, RunError, RunExistsError, SettingsError, UsageError
+from noah.files.jsonl import read_lines
 from noah.hardware import Choice
 from noah.layers import Layer, recipe_layer, resolve
-from noah.lines import read_lines
 from noah.runs import Run, create_run, installed_versions, open_run
 from noah.version import __version__
 

@@ -15,7 +15,7 @@ import torch
 from noah import search as search_module
 from noah.candidate import Candidate, rank
 from noah.errors import CommandOrderError, RunError
-from noah.lines import read_lines
+from noah.files.jsonl import read_lines
 from noah.materials import Materials
 from noah.pareto import front
 from noah.progress import Silent

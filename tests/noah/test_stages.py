@@ -18,7 +18,7 @@ from noah.candidate import Candidate, rank
 from noah.checkpoint import read_checkpoint
 from noah.errors import CommandOrderError, EmptySpaceError, NoahError, RunError
 from noah.evaluation import compute_logits, score
-from noah.lines import read_lines
+from noah.files.jsonl import read_lines
 from noah.materials import Materials
 from noah.predictions import fingerprint_split, read_predictions
 from noah.progress import Silent

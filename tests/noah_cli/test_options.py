@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from noah.errors import UsageError
-from noah.latest import DEFAULT_RUNS, write_latest
+from noah.files.latest import DEFAULT_RUNS, write_latest
 from noah.layers import Layer
 from noah_cli.option_layers import budget_layers, option_layers
 from noah_cli.options import named_run, run_options

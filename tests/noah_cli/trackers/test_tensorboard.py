@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from noah.latest import DEFAULT_RUNS
+from noah.files.latest import DEFAULT_RUNS
 from noah.progress import Silent
 from noah.runs import Run, open_run
 from noah.search import search

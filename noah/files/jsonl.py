@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from noah.errors import RunError
-from noah.untrusted import LARGEST_JSON, parse_json, read_bounded
+from noah.files.bounded import LARGEST_JSON, parse_json, read_bounded
 
 START_AGAIN = "Start a new run with `noah search`."
 """What to do about a damaged file of a run."""

@@ -28,7 +28,7 @@ from noah.data.archives import unpack
 from noah.data.images import open_image
 from noah.data.lists import read_list
 from noah.errors import CheckpointError, DataError, NoahError, RunError, SettingsError, UnreadableImageError
-from noah.latest import read_latest
+from noah.files.latest import read_latest
 from noah.layers import Layer, file_layer, resolve
 from noah.reference import read_reference_checkpoint
 from noah.runs import Run, create_run

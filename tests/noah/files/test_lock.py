@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from noah.errors import RunBusyError
-from noah.exclusive import exclusive, read_owner
+from noah.files.lock import exclusive, read_owner
 from tests.commands import process_environment
 
 HOLD = """
 import sys
 from pathlib import Path
-from noah.exclusive import exclusive
+from noah.files.lock import exclusive
 with exclusive(Path(sys.argv[1]), "it"):
     print("held", flush=True)
     sys.stdin.read()
@@ -29,7 +29,7 @@ with exclusive(Path(sys.argv[1]), "it"):
 HOLD_WITH_CHILD = """
 import os, signal, sys
 from pathlib import Path
-from noah.exclusive import exclusive
+from noah.files.lock import exclusive
 with exclusive(Path(sys.argv[1]), "it"):
     if os.fork() == 0:
         print("held", flush=True)  # by the child: only once it runs has it let go of the lock

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from noah.atomic import atomic_file
+from noah.files.atomic import atomic_file
 
 
 def test_the_name_is_taken_only_at_the_end(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from noah.atomic import write_json
 from noah.errors import RunBusyError
+from noah.files.atomic import write_json
 
 _LARGEST_NOTE = 2**16
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from noah.atomic import write_text
 from noah.errors import UsageError
+from noah.files.atomic import write_text
 
 LATEST = "latest"
 _LONGEST = 200

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.errors import RunError
-from noah.lines import append_line, read_lines
+from noah.files.jsonl import append_line, read_lines
 
 records = st.lists(
     st.dictionaries(st.text(max_size=5), st.integers() | st.floats(allow_nan=False) | st.text(max_size=9), max_size=3),
