@@ -26,7 +26,7 @@ from export.quantize import write_int8, write_int8_dynamic
 from export.timing import compare, time_in_turns
 from export.to_onnx import write_onnx
 from noah.merge import merge
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.untrained import untrained_backbone
 

@@ -29,10 +29,10 @@ from noah.racing import Rules
 from noah.run_budget import run_budget
 from noah.runs import Run, open_run
 from noah.search_loop import Task, work
+from noah.space.subnet import Subnet
 from noah.stages import evaluate_test, merged_logits, retrain
 from noah.start import start_run
 from noah.study import SearchStudy
-from noah.subnet import Subnet
 from noah.supernet import Supernet
 from noah.worker import this_worker
 

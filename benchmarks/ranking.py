@@ -27,8 +27,8 @@ from noah.racing import Outcome
 from noah.rerank import rerank
 from noah.run_budget import run_budget
 from noah.runs import Run
+from noah.space.subnet import Subnet
 from noah.stages import merged_logits
-from noah.subnet import Subnet
 from noah.supernet import Supernet
 
 WAYS = (

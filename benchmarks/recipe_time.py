@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 import optuna
 
 from benchmarks.step_ways import CLASSES, Setting, synthetic_pixels
-from noah.budget import parameter_budget
 from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
 from noah.data.pixels import Pixels
 from noah.evolution import needed_exactly
@@ -25,7 +24,8 @@ from noah.progress import Listener
 from noah.racing import Rules
 from noah.search_loop import Task, work
 from noah.settings import Settings
-from noah.space import SearchSpace
+from noah.space.budget import parameter_budget
+from noah.space.search_space import SearchSpace
 from noah.study import SearchStudy
 from noah.subnet_draws import SubnetDraw, draw_subnets
 from noah.supernet import Supernet

@@ -33,8 +33,8 @@ from noah.racing import Look, Rules
 from noah.run_budget import run_budget
 from noah.runs import Run
 from noah.search_loop import Task, work
+from noah.space.subnet import Subnet
 from noah.study import SearchStudy
-from noah.subnet import Subnet
 from noah.supernet import Supernet
 from noah.worker import this_worker
 

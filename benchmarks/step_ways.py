@@ -27,8 +27,8 @@ from noah.hardware import Hardware, Precision
 from noah.held_weights import frozen_weights_held, with_rounded_weights
 from noah.inputs import to_images
 from noah.merge import merge
-from noah.space import PRESETS, SearchSpace, make_space
-from noah.subnet import Subnet
+from noah.space.search_space import PRESETS, SearchSpace, make_space
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.training import make_optimizer
 from noah.training_step import Step

@@ -40,7 +40,7 @@ from noah.files.atomic import write_json
 from noah.hardware import Precision, choose_hardware
 from noah.runs import installed_versions
 from noah.settings import HardwareSettings
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.timing import wait
 
 WARM_UP = 2

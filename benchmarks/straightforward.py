@@ -15,7 +15,7 @@ from timm.layers import drop_path
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 
 
 class Straightforward(nn.Module):

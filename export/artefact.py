@@ -44,8 +44,8 @@ from noah.materials import Materials, at_image_size
 from noah.merge import merge
 from noah.progress import Listener
 from noah.runs import Run, installed_versions
+from noah.space.subnet import Subnet
 from noah.stages import load_retrained
-from noah.subnet import Subnet
 from noah.supernet import Supernet
 
 

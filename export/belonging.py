@@ -19,8 +19,8 @@ from noah.reproduction import changed_labels, compare, stored_score, stored_test
 from noah.run_subnet import read_subnet
 from noah.runs import RUN_FILE, Run
 from noah.seals import hash_file
+from noah.space.subnet import Subnet
 from noah.stages import read_result
-from noah.subnet import Subnet
 from noah.verification import Check
 
 

@@ -9,7 +9,7 @@ from export.records import BackboneRecord, RunRecord, SubnetWidths
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.materials import Materials, fingerprint
 from noah.runs import Run
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 
 

@@ -20,7 +20,7 @@ from noah.data.preprocessing import Preprocessing
 from noah.errors import ArtefactError
 from noah.materials import Materials
 from noah.progress import Listener
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 
 _REFERENCE = "the unmerged torch subnet, float32, CPU"

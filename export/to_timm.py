@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from noah.data.preprocessing import Preprocessing
 from noah.errors import ExportError
 from noah.modules import LoRA
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 
 STATE_FILE = "model.safetensors"

@@ -26,8 +26,8 @@ from noah.materials import Materials
 from noah.progress import Listener
 from noah.runs import Run, installed_versions
 from noah.saved_modules import MODULES_FILE, load, save_modules
+from noah.space.subnet import Subnet
 from noah.stages import load_retrained
-from noah.subnet import Subnet
 from noah.supernet import Supernet
 
 TorchFormat = Literal["safetensors", "timm"]

@@ -9,7 +9,7 @@ from noah.data.augmented import TrainingPixels
 from noah.loss import balanced_weights
 from noah.materials import Materials
 from noah.runs import Run
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.training_settings import TrainingSettings
 

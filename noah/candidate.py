@@ -9,7 +9,7 @@ from typing import Any
 
 from noah.evaluation import Score
 from noah.racing import Outcome
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from noah.hardware import Hardware
 from noah.held_weights import rounded_weights, with_rounded_weights
 from noah.merge import merge
 from noah.racing import Look, look_at
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 
 _KEPT_BYTES = 2**30

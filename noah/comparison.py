@@ -18,7 +18,7 @@ from noah.predictions import FOLDER, Predictions, read_predictions
 from noah.run_subnet import given_subnet, read_subnet
 from noah.runs import RUN_FILE, Run
 from noah.significance import Proportion, holm, mcnemar
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.untrained import untrained_backbone
 
 SEARCHED = "searched"

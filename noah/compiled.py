@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from noah.errors import BackboneError
 from noah.modules import Width
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.supernet_block import forward_block
 from noah.token_plan import plan_tokens

@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from noah.errors import SettingsError
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.token_plan import BlockPlan, Readers, plan_tokens
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 
 
 def add_gradients(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from noah.data.device_pixels import free_memory
 from noah.data.memory import format_bytes
 from noah.hardware import Choice, Hardware
-from noah.space import SearchSpace
+from noah.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from noah.backbones import Backbone

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from noah.budget import Budget
 from noah.candidate import Candidate, Proposal, rank
 from noah.optuna_samplers import TPE_GOOD, suggest
 from noah.pareto import select
 from noah.published_search import mutate_depths, rank_by_age, swap_modules
 from noah.settings import EvolutionSettings
-from noah.space import SearchSpace
-from noah.subnet import Subnet
+from noah.space.budget import Budget
+from noah.space.search_space import SearchSpace
+from noah.space.subnet import Subnet
 
 _DRAWS = 10_000
 """How many random draws may all have been seen before, until the space counts as exhausted."""

@@ -9,16 +9,16 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from noah.budget import Budget
 from noah.cost import backbone_macs
 from noah.evolution import evaluations
 from noah.forecast_advice import advise
 from noah.materials import Materials
 from noah.peak_memory import process_peak
-from noah.pricing import SizeEstimate
 from noah.progress import Listener
 from noah.rerank import rerank_epochs
 from noah.settings import EvolutionSettings, Settings
+from noah.space.budget import Budget
+from noah.space.pricing import SizeEstimate
 from noah.training_settings import TrainingSettings
 from noah.trial_steps import TrainingTrial, try_evaluation, try_retraining, try_supernet_training
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from noah.candidate import Candidate
 from noah.progress import Bar
 from noah.racing import Look, expected_errors
-from noah.subnet import MODULES
+from noah.space.subnet import MODULES
 
 FEWEST = 20
 """Candidates; below this every fold would hold fewer than four, and chance has all the say."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from noah.space import SearchSpace
-from noah.subnet import MODULES, Subnet
+from noah.space.search_space import SearchSpace
+from noah.space.subnet import MODULES, Subnet
 
 
 def gene_choices(space: SearchSpace) -> dict[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from noah.hardware import Hardware
 from noah.merge import merge
 from noah.progress import Bar
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.timing import wait
 from noah.untrained import untrained_backbone

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.token_plan import BlockPlan, Readers, plan_tokens
 
 Kind = Literal["constant", "passed_on", "dropped", "last_constant", "last_carried"]

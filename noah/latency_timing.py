@@ -16,8 +16,8 @@ from noah.latency import median_seconds
 from noah.latency_table import WITH_CONSTANTS, Kind, LatencyTable, without_falls
 from noah.merge import merge
 from noah.progress import Bar
-from noah.space import SearchSpace
-from noah.subnet import Subnet
+from noah.space.search_space import SearchSpace
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.untrained import untrained_backbone
 

@@ -27,7 +27,7 @@ from noah.processes import launched_processes
 from noah.progress import Listener
 from noah.runs import Run
 from noah.settings import Settings
-from noah.space import PRESETS, SearchSpace, make_space
+from noah.space.search_space import PRESETS, SearchSpace, make_space
 from noah.training_settings import AugmentationSettings
 
 

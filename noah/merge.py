@@ -26,7 +26,7 @@ from noah.attention import pool
 from noah.folding import fold_normalisation, fold_scale, linear, with_layers
 from noah.merged_attention import ClassAttention, MergedAttention
 from noah.modules import Adapter, LoRA, Prompt, quick_gelu
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.token_plan import BlockPlan, Readers, plan_tokens
 

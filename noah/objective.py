@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from noah.budget import Quantity
 from noah.materials import Materials
 from noah.run_budget import run_cost
 from noah.runs import Run
-from noah.subnet import Subnet
+from noah.space.budget import Quantity
+from noah.space.subnet import Subnet
 
 COSTS: dict[str, Quantity] = {
     "accuracy,params": "parameters",

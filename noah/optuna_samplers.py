@@ -14,12 +14,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.study import StudyDirection
 
-from noah.budget import Budget
 from noah.candidate import Candidate
 from noah.genes import from_genes, gene_choices, to_genes
 from noah.settings import EvolutionSettings
-from noah.space import SearchSpace
-from noah.subnet import Subnet
+from noah.space.budget import Budget
+from noah.space.search_space import SearchSpace
+from noah.space.subnet import Subnet
 
 TPE_GOOD = 25
 """TPE tells the best tenth of its trials, and at most so many, from all others; of these only the values matter."""

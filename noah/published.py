@@ -19,7 +19,7 @@ from types import MappingProxyType
 from noah.data.few_shot_sets import FEW_SHOT_SETS, SHOTS, find_few_shot_set
 from noah.data.vtab_tasks import VTAB_TASKS, find_vtab_task
 from noah.errors import UsageError
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 
 PUBLISHED_FILE = "published_subnets.json"
 """The packaged file: group -> the authors' name -> widths."""

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from numpy.random import Generator
 
 from noah.candidate import Candidate
-from noah.placement import carrying, change_depth, place
-from noah.space import SearchSpace
-from noah.subnet import MODULES, Subnet
+from noah.space.placement import carrying, change_depth, place
+from noah.space.search_space import SearchSpace
+from noah.space.subnet import MODULES, Subnet
 
 
 def rank_by_age(candidates: Sequence[Candidate]) -> list[Candidate]:

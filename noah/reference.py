@@ -28,7 +28,7 @@ from torch import Tensor
 
 from noah.errors import CheckpointError, UsageError
 from noah.files.plain_weights import load_plain
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 
 _DEAD = re.compile(r"visual_prompt_token(_pos_embed)?")

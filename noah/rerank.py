@@ -29,9 +29,9 @@ from noah.racing import Outcome
 from noah.runs import Run
 from noah.settings import Settings
 from noah.shortened import shortened
+from noah.space.subnet import Subnet
 from noah.stages import merged_logits
 from noah.stored import check_shape
-from noah.subnet import Subnet
 from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
 from noah.training_settings import RetrainSettings

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from noah.budget import PRICED_MODULES, Bound, Budget, ParameterCost, Quantity, parameter_budget
-from noah.budget_spelling import Multiple, read_latency, read_macs, spell_count, spell_seconds
 from noah.cost import backbone_macs, macs_of
 from noah.errors import RunError, SettingsError
 from noah.latency_table import LARGEST_ERROR, LatencyTable
@@ -14,7 +12,9 @@ from noah.latency_timing import ROUNDS, measure_table
 from noah.materials import Materials
 from noah.progress import Listener
 from noah.runs import Run
-from noah.subnet import Subnet
+from noah.space.budget import PRICED_MODULES, Bound, Budget, ParameterCost, Quantity, parameter_budget
+from noah.space.budget_text import Multiple, read_latency, read_macs, spell_count, spell_seconds
+from noah.space.subnet import Subnet
 
 LATENCY_FILE = ("search", "latency.json")
 

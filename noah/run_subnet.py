@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from noah.errors import CommandOrderError, RunError, SettingsError, UsageError
 from noah.runs import RUN_FILE, Run
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.training_settings import RetrainSettings
 
 FRONT = "pareto:"

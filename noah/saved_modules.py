@@ -24,7 +24,7 @@ from noah.errors import ArtefactError, CheckpointError, SettingsError, UnknownBa
 from noah.files.bounded import parse_json
 from noah.merge import MergedViT, merge
 from noah.settings import BackboneSettings
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.version import __version__
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noah.budget import Budget
 from noah.candidate import Candidate, Proposal, rank
 from noah.evolution import evaluations, propose_generation
 from noah.racing import Difficulty, Look, Outcome, Rules, expected_errors, is_lost, next_images
 from noah.settings import EvolutionSettings
-from noah.space import SearchSpace
+from noah.space.budget import Budget
+from noah.space.search_space import SearchSpace
+from noah.space.subnet import Subnet
 from noah.study import Entry, SearchStudy, candidate_of
-from noah.subnet import Subnet
 from noah.worker import BEAT_SECONDS, Beat, Watch, Worker
 
 _WAIT_SECONDS = 0.1

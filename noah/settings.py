@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from noah.budget_spelling import LATENCY_SPELLING, MACS_SPELLING, read_latency, read_macs
 from noah.settings_section import Count, Fraction, Probability, Section, Share, Widths
+from noah.space.budget_text import LATENCY_SPELLING, MACS_SPELLING, read_latency, read_macs
 from noah.training_settings import RetrainSettings, SupernetSettings
 
 Tracker = Literal["tensorboard", "wandb"]

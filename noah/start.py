@@ -17,7 +17,7 @@ from noah.run_subnet import FRONT, front_subnet
 from noah.runs import Run, check_new_name, create_run
 from noah.seals import seal_start
 from noah.settings import Settings
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.subnet_spelling import check_spelling, parse_subnet
 
 

@@ -28,7 +28,7 @@ from noah.genes import to_genes
 from noah.optuna_samplers import directions, distributions
 from noah.racing import Look, outcome_of
 from noah.settings import EvolutionSettings
-from noah.space import SearchSpace
+from noah.space.search_space import SearchSpace
 from noah.worker import Beat, Worker
 
 _PROPOSAL, _HOLDER, _LOOK, _BEAT = "proposal", "worker", "look.", "worker."

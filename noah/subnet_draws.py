@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.random import Generator
 
-from noah.module_space import ModuleSpace
-from noah.placement import place
-from noah.space import SearchSpace
-from noah.subnet import MODULES, Subnet
+from noah.space.module_space import ModuleSpace
+from noah.space.placement import place
+from noah.space.search_space import SearchSpace
+from noah.space.subnet import MODULES, Subnet
 from noah.training_settings import SupernetSettings
 
 SubnetDraw = Callable[[int, Generator], Sequence[Subnet]]

@@ -12,7 +12,7 @@ from typing import Any
 
 from noah.errors import SettingsError, UsageError
 from noah.published import published_subnet
-from noah.subnet import MODULES, Subnet
+from noah.space.subnet import MODULES, Subnet
 
 LARGEST_WIDTH = 1_000
 """A wider module is taken for a slip of the keyboard."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from noah.budget import Budget
 from noah.build import build_supernet, class_weights
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.divergence import lower_learning_rate
@@ -16,6 +15,7 @@ from noah.progress import Listener
 from noah.runs import Run
 from noah.seals import SUPERNET, break_seal, is_sealed, seal_supernet
 from noah.shortened import shortened
+from noah.space.budget import Budget
 from noah.stored import Plan, check_shape
 from noah.subnet_draws import draw_subnets
 from noah.supernet import Supernet

@@ -14,7 +14,7 @@ from noah.compiled import CompiledForward
 from noah.distillation import add_gradients
 from noah.hardware import Hardware
 from noah.loss import cross_entropy, share_of_loss
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 
 

@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.random import Generator
 
-from noah.budget import Budget
 from noah.build import build_supernet, class_weights
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.data.augmentation import Augmentation
@@ -32,7 +31,8 @@ from noah.merge import merge
 from noah.peak_memory import PeakMemory
 from noah.progress import Listener
 from noah.shortened import shortened
-from noah.subnet import Subnet
+from noah.space.budget import Budget
+from noah.space.subnet import Subnet
 from noah.subnet_draws import SubnetDraw, draw_subnets
 from noah.timing import TIMED, WARM_UP, EnoughTimedError, StepTimer, is_enough, typical_seconds, wait, warm_up_steps
 from noah.training import train

@@ -21,13 +21,13 @@ from noah.counted import counted
 from noah.errors import NoahError, ProcessError, UsageError
 from noah.processes import ALONE, Processes, launched_processes
 from noah.progress import Bar, Detail
-from noah.subnet import MODULES, Subnet
+from noah.space.subnet import MODULES, Subnet
 from noah_cli.live import draw_detail
 from noah_cli.output import Output
 
 if TYPE_CHECKING:
-    from noah.budget import Budget
-    from noah.space import SearchSpace
+    from noah.space.budget import Budget
+    from noah.space.search_space import SearchSpace
 
 _SECONDS_BETWEEN_LINES = 15.0
 """How often a progress that is no terminal gets a line."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from noah.budget import Quantity, describe_cost
 from noah.certainty import Certainty, describe_certainty
 from noah.objective import COSTS
-from noah.subnet import Subnet
+from noah.space.budget import Quantity, describe_cost
+from noah.space.subnet import Subnet
 from noah_cli.console import ConsoleListener, draw_subnet
 
 

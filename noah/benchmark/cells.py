@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from noah.errors import UsageError
-from noah.subnet import MODULES
+from noah.space.subnet import MODULES
 from noah.subnet_spelling import parse_subnet
 
 SEARCHED = "noah"

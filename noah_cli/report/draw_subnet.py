@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from noah.gene_importance import GeneImportance
-from noah.subnet import MODULES, Subnet
+from noah.space.subnet import MODULES, Subnet
 from noah_cli.report.drawing import INK, LINE, MODULE_COLOURS, MODULE_NAMES, MODULE_WORDS, MUTED, Drawing, draw
 
 if TYPE_CHECKING:

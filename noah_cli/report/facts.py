@@ -14,7 +14,7 @@ from noah.files.latest import DEFAULT_RUNS
 from noah.published import published_subnet
 from noah.run_subnet import given_subnet
 from noah.runs import RUN_FILE, Run
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah_cli.options import run_options
 from noah_cli.report.artefacts import Exported, gather_exported
 from noah_cli.report.asked import Asked, gather_asked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from noah.gene_importance import GeneImportance
-from noah.subnet import MODULES, Subnet
+from noah.space.subnet import MODULES, Subnet
 from noah_cli.report.artefacts import Bench, Exported
 from noah_cli.report.draw_comparison import draw_others, draw_speed
 from noah_cli.report.draw_search import draw_front, draw_progress

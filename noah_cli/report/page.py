@@ -12,7 +12,7 @@ from markupsafe import Markup
 from noah.gene_importance import GeneImportance
 from noah.mistakes import Mistake
 from noah.significance import Proportion
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah_cli.console import format_seconds
 from noah_cli.report.drawing import MODULE_WORDS, Drawing
 from noah_cli.report.facts import Facts

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from noah.budget import Quantity, describe_cost
 from noah.candidate import Candidate, rank
 from noah.certainty import Certainty, describe_certainty
 from noah.errors import SettingsError
@@ -14,7 +13,8 @@ from noah.objective import COSTS
 from noah.pareto import front
 from noah.runs import RUN_FILE, Run
 from noah.significance import Proportion
-from noah.subnet import MODULES
+from noah.space.budget import Quantity, describe_cost
+from noah.space.subnet import MODULES
 from noah_cli.report.missing import Missing
 from noah_cli.report.reading import read_whole_lines, well_formed
 from noah_cli.report.trained import stage_seconds

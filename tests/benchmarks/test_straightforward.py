@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from benchmarks.step_ways import Setting, check_agreement, pair
 from benchmarks.straightforward import Straightforward
 from noah.reference import load_reference
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from tests.noah.architectures import images_for, make_supernet, relative
 from tests.noah.test_reference import gradients_of
 

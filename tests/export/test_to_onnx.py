@@ -21,8 +21,8 @@ from export.onnx_session import open_session
 from export.to_onnx import DEFAULT_OPSET, check_onnx, write_onnx
 from noah.errors import ExportError
 from noah.merge import merge
-from noah.space import make_space
-from noah.subnet import Subnet
+from noah.space.search_space import make_space
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 
 HEIGHT, WIDTH = 24, 16

@@ -22,8 +22,8 @@ from noah.errors import ExportError
 from noah.materials import prepare
 from noah.progress import Silent
 from noah.runs import Run
+from noah.space.subnet import Subnet
 from noah.stages import load_retrained
-from noah.subnet import Subnet
 from noah.supernet import Supernet
 from tests.commands import file_contents, noah
 from tests.conftest import PHOTO_CLASSES, TINY_ARCHITECTURE

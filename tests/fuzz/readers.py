@@ -181,7 +181,7 @@ def _kept(name: str, make: Callable[[], Any]) -> Any:
 
 
 def _supernet() -> Any:
-    from noah.subnet import Subnet
+    from noah.space.subnet import Subnet
     from noah.supernet import Supernet
 
     model = _kept("backbone", lambda: _load_backbone(BACKBONE).model)
@@ -286,7 +286,7 @@ def _subnet_seeds() -> Iterator[tuple[str, bytes]]:
 
 def _read_subnet(path: Path) -> None:
     from noah.errors import NoahError
-    from noah.subnet import Subnet
+    from noah.space.subnet import Subnet
     from noah.subnet_spelling import parse_subnet
 
     with contextlib.suppress(NoahError):

@@ -9,7 +9,7 @@ from timm.layers import RmsNorm, SwiGLU
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 
 SIZE = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 4, "num_heads": 3, "num_classes": 7}

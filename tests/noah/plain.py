@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 
 

@@ -10,15 +10,15 @@ import optuna
 from numpy.typing import NDArray
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from noah.budget import Budget, ParameterCost, parameter_budget
 from noah.candidate import Candidate
 from noah.evolution import needed_exactly
 from noah.racing import Look, Outcome, Rules, look_at, outcome_of
 from noah.search_loop import Task, work
 from noah.settings import EvolutionSettings
-from noah.space import SearchSpace, make_space
+from noah.space.budget import Budget, ParameterCost, parameter_budget
+from noah.space.search_space import SearchSpace, make_space
+from noah.space.subnet import MODULES, Subnet
 from noah.study import SearchStudy
-from noah.subnet import MODULES, Subnet
 from noah.worker import Worker, this_worker
 
 SPACE = make_space(4, 8, {"prompt": (1, 2, 5), "lora": (1, 3), "adapter": (2, 4)}, (2, 3, 4))

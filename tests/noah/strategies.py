@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from noah.module_space import ModuleSpace
-from noah.space import SearchSpace
-from noah.subnet import MODULES, Subnet
+from noah.space.module_space import ModuleSpace
+from noah.space.search_space import SearchSpace
+from noah.space.subnet import MODULES, Subnet
 
 
 @st.composite

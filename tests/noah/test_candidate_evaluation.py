@@ -17,7 +17,7 @@ from noah.materials import Materials, seed_torch
 from noah.merge import merge
 from noah.progress import Silent
 from noah.racing import look_at
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials

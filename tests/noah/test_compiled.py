@@ -14,7 +14,7 @@ from torch import Tensor
 
 from noah.compiled import CompiledForward
 from noah.errors import BackboneError
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.supernet_block import _drop_path
 from noah.training_step import Step

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from noah.distillation import add_gradients
 from noah.loss import cross_entropy
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from tests.noah.tiny_training import SPACE, tiny_supernet
 

@@ -15,18 +15,18 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from noah import evolution
-from noah.budget import Bound, Budget, parameter_budget
 from noah.candidate import Candidate, Proposal, as_good_as, rank
 from noah.errors import EmptySpaceError
 from noah.evaluation import Score
 from noah.evolution import evaluations, propose_generation
 from noah.racing import Look, Outcome
 from noah.settings import EvolutionSettings
-from noah.space import SearchSpace, make_space
-from noah.subnet import MODULES, Subnet
+from noah.space.budget import Bound, Budget, parameter_budget
+from noah.space.search_space import SearchSpace, make_space
+from noah.space.subnet import MODULES, Subnet
 from tests.noah.shared_search import SPACE, make_task, run_search
+from tests.noah.space.test_repair import work_of
 from tests.noah.strategies import spaces
-from tests.noah.test_repair import work_of
 
 TINY = make_space(2, 8, {"lora": (1, 2), "adapter": (1, 3)}, (1, 2))  # 6 x 6 subnets
 SETTINGS = EvolutionSettings(generations=3, population=8, parents=3, mutations=3, crossovers=3, racing="off")

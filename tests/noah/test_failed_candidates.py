@@ -28,8 +28,8 @@ from noah.progress import Silent
 from noah.racing import Look, look_at, outcome_of
 from noah.search import search
 from noah.settings import EvolutionSettings
+from noah.space.subnet import Subnet
 from noah.stages import evaluate_test, retrain
-from noah.subnet import Subnet
 from tests.conftest import TinySettings
 from tests.noah.shared_search import SETTINGS, Answers, make_task, run_search
 from tests.noah.tiny_run import Recorder, make_materials, start_run

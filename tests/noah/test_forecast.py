@@ -12,11 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.budget import Budget, parameter_budget
 from noah.errors import EmptySpaceError
 from noah.forecast import SEARCH_SHARE, Forecast, epochs_within, forecast, plan_epochs
 from noah.materials import Materials
 from noah.progress import Silent
+from noah.space.budget import Budget, parameter_budget
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder, make_materials
 

@@ -12,7 +12,7 @@ from noah.candidate import Candidate
 from noah.evaluation import Score
 from noah.gene_importance import FEWEST, estimated_accuracy, gene_importance
 from noah.racing import Outcome
-from noah.subnet import MODULES, Subnet
+from noah.space.subnet import MODULES, Subnet
 from tests.noah.shared_search import SPACE
 
 IMAGES = 400

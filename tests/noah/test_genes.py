@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.genes import from_genes, gene_choices, to_genes
-from noah.module_space import ModuleSpace
 from noah.optuna_samplers import distributions
-from noah.space import SearchSpace
-from noah.subnet import MODULES, Subnet
+from noah.space.module_space import ModuleSpace
+from noah.space.search_space import SearchSpace
+from noah.space.subnet import MODULES, Subnet
 from tests.noah.strategies import spaces
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from noah.hardware import Hardware, Precision
 from noah.held_weights import frozen_weights_held, with_rounded_weights
 from noah.merge import merge
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 
 pytestmark = pytest.mark.usefixtures("one_thread")

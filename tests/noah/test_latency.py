@@ -12,7 +12,7 @@ from torch import Tensor
 from noah.hardware import Hardware
 from noah.latency import ROUNDS, median_seconds, relative_latency
 from noah.progress import Detail, Silent
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 
 CPU = Hardware(torch.device("cpu"), "fp32", 1, ())
 

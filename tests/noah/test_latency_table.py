@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.latency_table import LatencyTable, kind_of, without_falls
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.token_plan import BlockPlan, Readers
 
 TABLE = LatencyTable(

@@ -14,9 +14,9 @@ from noah.cost import backbone_macs, macs_of
 from noah.hardware import Hardware
 from noah.latency_table import LatencyTable
 from noah.latency_timing import ROUNDS, measure_table, timed_points
-from noah.placement import Placement
 from noah.progress import Bar, Detail, Silent
-from noah.space import SearchSpace, make_space
+from noah.space.placement import Placement
+from noah.space.search_space import SearchSpace, make_space
 from noah.untrained import untrained_backbone
 
 CPU = Hardware(torch.device("cpu"), "fp32", 1, ())

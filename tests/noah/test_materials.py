@@ -18,7 +18,7 @@ from noah.data.split import FileSplit
 from noah.errors import DatasetNotFoundError, NoahError, RunError, SettingsError, UsageError
 from noah.materials import build_space, check_same_data, fingerprint, seed_torch
 from noah.progress import Silent
-from noah.space import PRESETS, quarters
+from noah.space.search_space import PRESETS, quarters
 from tests.conftest import PHOTO_CLASSES, TINY_ARCHITECTURE, TinySettings
 from tests.noah.tiny_run import Recorder, make_materials, start_run
 

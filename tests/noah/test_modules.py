@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from noah.modules import Adapter, LoRA, Prompt, quick_gelu
-from noah.subnet import module_parameters
+from noah.space.subnet import module_parameters
 
 D, LARGEST = 12, 6
 MAKE: dict[str, Callable[..., Any]] = {

@@ -14,7 +14,6 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noah.budget import Bound, Budget
 from noah.candidate import Candidate
 from noah.cost import macs_of
 from noah.errors import SettingsError
@@ -25,8 +24,9 @@ from noah.optuna_samplers import directions, suggest
 from noah.pareto import dominators
 from noah.racing import Look, Outcome
 from noah.settings import EvolutionSettings
-from noah.space import SearchSpace, make_space
-from noah.subnet import Subnet
+from noah.space.budget import Bound, Budget
+from noah.space.search_space import SearchSpace, make_space
+from noah.space.subnet import Subnet
 from tests.noah.architectures import make_backbone
 from tests.noah.shared_search import BUDGET, SETTINGS, SPACE, Answers, make_task, run_search
 

@@ -11,7 +11,7 @@ from noah.candidate import Candidate, rank
 from noah.evaluation import Score
 from noah.pareto import dominators, front, select
 from noah.racing import Outcome
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 
 SUBNET = Subnet.uniform(1, lora=1)
 

@@ -17,7 +17,7 @@ from noah.data.few_shot_sets import FEW_SHOT_SETS, SHOTS
 from noah.data.vtab_tasks import VTAB_TASKS
 from noah.errors import UsageError
 from noah.published import PUBLISHED_FILE, published_names, published_subnet
-from noah.subnet import MODULES, Subnet
+from noah.space.subnet import MODULES, Subnet
 
 THEIRS: dict[str, dict[str, dict[str, Any]]] = json.loads(files("noah").joinpath(PUBLISHED_FILE).read_text())
 TASKS = [task.name for task in VTAB_TASKS]

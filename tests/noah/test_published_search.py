@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noah.budget import parameter_budget
 from noah.candidate import Candidate
 from noah.evolution import winner
 from noah.published_search import mutate_depths, rank_by_age, swap_modules
 from noah.racing import Look
 from noah.settings import EvolutionSettings
-from noah.space import make_space
-from noah.subnet import MODULES, Subnet
+from noah.space.budget import parameter_budget
+from noah.space.search_space import make_space
+from noah.space.subnet import MODULES, Subnet
 from tests.noah.shared_search import make_task, run_search
 
 SPACE = make_space(4, 8, {"prompt": (1, 2, 5), "lora": (1, 3), "adapter": (2, 4)}, (2, 3, 4))

@@ -28,7 +28,7 @@ from noah.racing import (
     outcome_of,
     sign_test,
 )
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from tests.noah.shared_search import SETTINGS, Answers, make_task, run_search
 
 SUBNET = Subnet.uniform(1, lora=1)

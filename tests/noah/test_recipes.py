@@ -7,7 +7,7 @@ import yaml
 
 from noah.layers import flatten, recipe_layer, recipe_names, recipe_text, resolve
 from noah.published import published_names, published_subnet
-from noah.space import PRESETS, make_space
+from noah.space.search_space import PRESETS, make_space
 
 AUGMENTED = {
     "label_smoothing": 0.1,

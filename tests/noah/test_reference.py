@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from noah.errors import CheckpointError, UsageError
 from noah.merge import merge
 from noah.reference import load_reference, our_name
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from tests.noah.architectures import relative
 

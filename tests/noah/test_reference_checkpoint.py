@@ -20,7 +20,7 @@ from torch import Tensor
 
 from noah.errors import CheckpointError
 from noah.reference import load_reference, read_reference_checkpoint
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 
 DATA = Path(__file__).parent.parent / "data"
 HEADS = json.loads((DATA / "noah_tiny.json").read_text())["num_heads"]

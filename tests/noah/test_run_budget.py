@@ -19,8 +19,8 @@ from noah.materials import Materials
 from noah.progress import Bar, Silent
 from noah.run_budget import decide_budget, run_budget, run_cost
 from noah.runs import Run
+from noah.space.subnet import Subnet
 from noah.start import start_run
-from noah.subnet import Subnet
 from tests.conftest import TinySettings
 from tests.noah import tiny_run
 from tests.noah.tiny_run import Recorder, make_materials

@@ -23,7 +23,7 @@ from noah.backbones import Backbone, load_backbone
 from noah.errors import ArtefactError, CheckpointError, UnknownBackboneError
 from noah.saved_modules import MODULES_FILE, load, read_saved, save_modules
 from noah.settings import BackboneSettings
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE
 

@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from noah.budget import parameter_budget
 from noah.candidate import Candidate, rank
 from noah.errors import EmptySpaceError
 from noah.evolution import propose_generation
 from noah.racing import Look, outcome_of
 from noah.search_loop import Task, bound_of, objective_values, work
 from noah.search_storage import journal_storage
+from noah.space.budget import parameter_budget
+from noah.space.subnet import Subnet
 from noah.study import SearchStudy
-from noah.subnet import Subnet
 from noah.worker import Beat, Worker, this_worker
 from tests.noah.shared_search import SETTINGS, SPACE, Answers, make_study, make_task, run_search
 

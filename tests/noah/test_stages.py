@@ -26,8 +26,8 @@ from noah.run_budget import run_budget
 from noah.run_subnet import chosen_subnet
 from noah.runs import Run, open_run
 from noah.search import search
+from noah.space.subnet import Subnet
 from noah.stages import evaluate_test, load_retrained, retrain
-from noah.subnet import Subnet
 from noah.supernet import Supernet, slice_trainable_state
 from tests.conftest import PHOTO_CLASSES, TinySettings
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from noah.module_space import ModuleSpace
-from noah.space import PRESETS, SearchSpace, make_space
-from noah.subnet import MODULES, Subnet
+from noah.space.module_space import ModuleSpace
+from noah.space.search_space import PRESETS, SearchSpace, make_space
+from noah.space.subnet import MODULES, Subnet
 from noah.subnet_draws import cycle_length, draw_subnets, fair_subnet
 from noah.training_settings import SupernetSettings
-from tests.noah.test_space import enumerate_space
+from tests.noah.space.test_search_space import enumerate_space
 
 SMALL = make_space(2, 4, {"lora": (1, 2), "adapter": (3, 5)}, depths=(1, 2))
 PAPER = make_space(12, 768, PRESETS["paper"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from noah.errors import UsageError
 from noah.published import published_names, published_subnet
-from noah.subnet import MODULES, Subnet
+from noah.space.subnet import MODULES, Subnet
 from noah.subnet_spelling import LARGEST_FILE, LARGEST_WIDTH, parse_subnet
 from tests.noah.strategies import subnets
 

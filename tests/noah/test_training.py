@@ -19,7 +19,7 @@ from noah.evaluation import compute_logits, score
 from noah.hardware import Hardware
 from noah.loss import balanced_weights
 from noah.materials import seed_torch
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from tests.noah.tiny_training import (
     BLOCKS,

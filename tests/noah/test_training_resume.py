@@ -7,7 +7,7 @@ import torch
 from numpy.random import Generator
 
 from noah.checkpoint import read_checkpoint
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from tests.noah.tiny_training import SPACE, StopAt, run_training, same_bits, settings, tiny_supernet, watched_steps
 
 pytestmark = pytest.mark.usefixtures("one_thread")

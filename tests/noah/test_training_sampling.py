@@ -16,8 +16,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from noah.checkpoint import read_checkpoint
 from noah.progress import Silent
 from noah.search import search
+from noah.space.subnet import Subnet
 from noah.stages import retrain
-from noah.subnet import Subnet
 from noah.subnet_draws import SubnetDraw, cycle_length, draw_subnets, fair_subnet
 from noah.training_settings import SupernetSettings
 from tests.conftest import TinySettings

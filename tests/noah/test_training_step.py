@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from noah.hardware import Hardware
 from noah.processes import Processes
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.training_step import Step
 from tests.noah.architectures import relative

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from noah.budget import parameter_budget
+from noah.space.budget import parameter_budget
 from noah.timing import TIMED, WARM_UP
 from noah.trial_steps import try_evaluation, try_retraining, try_supernet_training
 from tests.conftest import TinySettings

@@ -21,8 +21,8 @@ from noah.data.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
 from noah.hardware import Hardware
 from noah.progress import Bar, Detail, Silent
-from noah.space import SearchSpace, make_space
-from noah.subnet import Subnet
+from noah.space.search_space import SearchSpace, make_space
+from noah.space.subnet import Subnet
 from noah.subnet_draws import SubnetDraw
 from noah.supernet import Supernet
 from noah.training import train

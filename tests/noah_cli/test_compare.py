@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 
 from noah.cost import backbone_macs, merged_macs
 from noah.runs import Run
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah.untrained import untrained_backbone
 from tests.commands import file_contents, noah
 from tests.finished import Finished

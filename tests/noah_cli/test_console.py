@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from noah.budget import UNBOUNDED, Bound, Budget, parameter_budget
 from noah.errors import NoahError
 from noah.progress import TrainingDetail
-from noah.space import make_space
-from noah.subnet import Subnet
+from noah.space.budget import UNBOUNDED, Bound, Budget, parameter_budget
+from noah.space.search_space import make_space
+from noah.space.subnet import Subnet
 from noah_cli.console import (
     ConsoleListener,
     describe_space,

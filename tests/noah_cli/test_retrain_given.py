@@ -10,7 +10,7 @@ import yaml
 
 from noah.published import published_subnet
 from noah.runs import Run
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from tests.commands import file_contents, noah, write_settings
 from tests.conftest import TinySettings
 from tests.finished import Finished

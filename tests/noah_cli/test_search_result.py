@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from noah.certainty import certainty
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from noah_cli.search_result import print_front, print_winner
 from tests.noah_cli.test_console import listener
 

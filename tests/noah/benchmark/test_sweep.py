@@ -19,7 +19,7 @@ from noah.errors import RunError, SettingsError
 from noah.layers import Layer
 from noah.progress import Silent
 from noah.runs import Run
-from noah.subnet import Subnet
+from noah.space.subnet import Subnet
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder
 

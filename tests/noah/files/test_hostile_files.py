@@ -32,8 +32,8 @@ from noah.files.latest import read_latest
 from noah.layers import Layer, file_layer, resolve
 from noah.reference import read_reference_checkpoint
 from noah.runs import Run, create_run
+from noah.space.subnet import Subnet
 from noah.stages import read_result
-from noah.subnet import Subnet
 from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE
 from tests.fuzz.attacks import _gibibyte, claimed_tar, npy, png, zipped
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from noah.gene_importance import GeneImportance
 from noah.significance import Proportion
-from noah.subnet import MODULES, Subnet
+from noah.space.subnet import MODULES, Subnet
 from noah_cli.report.draw_subnet import draw_importance, draw_subnet
 from noah_cli.report.draw_test import MOST_IN_MATRIX, MOST_IN_ROW, draw_classes, draw_confusion
 from noah_cli.report.draw_training import draw_training

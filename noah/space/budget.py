@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from noah.budget_spelling import spell_count, spell_seconds
-from noah.subnet import MODULES, Subnet
+from noah.space.budget_text import spell_count, spell_seconds
+from noah.space.subnet import MODULES, Subnet
 
 Quantity = Literal["parameters", "macs", "latency"]
 """`parameters`: trainable ones of the modules; `macs`: multiply-accumulates of the merged network for one image;

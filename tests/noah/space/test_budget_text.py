@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.budget_spelling import (
+from noah.space.budget_text import (
     Multiple,
     read_latency,
     read_macs,

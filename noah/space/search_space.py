@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from noah.budget import UNBOUNDED, Budget
 from noah.errors import EmptySpaceError, SettingsError
-from noah.module_space import ModuleSpace, cross_widths, mutate_widths
-from noah.placement import Placement, arrangements, cheapest_blocks, draw_blocks, place
-from noah.pricing import PricedModule, SizeEstimate, Uniform, count_inside, draw_prices
-from noah.repair import check_feasible, repair
-from noah.subnet import MODULES, Subnet, module_parameters
+from noah.space.budget import UNBOUNDED, Budget
+from noah.space.module_space import ModuleSpace, cross_widths, mutate_widths
+from noah.space.placement import Placement, arrangements, cheapest_blocks, draw_blocks, place
+from noah.space.pricing import PricedModule, SizeEstimate, Uniform, count_inside, draw_prices
+from noah.space.repair import check_feasible, repair
+from noah.space.subnet import MODULES, Subnet, module_parameters
 
 PRESETS: dict[str, dict[str, tuple[int, ...]]] = {
     "paper": {"prompt": (1, 5, 10), "lora": (1, 5, 10), "adapter": (1, 5, 10)},
@@ -243,7 +243,7 @@ class SearchSpace:
 
         Random widths go one step down, of the modules that a violated bound depends on. Where no widths could help,
         depths change: under a bound of parameters alone random ones go down once all widths are the smallest; under
-        others the nearest feasible depths (`noah.repair`) are taken first.
+        others the nearest feasible depths (`noah.space.repair`) are taken first.
 
         Raises:
             EmptySpaceError: If the budget admits nothing.

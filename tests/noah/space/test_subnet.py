@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from noah.errors import SettingsError
-from noah.subnet import MODULES, Subnet, module_parameters
+from noah.space.subnet import MODULES, Subnet, module_parameters
 from tests.noah.strategies import subnets
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from noah.budget import UNBOUNDED, Bound, Budget, ParameterCost, parameter_budget
-from noah.subnet import Subnet
+from noah.space.budget import UNBOUNDED, Bound, Budget, ParameterCost, parameter_budget
+from noah.space.subnet import Subnet
 
 SUBNET = Subnet([2, 0], [1, 1], [3, 0])
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from noah.pricing import PricedModule, count_inside, draw_prices, ways
+from noah.space.pricing import PricedModule, count_inside, draw_prices, ways
 
 
 @st.composite

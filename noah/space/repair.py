@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from numpy.random import Generator
 
-from noah.budget import PRICED_MODULES, Budget, Quantity, describe_cost
-from noah.budget_spelling import write_limit
 from noah.errors import EmptySpaceError
-from noah.placement import carrying, change_depth, cheapest_blocks, place
-from noah.subnet import MODULES, Subnet
+from noah.space.budget import PRICED_MODULES, Budget, Quantity, describe_cost
+from noah.space.budget_text import write_limit
+from noah.space.placement import carrying, change_depth, cheapest_blocks, place
+from noah.space.subnet import MODULES, Subnet
 
 if TYPE_CHECKING:
-    from noah.space import SearchSpace
+    from noah.space.search_space import SearchSpace
 
 Depths = tuple[int, int, int]
 """Number of blocks that carry prompt, LoRA and adapter."""

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from noah.budget import Bound, Budget, parameter_budget
 from noah.errors import EmptySpaceError, SettingsError
-from noah.module_space import ModuleSpace
-from noah.placement import Placement, carrying, place
-from noah.pricing import SizeEstimate
-from noah.space import PRESETS, SearchSpace, make_space, quarters
-from noah.subnet import MODULES, Subnet
+from noah.space.budget import Bound, Budget, parameter_budget
+from noah.space.module_space import ModuleSpace
+from noah.space.placement import Placement, carrying, place
+from noah.space.pricing import SizeEstimate
+from noah.space.search_space import PRESETS, SearchSpace, make_space, quarters
+from noah.space.subnet import MODULES, Subnet
 from tests.noah.strategies import spaces
 
 

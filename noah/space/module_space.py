@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from numpy.random import Generator
 
-from noah.placement import Placement, arrangements, carrying, change_depth, is_placed, place
+from noah.space.placement import Placement, arrangements, carrying, change_depth, is_placed, place
 
 
 @dataclass(frozen=True, slots=True)
