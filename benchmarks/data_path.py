@@ -32,7 +32,7 @@ from noah.data.split import ArraySplit
 from noah.files.atomic import write_json
 from noah.held_weights import frozen_weights_held
 from noah.inputs import Batch, to_images
-from noah.layers import recipe_layer, resolve
+from noah.settings.layers import recipe_layer, resolve
 from noah.training import make_optimizer
 from noah.training_step import Step
 

@@ -26,7 +26,7 @@ from noah.evaluation_batch import LARGEST
 from noah.files.atomic import write_json
 from noah.hardware import choose_hardware
 from noah.runs import installed_versions
-from noah.settings import HardwareSettings
+from noah.settings.settings import HardwareSettings
 from noah_cli.console import ConsoleListener
 
 DEVICE = torch.device("cuda")

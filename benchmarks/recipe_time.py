@@ -19,11 +19,12 @@ from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
 from noah.data.pixels import Pixels
 from noah.evolution import needed_exactly
 from noah.hardware import Hardware
-from noah.layers import recipe_layer, resolve
 from noah.progress import Listener
 from noah.racing import Rules
 from noah.search_loop import Task, work
-from noah.settings import Settings
+from noah.settings.layers import recipe_layer, resolve
+from noah.settings.settings import Settings
+from noah.settings.training_settings import TrainingSettings
 from noah.space.budget import parameter_budget
 from noah.space.search_space import SearchSpace
 from noah.study import SearchStudy
@@ -31,7 +32,6 @@ from noah.subnet_draws import SubnetDraw, draw_subnets
 from noah.supernet import Supernet
 from noah.timing import wait
 from noah.training import train
-from noah.training_settings import TrainingSettings
 from noah.worker import this_worker
 
 TRAIN, VALIDATION = 800, 200

@@ -39,7 +39,7 @@ from noah.cost import backbone_macs, macs_of
 from noah.files.atomic import write_json
 from noah.hardware import Precision, choose_hardware
 from noah.runs import installed_versions
-from noah.settings import HardwareSettings
+from noah.settings.settings import HardwareSettings
 from noah.space.subnet import Subnet
 from noah.timing import wait
 

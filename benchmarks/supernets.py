@@ -10,12 +10,12 @@ from typing import Any
 from noah.benchmark.suites import POCKET
 from noah.benchmark.sweep_settings import SweepSettings
 from noah.files.atomic import write_json
-from noah.layers import Layer, recipe_layer
 from noah.materials import Materials, prepare
 from noah.progress import Silent
 from noah.run_budget import run_budget
 from noah.runs import Run, open_run
-from noah.settings import Settings
+from noah.settings.layers import Layer, recipe_layer
+from noah.settings.settings import Settings
 from noah.start import start_run
 from noah.supernet import Supernet
 from noah.supernet_stage import train_supernet

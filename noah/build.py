@@ -9,9 +9,9 @@ from noah.data.augmented import TrainingPixels
 from noah.loss import balanced_weights
 from noah.materials import Materials
 from noah.runs import Run
+from noah.settings.training_settings import TrainingSettings
 from noah.space.subnet import Subnet
 from noah.supernet import Supernet
-from noah.training_settings import TrainingSettings
 
 
 def build_supernet(materials: Materials, largest: Subnet, training: TrainingSettings) -> Supernet:

@@ -16,7 +16,7 @@ from noah.candidate import Candidate, Proposal, rank
 from noah.optuna_samplers import TPE_GOOD, suggest
 from noah.pareto import select
 from noah.published_search import mutate_depths, rank_by_age, swap_modules
-from noah.settings import EvolutionSettings
+from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet

@@ -16,10 +16,10 @@ from noah.materials import Materials
 from noah.peak_memory import process_peak
 from noah.progress import Listener
 from noah.rerank import rerank_epochs
-from noah.settings import EvolutionSettings, Settings
+from noah.settings.settings import EvolutionSettings, Settings
+from noah.settings.training_settings import TrainingSettings
 from noah.space.budget import Budget
 from noah.space.pricing import SizeEstimate
-from noah.training_settings import TrainingSettings
 from noah.trial_steps import TrainingTrial, try_evaluation, try_retraining, try_supernet_training
 
 SEARCH_SHARE = 0.3

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from noah.layers import recipe_layer
 from noah.materials import Materials
-from noah.settings import Settings
-from noah.training_settings import TrainingSettings
+from noah.settings.layers import recipe_layer
+from noah.settings.settings import Settings
+from noah.settings.training_settings import TrainingSettings
 
 LONG = 6 * 3600.0
 """Seconds from which on a run is worth advice: longer than one leaves a machine alone for."""

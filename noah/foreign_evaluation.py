@@ -16,7 +16,7 @@ from noah.materials import Materials
 from noah.progress import Listener
 from noah.runs import Run
 from noah.seals import break_seal, result_place, seal_result
-from noah.settings import Settings
+from noah.settings.settings import Settings
 from noah.stages import load_retrained, merged_logits
 
 

@@ -12,7 +12,7 @@ import torch
 
 from noah.errors import UsageError
 from noah.processes import ALONE, Processes, launched_processes
-from noah.settings import HardwareSettings
+from noah.settings.settings import HardwareSettings
 
 Precision = Literal["fp32", "bf16"]
 

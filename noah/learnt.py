@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noah.divergence import lower_learning_rate
-from noah.training_settings import TrainingSettings
+from noah.settings.training_settings import TrainingSettings
 
 _SHARE = 0.98
 """Of the loss of guessing: a training that ends above that has hardly learnt."""

@@ -26,9 +26,9 @@ from noah.hardware import Choice, Hardware, choose_hardware
 from noah.processes import launched_processes
 from noah.progress import Listener
 from noah.runs import Run
-from noah.settings import Settings
+from noah.settings.settings import Settings
+from noah.settings.training_settings import AugmentationSettings
 from noah.space.search_space import PRESETS, SearchSpace, make_space
-from noah.training_settings import AugmentationSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from optuna.study import StudyDirection
 
 from noah.candidate import Candidate
 from noah.genes import from_genes, gene_choices, to_genes
-from noah.settings import EvolutionSettings
+from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet

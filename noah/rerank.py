@@ -27,14 +27,14 @@ from noah.materials import Materials, seed_torch
 from noah.progress import Listener
 from noah.racing import Outcome
 from noah.runs import Run
-from noah.settings import Settings
-from noah.shortened import shortened
+from noah.settings.settings import Settings
+from noah.settings.shortened import shortened
+from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
 from noah.stages import merged_logits
 from noah.stored import check_shape
 from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
-from noah.training_settings import RetrainSettings
 
 _RERANK = 4
 """Second word of the seed of this stage. All candidates have the same seed, so that their images come in the same order

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from noah.errors import CommandOrderError, RunError, SettingsError, UsageError
 from noah.runs import RUN_FILE, Run
+from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
-from noah.training_settings import RetrainSettings
 
 FRONT = "pareto:"
 """How the spelling of a subnet of a Pareto front begins."""

@@ -41,9 +41,9 @@ from noah.files.jsonl import START_AGAIN, append_line
 from noah.files.latest import DEFAULT_RUNS, LATEST, follow_latest, read_latest, write_latest
 from noah.files.lock import exclusive
 from noah.hardware import Choice
-from noah.layers import Layer, resolve
 from noah.processes import launched_processes
-from noah.settings import Settings
+from noah.settings.layers import Layer, resolve
+from noah.settings.settings import Settings
 from noah.stored import Description, check_shape
 from noah.version import __version__
 

@@ -23,7 +23,7 @@ from noah.data.preprocessing import Preprocessing
 from noah.errors import ArtefactError, CheckpointError, SettingsError, UnknownBackboneError
 from noah.files.bounded import parse_json
 from noah.merge import MergedViT, merge
-from noah.settings import BackboneSettings
+from noah.settings.settings import BackboneSettings
 from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.version import __version__

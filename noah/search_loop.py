@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from noah.candidate import Candidate, Proposal, rank
 from noah.evolution import evaluations, propose_generation
 from noah.racing import Difficulty, Look, Outcome, Rules, expected_errors, is_lost, next_images
-from noah.settings import EvolutionSettings
+from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet

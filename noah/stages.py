@@ -22,11 +22,11 @@ from noah.progress import Bar, Listener
 from noah.run_subnet import FRONT, check_inherits, chosen_subnet, given_subnet, read_subnet
 from noah.runs import Run
 from noah.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
+from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
 from noah.stored import Result, check_shape
 from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
-from noah.training_settings import RetrainSettings
 
 _RETRAIN = 3
 """Second word of the seed of this stage, which no other has."""

@@ -16,7 +16,7 @@ from noah.run_budget import LATENCY_FILE, budget_facts, decide_budget
 from noah.run_subnet import FRONT, front_subnet
 from noah.runs import Run, check_new_name, create_run
 from noah.seals import seal_start
-from noah.settings import Settings
+from noah.settings.settings import Settings
 from noah.space.subnet import Subnet
 from noah.subnet_spelling import check_spelling, parse_subnet
 

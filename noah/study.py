@@ -27,7 +27,7 @@ from noah.errors import RunError, SettingsError
 from noah.genes import to_genes
 from noah.optuna_samplers import directions, distributions
 from noah.racing import Look, outcome_of
-from noah.settings import EvolutionSettings
+from noah.settings.settings import EvolutionSettings
 from noah.space.search_space import SearchSpace
 from noah.worker import Beat, Worker
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.random import Generator
 
+from noah.settings.training_settings import SupernetSettings
 from noah.space.module_space import ModuleSpace
 from noah.space.placement import place
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import MODULES, Subnet
-from noah.training_settings import SupernetSettings
 
 SubnetDraw = Callable[[int, Generator], Sequence[Subnet]]
 """Number of the step, from 0 at the start of the training -> generator of its epoch -> the subnets of the step, at

@@ -14,13 +14,13 @@ from noah.materials import Materials, seed_torch
 from noah.progress import Listener
 from noah.runs import Run
 from noah.seals import SUPERNET, break_seal, is_sealed, seal_supernet
-from noah.shortened import shortened
+from noah.settings.shortened import shortened
+from noah.settings.training_settings import SupernetSettings
 from noah.space.budget import Budget
 from noah.stored import Plan, check_shape
 from noah.subnet_draws import draw_subnets
 from noah.supernet import Supernet
 from noah.training import train
-from noah.training_settings import SupernetSettings
 
 _SUPERNET = 1
 """Second word of the seed of this stage, which no other has."""

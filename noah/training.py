@@ -24,9 +24,9 @@ from noah.hardware import Hardware
 from noah.held_weights import frozen_weights_held
 from noah.inputs import Batch, to_images
 from noah.progress import Bar, TrainingDetail
+from noah.settings.training_settings import TrainingSettings
 from noah.subnet_draws import SubnetDraw
 from noah.supernet import Supernet
-from noah.training_settings import TrainingSettings
 from noah.training_step import Step
 
 _IMAGES, _BATCHES = 1, 2

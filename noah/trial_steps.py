@@ -30,13 +30,13 @@ from noah.materials import Materials, seed_torch
 from noah.merge import merge
 from noah.peak_memory import PeakMemory
 from noah.progress import Listener
-from noah.shortened import shortened
+from noah.settings.shortened import shortened
+from noah.settings.training_settings import TrainingSettings
 from noah.space.budget import Budget
 from noah.space.subnet import Subnet
 from noah.subnet_draws import SubnetDraw, draw_subnets
 from noah.timing import TIMED, WARM_UP, EnoughTimedError, StepTimer, is_enough, typical_seconds, wait, warm_up_steps
 from noah.training import train
-from noah.training_settings import TrainingSettings
 
 _TRIAL = 6
 """Second word of the seed, which no stage of a run has."""

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from noah.errors import UsageError
-from noah.layers import assignment_layer, file_layer, recipe_layer
+from noah.settings.layers import assignment_layer, file_layer, recipe_layer
 from noah_cli import console
 from noah_cli.new_run import project_layers
 from noah_cli.option_layers import hardware_layers, option_layers

@@ -52,8 +52,8 @@ def compare(
     from noah.comparison import check_runs, pair_with_first, read_figures
     from noah.hardware import choose_hardware
     from noah.latency import BATCH_SIZE, ROUNDS
-    from noah.layers import resolve
     from noah.runs import open_run
+    from noah.settings.layers import resolve
 
     hardware_options = hardware_layers(device, precision, threads)
     if hardware_options and not latency:

@@ -27,7 +27,7 @@ def complete_dataset() -> list[str]:
 
 def complete_recipe() -> list[str]:
     """The shipped recipes."""
-    from noah.layers import recipe_names
+    from noah.settings.layers import recipe_names
 
     return recipe_names()
 

@@ -22,7 +22,7 @@ def datasets(
 ) -> None:
     """List the data sets that --dataset and `noah eval --on` know, and where each was found."""
     from noah.data.catalogue import list_datasets
-    from noah.layers import PROJECT_FILE, file_layer, resolve
+    from noah.settings.layers import PROJECT_FILE, file_layer, resolve
 
     if data_root is None:
         settings, _ = resolve([file_layer(PROJECT_FILE)] if PROJECT_FILE.is_file() else [])

@@ -50,7 +50,7 @@ def _torch() -> Iterator[Finding]:
         import torch
 
         from noah.hardware import choose_hardware
-        from noah.settings import HardwareSettings
+        from noah.settings.settings import HardwareSettings
 
         hardware = choose_hardware(HardwareSettings())
         chosen = "; ".join(str(choice) for choice in hardware.choices)

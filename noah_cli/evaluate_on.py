@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from noah.errors import UsageError
-from noah.layers import Layer
+from noah.settings.layers import Layer
 from noah_cli import console
 
 if TYPE_CHECKING:  # It brings torch, which takes seconds.

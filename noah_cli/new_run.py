@@ -8,9 +8,9 @@ from pathlib import Path
 from noah.data.few_shot_sets import find_few_shot_set
 from noah.data.vtab_tasks import find_vtab_task
 from noah.errors import UsageError
-from noah.layers import PROJECT_FILE, Layer, file_layer, flatten, recipe_layer, resolve
 from noah.progress import Listener
-from noah.settings import Settings
+from noah.settings.layers import PROJECT_FILE, Layer, file_layer, flatten, recipe_layer, resolve
+from noah.settings.settings import Settings
 from noah_cli.console import ConsoleListener
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from noah.errors import UsageError
-from noah.layers import Layer, nested
+from noah.settings.layers import Layer, nested
 from noah.space.budget_text import Multiple, read_latency, read_macs, read_parameters
 from noah_cli.completion import complete_track
 

@@ -17,7 +17,7 @@ def recipes(
     ] = None,
 ) -> None:
     """List the shipped recipes, or print one with the source of each value."""
-    from noah.layers import flatten, recipe_layer, recipe_names, recipe_text, resolve
+    from noah.settings.layers import flatten, recipe_layer, recipe_names, recipe_text, resolve
 
     listener = open_listener(context)
     if name is None:

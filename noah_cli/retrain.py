@@ -9,8 +9,8 @@ import typer
 
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah.layers import assignment_layer
 from noah.processes import launched_processes
+from noah.settings.layers import assignment_layer
 from noah_cli import console
 from noah_cli.completion import complete_subnet
 from noah_cli.new_run import tell_settings

@@ -10,14 +10,14 @@ from pydantic import ValidationError
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.errors import RunError, UsageError
 from noah.files.latest import read_latest
-from noah.layers import Layer, file_layer, resolve
 from noah.materials import Materials, check_same_data, prepare
 from noah.progress import Listener
 from noah.run_subnet import check_inherits, chosen_subnet
 from noah.runs import Run, open_run
 from noah.seals import RETRAIN, is_sealed, seal_retrained
-from noah.settings import Settings
-from noah.training_settings import RetrainSettings
+from noah.settings.layers import Layer, file_layer, resolve
+from noah.settings.settings import Settings
+from noah.settings.training_settings import RetrainSettings
 from noah_cli.new_run import names_data, resolve_new
 
 

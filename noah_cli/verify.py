@@ -22,8 +22,8 @@ from noah_cli.options import (
 )
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
-    from noah.layers import Layer
     from noah.runs import Run
+    from noah.settings.layers import Layer
     from noah.verification import Check
 
 _LABELS = {"ok": "ok", "failed": "FAILED", "absent": "not there", "note": "note"}

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from noah.layers import assignment_layer, file_layer, resolve
+from noah.settings.layers import assignment_layer, file_layer, resolve
 from noah_cli.app import app
 from tests.commands import noah_line, write_settings
 from tests.documents import labels, read_document, shown_labels, shown_lines

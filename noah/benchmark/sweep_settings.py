@@ -15,9 +15,9 @@ from noah.errors import RunError, SettingsError, UsageError
 from noah.files.atomic import write_text
 from noah.files.bounded import LARGEST_YAML, parse_yaml, read_bounded
 from noah.hardware import choose_hardware
-from noah.layers import Layer, flatten, nested, resolve
 from noah.progress import Listener
-from noah.settings import Settings
+from noah.settings.layers import Layer, flatten, nested, resolve
+from noah.settings.settings import Settings
 
 SWEEP_FILE = "sweep.yaml"
 

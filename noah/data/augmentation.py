@@ -13,7 +13,7 @@ from torchvision import transforms
 
 from noah.data.preprocessing import Preprocessing
 from noah.data.seeding import seeded
-from noah.training_settings import AugmentationSettings
+from noah.settings.training_settings import AugmentationSettings
 
 _WARPS = {
     "nearest": Image.Resampling.NEAREST,

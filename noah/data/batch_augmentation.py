@@ -8,7 +8,7 @@ from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 
 from noah.data.seeding import seeded
-from noah.training_settings import AugmentationSettings
+from noah.settings.training_settings import AugmentationSettings
 
 
 class BatchAugmentation:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from noah.layers import flatten
 from noah.runs import RUN_FILE, Run
+from noah.settings.layers import flatten
 from noah_cli.report.reading import well_formed
 
 _ALWAYS = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from noah.progress import Bar, Detail, Listener, TrainingDetail
 from noah.runs import Run
-from noah.settings import Tracker as Name
+from noah.settings.settings import Tracker as Name
 from noah_cli.trackers.log import Log
 
 

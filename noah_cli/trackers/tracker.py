@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from noah.errors import MissingPackageError
 from noah.runs import Run
-from noah.settings import Tracker as Name
+from noah.settings.settings import Tracker as Name
 from noah_cli.trackers.record import Record
 
 FOLDER = "trackers"

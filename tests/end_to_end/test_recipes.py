@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from noah.layers import flatten, recipe_layer, recipe_names
+from noah.settings.layers import flatten, recipe_layer, recipe_names
 from tests.commands import noah, write_settings
 from tests.conftest import TinySettings
 

@@ -82,7 +82,7 @@ def _read_description(_: Path) -> None:
 
 
 def _read_settings(path: Path) -> None:
-    from noah.layers import file_layer, resolve
+    from noah.settings.layers import file_layer, resolve
 
     resolve([file_layer(path)])
 
@@ -159,10 +159,10 @@ def _read_rerank(path: Path) -> None:
 
 
 def _journal(_: Path) -> None:
-    from noah.layers import Layer, resolve
     from noah.materials import prepare
     from noah.progress import Silent
     from noah.search import _open_study
+    from noah.settings.layers import Layer, resolve
 
     values = _run().description()["settings"]
     materials = _kept("materials", lambda: prepare(resolve([Layer(source="", values=values)])[0], Silent()))
@@ -255,7 +255,7 @@ def _read_reference(path: Path) -> None:
 def _modules_seeds() -> Iterator[tuple[str, bytes]]:
     from noah.data.preprocessing import Preprocessing
     from noah.saved_modules import save_modules
-    from noah.settings import BackboneSettings
+    from noah.settings.settings import BackboneSettings
 
     supernet = _supernet().eval()
     path = Path("modules.safetensors")

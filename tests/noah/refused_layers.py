@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from noah.errors import SettingsError
-from noah.layers import Layer, resolve
+from noah.settings.layers import Layer, resolve
 
 
 def problems_of(*layers: Layer) -> list[str]:

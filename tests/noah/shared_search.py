@@ -14,7 +14,7 @@ from noah.candidate import Candidate
 from noah.evolution import needed_exactly
 from noah.racing import Look, Outcome, Rules, look_at, outcome_of
 from noah.search_loop import Task, work
-from noah.settings import EvolutionSettings
+from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget, ParameterCost, parameter_budget
 from noah.space.search_space import SearchSpace, make_space
 from noah.space.subnet import MODULES, Subnet

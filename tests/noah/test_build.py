@@ -10,7 +10,7 @@ from noah.checkpoint import save_checkpoint
 from noah.errors import RunError
 from noah.materials import seed_torch
 from noah.progress import Silent
-from noah.training_settings import TrainingSettings
+from noah.settings.training_settings import TrainingSettings
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials, start_run
 

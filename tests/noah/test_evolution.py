@@ -20,7 +20,7 @@ from noah.errors import EmptySpaceError
 from noah.evaluation import Score
 from noah.evolution import evaluations, propose_generation
 from noah.racing import Look, Outcome
-from noah.settings import EvolutionSettings
+from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Bound, Budget, parameter_budget
 from noah.space.search_space import SearchSpace, make_space
 from noah.space.subnet import MODULES, Subnet

@@ -27,7 +27,7 @@ from noah.pareto import front
 from noah.progress import Silent
 from noah.racing import Look, look_at, outcome_of
 from noah.search import search
-from noah.settings import EvolutionSettings
+from noah.settings.settings import EvolutionSettings
 from noah.space.subnet import Subnet
 from noah.stages import evaluate_test, retrain
 from tests.conftest import TinySettings

@@ -10,8 +10,8 @@ import torch
 
 from noah.cost import backbone_macs
 from noah.forecast_advice import LARGE_MACS, LONG, SMALL_MACS, advise
-from noah.layers import assignment_layer, resolve
 from noah.materials import Materials
+from noah.settings.layers import assignment_layer, resolve
 from noah.untrained import untrained_backbone
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials

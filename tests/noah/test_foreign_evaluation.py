@@ -6,7 +6,7 @@ import pytest
 
 from noah.errors import DatasetNotFoundError
 from noah.foreign_evaluation import find_foreign
-from noah.settings import DataSettings, Settings
+from noah.settings.settings import DataSettings, Settings
 from tests.few_shot import SYNSETS, write_few_shot, write_variant
 
 

@@ -7,7 +7,7 @@ import torch
 
 from noah.errors import UsageError
 from noah.hardware import Choice, Hardware, choose_hardware
-from noah.settings import HardwareSettings
+from noah.settings.settings import HardwareSettings
 
 
 @pytest.fixture(autouse=True)

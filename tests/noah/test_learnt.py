@@ -14,7 +14,7 @@ from scipy.stats import entropy
 
 from noah.divergence import lower_learning_rate
 from noah.learnt import doubt, guessing_loss
-from noah.training_settings import SupernetSettings
+from noah.settings.training_settings import SupernetSettings
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=50))

@@ -19,11 +19,11 @@ from noah.cost import macs_of
 from noah.errors import SettingsError
 from noah.evaluation import Score
 from noah.evolution import evaluations, needed_exactly, propose_generation
-from noah.layers import assignment_layer, resolve
 from noah.optuna_samplers import directions, suggest
 from noah.pareto import dominators
 from noah.racing import Look, Outcome
-from noah.settings import EvolutionSettings
+from noah.settings.layers import assignment_layer, resolve
+from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Bound, Budget
 from noah.space.search_space import SearchSpace, make_space
 from noah.space.subnet import Subnet

@@ -14,7 +14,7 @@ from noah.errors import RunBusyError, UsageError
 from noah.hardware import Hardware, choose_hardware
 from noah.processes import ALONE, Processes, launched_processes
 from noah.runs import Run
-from noah.settings import HardwareSettings
+from noah.settings.settings import HardwareSettings
 from tests.commands import process_environment
 
 SECOND = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}

@@ -11,7 +11,7 @@ from noah.candidate import Candidate
 from noah.evolution import winner
 from noah.published_search import mutate_depths, rank_by_age, swap_modules
 from noah.racing import Look
-from noah.settings import EvolutionSettings
+from noah.settings.settings import EvolutionSettings
 from noah.space.budget import parameter_budget
 from noah.space.search_space import make_space
 from noah.space.subnet import MODULES, Subnet

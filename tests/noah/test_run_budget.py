@@ -14,11 +14,11 @@ from noah.cost import backbone_macs, merged_macs
 from noah.errors import EmptySpaceError, RunError
 from noah.hardware import Hardware
 from noah.latency_table import LatencyTable
-from noah.layers import Layer, resolve
 from noah.materials import Materials
 from noah.progress import Bar, Silent
 from noah.run_budget import decide_budget, run_budget, run_cost
 from noah.runs import Run
+from noah.settings.layers import Layer, resolve
 from noah.space.subnet import Subnet
 from noah.start import start_run
 from tests.conftest import TinySettings

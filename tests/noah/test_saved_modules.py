@@ -22,7 +22,7 @@ import noah
 from noah.backbones import Backbone, load_backbone
 from noah.errors import ArtefactError, CheckpointError, UnknownBackboneError
 from noah.saved_modules import MODULES_FILE, load, read_saved, save_modules
-from noah.settings import BackboneSettings
+from noah.settings.settings import BackboneSettings
 from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE

@@ -17,8 +17,8 @@ from noah.data.batch_augmentation import BatchAugmentation
 from noah.data.seeding import seeded
 from noah.inputs import to_images
 from noah.loss import cross_entropy
+from noah.settings.training_settings import AugmentationSettings
 from noah.space.subnet import Subnet
-from noah.training_settings import AugmentationSettings
 from tests.noah.tiny_training import (
     EVERYTHING,
     PREPROCESSING,

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from noah.layers import Layer, resolve
 from noah.materials import Materials, prepare
 from noah.progress import Detail, Listener, Silent
 from noah.runs import Run, create_run
 from noah.seals import FOLDER
+from noah.settings.layers import Layer, resolve
 
 
 class Recorder:

@@ -24,7 +24,7 @@ def failing_recipes(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> No
     def fail() -> NoReturn:
         raise error
 
-    monkeypatch.setattr("noah.layers.recipe_names", fail)
+    monkeypatch.setattr("noah.settings.layers.recipe_names", fail)
 
 
 def test_the_commands_of_the_road_are_there() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from noah.data.registry import dataset_names
-from noah.layers import recipe_names
 from noah.published import published_names
 from noah.runs import RUN_FILE
+from noah.settings.layers import recipe_names
 from tests.commands import process_environment
 
 BASH = shutil.which("bash")

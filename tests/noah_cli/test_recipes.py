@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from noah.layers import assignment_layer, flatten, recipe_layer, recipe_names, resolve
+from noah.settings.layers import assignment_layer, flatten, recipe_layer, recipe_names, resolve
 from tests.commands import noah
 
 

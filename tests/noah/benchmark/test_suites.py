@@ -8,8 +8,8 @@ from noah.benchmark.cells import parse_methods
 from noah.benchmark.suites import POCKET, SUITES, VTAB
 from noah.data.registry import dataset_names
 from noah.errors import UsageError
-from noah.layers import recipe_names
 from noah.published import published_names
+from noah.settings.layers import recipe_names
 
 
 @pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)

@@ -11,7 +11,7 @@ from noah.data.augmentation import Augmentation, _posterize
 from noah.data.preprocessing import Preprocessing
 from noah.data.seeding import seeded
 from noah.data.split import ArraySplit
-from noah.training_settings import AugmentationSettings
+from noah.settings.training_settings import AugmentationSettings
 from tests.conftest import draw_photo
 from tests.noah.global_random_state import set_global_state, unmoved_global_state
 

@@ -17,7 +17,7 @@ from noah.data.pixels import load_pixels
 from noah.data.preprocessing import Preprocessing
 from noah.data.split import ArraySplit, FileSplit, Split
 from noah.errors import UnreadableImageError
-from noah.training_settings import AugmentationSettings
+from noah.settings.training_settings import AugmentationSettings
 from tests.commands import run_python
 from tests.noah.global_random_state import set_global_state, unmoved_global_state
 
@@ -108,7 +108,7 @@ from noah.data.augmentation import Augmentation
 from noah.data.augmented import load_augmented
 from noah.data.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
-from noah.training_settings import AugmentationSettings
+from noah.settings.training_settings import AugmentationSettings
 
 size = Preprocessing(100, 100, "squash", 1.0, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 split = ArraySplit(np.zeros((40, 20, 20, 3), np.uint8), np.zeros(40, np.int64), "black")

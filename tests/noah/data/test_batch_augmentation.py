@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from noah.data.batch_augmentation import BatchAugmentation
-from noah.training_settings import AugmentationSettings
+from noah.settings.training_settings import AugmentationSettings
 from tests.noah.global_random_state import set_global_state, unmoved_global_state
 
 SIDE = 20

@@ -29,9 +29,9 @@ from noah.data.images import open_image
 from noah.data.lists import read_list
 from noah.errors import CheckpointError, DataError, NoahError, RunError, SettingsError, UnreadableImageError
 from noah.files.latest import read_latest
-from noah.layers import Layer, file_layer, resolve
 from noah.reference import read_reference_checkpoint
 from noah.runs import Run, create_run
+from noah.settings.layers import Layer, file_layer, resolve
 from noah.space.subnet import Subnet
 from noah.stages import read_result
 from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from noah.layers import resolve
 from noah.runs import Run
+from noah.settings.layers import resolve
 from noah_cli.option_layers import budget_layers, option_layers, track_layers
 from noah_cli.report.missing import Missing
 from noah_cli.report.repeat import gather_repeat

@@ -1,4 +1,4 @@
-"""All settings of a run, with their defaults and their rules; `noah.layers` says where values come from."""
+"""All settings of a run, with their defaults and their rules; `noah.settings.layers` says where values come from."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from noah.settings_section import Count, Fraction, Probability, Section, Share, Widths
+from noah.settings.settings_section import Count, Fraction, Probability, Section, Share, Widths
+from noah.settings.training_settings import RetrainSettings, SupernetSettings
 from noah.space.budget_text import LATENCY_SPELLING, MACS_SPELLING, read_latency, read_macs
-from noah.training_settings import RetrainSettings, SupernetSettings
 
 Tracker = Literal["tensorboard", "wandb"]
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timm.data.auto_augment import rand_augment_transform
 
-from noah.layers import Layer, assignment_layer, nested, resolve
-from noah.training_settings import AugmentationSettings
+from noah.settings.layers import Layer, assignment_layer, nested, resolve
+from noah.settings.training_settings import AugmentationSettings
 from tests.noah.refused_layers import problems_of
 
 EACH = {

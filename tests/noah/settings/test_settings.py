@@ -7,7 +7,7 @@ import yaml
 
 from noah.data.preprocessing import Preprocessing
 from noah.errors import UsageError
-from noah.layers import (
+from noah.settings.layers import (
     Layer,
     assignment_layer,
     flatten,
@@ -17,7 +17,7 @@ from noah.layers import (
     recipe_text,
     resolve,
 )
-from noah.settings import Settings
+from noah.settings.settings import Settings
 from tests.noah.refused_layers import problems_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from noah.training_settings import TrainingSettings
+from noah.settings.training_settings import TrainingSettings
 
 Training = TypeVar("Training", bound=TrainingSettings)
 

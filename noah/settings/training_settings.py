@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from noah.settings_section import Count, Probability, Rate, Section, Share
+from noah.settings.settings_section import Count, Probability, Rate, Section, Share
 
 _LARGEST_RATE = 1e30
 """AdamW multiplies the learning rate by up to ten and then needs it in float32, which ends at 3.4e38."""

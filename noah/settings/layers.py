@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from noah.errors import SettingsError, UsageError
 from noah.files.bounded import LARGEST_YAML, PlainLoader, parse_yaml, read_bounded
 from noah.files.latest import follow_latest
-from noah.settings import Settings
+from noah.settings.settings import Settings
 
 _OF_A_RUN = {"noah", "created", "settings"}
 """Keys that tell the run.yaml of a run from a settings file."""
@@ -157,12 +157,14 @@ def recipe_layer(name: str) -> Layer:
 
 def recipe_names() -> list[str]:
     """The shipped recipes."""
-    return sorted(Path(file.name).stem for file in files("noah.recipes").iterdir() if file.name.endswith(".yaml"))
+    return sorted(
+        Path(file.name).stem for file in files("noah.settings.recipes").iterdir() if file.name.endswith(".yaml")
+    )
 
 
 def recipe_text(name: str) -> str:
     """The YAML text of a shipped recipe, with its comments."""
-    return files("noah.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return files("noah.settings.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _read_mapping(text: str, source: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.errors import SettingsError, UsageError
-from noah.layers import (
+from noah.settings.layers import (
     Layer,
     assignment_layer,
     file_layer,
@@ -18,7 +18,7 @@ from noah.layers import (
     recipe_layer,
     resolve,
 )
-from noah.settings import Settings
+from noah.settings.settings import Settings
 from tests.noah.refused_layers import problems_of
 
 keys = st.text("abc", min_size=1, max_size=3)
