@@ -30,7 +30,7 @@ from noah.data.pixels import load_pixels
 from noah.data.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
 from noah.files.atomic import write_json
-from noah.held_weights import frozen_weights_held
+from noah.hardware.bf16_weights import frozen_weights_held
 from noah.inputs import Batch, to_images
 from noah.settings.layers import recipe_layer, resolve
 from noah.training import make_optimizer

@@ -24,7 +24,7 @@ from benchmarks.steps import best_precision, measure
 from noah.errors import NoahError
 from noah.evaluation_batch import LARGEST
 from noah.files.atomic import write_json
-from noah.hardware import choose_hardware
+from noah.hardware.device import choose_hardware
 from noah.runs import installed_versions
 from noah.settings.settings import HardwareSettings
 from noah_cli.console import ConsoleListener

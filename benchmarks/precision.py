@@ -22,7 +22,7 @@ from noah.candidate_evaluation import candidate_logits, showing
 from noah.evaluation import Score, score
 from noah.evolution import needed_exactly
 from noah.files.atomic import write_json
-from noah.hardware import Precision
+from noah.hardware.device import Precision
 from noah.materials import Materials
 from noah.progress import Silent
 from noah.racing import Rules

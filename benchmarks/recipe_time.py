@@ -18,7 +18,8 @@ from benchmarks.step_ways import CLASSES, Setting, synthetic_pixels
 from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
 from noah.data.pixels import Pixels
 from noah.evolution import needed_exactly
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
+from noah.hardware.step_clock import wait
 from noah.progress import Listener
 from noah.racing import Rules
 from noah.search_loop import Task, work
@@ -30,7 +31,6 @@ from noah.space.search_space import SearchSpace
 from noah.study import SearchStudy
 from noah.subnet_draws import SubnetDraw, draw_subnets
 from noah.supernet import Supernet
-from noah.timing import wait
 from noah.training import train
 from noah.worker import this_worker
 

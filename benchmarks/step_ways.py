@@ -23,8 +23,8 @@ from noah.data.device_pixels import place
 from noah.data.pixels import Pixels, load_pixels
 from noah.data.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
-from noah.hardware import Hardware, Precision
-from noah.held_weights import frozen_weights_held, with_rounded_weights
+from noah.hardware.bf16_weights import frozen_weights_held, with_rounded_weights
+from noah.hardware.device import Hardware, Precision
 from noah.inputs import to_images
 from noah.merge import merge
 from noah.space.search_space import PRESETS, SearchSpace, make_space

@@ -37,11 +37,11 @@ from benchmarks.step_tables import print_table, read_result
 from benchmarks.step_ways import ARCHITECTURES, CLASSES, Setting, Work, all_ways, check_agreement, default_batch_size
 from noah.cost import backbone_macs, macs_of
 from noah.files.atomic import write_json
-from noah.hardware import Precision, choose_hardware
+from noah.hardware.device import Precision, choose_hardware
+from noah.hardware.step_clock import wait
 from noah.runs import installed_versions
 from noah.settings.settings import HardwareSettings
 from noah.space.subnet import Subnet
-from noah.timing import wait
 
 WARM_UP = 2
 """Rounds that are not counted."""

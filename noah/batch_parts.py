@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from noah.processes import Processes
+from noah.hardware.processes import Processes
 
 
 def own_parts(count: int, accumulation: int, processes: Processes) -> list[slice]:

@@ -12,8 +12,8 @@ from torch import nn
 from noah.data.pixels import Pixels
 from noah.data.preprocessing import Preprocessing
 from noah.evaluation import Logits, compute_logits
-from noah.hardware import Hardware
-from noah.held_weights import rounded_weights, with_rounded_weights
+from noah.hardware.bf16_weights import rounded_weights, with_rounded_weights
+from noah.hardware.device import Hardware
 from noah.merge import merge
 from noah.racing import Look, look_at
 from noah.space.subnet import Subnet

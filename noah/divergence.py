@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from noah.errors import TrainingError
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 from noah.supernet import Supernet
 
 LOOK_EVERY = 20

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from noah.data.pixels import Pixels
 from noah.data.preprocessing import Preprocessing
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 from noah.inputs import to_images
 from noah.progress import Bar
 

@@ -12,8 +12,8 @@ from typing import Any
 from noah.cost import backbone_macs
 from noah.evolution import evaluations
 from noah.forecast_advice import advise
+from noah.hardware.peak_memory import process_peak
 from noah.materials import Materials
-from noah.peak_memory import process_peak
 from noah.progress import Listener
 from noah.rerank import rerank_epochs
 from noah.settings.settings import EvolutionSettings, Settings
@@ -35,7 +35,7 @@ class Stage:
         images: Images that go through, counted as often as they do; once a step, however many subnets it trains.
         reading: Seconds to read its images into memory, once.
         seconds: All of it, reading included.
-        memory: Peak in MiB, see `noah.peak_memory.PeakMemory`: the device's own on CUDA, on a CPU at least so much
+        memory: Peak in MiB, see `noah.hardware.peak_memory.PeakMemory`: the device's own on CUDA, on a CPU at least so much
             more than before; None where nothing is told.
         at_most: Whether steps stop early, so that images and seconds are bounds.
     """

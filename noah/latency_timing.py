@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 from noah.latency import median_seconds
 from noah.latency_table import WITH_CONSTANTS, Kind, LatencyTable, without_falls
 from noah.merge import merge

@@ -16,14 +16,14 @@ from noah.data.augmentation import Augmentation
 from noah.data.augmented import PREFETCHED, TrainingPixels, choose_workers, load_augmented
 from noah.data.dataset import Dataset
 from noah.data.device_pixels import place
-from noah.data.memory import available_memory
 from noah.data.pixels import Pixels, load_pixels
 from noah.data.registry import load_dataset
 from noah.data.split import Split
 from noah.errors import RunError, UsageError
 from noah.evaluation_batch import USUAL, choose_evaluation_batch
-from noah.hardware import Choice, Hardware, choose_hardware
-from noah.processes import launched_processes
+from noah.hardware.device import Choice, Hardware, choose_hardware
+from noah.hardware.memory import available_memory
+from noah.hardware.processes import launched_processes
 from noah.progress import Listener
 from noah.runs import Run
 from noah.settings.settings import Settings

@@ -64,7 +64,9 @@ class MergedAttention(nn.Module):
         """Tokens (B, N, D) -> the tokens that are read (B, M, D), attention added."""
         if self.new_tokens is not None:
             x = append_tokens(x, self.new_tokens, dim=1)
-        h = self.norm(x).to(self.proj.weight.dtype)  # once, where the weights are rounded (`noah.held_weights`)
+        h = self.norm(x).to(
+            self.proj.weight.dtype
+        )  # once, where the weights are rounded (`noah.hardware.bf16_weights`)
         if self.qkv is not None:
             queries, keys, values = self.qkv(h).chunk(3, dim=-1)
         else:

@@ -40,8 +40,8 @@ from noah.files.bounded import LARGEST_JSON, LARGEST_YAML, parse_json, parse_yam
 from noah.files.jsonl import START_AGAIN, append_line
 from noah.files.latest import DEFAULT_RUNS, LATEST, follow_latest, read_latest, write_latest
 from noah.files.lock import exclusive
-from noah.hardware import Choice
-from noah.processes import launched_processes
+from noah.hardware.device import Choice
+from noah.hardware.processes import launched_processes
 from noah.settings.layers import Layer, resolve
 from noah.settings.settings import Settings
 from noah.stored import Description, check_shape

@@ -20,8 +20,8 @@ from noah.data.augmented import AugmentedPixels, TrainingPixels
 from noah.data.batch_augmentation import BatchAugmentation
 from noah.data.preprocessing import Preprocessing
 from noah.divergence import StepLosses, check_state
-from noah.hardware import Hardware
-from noah.held_weights import frozen_weights_held
+from noah.hardware.bf16_weights import frozen_weights_held
+from noah.hardware.device import Hardware
 from noah.inputs import Batch, to_images
 from noah.progress import Bar, TrainingDetail
 from noah.settings.training_settings import TrainingSettings

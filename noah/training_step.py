@@ -12,7 +12,7 @@ from torch import Tensor
 from noah.batch_parts import own_parts
 from noah.compiled import CompiledForward
 from noah.distillation import add_gradients
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 from noah.loss import cross_entropy, share_of_loss
 from noah.space.subnet import Subnet
 from noah.supernet import Supernet

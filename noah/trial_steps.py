@@ -22,20 +22,29 @@ from noah.build import build_supernet, class_weights
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.data.augmentation import Augmentation
 from noah.data.augmented import TrainingPixels, choose_workers, load_augmented
-from noah.data.memory import available_memory
 from noah.data.pixels import load_pixels
 from noah.data.split import Split, select
 from noah.evaluation import compute_logits
+from noah.hardware.memory import available_memory
+from noah.hardware.peak_memory import PeakMemory
+from noah.hardware.step_clock import (
+    TIMED,
+    WARM_UP,
+    EnoughTimedError,
+    StepTimer,
+    is_enough,
+    typical_seconds,
+    wait,
+    warm_up_steps,
+)
 from noah.materials import Materials, seed_torch
 from noah.merge import merge
-from noah.peak_memory import PeakMemory
 from noah.progress import Listener
 from noah.settings.shortened import shortened
 from noah.settings.training_settings import TrainingSettings
 from noah.space.budget import Budget
 from noah.space.subnet import Subnet
 from noah.subnet_draws import SubnetDraw, draw_subnets
-from noah.timing import TIMED, WARM_UP, EnoughTimedError, StepTimer, is_enough, typical_seconds, wait, warm_up_steps
 from noah.training import train
 
 _TRIAL = 6

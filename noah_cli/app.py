@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from noah.errors import NoahError, UsageError
-from noah.processes import ALONE, Processes, launched_processes, leave
+from noah.hardware.processes import ALONE, Processes, launched_processes, leave
 from noah.version import __version__
 from noah_cli import console
 from noah_cli.bench import bench

@@ -20,7 +20,7 @@ from noah_cli.options import DeviceOption, PrecisionOption, RunsOption, ThreadsO
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
     from noah.comparison import Pair, RunFigures
-    from noah.hardware import Hardware
+    from noah.hardware.device import Hardware
     from noah.runs import Run
     from noah.significance import Proportion
 
@@ -50,7 +50,7 @@ def compare(
     Reads run folders only: no image is opened. --device, --precision and --threads are those of --latency.
     """
     from noah.comparison import check_runs, pair_with_first, read_figures
-    from noah.hardware import choose_hardware
+    from noah.hardware.device import choose_hardware
     from noah.latency import BATCH_SIZE, ROUNDS
     from noah.runs import open_run
     from noah.settings.layers import resolve

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from noah.counted import counted
 from noah.errors import NoahError, ProcessError, UsageError
-from noah.processes import ALONE, Processes, launched_processes
+from noah.hardware.processes import ALONE, Processes, launched_processes
 from noah.progress import Bar, Detail
 from noah.space.subnet import MODULES, Subnet
 from noah_cli.live import draw_detail

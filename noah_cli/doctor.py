@@ -49,7 +49,7 @@ def _torch() -> Iterator[Finding]:
     def look() -> Finding:
         import torch
 
-        from noah.hardware import choose_hardware
+        from noah.hardware.device import choose_hardware
         from noah.settings.settings import HardwareSettings
 
         hardware = choose_hardware(HardwareSettings())

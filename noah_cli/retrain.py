@@ -9,7 +9,7 @@ import typer
 
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah.processes import launched_processes
+from noah.hardware.processes import launched_processes
 from noah.settings.layers import assignment_layer
 from noah_cli import console
 from noah_cli.completion import complete_subnet

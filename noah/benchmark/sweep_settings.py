@@ -14,7 +14,7 @@ from noah.benchmark.suites import SUITES, Suite
 from noah.errors import RunError, SettingsError, UsageError
 from noah.files.atomic import write_text
 from noah.files.bounded import LARGEST_YAML, parse_yaml, read_bounded
-from noah.hardware import choose_hardware
+from noah.hardware.device import choose_hardware
 from noah.progress import Listener
 from noah.settings.layers import Layer, flatten, nested, resolve
 from noah.settings.settings import Settings

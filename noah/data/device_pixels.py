@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noah.data.memory import format_bytes
 from noah.data.pixels import Pixels
+from noah.hardware.memory import format_bytes
 
 DEVICE_SHARE = 0.25
 """Of the device's free memory: the rest is for weights, activations and the optimiser."""

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from noah.data.memory import available_memory, format_bytes
 from noah.data.pixels import unreadable
 from noah.data.split import Split
 from noah.errors import UnreadableImageError
+from noah.hardware.memory import available_memory, format_bytes
 
 
 class Originals:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from noah.data.memory import available_memory, format_bytes
 from noah.data.preprocessing import Preprocessing
 from noah.data.split import Split
 from noah.errors import UnreadableImageError
+from noah.hardware.memory import available_memory, format_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.recipe_time import time_recipe, vtab_settings
 from benchmarks.step_ways import Setting
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 from tests.commands import PROJECT, process_environment
 from tests.noah.tiny_run import Recorder
 

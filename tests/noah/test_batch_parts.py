@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.batch_parts import own_parts, own_share
-from noah.processes import ALONE, Processes
+from noah.hardware.processes import ALONE, Processes
 
 
 @given(st.integers(0, 70), st.integers(1, 5), st.integers(1, 4))

@@ -12,7 +12,7 @@ from noah.build import build_supernet
 from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
 from noah.data.pixels import Pixels
 from noah.evaluation import compute_logits
-from noah.hardware import Hardware, Precision
+from noah.hardware.device import Hardware, Precision
 from noah.materials import Materials, seed_torch
 from noah.merge import merge
 from noah.progress import Silent

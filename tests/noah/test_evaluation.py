@@ -16,7 +16,7 @@ from noah.data.pixels import Pixels, load_pixels
 from noah.data.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
 from noah.evaluation import Score, compute_logits, describe, score
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 from noah.progress import Detail
 
 CPU = Hardware(torch.device("cpu"), "fp32", 1, ())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from noah.evaluation_batch import LARGEST, USUAL, choose_evaluation_batch
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials
 

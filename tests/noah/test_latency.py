@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 from noah.latency import ROUNDS, median_seconds, relative_latency
 from noah.progress import Detail, Silent
 from noah.space.subnet import Subnet

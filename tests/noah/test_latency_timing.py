@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from noah.cost import backbone_macs, macs_of
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 from noah.latency_table import LatencyTable
 from noah.latency_timing import ROUNDS, measure_table, timed_points
 from noah.progress import Bar, Detail, Silent

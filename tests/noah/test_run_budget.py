@@ -12,7 +12,7 @@ from torch import Tensor
 
 from noah.cost import backbone_macs, merged_macs
 from noah.errors import EmptySpaceError, RunError
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 from noah.latency_table import LatencyTable
 from noah.materials import Materials
 from noah.progress import Bar, Silent

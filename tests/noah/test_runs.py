@@ -12,7 +12,7 @@ import yaml
 
 from noah.errors import CommandOrderError, RunError, RunExistsError, SettingsError, UsageError
 from noah.files.jsonl import read_lines
-from noah.hardware import Choice
+from noah.hardware.device import Choice
 from noah.runs import Run, create_run, installed_versions, open_run
 from noah.settings.layers import Layer, recipe_layer, resolve
 from noah.version import __version__

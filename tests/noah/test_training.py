@@ -16,7 +16,7 @@ from torch import Tensor
 
 from noah.errors import RunError
 from noah.evaluation import compute_logits, score
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 from noah.loss import balanced_weights
 from noah.materials import seed_torch
 from noah.space.subnet import Subnet

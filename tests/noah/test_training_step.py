@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from noah.hardware import Hardware
-from noah.processes import Processes
+from noah.hardware.device import Hardware
+from noah.hardware.processes import Processes
 from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.training_step import Step

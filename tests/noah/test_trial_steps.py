@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from noah.hardware.step_clock import TIMED, WARM_UP
 from noah.space.budget import parameter_budget
-from noah.timing import TIMED, WARM_UP
 from noah.trial_steps import try_evaluation, try_retraining, try_supernet_training
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder, make_materials

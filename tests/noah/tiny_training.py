@@ -19,7 +19,7 @@ from noah.data.augmented import AugmentedPixels, TrainingPixels, load_augmented
 from noah.data.pixels import Pixels, load_pixels
 from noah.data.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 from noah.progress import Bar, Detail, Silent
 from noah.settings.training_settings import AugmentationSettings, TrainingSettings
 from noah.space.search_space import SearchSpace, make_space

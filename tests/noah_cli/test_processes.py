@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from noah.errors import NoahError, ProcessError, TrainingError, UsageError
-from noah.processes import ALONE, Processes
+from noah.hardware.processes import ALONE, Processes
 from noah_cli.console import ConsoleListener, print_error
 from tests.commands import noah
 

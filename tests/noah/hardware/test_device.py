@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from noah.errors import UsageError
-from noah.hardware import Choice, Hardware, choose_hardware
+from noah.hardware.device import Choice, Hardware, choose_hardware
 from noah.settings.settings import HardwareSettings
 
 
@@ -53,7 +53,7 @@ def test_a_gpu_computes_in_bfloat16_where_it_does_so_natively(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation)
-    monkeypatch.setattr("noah.hardware._device", lambda name: torch.device(name))
+    monkeypatch.setattr("noah.hardware.device._device", lambda name: torch.device(name))
     hardware = choose_hardware(HardwareSettings(threads=1))
     assert (hardware.device.type, hardware.precision) == ("cuda", precision)
     assert hardware.choices[0].reason == "a GPU is there"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from noah.data.memory import UNKNOWN, available_memory, format_bytes
+from noah.hardware.memory import UNKNOWN, available_memory, format_bytes
 
 MEMINFO = "MemTotal:       24000000 kB\nMemAvailable:   2000000 kB\nHugePages_Total:       0\n"
 

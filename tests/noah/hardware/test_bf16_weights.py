@@ -7,8 +7,8 @@ import timm
 import torch
 from torch.nn import functional as F
 
-from noah.hardware import Hardware, Precision
-from noah.held_weights import frozen_weights_held, with_rounded_weights
+from noah.hardware.bf16_weights import frozen_weights_held, with_rounded_weights
+from noah.hardware.device import Hardware, Precision
 from noah.merge import merge
 from noah.space.subnet import Subnet
 from noah.supernet import Supernet

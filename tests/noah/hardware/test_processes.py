@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from noah.errors import RunBusyError, UsageError
-from noah.hardware import Hardware, choose_hardware
-from noah.processes import ALONE, Processes, launched_processes
+from noah.hardware.device import Hardware, choose_hardware
+from noah.hardware.processes import ALONE, Processes, launched_processes
 from noah.runs import Run
 from noah.settings.settings import HardwareSettings
 from tests.commands import process_environment
@@ -101,7 +101,7 @@ def test_sums_and_decisions_are_the_same_in_all_processes(tmp_path: Path) -> Non
         textwrap.dedent(
             """
             import torch
-            from noah.processes import launched_processes, leave
+            from noah.hardware.processes import launched_processes, leave
 
             here = launched_processes()
             first, second = torch.full((2, 3), float(here.rank + 1)), torch.tensor(10.0 ** here.rank)

@@ -8,7 +8,7 @@ from statistics import median
 
 import torch
 
-from noah.processes import ALONE, Processes
+from noah.hardware.processes import ALONE, Processes
 from noah.progress import Bar, Detail
 
 WARM_UP = 2

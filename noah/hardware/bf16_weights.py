@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from noah.hardware import Hardware
+from noah.hardware.device import Hardware
 
 _CONSTANTS = ("constant_keys", "constant_values", "constant_inputs", "key_weight", "value_weight")
 """Buffers of `noah.merged_attention` that are factors of matrix products."""

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from noah.errors import UsageError
-from noah.processes import ALONE, Processes, launched_processes
+from noah.hardware.processes import ALONE, Processes, launched_processes
 from noah.settings.settings import HardwareSettings
 
 Precision = Literal["fp32", "bf16"]

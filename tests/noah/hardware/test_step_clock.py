@@ -7,7 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.timing import TIMED, WARM_UP, EnoughTimedError, StepTimer, is_enough, typical_seconds, warm_up_steps
+from noah.hardware.step_clock import (
+    TIMED,
+    WARM_UP,
+    EnoughTimedError,
+    StepTimer,
+    is_enough,
+    typical_seconds,
+    warm_up_steps,
+)
 from tests.noah.tiny_run import Recorder
 
 CPU = torch.device("cpu")

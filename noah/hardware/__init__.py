@@ -1,0 +1,1 @@
+"""Processes, device, precision, threads, memory and clocks."""
