@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 
 from benchmarks.step_ways import ARCHITECTURES, SETTINGS, Setting, pair
 from benchmarks.steps import device_name
-from noah.data.augmentation import Augmentation
-from noah.data.augmented import load_augmented
-from noah.data.batch_augmentation import BatchAugmentation
-from noah.data.device_pixels import place
-from noah.data.pixels import load_pixels
-from noah.data.preprocessing import Preprocessing
+from noah.data.augment.augmented_pixels import load_augmented
+from noah.data.augment.batch import BatchAugmentation
+from noah.data.augment.image import Augmentation
+from noah.data.pixels.device_pixels import place
+from noah.data.pixels.pixels import load_pixels
+from noah.data.pixels.preprocessing import Preprocessing
+from noah.data.pixels.to_inputs import Batch, to_images
 from noah.data.split import ArraySplit
 from noah.files.atomic import write_json
 from noah.hardware.bf16_weights import frozen_weights_held
-from noah.inputs import Batch, to_images
 from noah.settings.layers import recipe_layer, resolve
 from noah.training import make_optimizer
 from noah.training_step import Step

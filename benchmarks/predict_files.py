@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from export.predictor import load_predictor
-from noah.data.images import open_image
+from noah.data.decode import open_image
 
 _TIE = 1e-4
 """Probabilities that are nearer to one another may change places with the size of the batch."""

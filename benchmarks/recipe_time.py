@@ -16,7 +16,7 @@ import optuna
 
 from benchmarks.step_ways import CLASSES, Setting, synthetic_pixels
 from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
-from noah.data.pixels import Pixels
+from noah.data.pixels.pixels import Pixels
 from noah.evolution import needed_exactly
 from noah.hardware.device import Hardware
 from noah.hardware.step_clock import wait

@@ -19,13 +19,13 @@ from torch.nn import functional as F
 
 from benchmarks.straightforward import Straightforward
 from noah.compiled import CompiledForward
-from noah.data.device_pixels import place
-from noah.data.pixels import Pixels, load_pixels
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.device_pixels import place
+from noah.data.pixels.pixels import Pixels, load_pixels
+from noah.data.pixels.preprocessing import Preprocessing
+from noah.data.pixels.to_inputs import to_images
 from noah.data.split import ArraySplit
 from noah.hardware.bf16_weights import frozen_weights_held, with_rounded_weights
 from noah.hardware.device import Hardware, Precision
-from noah.inputs import to_images
 from noah.merge import merge
 from noah.space.search_space import PRESETS, SearchSpace, make_space
 from noah.space.subnet import Subnet

@@ -6,7 +6,7 @@ Usage: python examples/write_digits.py FOLDER
 import sys
 from pathlib import Path
 
-from noah.data.digits import load_digits
+from noah.data.sources.digits import load_digits
 
 
 def main(folder: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.onnx_session import CPU, open_session
-from noah.data.pixels import Pixels
+from noah.data.pixels.pixels import Pixels
 from noah.materials import Materials
 from noah.progress import Listener
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from export.quantize import Inputs
 from export.to_onnx import INPUT_NAME
-from noah.data.pixels import Pixels
+from noah.data.pixels.pixels import Pixels
 from noah.data.split import select
 from noah.materials import Materials
 from noah.progress import Bar, Listener

@@ -9,7 +9,7 @@ import numpy as np
 from export.origin import origin
 from export.predictor import Predictor
 from noah.calibration import confidences
-from noah.data.pixels import Pixels
+from noah.data.pixels.pixels import Pixels
 from noah.errors import ArtefactError
 from noah.evaluation import Logits, describe, finite_rows, predicted_labels
 from noah.materials import Materials, at_image_size

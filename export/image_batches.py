@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from noah.data.images import open_image
-from noah.data.preprocessing import Preprocessing
+from noah.data.decode import open_image
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import UnreadableImageError
 
 Decoded = tuple[Path, "Future[npt.NDArray[np.uint8]]"]

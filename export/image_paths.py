@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from noah.data.images import is_image_path
+from noah.data.decode import is_image_path
 from noah.errors import DataError, UsageError
 
 

@@ -50,7 +50,7 @@ class Manifest(Record):
     Attributes:
         dataset: Name of the data set that the classes come from.
         classes: Labels in the order of the outputs.
-        preprocessing: What `noah.data.preprocessing.Preprocessing.to_json` gave.
+        preprocessing: What `noah.data.pixels.preprocessing.Preprocessing.to_json` gave.
         parameters: Trainable parameters of the subnet's modules.
         precision: Number format found in the file: fp32, fp16, bf16, int8 or int8-dynamic.
         opset: Operator set of the ONNX file; None where there is none.

@@ -23,7 +23,7 @@ from export.onnx_session import CPU, open_session
 from export.records import ModelInput, ModelOutput
 from export.runnable import model_name, runnable_files
 from export.tensors import OpenModel, Tensor
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtefactError, NotHereError, UsageError
 from noah.files.bounded import parse_json
 

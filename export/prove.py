@@ -16,7 +16,7 @@ from export.records import FloatPrecision, Parity, Precision
 from export.rounding import write_simulation
 from export.tensors import OpenModel
 from export.tolerances import TOLERANCES, Values
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtefactError
 from noah.materials import Materials
 from noah.progress import Listener

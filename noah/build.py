@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
-from noah.data.augmented import TrainingPixels
+from noah.data.augment.augmented_pixels import TrainingPixels
 from noah.loss import balanced_weights
 from noah.materials import Materials
 from noah.runs import Run

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from noah.data.pixels import Pixels
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.pixels import Pixels
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.evaluation import Logits, compute_logits
 from noah.hardware.bf16_weights import rounded_weights, with_rounded_weights
 from noah.hardware.device import Hardware

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from noah.data.pixels import Pixels
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.pixels import Pixels
+from noah.data.pixels.preprocessing import Preprocessing
+from noah.data.pixels.to_inputs import to_images
 from noah.hardware.device import Hardware
-from noah.inputs import to_images
 from noah.progress import Bar
 
 Logits = NDArray[np.float32]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from noah.data.device_pixels import free_memory
+from noah.data.pixels.device_pixels import free_memory
 from noah.hardware.device import Choice, Hardware
 from noah.hardware.memory import format_bytes
 from noah.space.search_space import SearchSpace

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from noah.backbones import Backbone, check_image_size, load_backbone
-from noah.data.augmentation import Augmentation
-from noah.data.augmented import PREFETCHED, TrainingPixels, choose_workers, load_augmented
+from noah.data.augment.augmented_pixels import PREFETCHED, TrainingPixels, choose_workers, load_augmented
+from noah.data.augment.image import Augmentation
 from noah.data.dataset import Dataset
-from noah.data.device_pixels import place
-from noah.data.pixels import Pixels, load_pixels
-from noah.data.registry import load_dataset
+from noah.data.pixels.device_pixels import place
+from noah.data.pixels.pixels import Pixels, load_pixels
+from noah.data.sources.registry import load_dataset
 from noah.data.split import Split
 from noah.errors import RunError, UsageError
 from noah.evaluation_batch import USUAL, choose_evaluation_batch

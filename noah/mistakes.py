@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from noah.data.pixels import Pixels
+from noah.data.pixels.pixels import Pixels
 from noah.errors import RunError
 from noah.predictions import Predictions, short_name
 from noah.runs import Run

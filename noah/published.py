@@ -16,8 +16,8 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-from noah.data.few_shot_sets import FEW_SHOT_SETS, SHOTS, find_few_shot_set
-from noah.data.vtab_tasks import VTAB_TASKS, find_vtab_task
+from noah.data.sources.few_shot_sets import FEW_SHOT_SETS, SHOTS, find_few_shot_set
+from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS, find_vtab_task
 from noah.errors import UsageError
 from noah.space.subnet import Subnet
 

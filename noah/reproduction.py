@@ -18,7 +18,7 @@ from noah.build import load_supernet
 from noah.candidate import Candidate
 from noah.candidate_evaluation import candidate_logits
 from noah.conclusion import read_winner
-from noah.data.pixels import Pixels
+from noah.data.pixels.pixels import Pixels
 from noah.errors import NoahError, RunError
 from noah.evaluation import Score, predicted_labels, score
 from noah.materials import Materials, check_same_data

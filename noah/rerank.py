@@ -17,8 +17,8 @@ from typing import Any
 from noah.build import build_supernet, class_weights, load_supernet
 from noah.candidate import Candidate
 from noah.checkpoint import CHECKPOINT_FILE
-from noah.data.augmented import TrainingPixels
-from noah.data.pixels import Pixels
+from noah.data.augment.augmented_pixels import TrainingPixels
+from noah.data.pixels.pixels import Pixels
 from noah.divergence import lower_learning_rate
 from noah.errors import RunError, SettingsError
 from noah.evaluation import Score, predicted_labels, score

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from noah.backbones import load_backbone
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtefactError, CheckpointError, SettingsError, UnknownBackboneError
 from noah.files.bounded import parse_json
 from noah.merge import MergedViT, merge

@@ -18,7 +18,7 @@ from noah.candidate import Candidate, rank
 from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.conclusion import conclude, read_winner
-from noah.data.pixels import Pixels
+from noah.data.pixels.pixels import Pixels
 from noah.errors import CommandOrderError, RunError
 from noah.evolution import needed_exactly
 from noah.files.atomic import write_text

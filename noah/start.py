@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from noah.data.pixels import check_readable
+from noah.data.pixels.pixels import check_readable
 from noah.data.split import concatenate
 from noah.errors import UsageError
 from noah.latency_table import LatencyTable

@@ -16,13 +16,13 @@ from torch import Tensor
 from noah.batch_parts import own_share
 from noah.checkpoint import read_checkpoint, restore, save_checkpoint
 from noah.compiled import CompiledForward
-from noah.data.augmented import AugmentedPixels, TrainingPixels
-from noah.data.batch_augmentation import BatchAugmentation
-from noah.data.preprocessing import Preprocessing
+from noah.data.augment.augmented_pixels import AugmentedPixels, TrainingPixels
+from noah.data.augment.batch import BatchAugmentation
+from noah.data.pixels.preprocessing import Preprocessing
+from noah.data.pixels.to_inputs import Batch, to_images
 from noah.divergence import StepLosses, check_state
 from noah.hardware.bf16_weights import frozen_weights_held
 from noah.hardware.device import Hardware
-from noah.inputs import Batch, to_images
 from noah.progress import Bar, TrainingDetail
 from noah.settings.training_settings import TrainingSettings
 from noah.subnet_draws import SubnetDraw

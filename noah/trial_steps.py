@@ -20,9 +20,9 @@ from numpy.random import Generator
 
 from noah.build import build_supernet, class_weights
 from noah.checkpoint import CHECKPOINT_FILE
-from noah.data.augmentation import Augmentation
-from noah.data.augmented import TrainingPixels, choose_workers, load_augmented
-from noah.data.pixels import load_pixels
+from noah.data.augment.augmented_pixels import TrainingPixels, choose_workers, load_augmented
+from noah.data.augment.image import Augmentation
+from noah.data.pixels.pixels import load_pixels
 from noah.data.split import Split, select
 from noah.evaluation import compute_logits
 from noah.hardware.memory import available_memory

@@ -14,13 +14,13 @@ from noah.files.latest import DEFAULT_RUNS
 _RUN_FILE = "run.yaml"
 """As in noah.runs, which loads torch."""
 _OWN_DATA = ("digits", "cifar10", "rendered_dsprites_loc", "rendered_dsprites_ori", "shapes_count")
-"""Those of noah.data.registry, which loads all that reads images, that are of no table of data sets."""
+"""Those of noah.data.sources.registry, which loads all that reads images, that are of no table of data sets."""
 
 
 def complete_dataset() -> list[str]:
     """The data sets that have a name."""
-    from noah.data.few_shot_sets import FEW_SHOT_SETS
-    from noah.data.vtab_tasks import VTAB_TASKS
+    from noah.data.sources.few_shot_sets import FEW_SHOT_SETS
+    from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS
 
     return sorted({*_OWN_DATA, *(task.name for task in VTAB_TASKS), *(known.name for known in FEW_SHOT_SETS)})
 

@@ -21,7 +21,7 @@ def datasets(
     ] = None,
 ) -> None:
     """List the data sets that --dataset and `noah eval --on` know, and where each was found."""
-    from noah.data.catalogue import list_datasets
+    from noah.data.sources.catalogue import list_datasets
     from noah.settings.layers import PROJECT_FILE, file_layer, resolve
 
     if data_root is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from noah.data.few_shot_sets import find_few_shot_set
-from noah.data.vtab_tasks import find_vtab_task
+from noah.data.sources.few_shot_sets import find_few_shot_set
+from noah.data.sources.vtab.vtab_tasks import find_vtab_task
 from noah.errors import UsageError
 from noah.progress import Listener
 from noah.settings.layers import PROJECT_FILE, Layer, file_layer, flatten, recipe_layer, resolve

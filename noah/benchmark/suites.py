@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from noah.data.vtab_tasks import VTAB_TASKS
+from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS
 from noah.errors import UsageError
 
 

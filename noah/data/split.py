@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from noah.data.images import open_image
+from noah.data.decode import open_image
 from noah.errors import UsageError
 
 

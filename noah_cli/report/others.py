@@ -8,7 +8,7 @@ from typing import Any
 
 from noah.benchmark.paper import PAPER_NAMES, paper_accuracy
 from noah.comparison import Pair, RunFigures, pair_with_first, read_figures
-from noah.data.vtab_tasks import find_vtab_task
+from noah.data.sources.vtab.vtab_tasks import find_vtab_task
 from noah.errors import NoahError
 from noah.published import published_names
 from noah.runs import RUN_FILE, Run

@@ -204,7 +204,7 @@ def test_predictions_are_those_of_the_evaluation(finished: Finished) -> None:
 def test_predictions_are_those_of_the_unmerged_torch_subnet(finished: Finished) -> None:
     import torch
 
-    from noah.data.images import open_image
+    from noah.data.decode import open_image
     from noah.materials import prepare
     from noah.progress import Silent
     from noah.runs import Run

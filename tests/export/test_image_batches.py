@@ -14,8 +14,8 @@ from PIL import Image
 
 from export import image_batches
 from export.image_batches import ImageBatch, read_ahead
-from noah.data.images import open_image
-from noah.data.preprocessing import Preprocessing
+from noah.data.decode import open_image
+from noah.data.pixels.preprocessing import Preprocessing
 from tests.export.real_images import write_broken, write_readable
 from tests.export.tiny_artefact import PREPROCESSING
 

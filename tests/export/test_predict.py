@@ -20,7 +20,7 @@ from export.image_paths import find_images
 from export.predict import BATCHES_AHEAD, NOT_FINITE, PredictionSummary, predict
 from export.predictions import open_writer
 from export.predictor import Predictor, load_predictor
-from noah.data.images import open_image
+from noah.data.decode import open_image
 from noah.errors import ArtefactError, UsageError
 from tests.export.real_images import write_broken, write_readable
 from tests.export.tiny_artefact import CLASSES, PREPROCESSING, make_artefact, probabilities_by_hand

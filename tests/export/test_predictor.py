@@ -14,7 +14,7 @@ from export.manifest import read_manifest, write_manifest
 from export.onnx_session import CPU
 from export.predictor import Predictor, load_predictor
 from export.records import ModelInput, ModelOutput
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtefactError, UsageError
 from tests.export.tiny_artefact import (
     CLASSES,

@@ -12,8 +12,8 @@ from PIL import Image
 
 from export.image_batches import read_ahead
 from export.image_paths import find_images
-from noah.data.pixels import load_pixels
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.pixels import load_pixels
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import FileSplit
 from tests.export.real_images import noise, write_readable
 

@@ -20,7 +20,7 @@ from export.records import (
     SubnetWidths,
     Tolerance,
 )
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.preprocessing import Preprocessing
 
 HEIGHT, WIDTH = 6, 8
 CLASSES = ("café", "a, b", "dog", "鳥")

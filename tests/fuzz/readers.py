@@ -253,7 +253,7 @@ def _read_reference(path: Path) -> None:
 
 
 def _modules_seeds() -> Iterator[tuple[str, bytes]]:
-    from noah.data.preprocessing import Preprocessing
+    from noah.data.pixels.preprocessing import Preprocessing
     from noah.saved_modules import save_modules
     from noah.settings.settings import BackboneSettings
 
@@ -300,7 +300,7 @@ def _list_seeds() -> Iterator[tuple[str, bytes]]:
 
 
 def _read_list(path: Path) -> None:
-    from noah.data.lists import read_class_names, read_list
+    from noah.data.sources.lists import read_class_names, read_list
     from noah.errors import NoahError
 
     folder = Path("listed")
@@ -344,7 +344,7 @@ def _tar_seeds() -> Iterator[tuple[str, bytes]]:
 
 
 def _unpack(path: Path) -> None:
-    from noah.data.archives import unpack
+    from noah.data.sources.archives import unpack
 
     outside, folder = Path("outside"), Path("outside/target")
     shutil.rmtree(outside, ignore_errors=True)
@@ -390,7 +390,7 @@ def _image_seeds() -> Iterator[tuple[str, bytes]]:
 
 
 def _read_image(path: Path) -> None:
-    from noah.data.images import open_image
+    from noah.data.decode import open_image
 
     assert open_image(path).mode == "RGB"
 

@@ -10,7 +10,7 @@ from torch import nn
 from noah import candidate_evaluation
 from noah.build import build_supernet
 from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
-from noah.data.pixels import Pixels
+from noah.data.pixels.pixels import Pixels
 from noah.evaluation import compute_logits
 from noah.hardware.device import Hardware, Precision
 from noah.materials import Materials, seed_torch

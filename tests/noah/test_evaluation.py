@@ -12,8 +12,8 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, top_k_accuracy_score
 from torch import Tensor, nn
 
-from noah.data.pixels import Pixels, load_pixels
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.pixels import Pixels, load_pixels
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
 from noah.evaluation import Score, compute_logits, describe, score
 from noah.hardware.device import Hardware

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from noah.backbones import Backbone, load_backbone
-from noah.data import pixels as pixels_module
 from noah.data.dataset import Dataset
-from noah.data.rendered import rendered_dataset
+from noah.data.pixels.pixels import pixels as pixels_module
+from noah.data.sources.drawn.rendered import rendered_dataset
 from noah.data.split import FileSplit
 from noah.errors import DatasetNotFoundError, NoahError, RunError, SettingsError, UsageError
 from noah.materials import build_space, check_same_data, fingerprint, seed_torch

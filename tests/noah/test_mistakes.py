@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noah.data.pixels import Pixels, load_pixels
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.pixels import Pixels, load_pixels
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
 from noah.errors import RunError
 from noah.mistakes import KEPT, SIDE, keep_mistakes, most_confident_mistakes, read_mistakes

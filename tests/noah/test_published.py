@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.data.few_shot_sets import FEW_SHOT_SETS, SHOTS
-from noah.data.vtab_tasks import VTAB_TASKS
+from noah.data.sources.few_shot_sets import FEW_SHOT_SETS, SHOTS
+from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS
 from noah.errors import UsageError
 from noah.published import PUBLISHED_FILE, published_names, published_subnet
 from noah.space.subnet import MODULES, Subnet

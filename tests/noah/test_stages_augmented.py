@@ -85,7 +85,7 @@ def test_without_augmentation_nothing_is_told_of_it(tiny_settings: TinySettings,
 
 
 def test_where_the_images_do_not_fit_is_told(augmented: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noah.data.originals.available_memory", lambda: 20_000)
+    monkeypatch.setattr("noah.data.pixels.originals.available_memory", lambda: 20_000)
     listener = Recorder()
     materials = make_materials(augmented({"hardware.augmentation_workers": 1}))
     search(start_run(tmp_path, materials), materials, listener)

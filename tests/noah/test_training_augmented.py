@@ -13,9 +13,9 @@ from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor
 
 from noah.checkpoint import read_checkpoint
-from noah.data.batch_augmentation import BatchAugmentation
-from noah.data.seeding import seeded
-from noah.inputs import to_images
+from noah.data.augment.batch import BatchAugmentation
+from noah.data.augment.seeding import seeded
+from noah.data.pixels.to_inputs import to_images
 from noah.loss import cross_entropy
 from noah.settings.training_settings import AugmentationSettings
 from noah.space.subnet import Subnet

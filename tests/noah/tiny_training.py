@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from noah.backbones import load_backbone
-from noah.data.augmentation import Augmentation
-from noah.data.augmented import AugmentedPixels, TrainingPixels, load_augmented
-from noah.data.pixels import Pixels, load_pixels
-from noah.data.preprocessing import Preprocessing
+from noah.data.augment.augmented_pixels import AugmentedPixels, TrainingPixels, load_augmented
+from noah.data.augment.image import Augmentation
+from noah.data.pixels.pixels import Pixels, load_pixels
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
 from noah.hardware.device import Hardware
 from noah.progress import Bar, Detail, Silent

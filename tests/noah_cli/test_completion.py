@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from noah.data.registry import dataset_names
+from noah.data.sources.registry import dataset_names
 from noah.published import published_names
 from noah.runs import RUN_FILE
 from noah.settings.layers import recipe_names

@@ -6,7 +6,7 @@ import pytest
 
 from noah.benchmark.cells import parse_methods
 from noah.benchmark.suites import POCKET, SUITES, VTAB
-from noah.data.registry import dataset_names
+from noah.data.sources.registry import dataset_names
 from noah.errors import UsageError
 from noah.published import published_names
 from noah.settings.layers import recipe_names

@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 
 from noah.backbones import load_backbone
 from noah.conclusion import read_front, read_winner
-from noah.data.archives import unpack
-from noah.data.images import open_image
-from noah.data.lists import read_list
+from noah.data.decode import open_image
+from noah.data.sources.archives import unpack
+from noah.data.sources.lists import read_list
 from noah.errors import CheckpointError, DataError, NoahError, RunError, SettingsError, UnreadableImageError
 from noah.files.latest import read_latest
 from noah.reference import read_reference_checkpoint

@@ -5,7 +5,7 @@ import math
 import pytest
 import yaml
 
-from noah.data.preprocessing import Preprocessing
+from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import UsageError
 from noah.settings.layers import (
     Layer,

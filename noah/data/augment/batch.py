@@ -1,0 +1,65 @@
+"""The random changes of a whole batch: random erasing (Zhong et al., 2017), then mixup or CutMix, by timm."""
+
+from __future__ import annotations
+
+import torch
+from timm.data.mixup import Mixup
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor
+
+from noah.data.augment.seeding import seeded
+from noah.settings.training_settings import AugmentationSettings
+
+
+class BatchAugmentation:
+    """Erases rectangles of images, and mixes each image with another of its batch, each where the settings have it.
+
+    A rectangle is filled with normal noise. Mixing flips the batch: mixup (Zhang et al., 2017) adds lambda of an image
+    to 1 - lambda of its partner, CutMix (Yun et al., 2019) puts a rectangle of 1 - lambda of the area from the partner
+    into it; where both are on, a coin decides for each batch. Lambda is drawn once a batch from Beta(a, a) with the a
+    of the settings. The labels become shares of two classes, lambda and 1 - lambda.
+
+    timm mixes even batches only; of an odd one the last image stays as it is.
+
+    Args:
+        settings: What to do, and how strongly.
+        num_classes: Classes of the labels.
+    """
+
+    def __init__(self, settings: AugmentationSettings, num_classes: int) -> None:
+        # The noise is drawn on the CPU, so that it is the same on every device.
+        self._erase = RandomErasing(settings.random_erasing, mode="pixel", device="cpu")
+        self._mix = None
+        if settings.mixup or settings.cutmix:
+            self._mix = Mixup(settings.mixup, settings.cutmix, label_smoothing=0, num_classes=num_classes)
+        self._erases = settings.random_erasing > 0
+        self._num_classes = num_classes
+
+    @property
+    def is_on(self) -> bool:
+        """Whether batches are changed at all."""
+        return self._erases or self._mix is not None
+
+    def apply(self, images: Tensor, labels: Tensor, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Change one batch.
+
+        Args:
+            images: float32 (B, 3, H, W), normalised; changed in place.
+            labels: int64 (B) on the same device.
+            seed: Words of the seed, as `noah.data.augment.seeding.seeded` takes them.
+
+        Returns:
+            The images, and `labels` themselves, or where images are mixed float32 (B, classes), whose rows sum to 1.
+        """
+        if not self.is_on:
+            return images, labels
+        with seeded(*seed):
+            if self._erases:
+                self._erase(images)
+            if self._mix is None:
+                return images, labels
+            even = len(images) // 2 * 2
+            targets = torch.nn.functional.one_hot(labels, self._num_classes).to(images.dtype)
+            if even:
+                images[:even], targets[:even] = self._mix(images[:even], labels[:even])
+        return images, targets

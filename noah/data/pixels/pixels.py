@@ -1,0 +1,165 @@
+"""The resized images of a split: decoded once and held in memory as uint8 if they fit, else decoded batch by batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noah.data.pixels.preprocessing import Preprocessing
+from noah.data.split import Split
+from noah.errors import UnreadableImageError
+from noah.hardware.memory import available_memory, format_bytes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+_BLOCK = 256  # Images handed to the threads at once: enough to keep them busy, few enough to stop soon on Ctrl-C.
+
+
+class Pixels:
+    """Images of one split at the size that the backbone takes; made by `load_pixels`.
+
+    Attributes:
+        labels: int64 (n,).
+        split: Where they come from.
+        preprocessing: How they get their size.
+        memory: uint8 (n, height, width, 3) where the images were decoded once for all; None where they were not.
+        reason: Why, in one sentence with the sizes.
+    """
+
+    def __init__(self, split: Split, preprocessing: Preprocessing, memory: np.ndarray | None, reason: str) -> None:
+        self.labels = split.labels
+        self.split = split
+        self.preprocessing = preprocessing
+        self.memory = memory
+        self.reason = reason
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the images were decoded once for all."""
+        return self.memory is not None
+
+    def batch(self, indices: np.ndarray) -> np.ndarray:
+        """Some images, in the order of `indices`.
+
+        Returns:
+            uint8 (B, height, width, 3), a copy.
+
+        Raises:
+            UnreadableImageError: Images that are not in memory cannot be decoded; all of them are counted.
+        """
+        if self.memory is None:
+            return _decode(self.split, self.preprocessing, indices)
+        pixels: np.ndarray = self.memory[indices]
+        return pixels
+
+    def fetch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8] | Tensor:
+        """Some images as `batch` gives them, or a tensor where they live on a device (`noah.data.pixels.device_pixels`)."""
+        return self.batch(indices)
+
+    def name(self, index: int) -> str:
+        """What a person calls this image."""
+        return self.split.name(index)
+
+
+def load_pixels(
+    split: Split,
+    preprocessing: Preprocessing,
+    *,
+    memory_limit: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pixels:
+    """Decode a split into memory if it fits; otherwise read nothing yet.
+
+    Args:
+        split: The images.
+        preprocessing: Gives their size and how they get it.
+        memory_limit: Bytes that the pixels may take; half of what is free now, if not given.
+        progress: Called with the number of images decoded so far and of all.
+
+    Raises:
+        UnreadableImageError: Images cannot be decoded; all of them are counted, the first are named with their cause.
+    """
+    limit = available_memory() // 2 if memory_limit is None else memory_limit
+    needed = len(split) * preprocessing.height * preprocessing.width * 3
+    images = f"{len(split):,} images of {preprocessing.width} x {preprocessing.height} pixels"
+    allowed = f"the {format_bytes(limit)} that they may take"
+    if needed > limit:
+        reason = f"{images} need {format_bytes(needed)}, more than {allowed}: they are decoded anew for each batch."
+        return Pixels(split, preprocessing, None, reason)
+    reason = f"{images} need {format_bytes(needed)}, within {allowed}: they are decoded once and held in memory."
+    memory = _decode(split, preprocessing, np.arange(len(split)), progress)
+    return Pixels(split, preprocessing, memory, reason)
+
+
+def check_readable(split: Split, progress: Callable[[int, int], None] | None = None) -> None:
+    """Decode every image once and keep none, so that a damaged one is found before hours of training and not after.
+
+    Args:
+        split: The images.
+        progress: Called with the number of images decoded so far and of all.
+
+    Raises:
+        UnreadableImageError: Images cannot be decoded; all of them are counted, the first are named with their cause.
+    """
+    _for_each(split, np.arange(len(split)), lambda _, image: None, progress)
+
+
+def _decode(
+    split: Split,
+    preprocessing: Preprocessing,
+    indices: np.ndarray,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Decode and resize images; uint8 (B, height, width, 3)."""
+    pixels = np.empty((len(indices), preprocessing.height, preprocessing.width, 3), np.uint8)
+
+    def keep(place: int, image: Image) -> None:
+        pixels[place] = preprocessing.pixels(image)
+
+    _for_each(split, indices, keep, progress)
+    return pixels
+
+
+def _for_each(
+    split: Split,
+    indices: np.ndarray,
+    use: Callable[[int, Image], None],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Decode images in threads, which Pillow lets run side by side, and hand each on with its place in `indices`."""
+
+    def decode_one(place: int) -> str | None:
+        index = int(indices[place])
+        try:
+            use(place, split.open(index))
+        except UnreadableImageError as error:
+            return f"{split.name(index)}: {error.cause}"
+        return None
+
+    failures: list[str] = []
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 32)) as threads:
+        for start in range(0, len(indices), _BLOCK):
+            end = min(start + _BLOCK, len(indices))
+            failures += filter(None, threads.map(decode_one, range(start, end)))
+            if progress:
+                progress(end, len(indices))
+    if failures:
+        raise unreadable(failures, len(indices))
+
+
+def unreadable(failures: list[str], count: int) -> UnreadableImageError:
+    """The error for some of `count` images that cannot be decoded, from a line for each."""
+    lines = [f"{len(failures):,} of {count:,} images cannot be read:", *(f"  {line}" for line in failures[:5])]
+    if len(failures) > 5:
+        lines.append(f"  and {len(failures) - 5:,} more")
+    return UnreadableImageError("\n".join(lines), "Repair these files, or remove them, and run the command again.")

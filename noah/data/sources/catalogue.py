@@ -1,0 +1,87 @@
+"""Which data sets noah knows by name, and which of them are there; nothing is opened but folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from noah.data.sources.few_shot import training_lists
+from noah.data.sources.few_shot_sets import FEW_SHOT_SETS, FewShotSet, find_few_shot_folder
+from noah.data.sources.imagenet_variants import VARIANTS, Variant, find_variant_folder
+from noah.data.sources.vtab.vtab import find_vtab
+from noah.data.sources.vtab.vtab_archives import find_vtab_archive
+from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS, VtabTask
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One data set.
+
+    Attributes:
+        name: As `--dataset` takes it.
+        group: natural, specialized or structured for the tasks of VTAB-1k, else the experiment that it belongs to.
+        classes: How many.
+        present: Whether it can be used as it is.
+        where: Where it was found, below the data root where it lies there, or what is missing.
+    """
+
+    name: str
+    group: str
+    classes: int
+    present: bool
+    where: str
+
+
+def list_datasets(data_root: Path) -> list[Entry]:
+    """Every data set that has a name, those of one experiment together."""
+    return [
+        Entry("digits", "built in", 10, True, "comes with scikit-learn"),
+        Entry("rendered_dsprites_loc", "rendered", 16, True, "rendered by noah"),
+        Entry("rendered_dsprites_ori", "rendered", 16, True, "rendered by noah"),
+        Entry("shapes_count", "rendered", 8, True, "rendered by noah"),
+        _cifar10(data_root),
+        *(_vtab(task, data_root) for task in VTAB_TASKS),
+        *(_few_shot(known, data_root) for known in FEW_SHOT_SETS),
+        *(_variant(variant, data_root) for variant in VARIANTS),
+    ]
+
+
+def _cifar10(data_root: Path) -> Entry:
+    there = (data_root / "cifar-10-batches-py").is_dir()
+    where = "cifar-10-batches-py" if there else "downloaded at first use, 170 MB"
+    return Entry("cifar10", "extra", 10, there, where)
+
+
+def _vtab(task: VtabTask, data_root: Path) -> Entry:
+    where, present = f"missing: vtab-1k/{task.name}", False
+    folder = find_vtab(task.name, data_root)
+    archive = None if folder else find_vtab_archive(task, data_root)
+    if folder:
+        where, present = _below(folder, data_root), True
+    elif archive:
+        where, present = f"{_below(archive, data_root)}, unpacked at first use", True
+    elif task.name == "cifar":
+        present = (data_root / "cifar-100-python").is_dir()
+        where = f"{'cifar-100-python' if present else 'downloaded at first use, 169 MB'}: not VTAB's split"
+    return Entry(task.name, task.group, task.classes, present, where)
+
+
+def _few_shot(known: FewShotSet, data_root: Path) -> Entry:
+    folder = find_few_shot_folder(known, data_root)
+    where, present = f"missing: few-shot/{known.name}", False
+    if folder:
+        shots = training_lists(folder)
+        present = bool(shots)
+        lists = f"shots {', '.join(map(str, shots))}" if shots else "missing: its training lists"
+        where = f"{_below(folder, data_root)}: {lists}"
+    return Entry(known.name, "few-shot", known.classes, present, where)
+
+
+def _variant(variant: Variant, data_root: Path) -> Entry:
+    folder = find_variant_folder(variant, data_root)
+    where = _below(folder, data_root) if folder else f"missing: {variant.name}"
+    return Entry(variant.name, "eval --on", variant.classes, folder is not None, where)
+
+
+def _below(path: Path, data_root: Path) -> str:
+    return path.relative_to(data_root).as_posix()

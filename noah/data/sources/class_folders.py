@@ -1,0 +1,121 @@
+"""Finds the images of a folder that has one sub-folder a class."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from noah.data.decode import is_image_path
+from noah.data.split import FileSplit
+from noah.errors import DataError
+
+LAYOUT = (
+    "noah expects FOLDER/<class>/<image>, or FOLDER/train/<class>/<image> with val and test beside train, if you have "
+    "them."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFolders:
+    """What a folder of class folders holds.
+
+    Attributes:
+        folder: Where it was found.
+        images: The sorted paths of each class, the classes in plain sorted order of their names; a class may have none.
+        ignored: Visible files below the folder that have no name of an image.
+    """
+
+    folder: Path
+    images: dict[str, list[Path]]
+    ignored: int
+
+    def split(self, classes: tuple[str, ...]) -> FileSplit:
+        """All images, labelled by the place of their class in `classes`; every class found has to be among them."""
+        label_of = {name: label for label, name in enumerate(classes)}
+        paths = tuple(path for found in self.images.values() for path in found)
+        labels = [label_of[name] for name, found in self.images.items() for _ in found]
+        return FileSplit(paths, np.array(labels, np.int64))
+
+
+def find_classes(folder: Path) -> ClassFolders:
+    """List the class folders of `folder` and, recursively, their images; no image is opened.
+
+    Hidden files and folders are skipped. Links are followed, save those up the tree and second ways to one folder.
+
+    Raises:
+        DataError: There are no class folders, one has a name that cannot be stored, images lie beside them, or a folder
+            cannot be listed.
+    """
+    folders, files = list_folder(folder)
+    stray = [path.name for path in files if is_image_path(path)]
+    if stray:
+        raise DataError(
+            f"Images lie directly in {folder}, where no folder tells their class: "
+            f"{', '.join(stray[:3])}{f' and {len(stray) - 3:,} more' if len(stray) > 3 else ''}.",
+            LAYOUT,
+        )
+    if not folders:
+        raise DataError(f"{folder} holds no class folders.", LAYOUT)
+    for class_folder in folders:
+        if printable(class_folder.name) != class_folder.name:
+            raise DataError(
+                f"The name of the class folder {printable(class_folder)} is not valid UTF-8.",
+                "Rename it: the class is called like the folder, and files that noah writes could not hold that name.",
+            )
+    images: dict[str, list[Path]] = {}
+    ignored = len(files)
+    for class_folder in folders:
+        below = _files_below(class_folder)
+        images[class_folder.name] = [path for path in below if is_image_path(path)]
+        ignored += len(below) - len(images[class_folder.name])
+    return ClassFolders(folder, images, ignored)
+
+
+def printable(path: Path | str) -> str:
+    """A path with each byte that is not UTF-8 written as a backslash, x and two digits; any other path as it is."""
+    return str(path).encode("utf-8", sys.getfilesystemencodeerrors()).decode("utf-8", "backslashreplace")
+
+
+def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The visible folders and the visible other entries of a folder, each sorted by name.
+
+    Raises:
+        DataError: The folder cannot be listed.
+    """
+    folders: list[Path] = []
+    files: list[Path] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    path = folder / entry.name
+                    # Path.is_dir follows links and answers False where a link leads nowhere or to itself.
+                    (folders if (path.is_dir() if entry.is_symlink() else entry.is_dir()) else files).append(path)
+    except OSError as error:
+        raise DataError(f"Cannot list {folder}: {(error.strerror or str(error)).lower()}.") from error
+    return sorted(folders), sorted(files)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """The visible files below a folder, sorted."""
+    seen = {_identity(parent) for parent in (*folder.absolute().parents, *folder.resolve().parents)}
+    found: list[Path] = []
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        if _identity(current) not in seen:
+            seen.add(_identity(current))
+            folders, files = list_folder(current)
+            found += files
+            waiting += reversed(folders)
+    return sorted(found)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """The same for all paths to one folder."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino

@@ -1,0 +1,1 @@
+"""Datasets that are drawn here and need no download."""

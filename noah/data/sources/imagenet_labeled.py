@@ -1,0 +1,219 @@
+"""Another data set's test images with the labels of a run, so that a classifier can be tested where it was not trained.
+
+Its classes have to be classes of the run, all or some: ImageNet's variants for a run on ImageNet, or photographs of the
+same classes from another camera. They are matched by name; ImageNet's names are its synsets, such as n01440764.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from noah.data.dataset import Dataset
+from noah.data.decode import is_image_path
+from noah.data.sources.class_folders import find_classes, list_folder
+from noah.data.sources.imagenet_variants import Variant, find_variant_folder
+from noah.data.sources.lists import read_list
+from noah.data.split import FileSplit, Split
+from noah.errors import DataError, DatasetNotFoundError
+
+LAYOUT = (
+    "A variant of ImageNet holds annotations/val_meta.list with lines '<image path> <label>', paths relative to its "
+    "folder; any other data set is FOLDER/<class>/<image> or FOLDER/test/<class>/<image>."
+)
+
+_SYNSET = re.compile(r"n\d{8}")
+_SPLIT_NAMES = {"train", "val", "valid", "validation", "test"}
+_DEEPEST = 3
+"""How many folders that hold nothing but one folder are gone through."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForeignSet:
+    """Images from elsewhere.
+
+    Attributes:
+        name: Fit for a file name.
+        source: The folder that they come from, or the name of the data set.
+        split: The images, with labels of the run.
+        present: The labels that occur, sorted.
+        notes: Each automatic choice with its reason.
+    """
+
+    name: str
+    source: str
+    split: Split
+    present: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def foreign_folder(folder: Path, classes: Sequence[str], name: str | None = None) -> ForeignSet:
+    """Read the test images of a folder: by its lists if it has annotations, else by its class folders.
+
+    Args:
+        folder: Its layout is told by what is in it.
+        classes: Of the run, in the order of its labels.
+        name: Of the set; the folder's if not given.
+
+    Raises:
+        DatasetNotFoundError: There is no such folder.
+        DataError: It has neither layout, only one class, or classes that the run does not know.
+    """
+    if not folder.is_dir():
+        raise DatasetNotFoundError(f"{folder} is no folder.", LAYOUT)
+    if (folder / "annotations").is_dir():
+        split, notes = _read_listed(folder, classes)
+    else:
+        split, notes = _read_class_folders(folder, classes)
+    return _foreign_set(name or _name(folder), str(folder.resolve()), split, notes)
+
+
+def foreign_variant(variant: Variant, data_root: Path, classes: Sequence[str]) -> ForeignSet:
+    """Find and read one of ImageNet's variants.
+
+    Raises:
+        DatasetNotFoundError: It is not there.
+        DataError: See `foreign_folder`.
+    """
+    folder = find_variant_folder(variant, data_root)
+    if folder is None:
+        raise DatasetNotFoundError(
+            f"No folder {' or '.join(variant.names)} lies in {data_root} or {data_root / 'domain-generalization'}.",
+            f"Put {variant.name} at {data_root / variant.name}, or type the path of its folder after --on.",
+        )
+    found = foreign_folder(folder, classes, variant.name)
+    if len(found.present) == variant.classes:
+        return found
+    note = (
+        f"{folder} has images of {len(found.present):,} classes, where {variant.name} has {variant.classes:,}: "
+        "accuracies are not comparable with published ones."
+    )
+    return ForeignSet(found.name, found.source, found.split, found.present, (*found.notes, note))
+
+
+def foreign_dataset(dataset: Dataset, classes: Sequence[str]) -> ForeignSet:
+    """Take the test split of a data set that noah knows by name.
+
+    Raises:
+        DataError: It has only one class, or classes that the run does not know.
+    """
+    label_of = _label_of(classes)
+    _refuse_unknown(dataset.name, [name for name in dataset.classes if name not in label_of], classes)
+    split = dataset.load_test()
+    translation = np.array([label_of[name] for name in dataset.classes], np.int64)
+    relabelled = _Relabelled(split, translation[split.labels])
+    notes = [*dataset.notes, f"The classes of {dataset.name} are matched with the run's by their names."]
+    if all(name.isdecimal() for name in dataset.classes):
+        notes.append("These names are numbers: noah cannot tell whether they mean the same in both data sets.")
+    return _foreign_set(dataset.name, dataset.name, relabelled, notes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Relabelled:
+    """A split with other labels, int64 (n,)."""
+
+    split: Split
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def open(self, index: int) -> Image.Image:
+        return self.split.open(index)
+
+    def name(self, index: int) -> str:
+        return self.split.name(index)
+
+
+def _name(folder: Path) -> str:
+    """The folder's name; of a folder named like a split, with that of the folder around it."""
+    folder = folder.resolve()
+    own = folder.name or "images"
+    return f"{folder.parent.name}-{own}" if own.lower() in _SPLIT_NAMES else own
+
+
+def _foreign_set(name: str, source: str, split: Split, notes: list[str]) -> ForeignSet:
+    present = tuple(np.unique(split.labels).tolist())
+    if len(present) < 2:
+        raise DataError(
+            f"{source} has images of one class only, where every prediction would be right.",
+            "Add images of another class.",
+        )
+    return ForeignSet(name, source, split, present, tuple(notes))
+
+
+def _read_listed(folder: Path, classes: Sequence[str]) -> tuple[FileSplit, list[str]]:
+    """Read a list whose labels are ImageNet's; where a path has a class folder that the run knows, both must agree."""
+    names = [name for name in ("test_meta.list", "val_meta.list") if (folder / "annotations" / name).is_file()]
+    if not names:
+        raise DataError(f"{folder / 'annotations'} holds neither val_meta.list nor test_meta.list.", LAYOUT)
+    path = folder / "annotations" / names[0]
+    listed = read_list(path, (folder, folder / "images"), classes=None, dataset="", layout=LAYOUT, allow_repeats=True)
+    label_of = _label_of(classes)
+    unknown: dict[str, None] = {}
+    for image, label in zip(listed.images, listed.split.labels.tolist(), strict=True):
+        class_folder = image.parent.name
+        known = label_of.get(class_folder)
+        if known is None and (_SYNSET.fullmatch(class_folder) or label >= len(classes)):
+            unknown[class_folder if _SYNSET.fullmatch(class_folder) else f"label {label}"] = None
+        elif known is not None and known != label:
+            raise DataError(
+                f"{path}: {image} has the label {label}, but {class_folder} is class {known} of this run.",
+                "The labels of the list have to be those that the run was trained with.",
+            )
+    _refuse_unknown(str(path), list(unknown), classes)
+    return listed.split, [f"Labels are read from {path}."]
+
+
+def _read_class_folders(folder: Path, classes: Sequence[str]) -> tuple[FileSplit, list[str]]:
+    """Read one folder a class; ImageNetV2's own folders are named by the numbers of the labels."""
+    label_of = _label_of(classes)
+    place = _class_folders_place(folder, label_of)
+    found = find_classes(place)
+    names = [name for name, images in found.images.items() if images]
+    notes = [f"Each class is a folder of {place}."]
+    numbered = all(map(_SYNSET.fullmatch, classes)) and all(name.isascii() and name.isdecimal() for name in names)
+    if numbered:
+        notes.append("The folders are named by numbers, which are taken for ImageNet's labels.")
+        label_of = {str(label): label for label in range(len(classes))}
+    _refuse_unknown(str(place), [name for name in names if name not in label_of], classes)
+    paths = tuple(path for name in names for path in found.images[name])
+    if not paths:
+        raise DataError(f"The class folders of {place} hold no image.", LAYOUT)
+    labels = [label_of[name] for name in names for _ in found.images[name]]
+    return FileSplit(paths, np.array(labels, np.int64)), notes
+
+
+def _class_folders_place(folder: Path, label_of: dict[str, int]) -> Path:
+    """The folder itself, its test folder beside train or val, or what a single folder in it holds."""
+    for _ in range(_DEEPEST):
+        folders, files = list_folder(folder)
+        names = {path.name for path in folders} - set(label_of)
+        if "test" in names and names <= _SPLIT_NAMES and len(folders) == len(names):
+            return folder / "test"
+        if len(folders) != 1 or not names or any(map(is_image_path, files)):
+            return folder
+        below, _ = list_folder(folders[0])
+        if not below:  # A single class, which the run does not know.
+            return folder
+        folder = folders[0]
+    return folder
+
+
+def _label_of(classes: Sequence[str]) -> dict[str, int]:
+    return {name: label for label, name in enumerate(classes)}
+
+
+def _refuse_unknown(source: str, unknown: list[str], classes: Sequence[str]) -> None:
+    if unknown:
+        raise DataError(
+            f"{source} has {len(unknown):,} classes that this run does not know: {', '.join(unknown[:3])}"
+            f"{', ...' if len(unknown) > 3 else ''}.",
+            f"The run knows {len(classes):,}: {', '.join(classes[:3])}{', ...' if len(classes) > 3 else ''}. All "
+            "others have to be left out.",
+        )

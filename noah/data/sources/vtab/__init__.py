@@ -1,0 +1,1 @@
+"""The nineteen tasks of VTAB-1k."""

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from noah.data.sources.catalogue import Entry, list_datasets
+from noah.data.sources.imagenet_variants import VARIANTS
+from noah.data.sources.registry import RENDERED, dataset_names
+from tests.few_shot import write_few_shot
+
+
+def entries(data_root: Path) -> dict[tuple[str, str], Entry]:
+    return {(entry.name, entry.group): entry for entry in list_datasets(data_root)}
+
+
+def test_every_name_is_listed(tmp_path: Path) -> None:
+    listed = list_datasets(tmp_path)
+    assert {entry.name for entry in listed} == {*dataset_names(), *(variant.name for variant in VARIANTS)}
+    assert len({(entry.name, entry.group) for entry in listed}) == len(listed) == 2 + 3 + 19 + 6 + 4
+
+
+def test_an_empty_data_root_has_what_needs_no_files(tmp_path: Path) -> None:
+    listed = entries(tmp_path / "none")
+    assert [name for (name, _), entry in listed.items() if entry.present] == ["digits", *RENDERED]
+    for name in RENDERED:
+        classes = RENDERED[name]().classes
+        assert listed[name, "rendered"] == Entry(name, "rendered", len(classes), True, "rendered by noah")
+    assert listed["dtd", "natural"].where == "missing: vtab-1k/dtd"
+    assert "downloaded" in listed["cifar", "natural"].where and "not VTAB's split" in listed["cifar", "natural"].where
+    assert listed["oxford_pets", "few-shot"].where == "missing: few-shot/oxford_pets"
+
+
+def test_what_is_there_is_told_by_its_place(tmp_path: Path) -> None:
+    (tmp_path / "vtab-1k" / "svhn").mkdir(parents=True)
+    (tmp_path / "vtab-1k" / "svhn" / "train800.txt").touch()
+    (tmp_path / "dtd.tar.gz").touch()
+    (tmp_path / "cifar-100-python").mkdir()
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "imagenet-rendition").mkdir()
+    (tmp_path / "few-shot" / "fgvc-aircraft" / "annotations").mkdir(parents=True)
+    write_few_shot(tmp_path / "few-shot" / "food-101", classes=1, shots=(16, 1))
+    listed = entries(tmp_path)
+    assert {name: entry.where for (name, _), entry in listed.items() if entry.present and name not in RENDERED} == {
+        "digits": "comes with scikit-learn",
+        "cifar10": "cifar-10-batches-py",
+        "cifar": "cifar-100-python: not VTAB's split",
+        "dtd": "dtd.tar.gz, unpacked at first use",
+        "svhn": "vtab-1k/svhn",
+        "food101": "few-shot/food-101: shots 1, 16",
+        "imagenet-r": "imagenet-rendition",
+    }
+    assert listed["fgvc_aircraft", "few-shot"].where == "few-shot/fgvc-aircraft: missing: its training lists"

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from noah.data.dataset import Dataset
+from noah.data.sources import registry
+from noah.data.sources.digits import load_digits
+from noah.data.sources.registry import RENDERED, dataset_names, load_dataset
+from noah.errors import DatasetNotFoundError, DownloadError, UsageError
+from tests.few_shot import write_few_shot
+from tests.noah.data.conftest import WriteImages
+
+
+def load(name: str | None, folder: Path | None, data_root: Path, **few_shot: int) -> Dataset:
+    return load_dataset(
+        name, folder, data_root=data_root, seed=0, validation_fraction=0.2, test_fraction=0.2, **few_shot
+    )
+
+
+@pytest.fixture
+def data_root(tmp_path: Path, write_images: WriteImages) -> Path:
+    """A data root with VTAB's cifar and dtd, the latter under vtab-1k."""
+    for place in ("cifar100", "vtab-1k/dtd"):
+        for split in ("train800", "val200", "test"):
+            write_images(tmp_path / place / "images" / split, 2)
+            (tmp_path / place / f"{split}.txt").write_text(f"images/{split}/0.png 0\nimages/{split}/1.png 1\n")
+    return tmp_path
+
+
+def test_names() -> None:
+    assert len(set(dataset_names())) == len(dataset_names()) == 29
+    assert {"digits", "cifar10", "cifar", "dtd", "oxford_pets", "imagenet", *RENDERED} <= set(dataset_names())
+
+
+def test_digits_by_name(tmp_path: Path) -> None:
+    assert load("Digits", None, tmp_path).notes == load_digits(seed=0, validation_fraction=0.2).notes
+
+
+@pytest.mark.parametrize("name", ["rendered_dsprites_loc", "rendered-dsprites-ori", "Shapes-Count"])
+def test_a_rendered_set_is_the_same_whatever_the_settings(tmp_path: Path, name: str) -> None:
+    dataset = load(name, None, tmp_path / "none")
+    other = load_dataset(name, None, data_root=tmp_path, seed=7, validation_fraction=0.5, test_fraction=0.5)
+    assert dataset.name == name.lower().replace("-", "_") and dataset.notes == other.notes
+    assert "the same for every seed and validation fraction" in dataset.notes[-1]
+    for split, same in ((dataset.train, other.train), (dataset.validation, other.validation)):
+        assert [split.name(index) for index in range(len(split))] == [same.name(index) for index in range(len(same))]
+
+
+def test_a_task_by_name(data_root: Path) -> None:
+    dataset = load("DTD", None, data_root)
+    assert dataset.name == "dtd" and dataset.train.name(0) == str(data_root / "vtab-1k/dtd/images/train800/0.png")
+
+
+def test_a_folder(tmp_path: Path, write_images: WriteImages) -> None:
+    for name in ("a", "b"):
+        write_images(tmp_path / "mine" / name, 5)
+    assert load(None, tmp_path / "mine", tmp_path).name == "mine"
+
+
+@pytest.mark.parametrize("name", ["cifar", "cifar100", "CIFAR-100"])
+def test_cifar_prefers_the_folder_of_vtab_and_says_so(data_root: Path, name: str) -> None:
+    dataset = load(name, None, data_root)
+    assert dataset.name == "cifar" and len(dataset.classes) == 100
+    assert f"VTAB-1k's is used, because {data_root / 'cifar100'} exists" in dataset.notes[0]
+
+
+def test_cifar_falls_back_to_torchvision_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stand_in(data_root: Path, **settings: Any) -> Dataset:
+        assert data_root == tmp_path
+        return load_digits(**settings)
+
+    monkeypatch.setattr(registry, "load_cifar100", stand_in)
+    dataset = load("cifar100", None, tmp_path)
+    assert f"torchvision's is used, because {tmp_path} has no VTAB-1k cifar folder" in dataset.notes[0]
+    assert "noah's own split" in dataset.notes[1]
+
+
+def test_cifar_without_folder_or_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(url: str, timeout: float) -> Any:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("urllib.request.urlopen", fail)
+    with pytest.raises(DownloadError, match="timed out"):
+        load("cifar100", None, tmp_path)
+
+
+def test_exactly_one_of_name_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Both --dataset and --data"):
+        load("digits", tmp_path, tmp_path)
+    with pytest.raises(UsageError, match="No data set is given"):
+        load(None, None, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("digit", "digits"), ("oxford_petz", "oxford_pet"), ("SVNH", "svhn"), ("shape_counts", "shapes_count")],
+)
+def test_an_unknown_name_gets_the_nearest_one(tmp_path: Path, typed: str, meant: str) -> None:
+    with pytest.raises(DatasetNotFoundError, match=f"No data set is named {typed}") as caught:
+        load(typed, None, tmp_path)
+    assert f"Did you mean {meant}?" in caught.value.hint
+
+
+def test_an_unknown_name_like_no_other_and_one_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError) as caught:
+        load("xxxxxxxxxx", None, tmp_path)
+    assert "--data FOLDER" in caught.value.hint
+    with pytest.raises(DatasetNotFoundError) as caught:
+        load(str(tmp_path), None, tmp_path)
+    assert caught.value.hint == f"It is a folder: type --data {tmp_path}."
+
+
+def test_a_known_task_without_data_tells_the_places_and_the_layout(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match="No VTAB-1k folder oxford_iiit_pet or oxford_pet") as caught:
+        load("pets", None, tmp_path)
+    for place in (tmp_path, tmp_path / "vtab-1k", tmp_path / "vtab-1k" / "vtab-1k"):
+        assert str(place) in caught.value.problem
+    assert "train800.txt, val200.txt and test.txt" in caught.value.hint
+    assert str(tmp_path / "vtab-1k" / "oxford_iiit_pet") in caught.value.hint
+
+
+def test_cifar10_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "load_cifar10", lambda data_root, **settings: load_digits(**settings))
+    for name in ("cifar10", "CIFAR-10"):
+        assert load(name, None, tmp_path).name == "digits"
+
+
+def test_an_archive_is_unpacked_once_and_told(data_root: Path) -> None:
+    shutil.make_archive(str(data_root / "eurosat"), "zip", data_root / "vtab-1k", "dtd")
+    (data_root / "eurosat.zip").rename(data_root / "dtd.zip")
+    shutil.rmtree(data_root / "vtab-1k")
+    first, again = load("dtd", None, data_root), load("dtd", None, data_root)
+    assert first.notes[0].startswith(f"{data_root / 'dtd.zip'} was unpacked to {data_root / 'dtd'}, because")
+    assert first.notes[1:] == again.notes and first.train.name(0) == str(data_root / "dtd/images/train800/0.png")
+
+
+def test_one_name_two_sets(tmp_path: Path, write_images: WriteImages) -> None:
+    write_few_shot(tmp_path / "few-shot" / "oxford-pets", classes=2)
+    for split in ("train800", "val200", "test"):
+        write_images(tmp_path / "oxford_pet" / "images" / split, 2)
+        (tmp_path / "oxford_pet" / f"{split}.txt").write_text(f"images/{split}/0.png 0\nimages/{split}/1.png 1\n")
+    for name in ("oxford_pets", "pets", "oxford_pet"):
+        task, few_shot = load(name, None, tmp_path), load(name, None, tmp_path, shots=4)
+        assert (task.name, few_shot.name) == ("oxford_iiit_pet", "oxford_pets-4shot")
+        assert "without --shots it is VTAB-1k's oxford_iiit_pet" in task.notes[0]
+        assert "--shots 4 makes it the few-shot set oxford_pets" in few_shot.notes[0]
+
+
+def test_the_list_seed_is_the_runs_unless_given(tmp_path: Path) -> None:
+    write_few_shot(tmp_path / "food-101", classes=2, seeds=(0, 1))
+    assert "list of seed 0" in load("food101", None, tmp_path, shots=1).notes[0]
+    assert "list of seed 1" in load("food-101", None, tmp_path, shots=1, list_seed=1).notes[0]
+
+
+def test_shots_where_they_do_not_belong(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="digits is no few-shot set") as caught:
+        load("digits", None, tmp_path, shots=4)
+    assert "fgvc_aircraft, food101" in caught.value.hint
+    with pytest.raises(UsageError, match="--shots goes with --dataset, not with --data"):
+        load(None, tmp_path, tmp_path, shots=4)
+    with pytest.raises(UsageError, match="--list-seed is given without --shots"):
+        load("digits", None, tmp_path, list_seed=0)
+
+
+@pytest.mark.parametrize("name", ["food101", "fgvc-aircraft", "stanford_cars", "ImageNet"])
+def test_a_few_shot_set_needs_shots(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is a few-shot set, and no --shots are given") as caught:
+        load(name, None, tmp_path)
+    assert caught.value.hint == "Add --shots 1, 2, 4, 8 or 16."
+
+
+def test_a_missing_few_shot_set_tells_where_it_belongs(tmp_path: Path) -> None:
+    with pytest.raises(
+        DatasetNotFoundError, match="No few-shot folder stanford_cars or cars with annotations"
+    ) as caught:
+        load("stanford_cars", None, tmp_path, shots=1)
+    assert str(tmp_path / "few-shot" / "stanford_cars") in caught.value.hint

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from noah.data import decode as images
+from noah.data.decode import IMAGE_SUFFIXES, is_image_path, open_image
+from noah.errors import UnreadableImageError
+
+RANDOM = np.random.default_rng(0)
+COLOURS = RANDOM.integers(0, 256, (7, 5, 3), np.uint8)
+
+
+def test_image_paths_are_told_by_their_suffix() -> None:
+    assert is_image_path("a.JPG") and is_image_path(Path("b/c.tiff")) and is_image_path("x.y.png")
+    assert not is_image_path("a.txt") and not is_image_path("jpg") and not is_image_path(".png")
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in IMAGE_SUFFIXES)
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_every_suffix_can_be_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"image{suffix}"
+    encoder = {".jpe": "JPEG", ".jfif": "JPEG", ".pnm": "PPM"}.get(suffix)
+    image = Image.fromarray(COLOURS)
+    (image.convert("1") if suffix == ".pbm" else image.convert("L") if suffix == ".pgm" else image).save(path, encoder)
+    assert open_image(path).size == (5, 7) and open_image(path).mode == "RGB"
+
+
+def test_rgb_comes_through_unchanged_from_path_text_and_file(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    Image.fromarray(COLOURS).save(path)
+    assert np.array_equal(open_image(path), COLOURS)
+    assert np.array_equal(open_image(str(path)), COLOURS)
+    assert np.array_equal(open_image(io.BytesIO(path.read_bytes())), COLOURS)
+    with path.open("rb") as file:
+        assert np.array_equal(open_image(file), COLOURS)
+        assert not file.closed
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    upright = Image.fromarray(COLOURS)
+    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "image.png"
+    stored.save(path, exif=exif)
+    assert np.array_equal(open_image(path), COLOURS)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
+    values = np.array([[0, 128, 129, 255, 256, 257], [1000, 32767, 32768, 40000, 65406, 65535]], np.uint16)
+    path = tmp_path / f"deep{suffix}"
+    Image.fromarray(values).save(path)
+    expected = np.round(values / 257).astype(np.uint8)
+    assert np.array_equal(open_image(path), np.repeat(expected[..., None], 3, axis=2))
+
+
+def test_big_endian_sixteen_bit_tiff(tmp_path: Path) -> None:
+    path = tmp_path / "deep.tif"
+    image = Image.frombytes("I;16B", (2, 1), struct.pack(">HH", 257, 65535))
+    image.save(path)
+    assert np.asarray(open_image(path))[0, :, 0].tolist() == [1, 255]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr"])
+def test_other_modes_become_rgb_as_pillow_does_it(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(COLOURS)
+    image = image.convert("L").convert("LA") if mode == "LA" else image.convert(mode)
+    path = tmp_path / ("image.png" if mode in {"1", "L", "LA", "P", "RGBA"} else "image.tif")
+    image.save(path)
+    with Image.open(path) as stored:
+        assert np.array_equal(open_image(path), stored.convert("RGB"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_palette_with_transparency_gives_the_palette_colours_without_a_warning(tmp_path: Path) -> None:
+    palette = Image.fromarray(COLOURS).quantize(16)
+    path = tmp_path / "image.png"
+    palette.save(path, transparency=bytes(range(0, 160, 10)))
+    assert np.array_equal(open_image(path), palette.convert("RGB"))
+
+
+def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    path = tmp_path / "moving.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert open_image(path).getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".gif", ".bmp", ".tif"])
+def test_truncated_files_are_errors(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(RANDOM.integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableImageError) as caught:
+        open_image(path)
+    assert caught.value.problem == f"Cannot read {path}: {caught.value.cause}" and "\n" not in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"P6\n-1 2\n255\n"]
+)
+def test_rubbish_is_an_error_on_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImageError) as caught:
+        open_image(path)
+    assert str(path) in caught.value.problem and "\n" not in caught.value.problem
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImageError, match=r"absent\.png: no such file or directory"):
+        open_image(tmp_path / "absent.png")
+    with pytest.raises(UnreadableImageError, match="is a directory"):
+        open_image(tmp_path)
+
+
+def test_postscript_is_not_even_tried(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    with pytest.raises(UnreadableImageError, match="in no image format that noah knows"):
+        open_image(path)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG file that claims a size and holds no pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [10_000, 100_000])  # Pillow warns of the first and refuses the second.
+def test_decompression_bombs_are_refused_by_their_header(tmp_path: Path, side: int) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(side, side))
+    with pytest.raises(UnreadableImageError, match="than the 89,478,485 pixels that noah decodes") as caught:
+        open_image(path)
+    assert str(path) in caught.value.problem and "smaller size" in caught.value.hint
+
+
+@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_warning_turned_into_an_exception_is_told_alike(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_header(10_000, 10_000))
+    with pytest.raises(UnreadableImageError, match="89,478,485 pixels"):
+        open_image(path)
+
+
+def test_our_own_limit_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "image.png"
+    Image.fromarray(COLOURS).save(path)
+    monkeypatch.setattr(images, "MAXIMUM_PIXELS", 35)
+    assert open_image(path).size == (5, 7)
+    monkeypatch.setattr(images, "MAXIMUM_PIXELS", 34)
+    with pytest.raises(UnreadableImageError, match="5 x 7, more than the 34 pixels"):
+        open_image(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([[0, 70_000]], np.int32), "32-bit integer"),
+        (np.array([[-1, 5]], np.int32), "32-bit integer"),
+        (np.array([[0.0, 0.5]], np.float32), "floating-point"),
+    ],
+)
+def test_pixels_of_unknown_range_are_refused_rather_than_clipped(
+    tmp_path: Path, values: np.ndarray, message: str
+) -> None:
+    path = tmp_path / "deep.tif"
+    Image.fromarray(values).save(path)
+    with pytest.raises(UnreadableImageError, match=message):
+        open_image(path)
