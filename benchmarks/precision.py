@@ -19,7 +19,7 @@ from scipy.stats import kendalltau
 from benchmarks.supernets import measure_cells, pocket_settings, supernet_run
 from noah.candidate import Candidate, rank
 from noah.candidate_evaluation import candidate_logits, showing
-from noah.evaluation import Score, score
+from noah.evaluation.score import Score, score
 from noah.evolution import needed_exactly
 from noah.files.atomic import write_json
 from noah.hardware.device import Precision

@@ -20,7 +20,7 @@ from scipy.stats import kendalltau
 
 from benchmarks.supernets import measure_cells, supernet_run
 from noah.candidate import Candidate
-from noah.evaluation import Score, score
+from noah.evaluation.score import Score, score
 from noah.materials import Materials
 from noah.progress import Silent
 from noah.racing import Outcome

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.supernets import measure_cells, supernet_run
 from noah.candidate import Candidate, rank
 from noah.candidate_evaluation import Ask, candidate_logits, showing
-from noah.evaluation import Logits
+from noah.evaluation.score import Logits
 from noah.evolution import needed_exactly, winner
 from noah.materials import Materials
 from noah.progress import Silent

@@ -8,10 +8,10 @@ import numpy as np
 
 from export.origin import origin
 from export.predictor import Predictor
-from noah.calibration import confidences
 from noah.data.pixels.pixels import Pixels
 from noah.errors import ArtefactError
-from noah.evaluation import Logits, describe, finite_rows, predicted_labels
+from noah.evaluation.reliability import confidences
+from noah.evaluation.score import Logits, describe, finite_rows, predicted_labels
 from noah.materials import Materials, at_image_size
 from noah.predictions import Predictions, fingerprint_split, write_predictions
 from noah.progress import Bar, Listener

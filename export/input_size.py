@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from export.records import ResizedRecord
-from noah.evaluation import score
+from noah.evaluation.score import score
 from noah.materials import Materials
 from noah.progress import Listener
 from noah.runs import Run

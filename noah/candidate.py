@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from noah.evaluation import Score
+from noah.evaluation.score import Score
 from noah.racing import Outcome
 from noah.space.subnet import Subnet
 

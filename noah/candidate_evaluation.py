@@ -11,7 +11,7 @@ from torch import nn
 
 from noah.data.pixels.pixels import Pixels
 from noah.data.pixels.preprocessing import Preprocessing
-from noah.evaluation import Logits, compute_logits
+from noah.evaluation.score import Logits, compute_logits
 from noah.hardware.bf16_weights import rounded_weights, with_rounded_weights
 from noah.hardware.device import Hardware
 from noah.merge import merge

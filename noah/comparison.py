@@ -14,10 +14,10 @@ import torch
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.cost import backbone_macs, merged_macs
 from noah.errors import RunError, UsageError
+from noah.evaluation.significance import Proportion, holm, mcnemar
 from noah.predictions import FOLDER, Predictions, read_predictions
 from noah.run_subnet import given_subnet, read_subnet
 from noah.runs import RUN_FILE, Run
-from noah.significance import Proportion, holm, mcnemar
 from noah.space.subnet import Subnet
 from noah.untrained import untrained_backbone
 

@@ -11,7 +11,7 @@ from noah.data.sources.few_shot_sets import find_few_shot_set
 from noah.data.sources.imagenet_labeled import ForeignSet, foreign_dataset, foreign_folder, foreign_variant
 from noah.data.sources.imagenet_variants import find_variant, find_variant_folder
 from noah.data.sources.registry import load_dataset
-from noah.evaluation import describe
+from noah.evaluation.score import describe
 from noah.materials import Materials
 from noah.progress import Listener
 from noah.runs import Run

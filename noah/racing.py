@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from noah.evaluation import Logits, Score, finite_rows
+from noah.evaluation.score import Logits, Score, finite_rows
 
 Rule = Literal["exact", "paired", "off"]
 

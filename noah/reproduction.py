@@ -20,7 +20,7 @@ from noah.candidate_evaluation import candidate_logits
 from noah.conclusion import read_winner
 from noah.data.pixels.pixels import Pixels
 from noah.errors import NoahError, RunError
-from noah.evaluation import Score, predicted_labels, score
+from noah.evaluation.score import Score, predicted_labels, score
 from noah.materials import Materials, check_same_data
 from noah.predictions import Predictions, fingerprint_split, read_predictions
 from noah.progress import Listener

@@ -21,7 +21,7 @@ from noah.data.augment.augmented_pixels import TrainingPixels
 from noah.data.pixels.pixels import Pixels
 from noah.divergence import lower_learning_rate
 from noah.errors import RunError, SettingsError
-from noah.evaluation import Score, predicted_labels, score
+from noah.evaluation.score import Score, predicted_labels, score
 from noah.files.jsonl import read_lines
 from noah.materials import Materials, seed_torch
 from noah.progress import Listener

@@ -7,12 +7,12 @@ import time
 from typing import Any
 
 from noah.build import build_supernet, class_weights, load_supernet
-from noah.calibration import confidences
 from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.data.pixels.pixels import Pixels
 from noah.divergence import lower_learning_rate
 from noah.errors import CommandOrderError, TrainingError
-from noah.evaluation import Logits, compute_logits, describe, finite_rows, predicted_labels
+from noah.evaluation.reliability import confidences
+from noah.evaluation.score import Logits, compute_logits, describe, finite_rows, predicted_labels
 from noah.learnt import doubt
 from noah.materials import Materials, seed_torch
 from noah.merge import merge

@@ -24,7 +24,7 @@ from noah.data.augment.augmented_pixels import TrainingPixels, choose_workers, l
 from noah.data.augment.image import Augmentation
 from noah.data.pixels.pixels import load_pixels
 from noah.data.split import Split, select
-from noah.evaluation import compute_logits
+from noah.evaluation.score import compute_logits
 from noah.hardware.memory import available_memory
 from noah.hardware.peak_memory import PeakMemory
 from noah.hardware.step_clock import (

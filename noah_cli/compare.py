@@ -20,9 +20,9 @@ from noah_cli.options import DeviceOption, PrecisionOption, RunsOption, ThreadsO
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
     from noah.comparison import Pair, RunFigures
+    from noah.evaluation.significance import Proportion
     from noah.hardware.device import Hardware
     from noah.runs import Run
-    from noah.significance import Proportion
 
 _UNKNOWN = "-"
 _SMALLEST_IN_FULL = 0.001

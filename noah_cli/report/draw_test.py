@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from noah.calibration import BINS, Bin
+from noah.evaluation.reliability import BINS, Bin
 from noah_cli.report.drawing import (
     ACCENT,
     BAD,

@@ -10,10 +10,10 @@ from noah.benchmark.paper import PAPER_NAMES, paper_accuracy
 from noah.comparison import Pair, RunFigures, pair_with_first, read_figures
 from noah.data.sources.vtab.vtab_tasks import find_vtab_task
 from noah.errors import NoahError
+from noah.evaluation.significance import Proportion
 from noah.published import published_names
 from noah.runs import RUN_FILE, Run
 from noah.settings.layers import flatten
-from noah.significance import Proportion
 from noah_cli.report.asked import spell_value
 
 _VTAB_IMAGES = (800, 200)

@@ -9,10 +9,10 @@ from typing import Any, get_args
 from noah.candidate import Candidate, rank
 from noah.certainty import Certainty, describe_certainty
 from noah.errors import SettingsError
+from noah.evaluation.significance import Proportion
 from noah.objective import COSTS
 from noah.pareto import front
 from noah.runs import RUN_FILE, Run
-from noah.significance import Proportion
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import MODULES
 from noah_cli.report.missing import Missing

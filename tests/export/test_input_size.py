@@ -10,7 +10,7 @@ import pytest
 
 from export.manifest import read_manifest
 from export.predictor import load_predictor
-from noah.evaluation import score
+from noah.evaluation.score import score
 from noah.materials import at_image_size, prepare
 from noah.progress import Silent
 from noah.runs import Run

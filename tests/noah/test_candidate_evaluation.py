@@ -11,7 +11,7 @@ from noah import candidate_evaluation
 from noah.build import build_supernet
 from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
 from noah.data.pixels.pixels import Pixels
-from noah.evaluation import compute_logits
+from noah.evaluation.score import compute_logits
 from noah.hardware.device import Hardware, Precision
 from noah.materials import Materials, seed_torch
 from noah.merge import merge

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from noah import evolution
 from noah.candidate import Candidate, Proposal, as_good_as, rank
 from noah.errors import EmptySpaceError
-from noah.evaluation import Score
+from noah.evaluation.score import Score
 from noah.evolution import evaluations, propose_generation
 from noah.racing import Look, Outcome
 from noah.settings.settings import EvolutionSettings

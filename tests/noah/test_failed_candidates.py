@@ -21,7 +21,7 @@ from noah.candidate import Candidate, rank
 from noah.candidate_evaluation import Ask, candidate_logits
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.errors import TrainingError
-from noah.evaluation import Score, score
+from noah.evaluation.score import Score, score
 from noah.evolution import winner
 from noah.pareto import front
 from noah.progress import Silent

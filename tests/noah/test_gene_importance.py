@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from noah.candidate import Candidate
-from noah.evaluation import Score
+from noah.evaluation.score import Score
 from noah.gene_importance import FEWEST, estimated_accuracy, gene_importance
 from noah.racing import Outcome
 from noah.space.subnet import MODULES, Subnet

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from noah.candidate import Candidate
 from noah.cost import macs_of
 from noah.errors import SettingsError
-from noah.evaluation import Score
+from noah.evaluation.score import Score
 from noah.evolution import evaluations, needed_exactly, propose_generation
 from noah.optuna_samplers import directions, suggest
 from noah.pareto import dominators

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.candidate import Candidate, rank
-from noah.evaluation import Score
+from noah.evaluation.score import Score
 from noah.pareto import dominators, front, select
 from noah.racing import Outcome
 from noah.space.subnet import Subnet

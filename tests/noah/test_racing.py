@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from noah.candidate import Candidate, rank
-from noah.evaluation import Score, score
+from noah.evaluation.score import Score, score
 from noah.pareto import front
 from noah.racing import (
     Difficulty,

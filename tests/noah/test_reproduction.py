@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from noah.errors import RunError
-from noah.evaluation import Score
+from noah.evaluation.score import Score
 from noah.reproduction import compare
 
 STORED = Score(900, 1000, 0.5)

@@ -15,7 +15,7 @@ from noah.build import build_supernet
 from noah.candidate import Candidate, rank
 from noah.checkpoint import load_weights, read_checkpoint
 from noah.errors import RunError, TrainingError
-from noah.evaluation import Score, compute_logits, predicted_labels, score
+from noah.evaluation.score import Score, compute_logits, predicted_labels, score
 from noah.files.jsonl import append_line, read_lines
 from noah.materials import Materials, seed_torch
 from noah.progress import Silent

@@ -17,7 +17,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from noah.candidate import Candidate, rank
 from noah.checkpoint import read_checkpoint
 from noah.errors import CommandOrderError, EmptySpaceError, NoahError, RunError
-from noah.evaluation import compute_logits, score
+from noah.evaluation.score import compute_logits, score
 from noah.files.jsonl import read_lines
 from noah.materials import Materials
 from noah.predictions import fingerprint_split, read_predictions

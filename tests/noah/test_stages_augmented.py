@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from noah.evaluation import Score
+from noah.evaluation.score import Score
 from noah.progress import Silent
 from noah.runs import Run
 from noah.search import search

@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from noah.errors import RunError
-from noah.evaluation import compute_logits, score
+from noah.evaluation.score import compute_logits, score
 from noah.hardware.device import Hardware
 from noah.loss import balanced_weights
 from noah.materials import seed_torch

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from noah.errors import RunError
-from noah.evaluation import describe
+from noah.evaluation.score import describe
 from noah.runs import Run
 from noah_cli.report.missing import Missing
 from noah_cli.report.tested import Measured, gather_tested

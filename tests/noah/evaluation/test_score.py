@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
-from noah.evaluation import Score, compute_logits, describe, score
+from noah.evaluation.score import Score, compute_logits, describe, score
 from noah.hardware.device import Hardware
 from noah.progress import Detail
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noah.significance import Proportion
+from noah.evaluation.significance import Proportion
 
 BINS = 15
-"""Of equal width, as `noah.evaluation.describe` has them."""
+"""Of equal width, as `noah.evaluation.score.describe` has them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from noah.calibration import BINS, confidences, expected_calibration_error, reliability
+from noah.evaluation.reliability import BINS, confidences, expected_calibration_error, reliability
 
 logits_and_labels = st.tuples(st.integers(1, 60), st.integers(2, 7)).flatmap(
     lambda size: st.tuples(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from noah.significance import Proportion, holm, mcnemar, wilson_interval
+from noah.evaluation.significance import Proportion, holm, mcnemar, wilson_interval
 
 shares = st.integers(1, 100_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 

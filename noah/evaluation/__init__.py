@@ -1,0 +1,1 @@
+"""What an accuracy is worth: scores, calibration, intervals and tests."""
