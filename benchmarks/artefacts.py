@@ -25,10 +25,10 @@ from export.onnx_session import open_session
 from export.quantize import write_int8, write_int8_dynamic
 from export.timing import compare, time_in_turns
 from export.to_onnx import write_onnx
+from noah.backbone.untrained import untrained_backbone
 from noah.merge import merge
 from noah.space.subnet import Subnet
 from noah.supernet import Supernet
-from noah.untrained import untrained_backbone
 
 BACKBONES = (("vit_small_patch14_dinov2", 98), ("vit_base_patch16_224", 224))
 CLASSES = 100

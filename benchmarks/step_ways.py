@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.straightforward import Straightforward
+from noah.backbone.untrained import untrained_backbone
 from noah.compiled import CompiledForward
 from noah.data.pixels.device_pixels import place
 from noah.data.pixels.pixels import Pixels, load_pixels
@@ -32,7 +33,6 @@ from noah.space.subnet import Subnet
 from noah.supernet import Supernet
 from noah.training import make_optimizer
 from noah.training_step import Step
-from noah.untrained import untrained_backbone
 
 Work = Literal["training", "evaluation"]
 Prepare = Callable[[Subnet], Callable[[], Tensor]]

@@ -14,8 +14,8 @@ from export.precision import DEFAULT_OPSETS, write_precision
 from export.quantize import write_int8_dynamic
 from export.records import Precision
 from export.to_onnx import write_onnx
+from noah.backbone.untrained import untrained_backbone
 from noah.errors import UsageError
-from noah.untrained import untrained_backbone
 
 
 @dataclass(frozen=True)

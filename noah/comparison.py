@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from noah.backbone.untrained import untrained_backbone
 from noah.checkpoint import CHECKPOINT_FILE
 from noah.cost import backbone_macs, merged_macs
 from noah.errors import RunError, UsageError
@@ -19,7 +20,6 @@ from noah.predictions import FOLDER, Predictions, read_predictions
 from noah.run_subnet import given_subnet, read_subnet
 from noah.runs import RUN_FILE, Run
 from noah.space.subnet import Subnet
-from noah.untrained import untrained_backbone
 
 SEARCHED = "searched"
 """The method of a run whose subnet was not given."""

@@ -10,7 +10,7 @@ from noah.hardware.memory import format_bytes
 from noah.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
-    from noah.backbones import Backbone
+    from noah.backbone.load import Backbone
 
 USUAL = 64
 """On a CPU, where larger batches are no faster and only take memory."""

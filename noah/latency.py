@@ -9,13 +9,13 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from noah.backbone.untrained import untrained_backbone
 from noah.hardware.device import Hardware
 from noah.hardware.step_clock import wait
 from noah.merge import merge
 from noah.progress import Bar
 from noah.space.subnet import Subnet
 from noah.supernet import Supernet
-from noah.untrained import untrained_backbone
 
 BATCH_SIZE = 32
 ROUNDS = 10

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from noah.backbone.untrained import untrained_backbone
 from noah.hardware.device import Hardware
 from noah.latency import median_seconds
 from noah.latency_table import WITH_CONSTANTS, Kind, LatencyTable, without_falls
@@ -19,7 +20,6 @@ from noah.progress import Bar
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
 from noah.supernet import Supernet
-from noah.untrained import untrained_backbone
 
 ROUNDS = 5
 """Of timing, each of all parts; the median of a part is kept."""

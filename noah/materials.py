@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from noah.backbones import Backbone, check_image_size, load_backbone
+from noah.backbone.load import Backbone, check_image_size, load_backbone
 from noah.data.augment.augmented_pixels import PREFETCHED, TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
 from noah.data.dataset import Dataset

@@ -5,7 +5,7 @@
 A checkpoint file is what its training writes (Neural Prompt Search, Zhang, Zhou, Liu, 2022, arXiv 2206.04673): a
 pickled mapping with the state dictionary under `model`, beside `optimizer`, `lr_scheduler`, `epoch`, `scaler` and
 `args`. It holds the frozen backbone too. The backbone alone, as its authors published it (`.npz`) or in timm's names,
-is read by `noah.backbones.load_backbone`.
+is read by `noah.backbone.load.load_backbone`.
 
 Its names, ours: `blocks.B.visual_prompt_token` (1, P, D) is the prompt; `blocks.B.attn.LoRA_a.weight` (R, D) and
 `LoRA_b.weight` (3 D, R) are A and B; `blocks.B.adapter.ln1` is V and v, `ln2` is U and u. The top-level

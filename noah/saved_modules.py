@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from noah.backbones import load_backbone
+from noah.backbone.load import load_backbone
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtefactError, CheckpointError, SettingsError, UnknownBackboneError
 from noah.files.bounded import parse_json

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from noah.attention import pool
+from noah.backbone.supported import check_supported
 from noah.errors import SettingsError
 from noah.modules import Adapter, LoRA, Prompt
 from noah.space.subnet import Subnet
 from noah.supernet_block import forward_block
-from noah.supported import check_supported
 from noah.token_plan import BlockPlan, Readers, plan_tokens
 
 

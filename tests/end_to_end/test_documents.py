@@ -22,7 +22,7 @@ import pytest
 import export.bench
 import noah
 from export.gpu import why_no_gpu
-from noah.backbones import DEFAULT_BACKBONE
+from noah.backbone.load import DEFAULT_BACKBONE
 from noah.benchmark.rows import read_rows
 from noah.benchmark.suites import VTAB
 from tests.commands import PROJECT, file_contents, noah_line, write_settings
@@ -200,7 +200,7 @@ def folder(tmp_path: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch) ->
         assert seconds > 0
         return measure(*arguments, seconds=0, **options)
 
-    monkeypatch.setattr("noah.backbones._load_from_hub", narrow_from_hub)
+    monkeypatch.setattr("noah.backbone.load._load_from_hub", narrow_from_hub)
     monkeypatch.setattr("noah.latency_timing.measure_table.__defaults__", (count_work,))
     monkeypatch.setattr(export.bench, "measure", measure_briefly)
     monkeypatch.chdir(tmp_path)

@@ -17,7 +17,7 @@ import export.torch_artefact
 import noah as noah_package
 from export.manifest import check_files, read_manifest
 from export.to_timm import check_is_plain, load_timm, write_timm
-from noah.backbones import load_backbone
+from noah.backbone.load import load_backbone
 from noah.errors import ExportError
 from noah.materials import prepare
 from noah.progress import Silent

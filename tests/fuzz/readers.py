@@ -190,7 +190,7 @@ def _supernet() -> Any:
 
 
 def _load_backbone(path: Path) -> Any:
-    from noah.backbones import load_backbone
+    from noah.backbone.load import load_backbone
 
     return load_backbone(str(path), architecture=TINY_ARCHITECTURE, image_size=TINY_IMAGE_SIZE)
 

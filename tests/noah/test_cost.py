@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from noah.backbone.untrained import untrained_backbone
 from noah.cost import backbone_macs, merged_macs
 from noah.errors import SettingsError
 from noah.merge import merge
 from noah.space.subnet import MODULES, Subnet
-from noah.untrained import untrained_backbone
 from tests.noah.architectures import ARCHITECTURES, SIZE, images_for, make_backbone, make_supernet
 from tests.noah.strategies import subnets
 

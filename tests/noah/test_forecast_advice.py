@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from noah.backbone.untrained import untrained_backbone
 from noah.cost import backbone_macs
 from noah.forecast_advice import LARGE_MACS, LONG, SMALL_MACS, advise
 from noah.materials import Materials
 from noah.settings.layers import assignment_layer, resolve
-from noah.untrained import untrained_backbone
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials
 

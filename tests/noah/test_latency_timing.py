@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from noah.backbone.untrained import untrained_backbone
 from noah.cost import backbone_macs, macs_of
 from noah.hardware.device import Hardware
 from noah.latency_table import LatencyTable
@@ -17,7 +18,6 @@ from noah.latency_timing import ROUNDS, measure_table, timed_points
 from noah.progress import Bar, Detail, Silent
 from noah.space.placement import Placement
 from noah.space.search_space import SearchSpace, make_space
-from noah.untrained import untrained_backbone
 
 CPU = Hardware(torch.device("cpu"), "fp32", 1, ())
 WIDTHS = {"prompt": (1, 3, 6), "lora": (2,), "adapter": (1, 4)}

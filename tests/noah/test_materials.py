@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from noah.backbones import Backbone, load_backbone
+from noah.backbone.load import Backbone, load_backbone
 from noah.data.dataset import Dataset
 from noah.data.pixels.pixels import pixels as pixels_module
 from noah.data.sources.drawn.rendered import rendered_dataset

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import noah
-from noah.backbones import Backbone, load_backbone
+from noah.backbone.load import Backbone, load_backbone
 from noah.errors import ArtefactError, CheckpointError, UnknownBackboneError
 from noah.saved_modules import MODULES_FILE, load, read_saved, save_modules
 from noah.settings.settings import BackboneSettings

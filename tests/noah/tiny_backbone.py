@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noah.backbones import Backbone, load_backbone
+from noah.backbone.load import Backbone, load_backbone
 from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from noah.backbones import load_backbone
+from noah.backbone.load import load_backbone
 from noah.data.augment.augmented_pixels import AugmentedPixels, TrainingPixels, load_augmented
 from noah.data.augment.image import Augmentation
 from noah.data.pixels.pixels import Pixels, load_pixels

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from scipy.stats import binomtest
 
+from noah.backbone.untrained import untrained_backbone
 from noah.cost import backbone_macs, merged_macs
 from noah.runs import Run
 from noah.space.subnet import Subnet
-from noah.untrained import untrained_backbone
 from tests.commands import file_contents, noah
 from tests.finished import Finished
 

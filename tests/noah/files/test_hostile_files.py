@@ -22,7 +22,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noah.backbones import load_backbone
+from noah.backbone.load import load_backbone
 from noah.conclusion import read_front, read_winner
 from noah.data.decode import open_image
 from noah.data.sources.archives import unpack

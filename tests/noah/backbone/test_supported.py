@@ -8,8 +8,8 @@ import torch
 from timm.layers import PatchEmbed
 from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, VisionTransformer
 
+from noah.backbone.supported import check_supported, unsupported_parts
 from noah.errors import UnsupportedBackboneError
-from noah.supported import check_supported, unsupported_parts
 from tests.noah.architectures import ARCHITECTURES, SIZE, make_backbone
 
 

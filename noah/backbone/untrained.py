@@ -7,8 +7,8 @@ from typing import cast
 import timm
 from torch import nn
 
+from noah.backbone.supported import check_supported
 from noah.errors import BackboneError
-from noah.supported import check_supported
 
 
 def untrained_backbone(architecture: str, image_size: tuple[int, int], num_classes: int) -> nn.Module:

@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import nn
 
-from noah.backbones import load_backbone
+from noah.backbone.load import load_backbone
 from noah.errors import (
     BackboneError,
     DownloadError,

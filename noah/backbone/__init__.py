@@ -1,0 +1,1 @@
+"""The frozen network: which are covered, and how one is loaded."""
