@@ -25,7 +25,7 @@ from noah.errors import NoahError
 from noah.evaluation_batch import LARGEST
 from noah.files.atomic import write_json
 from noah.hardware.device import choose_hardware
-from noah.runs import installed_versions
+from noah.runs.folder import installed_versions
 from noah.settings.settings import HardwareSettings
 from noah_cli.console import ConsoleListener
 

@@ -27,7 +27,7 @@ from noah.materials import Materials
 from noah.progress import Silent
 from noah.racing import Rules
 from noah.run_budget import run_budget
-from noah.runs import Run, open_run
+from noah.runs.folder import Run, open_run
 from noah.search_loop import Task, work
 from noah.space.subnet import Subnet
 from noah.stages import evaluate_test, merged_logits, retrain

@@ -26,7 +26,7 @@ from noah.progress import Silent
 from noah.racing import Outcome
 from noah.rerank import rerank
 from noah.run_budget import run_budget
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.space.subnet import Subnet
 from noah.stages import merged_logits
 from noah.supernet import Supernet

@@ -31,7 +31,7 @@ from noah.materials import Materials
 from noah.progress import Silent
 from noah.racing import Look, Rules
 from noah.run_budget import run_budget
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.search_loop import Task, work
 from noah.space.subnet import Subnet
 from noah.study import SearchStudy

@@ -39,7 +39,7 @@ from noah.cost import backbone_macs, macs_of
 from noah.files.atomic import write_json
 from noah.hardware.device import Precision, choose_hardware
 from noah.hardware.step_clock import wait
-from noah.runs import installed_versions
+from noah.runs.folder import installed_versions
 from noah.settings.settings import HardwareSettings
 from noah.space.subnet import Subnet
 

@@ -13,7 +13,7 @@ from noah.files.atomic import write_json
 from noah.materials import Materials, prepare
 from noah.progress import Silent
 from noah.run_budget import run_budget
-from noah.runs import Run, open_run
+from noah.runs.folder import Run, open_run
 from noah.settings.layers import Layer, recipe_layer
 from noah.settings.settings import Settings
 from noah.start import start_run

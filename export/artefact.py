@@ -43,7 +43,7 @@ from export.to_triton import arrange_repository
 from noah.materials import Materials, at_image_size
 from noah.merge import merge
 from noah.progress import Listener
-from noah.runs import Run, installed_versions
+from noah.runs.folder import Run, installed_versions
 from noah.space.subnet import Subnet
 from noah.stages import load_retrained
 from noah.supernet import Supernet

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from export.manifest import CARD_FILE
 from noah.errors import ExportError
-from noah.runs import Run
-from noah.seals import artefact_place, break_seal, set_seal
+from noah.runs.folder import Run
+from noah.runs.seals import artefact_place, break_seal, set_seal
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from noah.evaluation.score import predicted_labels, score
 from noah.materials import Materials
 from noah.progress import Listener
 from noah.reproduction import changed_labels, compare, stored_score, stored_test_pixels
-from noah.run_subnet import read_subnet
-from noah.runs import RUN_FILE, Run
-from noah.seals import hash_file
+from noah.runs.folder import RUN_FILE, Run
+from noah.runs.run_subnet import read_subnet
+from noah.runs.seals import hash_file
 from noah.space.subnet import Subnet
 from noah.stages import read_result
 from noah.verification import Check

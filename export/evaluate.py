@@ -13,10 +13,10 @@ from noah.errors import ArtefactError
 from noah.evaluation.reliability import confidences
 from noah.evaluation.score import Logits, describe, finite_rows, predicted_labels
 from noah.materials import Materials, at_image_size
-from noah.predictions import Predictions, fingerprint_split, write_predictions
 from noah.progress import Bar, Listener
-from noah.runs import Run
-from noah.seals import break_seal, result_place, seal_result
+from noah.runs.folder import Run
+from noah.runs.predictions import Predictions, fingerprint_split, write_predictions
+from noah.runs.seals import break_seal, result_place, seal_result
 
 
 def evaluate_artefact(

@@ -6,7 +6,7 @@ from export.records import ResizedRecord
 from noah.evaluation.score import score
 from noah.materials import Materials
 from noah.progress import Listener
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.stages import load_retrained, merged_logits
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from export.manifest import ENGINE_FILE, MODEL_FILE, Manifest, how_to_load
 from export.records import EngineRecord, ModelInput, Parity, QuantisationRecord, ResizedRecord
-from noah.runs import Run
+from noah.runs.folder import Run
 
 _LABELS_SHOWN = 40
 _MERGED = "merged into one plain network"

@@ -13,7 +13,7 @@ from export.gpu import why_no_gpu
 from export.manifest import ENGINE_FILE, MODEL_FILE, Manifest
 
 if TYPE_CHECKING:  # It brings torch, which a prediction does without.
-    from noah.runs import Run
+    from noah.runs.folder import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from noah.errors import RunError, SettingsError
 from noah.files.atomic import atomic_file
 from noah.files.bounded import parse_json
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.supernet import Supernet
 
 CHECKPOINT_FILE = "checkpoint.safetensors"

@@ -16,9 +16,9 @@ from noah.checkpoint import CHECKPOINT_FILE
 from noah.cost import backbone_macs, merged_macs
 from noah.errors import RunError, UsageError
 from noah.evaluation.significance import Proportion, holm, mcnemar
-from noah.predictions import FOLDER, Predictions, read_predictions
-from noah.run_subnet import given_subnet, read_subnet
-from noah.runs import RUN_FILE, Run
+from noah.runs.folder import RUN_FILE, Run
+from noah.runs.predictions import FOLDER, Predictions, read_predictions
+from noah.runs.run_subnet import given_subnet, read_subnet
 from noah.space.subnet import Subnet
 
 SEARCHED = "searched"

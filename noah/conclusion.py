@@ -13,9 +13,9 @@ from noah.materials import Materials
 from noah.pareto import front
 from noah.progress import Listener
 from noah.rerank import Reranked, rerank, rerank_epochs
-from noah.runs import Run
+from noah.runs.file_shapes import FrontCandidate, check_shape, check_winner
+from noah.runs.folder import Run
 from noah.search_loop import Task
-from noah.stored import FrontCandidate, check_shape, check_winner
 
 
 def conclude(

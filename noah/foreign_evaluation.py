@@ -14,8 +14,8 @@ from noah.data.sources.registry import load_dataset
 from noah.evaluation.score import describe
 from noah.materials import Materials
 from noah.progress import Listener
-from noah.runs import Run
-from noah.seals import break_seal, result_place, seal_result
+from noah.runs.folder import Run
+from noah.runs.seals import break_seal, result_place, seal_result
 from noah.settings.settings import Settings
 from noah.stages import load_retrained, merged_logits
 

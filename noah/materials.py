@@ -25,7 +25,7 @@ from noah.hardware.device import Choice, Hardware, choose_hardware
 from noah.hardware.memory import available_memory
 from noah.hardware.processes import launched_processes
 from noah.progress import Listener
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.settings.settings import Settings
 from noah.settings.training_settings import AugmentationSettings
 from noah.space.search_space import PRESETS, SearchSpace, make_space

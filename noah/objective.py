@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from noah.materials import Materials
 from noah.run_budget import run_cost
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.space.budget import Quantity
 from noah.space.subnet import Subnet
 

@@ -22,10 +22,10 @@ from noah.data.pixels.pixels import Pixels
 from noah.errors import NoahError, RunError
 from noah.evaluation.score import Score, predicted_labels, score
 from noah.materials import Materials, check_same_data
-from noah.predictions import Predictions, fingerprint_split, read_predictions
 from noah.progress import Listener
-from noah.run_subnet import given_subnet
-from noah.runs import Run
+from noah.runs.folder import Run
+from noah.runs.predictions import Predictions, fingerprint_split, read_predictions
+from noah.runs.run_subnet import given_subnet
 from noah.stages import load_retrained, merged_logits, read_result
 from noah.verification import RESTORE, Check
 

@@ -26,13 +26,13 @@ from noah.files.jsonl import read_lines
 from noah.materials import Materials, seed_torch
 from noah.progress import Listener
 from noah.racing import Outcome
-from noah.runs import Run
+from noah.runs.file_shapes import check_shape
+from noah.runs.folder import Run
 from noah.settings.settings import Settings
 from noah.settings.shortened import shortened
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
 from noah.stages import merged_logits
-from noah.stored import check_shape
 from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
 

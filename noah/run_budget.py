@@ -11,7 +11,7 @@ from noah.latency_table import LARGEST_ERROR, LatencyTable
 from noah.latency_timing import ROUNDS, measure_table
 from noah.materials import Materials
 from noah.progress import Listener
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.space.budget import PRICED_MODULES, Bound, Budget, ParameterCost, Quantity, parameter_budget
 from noah.space.budget_text import Multiple, read_latency, read_macs, spell_count, spell_seconds
 from noah.space.subnet import Subnet

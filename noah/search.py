@@ -27,11 +27,11 @@ from noah.objective import objective_cost
 from noah.progress import CandidateDetail, Listener, SearchDetail
 from noah.racing import Rules
 from noah.run_budget import run_budget
-from noah.runs import Run
-from noah.seals import SEARCH, break_seal, is_sealed, seal_search, seal_start
+from noah.runs.file_shapes import Study, check_shape
+from noah.runs.folder import Run
+from noah.runs.seals import SEARCH, break_seal, is_sealed, seal_search, seal_start
 from noah.search_loop import Task, work
 from noah.search_storage import journal_storage, open_storage
-from noah.stored import Study, check_shape
 from noah.study import SearchStudy
 from noah.supernet import Supernet
 from noah.supernet_stage import train_supernet

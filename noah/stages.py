@@ -16,15 +16,15 @@ from noah.evaluation.score import Logits, compute_logits, describe, finite_rows,
 from noah.learnt import doubt
 from noah.materials import Materials, seed_torch
 from noah.merge import merge
-from noah.mistakes import keep_mistakes
-from noah.predictions import Predictions, fingerprint_split, write_predictions
 from noah.progress import Bar, Listener
-from noah.run_subnet import FRONT, check_inherits, chosen_subnet, given_subnet, read_subnet
-from noah.runs import Run
-from noah.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
+from noah.runs.file_shapes import Result, check_shape
+from noah.runs.folder import Run
+from noah.runs.mistakes import keep_mistakes
+from noah.runs.predictions import Predictions, fingerprint_split, write_predictions
+from noah.runs.run_subnet import FRONT, check_inherits, chosen_subnet, given_subnet, read_subnet
+from noah.runs.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
-from noah.stored import Result, check_shape
 from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
 

@@ -13,12 +13,12 @@ from noah.latency_table import LatencyTable
 from noah.materials import Materials, prepare
 from noah.progress import Listener
 from noah.run_budget import LATENCY_FILE, budget_facts, decide_budget
-from noah.run_subnet import FRONT, front_subnet
-from noah.runs import Run, check_new_name, create_run
-from noah.seals import seal_start
+from noah.runs.folder import Run, check_new_name, create_run
+from noah.runs.run_subnet import FRONT, front_subnet
+from noah.runs.seals import seal_start
+from noah.runs.subnet_text import check_spelling, parse_subnet
 from noah.settings.settings import Settings
 from noah.space.subnet import Subnet
-from noah.subnet_spelling import check_spelling, parse_subnet
 
 
 def start_run(

@@ -12,12 +12,12 @@ from noah.forecast import SEARCH_SHARE, forecast, plan_epochs
 from noah.learnt import doubt
 from noah.materials import Materials, seed_torch
 from noah.progress import Listener
-from noah.runs import Run
-from noah.seals import SUPERNET, break_seal, is_sealed, seal_supernet
+from noah.runs.file_shapes import Plan, check_shape
+from noah.runs.folder import Run
+from noah.runs.seals import SUPERNET, break_seal, is_sealed, seal_supernet
 from noah.settings.shortened import shortened
 from noah.settings.training_settings import SupernetSettings
 from noah.space.budget import Budget
-from noah.stored import Plan, check_shape
 from noah.subnet_draws import draw_subnets
 from noah.supernet import Supernet
 from noah.training import train

@@ -16,12 +16,12 @@ from noah.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from noah.conclusion import read_winner
 from noah.errors import NoahError, RunError
 from noah.files.jsonl import read_lines
-from noah.predictions import read_predictions
-from noah.run_subnet import chosen_subnet, given_subnet, read_subnet
-from noah.runs import RUN_FILE, Run
-from noah.seals import FOLDER, RETRAIN, SEARCH, START, SUPERNET, Place, is_sealed, read_seal, result_place, seals
+from noah.runs.file_shapes import Trained, check_shape
+from noah.runs.folder import RUN_FILE, Run
+from noah.runs.predictions import read_predictions
+from noah.runs.run_subnet import chosen_subnet, given_subnet, read_subnet
+from noah.runs.seals import FOLDER, RETRAIN, SEARCH, START, SUPERNET, Place, is_sealed, read_seal, result_place, seals
 from noah.stages import read_result
-from noah.stored import Trained, check_shape
 
 RESTORE = "Restore the run folder from a copy, or start a new run with `noah search`."
 _NAMED = 3

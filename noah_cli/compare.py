@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # They bring torch, which takes seconds.
     from noah.comparison import Pair, RunFigures
     from noah.evaluation.significance import Proportion
     from noah.hardware.device import Hardware
-    from noah.runs import Run
+    from noah.runs.folder import Run
 
 _UNKNOWN = "-"
 _SMALLEST_IN_FULL = 0.001
@@ -52,7 +52,7 @@ def compare(
     from noah.comparison import check_runs, pair_with_first, read_figures
     from noah.hardware.device import choose_hardware
     from noah.latency import BATCH_SIZE, ROUNDS
-    from noah.runs import open_run
+    from noah.runs.folder import open_run
     from noah.settings.layers import resolve
 
     hardware_options = hardware_layers(device, precision, threads)

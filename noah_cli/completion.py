@@ -12,7 +12,7 @@ import typer
 from noah.files.latest import DEFAULT_RUNS
 
 _RUN_FILE = "run.yaml"
-"""As in noah.runs, which loads torch."""
+"""As in noah.runs.folder, which loads torch."""
 _OWN_DATA = ("digits", "cifar10", "rendered_dsprites_loc", "rendered_dsprites_ori", "shapes_count")
 """Those of noah.data.sources.registry, which loads all that reads images, that are of no table of data sets."""
 
@@ -41,7 +41,7 @@ def complete_run(context: typer.Context) -> list[str]:
 
 def complete_subnet() -> list[str]:
     """Ways to spell a subnet, and the published ones by name."""
-    from noah.published import published_names
+    from noah.runs.published_subnets import published_names
 
     published = [f"published:{name}" for name in published_names()]
     return ["lora:8", "adapter:8", "prompt:50", "lora:8+adapter:8", "linear", *published]

@@ -9,7 +9,7 @@ from noah.settings.layers import Layer
 from noah_cli import console
 
 if TYPE_CHECKING:  # It brings torch, which takes seconds.
-    from noah.runs import Run
+    from noah.runs.folder import Run
 
 
 def evaluate_on(

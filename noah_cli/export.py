@@ -129,8 +129,8 @@ def export(
     from export.manifest import MODEL_FILE, how_to_load, read_manifest
     from export.records import NOT_VERIFIED
     from noah.materials import check_same_data, prepare
-    from noah.run_subnet import chosen_subnet
-    from noah.runs import open_run
+    from noah.runs.folder import open_run
+    from noah.runs.run_subnet import chosen_subnet
 
     listener = console.open_listener(context)
     current = open_run(runs, run)

@@ -94,9 +94,9 @@ def retrain(
         options += [assignment_layer(text) for text in assignments or []]
     # Not before: what they bring takes seconds, and a typing mistake is told at once.
     from noah.checkpoint import CHECKPOINT_FILE
-    from noah.run_subnet import FRONT
-    from noah.runs import open_run
-    from noah.seals import FOLDER, RETRAIN, break_seal
+    from noah.runs.folder import open_run
+    from noah.runs.run_subnet import FRONT
+    from noah.runs.seals import FOLDER, RETRAIN, break_seal
     from noah.stages import retrain as retrain_stage
     from noah.start import start_run
     from noah_cli.retrain_run import open_existing, refuse_new_run_options, settings_of_new

@@ -12,9 +12,9 @@ from noah.errors import RunError, UsageError
 from noah.files.latest import read_latest
 from noah.materials import Materials, check_same_data, prepare
 from noah.progress import Listener
-from noah.run_subnet import check_inherits, chosen_subnet
-from noah.runs import Run, open_run
-from noah.seals import RETRAIN, is_sealed, seal_retrained
+from noah.runs.folder import Run, open_run
+from noah.runs.run_subnet import check_inherits, chosen_subnet
+from noah.runs.seals import RETRAIN, is_sealed, seal_retrained
 from noah.settings.layers import Layer, file_layer, resolve
 from noah.settings.settings import Settings
 from noah.settings.training_settings import RetrainSettings

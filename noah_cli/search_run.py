@@ -15,8 +15,8 @@ from noah.errors import RunBusyError, SettingsError, UsageError
 from noah.forecast import forecast
 from noah.materials import Materials, check_same_data, prepare
 from noah.run_budget import decide_budget, run_budget
-from noah.run_subnet import given_subnet
-from noah.runs import Run, open_run
+from noah.runs.folder import Run, open_run
+from noah.runs.run_subnet import given_subnet
 from noah.search import finished_search, has_begun, join_search, search, wait_until_begun
 from noah.settings.layers import Layer, file_layer, flatten, recipe_layer, resolve
 from noah.settings.settings import Settings

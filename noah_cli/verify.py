@@ -22,7 +22,7 @@ from noah_cli.options import (
 )
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
-    from noah.runs import Run
+    from noah.runs.folder import Run
     from noah.settings.layers import Layer
     from noah.verification import Check
 
@@ -45,7 +45,7 @@ def verify(
 
     A result of the test split is measured again only where there is one. Nothing is written.
     """
-    from noah.runs import open_run
+    from noah.runs.folder import open_run
 
     hardware = hardware_layers(device, precision, threads)
     if quick and hardware:

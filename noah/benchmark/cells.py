@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from noah.errors import UsageError
+from noah.runs.subnet_text import parse_subnet
 from noah.space.subnet import MODULES
-from noah.subnet_spelling import parse_subnet
 
 SEARCHED = "noah"
 """The method that searches its subnet."""

@@ -17,7 +17,7 @@ from noah.errors import DataError, DatasetNotFoundError, NoahError, RunBusyError
 from noah.files.lock import exclusive
 from noah.materials import check_same_data, prepare
 from noah.progress import Listener
-from noah.runs import RUN_FILE, Run, installed_versions
+from noah.runs.folder import RUN_FILE, Run, installed_versions
 from noah.search import search
 from noah.stages import evaluate_test, retrain
 from noah.start import start_run

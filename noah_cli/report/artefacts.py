@@ -11,7 +11,7 @@ from export.manifest import MANIFEST_FILE, Manifest, read_manifest
 from export.runnable import Runnable, first_here, runnables
 from noah.errors import ArtefactError
 from noah.evaluation.significance import Proportion
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah_cli.report.missing import Missing
 from noah_cli.report.reading import well_formed
 from noah_cli.report.tested import read_share

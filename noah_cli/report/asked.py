@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from noah.runs import RUN_FILE, Run
+from noah.runs.folder import RUN_FILE, Run
 from noah.settings.layers import flatten
 from noah_cli.report.reading import well_formed
 

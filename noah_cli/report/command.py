@@ -12,7 +12,7 @@ from noah_cli.options import RunArgument, RunsOption, SameRunOption, named_run
 
 if TYPE_CHECKING:  # They bring torch and matplotlib, which take seconds.
     from noah.gene_importance import GeneImportance
-    from noah.runs import Run
+    from noah.runs.folder import Run
     from noah_cli.report.drawing import Drawing
     from noah_cli.report.facts import Facts
     from noah_cli.report.missing import Missing
@@ -31,7 +31,7 @@ def report(
     Reads the run folder, and those beside it on the same data set to compare it with; no image is opened. The page
     holds everything that it shows.
     """
-    from noah.runs import open_run
+    from noah.runs.folder import open_run
     from noah_cli.report.facts import gather_facts
     from noah_cli.report.figures import draw_figures
     from noah_cli.report.page import render_page

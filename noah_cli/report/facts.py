@@ -11,9 +11,9 @@ from typing import Any
 from noah.comparison import read_figures
 from noah.errors import BackboneError
 from noah.files.latest import DEFAULT_RUNS
-from noah.published import published_subnet
-from noah.run_subnet import given_subnet
-from noah.runs import RUN_FILE, Run
+from noah.runs.folder import RUN_FILE, Run
+from noah.runs.published_subnets import published_subnet
+from noah.runs.run_subnet import given_subnet
 from noah.space.subnet import Subnet
 from noah_cli.options import run_options
 from noah_cli.report.artefacts import Exported, gather_exported

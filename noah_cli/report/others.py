@@ -11,8 +11,8 @@ from noah.comparison import Pair, RunFigures, pair_with_first, read_figures
 from noah.data.sources.vtab.vtab_tasks import find_vtab_task
 from noah.errors import NoahError
 from noah.evaluation.significance import Proportion
-from noah.published import published_names
-from noah.runs import RUN_FILE, Run
+from noah.runs.folder import RUN_FILE, Run
+from noah.runs.published_subnets import published_names
 from noah.settings.layers import flatten
 from noah_cli.report.asked import spell_value
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from noah.evaluation.significance import Proportion
 from noah.gene_importance import GeneImportance
-from noah.mistakes import Mistake
+from noah.runs.mistakes import Mistake
 from noah.space.subnet import Subnet
 from noah_cli.console import format_seconds
 from noah_cli.report.drawing import MODULE_WORDS, Drawing

@@ -16,7 +16,7 @@ from noah.files.bounded import LARGEST_JSON, parse_json, read_bounded
 def read_whole_lines(path: Path) -> list[dict[str, Any]]:
     """The records of a JSON lines file up to its last whole line; none where there is no file.
 
-    `noah.runs.read_lines` cuts a torn last line off, in the file too. Here it may be one that is just being written.
+    `noah.runs.folder.read_lines` cuts a torn last line off, in the file too. Here it may be one that is just being written.
 
     Raises:
         RunError: If a line is damaged.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.manifest import Manifest
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.settings.layers import PROJECT_FILE, flatten
 from noah_cli.report.artefacts import Exported
 from noah_cli.report.asked import DEFAULT, spell_value

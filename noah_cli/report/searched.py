@@ -12,7 +12,7 @@ from noah.errors import SettingsError
 from noah.evaluation.significance import Proportion
 from noah.objective import COSTS
 from noah.pareto import front
-from noah.runs import RUN_FILE, Run
+from noah.runs.folder import RUN_FILE, Run
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import MODULES
 from noah_cli.report.missing import Missing

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from noah.evaluation.reliability import Bin, reliability
 from noah.evaluation.significance import Proportion
-from noah.mistakes import MISTAKES_FILE, Mistake, read_mistakes
-from noah.predictions import FOLDER, read_predictions
-from noah.runs import Run
+from noah.runs.folder import Run
+from noah.runs.mistakes import MISTAKES_FILE, Mistake, read_mistakes
+from noah.runs.predictions import FOLDER, read_predictions
 from noah_cli.report.missing import Missing
 from noah_cli.report.reading import well_formed
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from noah.progress import Bar, Detail, Listener, TrainingDetail
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.settings.settings import Tracker as Name
 from noah_cli.trackers.log import Log
 

@@ -10,9 +10,9 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from noah.progress import Detail, TrainingDetail
-from noah.runs import Run
+from noah.runs.file_shapes import check_shape
+from noah.runs.folder import Run
 from noah.settings.settings import Tracker as Name
-from noah.stored import check_shape
 from noah_cli.trackers.record import RESULT, SEARCH, search_records, training_records
 from noah_cli.trackers.tracker import FOLDER, Tracker, open_tracker
 

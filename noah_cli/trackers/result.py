@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from noah.errors import NoahError
 from noah.progress import Listener
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.settings.settings import Tracker
 from noah_cli.trackers.listener import tracked
 from noah_cli.trackers.log import place_of

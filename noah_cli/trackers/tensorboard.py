@@ -10,7 +10,7 @@ import yaml
 from torch.utils.tensorboard import FileWriter, SummaryWriter
 from torch.utils.tensorboard.summary import hparams, text
 
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.settings.layers import flatten
 from noah_cli.trackers.record import RESULT, Record
 from noah_cli.trackers.tracker import FOLDER, told_settings

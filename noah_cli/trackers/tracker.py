@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 from noah.errors import MissingPackageError
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.settings.settings import Tracker as Name
 from noah_cli.trackers.record import Record
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import wandb
 
 from noah.errors import UsageError
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah_cli.trackers.record import RESULT, Record
 from noah_cli.trackers.tracker import FOLDER, told_settings
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from noah.runs import Run
+from noah.runs.folder import Run
 from tests.commands import noah, noah_line
 
 RUN = Path("runs") / "photos" / "first"

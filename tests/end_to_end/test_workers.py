@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from noah.materials import prepare
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.search import search
 from tests.commands import noah, start_noah, write_settings
 from tests.conftest import TinySettings

@@ -19,9 +19,9 @@ from export.predictor import load_predictor
 from noah.data.split import select
 from noah.errors import ArtefactError
 from noah.materials import Materials, prepare
-from noah.predictions import read_predictions
 from noah.progress import Silent
-from noah.runs import Run
+from noah.runs.folder import Run
+from noah.runs.predictions import read_predictions
 from tests.finished import FLOAT, Finished
 
 

@@ -13,7 +13,7 @@ from export.predictor import load_predictor
 from noah.evaluation.score import score
 from noah.materials import at_image_size, prepare
 from noah.progress import Silent
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.stages import load_retrained, merged_logits
 from tests.commands import noah
 from tests.finished import FLOAT, Finished

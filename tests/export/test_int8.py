@@ -25,7 +25,7 @@ from export.records import Int8Precision
 from export.tensorrt_package import choose_builder
 from noah.materials import Materials, prepare
 from noah.progress import Silent
-from noah.runs import Run
+from noah.runs.folder import Run
 from tests.commands import file_contents, noah
 from tests.conftest import PHOTO_CLASSES
 from tests.finished import FLOAT, UINT8, Finished

@@ -21,7 +21,7 @@ from noah.backbone.load import load_backbone
 from noah.errors import ExportError
 from noah.materials import prepare
 from noah.progress import Silent
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.space.subnet import Subnet
 from noah.stages import load_retrained
 from noah.supernet import Supernet

@@ -56,7 +56,7 @@ def of_run(*names: str) -> Callable[[], Iterator[tuple[str, bytes]]]:
 
 
 def _run() -> Any:
-    from noah.runs import Run
+    from noah.runs.folder import Run
 
     return Run(RUN)
 
@@ -73,7 +73,7 @@ def _listener() -> Any:
 
 def _read_description(_: Path) -> None:
     from noah.comparison import read_figures
-    from noah.run_subnet import given_subnet
+    from noah.runs.run_subnet import given_subnet
 
     run = _run()
     run.settings()
@@ -106,7 +106,7 @@ def _front_seeds() -> Iterator[tuple[str, bytes]]:
 
 def _read_front(_: Path) -> None:
     from noah.conclusion import read_front
-    from noah.run_subnet import front_subnet
+    from noah.runs.run_subnet import front_subnet
     from noah_cli.search_result import print_front
 
     print_front(_listener(), read_front(_run()), "accuracy,params")
@@ -139,7 +139,7 @@ def _read_predictions(_: Path) -> None:
 
 
 def _read_trained(_: Path) -> None:
-    from noah.run_subnet import read_subnet
+    from noah.runs.run_subnet import read_subnet
 
     read_subnet(_run(), "retrain", "model.json")
     _check_run(_)
@@ -286,8 +286,8 @@ def _subnet_seeds() -> Iterator[tuple[str, bytes]]:
 
 def _read_subnet(path: Path) -> None:
     from noah.errors import NoahError
+    from noah.runs.subnet_text import parse_subnet
     from noah.space.subnet import Subnet
-    from noah.subnet_spelling import parse_subnet
 
     with contextlib.suppress(NoahError):
         Subnet.from_json(path.read_text(errors="replace"))
@@ -427,7 +427,7 @@ def _read_latency(_: Path) -> None:
 
 def _read_latest(_: Path) -> None:
     from noah.files.latest import follow_latest
-    from noah.runs import open_run
+    from noah.runs.folder import open_run
 
     follow_latest(Path("runs/latest/export"))
     open_run(Path("runs"), None)

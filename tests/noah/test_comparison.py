@@ -13,8 +13,8 @@ from scipy.stats import binomtest
 
 from noah.comparison import Missing, RunFigures, check_runs, pair_with_first
 from noah.errors import UsageError
-from noah.predictions import Predictions
-from noah.runs import Run
+from noah.runs.folder import Run
+from noah.runs.predictions import Predictions
 
 PLAIN: dict[str, Any] = {
     "method": "linear",

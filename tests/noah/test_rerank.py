@@ -21,7 +21,7 @@ from noah.materials import Materials, seed_torch
 from noah.progress import Silent
 from noah.racing import Outcome
 from noah.rerank import Reranked, read_reranked, rerank, rerank_epochs
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
 from tests.conftest import TinySettings

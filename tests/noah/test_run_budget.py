@@ -17,7 +17,7 @@ from noah.latency_table import LatencyTable
 from noah.materials import Materials
 from noah.progress import Bar, Silent
 from noah.run_budget import decide_budget, run_budget, run_cost
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.settings.layers import Layer, resolve
 from noah.space.subnet import Subnet
 from noah.start import start_run

@@ -20,8 +20,8 @@ from noah.materials import Materials
 from noah.pareto import front
 from noah.progress import Silent
 from noah.rerank import read_reranked
-from noah.run_subnet import chosen_subnet
-from noah.runs import Run
+from noah.runs.folder import Run
+from noah.runs.run_subnet import chosen_subnet
 from noah.search import has_begun, join_search, search, wait_until_begun
 from noah.stages import retrain
 from tests.conftest import TinySettings

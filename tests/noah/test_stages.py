@@ -20,11 +20,11 @@ from noah.errors import CommandOrderError, EmptySpaceError, NoahError, RunError
 from noah.evaluation.score import compute_logits, score
 from noah.files.jsonl import read_lines
 from noah.materials import Materials
-from noah.predictions import fingerprint_split, read_predictions
 from noah.progress import Silent
 from noah.run_budget import run_budget
-from noah.run_subnet import chosen_subnet
-from noah.runs import Run, open_run
+from noah.runs.folder import Run, open_run
+from noah.runs.predictions import fingerprint_split, read_predictions
+from noah.runs.run_subnet import chosen_subnet
 from noah.search import search
 from noah.space.subnet import Subnet
 from noah.stages import evaluate_test, load_retrained, retrain

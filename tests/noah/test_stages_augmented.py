@@ -10,7 +10,7 @@ import pytest
 
 from noah.evaluation.score import Score
 from noah.progress import Silent
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.search import search
 from noah.stages import evaluate_test, retrain
 from tests.conftest import TinySettings

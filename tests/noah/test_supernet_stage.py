@@ -13,7 +13,7 @@ from noah.checkpoint import read_checkpoint
 from noah.materials import Materials
 from noah.progress import Silent
 from noah.run_budget import run_budget
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.supernet import Supernet
 from noah.supernet_stage import train_supernet
 from tests.conftest import TinySettings

@@ -9,8 +9,8 @@ from typing import Any
 
 from noah.materials import Materials, prepare
 from noah.progress import Detail, Listener, Silent
-from noah.runs import Run, create_run
-from noah.seals import FOLDER
+from noah.runs.folder import Run, create_run
+from noah.runs.seals import FOLDER
 from noah.settings.layers import Layer, resolve
 
 

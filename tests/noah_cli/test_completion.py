@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from noah.data.sources.registry import dataset_names
-from noah.published import published_names
-from noah.runs import RUN_FILE
+from noah.runs.folder import RUN_FILE
+from noah.runs.published_subnets import published_names
 from noah.settings.layers import recipe_names
 from tests.commands import process_environment
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from noah.published import published_subnet
-from noah.runs import Run
+from noah.runs.folder import Run
+from noah.runs.published_subnets import published_subnet
 from noah.space.subnet import Subnet
 from tests.commands import file_contents, noah, write_settings
 from tests.conftest import TinySettings

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from noah.runs import Run
+from noah.runs.folder import Run
 from tests.commands import Outcome, file_contents, noah, write_settings
 from tests.conftest import TinySettings
 from tests.finished import Finished

@@ -115,8 +115,8 @@ def test_a_changed_file_is_found(project: Finished, damage: Damage, told: str, f
 
 def reseal(run: Path, *names: str) -> None:
     """Seal files as they are now, as someone who knows how would."""
-    from noah.runs import Run
-    from noah.seals import read_seal, seals, set_seal
+    from noah.runs.folder import Run
+    from noah.runs.seals import read_seal, seals, set_seal
 
     for place in seals(Run(run)):
         files = [run / file.path for file in read_seal(Run(run), place)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noah.checkpoint import CHECKPOINT_FILE, read_checkpoint
-from noah.runs import RUN_FILE
+from noah.runs.folder import RUN_FILE
 from tests.commands import noah, start_noah, write_settings
 from tests.conftest import TinySettings
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from noah.benchmark.cells import Cell, parse_methods, parse_seeds, parse_shard, plan_cells, take_shard
 from noah.benchmark.suites import POCKET, VTAB
 from noah.errors import UsageError
-from noah.published import published_subnet
+from noah.runs.published_subnets import published_subnet
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4, 5])

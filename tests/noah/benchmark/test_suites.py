@@ -8,7 +8,7 @@ from noah.benchmark.cells import parse_methods
 from noah.benchmark.suites import POCKET, SUITES, VTAB
 from noah.data.sources.registry import dataset_names
 from noah.errors import UsageError
-from noah.published import published_names
+from noah.runs.published_subnets import published_names
 from noah.settings.layers import recipe_names
 
 

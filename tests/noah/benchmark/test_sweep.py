@@ -17,7 +17,7 @@ from noah.benchmark.sweep import run_cell, run_sweep
 from noah.benchmark.sweep_settings import SWEEP_FILE, SweepSettings
 from noah.errors import RunError, SettingsError
 from noah.progress import Silent
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.settings.layers import Layer
 from noah.space.subnet import Subnet
 from tests.conftest import TinySettings

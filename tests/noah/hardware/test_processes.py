@@ -13,7 +13,7 @@ import torch
 from noah.errors import RunBusyError, UsageError
 from noah.hardware.device import Hardware, choose_hardware
 from noah.hardware.processes import ALONE, Processes, launched_processes
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.settings.settings import HardwareSettings
 from tests.commands import process_environment
 

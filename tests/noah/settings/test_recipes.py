@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from noah.published import published_names, published_subnet
+from noah.runs.published_subnets import published_names, published_subnet
 from noah.settings.layers import flatten, recipe_layer, recipe_names, recipe_text, resolve
 from noah.space.search_space import PRESETS, make_space
 

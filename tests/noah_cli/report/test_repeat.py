@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from noah.runs import Run
+from noah.runs.folder import Run
 from noah.settings.layers import resolve
 from noah_cli.option_layers import budget_layers, option_layers, track_layers
 from noah_cli.report.missing import Missing

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from noah.data.split import ArraySplit, FileSplit, select
 from noah.errors import RunError
-from noah.predictions import Predictions, fingerprint_split, read_predictions, write_predictions
-from noah.runs import Run
+from noah.runs.folder import Run
+from noah.runs.predictions import Predictions, fingerprint_split, read_predictions, write_predictions
 
 CLASSES = ("cat", "dog")
 labels = st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 999)), min_size=1, max_size=30)

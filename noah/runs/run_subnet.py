@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from noah.errors import CommandOrderError, RunError, SettingsError, UsageError
-from noah.runs import RUN_FILE, Run
+from noah.runs.folder import RUN_FILE, Run
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
 

@@ -84,7 +84,7 @@ def _nearest(data: str, shots: str | None) -> str:
 @cache
 def _subnets() -> MappingProxyType[str, Subnet]:
     """Every published subnet by its name here, in the order of `published_names`."""
-    content = json.loads(files("noah").joinpath(PUBLISHED_FILE).read_text(encoding="utf-8"))
+    content = json.loads(files("noah.runs").joinpath(PUBLISHED_FILE).read_text(encoding="utf-8"))
     found = {}
     for name, widths in content["vtab"].items():
         if task := find_vtab_task(name):

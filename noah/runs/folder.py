@@ -12,7 +12,7 @@
                         mistakes.json with pictures for the first
         export/<name>/  model.onnx, manifest.json
         trackers/       what TensorBoard and Weights & Biases keep, and what each was told (`noah_cli.trackers`)
-        seals/          the SHA-256 of what each stage left (`noah.seals`)
+        seals/          the SHA-256 of what each stage left (`noah.runs.seals`)
         report.html     what `noah report` makes of all this; report/ holds its figures
     runs/latest         the name of the latest run
 
@@ -42,9 +42,9 @@ from noah.files.latest import DEFAULT_RUNS, LATEST, follow_latest, read_latest, 
 from noah.files.lock import exclusive
 from noah.hardware.device import Choice
 from noah.hardware.processes import launched_processes
+from noah.runs.file_shapes import Description, check_shape
 from noah.settings.layers import Layer, resolve
 from noah.settings.settings import Settings
-from noah.stored import Description, check_shape
 from noah.version import __version__
 
 RUN_FILE = "run.yaml"

@@ -16,8 +16,8 @@ from PIL import Image
 
 from noah.data.pixels.pixels import Pixels
 from noah.errors import RunError
-from noah.predictions import Predictions, short_name
-from noah.runs import Run
+from noah.runs.folder import Run
+from noah.runs.predictions import Predictions, short_name
 
 MISTAKES_FILE = "mistakes.json"
 """Below eval/."""
@@ -116,7 +116,7 @@ def read_mistakes(run: Run, fingerprint: str) -> tuple[Mistake, ...] | None:
 
     Args:
         run: The run.
-        fingerprint: Of the test split (`noah.predictions`).
+        fingerprint: Of the test split (`noah.runs.predictions`).
 
     Raises:
         RunError: If they are damaged.

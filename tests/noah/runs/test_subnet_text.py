@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.errors import UsageError
-from noah.published import published_names, published_subnet
+from noah.runs.published_subnets import published_names, published_subnet
+from noah.runs.subnet_text import LARGEST_FILE, LARGEST_WIDTH, parse_subnet
 from noah.space.subnet import MODULES, Subnet
-from noah.subnet_spelling import LARGEST_FILE, LARGEST_WIDTH, parse_subnet
 from tests.noah.strategies import subnets
 
 WIDTHS = st.integers(1, LARGEST_WIDTH)

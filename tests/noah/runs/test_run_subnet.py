@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from noah.errors import CommandOrderError, RunError, UsageError
-from noah.run_subnet import chosen_subnet, front_subnet
-from noah.runs import Run
+from noah.runs.folder import Run
+from noah.runs.run_subnet import chosen_subnet, front_subnet
 from noah.space.subnet import Subnet
 
 FRONT = [Subnet.uniform(2, lora=8), Subnet.uniform(2, lora=2), Subnet.uniform(2)]

@@ -13,9 +13,9 @@ from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
 from noah.errors import RunError
-from noah.mistakes import KEPT, SIDE, keep_mistakes, most_confident_mistakes, read_mistakes
-from noah.predictions import Predictions, short_name
-from noah.runs import Run
+from noah.runs.folder import Run
+from noah.runs.mistakes import KEPT, SIDE, keep_mistakes, most_confident_mistakes, read_mistakes
+from noah.runs.predictions import Predictions, short_name
 
 
 def predictions(wrong: int, right: int = 5) -> Predictions:

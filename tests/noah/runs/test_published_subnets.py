@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from noah.data.sources.few_shot_sets import FEW_SHOT_SETS, SHOTS
 from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS
 from noah.errors import UsageError
-from noah.published import PUBLISHED_FILE, published_names, published_subnet
+from noah.runs.published_subnets import PUBLISHED_FILE, published_names, published_subnet
 from noah.space.subnet import MODULES, Subnet
 
-THEIRS: dict[str, dict[str, dict[str, Any]]] = json.loads(files("noah").joinpath(PUBLISHED_FILE).read_text())
+THEIRS: dict[str, dict[str, dict[str, Any]]] = json.loads(files("noah.runs").joinpath(PUBLISHED_FILE).read_text())
 TASKS = [task.name for task in VTAB_TASKS]
 FEW_SHOT = [f"{known.name}:{shots}" for known in FEW_SHOT_SETS for shots in SHOTS if known.name != "imagenet"]
 
@@ -66,7 +66,7 @@ class TestNames:
             assert published_subnet(f"{name}:16").to_json() in THEIRS["few_shot"].values()
 
     def test_the_file_is_in_the_wheel(self) -> None:
-        project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+        project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
         assert any(fnmatch(PUBLISHED_FILE, glob) for glob in project["tool"]["setuptools"]["package-data"]["noah"])
 
 

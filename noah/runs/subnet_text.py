@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from noah.errors import SettingsError, UsageError
-from noah.published import published_subnet
+from noah.runs.published_subnets import published_subnet
 from noah.space.subnet import MODULES, Subnet
 
 LARGEST_WIDTH = 1_000
@@ -31,7 +31,7 @@ def parse_subnet(text: str, *, depth: int) -> Subnet:
 
     - `lora:8`, `adapter:8`, `prompt:50`, or several joined by `+`: these widths in every block.
     - `linear`: no module in any block; the head alone is trained.
-    - `published:NAME`: what `noah.published.published_subnet` knows by this name.
+    - `published:NAME`: what `noah.runs.published_subnets.published_subnet` knows by this name.
     - `FILE.json`: a file with the lists `prompt`, `lora` and `adapter`, alone or under the key `subnet`, as in a run's
       `best.json` and `model.json` and an artefact's `manifest.json`. It is parsed as JSON and nothing else.
 

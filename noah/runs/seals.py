@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from noah.errors import RunError
-from noah.runs import RUN_FILE, Run
+from noah.runs.folder import RUN_FILE, Run
 
 FOLDER = "seals"
 START, SUPERNET, SEARCH, RETRAIN = ("start",), ("supernet",), ("search",), ("retrain",)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from noah.data.split import Split
 from noah.errors import RunError
 from noah.files.atomic import write_text
-from noah.runs import Run
+from noah.runs.folder import Run
 
 FOLDER = "predictions"
 """Below eval/."""

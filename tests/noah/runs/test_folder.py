@@ -13,7 +13,7 @@ import yaml
 from noah.errors import CommandOrderError, RunError, RunExistsError, SettingsError, UsageError
 from noah.files.jsonl import read_lines
 from noah.hardware.device import Choice
-from noah.runs import Run, create_run, installed_versions, open_run
+from noah.runs.folder import Run, create_run, installed_versions, open_run
 from noah.settings.layers import Layer, recipe_layer, resolve
 from noah.version import __version__
 
@@ -71,7 +71,7 @@ def test_runs_of_the_same_second_have_names_of_their_own(tmp_path: Path, monkeyp
         def now(cls, tz: tzinfo | None = None) -> Self:
             return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
 
-    monkeypatch.setattr("noah.runs.datetime", Stopped)
+    monkeypatch.setattr("noah.runs.folder.datetime", Stopped)
     names = [start(tmp_path, None).folder.name for _ in range(3)]
     assert names == ["20260102-030405", "20260102-030405-2", "20260102-030405-3"]
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.errors import RunError
-from noah.runs import Run
-from noah.seals import (
+from noah.runs.folder import Run
+from noah.runs.seals import (
     SEARCH,
     break_seal,
     hash_file,
