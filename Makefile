@@ -19,7 +19,7 @@ MUTMUT := $(TOOLS)/mutmut-3.8.1
 LOWEST ?= .venv-lowest
 # Of make test-lowest; TESTS=tests/export runs these alone.
 TESTS ?= tests
-# Of make mutants; MUTANTS='noah.merge*' runs these again, with what is known of the others.
+# Of make mutants; MUTANTS='noah.model.merge*' runs these again, with what is known of the others.
 MUTANTS ?=
 
 .PHONY: demo test fuzz torture mutants test-lowest package audit bench lint types tests format install clean

@@ -26,9 +26,9 @@ from export.quantize import write_int8, write_int8_dynamic
 from export.timing import compare, time_in_turns
 from export.to_onnx import write_onnx
 from noah.backbone.untrained import untrained_backbone
-from noah.merge import merge
+from noah.model.merge import merge
+from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 
 BACKBONES = (("vit_small_patch14_dinov2", 98), ("vit_base_patch16_224", 224))
 CLASSES = 100

@@ -24,6 +24,7 @@ from noah.evolution import needed_exactly
 from noah.files.atomic import write_json
 from noah.hardware.device import Precision
 from noah.materials import Materials
+from noah.model.supernet import Supernet
 from noah.progress import Silent
 from noah.racing import Rules
 from noah.run_budget import run_budget
@@ -33,7 +34,6 @@ from noah.space.subnet import Subnet
 from noah.stages import evaluate_test, merged_logits, retrain
 from noah.start import start_run
 from noah.study import SearchStudy
-from noah.supernet import Supernet
 from noah.worker import this_worker
 
 GENERATIONS, POPULATION, TOP = 1, 50, 10

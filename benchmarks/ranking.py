@@ -22,6 +22,7 @@ from benchmarks.supernets import measure_cells, supernet_run
 from noah.candidate import Candidate
 from noah.evaluation.score import Score, score
 from noah.materials import Materials
+from noah.model.supernet import Supernet
 from noah.progress import Silent
 from noah.racing import Outcome
 from noah.rerank import rerank
@@ -29,7 +30,6 @@ from noah.run_budget import run_budget
 from noah.runs.folder import Run
 from noah.space.subnet import Subnet
 from noah.stages import merged_logits
-from noah.supernet import Supernet
 
 WAYS = (
     ("uniform", 20, None),

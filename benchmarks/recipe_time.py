@@ -20,6 +20,7 @@ from noah.data.pixels.pixels import Pixels
 from noah.evolution import needed_exactly
 from noah.hardware.device import Hardware
 from noah.hardware.step_clock import wait
+from noah.model.supernet import Supernet
 from noah.progress import Listener
 from noah.racing import Rules
 from noah.search_loop import Task, work
@@ -30,7 +31,6 @@ from noah.space.budget import parameter_budget
 from noah.space.search_space import SearchSpace
 from noah.study import SearchStudy
 from noah.subnet_draws import SubnetDraw, draw_subnets
-from noah.supernet import Supernet
 from noah.training import train
 from noah.worker import this_worker
 

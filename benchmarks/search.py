@@ -28,6 +28,7 @@ from noah.candidate_evaluation import Ask, candidate_logits, showing
 from noah.evaluation.score import Logits
 from noah.evolution import needed_exactly, winner
 from noah.materials import Materials
+from noah.model.supernet import Supernet
 from noah.progress import Silent
 from noah.racing import Look, Rules
 from noah.run_budget import run_budget
@@ -35,7 +36,6 @@ from noah.runs.folder import Run
 from noah.search_loop import Task, work
 from noah.space.subnet import Subnet
 from noah.study import SearchStudy
-from noah.supernet import Supernet
 from noah.worker import this_worker
 
 POPULATION, TOP = 50, 10

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 
 from benchmarks.straightforward import Straightforward
 from noah.backbone.untrained import untrained_backbone
-from noah.compiled import CompiledForward
 from noah.data.pixels.device_pixels import place
 from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
@@ -27,10 +26,11 @@ from noah.data.pixels.to_inputs import to_images
 from noah.data.split import ArraySplit
 from noah.hardware.bf16_weights import frozen_weights_held, with_rounded_weights
 from noah.hardware.device import Hardware, Precision
-from noah.merge import merge
+from noah.model.compiled import CompiledForward
+from noah.model.merge import merge
+from noah.model.supernet import Supernet
 from noah.space.search_space import PRESETS, SearchSpace, make_space
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 from noah.training import make_optimizer
 from noah.training_step import Step
 

@@ -2,7 +2,7 @@
 
 Prompts are tokens in every block, LoRA stands beside the projection, attention is product, softmax, product, and every
 token goes through every layer of every block. Widths are arguments, and the names of the weights are those of
-`noah.supernet.Supernet`, so that the two can hold the same ones. It knows class tokens and LayerScale, which is what
+`noah.model.supernet.Supernet`, so that the two can hold the same ones. It knows class tokens and LayerScale, which is what
 the measured backbones have.
 """
 

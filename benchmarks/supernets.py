@@ -11,13 +11,13 @@ from noah.benchmark.suites import POCKET
 from noah.benchmark.sweep_settings import SweepSettings
 from noah.files.atomic import write_json
 from noah.materials import Materials, prepare
+from noah.model.supernet import Supernet
 from noah.progress import Silent
 from noah.run_budget import run_budget
 from noah.runs.folder import Run, open_run
 from noah.settings.layers import Layer, recipe_layer
 from noah.settings.settings import Settings
 from noah.start import start_run
-from noah.supernet import Supernet
 from noah.supernet_stage import train_supernet
 
 DATASETS = "digits,rendered_dsprites_loc,shapes_count"

@@ -41,12 +41,12 @@ from export.tensorrt_package import Builder
 from export.to_onnx import BATCH_AXIS, INPUT_NAME, write_onnx
 from export.to_triton import arrange_repository
 from noah.materials import Materials, at_image_size
-from noah.merge import merge
+from noah.model.merge import merge
+from noah.model.supernet import Supernet
 from noah.progress import Listener
 from noah.runs.folder import Run, installed_versions
 from noah.space.subnet import Subnet
 from noah.stages import load_retrained
-from noah.supernet import Supernet
 
 
 @dataclass(frozen=True)

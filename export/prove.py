@@ -19,9 +19,9 @@ from export.tolerances import TOLERANCES, Values
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtefactError
 from noah.materials import Materials
+from noah.model.supernet import Supernet
 from noah.progress import Listener
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 
 _REFERENCE = "the unmerged torch subnet, float32, CPU"
 _REFERENCE_BATCH = 32

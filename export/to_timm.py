@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ExportError
-from noah.modules import LoRA
+from noah.model.modules import LoRA
+from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 
 STATE_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"

@@ -13,18 +13,18 @@ from noah.version import __version__
 if TYPE_CHECKING:  # It brings torch, which takes seconds.
     from torch import nn
 
-    from noah.saved_modules import Classifier
+    from noah.model.saved_modules import Classifier
 
 __all__ = ["__version__", "load"]
 
 
 def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classifier:
-    """Give the torch network of an artefact of format safetensors; `noah.saved_modules.load` says what can go wrong.
+    """Give the torch network of an artefact of format safetensors; `noah.model.saved_modules.load` says what can go wrong.
 
     Args:
         path: The artefact's folder, or its `modules.safetensors`.
         backbone: The backbone, or another name or file of it; None loads it by the name that the run used.
     """
-    from noah.saved_modules import load as load_saved
+    from noah.model.saved_modules import load as load_saved
 
     return load_saved(path, backbone=backbone)

@@ -14,10 +14,10 @@ from noah.data.pixels.preprocessing import Preprocessing
 from noah.evaluation.score import Logits, compute_logits
 from noah.hardware.bf16_weights import rounded_weights, with_rounded_weights
 from noah.hardware.device import Hardware
-from noah.merge import merge
+from noah.model.merge import merge
+from noah.model.supernet import Supernet
 from noah.racing import Look, look_at
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 
 _KEPT_BYTES = 2**30
 """Of merged networks. A race comes back to most candidates soon or never, so a few are enough."""

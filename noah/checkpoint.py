@@ -20,8 +20,8 @@ from torch.optim import Optimizer
 from noah.errors import RunError, SettingsError
 from noah.files.atomic import atomic_file
 from noah.files.bounded import parse_json
+from noah.model.supernet import Supernet
 from noah.runs.folder import Run
-from noah.supernet import Supernet
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")

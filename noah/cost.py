@@ -15,8 +15,8 @@ from typing import Any
 from torch import nn
 
 from noah.errors import SettingsError
+from noah.model.token_plan import BlockPlan, Readers, plan_tokens
 from noah.space.subnet import Subnet
-from noah.token_plan import BlockPlan, Readers, plan_tokens
 
 
 def backbone_macs(backbone: nn.Module, num_classes: int) -> int:
@@ -36,7 +36,7 @@ def backbone_macs(backbone: nn.Module, num_classes: int) -> int:
 
 
 def merged_macs(backbone: nn.Module, subnet: Subnet, num_classes: int) -> int:
-    """MACs of a subnet's merged network, see `noah.merge`.
+    """MACs of a subnet's merged network, see `noah.model.merge`.
 
     LoRA costs nothing there, nor do keys and values of prompts that nobody reads again, except in the products of
     attention. The last block computes only what the head reads.

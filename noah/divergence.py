@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from noah.errors import TrainingError
 from noah.hardware.device import Hardware
-from noah.supernet import Supernet
+from noah.model.supernet import Supernet
 
 LOOK_EVERY = 20
 """Steps between two looks at the losses: on a GPU, a look waits for the device."""

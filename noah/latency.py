@@ -12,10 +12,10 @@ from torch import Tensor
 from noah.backbone.untrained import untrained_backbone
 from noah.hardware.device import Hardware
 from noah.hardware.step_clock import wait
-from noah.merge import merge
+from noah.model.merge import merge
+from noah.model.supernet import Supernet
 from noah.progress import Bar
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 
 BATCH_SIZE = 32
 ROUNDS = 10

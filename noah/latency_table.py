@@ -1,7 +1,7 @@
 """How long a subnet's merged network takes, predicted from timings of single blocks.
 
 Time depends on shapes alone, and the shape of a merged block on two things: what it does with prompt tokens
-(`noah.token_plan`) and how wide its adapter is; LoRA costs nothing. So few kinds of block are timed, and the time of a
+(`noah.model.token_plan`) and how wide its adapter is; LoRA costs nothing. So few kinds of block are timed, and the time of a
 subnet is the sum over its blocks, plus that of the ends: patch embedding, last norm and head. Where there are many
 widths only some are timed, and what lies between two of them is interpolated linearly.
 
@@ -18,8 +18,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from noah.model.token_plan import BlockPlan, Readers, plan_tokens
 from noah.space.subnet import Subnet
-from noah.token_plan import BlockPlan, Readers, plan_tokens
 
 Kind = Literal["constant", "passed_on", "dropped", "last_constant", "last_carried"]
 """What a block does with prompt tokens.

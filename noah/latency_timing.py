@@ -15,11 +15,11 @@ from noah.backbone.untrained import untrained_backbone
 from noah.hardware.device import Hardware
 from noah.latency import median_seconds
 from noah.latency_table import WITH_CONSTANTS, Kind, LatencyTable, without_falls
-from noah.merge import merge
+from noah.model.merge import merge
+from noah.model.supernet import Supernet
 from noah.progress import Bar
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 
 ROUNDS = 5
 """Of timing, each of all parts; the median of a part is kept."""

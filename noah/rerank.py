@@ -24,6 +24,7 @@ from noah.errors import RunError, SettingsError
 from noah.evaluation.score import Score, predicted_labels, score
 from noah.files.jsonl import read_lines
 from noah.materials import Materials, seed_torch
+from noah.model.supernet import Supernet, slice_trainable_state
 from noah.progress import Listener
 from noah.racing import Outcome
 from noah.runs.file_shapes import check_shape
@@ -33,7 +34,6 @@ from noah.settings.shortened import shortened
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
 from noah.stages import merged_logits
-from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
 
 _RERANK = 4

@@ -23,6 +23,7 @@ from noah.errors import CommandOrderError, RunError
 from noah.evolution import needed_exactly
 from noah.files.atomic import write_text
 from noah.materials import Materials
+from noah.model.supernet import Supernet
 from noah.objective import objective_cost
 from noah.progress import CandidateDetail, Listener, SearchDetail
 from noah.racing import Rules
@@ -33,7 +34,6 @@ from noah.runs.seals import SEARCH, break_seal, is_sealed, seal_search, seal_sta
 from noah.search_loop import Task, work
 from noah.search_storage import journal_storage, open_storage
 from noah.study import SearchStudy
-from noah.supernet import Supernet
 from noah.supernet_stage import train_supernet
 from noah.worker import this_worker
 

@@ -15,7 +15,8 @@ from noah.evaluation.reliability import confidences
 from noah.evaluation.score import Logits, compute_logits, describe, finite_rows, predicted_labels
 from noah.learnt import doubt
 from noah.materials import Materials, seed_torch
-from noah.merge import merge
+from noah.model.merge import merge
+from noah.model.supernet import Supernet, slice_trainable_state
 from noah.progress import Bar, Listener
 from noah.runs.file_shapes import Result, check_shape
 from noah.runs.folder import Run
@@ -25,7 +26,6 @@ from noah.runs.run_subnet import FRONT, check_inherits, chosen_subnet, given_sub
 from noah.runs.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
 
 _RETRAIN = 3

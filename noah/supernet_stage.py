@@ -11,6 +11,7 @@ from noah.divergence import lower_learning_rate
 from noah.forecast import SEARCH_SHARE, forecast, plan_epochs
 from noah.learnt import doubt
 from noah.materials import Materials, seed_torch
+from noah.model.supernet import Supernet
 from noah.progress import Listener
 from noah.runs.file_shapes import Plan, check_shape
 from noah.runs.folder import Run
@@ -19,7 +20,6 @@ from noah.settings.shortened import shortened
 from noah.settings.training_settings import SupernetSettings
 from noah.space.budget import Budget
 from noah.subnet_draws import draw_subnets
-from noah.supernet import Supernet
 from noah.training import train
 
 _SUPERNET = 1

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from noah.batch_parts import own_share
 from noah.checkpoint import read_checkpoint, restore, save_checkpoint
-from noah.compiled import CompiledForward
 from noah.data.augment.augmented_pixels import AugmentedPixels, TrainingPixels
 from noah.data.augment.batch import BatchAugmentation
 from noah.data.pixels.preprocessing import Preprocessing
@@ -23,10 +22,11 @@ from noah.data.pixels.to_inputs import Batch, to_images
 from noah.divergence import StepLosses, check_state
 from noah.hardware.bf16_weights import frozen_weights_held
 from noah.hardware.device import Hardware
+from noah.model.compiled import CompiledForward
+from noah.model.supernet import Supernet
 from noah.progress import Bar, TrainingDetail
 from noah.settings.training_settings import TrainingSettings
 from noah.subnet_draws import SubnetDraw
-from noah.supernet import Supernet
 from noah.training_step import Step
 
 _IMAGES, _BATCHES = 1, 2

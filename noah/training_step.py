@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from noah.batch_parts import own_parts
-from noah.compiled import CompiledForward
 from noah.distillation import add_gradients
 from noah.hardware.device import Hardware
 from noah.loss import cross_entropy, share_of_loss
+from noah.model.compiled import CompiledForward
+from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from noah.hardware.step_clock import (
     warm_up_steps,
 )
 from noah.materials import Materials, seed_torch
-from noah.merge import merge
+from noah.model.merge import merge
 from noah.progress import Listener
 from noah.settings.shortened import shortened
 from noah.settings.training_settings import TrainingSettings

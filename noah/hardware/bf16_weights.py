@@ -12,7 +12,7 @@ from torch import nn
 from noah.hardware.device import Hardware
 
 _CONSTANTS = ("constant_keys", "constant_values", "constant_inputs", "key_weight", "value_weight")
-"""Buffers of `noah.merged_attention` that are factors of matrix products."""
+"""Buffers of `noah.model.merged_attention` that are factors of matrix products."""
 
 
 @contextmanager

@@ -155,7 +155,7 @@ class HardwareSettings(Section):
     `evaluation_batch_size` is the number of images that are evaluated at once; where it is None it is 64, or on a GPU
     chosen by its free memory. `augmentation_workers` is the number of processes that augment training images beside the
     one that trains; it is chosen and printed where it is None, and has no influence on the result. `compile` has
-    torch.compile make code of the blocks in training (`noah.compiled`), for GPUs; the first steps then take minutes.
+    torch.compile make code of the blocks in training (`noah.model.compiled`), for GPUs; the first steps then take minutes.
     """
 
     device: str = "auto"

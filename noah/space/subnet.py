@@ -18,7 +18,7 @@ class Subnet:
     """Three widths per block; 0 means that the module is absent.
 
     A subnet is a value: immutable, hashable, comparable and serialisable. It holds no weights; a supernet or a
-    `noah.merge.merge` call takes it as an argument.
+    `noah.model.merge.merge` call takes it as an argument.
 
     Args:
         prompt: Number of prompt tokens brought by each block.

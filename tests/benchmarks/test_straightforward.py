@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from benchmarks.step_ways import Setting, check_agreement, pair
 from benchmarks.straightforward import Straightforward
-from noah.reference import load_reference
+from noah.model.published_weights import load_reference
 from noah.space.subnet import Subnet
 from tests.noah.architectures import images_for, make_supernet, relative
-from tests.noah.test_reference import gradients_of
+from tests.noah.model.test_published_weights import gradients_of
 
 DATA = Path(__file__).parent.parent / "data"
 FIGURES = json.loads((DATA / "noah_tiny.json").read_text())
@@ -84,6 +84,6 @@ def test_the_check_before_a_measurement_sees_rounding_only_and_a_fault(monkeypat
     differences = check_agreement(TINY, subnet)
     assert differences.keys() == {"logits", "merged logits", "gradients"}
     assert 0 < max(differences.values()) < 1e-3
-    monkeypatch.setattr("noah.modules.quick_gelu", lambda z: z)
+    monkeypatch.setattr("noah.model.modules.quick_gelu", lambda z: z)
     with pytest.raises(AssertionError):
         check_agreement(TINY, subnet)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from export.onnx_session import open_session
 from export.to_onnx import write_onnx
-from noah.merge import merge
+from noah.model.merge import merge
+from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 from tests.noah.architectures import make_supernet
 from tests.noah.strategies import subnets
 

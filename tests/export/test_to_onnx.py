@@ -20,10 +20,10 @@ import export
 from export.onnx_session import open_session
 from export.to_onnx import DEFAULT_OPSET, check_onnx, write_onnx
 from noah.errors import ExportError
-from noah.merge import merge
+from noah.model.merge import merge
+from noah.model.supernet import Supernet
 from noah.space.search_space import make_space
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 
 HEIGHT, WIDTH = 24, 16
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

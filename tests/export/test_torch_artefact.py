@@ -20,11 +20,11 @@ from export.to_timm import check_is_plain, load_timm, write_timm
 from noah.backbone.load import load_backbone
 from noah.errors import ExportError
 from noah.materials import prepare
+from noah.model.supernet import Supernet
 from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.space.subnet import Subnet
 from noah.stages import load_retrained
-from noah.supernet import Supernet
 from tests.commands import file_contents, noah
 from tests.conftest import PHOTO_CLASSES, TINY_ARCHITECTURE
 from tests.finished import FLOAT, UINT8, Finished

@@ -181,8 +181,8 @@ def _kept(name: str, make: Callable[[], Any]) -> Any:
 
 
 def _supernet() -> Any:
+    from noah.model.supernet import Supernet
     from noah.space.subnet import Subnet
-    from noah.supernet import Supernet
 
     model = _kept("backbone", lambda: _load_backbone(BACKBONE).model)
     subnet = Subnet.from_json(json.loads((RUN / "retrain/model.json").read_bytes())["subnet"])
@@ -247,14 +247,14 @@ def _reference_seeds() -> Iterator[tuple[str, bytes]]:
 
 
 def _read_reference(path: Path) -> None:
-    from noah.reference import load_reference, read_reference_checkpoint
+    from noah.model.published_weights import load_reference, read_reference_checkpoint
 
     load_reference(read_reference_checkpoint(path), num_heads=4)
 
 
 def _modules_seeds() -> Iterator[tuple[str, bytes]]:
     from noah.data.pixels.preprocessing import Preprocessing
-    from noah.saved_modules import save_modules
+    from noah.model.saved_modules import save_modules
     from noah.settings.settings import BackboneSettings
 
     supernet = _supernet().eval()
@@ -414,7 +414,7 @@ def _latency_seeds() -> Iterator[tuple[str, bytes]]:
         "hardware": {"device": "cpu"},
         "checks": [{"subnet": {"prompt": [1], "lora": [0], "adapter": [0]}, "predicted": 1.0, "measured": 1.0}],
     }
-    from noah.token_plan import Readers
+    from noah.model.token_plan import Readers
 
     yield "latency.json", json.dumps(value | {"last_readers": next(iter(Readers)).value}).encode()
 

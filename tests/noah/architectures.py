@@ -9,8 +9,8 @@ from timm.layers import RmsNorm, SwiGLU
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 
 SIZE = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 4, "num_heads": 3, "num_classes": 7}
 

@@ -1,6 +1,6 @@
 """A plain forward of the method, written from its definition: every token in every block, nothing folded.
 
-It is the other implementation that `noah.supernet` and `noah.merge` have to agree with.
+It is the other implementation that `noah.model.supernet` and `noah.model.merge` have to agree with.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 
 
 def plain_forward(supernet: Supernet, images: Tensor, subnet: Subnet) -> Tensor:

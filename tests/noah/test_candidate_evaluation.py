@@ -14,11 +14,11 @@ from noah.data.pixels.pixels import Pixels
 from noah.evaluation.score import compute_logits
 from noah.hardware.device import Hardware, Precision
 from noah.materials import Materials, seed_torch
-from noah.merge import merge
+from noah.model.merge import merge
+from noah.model.supernet import Supernet
 from noah.progress import Silent
 from noah.racing import look_at
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials
 

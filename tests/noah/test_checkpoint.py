@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from noah.checkpoint import load_weights, read_checkpoint, restore, save_checkpoint
 from noah.errors import RunError
+from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 from tests.noah.tiny_training import BLOCKS, same_bits, tiny_supernet
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from noah.backbone.untrained import untrained_backbone
 from noah.cost import backbone_macs, merged_macs
 from noah.errors import SettingsError
-from noah.merge import merge
+from noah.model.merge import merge
 from noah.space.subnet import MODULES, Subnet
 from tests.noah.architectures import ARCHITECTURES, SIZE, images_for, make_backbone, make_supernet
 from tests.noah.strategies import subnets

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from noah.distillation import add_gradients
 from noah.loss import cross_entropy
+from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 from tests.noah.tiny_training import SPACE, tiny_supernet
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,7 +13,7 @@ from noah.checkpoint import read_checkpoint
 from noah.divergence import LOOK_EVERY, lower_learning_rate
 from noah.errors import TrainingError
 from noah.hardware.device import Hardware, Precision
-from noah.supernet import Supernet
+from noah.model.supernet import Supernet
 from tests.noah.tiny_training import StopAt, photo_pixels, run_training, settings, tiny_supernet, watched_steps
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.latency_table import LatencyTable, kind_of, without_falls
+from noah.model.token_plan import BlockPlan, Readers
 from noah.space.subnet import Subnet
-from noah.token_plan import BlockPlan, Readers
 
 TABLE = LatencyTable(
     prompts=(0, 2, 10),

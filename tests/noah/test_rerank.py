@@ -18,11 +18,11 @@ from noah.errors import RunError, TrainingError
 from noah.evaluation.score import Score, compute_logits, predicted_labels, score
 from noah.files.jsonl import append_line, read_lines
 from noah.materials import Materials, seed_torch
+from noah.model.supernet import Supernet, slice_trainable_state
 from noah.progress import Silent
 from noah.racing import Outcome
 from noah.rerank import Reranked, read_reranked, rerank, rerank_epochs
 from noah.runs.folder import Run
-from noah.supernet import Supernet, slice_trainable_state
 from noah.training import train
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run

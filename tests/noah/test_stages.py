@@ -20,6 +20,7 @@ from noah.errors import CommandOrderError, EmptySpaceError, NoahError, RunError
 from noah.evaluation.score import compute_logits, score
 from noah.files.jsonl import read_lines
 from noah.materials import Materials
+from noah.model.supernet import Supernet, slice_trainable_state
 from noah.progress import Silent
 from noah.run_budget import run_budget
 from noah.runs.folder import Run, open_run
@@ -28,7 +29,6 @@ from noah.runs.run_subnet import chosen_subnet
 from noah.search import search
 from noah.space.subnet import Subnet
 from noah.stages import evaluate_test, load_retrained, retrain
-from noah.supernet import Supernet, slice_trainable_state
 from tests.conftest import PHOTO_CLASSES, TinySettings
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run
 

@@ -11,10 +11,10 @@ from noah import supernet_stage
 from noah.build import load_supernet
 from noah.checkpoint import read_checkpoint
 from noah.materials import Materials
+from noah.model.supernet import Supernet
 from noah.progress import Silent
 from noah.run_budget import run_budget
 from noah.runs.folder import Run
-from noah.supernet import Supernet
 from noah.supernet_stage import train_supernet
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder, make_materials, start_run

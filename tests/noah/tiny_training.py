@@ -20,12 +20,12 @@ from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
 from noah.hardware.device import Hardware
+from noah.model.supernet import Supernet
 from noah.progress import Bar, Detail, Silent
 from noah.settings.training_settings import AugmentationSettings, TrainingSettings
 from noah.space.search_space import SearchSpace, make_space
 from noah.space.subnet import Subnet
 from noah.subnet_draws import SubnetDraw
-from noah.supernet import Supernet
 from noah.training import train
 from tests.conftest import PHOTO_CLASSES, TINY_ARCHITECTURE, TINY_IMAGE_SIZE, draw_photo
 

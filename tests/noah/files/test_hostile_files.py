@@ -29,7 +29,7 @@ from noah.data.sources.archives import unpack
 from noah.data.sources.lists import read_list
 from noah.errors import CheckpointError, DataError, NoahError, RunError, SettingsError, UnreadableImageError
 from noah.files.latest import read_latest
-from noah.reference import read_reference_checkpoint
+from noah.model.published_weights import read_reference_checkpoint
 from noah.runs.folder import Run, create_run
 from noah.settings.layers import Layer, file_layer, resolve
 from noah.space.subnet import Subnet

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from noah.hardware.bf16_weights import frozen_weights_held, with_rounded_weights
 from noah.hardware.device import Hardware, Precision
-from noah.merge import merge
+from noah.model.merge import merge
+from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

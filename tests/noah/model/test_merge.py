@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noah.errors import SettingsError
-from noah.merge import merge
+from noah.model.merge import merge
 from noah.space.subnet import Subnet
 from tests.noah.architectures import ARCHITECTURES, images_for, make_supernet, relative
 from tests.noah.plain import plain_forward

@@ -28,8 +28,8 @@ from torch import Tensor
 
 from noah.errors import CheckpointError, UsageError
 from noah.files.plain_weights import load_plain
+from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 
 _DEAD = re.compile(r"visual_prompt_token(_pos_embed)?")
 _IN_BLOCK = re.compile(r"blocks\.(0|[1-9][0-9]{0,17})\.(.+)")

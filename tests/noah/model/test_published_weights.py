@@ -12,13 +12,13 @@ import torch
 from torch.nn import functional as F
 
 from noah.errors import CheckpointError, UsageError
-from noah.merge import merge
-from noah.reference import load_reference, our_name
+from noah.model.merge import merge
+from noah.model.published_weights import load_reference, our_name
+from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 from tests.noah.architectures import relative
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 FIGURES = json.loads((DATA / "noah_tiny.json").read_text())
 SUBNETS: list[dict[str, Any]] = FIGURES["subnets"]
 BOUND = 1e-9

@@ -19,11 +19,11 @@ from torch._dynamo.exc import BackendCompilerFailed, TorchDynamoException
 from torch.utils.checkpoint import checkpoint
 
 from noah.errors import BackboneError
-from noah.modules import Width
+from noah.model.modules import Width
+from noah.model.supernet import Supernet
+from noah.model.supernet_block import forward_block
+from noah.model.token_plan import plan_tokens
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
-from noah.supernet_block import forward_block
-from noah.token_plan import plan_tokens
 
 MOST_KINDS = 64
 """Versions of a block before it is given up: seven kinds, by batch sizes and by whether their input has a gradient."""

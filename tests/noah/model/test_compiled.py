@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from noah.compiled import CompiledForward
 from noah.errors import BackboneError
+from noah.model.compiled import CompiledForward
+from noah.model.supernet import Supernet
+from noah.model.supernet_block import _drop_path
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
-from noah.supernet_block import _drop_path
 from noah.training_step import Step
 from tests.noah.architectures import images_for, make_supernet, relative
 from tests.noah.tiny_training import CPU, SPACE, run_training, same_bits, settings, tiny_supernet

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from noah.attention import pool
 from noah.backbone.supported import check_supported
 from noah.errors import SettingsError
-from noah.modules import Adapter, LoRA, Prompt
+from noah.model.attention import pool
+from noah.model.modules import Adapter, LoRA, Prompt
+from noah.model.supernet_block import forward_block
+from noah.model.token_plan import BlockPlan, Readers, plan_tokens
 from noah.space.subnet import Subnet
-from noah.supernet_block import forward_block
-from noah.token_plan import BlockPlan, Readers, plan_tokens
 
 
 class Supernet(nn.Module):
@@ -29,7 +29,7 @@ class Supernet(nn.Module):
     3. m = LS2(MLP(LN2(X))); X = X + m + U[:, :a] g(V[:a] m + v[:a]) + u; a = 0: X + m.
     4. logits = head(fc_norm(pool(norm(X)))).
 
-    Tokens whose output nobody reads (see `noah.token_plan`) are not computed; the logits are the same. Modules start
+    Tokens whose output nobody reads (see `noah.model.token_plan`) are not computed; the logits are the same. Modules start
     such that every subnet without prompts gives the plain backbone's logits. The backbone stays in evaluation mode
     whatever `train()` says, and is shared, not copied. (NOAH, section 3.)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from noah.attention import attend
+from noah.model.attention import attend
 
 
 def heads(tokens: int, generator: torch.Generator) -> torch.Tensor:

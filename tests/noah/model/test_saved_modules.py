@@ -21,10 +21,10 @@ from torch import nn
 import noah
 from noah.backbone.load import Backbone, load_backbone
 from noah.errors import ArtefactError, CheckpointError, UnknownBackboneError
-from noah.saved_modules import MODULES_FILE, load, read_saved, save_modules
+from noah.model.saved_modules import MODULES_FILE, load, read_saved, save_modules
+from noah.model.supernet import Supernet
 from noah.settings.settings import BackboneSettings
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE
 
 CLASSES = ("café", "dog", "鳥")

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from timm.models.vision_transformer import VisionTransformer
 
 from noah.errors import SettingsError, UnsupportedBackboneError
+from noah.model.supernet import Supernet, slice_trainable_state
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet, slice_trainable_state
 from tests.noah.architectures import ARCHITECTURES, SIZE, images_for, make_backbone, make_supernet, relative
 from tests.noah.plain import plain_forward
 from tests.noah.strategies import subnets

@@ -19,10 +19,10 @@ from timm.scheduler import CosineLRScheduler
 from torch import Tensor
 
 from noah.errors import CheckpointError
-from noah.reference import load_reference, read_reference_checkpoint
+from noah.model.published_weights import load_reference, read_reference_checkpoint
 from noah.space.subnet import Subnet
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 HEADS = json.loads((DATA / "noah_tiny.json").read_text())["num_heads"]
 
 

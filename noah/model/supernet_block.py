@@ -2,7 +2,7 @@
 
 A width is given as a number, and the first so many rows of the module are used, or as a mask over all of its rows:
 ones, then zeros. Both give the same. With masks the shapes are the same for every subnet, which is what a compiler
-needs (`noah.compiled`); with numbers nothing is computed in vain.
+needs (`noah.model.compiled`); with numbers nothing is computed in vain.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from timm.layers import drop_path
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noah.attention import append_tokens, attend, keys_and_values, read_tokens, split_heads
-from noah.modules import Width, is_used
-from noah.token_plan import BlockPlan
+from noah.model.attention import append_tokens, attend, keys_and_values, read_tokens, split_heads
+from noah.model.modules import Width, is_used
+from noah.model.token_plan import BlockPlan
 
 
 def forward_block(
@@ -33,7 +33,7 @@ def forward_block(
     drop_path_rate: float | Tensor = 0.0,
     key_bias: Tensor | None = None,
 ) -> Tensor:
-    """The tokens after the block that anybody reads; for the formulas see `noah.supernet.Supernet`.
+    """The tokens after the block that anybody reads; for the formulas see `noah.model.supernet.Supernet`.
 
     Args:
         block: timm's `Block`.

@@ -1,7 +1,7 @@
 """The attention of a merged network, in its two forms.
 
 `MergedAttention` keeps keys and values of prompts that nobody reads again as constants. `ClassAttention` is the last
-block's under class-token pooling, where one query per head makes keys and values unnecessary. `noah.merge` says why
+block's under class-token pooling, where one query per head makes keys and values unnecessary. `noah.model.merge` says why
 both are exact.
 """
 
@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from noah.attention import append_tokens, attend, keys_and_values, read_tokens, split_heads
-from noah.folding import linear, rows_of, with_layers
-from noah.token_plan import BlockPlan, Readers
+from noah.model.attention import append_tokens, attend, keys_and_values, read_tokens, split_heads
+from noah.model.folding import linear, rows_of, with_layers
+from noah.model.token_plan import BlockPlan, Readers
 
 
 class MergedAttention(nn.Module):

@@ -22,10 +22,10 @@ from noah.backbone.load import load_backbone
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtefactError, CheckpointError, SettingsError, UnknownBackboneError
 from noah.files.bounded import parse_json
-from noah.merge import MergedViT, merge
+from noah.model.merge import MergedViT, merge
+from noah.model.supernet import Supernet
 from noah.settings.settings import BackboneSettings
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
 from noah.version import __version__
 
 MODULES_FILE = "modules.safetensors"

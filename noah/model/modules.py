@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noah.dropout import apply_dropout
+from noah.model.dropout import apply_dropout
 
 Width = int | Tensor
 """Rows in use: their number, or ones and then zeros for all of them."""

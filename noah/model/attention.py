@@ -1,4 +1,4 @@
-"""The pieces of attention that training (`noah.supernet`) and the merged network (`noah.merge`) share."""
+"""The pieces of attention that training (`noah.model.supernet`) and the merged network (`noah.model.merge`) share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from noah.token_plan import Readers
+from noah.model.token_plan import Readers
 
 
 def split_heads(features: Tensor, heads: int) -> Tensor:

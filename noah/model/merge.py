@@ -22,13 +22,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from noah.attention import pool
-from noah.folding import fold_normalisation, fold_scale, linear, with_layers
-from noah.merged_attention import ClassAttention, MergedAttention
-from noah.modules import Adapter, LoRA, Prompt, quick_gelu
+from noah.model.attention import pool
+from noah.model.folding import fold_normalisation, fold_scale, linear, with_layers
+from noah.model.merged_attention import ClassAttention, MergedAttention
+from noah.model.modules import Adapter, LoRA, Prompt, quick_gelu
+from noah.model.supernet import Supernet
+from noah.model.token_plan import BlockPlan, Readers, plan_tokens
 from noah.space.subnet import Subnet
-from noah.supernet import Supernet
-from noah.token_plan import BlockPlan, Readers, plan_tokens
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from noah.modules import Adapter, LoRA, Prompt, quick_gelu
+from noah.model.modules import Adapter, LoRA, Prompt, quick_gelu
 from noah.space.subnet import module_parameters
 
 D, LARGEST = 12, 6

@@ -1,0 +1,1 @@
+"""The trainable network, and the plain network that it is merged into."""
