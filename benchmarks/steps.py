@@ -35,7 +35,7 @@ import torch
 from benchmarks.peak import held, peak
 from benchmarks.step_tables import print_table, read_result
 from benchmarks.step_ways import ARCHITECTURES, CLASSES, Setting, Work, all_ways, check_agreement, default_batch_size
-from noah.cost import backbone_macs, macs_of
+from noah.cost.macs import backbone_macs, macs_of
 from noah.files.atomic import write_json
 from noah.hardware.device import Precision, choose_hardware
 from noah.hardware.step_clock import wait

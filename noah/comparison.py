@@ -13,7 +13,7 @@ import torch
 
 from noah.backbone.untrained import untrained_backbone
 from noah.checkpoint import CHECKPOINT_FILE
-from noah.cost import backbone_macs, merged_macs
+from noah.cost.macs import backbone_macs, merged_macs
 from noah.errors import RunError, UsageError
 from noah.evaluation.significance import Proportion, holm, mcnemar
 from noah.runs.folder import RUN_FILE, Run

@@ -9,7 +9,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from noah.cost import backbone_macs
+from noah.cost.macs import backbone_macs
 from noah.evolution import evaluations
 from noah.forecast_advice import advise
 from noah.hardware.peak_memory import process_peak

@@ -14,7 +14,7 @@ from noah.settings.training_settings import TrainingSettings
 LONG = 6 * 3600.0
 """Seconds from which on a run is worth advice: longer than one leaves a machine alone for."""
 SMALL_MACS = 4.6e9
-"""Multiply-accumulates of ViT-S/16 for one image of 224 pixels (`noah.cost`)."""
+"""Multiply-accumulates of ViT-S/16 for one image of 224 pixels (`noah.cost.macs`)."""
 LARGE_MACS = 2 * SMALL_MACS
 """From here on a small backbone is worth naming; ViT-B/16 has 17.6e9."""
 _FEW_EPOCHS = 10

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from noah.cost import backbone_macs, macs_of
+from noah.cost.latency_table import LARGEST_ERROR, LatencyTable
+from noah.cost.latency_timing import ROUNDS, measure_table
+from noah.cost.macs import backbone_macs, macs_of
 from noah.errors import RunError, SettingsError
-from noah.latency_table import LARGEST_ERROR, LatencyTable
-from noah.latency_timing import ROUNDS, measure_table
 from noah.materials import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from noah.cost.latency_table import LatencyTable
 from noah.data.pixels.pixels import check_readable
 from noah.data.split import concatenate
 from noah.errors import UsageError
-from noah.latency_table import LatencyTable
 from noah.materials import Materials, prepare
 from noah.progress import Listener
 from noah.run_budget import LATENCY_FILE, budget_facts, decide_budget

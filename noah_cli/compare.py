@@ -50,8 +50,8 @@ def compare(
     Reads run folders only: no image is opened. --device, --precision and --threads are those of --latency.
     """
     from noah.comparison import check_runs, pair_with_first, read_figures
+    from noah.cost.latency import BATCH_SIZE, ROUNDS
     from noah.hardware.device import choose_hardware
-    from noah.latency import BATCH_SIZE, ROUNDS
     from noah.runs.folder import open_run
     from noah.settings.layers import resolve
 
@@ -118,7 +118,7 @@ def _time(
     listener: console.ConsoleListener, figures: Sequence[RunFigures], label_of: Mapping[Run, str], hardware: Hardware
 ) -> list[str]:
     """The latency of each run's merged network as text."""
-    from noah.latency import ROUNDS, relative_latency
+    from noah.cost.latency import ROUNDS, relative_latency
 
     texts = []
     for one in figures:

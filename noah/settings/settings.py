@@ -77,7 +77,7 @@ class BudgetSettings(Section):
     one image: a number, with k, M or G, or a multiple of the plain backbone's such as 1.1x. `latency` is the merged
     network's time for one image, such as 12ms, 800us or 0.1s, or a multiple of the plain backbone's: torch's time for a
     batch of `latency_batch_size` images on the device, in the precision and with the threads of the run, divided by
-    their number, predicted from timings of single blocks (`noah.latency_table`).
+    their number, predicted from timings of single blocks (`noah.cost.latency_table`).
     """
 
     parameters: Count | None = 640_000

@@ -30,7 +30,7 @@ from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE
 from tests.documents import document_names, labels, read_document, shown_labels, shown_lines
 from tests.few_shot import write_few_shot, write_imagenet, write_variant
 from tests.finished import NAME, Finished
-from tests.noah.test_latency_timing import count_work
+from tests.noah.cost.test_latency_timing import count_work
 from tests.vtab import write_vtab
 
 ELSEWHERE = {"tutorial.md"}
@@ -201,7 +201,7 @@ def folder(tmp_path: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch) ->
         return measure(*arguments, seconds=0, **options)
 
     monkeypatch.setattr("noah.backbone.load._load_from_hub", narrow_from_hub)
-    monkeypatch.setattr("noah.latency_timing.measure_table.__defaults__", (count_work,))
+    monkeypatch.setattr("noah.cost.latency_timing.measure_table.__defaults__", (count_work,))
     monkeypatch.setattr(export.bench, "measure", measure_briefly)
     monkeypatch.chdir(tmp_path)
     return tmp_path

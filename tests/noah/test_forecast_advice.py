@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from noah.backbone.untrained import untrained_backbone
-from noah.cost import backbone_macs
+from noah.cost.macs import backbone_macs
 from noah.forecast_advice import LARGE_MACS, LONG, SMALL_MACS, advise
 from noah.materials import Materials
 from noah.settings.layers import assignment_layer, resolve

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from noah.candidate import Candidate
-from noah.cost import macs_of
+from noah.cost.macs import macs_of
 from noah.errors import SettingsError
 from noah.evaluation.score import Score
 from noah.evolution import evaluations, needed_exactly, propose_generation

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from torch import Tensor
 
-from noah.cost import backbone_macs, merged_macs
+from noah.cost.latency_table import LatencyTable
+from noah.cost.macs import backbone_macs, merged_macs
 from noah.errors import EmptySpaceError, RunError
 from noah.hardware.device import Hardware
-from noah.latency_table import LatencyTable
 from noah.materials import Materials
 from noah.progress import Bar, Silent
 from noah.run_budget import decide_budget, run_budget, run_cost
@@ -103,7 +103,7 @@ def rough(
 
 
 def test_a_rough_prediction_is_called_one(tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noah.latency_timing.measure_table.__defaults__", (rough,))
+    monkeypatch.setattr("noah.cost.latency_timing.measure_table.__defaults__", (rough,))
     listener = Recorder()
     materials = make_materials(tiny_settings({"budget.latency": "10s"}))
     budget, table = decide_budget(materials, listener)

@@ -14,7 +14,7 @@ import yaml
 from scipy.stats import binomtest
 
 from noah.backbone.untrained import untrained_backbone
-from noah.cost import backbone_macs, merged_macs
+from noah.cost.macs import backbone_macs, merged_macs
 from noah.runs.folder import Run
 from noah.space.subnet import Subnet
 from tests.commands import file_contents, noah

@@ -13,18 +13,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from timm.models.vision_transformer import VisionTransformer
 
-from noah.cost import macs_of
+from noah.cost.latency_table import LatencyTable
+from noah.cost.macs import macs_of
 from noah.errors import EmptySpaceError
-from noah.latency_table import LatencyTable
 from noah.model.token_plan import Readers
 from noah.space.budget import Bound, Budget, ParameterCost, Quantity, parameter_budget
 from noah.space.placement import Placement, carrying
 from noah.space.repair import feasible_depths
 from noah.space.search_space import SearchSpace, make_space
 from noah.space.subnet import MODULES, Subnet
+from tests.noah.cost.test_latency_table import TABLE
 from tests.noah.space.test_search_space import enumerate_space, seeds
 from tests.noah.strategies import spaces
-from tests.noah.test_latency_table import TABLE
 
 QUANTITIES: list[tuple[Quantity, ...]] = [
     ("macs",),

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from noah.backbone.untrained import untrained_backbone
-from noah.cost import backbone_macs, merged_macs
+from noah.cost.macs import backbone_macs, merged_macs
 from noah.errors import SettingsError
 from noah.model.merge import merge
 from noah.space.subnet import MODULES, Subnet

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from noah.cost.latency import ROUNDS, median_seconds, relative_latency
 from noah.hardware.device import Hardware
-from noah.latency import ROUNDS, median_seconds, relative_latency
 from noah.progress import Detail, Silent
 from noah.space.subnet import Subnet
 

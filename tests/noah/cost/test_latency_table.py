@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.latency_table import LatencyTable, kind_of, without_falls
+from noah.cost.latency_table import LatencyTable, kind_of, without_falls
 from noah.model.token_plan import BlockPlan, Readers
 from noah.space.subnet import Subnet
 

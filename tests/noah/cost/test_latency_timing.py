@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from noah.backbone.untrained import untrained_backbone
-from noah.cost import backbone_macs, macs_of
+from noah.cost.latency_table import LatencyTable
+from noah.cost.latency_timing import ROUNDS, measure_table, timed_points
+from noah.cost.macs import backbone_macs, macs_of
 from noah.hardware.device import Hardware
-from noah.latency_table import LatencyTable
-from noah.latency_timing import ROUNDS, measure_table, timed_points
 from noah.progress import Bar, Detail, Silent
 from noah.space.placement import Placement
 from noah.space.search_space import SearchSpace, make_space

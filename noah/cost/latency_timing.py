@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from noah.backbone.untrained import untrained_backbone
+from noah.cost.latency import median_seconds
+from noah.cost.latency_table import WITH_CONSTANTS, Kind, LatencyTable, without_falls
 from noah.hardware.device import Hardware
-from noah.latency import median_seconds
-from noah.latency_table import WITH_CONSTANTS, Kind, LatencyTable, without_falls
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
 from noah.progress import Bar
@@ -29,7 +29,7 @@ _CHECKS = 5
 """Random subnets that are timed whole."""
 
 Timer = Callable[[Sequence[Callable[[Tensor], Tensor]], Tensor, Hardware, Bar, int], list[float]]
-"""`noah.latency.median_seconds`, or what measures in its place: networks, images, hardware, bar and number of rounds ->
+"""`noah.cost.latency.median_seconds`, or what measures in its place: networks, images, hardware, bar and number of rounds ->
 seconds of each network."""
 
 

@@ -1,0 +1,1 @@
+"""What a merged subnet costs: multiply-accumulates and time."""
