@@ -33,8 +33,8 @@ from noah.data.split import ArraySplit
 from noah.files.atomic import write_json
 from noah.hardware.bf16_weights import frozen_weights_held
 from noah.settings.layers import recipe_layer, resolve
-from noah.training import make_optimizer
-from noah.training_step import Step
+from noah.training.loop import make_optimizer
+from noah.training.step import Step
 
 SIDE, IMAGES = 256, 128
 """Of the images that are trained on."""

@@ -30,8 +30,8 @@ from noah.settings.training_settings import TrainingSettings
 from noah.space.budget import parameter_budget
 from noah.space.search_space import SearchSpace
 from noah.study import SearchStudy
-from noah.subnet_draws import SubnetDraw, draw_subnets
-from noah.training import train
+from noah.training.loop import train
+from noah.training.subnet_draws import SubnetDraw, draw_subnets
 from noah.worker import this_worker
 
 TRAIN, VALIDATION = 800, 200

@@ -31,8 +31,8 @@ from noah.model.merge import merge
 from noah.model.supernet import Supernet
 from noah.space.search_space import PRESETS, SearchSpace, make_space
 from noah.space.subnet import Subnet
-from noah.training import make_optimizer
-from noah.training_step import Step
+from noah.training.loop import make_optimizer
+from noah.training.step import Step
 
 Work = Literal["training", "evaluation"]
 Prepare = Callable[[Subnet], Callable[[], Tensor]]
@@ -216,7 +216,7 @@ def _straightforward_step(model: Straightforward, images: Tensor, labels: Tensor
 
 
 def _our_step(step: Step, images: Tensor, labels: Tensor, pixels: Pixels | None = None) -> Prepare:
-    """As `noah.training.train` takes it; from decoded pixels if they are given, else with the images as they are."""
+    """As `noah.training.loop.train` takes it; from decoded pixels if they are given, else with the images as they are."""
     supernet, optimizer = step.supernet, make_optimizer(step.supernet, **SETTINGS)
     rng = np.random.default_rng(3)
 

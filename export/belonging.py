@@ -10,7 +10,6 @@ from export.evaluate import artefact_logits, materials_of
 from export.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
 from export.predictor import load_predictor
 from export.runnable import Runnable, first_here, runnables
-from noah.checkpoint import CHECKPOINT_FILE
 from noah.errors import ArtefactError, MissingPackageError, NoahError, NotHereError
 from noah.evaluation.score import predicted_labels, score
 from noah.materials import Materials
@@ -21,6 +20,7 @@ from noah.runs.run_subnet import read_subnet
 from noah.runs.seals import hash_file
 from noah.space.subnet import Subnet
 from noah.stages import read_result
+from noah.training.checkpoint import CHECKPOINT_FILE
 from noah.verification import Check
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.data.augment.augmented_pixels import TrainingPixels
-from noah.loss import balanced_weights
 from noah.materials import Materials
 from noah.model.supernet import Supernet
 from noah.runs.folder import Run
 from noah.settings.training_settings import TrainingSettings
 from noah.space.subnet import Subnet
+from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from noah.training.loss import balanced_weights
 
 
 def build_supernet(materials: Materials, largest: Subnet, training: TrainingSettings) -> Supernet:

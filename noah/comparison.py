@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from noah.backbone.untrained import untrained_backbone
-from noah.checkpoint import CHECKPOINT_FILE
 from noah.cost.macs import backbone_macs, merged_macs
 from noah.errors import RunError, UsageError
 from noah.evaluation.significance import Proportion, holm, mcnemar
@@ -20,6 +19,7 @@ from noah.runs.folder import RUN_FILE, Run
 from noah.runs.predictions import FOLDER, Predictions, read_predictions
 from noah.runs.run_subnet import given_subnet, read_subnet
 from noah.space.subnet import Subnet
+from noah.training.checkpoint import CHECKPOINT_FILE
 
 SEARCHED = "searched"
 """The method of a run whose subnet was not given."""

@@ -16,10 +16,8 @@ from typing import Any
 
 from noah.build import build_supernet, class_weights, load_supernet
 from noah.candidate import Candidate
-from noah.checkpoint import CHECKPOINT_FILE
 from noah.data.augment.augmented_pixels import TrainingPixels
 from noah.data.pixels.pixels import Pixels
-from noah.divergence import lower_learning_rate
 from noah.errors import RunError, SettingsError
 from noah.evaluation.score import Score, predicted_labels, score
 from noah.files.jsonl import read_lines
@@ -34,7 +32,9 @@ from noah.settings.shortened import shortened
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
 from noah.stages import merged_logits
-from noah.training import train
+from noah.training.checkpoint import CHECKPOINT_FILE
+from noah.training.divergence import lower_learning_rate
+from noah.training.loop import train
 
 _RERANK = 4
 """Second word of the seed of this stage. All candidates have the same seed, so that their images come in the same order

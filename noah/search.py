@@ -16,7 +16,6 @@ from optuna.study import get_all_study_names
 from noah.build import load_supernet
 from noah.candidate import Candidate, rank
 from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
-from noah.checkpoint import CHECKPOINT_FILE
 from noah.conclusion import conclude, read_winner
 from noah.data.pixels.pixels import Pixels
 from noah.errors import CommandOrderError, RunError
@@ -35,6 +34,7 @@ from noah.search_loop import Task, work
 from noah.search_storage import journal_storage, open_storage
 from noah.study import SearchStudy
 from noah.supernet_stage import train_supernet
+from noah.training.checkpoint import CHECKPOINT_FILE
 from noah.worker import this_worker
 
 SEARCH_SEED = 2

@@ -7,13 +7,10 @@ import time
 from typing import Any
 
 from noah.build import build_supernet, class_weights, load_supernet
-from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.data.pixels.pixels import Pixels
-from noah.divergence import lower_learning_rate
 from noah.errors import CommandOrderError, TrainingError
 from noah.evaluation.reliability import confidences
 from noah.evaluation.score import Logits, compute_logits, describe, finite_rows, predicted_labels
-from noah.learnt import doubt
 from noah.materials import Materials, seed_torch
 from noah.model.merge import merge
 from noah.model.supernet import Supernet, slice_trainable_state
@@ -26,7 +23,10 @@ from noah.runs.run_subnet import FRONT, check_inherits, chosen_subnet, given_sub
 from noah.runs.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
-from noah.training import train
+from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from noah.training.divergence import lower_learning_rate
+from noah.training.learnt import doubt
+from noah.training.loop import train
 
 _RETRAIN = 3
 """Second word of the seed of this stage, which no other has."""

@@ -6,10 +6,7 @@ import time
 from functools import partial
 
 from noah.build import build_supernet, class_weights
-from noah.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
-from noah.divergence import lower_learning_rate
 from noah.forecast import SEARCH_SHARE, forecast, plan_epochs
-from noah.learnt import doubt
 from noah.materials import Materials, seed_torch
 from noah.model.supernet import Supernet
 from noah.progress import Listener
@@ -19,8 +16,11 @@ from noah.runs.seals import SUPERNET, break_seal, is_sealed, seal_supernet
 from noah.settings.shortened import shortened
 from noah.settings.training_settings import SupernetSettings
 from noah.space.budget import Budget
-from noah.subnet_draws import draw_subnets
-from noah.training import train
+from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from noah.training.divergence import lower_learning_rate
+from noah.training.learnt import doubt
+from noah.training.loop import train
+from noah.training.subnet_draws import draw_subnets
 
 _SUPERNET = 1
 """Second word of the seed of this stage, which no other has."""

@@ -1,6 +1,6 @@
 """A few real steps of each stage, timed: on the run's own images, backbone and device, and thrown away.
 
-The steps are those of the stages themselves: `noah.training.train` for both trainings, merging and `compute_logits`
+The steps are those of the stages themselves: `noah.training.loop.train` for both trainings, merging and `compute_logits`
 for candidates. Nothing is kept; the temporary folder that a training needs is gone afterwards.
 """
 
@@ -19,7 +19,6 @@ import numpy as np
 from numpy.random import Generator
 
 from noah.build import build_supernet, class_weights
-from noah.checkpoint import CHECKPOINT_FILE
 from noah.data.augment.augmented_pixels import TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
 from noah.data.pixels.pixels import load_pixels
@@ -44,8 +43,9 @@ from noah.settings.shortened import shortened
 from noah.settings.training_settings import TrainingSettings
 from noah.space.budget import Budget
 from noah.space.subnet import Subnet
-from noah.subnet_draws import SubnetDraw, draw_subnets
-from noah.training import train
+from noah.training.checkpoint import CHECKPOINT_FILE
+from noah.training.loop import train
+from noah.training.subnet_draws import SubnetDraw, draw_subnets
 
 _TRIAL = 6
 """Second word of the seed, which no stage of a run has."""

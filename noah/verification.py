@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from noah.candidate import Candidate
-from noah.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from noah.conclusion import read_winner
 from noah.errors import NoahError, RunError
 from noah.files.jsonl import read_lines
@@ -22,6 +21,7 @@ from noah.runs.predictions import read_predictions
 from noah.runs.run_subnet import chosen_subnet, given_subnet, read_subnet
 from noah.runs.seals import FOLDER, RETRAIN, SEARCH, START, SUPERNET, Place, is_sealed, read_seal, result_place, seals
 from noah.stages import read_result
+from noah.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 
 RESTORE = "Restore the run folder from a copy, or start a new run with `noah search`."
 _NAMED = 3

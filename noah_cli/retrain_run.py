@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from noah.checkpoint import CHECKPOINT_FILE
 from noah.errors import RunError, UsageError
 from noah.files.latest import read_latest
 from noah.materials import Materials, check_same_data, prepare
@@ -18,6 +17,7 @@ from noah.runs.seals import RETRAIN, is_sealed, seal_retrained
 from noah.settings.layers import Layer, file_layer, resolve
 from noah.settings.settings import Settings
 from noah.settings.training_settings import RetrainSettings
+from noah.training.checkpoint import CHECKPOINT_FILE
 from noah_cli.new_run import names_data, resolve_new
 
 

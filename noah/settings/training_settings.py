@@ -111,7 +111,7 @@ class TrainingSettings(Section):
 
 
 class SupernetSettings(TrainingSettings):
-    """The training of the supernet, and how the subnets of its steps are drawn (`noah.subnet_draws`).
+    """The training of the supernet, and how the subnets of its steps are drawn (`noah.training.subnet_draws`).
 
     `sampling` "uniform" draws one subnet a step at random, as the paper does. "fair" draws one a step as well, such
     that every depth and every width takes its turn equally often. "sandwich" trains the largest, the smallest and

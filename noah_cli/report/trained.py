@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from noah.checkpoint import CHECKPOINT_FILE
 from noah.runs.folder import Run
+from noah.training.checkpoint import CHECKPOINT_FILE
 from noah_cli.report.missing import Missing
 from noah_cli.report.reading import read_losses, read_whole_lines, well_formed
 

@@ -139,7 +139,7 @@ def test_a_process_that_dies_ends_the_others_with_a_word(tmp_path: Path, tiny_se
     write_settings(tmp_path, tiny_settings({"supernet.epochs": 50}))
     code = (
         "import os, sys\n"
-        "import noah.training_step as step\n"
+        "import noah.training.step as step\n"
         "take, steps = step.Step.add_gradients, []\n"
         "def dying(*arguments):\n"
         "    steps.append(1)\n"

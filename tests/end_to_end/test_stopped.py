@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from noah.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from noah.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from tests.commands import file_contents, noah, noah_line, start_noah, write_settings
 from tests.conftest import TinySettings
 
@@ -71,7 +71,7 @@ def working_folder(undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest
 @pytest.fixture
 def trained_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The epochs, counted from 1, that are trained in this process."""
-    from noah import training
+    from noah.training import loop as training
 
     found: list[int] = []
     save = training.save_checkpoint
@@ -214,7 +214,7 @@ def test_retraining_goes_on_from_any_epoch(
     undisturbed: Undisturbed, working_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if killed after the first, and then after the last but one epoch."""
-    from noah import training
+    from noah.training import loop as training
 
     run = working_folder / "runs" / NAME / "stopped"
     shutil.copytree(undisturbed.run, run, ignore=shutil.ignore_patterns("retrain"))

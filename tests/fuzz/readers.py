@@ -196,8 +196,8 @@ def _load_backbone(path: Path) -> Any:
 
 
 def _read_checkpoint(path: Path) -> None:
-    from noah.checkpoint import read_checkpoint, restore
-    from noah.training import make_optimizer
+    from noah.training.checkpoint import read_checkpoint, restore
+    from noah.training.loop import make_optimizer
 
     supernet = _supernet()
     restore(read_checkpoint(path), supernet, make_optimizer(supernet, 1e-3, 1e-4))

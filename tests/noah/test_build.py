@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from noah.build import build_supernet, class_weights, load_supernet
-from noah.checkpoint import save_checkpoint
 from noah.errors import RunError
 from noah.materials import seed_torch
 from noah.progress import Silent
 from noah.settings.training_settings import TrainingSettings
+from noah.training.checkpoint import save_checkpoint
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials, start_run
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from noah.candidate import Candidate, rank
 from noah.candidate_evaluation import Ask, candidate_logits
-from noah.checkpoint import CHECKPOINT_FILE
 from noah.errors import TrainingError
 from noah.evaluation.score import Score, score
 from noah.evolution import winner
@@ -30,6 +29,7 @@ from noah.search import search
 from noah.settings.settings import EvolutionSettings
 from noah.space.subnet import Subnet
 from noah.stages import evaluate_test, retrain
+from noah.training.checkpoint import CHECKPOINT_FILE
 from tests.conftest import TinySettings
 from tests.noah.shared_search import SETTINGS, Answers, make_task, run_search
 from tests.noah.tiny_run import Recorder, make_materials, start_run

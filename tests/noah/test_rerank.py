@@ -13,7 +13,6 @@ import torch
 
 from noah.build import build_supernet
 from noah.candidate import Candidate, rank
-from noah.checkpoint import load_weights, read_checkpoint
 from noah.errors import RunError, TrainingError
 from noah.evaluation.score import Score, compute_logits, predicted_labels, score
 from noah.files.jsonl import append_line, read_lines
@@ -23,7 +22,8 @@ from noah.progress import Silent
 from noah.racing import Outcome
 from noah.rerank import Reranked, read_reranked, rerank, rerank_epochs
 from noah.runs.folder import Run
-from noah.training import train
+from noah.training.checkpoint import load_weights, read_checkpoint
+from noah.training.loop import train
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run
 

@@ -15,7 +15,6 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss
 
 from noah.candidate import Candidate, rank
-from noah.checkpoint import read_checkpoint
 from noah.errors import CommandOrderError, EmptySpaceError, NoahError, RunError
 from noah.evaluation.score import compute_logits, score
 from noah.files.jsonl import read_lines
@@ -29,6 +28,7 @@ from noah.runs.run_subnet import chosen_subnet
 from noah.search import search
 from noah.space.subnet import Subnet
 from noah.stages import evaluate_test, load_retrained, retrain
+from noah.training.checkpoint import read_checkpoint
 from tests.conftest import PHOTO_CLASSES, TinySettings
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run
 

@@ -9,13 +9,13 @@ import pytest
 
 from noah import supernet_stage
 from noah.build import load_supernet
-from noah.checkpoint import read_checkpoint
 from noah.materials import Materials
 from noah.model.supernet import Supernet
 from noah.progress import Silent
 from noah.run_budget import run_budget
 from noah.runs.folder import Run
 from noah.supernet_stage import train_supernet
+from noah.training.checkpoint import read_checkpoint
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder, make_materials, start_run
 

@@ -25,8 +25,8 @@ from noah.progress import Bar, Detail, Silent
 from noah.settings.training_settings import AugmentationSettings, TrainingSettings
 from noah.space.search_space import SearchSpace, make_space
 from noah.space.subnet import Subnet
-from noah.subnet_draws import SubnetDraw
-from noah.training import train
+from noah.training.loop import train
+from noah.training.subnet_draws import SubnetDraw
 from tests.conftest import PHOTO_CLASSES, TINY_ARCHITECTURE, TINY_IMAGE_SIZE, draw_photo
 
 BLOCKS, EMBED_DIM = 6, 64

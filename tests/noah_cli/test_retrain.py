@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from noah.checkpoint import CHECKPOINT_FILE
+from noah.training.checkpoint import CHECKPOINT_FILE
 from tests.commands import file_contents, noah
 from tests.finished import EPOCHS, Finished
 
@@ -15,7 +15,7 @@ from tests.finished import EPOCHS, Finished
 @pytest.fixture
 def trained_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The epochs, counted from 1, that are trained in this process."""
-    from noah import training
+    from noah.training import loop as training
 
     found: list[int] = []
     save = training.save_checkpoint

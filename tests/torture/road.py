@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from noah.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from noah.runs.folder import RUN_FILE
+from noah.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from tests.commands import noah, start_noah, write_settings
 from tests.conftest import TinySettings
 

@@ -17,7 +17,7 @@ from noah.model.compiled import CompiledForward
 from noah.model.supernet import Supernet
 from noah.model.supernet_block import _drop_path
 from noah.space.subnet import Subnet
-from noah.training_step import Step
+from noah.training.step import Step
 from tests.noah.architectures import images_for, make_supernet, relative
 from tests.noah.tiny_training import CPU, SPACE, run_training, same_bits, settings, tiny_supernet
 

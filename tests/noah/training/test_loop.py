@@ -17,10 +17,10 @@ from torch import Tensor
 from noah.errors import RunError
 from noah.evaluation.score import compute_logits, score
 from noah.hardware.device import Hardware
-from noah.loss import balanced_weights
 from noah.materials import seed_torch
 from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
+from noah.training.loss import balanced_weights
 from tests.noah.tiny_training import (
     BLOCKS,
     CPU,

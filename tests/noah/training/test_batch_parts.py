@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.batch_parts import own_parts, own_share
 from noah.hardware.processes import ALONE, Processes
+from noah.training.batch_parts import own_parts, own_share
 
 
 @given(st.integers(0, 70), st.integers(1, 5), st.integers(1, 4))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from noah.divergence import lower_learning_rate
 from noah.settings.training_settings import TrainingSettings
+from noah.training.divergence import lower_learning_rate
 
 _SHARE = 0.98
 """Of the loss of guessing: a training that ends above that has hardly learnt."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from noah.loss import cross_entropy, share_of_loss
+from noah.training.loss import cross_entropy, share_of_loss
 
 WEIGHTS = torch.tensor([0.2, 1.0, 5.0], dtype=torch.float64)
 LABELS = torch.arange(10) % 3

@@ -9,13 +9,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from noah.batch_parts import own_parts
-from noah.distillation import add_gradients
 from noah.hardware.device import Hardware
-from noah.loss import cross_entropy, share_of_loss
 from noah.model.compiled import CompiledForward
 from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
+from noah.training.batch_parts import own_parts
+from noah.training.distillation import add_gradients
+from noah.training.loss import cross_entropy, share_of_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Step:
         """Add the gradients of a batch to those of the parameters, in every process the same ones.
 
         Args:
-            images: Normalised, (b, 3, H, W): this process's share of the batch (`noah.batch_parts.own_share`).
+            images: Normalised, (b, 3, H, W): this process's share of the batch (`noah.training.batch_parts.own_share`).
             targets: int64 (B) or float32 (B, classes), of the whole batch.
             subnets: Of the step; the first learns the labels, the others learn from the first.
 

@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 from timm.scheduler import CosineLRScheduler
 from torch import Tensor
 
-from noah.batch_parts import own_share
-from noah.checkpoint import read_checkpoint, restore, save_checkpoint
 from noah.data.augment.augmented_pixels import AugmentedPixels, TrainingPixels
 from noah.data.augment.batch import BatchAugmentation
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.pixels.to_inputs import Batch, to_images
-from noah.divergence import StepLosses, check_state
 from noah.hardware.bf16_weights import frozen_weights_held
 from noah.hardware.device import Hardware
 from noah.model.compiled import CompiledForward
 from noah.model.supernet import Supernet
 from noah.progress import Bar, TrainingDetail
 from noah.settings.training_settings import TrainingSettings
-from noah.subnet_draws import SubnetDraw
-from noah.training_step import Step
+from noah.training.batch_parts import own_share
+from noah.training.checkpoint import read_checkpoint, restore, save_checkpoint
+from noah.training.divergence import StepLosses, check_state
+from noah.training.step import Step
+from noah.training.subnet_draws import SubnetDraw
 
 _IMAGES, _BATCHES = 1, 2
 """Words of the seed after the epoch's, so that neither shares random numbers with the other or with the epoch."""
@@ -51,7 +51,7 @@ def train(
 ) -> list[float]:
     """Train in place, with a checkpoint after every epoch.
 
-    Every step takes one batch and its subnets, whose gradients are added up (`noah.distillation`). The epoch's
+    Every step takes one batch and its subnets, whose gradients are added up (`noah.training.distillation`). The epoch's
     generator is seeded by `seed` and the epoch's number, so that a training that goes on from its checkpoint takes the
     same steps as one that was never interrupted. So are the generators of every augmented image and batch.
 
@@ -77,7 +77,7 @@ def train(
         The mean training loss of each epoch, that of the first subnet of each step.
 
     Raises:
-        TrainingError: If a loss is not finite, or weights or moments at the end of an epoch (`noah.divergence`); the
+        TrainingError: If a loss is not finite, or weights or moments at the end of an epoch (`noah.training.divergence`); the
             last good checkpoint stays.
         RunError: If the checkpoint is damaged or belongs to another supernet.
         ProcessError: If another process has stopped.

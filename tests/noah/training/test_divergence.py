@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from noah.checkpoint import read_checkpoint
-from noah.divergence import LOOK_EVERY, lower_learning_rate
 from noah.errors import TrainingError
 from noah.hardware.device import Hardware, Precision
 from noah.model.supernet import Supernet
+from noah.training.checkpoint import read_checkpoint
+from noah.training.divergence import LOOK_EVERY, lower_learning_rate
 from tests.noah.tiny_training import StopAt, photo_pixels, run_training, settings, tiny_supernet, watched_steps
 
 pytestmark = pytest.mark.usefixtures("one_thread")

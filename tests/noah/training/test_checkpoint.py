@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from noah.checkpoint import load_weights, read_checkpoint, restore, save_checkpoint
 from noah.errors import RunError
 from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
+from noah.training.checkpoint import load_weights, read_checkpoint, restore, save_checkpoint
 from tests.noah.tiny_training import BLOCKS, same_bits, tiny_supernet
 
 pytestmark = pytest.mark.usefixtures("one_thread")

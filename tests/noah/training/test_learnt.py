@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import entropy
 
-from noah.divergence import lower_learning_rate
-from noah.learnt import doubt, guessing_loss
 from noah.settings.training_settings import SupernetSettings
+from noah.training.divergence import lower_learning_rate
+from noah.training.learnt import doubt, guessing_loss
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=50))

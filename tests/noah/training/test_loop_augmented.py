@@ -12,13 +12,13 @@ from timm.data.mixup import Mixup
 from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor
 
-from noah.checkpoint import read_checkpoint
 from noah.data.augment.batch import BatchAugmentation
 from noah.data.augment.seeding import seeded
 from noah.data.pixels.to_inputs import to_images
-from noah.loss import cross_entropy
 from noah.settings.training_settings import AugmentationSettings
 from noah.space.subnet import Subnet
+from noah.training.checkpoint import read_checkpoint
+from noah.training.loss import cross_entropy
 from tests.noah.tiny_training import (
     EVERYTHING,
     PREPROCESSING,

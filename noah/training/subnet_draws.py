@@ -16,7 +16,7 @@ from noah.space.subnet import MODULES, Subnet
 
 SubnetDraw = Callable[[int, Generator], Sequence[Subnet]]
 """Number of the step, from 0 at the start of the training -> generator of its epoch -> the subnets of the step, at
-least one. The first learns the labels, the others learn from the first (`noah.distillation`)."""
+least one. The first learns the labels, the others learn from the first (`noah.training.distillation`)."""
 
 _FAIR = 0
 """Word of the seed after the stage's; an epoch has a word above 0 there, so that they share no random numbers."""

@@ -13,13 +13,13 @@ import torch
 from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from noah.checkpoint import read_checkpoint
 from noah.progress import Silent
 from noah.search import search
 from noah.settings.training_settings import SupernetSettings
 from noah.space.subnet import Subnet
 from noah.stages import retrain
-from noah.subnet_draws import SubnetDraw, cycle_length, draw_subnets, fair_subnet
+from noah.training.checkpoint import read_checkpoint
+from noah.training.subnet_draws import SubnetDraw, cycle_length, draw_subnets, fair_subnet
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run
 from tests.noah.tiny_training import (

@@ -12,7 +12,7 @@ from noah.settings.training_settings import SupernetSettings
 from noah.space.module_space import ModuleSpace
 from noah.space.search_space import PRESETS, SearchSpace, make_space
 from noah.space.subnet import MODULES, Subnet
-from noah.subnet_draws import cycle_length, draw_subnets, fair_subnet
+from noah.training.subnet_draws import cycle_length, draw_subnets, fair_subnet
 from tests.noah.space.test_search_space import enumerate_space
 
 SMALL = make_space(2, 4, {"lora": (1, 2), "adapter": (3, 5)}, depths=(1, 2))

@@ -13,7 +13,7 @@ from noah.hardware.device import Hardware
 from noah.hardware.processes import Processes
 from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.training_step import Step
+from noah.training.step import Step
 from tests.noah.architectures import relative
 from tests.noah.tiny_training import CPU, SPACE, run_training, settings, tiny_supernet
 

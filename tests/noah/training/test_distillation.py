@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from noah.distillation import add_gradients
-from noah.loss import cross_entropy
 from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
+from noah.training.distillation import add_gradients
+from noah.training.loss import cross_entropy
 from tests.noah.tiny_training import SPACE, tiny_supernet
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,8 +6,8 @@ import pytest
 import torch
 from numpy.random import Generator
 
-from noah.checkpoint import read_checkpoint
 from noah.space.subnet import Subnet
+from noah.training.checkpoint import read_checkpoint
 from tests.noah.tiny_training import SPACE, StopAt, run_training, same_bits, settings, tiny_supernet, watched_steps
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -1,0 +1,1 @@
+"""One training: its steps, its loss, its checkpoints, and when it has failed."""
