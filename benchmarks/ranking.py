@@ -19,12 +19,12 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.supernets import measure_cells, supernet_run
-from noah.candidate import Candidate
 from noah.evaluation.score import Score, score
 from noah.materials import Materials
 from noah.model.supernet import Supernet
+from noah.nas.candidate import Candidate
+from noah.nas.racing import Outcome
 from noah.progress import Silent
-from noah.racing import Outcome
 from noah.rerank import rerank
 from noah.run_budget import run_budget
 from noah.runs.folder import Run

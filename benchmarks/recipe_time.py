@@ -15,24 +15,24 @@ from tempfile import TemporaryDirectory
 import optuna
 
 from benchmarks.step_ways import CLASSES, Setting, synthetic_pixels
-from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
 from noah.data.pixels.pixels import Pixels
-from noah.evolution import needed_exactly
 from noah.hardware.device import Hardware
 from noah.hardware.step_clock import wait
 from noah.model.supernet import Supernet
+from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch
+from noah.nas.evolution import needed_exactly
+from noah.nas.loop import Task, work
+from noah.nas.racing import Rules
+from noah.nas.study import SearchStudy
+from noah.nas.worker import this_worker
 from noah.progress import Listener
-from noah.racing import Rules
-from noah.search_loop import Task, work
 from noah.settings.layers import recipe_layer, resolve
 from noah.settings.settings import Settings
 from noah.settings.training_settings import TrainingSettings
 from noah.space.budget import parameter_budget
 from noah.space.search_space import SearchSpace
-from noah.study import SearchStudy
 from noah.training.loop import train
 from noah.training.subnet_draws import SubnetDraw, draw_subnets
-from noah.worker import this_worker
 
 TRAIN, VALIDATION = 800, 200
 """Images of VTAB-1k's two splits."""

@@ -23,20 +23,20 @@ import optuna
 from numpy.typing import NDArray
 
 from benchmarks.supernets import measure_cells, supernet_run
-from noah.candidate import Candidate, rank
-from noah.candidate_evaluation import Ask, candidate_logits, showing
 from noah.evaluation.score import Logits
-from noah.evolution import needed_exactly, winner
 from noah.materials import Materials
 from noah.model.supernet import Supernet
+from noah.nas.candidate import Candidate, rank
+from noah.nas.candidate_evaluation import Ask, candidate_logits, showing
+from noah.nas.evolution import needed_exactly, winner
+from noah.nas.loop import Task, work
+from noah.nas.racing import Look, Rules
+from noah.nas.study import SearchStudy
+from noah.nas.worker import this_worker
 from noah.progress import Silent
-from noah.racing import Look, Rules
 from noah.run_budget import run_budget
 from noah.runs.folder import Run
-from noah.search_loop import Task, work
 from noah.space.subnet import Subnet
-from noah.study import SearchStudy
-from noah.worker import this_worker
 
 POPULATION, TOP = 50, 10
 """Candidates of a generation, and how many of the best have to be the same."""

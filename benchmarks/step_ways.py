@@ -245,7 +245,7 @@ def _straightforward_logits(model: Straightforward, images: Tensor) -> Prepare:
 
 
 def _our_logits(supernet: Supernet, images: Tensor, hardware: Hardware) -> Prepare:
-    """As `noah.candidate_evaluation` asks a candidate."""
+    """As `noah.nas.candidate_evaluation` asks a candidate."""
 
     def prepare(subnet: Subnet) -> Callable[[], Tensor]:
         return _forward(with_rounded_weights(merge(supernet, subnet), hardware), images, hardware)

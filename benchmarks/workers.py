@@ -23,8 +23,8 @@ from optuna.trial import FrozenTrial, TrialState
 from benchmarks.supernets import supernet_run
 from noah.files.atomic import write_json
 from noah.files.jsonl import read_lines
+from noah.nas.storage import journal_storage
 from noah.runs.folder import Run
-from noah.search_storage import journal_storage
 
 GENERATIONS, POPULATION = 4, 40
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from noah.candidate import Candidate, as_good_as, rank
-from noah.certainty import certainty
 from noah.errors import RunError, TrainingError
-from noah.evolution import winner
 from noah.materials import Materials
-from noah.pareto import front
+from noah.nas.candidate import Candidate, as_good_as, rank
+from noah.nas.certainty import certainty
+from noah.nas.evolution import winner
+from noah.nas.loop import Task
+from noah.nas.pareto import front
 from noah.progress import Listener
 from noah.rerank import Reranked, rerank, rerank_epochs
 from noah.runs.file_shapes import FrontCandidate, check_shape, check_winner
 from noah.runs.folder import Run
-from noah.search_loop import Task
 
 
 def conclude(

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from noah.cost.macs import backbone_macs
-from noah.evolution import evaluations
 from noah.forecast_advice import advise
 from noah.hardware.peak_memory import process_peak
 from noah.materials import Materials
+from noah.nas.evolution import evaluations
 from noah.progress import Listener
 from noah.rerank import rerank_epochs
 from noah.settings.settings import EvolutionSettings, Settings

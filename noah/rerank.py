@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from noah.build import build_supernet, class_weights, load_supernet
-from noah.candidate import Candidate
 from noah.data.augment.augmented_pixels import TrainingPixels
 from noah.data.pixels.pixels import Pixels
 from noah.errors import RunError, SettingsError
@@ -23,8 +22,9 @@ from noah.evaluation.score import Score, predicted_labels, score
 from noah.files.jsonl import read_lines
 from noah.materials import Materials, seed_torch
 from noah.model.supernet import Supernet, slice_trainable_state
+from noah.nas.candidate import Candidate
+from noah.nas.racing import Outcome
 from noah.progress import Listener
-from noah.racing import Outcome
 from noah.runs.file_shapes import check_shape
 from noah.runs.folder import Run
 from noah.settings.settings import Settings

@@ -14,28 +14,28 @@ from optuna.storages import BaseStorage
 from optuna.study import get_all_study_names
 
 from noah.build import load_supernet
-from noah.candidate import Candidate, rank
-from noah.candidate_evaluation import candidate_logits, showing, smallest_batch
 from noah.conclusion import conclude, read_winner
 from noah.data.pixels.pixels import Pixels
 from noah.errors import CommandOrderError, RunError
-from noah.evolution import needed_exactly
 from noah.files.atomic import write_text
 from noah.materials import Materials
 from noah.model.supernet import Supernet
+from noah.nas.candidate import Candidate, rank
+from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch
+from noah.nas.evolution import needed_exactly
+from noah.nas.loop import Task, work
+from noah.nas.racing import Rules
+from noah.nas.storage import journal_storage, open_storage
+from noah.nas.study import SearchStudy
+from noah.nas.worker import this_worker
 from noah.objective import objective_cost
 from noah.progress import CandidateDetail, Listener, SearchDetail
-from noah.racing import Rules
 from noah.run_budget import run_budget
 from noah.runs.file_shapes import Study, check_shape
 from noah.runs.folder import Run
 from noah.runs.seals import SEARCH, break_seal, is_sealed, seal_search, seal_start
-from noah.search_loop import Task, work
-from noah.search_storage import journal_storage, open_storage
-from noah.study import SearchStudy
 from noah.supernet_stage import train_supernet
 from noah.training.checkpoint import CHECKPOINT_FILE
-from noah.worker import this_worker
 
 SEARCH_SEED = 2
 """Second word of the seed of this stage, which no other has."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from noah.candidate import Candidate
 from noah.conclusion import read_winner
 from noah.errors import NoahError, RunError
 from noah.files.jsonl import read_lines
+from noah.nas.candidate import Candidate
 from noah.runs.file_shapes import Trained, check_shape
 from noah.runs.folder import RUN_FILE, Run
 from noah.runs.predictions import read_predictions

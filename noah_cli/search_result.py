@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from noah.certainty import Certainty, describe_certainty
+from noah.nas.certainty import Certainty, describe_certainty
 from noah.objective import COSTS
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import Subnet

@@ -105,10 +105,10 @@ class BudgetSettings(Section):
 
 
 class EvolutionSettings(Section):
-    """The evolutionary search of the paper (section 3.3), and how its candidates race (`noah.racing`).
+    """The evolutionary search of the paper (section 3.3), and how its candidates race (`noah.nas.racing`).
 
     The `sampler` is "evolution", "random" for nothing but random subnets, Optuna's "nsga2" or "tpe", or "published" for
-    the search of the published code (`noah.published_search`), which races no candidates.
+    the search of the published code (`noah.nas.published_search`), which races no candidates.
 
     The `objective` is accuracy alone, or accuracy and a cost: trainable parameters, or multiply-accumulates or latency
     of an image. Two objectives give a Pareto front. `storage` is the URL of a database that holds the search; without

@@ -11,7 +11,7 @@ from noah_cli import console
 from noah_cli.options import RunArgument, RunsOption, SameRunOption, named_run
 
 if TYPE_CHECKING:  # They bring torch and matplotlib, which take seconds.
-    from noah.gene_importance import GeneImportance
+    from noah.nas.gene_importance import GeneImportance
     from noah.runs.folder import Run
     from noah_cli.report.drawing import Drawing
     from noah_cli.report.facts import Facts
@@ -57,7 +57,7 @@ def report(
 
 def _measure_importance(listener: console.ConsoleListener, facts: Facts) -> GeneImportance | Missing:
     """The importance of each gene, or why there is none."""
-    from noah.gene_importance import FEWEST, REPEATS, gene_importance
+    from noah.nas.gene_importance import FEWEST, REPEATS, gene_importance
     from noah_cli.report.missing import Missing
 
     searched = facts.searched

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from noah.candidate import Candidate
+from noah.nas.candidate import Candidate
 from noah_cli.report.drawing import (
     ACCENT,
     ADAPTER,

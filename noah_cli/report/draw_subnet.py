@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from noah.gene_importance import GeneImportance
+from noah.nas.gene_importance import GeneImportance
 from noah.space.subnet import MODULES, Subnet
 from noah_cli.report.drawing import INK, LINE, MODULE_COLOURS, MODULE_NAMES, MODULE_WORDS, MUTED, Drawing, draw
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from noah.gene_importance import GeneImportance
+from noah.nas.gene_importance import GeneImportance
 from noah.space.subnet import MODULES, Subnet
 from noah_cli.report.artefacts import Bench, Exported
 from noah_cli.report.draw_comparison import draw_others, draw_speed

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from noah.evaluation.significance import Proportion
-from noah.gene_importance import GeneImportance
+from noah.nas.gene_importance import GeneImportance
 from noah.runs.mistakes import Mistake
 from noah.space.subnet import Subnet
 from noah_cli.console import format_seconds

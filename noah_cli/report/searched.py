@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from noah.candidate import Candidate, rank
-from noah.certainty import Certainty, describe_certainty
 from noah.errors import SettingsError
 from noah.evaluation.significance import Proportion
+from noah.nas.candidate import Candidate, rank
+from noah.nas.certainty import Certainty, describe_certainty
+from noah.nas.pareto import front
 from noah.objective import COSTS
-from noah.pareto import front
 from noah.runs.folder import RUN_FILE, Run
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import MODULES

@@ -54,7 +54,7 @@ def check_usable(names: Sequence[Name]) -> None:
 
 def told_settings(run: Run) -> dict[str, Any]:
     """The settings of a run as others may see them: the URL of a storage without its user and password."""
-    from noah.search_storage import without_password
+    from noah.nas.storage import without_password
 
     settings: dict[str, Any] = run.description()["settings"]
     search = settings["search"]

@@ -10,16 +10,16 @@ import optuna
 from numpy.typing import NDArray
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from noah.candidate import Candidate
-from noah.evolution import needed_exactly
-from noah.racing import Look, Outcome, Rules, look_at, outcome_of
-from noah.search_loop import Task, work
+from noah.nas.candidate import Candidate
+from noah.nas.evolution import needed_exactly
+from noah.nas.loop import Task, work
+from noah.nas.racing import Look, Outcome, Rules, look_at, outcome_of
+from noah.nas.study import SearchStudy
+from noah.nas.worker import Worker, this_worker
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget, ParameterCost, parameter_budget
 from noah.space.search_space import SearchSpace, make_space
 from noah.space.subnet import MODULES, Subnet
-from noah.study import SearchStudy
-from noah.worker import Worker, this_worker
 
 SPACE = make_space(4, 8, {"prompt": (1, 2, 5), "lora": (1, 3), "adapter": (2, 4)}, (2, 3, 4))
 BUDGET = parameter_budget(600, SPACE.embed_dim)

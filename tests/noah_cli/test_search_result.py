@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from noah.certainty import certainty
+from noah.nas.certainty import certainty
 from noah.space.subnet import Subnet
 from noah_cli.search_result import print_front, print_winner
 from tests.noah_cli.test_console import listener

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from noah.evaluation.significance import Proportion
-from noah.gene_importance import GeneImportance
+from noah.nas.gene_importance import GeneImportance
 from noah.space.subnet import MODULES, Subnet
 from noah_cli.report.draw_subnet import draw_importance, draw_subnet
 from noah_cli.report.draw_test import MOST_IN_MATRIX, MOST_IN_ROW, draw_classes, draw_confusion

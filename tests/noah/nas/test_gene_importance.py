@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from noah.candidate import Candidate
 from noah.evaluation.score import Score
-from noah.gene_importance import FEWEST, estimated_accuracy, gene_importance
-from noah.racing import Outcome
+from noah.nas.candidate import Candidate
+from noah.nas.gene_importance import FEWEST, estimated_accuracy, gene_importance
+from noah.nas.racing import Outcome
 from noah.space.subnet import MODULES, Subnet
 from tests.noah.shared_search import SPACE
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from noah.evaluation.score import Score
-from noah.racing import Outcome
+from noah.nas.racing import Outcome
 from noah.space.subnet import Subnet
 
 

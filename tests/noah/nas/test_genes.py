@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.genes import from_genes, gene_choices, to_genes
-from noah.optuna_samplers import distributions
+from noah.nas.genes import from_genes, gene_choices, to_genes
+from noah.nas.samplers import distributions
 from noah.space.module_space import ModuleSpace
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import MODULES, Subnet

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from noah.candidate import Candidate, Proposal, rank
-from noah.optuna_samplers import TPE_GOOD, suggest
-from noah.pareto import select
-from noah.published_search import mutate_depths, rank_by_age, swap_modules
+from noah.nas.candidate import Candidate, Proposal, rank
+from noah.nas.pareto import select
+from noah.nas.published_search import mutate_depths, rank_by_age, swap_modules
+from noah.nas.samplers import TPE_GOOD, suggest
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget
 from noah.space.search_space import SearchSpace
@@ -55,7 +55,7 @@ def propose_generation(
     In every generation but the first, mutations of the best come first, then crossovers of two of the best, then random
     subnets. The best are the top `parents` of all earlier generations; with two objectives those that the fewest others
     dominate, at least the whole Pareto front. The sampler "published" orders and changes subnets as
-    `noah.published_search` says; "random" draws all of them at random; "nsga2" and "tpe" are Optuna's.
+    `noah.nas.published_search` says; "random" draws all of them at random; "nsga2" and "tpe" are Optuna's.
 
     Args:
         generation: Its number, from 0.

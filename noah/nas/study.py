@@ -22,14 +22,14 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from noah.candidate import Candidate, Proposal
 from noah.errors import RunError, SettingsError
-from noah.genes import to_genes
-from noah.optuna_samplers import directions, distributions
-from noah.racing import Look, outcome_of
+from noah.nas.candidate import Candidate, Proposal
+from noah.nas.genes import to_genes
+from noah.nas.racing import Look, outcome_of
+from noah.nas.samplers import directions, distributions
+from noah.nas.worker import Beat, Worker
 from noah.settings.settings import EvolutionSettings
 from noah.space.search_space import SearchSpace
-from noah.worker import Beat, Worker
 
 _PROPOSAL, _HOLDER, _LOOK, _BEAT = "proposal", "worker", "look.", "worker."
 

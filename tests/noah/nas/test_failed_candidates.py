@@ -17,14 +17,14 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noah.candidate import Candidate, rank
-from noah.candidate_evaluation import Ask, candidate_logits
 from noah.errors import TrainingError
 from noah.evaluation.score import Score, score
-from noah.evolution import winner
-from noah.pareto import front
+from noah.nas.candidate import Candidate, rank
+from noah.nas.candidate_evaluation import Ask, candidate_logits
+from noah.nas.evolution import winner
+from noah.nas.pareto import front
+from noah.nas.racing import Look, look_at, outcome_of
 from noah.progress import Silent
-from noah.racing import Look, look_at, outcome_of
 from noah.search import search
 from noah.settings.settings import EvolutionSettings
 from noah.space.subnet import Subnet

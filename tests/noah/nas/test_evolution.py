@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from noah import evolution
-from noah.candidate import Candidate, Proposal, as_good_as, rank
 from noah.errors import EmptySpaceError
 from noah.evaluation.score import Score
-from noah.evolution import evaluations, propose_generation
-from noah.racing import Look, Outcome
+from noah.nas import evolution
+from noah.nas.candidate import Candidate, Proposal, as_good_as, rank
+from noah.nas.evolution import evaluations, propose_generation
+from noah.nas.racing import Look, Outcome
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Bound, Budget, parameter_budget
 from noah.space.search_space import SearchSpace, make_space

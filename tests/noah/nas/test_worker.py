@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from noah.worker import LAPSE_SECONDS, UNSIGNED_SECONDS, Beat, Watch, Worker, this_worker
+from noah.nas.worker import LAPSE_SECONDS, UNSIGNED_SECONDS, Beat, Watch, Worker, this_worker
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""Where the record of a search is kept (`noah.study`): in a journal file, or in a database."""
+"""Where the record of a search is kept (`noah.nas.study`): in a journal file, or in a database."""
 
 from __future__ import annotations
 

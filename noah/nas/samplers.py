@@ -14,8 +14,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.study import StudyDirection
 
-from noah.candidate import Candidate
-from noah.genes import from_genes, gene_choices, to_genes
+from noah.nas.candidate import Candidate
+from noah.nas.genes import from_genes, gene_choices, to_genes
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget
 from noah.space.search_space import SearchSpace

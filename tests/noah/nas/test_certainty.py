@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.certainty import Certainty, certainty, describe_certainty
+from noah.nas.certainty import Certainty, certainty, describe_certainty
 
 IMAGES = 40
 wrong_sets = st.lists(st.sets(st.integers(0, IMAGES - 1)).map(sorted), min_size=1, max_size=6)

@@ -12,12 +12,12 @@ import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
-from noah.candidate import Candidate, Proposal
-from noah.evolution import propose_generation
-from noah.racing import Look
-from noah.search_storage import journal_storage, open_storage
-from noah.study import Entry, SearchStudy, candidate_of
-from noah.worker import Beat, Worker
+from noah.nas.candidate import Candidate, Proposal
+from noah.nas.evolution import propose_generation
+from noah.nas.racing import Look
+from noah.nas.storage import journal_storage, open_storage
+from noah.nas.study import Entry, SearchStudy, candidate_of
+from noah.nas.worker import Beat, Worker
 from tests.noah.shared_search import SETTINGS, make_study, make_task
 
 TASK = make_task()

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from noah.candidate import Candidate, rank
 from noah.errors import EmptySpaceError
-from noah.evolution import propose_generation
-from noah.racing import Look, outcome_of
-from noah.search_loop import Task, bound_of, objective_values, work
-from noah.search_storage import journal_storage
+from noah.nas.candidate import Candidate, rank
+from noah.nas.evolution import propose_generation
+from noah.nas.loop import Task, bound_of, objective_values, work
+from noah.nas.racing import Look, outcome_of
+from noah.nas.storage import journal_storage
+from noah.nas.study import SearchStudy
+from noah.nas.worker import Beat, Worker, this_worker
 from noah.space.budget import parameter_budget
 from noah.space.subnet import Subnet
-from noah.study import SearchStudy
-from noah.worker import Beat, Worker, this_worker
 from tests.noah.shared_search import SETTINGS, SPACE, Answers, make_study, make_task, run_search
 
 IMAGES = 30
@@ -193,9 +193,9 @@ def test_a_living_worker_keeps_what_it_holds(monkeypatch: pytest.MonkeyPatch) ->
     def sleep(seconds: float) -> None:
         waits.append({entry.holder for entry in other.entries() if not entry.finished})
         if len(waits) == 3:
-            monkeypatch.setattr("noah.worker.LAPSE_SECONDS", -1.0)
+            monkeypatch.setattr("noah.nas.worker.LAPSE_SECONDS", -1.0)
 
-    monkeypatch.setattr("noah.search_loop.time.sleep", sleep)
+    monkeypatch.setattr("noah.nas.loop.time.sleep", sleep)
     candidates = run_search(task, ANSWERS.show, study=make_study(task, storage))
     assert waits == [{"other"}] * 3  # all others of its generation were finished first
     assert rank(candidates)[:4] == rank(UNDISTURBED["exact"])[:4]

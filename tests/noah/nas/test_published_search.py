@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noah.candidate import Candidate
-from noah.evolution import winner
-from noah.published_search import mutate_depths, rank_by_age, swap_modules
-from noah.racing import Look
+from noah.nas.candidate import Candidate
+from noah.nas.evolution import winner
+from noah.nas.published_search import mutate_depths, rank_by_age, swap_modules
+from noah.nas.racing import Look
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import parameter_budget
 from noah.space.search_space import make_space

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noah.candidate import Candidate, Proposal, rank
-from noah.evolution import evaluations, propose_generation
-from noah.racing import Difficulty, Look, Outcome, Rules, expected_errors, is_lost, next_images
+from noah.nas.candidate import Candidate, Proposal, rank
+from noah.nas.evolution import evaluations, propose_generation
+from noah.nas.racing import Difficulty, Look, Outcome, Rules, expected_errors, is_lost, next_images
+from noah.nas.study import Entry, SearchStudy, candidate_of
+from noah.nas.worker import BEAT_SECONDS, Beat, Watch, Worker
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
-from noah.study import Entry, SearchStudy, candidate_of
-from noah.worker import BEAT_SECONDS, Beat, Watch, Worker
 
 _WAIT_SECONDS = 0.1
 """Between two looks at the study while other workers have all that is left to do."""

@@ -14,14 +14,14 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noah.candidate import Candidate
 from noah.cost.macs import macs_of
 from noah.errors import SettingsError
 from noah.evaluation.score import Score
-from noah.evolution import evaluations, needed_exactly, propose_generation
-from noah.optuna_samplers import directions, suggest
-from noah.pareto import dominators
-from noah.racing import Look, Outcome
+from noah.nas.candidate import Candidate
+from noah.nas.evolution import evaluations, needed_exactly, propose_generation
+from noah.nas.pareto import dominators
+from noah.nas.racing import Look, Outcome
+from noah.nas.samplers import directions, suggest
 from noah.settings.layers import assignment_layer, resolve
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Bound, Budget

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 
-from noah.candidate import Candidate, rank
+from noah.nas.candidate import Candidate, rank
 
 
 def dominators(candidates: Sequence[Candidate]) -> list[tuple[Candidate, int]]:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from noah.candidate import Candidate
+from noah.nas.candidate import Candidate
+from noah.nas.racing import Look, expected_errors
 from noah.progress import Bar
-from noah.racing import Look, expected_errors
 from noah.space.subnet import MODULES
 
 FEWEST = 20

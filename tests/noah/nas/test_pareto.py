@@ -7,10 +7,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.candidate import Candidate, rank
 from noah.evaluation.score import Score
-from noah.pareto import dominators, front, select
-from noah.racing import Outcome
+from noah.nas.candidate import Candidate, rank
+from noah.nas.pareto import dominators, front, select
+from noah.nas.racing import Outcome
 from noah.space.subnet import Subnet
 
 SUBNET = Subnet.uniform(1, lora=1)

@@ -1,4 +1,4 @@
-"""The published search, as a baseline: what the authors' code does, where it differs from `noah.evolution`.
+"""The published search, as a baseline: what the authors' code does, where it differs from `noah.nas.evolution`.
 
 - Candidates are ordered by accuracy alone; of equal ones the older stays ahead.
 - A mutation draws depths anew with `depth_probability`. Blocks that a deeper module reaches get a width; a width that
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from numpy.random import Generator
 
-from noah.candidate import Candidate
+from noah.nas.candidate import Candidate
 from noah.space.placement import carrying, change_depth, place
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import MODULES, Subnet

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from noah.candidate import Candidate, rank
 from noah.evaluation.score import Score, score
-from noah.pareto import front
-from noah.racing import (
+from noah.nas.candidate import Candidate, rank
+from noah.nas.pareto import front
+from noah.nas.racing import (
     Difficulty,
     Look,
     Outcome,

@@ -16,7 +16,7 @@ from noah.hardware.bf16_weights import rounded_weights, with_rounded_weights
 from noah.hardware.device import Hardware
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
-from noah.racing import Look, look_at
+from noah.nas.racing import Look, look_at
 from noah.space.subnet import Subnet
 
 _KEPT_BYTES = 2**30

@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from noah.errors import RunError, UsageError
-from noah.search_storage import journal_storage, open_storage
+from noah.nas.storage import journal_storage, open_storage
 from tests.commands import process_environment
 
 UP = [StudyDirection.MAXIMIZE]
@@ -64,7 +64,7 @@ def test_a_damaged_line_is_told(tmp_path: Path, line: bytes) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from noah.search_storage import _JournalLock
+from noah.nas.storage import _JournalLock
 lock = _JournalLock(Path(sys.argv[1]))
 lock.acquire()
 print("held", flush=True)
