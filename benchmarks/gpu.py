@@ -22,9 +22,9 @@ from benchmarks.step_tables import print_table, read_result
 from benchmarks.step_ways import CLASSES, Setting, Work
 from benchmarks.steps import best_precision, measure
 from noah.errors import NoahError
-from noah.evaluation_batch import LARGEST
 from noah.files.atomic import write_json
 from noah.hardware.device import choose_hardware
+from noah.prepare.evaluation_batch import LARGEST
 from noah.runs.folder import installed_versions
 from noah.settings.settings import HardwareSettings
 from noah_cli.console import ConsoleListener

@@ -20,7 +20,6 @@ from benchmarks.supernets import measure_cells, pocket_settings, supernet_run
 from noah.evaluation.score import Score, score
 from noah.files.atomic import write_json
 from noah.hardware.device import Precision
-from noah.materials import Materials
 from noah.model.supernet import Supernet
 from noah.nas.candidate import Candidate, rank
 from noah.nas.candidate_evaluation import candidate_logits, showing
@@ -29,12 +28,13 @@ from noah.nas.loop import Task, work
 from noah.nas.racing import Rules
 from noah.nas.study import SearchStudy
 from noah.nas.worker import this_worker
+from noah.prepare.context import Materials
+from noah.prepare.new_run import start_run
+from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
-from noah.run_budget import run_budget
 from noah.runs.folder import Run, open_run
 from noah.space.subnet import Subnet
 from noah.stages import evaluate_test, merged_logits, retrain
-from noah.start import start_run
 
 GENERATIONS, POPULATION, TOP = 1, 50, 10
 

@@ -20,13 +20,13 @@ from scipy.stats import kendalltau
 
 from benchmarks.supernets import measure_cells, supernet_run
 from noah.evaluation.score import Score, score
-from noah.materials import Materials
 from noah.model.supernet import Supernet
 from noah.nas.candidate import Candidate
 from noah.nas.racing import Outcome
+from noah.prepare.context import Materials
+from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
 from noah.rerank import rerank
-from noah.run_budget import run_budget
 from noah.runs.folder import Run
 from noah.space.subnet import Subnet
 from noah.stages import merged_logits

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from benchmarks.supernets import measure_cells, supernet_run
 from noah.evaluation.score import Logits
-from noah.materials import Materials
 from noah.model.supernet import Supernet
 from noah.nas.candidate import Candidate, rank
 from noah.nas.candidate_evaluation import Ask, candidate_logits, showing
@@ -33,8 +32,9 @@ from noah.nas.loop import Task, work
 from noah.nas.racing import Look, Rules
 from noah.nas.study import SearchStudy
 from noah.nas.worker import this_worker
+from noah.prepare.context import Materials
+from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
-from noah.run_budget import run_budget
 from noah.runs.folder import Run
 from noah.space.subnet import Subnet
 

@@ -10,14 +10,14 @@ from typing import Any
 from noah.benchmark.suites import POCKET
 from noah.benchmark.sweep_settings import SweepSettings
 from noah.files.atomic import write_json
-from noah.materials import Materials, prepare
 from noah.model.supernet import Supernet
+from noah.prepare.context import Materials, prepare
+from noah.prepare.new_run import start_run
+from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
-from noah.run_budget import run_budget
 from noah.runs.folder import Run, open_run
 from noah.settings.layers import Layer, recipe_layer
 from noah.settings.settings import Settings
-from noah.start import start_run
 from noah.supernet_stage import train_supernet
 
 DATASETS = "digits,rendered_dsprites_loc,shapes_count"

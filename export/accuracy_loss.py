@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from export.onnx_session import CPU, open_session
 from noah.data.pixels.pixels import Pixels
-from noah.materials import Materials
+from noah.prepare.context import Materials
 from noah.progress import Listener
 
 POINTS_ALLOWED = 0.5

@@ -40,9 +40,9 @@ from export.records import (
 from export.tensorrt_package import Builder
 from export.to_onnx import BATCH_AXIS, INPUT_NAME, write_onnx
 from export.to_triton import arrange_repository
-from noah.materials import Materials, at_image_size
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
+from noah.prepare.context import Materials, at_image_size
 from noah.progress import Listener
 from noah.runs.folder import Run, installed_versions
 from noah.space.subnet import Subnet

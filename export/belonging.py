@@ -12,7 +12,7 @@ from export.predictor import load_predictor
 from export.runnable import Runnable, first_here, runnables
 from noah.errors import ArtefactError, MissingPackageError, NoahError, NotHereError
 from noah.evaluation.score import predicted_labels, score
-from noah.materials import Materials
+from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.reproduction import changed_labels, compare, stored_score, stored_test_pixels
 from noah.runs.folder import RUN_FILE, Run

@@ -11,7 +11,7 @@ from export.quantize import Inputs
 from export.to_onnx import INPUT_NAME
 from noah.data.pixels.pixels import Pixels
 from noah.data.split import select
-from noah.materials import Materials
+from noah.prepare.context import Materials
 from noah.progress import Bar, Listener
 
 _BATCH = 8

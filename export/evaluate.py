@@ -12,7 +12,7 @@ from noah.data.pixels.pixels import Pixels
 from noah.errors import ArtefactError
 from noah.evaluation.reliability import confidences
 from noah.evaluation.score import Logits, describe, finite_rows, predicted_labels
-from noah.materials import Materials, at_image_size
+from noah.prepare.context import Materials, at_image_size
 from noah.progress import Bar, Listener
 from noah.runs.folder import Run
 from noah.runs.predictions import Predictions, fingerprint_split, write_predictions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from export.records import ResizedRecord
 from noah.evaluation.score import score
-from noah.materials import Materials
+from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.stages import load_retrained, merged_logits

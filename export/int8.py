@@ -13,7 +13,7 @@ from export.onnx_products import Products, choose_products
 from export.quantize import write_int8, write_int8_dynamic
 from export.records import Int8Precision, QuantisationRecord
 from noah.errors import ParityError
-from noah.materials import Materials
+from noah.prepare.context import Materials
 from noah.progress import Listener
 
 

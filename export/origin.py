@@ -6,8 +6,8 @@ from typing import Any
 
 from export.manifest import file_record
 from export.records import BackboneRecord, RunRecord, SubnetWidths
-from noah.materials import Materials, fingerprint
 from noah.model.supernet import Supernet
+from noah.prepare.context import Materials, fingerprint
 from noah.runs.folder import Run
 from noah.space.subnet import Subnet
 from noah.training.checkpoint import CHECKPOINT_FILE

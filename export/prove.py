@@ -18,8 +18,8 @@ from export.tensors import OpenModel
 from export.tolerances import TOLERANCES, Values
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtefactError
-from noah.materials import Materials
 from noah.model.supernet import Supernet
+from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.space.subnet import Subnet
 

@@ -22,9 +22,9 @@ from export.records import ModelInput, ModelOutput, Parity
 from export.tensors import Tensor
 from export.to_onnx import BATCH_AXIS, INPUT_NAME
 from export.to_timm import STATE_FILE, check_is_plain, load_timm, write_timm
-from noah.materials import Materials
 from noah.model.saved_modules import MODULES_FILE, load, save_modules
 from noah.model.supernet import Supernet
+from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run, installed_versions
 from noah.space.subnet import Subnet

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from noah.errors import RunError, TrainingError
-from noah.materials import Materials
 from noah.nas.candidate import Candidate, as_good_as, rank
 from noah.nas.certainty import certainty
 from noah.nas.evolution import winner
 from noah.nas.loop import Task
 from noah.nas.pareto import front
+from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.rerank import Reranked, rerank, rerank_epochs
 from noah.runs.file_shapes import FrontCandidate, check_shape, check_winner

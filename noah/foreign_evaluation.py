@@ -12,7 +12,7 @@ from noah.data.sources.imagenet_labeled import ForeignSet, foreign_dataset, fore
 from noah.data.sources.imagenet_variants import find_variant, find_variant_folder
 from noah.data.sources.registry import load_dataset
 from noah.evaluation.score import describe
-from noah.materials import Materials
+from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.runs.seals import break_seal, result_place, seal_result

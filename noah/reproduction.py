@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noah.build import load_supernet
 from noah.conclusion import read_winner
 from noah.data.pixels.pixels import Pixels
 from noah.errors import NoahError, RunError
 from noah.evaluation.score import Score, predicted_labels, score
-from noah.materials import Materials, check_same_data
 from noah.nas.candidate import Candidate
 from noah.nas.candidate_evaluation import candidate_logits
+from noah.prepare.build import load_supernet
+from noah.prepare.context import Materials, check_same_data
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.runs.predictions import Predictions, fingerprint_split, read_predictions

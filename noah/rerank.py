@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noah.build import build_supernet, class_weights, load_supernet
 from noah.data.augment.augmented_pixels import TrainingPixels
 from noah.data.pixels.pixels import Pixels
 from noah.errors import RunError, SettingsError
 from noah.evaluation.score import Score, predicted_labels, score
 from noah.files.jsonl import read_lines
-from noah.materials import Materials, seed_torch
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.nas.candidate import Candidate
 from noah.nas.racing import Outcome
+from noah.prepare.build import build_supernet, class_weights, load_supernet
+from noah.prepare.context import Materials, seed_torch
 from noah.progress import Listener
 from noah.runs.file_shapes import check_shape
 from noah.runs.folder import Run

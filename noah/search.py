@@ -13,12 +13,10 @@ from typing import Any
 from optuna.storages import BaseStorage
 from optuna.study import get_all_study_names
 
-from noah.build import load_supernet
 from noah.conclusion import conclude, read_winner
 from noah.data.pixels.pixels import Pixels
 from noah.errors import CommandOrderError, RunError
 from noah.files.atomic import write_text
-from noah.materials import Materials
 from noah.model.supernet import Supernet
 from noah.nas.candidate import Candidate, rank
 from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch
@@ -28,9 +26,11 @@ from noah.nas.racing import Rules
 from noah.nas.storage import journal_storage, open_storage
 from noah.nas.study import SearchStudy
 from noah.nas.worker import this_worker
-from noah.objective import objective_cost
+from noah.prepare.build import load_supernet
+from noah.prepare.context import Materials
+from noah.prepare.objective import objective_cost
+from noah.prepare.run_budget import run_budget
 from noah.progress import CandidateDetail, Listener, SearchDetail
-from noah.run_budget import run_budget
 from noah.runs.file_shapes import Study, check_shape
 from noah.runs.folder import Run
 from noah.runs.seals import SEARCH, break_seal, is_sealed, seal_search, seal_start

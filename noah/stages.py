@@ -6,14 +6,14 @@ import shlex
 import time
 from typing import Any
 
-from noah.build import build_supernet, class_weights, load_supernet
 from noah.data.pixels.pixels import Pixels
 from noah.errors import CommandOrderError, TrainingError
 from noah.evaluation.reliability import confidences
 from noah.evaluation.score import Logits, compute_logits, describe, finite_rows, predicted_labels
-from noah.materials import Materials, seed_torch
 from noah.model.merge import merge
 from noah.model.supernet import Supernet, slice_trainable_state
+from noah.prepare.build import build_supernet, class_weights, load_supernet
+from noah.prepare.context import Materials, seed_torch
 from noah.progress import Bar, Listener
 from noah.runs.file_shapes import Result, check_shape
 from noah.runs.folder import Run

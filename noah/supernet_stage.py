@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from noah.build import build_supernet, class_weights
-from noah.forecast import SEARCH_SHARE, forecast, plan_epochs
-from noah.materials import Materials, seed_torch
 from noah.model.supernet import Supernet
+from noah.prepare.build import build_supernet, class_weights
+from noah.prepare.context import Materials, seed_torch
+from noah.prepare.forecast import SEARCH_SHARE, forecast, plan_epochs
 from noah.progress import Listener
 from noah.runs.file_shapes import Plan, check_shape
 from noah.runs.folder import Run

@@ -47,7 +47,7 @@ def evaluate(
 ) -> None:
     """Measure accuracy on the test split, which no other command opens."""
     from noah.files.latest import follow_latest
-    from noah.materials import check_same_data, prepare
+    from noah.prepare.context import check_same_data, prepare
     from noah.runs.folder import RUN_FILE, open_run
     from noah.runs.run_subnet import given_subnet
     from noah.stages import evaluate_test, read_result

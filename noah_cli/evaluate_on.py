@@ -22,7 +22,7 @@ def evaluate_on(
         NoahError: Whatever else is wrong with the run or the data set.
     """
     from noah.foreign_evaluation import evaluate_foreign, find_foreign
-    from noah.materials import check_same_data, prepare
+    from noah.prepare.context import check_same_data, prepare
     from noah.stages import read_result
 
     listener.say(f"run       {current.folder}")

@@ -128,7 +128,7 @@ def export(
     from export.artefact import Request, export_artefact
     from export.manifest import MODEL_FILE, how_to_load, read_manifest
     from export.records import NOT_VERIFIED
-    from noah.materials import check_same_data, prepare
+    from noah.prepare.context import check_same_data, prepare
     from noah.runs.folder import open_run
     from noah.runs.run_subnet import chosen_subnet
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from noah.forecast import Forecast, Stage
+from noah.prepare.forecast import Forecast, Stage
 from noah.progress import Listener
 from noah_cli.console import format_seconds
 

@@ -93,11 +93,11 @@ def retrain(
     if subnet is not None:
         options += [assignment_layer(text) for text in assignments or []]
     # Not before: what they bring takes seconds, and a typing mistake is told at once.
+    from noah.prepare.new_run import start_run
     from noah.runs.folder import open_run
     from noah.runs.run_subnet import FRONT
     from noah.runs.seals import FOLDER, RETRAIN, break_seal
     from noah.stages import retrain as retrain_stage
-    from noah.start import start_run
     from noah.training.checkpoint import CHECKPOINT_FILE
     from noah_cli.retrain_run import open_existing, refuse_new_run_options, settings_of_new
     from noah_cli.trackers.listener import tracked

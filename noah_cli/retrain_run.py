@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from noah.errors import RunError, UsageError
 from noah.files.latest import read_latest
-from noah.materials import Materials, check_same_data, prepare
+from noah.prepare.context import Materials, check_same_data, prepare
 from noah.progress import Listener
 from noah.runs.folder import Run, open_run
 from noah.runs.run_subnet import check_inherits, chosen_subnet

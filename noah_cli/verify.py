@@ -85,7 +85,7 @@ def _checks(run: Run, listener: console.ConsoleListener, hardware: list[Layer], 
     yield from check_run(run)
     yield from check_artefacts(run)
     if not quick:
-        from noah.materials import prepare
+        from noah.prepare.context import prepare
         from noah.reproduction import reproduce
 
         try:

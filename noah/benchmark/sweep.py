@@ -15,12 +15,12 @@ from noah.benchmark.rows import Row, row_path, write_failure, write_row
 from noah.benchmark.sweep_settings import SweepSettings, begin_sweep, check_unchanged, machine_layers
 from noah.errors import DataError, DatasetNotFoundError, NoahError, RunBusyError
 from noah.files.lock import exclusive
-from noah.materials import check_same_data, prepare
+from noah.prepare.context import check_same_data, prepare
+from noah.prepare.new_run import start_run
 from noah.progress import Listener
 from noah.runs.folder import RUN_FILE, Run, installed_versions
 from noah.search import search
 from noah.stages import evaluate_test, retrain
-from noah.start import start_run
 
 RUNS_FOLDER = "runs"
 

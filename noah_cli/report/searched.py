@@ -11,7 +11,7 @@ from noah.evaluation.significance import Proportion
 from noah.nas.candidate import Candidate, rank
 from noah.nas.certainty import Certainty, describe_certainty
 from noah.nas.pareto import front
-from noah.objective import COSTS
+from noah.prepare.objective import COSTS
 from noah.runs.folder import RUN_FILE, Run
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import MODULES

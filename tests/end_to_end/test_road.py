@@ -205,7 +205,7 @@ def test_predictions_are_those_of_the_unmerged_torch_subnet(finished: Finished) 
     import torch
 
     from noah.data.decode import open_image
-    from noah.materials import prepare
+    from noah.prepare.context import prepare
     from noah.progress import Silent
     from noah.runs.folder import Run
     from noah.stages import load_retrained

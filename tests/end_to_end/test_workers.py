@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from noah.materials import prepare
+from noah.prepare.context import prepare
 from noah.runs.folder import Run
 from noah.search import search
 from tests.commands import noah, start_noah, write_settings

@@ -23,7 +23,7 @@ from export.predictor import load_predictor
 from export.profile import Profile
 from export.tensorrt_package import Builder, choose_builder
 from noah.errors import ExportError, ParityError
-from noah.materials import Materials, prepare
+from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
 from noah.runs.folder import Run
 from tests.commands import Outcome, file_contents, noah

@@ -18,7 +18,7 @@ from export.manifest import file_record, read_manifest, write_manifest
 from export.predictor import load_predictor
 from noah.data.split import select
 from noah.errors import ArtefactError
-from noah.materials import Materials, prepare
+from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.runs.predictions import read_predictions

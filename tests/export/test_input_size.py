@@ -11,7 +11,7 @@ import pytest
 from export.manifest import read_manifest
 from export.predictor import load_predictor
 from noah.evaluation.score import score
-from noah.materials import at_image_size, prepare
+from noah.prepare.context import at_image_size, prepare
 from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.stages import load_retrained, merged_logits

@@ -23,7 +23,7 @@ from export.predictor import load_predictor
 from export.profile import Profile
 from export.records import Int8Precision
 from export.tensorrt_package import choose_builder
-from noah.materials import Materials, prepare
+from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
 from noah.runs.folder import Run
 from tests.commands import file_contents, noah

@@ -19,8 +19,8 @@ from export.manifest import check_files, read_manifest
 from export.to_timm import check_is_plain, load_timm, write_timm
 from noah.backbone.load import load_backbone
 from noah.errors import ExportError
-from noah.materials import prepare
 from noah.model.supernet import Supernet
+from noah.prepare.context import prepare
 from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.space.subnet import Subnet

@@ -159,7 +159,7 @@ def _read_rerank(path: Path) -> None:
 
 
 def _journal(_: Path) -> None:
-    from noah.materials import prepare
+    from noah.prepare.context import prepare
     from noah.progress import Silent
     from noah.search import _open_study
     from noah.settings.layers import Layer, resolve
@@ -420,7 +420,7 @@ def _latency_seeds() -> Iterator[tuple[str, bytes]]:
 
 
 def _read_latency(_: Path) -> None:
-    from noah.run_budget import run_cost
+    from noah.prepare.run_budget import run_cost
 
     run_cost("latency", _run(), None)  # type: ignore[arg-type]  # what is timed needs nothing else
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from noah.build import build_supernet
 from noah.errors import RunError, TrainingError
 from noah.evaluation.score import Score, compute_logits, predicted_labels, score
 from noah.files.jsonl import append_line, read_lines
-from noah.materials import Materials, seed_torch
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.nas.candidate import Candidate, rank
 from noah.nas.racing import Outcome
+from noah.prepare.build import build_supernet
+from noah.prepare.context import Materials, seed_torch
 from noah.progress import Silent
 from noah.rerank import Reranked, read_reranked, rerank, rerank_epochs
 from noah.runs.folder import Run

@@ -15,9 +15,9 @@ import torch
 from noah import search as search_module
 from noah.errors import CommandOrderError, RunError
 from noah.files.jsonl import read_lines
-from noah.materials import Materials
 from noah.nas.candidate import Candidate, rank
 from noah.nas.pareto import front
+from noah.prepare.context import Materials
 from noah.progress import Silent
 from noah.rerank import read_reranked
 from noah.runs.folder import Run

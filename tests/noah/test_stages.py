@@ -17,11 +17,11 @@ from sklearn.metrics import accuracy_score, log_loss
 from noah.errors import CommandOrderError, EmptySpaceError, NoahError, RunError
 from noah.evaluation.score import compute_logits, score
 from noah.files.jsonl import read_lines
-from noah.materials import Materials
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.nas.candidate import Candidate, rank
+from noah.prepare.context import Materials
+from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
-from noah.run_budget import run_budget
 from noah.runs.folder import Run, open_run
 from noah.runs.predictions import fingerprint_split, read_predictions
 from noah.runs.run_subnet import chosen_subnet

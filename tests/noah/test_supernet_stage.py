@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from noah import supernet_stage
-from noah.build import load_supernet
-from noah.materials import Materials
 from noah.model.supernet import Supernet
+from noah.prepare.build import load_supernet
+from noah.prepare.context import Materials
+from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
-from noah.run_budget import run_budget
 from noah.runs.folder import Run
 from noah.supernet_stage import train_supernet
 from noah.training.checkpoint import read_checkpoint

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from noah.materials import Materials, prepare
+from noah.prepare.context import Materials, prepare
 from noah.progress import Detail, Listener, Silent
 from noah.runs.folder import Run, create_run
 from noah.runs.seals import FOLDER

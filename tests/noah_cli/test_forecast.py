@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from noah.forecast import Forecast, Stage
+from noah.prepare.forecast import Forecast, Stage
 from noah.space.pricing import SizeEstimate
 from noah_cli.forecast import print_forecast
 from tests.noah.tiny_run import Recorder

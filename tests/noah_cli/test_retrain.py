@@ -78,7 +78,7 @@ def test_restart_that_cannot_begin_throws_nothing_away(project: Finished, monkey
         raise KeyboardInterrupt
 
     before = file_contents(project.folder)
-    monkeypatch.setattr("noah.materials.load_backbone", load)
+    monkeypatch.setattr("noah.prepare.context.load_backbone", load)
     assert noah("retrain", "--restart").code == 130
     assert file_contents(project.folder) == before
 

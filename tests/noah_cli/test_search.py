@@ -171,7 +171,7 @@ def test_a_run_goes_on_inside_the_budget_of_its_start(
     def measure(*_: object) -> None:
         raise AssertionError("timed again")
 
-    monkeypatch.setattr("noah.run_budget.measure_table", measure)
+    monkeypatch.setattr("noah.prepare.run_budget.measure_table", measure)
     start_search("--resume")
     start_search("--resume", "--budget", "latency=1000x")
     outcome = noah("search", "--resume", "--budget", "latency=999x")
@@ -229,7 +229,7 @@ def test_ctrl_c_before_there_is_a_run(working_folder: Path, monkeypatch: pytest.
     def load(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("noah.materials.load_backbone", load)
+    monkeypatch.setattr("noah.prepare.context.load_backbone", load)
     assert noah("search").code == 130
     assert not (working_folder / "runs").exists()
 

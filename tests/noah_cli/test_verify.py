@@ -67,7 +67,7 @@ def test_a_whole_run_passes(finished: Finished, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_quick_look_opens_no_image(project: Finished, photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noah.materials.prepare", lambda *_, **__: pytest.fail("data and backbone were loaded"))
+    monkeypatch.setattr("noah.prepare.context.prepare", lambda *_, **__: pytest.fail("data and backbone were loaded"))
     outcome = noah("verify", RUN, "--quick")
     assert outcome.code == 0, outcome.out
     assert "--quick measured nothing again" in outcome.words

@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from noah.build import build_supernet
 from noah.data.pixels.pixels import Pixels
 from noah.evaluation.score import compute_logits
 from noah.hardware.device import Hardware, Precision
-from noah.materials import Materials, seed_torch
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
 from noah.nas import candidate_evaluation
 from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch
 from noah.nas.racing import look_at
+from noah.prepare.build import build_supernet
+from noah.prepare.context import Materials, seed_torch
 from noah.progress import Silent
 from noah.space.subnet import Subnet
 from tests.conftest import TinySettings

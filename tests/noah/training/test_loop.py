@@ -17,8 +17,8 @@ from torch import Tensor
 from noah.errors import RunError
 from noah.evaluation.score import compute_logits, score
 from noah.hardware.device import Hardware
-from noah.materials import seed_torch
 from noah.model.supernet import Supernet
+from noah.prepare.context import seed_torch
 from noah.space.subnet import Subnet
 from noah.training.loss import balanced_weights
 from tests.noah.tiny_training import (

@@ -1,4 +1,4 @@
-"""What a run would take, from a few timed steps of each stage (`noah.trial_steps`): time, images, memory.
+"""What a run would take, from a few timed steps of each stage (`noah.prepare.trial_steps`): time, images, memory.
 
 The test split stays closed, so its evaluation is left out.
 """
@@ -10,17 +10,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from noah.cost.macs import backbone_macs
-from noah.forecast_advice import advise
 from noah.hardware.peak_memory import process_peak
-from noah.materials import Materials
 from noah.nas.evolution import evaluations
+from noah.prepare.advice import advise
+from noah.prepare.context import Materials
+from noah.prepare.trial_steps import TrainingTrial, try_evaluation, try_retraining, try_supernet_training
 from noah.progress import Listener
 from noah.rerank import rerank_epochs
 from noah.settings.settings import EvolutionSettings, Settings
 from noah.settings.training_settings import TrainingSettings
 from noah.space.budget import Budget
 from noah.space.pricing import SizeEstimate
-from noah.trial_steps import TrainingTrial, try_evaluation, try_retraining, try_supernet_training
 
 SEARCH_SHARE = 0.3
 """Of a limited time, kept for the search; `epochs_within` says why."""

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from noah.build import build_supernet, class_weights, load_supernet
 from noah.errors import RunError
-from noah.materials import seed_torch
+from noah.prepare.build import build_supernet, class_weights, load_supernet
+from noah.prepare.context import seed_torch
 from noah.progress import Silent
 from noah.settings.training_settings import TrainingSettings
 from noah.training.checkpoint import save_checkpoint

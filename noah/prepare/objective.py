@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from noah.materials import Materials
-from noah.run_budget import run_cost
+from noah.prepare.context import Materials
+from noah.prepare.run_budget import run_cost
 from noah.runs.folder import Run
 from noah.space.budget import Quantity
 from noah.space.subnet import Subnet

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from noah.data.augment.augmented_pixels import TrainingPixels
-from noah.materials import Materials
 from noah.model.supernet import Supernet
+from noah.prepare.context import Materials
 from noah.runs.folder import Run
 from noah.settings.training_settings import TrainingSettings
 from noah.space.subnet import Subnet

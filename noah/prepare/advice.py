@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from noah.materials import Materials
+from noah.prepare.context import Materials
 from noah.settings.layers import recipe_layer
 from noah.settings.settings import Settings
 from noah.settings.training_settings import TrainingSettings

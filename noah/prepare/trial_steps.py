@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.random import Generator
 
-from noah.build import build_supernet, class_weights
 from noah.data.augment.augmented_pixels import TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
 from noah.data.pixels.pixels import load_pixels
@@ -36,8 +35,9 @@ from noah.hardware.step_clock import (
     wait,
     warm_up_steps,
 )
-from noah.materials import Materials, seed_torch
 from noah.model.merge import merge
+from noah.prepare.build import build_supernet, class_weights
+from noah.prepare.context import Materials, seed_torch
 from noah.progress import Listener
 from noah.settings.shortened import shortened
 from noah.settings.training_settings import TrainingSettings

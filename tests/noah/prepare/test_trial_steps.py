@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from noah.hardware.step_clock import TIMED, WARM_UP
+from noah.prepare.trial_steps import try_evaluation, try_retraining, try_supernet_training
 from noah.space.budget import parameter_budget
-from noah.trial_steps import try_evaluation, try_retraining, try_supernet_training
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder, make_materials
 from tests.opened import opened_paths

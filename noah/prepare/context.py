@@ -20,10 +20,10 @@ from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.sources.registry import load_dataset
 from noah.data.split import Split
 from noah.errors import RunError, UsageError
-from noah.evaluation_batch import USUAL, choose_evaluation_batch
 from noah.hardware.device import Choice, Hardware, choose_hardware
 from noah.hardware.memory import available_memory
 from noah.hardware.processes import launched_processes
+from noah.prepare.evaluation_batch import USUAL, choose_evaluation_batch
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.settings.settings import Settings

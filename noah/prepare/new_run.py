@@ -10,9 +10,9 @@ from noah.cost.latency_table import LatencyTable
 from noah.data.pixels.pixels import check_readable
 from noah.data.split import concatenate
 from noah.errors import UsageError
-from noah.materials import Materials, prepare
+from noah.prepare.context import Materials, prepare
+from noah.prepare.run_budget import LATENCY_FILE, budget_facts, decide_budget
 from noah.progress import Listener
-from noah.run_budget import LATENCY_FILE, budget_facts, decide_budget
 from noah.runs.folder import Run, check_new_name, create_run
 from noah.runs.run_subnet import FRONT, front_subnet
 from noah.runs.seals import seal_start

@@ -14,13 +14,13 @@ from noah.cost.latency_table import LatencyTable
 from noah.cost.macs import backbone_macs, merged_macs
 from noah.errors import EmptySpaceError, RunError
 from noah.hardware.device import Hardware
-from noah.materials import Materials
+from noah.prepare.context import Materials
+from noah.prepare.new_run import start_run
+from noah.prepare.run_budget import decide_budget, run_budget, run_cost
 from noah.progress import Bar, Silent
-from noah.run_budget import decide_budget, run_budget, run_cost
 from noah.runs.folder import Run
 from noah.settings.layers import Layer, resolve
 from noah.space.subnet import Subnet
-from noah.start import start_run
 from tests.conftest import TinySettings
 from tests.noah import tiny_run
 from tests.noah.tiny_run import Recorder, make_materials
@@ -77,7 +77,7 @@ def test_the_timings_of_the_start_are_those_of_the_run(
     def measure(*_: object) -> None:
         raise AssertionError("timed again")
 
-    monkeypatch.setattr("noah.run_budget.measure_table", measure)
+    monkeypatch.setattr("noah.prepare.run_budget.measure_table", measure)
     budgets = [run_budget(run, materials) for _ in range(2)]
     table = LatencyTable.from_json(stored)
     for budget in budgets:

@@ -16,7 +16,7 @@ from noah.data.pixels.pixels import pixels as pixels_module
 from noah.data.sources.drawn.rendered import rendered_dataset
 from noah.data.split import FileSplit
 from noah.errors import DatasetNotFoundError, NoahError, RunError, SettingsError, UsageError
-from noah.materials import build_space, check_same_data, fingerprint, seed_torch
+from noah.prepare.context import build_space, check_same_data, fingerprint, seed_torch
 from noah.progress import Silent
 from noah.space.search_space import PRESETS, quarters
 from tests.conftest import PHOTO_CLASSES, TINY_ARCHITECTURE, TinySettings
@@ -69,7 +69,7 @@ def test_the_normalisation_is_told_where_it_is_assumed_or_set(
     def load(*names: str, **options: Any) -> Backbone:
         return replace(load_backbone(*names, **options), from_file=False)
 
-    monkeypatch.setattr("noah.materials.load_backbone", load)
+    monkeypatch.setattr("noah.prepare.context.load_backbone", load)
     assert told({}) == "bicubic"
     assert told(std) == (
         f"bicubic; mean (0.5, 0.5, 0.5) as timm has it for {TINY_ARCHITECTURE}, std (0.25, 0.5, 1) as set"

@@ -9,7 +9,7 @@ from noah.cost.latency_table import LARGEST_ERROR, LatencyTable
 from noah.cost.latency_timing import ROUNDS, measure_table
 from noah.cost.macs import backbone_macs, macs_of
 from noah.errors import RunError, SettingsError
-from noah.materials import Materials
+from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.space.budget import PRICED_MODULES, Bound, Budget, ParameterCost, Quantity, parameter_budget

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from noah.evaluation_batch import LARGEST, USUAL, choose_evaluation_batch
 from noah.hardware.device import Hardware
+from noah.prepare.evaluation_batch import LARGEST, USUAL, choose_evaluation_batch
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials
 

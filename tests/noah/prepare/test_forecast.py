@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.errors import EmptySpaceError
-from noah.forecast import SEARCH_SHARE, Forecast, epochs_within, forecast, plan_epochs
-from noah.materials import Materials
+from noah.prepare.context import Materials
+from noah.prepare.forecast import SEARCH_SHARE, Forecast, epochs_within, forecast, plan_epochs
 from noah.progress import Silent
 from noah.space.budget import Budget, parameter_budget
 from tests.conftest import TinySettings

@@ -10,8 +10,8 @@ import torch
 
 from noah.backbone.untrained import untrained_backbone
 from noah.cost.macs import backbone_macs
-from noah.forecast_advice import LARGE_MACS, LONG, SMALL_MACS, advise
-from noah.materials import Materials
+from noah.prepare.advice import LARGE_MACS, LONG, SMALL_MACS, advise
+from noah.prepare.context import Materials
 from noah.settings.layers import assignment_layer, resolve
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials

@@ -1,0 +1,1 @@
+"""How a run begins: settings to materials, and what it would take."""
