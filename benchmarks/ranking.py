@@ -26,10 +26,10 @@ from noah.nas.racing import Outcome
 from noah.prepare.context import Materials
 from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
-from noah.rerank import rerank
 from noah.runs.folder import Run
 from noah.space.subnet import Subnet
-from noah.stages import merged_logits
+from noah.stages.rerank import rerank
+from noah.stages.retrain_stage import merged_logits
 
 WAYS = (
     ("uniform", 20, None),

@@ -120,7 +120,7 @@ def time_recipe(
 
 
 def make_task(space: SearchSpace, settings: Settings, hardware: Hardware, batch_size: int) -> Task:
-    """The search as `noah.search` begins it."""
+    """The search as `noah.stages.search_stage` begins it."""
     rules = Rules(
         rule=settings.search.racing,
         images=VALIDATION,

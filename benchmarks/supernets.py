@@ -18,7 +18,7 @@ from noah.progress import Silent
 from noah.runs.folder import Run, open_run
 from noah.settings.layers import Layer, recipe_layer
 from noah.settings.settings import Settings
-from noah.supernet_stage import train_supernet
+from noah.stages.supernet_stage import train_supernet
 
 DATASETS = "digits,rendered_dsprites_loc,shapes_count"
 

@@ -46,7 +46,7 @@ from noah.prepare.context import Materials, at_image_size
 from noah.progress import Listener
 from noah.runs.folder import Run, installed_versions
 from noah.space.subnet import Subnet
-from noah.stages import load_retrained
+from noah.stages.retrain_stage import load_retrained
 
 
 @dataclass(frozen=True)

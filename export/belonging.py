@@ -19,7 +19,7 @@ from noah.runs.folder import RUN_FILE, Run
 from noah.runs.run_subnet import read_subnet
 from noah.runs.seals import hash_file
 from noah.space.subnet import Subnet
-from noah.stages import read_result
+from noah.stages.retrain_stage import read_result
 from noah.training.checkpoint import CHECKPOINT_FILE
 from noah.verification import Check
 

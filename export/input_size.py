@@ -7,7 +7,7 @@ from noah.evaluation.score import score
 from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run
-from noah.stages import load_retrained, merged_logits
+from noah.stages.retrain_stage import load_retrained, merged_logits
 
 
 def measure_resized(run: Run, searched: Materials, resized: Materials, listener: Listener) -> ResizedRecord:

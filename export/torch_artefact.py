@@ -28,7 +28,7 @@ from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run, installed_versions
 from noah.space.subnet import Subnet
-from noah.stages import load_retrained
+from noah.stages.retrain_stage import load_retrained
 
 TorchFormat = Literal["safetensors", "timm"]
 _OUTPUT = "logits"

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noah.conclusion import read_winner
 from noah.data.pixels.pixels import Pixels
 from noah.errors import NoahError, RunError
 from noah.evaluation.score import Score, predicted_labels, score
@@ -26,7 +25,8 @@ from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.runs.predictions import Predictions, fingerprint_split, read_predictions
 from noah.runs.run_subnet import given_subnet
-from noah.stages import load_retrained, merged_logits, read_result
+from noah.stages.conclude_search import read_winner
+from noah.stages.retrain_stage import load_retrained, merged_logits, read_result
 from noah.verification import RESTORE, Check
 
 ALLOWED = {"fp32": (0.001, 1e-4), "bf16": (0.01, 0.02)}

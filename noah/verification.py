@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from noah.conclusion import read_winner
 from noah.errors import NoahError, RunError
 from noah.files.jsonl import read_lines
 from noah.nas.candidate import Candidate
@@ -20,7 +19,8 @@ from noah.runs.folder import RUN_FILE, Run
 from noah.runs.predictions import read_predictions
 from noah.runs.run_subnet import chosen_subnet, given_subnet, read_subnet
 from noah.runs.seals import FOLDER, RETRAIN, SEARCH, START, SUPERNET, Place, is_sealed, read_seal, result_place, seals
-from noah.stages import read_result
+from noah.stages.conclude_search import read_winner
+from noah.stages.retrain_stage import read_result
 from noah.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 
 RESTORE = "Restore the run folder from a copy, or start a new run with `noah search`."

@@ -21,9 +21,9 @@ def evaluate_on(
         UsageError: The file of the result holds another result.
         NoahError: Whatever else is wrong with the run or the data set.
     """
-    from noah.foreign_evaluation import evaluate_foreign, find_foreign
     from noah.prepare.context import check_same_data, prepare
-    from noah.stages import read_result
+    from noah.stages.foreign_evaluation import evaluate_foreign, find_foreign
+    from noah.stages.retrain_stage import read_result
 
     listener.say(f"run       {current.folder}")
     materials = prepare(current.settings(changes), listener)

@@ -10,7 +10,6 @@ from typing import Any
 
 import typer
 
-from noah.conclusion import read_front
 from noah.errors import RunBusyError, SettingsError, UsageError
 from noah.prepare.context import Materials, check_same_data, prepare
 from noah.prepare.forecast import forecast
@@ -18,9 +17,10 @@ from noah.prepare.new_run import start_run
 from noah.prepare.run_budget import decide_budget, run_budget
 from noah.runs.folder import Run, open_run
 from noah.runs.run_subnet import given_subnet
-from noah.search import finished_search, has_begun, join_search, search, wait_until_begun
 from noah.settings.layers import Layer, file_layer, flatten, recipe_layer, resolve
 from noah.settings.settings import Settings
+from noah.stages.conclude_search import read_front
+from noah.stages.search_stage import finished_search, has_begun, join_search, search, wait_until_begun
 from noah_cli import console
 from noah_cli.forecast import print_forecast
 from noah_cli.new_run import project_layers

@@ -19,8 +19,8 @@ from noah.prepare.context import check_same_data, prepare
 from noah.prepare.new_run import start_run
 from noah.progress import Listener
 from noah.runs.folder import RUN_FILE, Run, installed_versions
-from noah.search import search
-from noah.stages import evaluate_test, retrain
+from noah.stages.retrain_stage import evaluate_test, retrain
+from noah.stages.search_stage import search
 
 RUNS_FOLDER = "runs"
 

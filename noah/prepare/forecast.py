@@ -16,11 +16,11 @@ from noah.prepare.advice import advise
 from noah.prepare.context import Materials
 from noah.prepare.trial_steps import TrainingTrial, try_evaluation, try_retraining, try_supernet_training
 from noah.progress import Listener
-from noah.rerank import rerank_epochs
 from noah.settings.settings import EvolutionSettings, Settings
 from noah.settings.training_settings import TrainingSettings
 from noah.space.budget import Budget
 from noah.space.pricing import SizeEstimate
+from noah.stages.rerank import rerank_epochs
 
 SEARCH_SHARE = 0.3
 """Of a limited time, kept for the search; `epochs_within` says why."""
@@ -58,7 +58,7 @@ class Forecast:
         threads: CPU threads.
         supernet: The training of the supernet.
         search: The search.
-        finalists: The training of the best candidates (`noah.rerank`); None where the search has none.
+        finalists: The training of the best candidates (`noah.stages.rerank`); None where the search has none.
         retrain: The retraining; None where it was not asked for, and the finalists with it.
         epoch_seconds: One epoch of the supernet's training.
         step_seconds: One of its steps.

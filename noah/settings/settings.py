@@ -115,7 +115,7 @@ class EvolutionSettings(Section):
     one it is a file in the run's folder.
 
     The best `rerank` candidates are trained for `rerank_epochs` (a quarter of the retraining's where that is None) on
-    the training images, each on its own, and the winner is chosen anew by what they are then (`noah.rerank`); with 0
+    the training images, each on its own, and the winner is chosen anew by what they are then (`noah.stages.rerank`); with 0
     the search's own ranking decides.
 
     `racing` "exact" gives a candidate up once it provably cannot be among the best `top`, or among the `parents` where

@@ -208,7 +208,7 @@ def test_predictions_are_those_of_the_unmerged_torch_subnet(finished: Finished) 
     from noah.prepare.context import prepare
     from noah.progress import Silent
     from noah.runs.folder import Run
-    from noah.stages import load_retrained
+    from noah.stages.retrain_stage import load_retrained
 
     run = Run(finished.run)
     materials = prepare(run.settings(), Silent())

@@ -18,7 +18,7 @@ import pytest
 
 from noah.prepare.context import prepare
 from noah.runs.folder import Run
-from noah.search import search
+from noah.stages.search_stage import search
 from tests.commands import noah, start_noah, write_settings
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder

@@ -24,7 +24,7 @@ from noah.prepare.context import prepare
 from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.space.subnet import Subnet
-from noah.stages import load_retrained
+from noah.stages.retrain_stage import load_retrained
 from tests.commands import file_contents, noah
 from tests.conftest import PHOTO_CLASSES, TINY_ARCHITECTURE
 from tests.finished import FLOAT, UINT8, Finished

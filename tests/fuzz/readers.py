@@ -89,7 +89,7 @@ def _read_settings(path: Path) -> None:
 
 def _read_winner(_: Path) -> None:
     from noah.comparison import read_figures
-    from noah.search import finished_search
+    from noah.stages.search_stage import finished_search
     from noah_cli.search_result import print_winner
 
     run = _run()
@@ -105,8 +105,8 @@ def _front_seeds() -> Iterator[tuple[str, bytes]]:
 
 
 def _read_front(_: Path) -> None:
-    from noah.conclusion import read_front
     from noah.runs.run_subnet import front_subnet
+    from noah.stages.conclude_search import read_front
     from noah_cli.search_result import print_front
 
     print_front(_listener(), read_front(_run()), "accuracy,params")
@@ -126,7 +126,7 @@ def _check_artefacts(_: Path) -> None:
 
 
 def _read_result(_: Path) -> None:
-    from noah.stages import read_result
+    from noah.stages.retrain_stage import read_result
     from noah_cli.evaluate import _print_result
 
     _print_result(_listener(), read_result(_run(), "eval", "test.json"), "the winner")
@@ -153,7 +153,7 @@ def _rerank_seeds() -> Iterator[tuple[str, bytes]]:
 
 
 def _read_rerank(path: Path) -> None:
-    from noah.rerank import read_reranked
+    from noah.stages.rerank import read_reranked
 
     read_reranked(path)
 
@@ -161,8 +161,8 @@ def _read_rerank(path: Path) -> None:
 def _journal(_: Path) -> None:
     from noah.prepare.context import prepare
     from noah.progress import Silent
-    from noah.search import _open_study
     from noah.settings.layers import Layer, resolve
+    from noah.stages.search_stage import _open_study
 
     values = _run().description()["settings"]
     materials = _kept("materials", lambda: prepare(resolve([Layer(source="", values=values)])[0], Silent()))

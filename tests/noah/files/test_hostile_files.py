@@ -23,7 +23,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noah.backbone.load import load_backbone
-from noah.conclusion import read_front, read_winner
 from noah.data.decode import open_image
 from noah.data.sources.archives import unpack
 from noah.data.sources.lists import read_list
@@ -33,7 +32,8 @@ from noah.model.published_weights import read_reference_checkpoint
 from noah.runs.folder import Run, create_run
 from noah.settings.layers import Layer, file_layer, resolve
 from noah.space.subnet import Subnet
-from noah.stages import read_result
+from noah.stages.conclude_search import read_front, read_winner
+from noah.stages.retrain_stage import read_result
 from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE
 from tests.fuzz.attacks import _gibibyte, claimed_tar, npy, png, zipped
 

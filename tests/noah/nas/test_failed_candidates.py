@@ -25,10 +25,10 @@ from noah.nas.evolution import winner
 from noah.nas.pareto import front
 from noah.nas.racing import Look, look_at, outcome_of
 from noah.progress import Silent
-from noah.search import search
 from noah.settings.settings import EvolutionSettings
 from noah.space.subnet import Subnet
-from noah.stages import evaluate_test, retrain
+from noah.stages.retrain_stage import evaluate_test, retrain
+from noah.stages.search_stage import search
 from noah.training.checkpoint import CHECKPOINT_FILE
 from tests.conftest import TinySettings
 from tests.noah.shared_search import SETTINGS, Answers, make_task, run_search
@@ -147,7 +147,7 @@ def test_stages_refuse_to_choose_or_to_store_such_figures(tiny_settings: TinySet
     shutil.rmtree(run.path("search"))
     run.path("supernet", CHECKPOINT_FILE).write_bytes(good)
     told = Recorder()
-    with patch("noah.search.candidate_logits", half_of_them_fail):
+    with patch("noah.stages.search_stage.candidate_logits", half_of_them_fail):
         best = search(run, materials, told)
     assert sum(best["subnet"]["lora"]) % 2 == 0
     (line,) = [line for line in told.said if line.startswith("given up")]

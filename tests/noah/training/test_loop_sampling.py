@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from noah.progress import Silent
-from noah.search import search
 from noah.settings.training_settings import SupernetSettings
 from noah.space.subnet import Subnet
-from noah.stages import retrain
+from noah.stages.retrain_stage import retrain
+from noah.stages.search_stage import search
 from noah.training.checkpoint import read_checkpoint
 from noah.training.subnet_draws import SubnetDraw, cycle_length, draw_subnets, fair_subnet
 from tests.conftest import TinySettings

@@ -14,7 +14,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from noah.files.latest import DEFAULT_RUNS
 from noah.progress import Silent
 from noah.runs.folder import Run, open_run
-from noah.search import search
+from noah.stages.search_stage import search
 from noah_cli.trackers.listener import tracked
 from noah_cli.trackers.tracker import told_settings
 from tests.commands import noah, run_python, write_settings

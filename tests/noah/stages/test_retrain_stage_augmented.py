@@ -11,8 +11,8 @@ import pytest
 from noah.evaluation.score import Score
 from noah.progress import Silent
 from noah.runs.folder import Run
-from noah.search import search
-from noah.stages import evaluate_test, retrain
+from noah.stages.retrain_stage import evaluate_test, retrain
+from noah.stages.search_stage import search
 from tests.conftest import TinySettings
 from tests.few_shot import write_few_shot
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from noah.errors import DatasetNotFoundError
-from noah.foreign_evaluation import find_foreign
 from noah.settings.settings import DataSettings, Settings
+from noah.stages.foreign_evaluation import find_foreign
 from tests.few_shot import SYNSETS, write_few_shot, write_variant
 
 

@@ -20,8 +20,8 @@ from noah.nas.racing import Outcome
 from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials, seed_torch
 from noah.progress import Silent
-from noah.rerank import Reranked, read_reranked, rerank, rerank_epochs
 from noah.runs.folder import Run
+from noah.stages.rerank import Reranked, read_reranked, rerank, rerank_epochs
 from noah.training.checkpoint import load_weights, read_checkpoint
 from noah.training.loop import train
 from tests.conftest import TinySettings
@@ -121,7 +121,7 @@ def test_a_finalist_whose_logits_are_not_finite_ends_the_final_choice(
 
     run = start_run(tmp_path, materials)
     with (
-        patch("noah.rerank.train", overflow),
+        patch("noah.stages.rerank.train", overflow),
         pytest.raises(TrainingError, match="logits are not finite for 18 of 18 images"),
     ):
         rerank(run, materials, rank(candidates), M, 1, Silent())

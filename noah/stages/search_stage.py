@@ -13,7 +13,6 @@ from typing import Any
 from optuna.storages import BaseStorage
 from optuna.study import get_all_study_names
 
-from noah.conclusion import conclude, read_winner
 from noah.data.pixels.pixels import Pixels
 from noah.errors import CommandOrderError, RunError
 from noah.files.atomic import write_text
@@ -34,7 +33,8 @@ from noah.progress import CandidateDetail, Listener, SearchDetail
 from noah.runs.file_shapes import Study, check_shape
 from noah.runs.folder import Run
 from noah.runs.seals import SEARCH, break_seal, is_sealed, seal_search, seal_start
-from noah.supernet_stage import train_supernet
+from noah.stages.conclude_search import conclude, read_winner
+from noah.stages.supernet_stage import train_supernet
 from noah.training.checkpoint import CHECKPOINT_FILE
 
 SEARCH_SEED = 2

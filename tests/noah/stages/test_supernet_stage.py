@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from noah import supernet_stage
 from noah.model.supernet import Supernet
 from noah.prepare.build import load_supernet
 from noah.prepare.context import Materials
 from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
 from noah.runs.folder import Run
-from noah.supernet_stage import train_supernet
+from noah.stages import supernet_stage
+from noah.stages.supernet_stage import train_supernet
 from noah.training.checkpoint import read_checkpoint
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder, make_materials, start_run

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 import torch
 
-from noah import search as search_module
 from noah.errors import CommandOrderError, RunError
 from noah.files.jsonl import read_lines
 from noah.nas.candidate import Candidate, rank
 from noah.nas.pareto import front
 from noah.prepare.context import Materials
 from noah.progress import Silent
-from noah.rerank import read_reranked
 from noah.runs.folder import Run
 from noah.runs.run_subnet import chosen_subnet
-from noah.search import has_begun, join_search, search, wait_until_begun
-from noah.stages import retrain
+from noah.stages import search_stage as search_module
+from noah.stages.rerank import read_reranked
+from noah.stages.retrain_stage import retrain
+from noah.stages.search_stage import has_begun, join_search, search, wait_until_begun
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run
 

@@ -31,7 +31,7 @@ from noah.settings.settings import Settings
 from noah.settings.shortened import shortened
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
-from noah.stages import merged_logits
+from noah.stages.retrain_stage import merged_logits
 from noah.training.checkpoint import CHECKPOINT_FILE
 from noah.training.divergence import lower_learning_rate
 from noah.training.loop import train

@@ -25,9 +25,9 @@ from noah.progress import Silent
 from noah.runs.folder import Run, open_run
 from noah.runs.predictions import fingerprint_split, read_predictions
 from noah.runs.run_subnet import chosen_subnet
-from noah.search import search
 from noah.space.subnet import Subnet
-from noah.stages import evaluate_test, load_retrained, retrain
+from noah.stages.retrain_stage import evaluate_test, load_retrained, retrain
+from noah.stages.search_stage import search
 from noah.training.checkpoint import read_checkpoint
 from tests.conftest import PHOTO_CLASSES, TinySettings
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run

@@ -13,9 +13,9 @@ from noah.nas.loop import Task
 from noah.nas.pareto import front
 from noah.prepare.context import Materials
 from noah.progress import Listener
-from noah.rerank import Reranked, rerank, rerank_epochs
 from noah.runs.file_shapes import FrontCandidate, check_shape, check_winner
 from noah.runs.folder import Run
+from noah.stages.rerank import Reranked, rerank, rerank_epochs
 
 
 def conclude(
