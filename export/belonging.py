@@ -10,18 +10,18 @@ from export.evaluate import artefact_logits, materials_of
 from export.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
 from export.predictor import load_predictor
 from export.runnable import Runnable, first_here, runnables
+from noah.checks.reproduction import changed_labels, compare, stored_score, stored_test_pixels
+from noah.checks.verification import Check
 from noah.errors import ArtefactError, MissingPackageError, NoahError, NotHereError
 from noah.evaluation.score import predicted_labels, score
 from noah.prepare.context import Materials
 from noah.progress import Listener
-from noah.reproduction import changed_labels, compare, stored_score, stored_test_pixels
 from noah.runs.folder import RUN_FILE, Run
 from noah.runs.run_subnet import read_subnet
 from noah.runs.seals import hash_file
 from noah.space.subnet import Subnet
 from noah.stages.retrain_stage import read_result
 from noah.training.checkpoint import CHECKPOINT_FILE
-from noah.verification import Check
 
 
 def artefacts(run: Run) -> list[Path]:

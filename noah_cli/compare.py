@@ -19,7 +19,7 @@ from noah_cli.option_layers import hardware_layers
 from noah_cli.options import DeviceOption, PrecisionOption, RunsOption, ThreadsOption, run_options
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
-    from noah.comparison import Pair, RunFigures
+    from noah.checks.comparison import Pair, RunFigures
     from noah.evaluation.significance import Proportion
     from noah.hardware.device import Hardware
     from noah.runs.folder import Run
@@ -49,7 +49,7 @@ def compare(
 
     Reads run folders only: no image is opened. --device, --precision and --threads are those of --latency.
     """
-    from noah.comparison import check_runs, pair_with_first, read_figures
+    from noah.checks.comparison import check_runs, pair_with_first, read_figures
     from noah.cost.latency import BATCH_SIZE, ROUNDS
     from noah.hardware.device import choose_hardware
     from noah.runs.folder import open_run

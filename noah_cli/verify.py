@@ -22,9 +22,9 @@ from noah_cli.options import (
 )
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
+    from noah.checks.verification import Check
     from noah.runs.folder import Run
     from noah.settings.layers import Layer
-    from noah.verification import Check
 
 _LABELS = {"ok": "ok", "failed": "FAILED", "absent": "not there", "note": "note"}
 
@@ -80,13 +80,13 @@ def verify(
 def _checks(run: Run, listener: console.ConsoleListener, hardware: list[Layer], *, quick: bool) -> Iterator[Check]:
     """All checks, one after the other as they are made."""
     from export.belonging import check_artefacts, reproduce_artefacts
-    from noah.verification import Check, check_run
+    from noah.checks.verification import Check, check_run
 
     yield from check_run(run)
     yield from check_artefacts(run)
     if not quick:
+        from noah.checks.reproduction import reproduce
         from noah.prepare.context import prepare
-        from noah.reproduction import reproduce
 
         try:
             materials = prepare(run.settings(hardware), listener)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noah.comparison import read_figures
+from noah.checks.comparison import read_figures
 from noah.errors import BackboneError
 from noah.files.latest import DEFAULT_RUNS
 from noah.runs.folder import RUN_FILE, Run

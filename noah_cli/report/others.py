@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from noah.benchmark.paper import PAPER_NAMES, paper_accuracy
-from noah.comparison import Pair, RunFigures, pair_with_first, read_figures
+from noah.checks.comparison import Pair, RunFigures, pair_with_first, read_figures
 from noah.data.sources.vtab.vtab_tasks import find_vtab_task
 from noah.errors import NoahError
 from noah.evaluation.significance import Proportion

@@ -72,7 +72,7 @@ def _listener() -> Any:
 
 
 def _read_description(_: Path) -> None:
-    from noah.comparison import read_figures
+    from noah.checks.comparison import read_figures
     from noah.runs.run_subnet import given_subnet
 
     run = _run()
@@ -88,7 +88,7 @@ def _read_settings(path: Path) -> None:
 
 
 def _read_winner(_: Path) -> None:
-    from noah.comparison import read_figures
+    from noah.checks.comparison import read_figures
     from noah.stages.search_stage import finished_search
     from noah_cli.search_result import print_winner
 
@@ -114,7 +114,7 @@ def _read_front(_: Path) -> None:
 
 
 def _check_run(_: Path) -> None:
-    from noah.verification import check_run
+    from noah.checks.verification import check_run
 
     list(check_run(_run()))
 
@@ -133,7 +133,7 @@ def _read_result(_: Path) -> None:
 
 
 def _read_predictions(_: Path) -> None:
-    from noah.comparison import read_figures
+    from noah.checks.comparison import read_figures
 
     read_figures(_run())
 

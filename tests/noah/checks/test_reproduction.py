@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from noah.checks.reproduction import compare
 from noah.errors import RunError
 from noah.evaluation.score import Score
-from noah.reproduction import compare
 
 STORED = Score(900, 1000, 0.5)
 

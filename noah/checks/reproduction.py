@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noah.checks.verification import RESTORE, Check
 from noah.data.pixels.pixels import Pixels
 from noah.errors import NoahError, RunError
 from noah.evaluation.score import Score, predicted_labels, score
@@ -27,7 +28,6 @@ from noah.runs.predictions import Predictions, fingerprint_split, read_predictio
 from noah.runs.run_subnet import given_subnet
 from noah.stages.conclude_search import read_winner
 from noah.stages.retrain_stage import load_retrained, merged_logits, read_result
-from noah.verification import RESTORE, Check
 
 ALLOWED = {"fp32": (0.001, 1e-4), "bf16": (0.01, 0.02)}
 """Precision -> share of the images that may change their label, relative change of the cross-entropy."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from noah.comparison import Missing, RunFigures, check_runs, pair_with_first
+from noah.checks.comparison import Missing, RunFigures, check_runs, pair_with_first
 from noah.errors import UsageError
 from noah.runs.folder import Run
 from noah.runs.predictions import Predictions
