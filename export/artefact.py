@@ -13,21 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from export import metadata
-from export.artefact_folder import new_artefact
-from export.found_types import check_types, read_types
-from export.input_size import measure_resized
-from export.int8 import quantise
-from export.int8_options import DEFAULT_INT8, Int8Options
-from export.labels import CLASSES
-from export.manifest import CARD_FILE, ENGINE_FILE, MODEL_FILE, Manifest, file_record, write_manifest
-from export.model_card import write_card
-from export.onnx_files import check_valid
-from export.origin import describe_origin
-from export.precision import DEFAULT_OPSETS, write_precision
-from export.profile import ONNX_PROFILE, Profile
-from export.prove import Evidence, gather_evidence, prove_engine, prove_onnx
-from export.records import (
+from export.artifact import metadata
+from export.artifact.folder import new_artefact
+from export.artifact.labels import CLASSES
+from export.artifact.manifest import CARD_FILE, ENGINE_FILE, MODEL_FILE, Manifest, file_record, write_manifest
+from export.artifact.model_card import write_card
+from export.artifact.origin import describe_origin
+from export.artifact.records import (
     NOT_VERIFIED,
     EngineRecord,
     ModelInput,
@@ -37,6 +29,14 @@ from export.records import (
     QuantisationRecord,
     ResizedRecord,
 )
+from export.found_types import check_types, read_types
+from export.input_size import measure_resized
+from export.int8 import quantise
+from export.int8_options import DEFAULT_INT8, Int8Options
+from export.onnx_files import check_valid
+from export.precision import DEFAULT_OPSETS, write_precision
+from export.profile import ONNX_PROFILE, Profile
+from export.prove import Evidence, gather_evidence, prove_engine, prove_onnx
 from export.tensorrt_package import Builder
 from export.to_onnx import BATCH_AXIS, INPUT_NAME, write_onnx
 from export.to_triton import arrange_repository

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from export.artifact.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
 from export.evaluate import artefact_logits, materials_of
-from export.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
 from export.predictor import load_predictor
 from export.runnable import Runnable, first_here, runnables
 from noah.checks.reproduction import changed_labels, compare, stored_score, stored_test_pixels

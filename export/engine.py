@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from export.artifact.records import EngineRecord, EngineTensor
 from export.gpu import gpu_name_and_target, why_no_gpu
 from export.profile import Profile
-from export.records import EngineRecord, EngineTensor
 from export.tensorrt_package import load_package
 from export.tensors import Tensor
 from export.trt_log import make_log

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from export.origin import origin
+from export.artifact.origin import origin
 from export.predictor import Predictor
 from noah.data.pixels.pixels import Pixels
 from noah.errors import ArtefactError

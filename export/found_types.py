@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
+from export.artifact.records import FloatPrecision, Precision
 from export.precision import ELEMENT_TYPES, NORMS_AND_SOFTMAX
-from export.records import FloatPrecision, Precision
 from noah.errors import ExportError
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from export.records import ResizedRecord
+from export.artifact.records import ResizedRecord
 from noah.evaluation.score import score
 from noah.prepare.context import Materials
 from noah.progress import Listener

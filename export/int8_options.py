@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from export.records import Calibration
+from export.artifact.records import Calibration
 
 DEFAULT_CALIBRATION: Calibration = "minmax"
 """On the digits run of `make demo`, over 512 images, the three methods come out the same: logits 0.9 % of the largest

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.records import Parity, ParityBatch, Tolerance
+from export.artifact.records import Parity, ParityBatch, Tolerance
 from noah.errors import ParityError
 
 _REPORT = "Nothing was written. Please report this with the backbone's name."

@@ -8,11 +8,11 @@ from pathlib import Path
 import onnx
 from torch import Tensor, nn
 
-from export.manifest import Manifest
+from export.artifact.manifest import Manifest
+from export.artifact.records import Precision
 from export.onnx_products import choose_products
 from export.precision import DEFAULT_OPSETS, write_precision
 from export.quantize import write_int8_dynamic
-from export.records import Precision
 from export.to_onnx import write_onnx
 from noah.backbone.untrained import untrained_backbone
 from noah.errors import UsageError

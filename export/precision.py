@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from export.artifact.records import FloatPrecision, Precision
 from export.onnx_files import save_onnx
-from export.records import FloatPrecision, Precision
 from noah.errors import ExportError
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from export.engine import open_engine
-from export.labels import CLASSES, label_difference
-from export.manifest import (
+from export.artifact.labels import CLASSES, label_difference
+from export.artifact.manifest import (
     ENGINE_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
@@ -19,8 +18,9 @@ from export.manifest import (
     how_to_load,
     read_manifest,
 )
+from export.artifact.records import ModelInput, ModelOutput
+from export.engine import open_engine
 from export.onnx_session import CPU, open_session
-from export.records import ModelInput, ModelOutput
 from export.runnable import model_name, runnable_files
 from export.tensors import OpenModel, Tensor
 from noah.data.pixels.preprocessing import Preprocessing

@@ -28,10 +28,10 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export import onnx_files
+from export.artifact.records import Calibration
 from export.onnx_files import save_onnx
 from export.onnx_products import Products
 from export.onnx_session import one_line
-from export.records import Calibration
 from noah.errors import ExportError, NoahError
 
 _METHODS = {

@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from export.artifact.records import FloatPrecision
 from export.onnx_files import save_onnx
 from export.precision import ELEMENT_TYPES, FLOAT
-from export.records import FloatPrecision
 
 
 def write_simulation(path: Path, simulation: Path, precision: FloatPrecision) -> None:

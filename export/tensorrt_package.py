@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from export.artifact.records import Precision
 from export.gpu import gpu_name_and_target, why_no_gpu
-from export.records import Precision
 from noah.errors import MissingPackageError, UsageError
 
 Package = Literal["tensorrt", "tensorrt-rtx"]

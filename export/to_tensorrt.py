@@ -12,8 +12,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from export.artifact.records import NOT_VERIFIED, EngineProfile, EngineRecord, EngineTensor, Precision
 from export.profile import Profile
-from export.records import NOT_VERIFIED, EngineProfile, EngineRecord, EngineTensor, Precision
 from export.tensorrt_package import Builder, load_package
 from export.trt_log import make_log
 from noah.errors import ExportError

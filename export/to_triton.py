@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.manifest import ENGINE_FILE, MODEL_FILE
+from export.artifact.manifest import ENGINE_FILE, MODEL_FILE
+from export.artifact.records import ModelInput, ModelOutput
 from export.profile import Profile
-from export.records import ModelInput, ModelOutput
 
 REPOSITORY = "models"
 """The folder that `tritonserver --model-repository` takes."""

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from export.records import Precision, Tolerance
+from export.artifact.records import Precision, Tolerance
 
 Values = Literal["logits", "probabilities"]
 

@@ -11,14 +11,14 @@ import numpy.typing as npt
 from safetensors import safe_open
 from torch import nn
 
-from export.artefact_folder import new_artefact
-from export.manifest import CARD_FILE, Manifest, file_record, write_manifest
-from export.model_card import write_card
-from export.origin import describe_origin
+from export.artifact.folder import new_artefact
+from export.artifact.manifest import CARD_FILE, Manifest, file_record, write_manifest
+from export.artifact.model_card import write_card
+from export.artifact.origin import describe_origin
+from export.artifact.records import ModelInput, ModelOutput, Parity
 from export.parity import torch_outputs
 from export.profile import ONNX_PROFILE
 from export.prove import gather_evidence
-from export.records import ModelInput, ModelOutput, Parity
 from export.tensors import Tensor
 from export.to_onnx import BATCH_AXIS, INPUT_NAME
 from export.to_timm import STATE_FILE, check_is_plain, load_timm, write_timm

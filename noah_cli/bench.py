@@ -15,9 +15,9 @@ from noah.errors import UsageError
 from noah_cli import console
 
 if TYPE_CHECKING:  # They bring onnxruntime.
+    from export.artifact.records import Precision
     from export.bench import Measurement
     from export.predictor import Predictor
-    from export.records import Precision
 
 _BACKBONE = "backbone"
 
@@ -86,8 +86,8 @@ def _batches(text: str) -> tuple[int, ...]:
 
 def _reference(against: str | None, provider: str | None, threads: int | None) -> Predictor | Precision | None:
     """Another artefact, opened, or the precision of the plain backbone."""
+    from export.artifact.records import Precision
     from export.predictor import load_predictor
-    from export.records import Precision
     from noah.files.latest import follow_latest
 
     if against is None:

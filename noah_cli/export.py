@@ -14,8 +14,8 @@ from noah_cli.option_layers import hardware_layers
 from noah_cli.options import DeviceOption, RunOption, RunsOption, ThreadsOption
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
+    from export.artifact.records import Calibration, Precision
     from export.int8_options import Int8Options
-    from export.records import Calibration, Precision
 
 
 def export(
@@ -126,8 +126,8 @@ def export(
         builder = choose_served(chosen)
 
     from export.artefact import Request, export_artefact
-    from export.manifest import MODEL_FILE, how_to_load, read_manifest
-    from export.records import NOT_VERIFIED
+    from export.artifact.manifest import MODEL_FILE, how_to_load, read_manifest
+    from export.artifact.records import NOT_VERIFIED
     from noah.prepare.context import check_same_data, prepare
     from noah.runs.folder import open_run
     from noah.runs.run_subnet import chosen_subnet

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, load, numpy_helper, save, shape_inference
 
+from export.artifact.records import Precision
 from export.onnx_products import choose_products
 from export.precision import DEFAULT_OPSETS, write_precision
 from export.quantize import write_int8, write_int8_dynamic
-from export.records import Precision
 
 
 def write_small_model(folder: Path, precision: Precision) -> Path:

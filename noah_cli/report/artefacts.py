@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from export.manifest import MANIFEST_FILE, Manifest, read_manifest
+from export.artifact.manifest import MANIFEST_FILE, Manifest, read_manifest
 from export.runnable import Runnable, first_here, runnables
 from noah.errors import ArtefactError
 from noah.evaluation.significance import Proportion

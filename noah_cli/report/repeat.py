@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from export.manifest import Manifest
+from export.artifact.manifest import Manifest
 from noah.runs.folder import Run
 from noah.settings.layers import PROJECT_FILE, flatten
 from noah_cli.report.artefacts import Exported

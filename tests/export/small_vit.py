@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from export.artifact.records import Precision
 from export.precision import DEFAULT_OPSETS
-from export.records import Precision
 from export.to_onnx import write_onnx
 
 SIZE = 16

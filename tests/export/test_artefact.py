@@ -15,9 +15,9 @@ from onnx import numpy_helper
 
 import export.artefact
 from export.artefact import Request, export_artefact
-from export.labels import CLASSES
-from export.manifest import check_files, read_manifest
-from export.metadata import PREPROCESSING, SUBNET, read_metadata
+from export.artifact.labels import CLASSES
+from export.artifact.manifest import check_files, read_manifest
+from export.artifact.metadata import PREPROCESSING, SUBNET, read_metadata
 from export.onnx_session import OpenSession, open_session
 from export.predictor import load_predictor
 from export.profile import Profile

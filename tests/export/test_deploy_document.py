@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from export.records import Precision
+from export.artifact.records import Precision
 from export.tensorrt_package import PORTABLE_TARGETS, known_targets, load_package
 from export.tolerances import TOLERANCES
 from tests.commands import PROJECT, noah

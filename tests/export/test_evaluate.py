@@ -13,8 +13,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from export.artifact.manifest import file_record, read_manifest, write_manifest
 from export.evaluate import evaluate_artefact
-from export.manifest import file_record, read_manifest, write_manifest
 from export.predictor import load_predictor
 from noah.data.split import select
 from noah.errors import ArtefactError

@@ -14,14 +14,14 @@ from onnx import numpy_helper
 import export.int8
 from export.accuracy_loss import Loss
 from export.artefact import Request, export_artefact
+from export.artifact.labels import CLASSES
+from export.artifact.manifest import check_files, read_manifest
+from export.artifact.metadata import PRECISION, read_metadata
+from export.artifact.records import Int8Precision
 from export.calibration import CalibrationBatches, calibration_pixels
 from export.int8_options import Int8Options
-from export.labels import CLASSES
-from export.manifest import check_files, read_manifest
-from export.metadata import PRECISION, read_metadata
 from export.predictor import load_predictor
 from export.profile import Profile
-from export.records import Int8Precision
 from export.tensorrt_package import choose_builder
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent

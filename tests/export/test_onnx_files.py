@@ -7,9 +7,9 @@ from pathlib import Path
 import onnx
 import pytest
 
+from export.artifact.labels import CLASSES
+from export.artifact.metadata import read_metadata, write_metadata
 from export.found_types import check_types, read_types
-from export.labels import CLASSES
-from export.metadata import read_metadata, write_metadata
 from export.onnx_files import check_valid, save_onnx
 from export.onnx_session import open_session
 from export.precision import write_precision

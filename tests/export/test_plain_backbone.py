@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pytest
 
+from export.artifact.manifest import read_manifest
+from export.artifact.records import Precision
 from export.found_types import check_types, read_types
-from export.manifest import read_manifest
 from export.onnx_session import open_session
 from export.plain_backbone import plain_backbone, write_plain_backbone
-from export.records import Precision
 from noah.errors import UsageError
 from tests.finished import FLOAT, UINT8, Finished
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from export.manifest import read_manifest, write_manifest
+from export.artifact.manifest import read_manifest, write_manifest
+from export.artifact.records import ModelInput, ModelOutput
 from export.onnx_session import CPU
 from export.predictor import Predictor, load_predictor
-from export.records import ModelInput, ModelOutput
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtefactError, UsageError
 from tests.export.tiny_artefact import (

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from export.artifact.records import EngineProfile, EngineTensor, Precision
 from export.precision import write_precision
 from export.profile import Profile
-from export.records import EngineProfile, EngineTensor, Precision
 from export.tensorrt_package import choose_builder
 from export.to_tensorrt import build_engine
 from noah.errors import ExportError

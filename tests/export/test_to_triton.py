@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.manifest import check_files, read_manifest
+from export.artifact.manifest import check_files, read_manifest
+from export.artifact.records import ModelInput, ModelOutput
 from export.onnx_session import open_session
 from export.profile import Profile
-from export.records import ModelInput, ModelOutput
 from export.tensorrt_package import choose_served, why_not_served
 from export.to_triton import arrange_repository, config_text, model_name
 from tests.commands import noah

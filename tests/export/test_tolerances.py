@@ -5,7 +5,7 @@ from typing import get_args
 
 import numpy as np
 
-from export.records import Precision
+from export.artifact.records import Precision
 from export.tolerances import TOLERANCES, Values
 
 UNIT = {"fp32": 2**-24, "fp16": 2**-11, "bf16": 2**-8, "int8": 2**-8, "int8-dynamic": 2**-8}

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.manifest import MODEL_FILE, Manifest, file_record, write_manifest
-from export.records import (
+from export.artifact.manifest import MODEL_FILE, Manifest, file_record, write_manifest
+from export.artifact.records import (
     BackboneRecord,
     ModelInput,
     ModelOutput,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from export.manifest import ENGINE_FILE, MODEL_FILE, Manifest, how_to_load
-from export.records import EngineRecord, ModelInput, Parity, QuantisationRecord, ResizedRecord
+from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest, how_to_load
+from export.artifact.records import EngineRecord, ModelInput, Parity, QuantisationRecord, ResizedRecord
 from noah.runs.folder import Run
 
 _LABELS_SHOWN = 40

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from export.manifest import read_manifest
-from export.model_card import model_card
+from export.artifact.manifest import read_manifest
+from export.artifact.model_card import model_card
 from tests.export.tiny_artefact import make_artefact
 from tests.finished import ENGINES, FLOAT, UINT8, Finished
 

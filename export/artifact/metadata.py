@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx
 
-from export.labels import CLASSES, label_difference
+from export.artifact.labels import CLASSES, label_difference
 from noah.errors import ExportError
 
 PREPROCESSING = "noah.preprocessing"

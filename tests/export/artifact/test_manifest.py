@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from export.manifest import Manifest, check_files, file_record, read_manifest, write_manifest
-from export.records import FileRecord, ModelInput, ParityBatch
+from export.artifact.manifest import Manifest, check_files, file_record, read_manifest, write_manifest
+from export.artifact.records import FileRecord, ModelInput, ParityBatch
 from noah.errors import ArtefactError
 from tests.export.tiny_artefact import CLASSES, PREPROCESSING, make_artefact, make_manifest
 
@@ -178,6 +178,6 @@ def test_a_file_without_permission_is_named(folder: Path, monkeypatch: pytest.Mo
     def refuse(path: Path) -> FileRecord:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr("export.manifest.file_record", refuse)
+    monkeypatch.setattr("export.artifact.manifest.file_record", refuse)
     with pytest.raises(ArtefactError, match=r"Cannot read .*model\.onnx: Permission denied"):
         check_files(read_manifest(folder), folder)

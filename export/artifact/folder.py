@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from export.manifest import CARD_FILE
+from export.artifact.manifest import CARD_FILE
 from noah.errors import ExportError
 from noah.runs.folder import Run
 from noah.runs.seals import artefact_place, break_seal, set_seal

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, JsonValue, ValidationError, model_validator
 from pydantic_core import ErrorDetails, from_json
 
-from export.records import (
+from export.artifact.records import (
     BackboneRecord,
     Count,
     EngineRecord,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from export.manifest import file_record
-from export.records import BackboneRecord, RunRecord, SubnetWidths
+from export.artifact.manifest import file_record
+from export.artifact.records import BackboneRecord, RunRecord, SubnetWidths
 from noah.model.supernet import Supernet
 from noah.prepare.context import Materials, fingerprint
 from noah.runs.folder import Run
