@@ -21,8 +21,8 @@ import numpy as np
 import onnx
 
 from export.onnx_products import choose_products
-from export.onnx_session import open_session
 from export.quantize import write_int8, write_int8_dynamic
+from export.runtime.onnx_session import open_session
 from export.timing import compare, time_in_turns
 from export.to_onnx import write_onnx
 from noah.backbone.untrained import untrained_backbone

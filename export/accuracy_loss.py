@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from export.onnx_session import CPU, open_session
+from export.runtime.onnx_session import CPU, open_session
 from noah.data.pixels.pixels import Pixels
 from noah.prepare.context import Materials
 from noah.progress import Listener

@@ -35,9 +35,9 @@ from export.int8 import quantise
 from export.int8_options import DEFAULT_INT8, Int8Options
 from export.onnx_files import check_valid
 from export.precision import DEFAULT_OPSETS, write_precision
-from export.profile import ONNX_PROFILE, Profile
 from export.prove import Evidence, gather_evidence, prove_engine, prove_onnx
-from export.tensorrt_package import Builder
+from export.runtime.profile import ONNX_PROFILE, Profile
+from export.runtime.tensorrt_package import Builder
 from export.to_onnx import BATCH_AXIS, INPUT_NAME, write_onnx
 from export.to_triton import arrange_repository
 from noah.model.merge import merge
@@ -259,7 +259,7 @@ def _build_engine(
     folder: Path, run: Run, builder: Builder, evidence: Evidence, listener: Listener
 ) -> tuple[EngineRecord, tuple[Parity, ...]]:
     """Build the engine, and run it where a GPU is that can."""
-    from export.engine import open_engine, why_not_run
+    from export.runtime.engine import open_engine, why_not_run
     from export.to_tensorrt import build_engine
 
     file = folder / ENGINE_FILE

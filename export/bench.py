@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from export.artifact.manifest import ENGINE_FILE
 from export.artifact.records import Precision
-from export.engine import open_engine
-from export.onnx_session import open_session
 from export.plain_backbone import PlainBackbone, plain_backbone, write_plain_backbone
 from export.predictor import Predictor
-from export.tensors import OpenModel
+from export.runtime.engine import open_engine
+from export.runtime.onnx_session import open_session
+from export.runtime.tensors import OpenModel
 from export.timing import Ratio, Timing, compare, summarise, time_in_turns
 from noah.progress import Listener
 

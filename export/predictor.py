@@ -19,10 +19,10 @@ from export.artifact.manifest import (
     read_manifest,
 )
 from export.artifact.records import ModelInput, ModelOutput
-from export.engine import open_engine
-from export.onnx_session import CPU, open_session
 from export.runnable import model_name, runnable_files
-from export.tensors import OpenModel, Tensor
+from export.runtime.engine import open_engine
+from export.runtime.onnx_session import CPU, open_session
+from export.runtime.tensors import OpenModel, Tensor
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtefactError, NotHereError, UsageError
 from noah.files.bounded import parse_json

@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 
 from export.artifact.records import FloatPrecision, Parity, Precision
-from export.onnx_session import CPU, open_session
 from export.parity import Outputs, Pixels, measure_parity, torch_outputs
-from export.profile import Profile
 from export.rounding import write_simulation
-from export.tensors import OpenModel
+from export.runtime.onnx_session import CPU, open_session
+from export.runtime.profile import Profile
+from export.runtime.tensors import OpenModel
 from export.tolerances import TOLERANCES, Values
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtefactError

@@ -31,7 +31,7 @@ from export import onnx_files
 from export.artifact.records import Calibration
 from export.onnx_files import save_onnx
 from export.onnx_products import Products
-from export.onnx_session import one_line
+from export.runtime.onnx_session import one_line
 from noah.errors import ExportError, NoahError
 
 _METHODS = {

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest
-from export.engine import why_not_run
-from export.gpu import why_no_gpu
+from export.runtime.engine import why_not_run
+from export.runtime.gpu import why_no_gpu
 
 if TYPE_CHECKING:  # It brings torch, which a prediction does without.
     from noah.runs.folder import Run

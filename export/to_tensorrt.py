@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from export.artifact.records import NOT_VERIFIED, EngineProfile, EngineRecord, EngineTensor, Precision
-from export.profile import Profile
-from export.tensorrt_package import Builder, load_package
-from export.trt_log import make_log
+from export.runtime.profile import Profile
+from export.runtime.tensorrt_package import Builder, load_package
+from export.runtime.trt_log import make_log
 from noah.errors import ExportError
 from noah.files.atomic import atomic_file
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from export.artifact.manifest import ENGINE_FILE, MODEL_FILE
 from export.artifact.records import ModelInput, ModelOutput
-from export.profile import Profile
+from export.runtime.profile import Profile
 
 REPOSITORY = "models"
 """The folder that `tritonserver --model-repository` takes."""

@@ -17,9 +17,9 @@ from export.artifact.model_card import write_card
 from export.artifact.origin import describe_origin
 from export.artifact.records import ModelInput, ModelOutput, Parity
 from export.parity import torch_outputs
-from export.profile import ONNX_PROFILE
 from export.prove import gather_evidence
-from export.tensors import Tensor
+from export.runtime.profile import ONNX_PROFILE
+from export.runtime.tensors import Tensor
 from export.to_onnx import BATCH_AXIS, INPUT_NAME
 from export.to_timm import STATE_FILE, check_is_plain, load_timm, write_timm
 from noah.model.saved_modules import MODULES_FILE, load, save_modules

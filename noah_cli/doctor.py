@@ -96,7 +96,7 @@ def _onnxruntime() -> Iterator[Finding]:
 
 def _running_provider() -> tuple[str, str]:
     """The provider that really runs a model here, and why it is that one."""
-    from export.onnx_session import open_session
+    from export.runtime.onnx_session import open_session
     from noah_cli.small_model import write_small_model
 
     with tempfile.TemporaryDirectory() as folder:
@@ -113,8 +113,8 @@ def _run_each_precision() -> Iterator[Finding]:
     """Run a small file of each."""
     import numpy as np
 
-    from export.onnx_session import open_session
     from export.precision import PRECISIONS
+    from export.runtime.onnx_session import open_session
     from noah.errors import ArtefactError
     from noah_cli.small_model import write_small_model
 
@@ -137,9 +137,9 @@ def _tensorrt() -> Iterator[Finding]:
 
 def _build_small_engine() -> Iterator[Finding]:
     """Build one, and look for a GPU."""
-    from export.gpu import gpu_name_and_target, why_no_gpu
-    from export.profile import Profile
-    from export.tensorrt_package import choose_builder
+    from export.runtime.gpu import gpu_name_and_target, why_no_gpu
+    from export.runtime.profile import Profile
+    from export.runtime.tensorrt_package import choose_builder
     from export.to_tensorrt import build_engine
     from noah.errors import NoahError
     from noah_cli.small_model import write_small_model

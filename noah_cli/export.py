@@ -93,8 +93,8 @@ def export(
 ) -> None:
     """Merge the retrained winner into a plain network, write it, and prove that it gives the same outputs."""
     from export.precision import DEFAULT_OPSETS, OLDEST_OPSETS
-    from export.profile import ENGINE_PROFILE, ONNX_PROFILE, parse_profile
-    from export.tensorrt_package import choose_builder, choose_served, parse_targets, why_not_served
+    from export.runtime.profile import ENGINE_PROFILE, ONNX_PROFILE, parse_profile
+    from export.runtime.tensorrt_package import choose_builder, choose_served, parse_targets, why_not_served
 
     if format == "safetensors" or format == "timm":
         given = {

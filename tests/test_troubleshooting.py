@@ -119,8 +119,8 @@ IN_THE_SOURCE: dict[str, tuple[str, ...]] = {
     "The artefact disagrees with the model": ("export/parity.py",),
     "8 bits lose too much": ("export/int8.py",),
     "A bf16 file on a CPU": ("export/predictor.py",),
-    "The provider does not run": ("export/onnx_session.py",),
-    "An engine without a GPU": ("export/engine.py",),
+    "The provider does not run": ("export/runtime/onnx_session.py",),
+    "An engine without a GPU": ("export/runtime/engine.py",),
     "The GPU's memory is too small": ("noah_cli/app.py",),
     "Two distributions of onnxruntime": ("noah_cli/doctor.py",),
 }

@@ -21,7 +21,7 @@ import pytest
 
 import export.bench
 import noah
-from export.gpu import why_no_gpu
+from export.runtime.gpu import why_no_gpu
 from noah.backbone.load import DEFAULT_BACKBONE
 from noah.benchmark.rows import read_rows
 from noah.benchmark.suites import VTAB

@@ -18,10 +18,10 @@ from export.artefact import Request, export_artefact
 from export.artifact.labels import CLASSES
 from export.artifact.manifest import check_files, read_manifest
 from export.artifact.metadata import PREPROCESSING, SUBNET, read_metadata
-from export.onnx_session import OpenSession, open_session
 from export.predictor import load_predictor
-from export.profile import Profile
-from export.tensorrt_package import Builder, choose_builder
+from export.runtime.onnx_session import OpenSession, open_session
+from export.runtime.profile import Profile
+from export.runtime.tensorrt_package import Builder, choose_builder
 from noah.errors import ExportError, ParityError
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
@@ -348,8 +348,8 @@ def export_engine_beside_a_gpu(project: Finished, monkeypatch: pytest.MonkeyPatc
         opened = open_session(file.with_name("model.onnx"), provider="cpu")
         return Engine(opened.session, "tensorrt-rtx on a GPU", "the test says so")
 
-    monkeypatch.setattr("export.engine.why_not_run", lambda _: "")
-    monkeypatch.setattr("export.engine.open_engine", open_instead)
+    monkeypatch.setattr("export.runtime.engine.why_not_run", lambda _: "")
+    monkeypatch.setattr("export.runtime.engine.open_engine", open_instead)
     run = Run(project.run)
     asked = Request(precision="fp16", profile=Profile(1, 2, 4), builder=choose_builder("fp16", ("sm89",)))
     return export_artefact(run, prepare(run.settings(), Silent()), Silent(), asked)

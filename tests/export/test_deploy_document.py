@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from export.artifact.records import Precision
-from export.tensorrt_package import PORTABLE_TARGETS, known_targets, load_package
+from export.runtime.tensorrt_package import PORTABLE_TARGETS, known_targets, load_package
 from export.tolerances import TOLERANCES
 from tests.commands import PROJECT, noah
 from tests.finished import UINT8, Finished

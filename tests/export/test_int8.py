@@ -21,8 +21,8 @@ from export.artifact.records import Int8Precision
 from export.calibration import CalibrationBatches, calibration_pixels
 from export.int8_options import Int8Options
 from export.predictor import load_predictor
-from export.profile import Profile
-from export.tensorrt_package import choose_builder
+from export.runtime.profile import Profile
+from export.runtime.tensorrt_package import choose_builder
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
 from noah.runs.folder import Run

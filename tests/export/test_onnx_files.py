@@ -11,11 +11,11 @@ from export.artifact.labels import CLASSES
 from export.artifact.metadata import read_metadata, write_metadata
 from export.found_types import check_types, read_types
 from export.onnx_files import check_valid, save_onnx
-from export.onnx_session import open_session
 from export.precision import write_precision
-from export.profile import Profile
 from export.rounding import write_simulation
-from export.tensorrt_package import choose_builder
+from export.runtime.onnx_session import open_session
+from export.runtime.profile import Profile
+from export.runtime.tensorrt_package import choose_builder
 from export.to_tensorrt import build_engine
 from noah.errors import ExportError
 from tests.export.small_vit import random_images, write_small_vit

@@ -15,10 +15,10 @@ from export.artifact.records import Calibration
 from export.found_types import check_types, read_types
 from export.onnx_files import check_valid
 from export.onnx_products import Products, choose_products
-from export.onnx_session import open_session
-from export.profile import Profile
 from export.quantize import Inputs, write_int8, write_int8_dynamic
-from export.tensorrt_package import choose_builder
+from export.runtime.onnx_session import open_session
+from export.runtime.profile import Profile
+from export.runtime.tensorrt_package import choose_builder
 from export.to_tensorrt import build_engine
 from noah.errors import ExportError, UnreadableImageError
 from tests.export.small_vit import random_images, write_small_vit

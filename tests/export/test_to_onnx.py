@@ -17,7 +17,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import export
-from export.onnx_session import open_session
+from export.runtime.onnx_session import open_session
 from export.to_onnx import DEFAULT_OPSET, check_onnx, write_onnx
 from noah.errors import ExportError
 from noah.model.merge import merge

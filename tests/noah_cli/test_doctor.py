@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from export.gpu import why_no_gpu
-from export.tensorrt_package import load_package
+from export.runtime.gpu import why_no_gpu
+from export.runtime.tensorrt_package import load_package
 from noah_cli import doctor
 from noah_cli.doctor import Finding
 from tests.commands import noah

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from export.gpu import why_no_gpu
+from export.runtime.gpu import why_no_gpu
 from noah.errors import MissingPackageError, NoahError, NotHereError
 from tests.commands import Outcome, file_contents, noah, write_settings
 from tests.conftest import TinySettings

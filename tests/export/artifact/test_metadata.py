@@ -10,7 +10,7 @@ import pytest
 
 from export.artifact.labels import CLASSES, label_difference
 from export.artifact.metadata import SUBNET, check_labels, read_metadata, write_metadata
-from export.onnx_session import open_session
+from export.runtime.onnx_session import open_session
 from noah.errors import ExportError
 from tests.export.tiny_artefact import make_model
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from export.artifact.records import Precision
-from export.gpu import gpu_name_and_target, why_no_gpu
+from export.runtime.gpu import gpu_name_and_target, why_no_gpu
 from noah.errors import MissingPackageError, UsageError
 
 Package = Literal["tensorrt", "tensorrt-rtx"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from export import tensorrt_package
-from export.tensorrt_package import PORTABLE_TARGETS, choose_builder, known_targets, load_package, parse_targets
+from export.runtime import tensorrt_package
+from export.runtime.tensorrt_package import PORTABLE_TARGETS, choose_builder, known_targets, load_package, parse_targets
 from noah.errors import MissingPackageError, UsageError
 
 RTX = load_package("tensorrt-rtx")

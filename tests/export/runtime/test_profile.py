@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.profile import ENGINE_PROFILE, ONNX_PROFILE, Profile, parse_profile
+from export.runtime.profile import ENGINE_PROFILE, ONNX_PROFILE, Profile, parse_profile
 from noah.errors import UsageError
 
 

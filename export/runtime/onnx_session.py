@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from export.bound_run import BoundRun
-from export.gpu import has_nvidia_driver
-from export.tensors import Tensor
+from export.runtime.bound_run import BoundRun
+from export.runtime.gpu import has_nvidia_driver
+from export.runtime.tensors import Tensor
 from noah.errors import ArtefactError, UsageError
 
 CPU = "CPUExecutionProvider"

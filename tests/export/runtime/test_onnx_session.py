@@ -8,8 +8,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from export import onnx_session
-from export.onnx_session import CPU, CUDA, TENSORRT, open_session
+from export.runtime import onnx_session
+from export.runtime.onnx_session import CPU, CUDA, TENSORRT, open_session
 from noah.errors import ArtefactError, UsageError
 from tests.export.tiny_artefact import make_model
 

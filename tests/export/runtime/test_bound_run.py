@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from export.bound_run import BoundRun
-from export.onnx_session import OpenSession, open_session
+from export.runtime.bound_run import BoundRun
+from export.runtime.onnx_session import OpenSession, open_session
 from tests.export.tiny_artefact import HEIGHT, WIDTH, Kind, logits_by_hand, make_model
 
 
@@ -54,7 +54,7 @@ def test_a_session_is_bound_where_it_runs_on_a_gpu(tmp_path: Path, monkeypatch: 
             devices.append(device)
             super().__init__(session, "cpu")
 
-    monkeypatch.setattr("export.onnx_session.BoundRun", Recorded)
+    monkeypatch.setattr("export.runtime.onnx_session.BoundRun", Recorded)
     on_gpu = OpenSession(session.session, "CUDAExecutionProvider", "the test says so")
     for _ in range(2):
         assert np.array_equal(on_gpu.run(pixels(2)), session.run(pixels(2)))

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export import engine as engine_module
 from export.artifact.manifest import check_files, read_manifest
 from export.artifact.records import EngineRecord
-from export.engine import batches, open_engine, why_not_run
-from export.gpu import why_no_gpu
 from export.predictor import load_predictor
-from export.profile import Profile
-from export.tensorrt_package import load_package
+from export.runtime import engine as engine_module
+from export.runtime.engine import batches, open_engine, why_not_run
+from export.runtime.gpu import why_no_gpu
+from export.runtime.profile import Profile
+from export.runtime.tensorrt_package import load_package
 from noah.errors import ArtefactError, UsageError
 from tests.finished import ENGINES, Finished
 

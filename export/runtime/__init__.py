@@ -1,0 +1,1 @@
+"""Running an artifact: onnxruntime, TensorRT, the GPU that is there."""
