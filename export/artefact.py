@@ -29,17 +29,17 @@ from export.artifact.records import (
     QuantisationRecord,
     ResizedRecord,
 )
-from export.found_types import check_types, read_types
+from export.convert.int8 import quantise
+from export.convert.int8_options import DEFAULT_INT8, Int8Options
+from export.convert.onnx_files import check_valid
+from export.convert.precision import DEFAULT_OPSETS, write_precision
+from export.convert.to_onnx import BATCH_AXIS, INPUT_NAME, write_onnx
+from export.convert.to_triton import arrange_repository
+from export.convert.type_check import check_types, read_types
 from export.input_size import measure_resized
-from export.int8 import quantise
-from export.int8_options import DEFAULT_INT8, Int8Options
-from export.onnx_files import check_valid
-from export.precision import DEFAULT_OPSETS, write_precision
 from export.prove import Evidence, gather_evidence, prove_engine, prove_onnx
 from export.runtime.profile import ONNX_PROFILE, Profile
 from export.runtime.tensorrt_package import Builder
-from export.to_onnx import BATCH_AXIS, INPUT_NAME, write_onnx
-from export.to_triton import arrange_repository
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
 from noah.prepare.context import Materials, at_image_size
@@ -259,8 +259,8 @@ def _build_engine(
     folder: Path, run: Run, builder: Builder, evidence: Evidence, listener: Listener
 ) -> tuple[EngineRecord, tuple[Parity, ...]]:
     """Build the engine, and run it where a GPU is that can."""
+    from export.convert.to_tensorrt import build_engine
     from export.runtime.engine import open_engine, why_not_run
-    from export.to_tensorrt import build_engine
 
     file = folder / ENGINE_FILE
     listener.say(f"builder   {builder.package} {builder.version} ({builder.reason})")

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from export.artifact.manifest import Manifest
 from export.artifact.records import Precision
-from export.onnx_products import choose_products
-from export.precision import DEFAULT_OPSETS, write_precision
-from export.quantize import write_int8_dynamic
-from export.to_onnx import write_onnx
+from export.convert.onnx_products import choose_products
+from export.convert.precision import DEFAULT_OPSETS, write_precision
+from export.convert.quantize import write_int8_dynamic
+from export.convert.to_onnx import write_onnx
 from noah.backbone.untrained import untrained_backbone
 from noah.errors import UsageError
 

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from export.artifact.records import FloatPrecision, Parity, Precision
+from export.convert.rounding import write_simulation
 from export.parity import Outputs, Pixels, measure_parity, torch_outputs
-from export.rounding import write_simulation
 from export.runtime.onnx_session import CPU, open_session
 from export.runtime.profile import Profile
 from export.runtime.tensors import OpenModel

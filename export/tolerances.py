@@ -18,7 +18,7 @@ which a machine adds makes the difference there, and still nothing that is wrong
 difference d of their logits moves a probability by d / 4 at the steepest; with the largest logits seen, 13, that is
 what probabilities are allowed (measured: 5e-4 in fp16, 7e-3 in bf16, 3e-2 in int8). A half-precision or 8-bit artefact
 may put another class first where the two likeliest are nearly equal. For 8 bits this row catches what is broken; what
-they cost is bounded by `export.accuracy_loss`.
+they cost is bounded by `export.convert.accuracy_loss`.
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ from export.artifact.manifest import CARD_FILE, Manifest, file_record, write_man
 from export.artifact.model_card import write_card
 from export.artifact.origin import describe_origin
 from export.artifact.records import ModelInput, ModelOutput, Parity
+from export.convert.to_onnx import BATCH_AXIS, INPUT_NAME
+from export.convert.to_timm import STATE_FILE, check_is_plain, load_timm, write_timm
 from export.parity import torch_outputs
 from export.prove import gather_evidence
 from export.runtime.profile import ONNX_PROFILE
 from export.runtime.tensors import Tensor
-from export.to_onnx import BATCH_AXIS, INPUT_NAME
-from export.to_timm import STATE_FILE, check_is_plain, load_timm, write_timm
 from noah.model.saved_modules import MODULES_FILE, load, save_modules
 from noah.model.supernet import Supernet
 from noah.prepare.context import Materials

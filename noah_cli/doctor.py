@@ -113,7 +113,7 @@ def _run_each_precision() -> Iterator[Finding]:
     """Run a small file of each."""
     import numpy as np
 
-    from export.precision import PRECISIONS
+    from export.convert.precision import PRECISIONS
     from export.runtime.onnx_session import open_session
     from noah.errors import ArtefactError
     from noah_cli.small_model import write_small_model
@@ -137,10 +137,10 @@ def _tensorrt() -> Iterator[Finding]:
 
 def _build_small_engine() -> Iterator[Finding]:
     """Build one, and look for a GPU."""
+    from export.convert.to_tensorrt import build_engine
     from export.runtime.gpu import gpu_name_and_target, why_no_gpu
     from export.runtime.profile import Profile
     from export.runtime.tensorrt_package import choose_builder
-    from export.to_tensorrt import build_engine
     from noah.errors import NoahError
     from noah_cli.small_model import write_small_model
 

@@ -15,7 +15,7 @@ from noah_cli.options import DeviceOption, RunOption, RunsOption, ThreadsOption
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
     from export.artifact.records import Calibration, Precision
-    from export.int8_options import Int8Options
+    from export.convert.int8_options import Int8Options
 
 
 def export(
@@ -92,7 +92,7 @@ def export(
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Merge the retrained winner into a plain network, write it, and prove that it gives the same outputs."""
-    from export.precision import DEFAULT_OPSETS, OLDEST_OPSETS
+    from export.convert.precision import DEFAULT_OPSETS, OLDEST_OPSETS
     from export.runtime.profile import ENGINE_PROFILE, ONNX_PROFILE, parse_profile
     from export.runtime.tensorrt_package import choose_builder, choose_served, parse_targets, why_not_served
 
@@ -187,7 +187,7 @@ def _int8_options(
     precision: Precision, calibration: Calibration | None, images: int | None, exclude_last_block: bool
 ) -> Int8Options:
     """How to quantise; options that say so for a precision that does not are wrong."""
-    from export.int8_options import DEFAULT_CALIBRATION, DEFAULT_IMAGES, Int8Options
+    from export.convert.int8_options import DEFAULT_CALIBRATION, DEFAULT_IMAGES, Int8Options
 
     if precision != "int8" and (calibration is not None or images is not None):
         name = "--calibration" if calibration is not None else "--calibration-images"

@@ -8,9 +8,9 @@ import numpy as np
 from onnx import TensorProto, helper, load, numpy_helper, save, shape_inference
 
 from export.artifact.records import Precision
-from export.onnx_products import choose_products
-from export.precision import DEFAULT_OPSETS, write_precision
-from export.quantize import write_int8, write_int8_dynamic
+from export.convert.onnx_products import choose_products
+from export.convert.precision import DEFAULT_OPSETS, write_precision
+from export.convert.quantize import write_int8, write_int8_dynamic
 
 
 def write_small_model(folder: Path, precision: Precision) -> Path:

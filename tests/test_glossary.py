@@ -99,7 +99,7 @@ def test_the_words_themselves_are_explained() -> None:
     [
         ("The super-network and its sub-networks.", 2),
         ("Normalized colors of the test set", 3),
-        ("`normalize` in export/quantize.py, --dataset NAME, data.dataset=digits, LayerNormalization", 0),
+        ("`normalize` in export/convert/quantize.py, --dataset NAME, data.dataset=digits, LayerNormalization", 0),
         ("a subnet of the supernet, normalised, of the data set's test split", 0),
     ],
 )

@@ -9,8 +9,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from export.artifact.records import Precision
-from export.precision import DEFAULT_OPSETS
-from export.to_onnx import write_onnx
+from export.convert.precision import DEFAULT_OPSETS
+from export.convert.to_onnx import write_onnx
 
 SIZE = 16
 CLASSES = 5

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from export.convert.to_onnx import write_onnx
 from export.runtime.onnx_session import open_session
-from export.to_onnx import write_onnx
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet

@@ -10,7 +10,7 @@ import pytest
 
 from export.artifact.manifest import read_manifest
 from export.artifact.records import Precision
-from export.found_types import check_types, read_types
+from export.convert.type_check import check_types, read_types
 from export.plain_backbone import plain_backbone, write_plain_backbone
 from export.runtime.onnx_session import open_session
 from noah.errors import UsageError

@@ -16,7 +16,7 @@ from timm.data import resolve_model_data_config
 import export.torch_artefact
 import noah as noah_package
 from export.artifact.manifest import check_files, read_manifest
-from export.to_timm import check_is_plain, load_timm, write_timm
+from export.convert.to_timm import check_is_plain, load_timm, write_timm
 from noah.backbone.load import load_backbone
 from noah.errors import ExportError
 from noah.model.supernet import Supernet

@@ -12,10 +12,10 @@ import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from export.artifact.records import Precision
-from export.found_types import check_types, read_types
-from export.onnx_files import check_valid
-from export.precision import OLDEST_OPSETS, PRECISIONS, to_precision, write_precision
-from export.rounding import write_simulation
+from export.convert.onnx_files import check_valid
+from export.convert.precision import OLDEST_OPSETS, PRECISIONS, to_precision, write_precision
+from export.convert.rounding import write_simulation
+from export.convert.type_check import check_types, read_types
 from export.runtime.onnx_session import open_session
 from noah.errors import ExportError
 from tests.export.small_vit import random_images, write_small_vit

@@ -16,7 +16,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from export.artifact.records import FloatPrecision, Precision
-from export.onnx_files import save_onnx
+from export.convert.onnx_files import save_onnx
 from noah.errors import ExportError
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import ModelProto
 
-from export.onnx_products import choose_products
+from export.convert.onnx_products import choose_products
 from noah.errors import ExportError
 from tests.export.small_vit import write_small_vit
 

@@ -17,8 +17,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import export
+from export.convert.to_onnx import DEFAULT_OPSET, check_onnx, write_onnx
 from export.runtime.onnx_session import open_session
-from export.to_onnx import DEFAULT_OPSET, check_onnx, write_onnx
 from noah.errors import ExportError
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
@@ -141,7 +141,7 @@ def test_rms_norm_needs_a_newer_opset_and_says_so(tmp_path: Path) -> None:
 
 
 def test_weights_beyond_the_limit_of_a_file_go_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.onnx_files.PROTOBUF_LIMIT", 1000)
+    monkeypatch.setattr("export.convert.onnx_files.PROTOBUF_LIMIT", 1000)
     model = nn.Sequential(nn.Flatten(), nn.LayerNorm(48), nn.Linear(48, 5)).eval()
     write_onnx(model, tmp_path / "model.onnx", height=4, width=4, raw_pixels=False)
     assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "model.onnx.data"}

@@ -12,14 +12,14 @@ import pytest
 from onnx import numpy_helper
 
 from export.artifact.records import Calibration
-from export.found_types import check_types, read_types
-from export.onnx_files import check_valid
-from export.onnx_products import Products, choose_products
-from export.quantize import Inputs, write_int8, write_int8_dynamic
+from export.convert.onnx_files import check_valid
+from export.convert.onnx_products import Products, choose_products
+from export.convert.quantize import Inputs, write_int8, write_int8_dynamic
+from export.convert.to_tensorrt import build_engine
+from export.convert.type_check import check_types, read_types
 from export.runtime.onnx_session import open_session
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_builder
-from export.to_tensorrt import build_engine
 from noah.errors import ExportError, UnreadableImageError
 from tests.export.small_vit import random_images, write_small_vit
 
@@ -138,7 +138,7 @@ def test_weights_beyond_the_limit_of_protobuf(tmp_path: Path, monkeypatch: pytes
     usual.mkdir()
     write_small_vit(usual / "model.onnx")
     expected = write(usual / "model.onnx", usual / "int8.onnx")
-    monkeypatch.setattr("export.onnx_files.PROTOBUF_LIMIT", 10_000)
+    monkeypatch.setattr("export.convert.onnx_files.PROTOBUF_LIMIT", 10_000)
     large, folder = tmp_path / "large", tmp_path / "written"
     large.mkdir()
     folder.mkdir()

@@ -3,7 +3,7 @@
 `write_int8` quantises weights channel by channel, and activations with fixed scales found by calibration; the file has
 QuantizeLinear and DequantizeLinear around its products, which runtimes fuse into integer products. `write_int8_dynamic`
 quantises weights channel by channel, and finds the scale of an activation in each batch, all of its images together.
-Sums, norms, softmax, and the first convolution stay in float32, as do products that `export.onnx_products` leaves out.
+Sums, norms, softmax, and the first convolution stay in float32, as do products that `export.convert.onnx_products` leaves out.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from export import onnx_files
 from export.artifact.records import Calibration
-from export.onnx_files import save_onnx
-from export.onnx_products import Products
+from export.convert import onnx_files
+from export.convert.onnx_files import save_onnx
+from export.convert.onnx_products import Products
 from export.runtime.onnx_session import one_line
 from noah.errors import ExportError, NoahError
 

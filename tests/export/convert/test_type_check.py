@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from export.found_types import check_types, read_types
-from export.onnx_products import choose_products
-from export.precision import write_precision
-from export.quantize import write_int8
+from export.convert.onnx_products import choose_products
+from export.convert.precision import write_precision
+from export.convert.quantize import write_int8
+from export.convert.type_check import check_types, read_types
 from noah.errors import ExportError
 from tests.export.small_vit import random_images, write_small_vit
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from export.quantize import Inputs
-from export.to_onnx import INPUT_NAME
+from export.convert.quantize import Inputs
+from export.convert.to_onnx import INPUT_NAME
 from noah.data.pixels.pixels import Pixels
 from noah.data.split import select
 from noah.prepare.context import Materials

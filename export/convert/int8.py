@@ -6,12 +6,12 @@ from pathlib import Path
 
 import onnx
 
-from export.accuracy_loss import POINTS_ALLOWED, Loss, measure_loss
 from export.artifact.records import Int8Precision, QuantisationRecord
-from export.calibration import CalibrationBatches, calibration_pixels
-from export.int8_options import Int8Options
-from export.onnx_products import Products, choose_products
-from export.quantize import write_int8, write_int8_dynamic
+from export.convert.accuracy_loss import POINTS_ALLOWED, Loss, measure_loss
+from export.convert.int8_images import CalibrationBatches, calibration_pixels
+from export.convert.int8_options import Int8Options
+from export.convert.onnx_products import Products, choose_products
+from export.convert.quantize import write_int8, write_int8_dynamic
 from noah.errors import ParityError
 from noah.prepare.context import Materials
 from noah.progress import Listener

@@ -9,21 +9,21 @@ import pytest
 
 from export.artifact.labels import CLASSES
 from export.artifact.metadata import read_metadata, write_metadata
-from export.found_types import check_types, read_types
-from export.onnx_files import check_valid, save_onnx
-from export.precision import write_precision
-from export.rounding import write_simulation
+from export.convert.onnx_files import check_valid, save_onnx
+from export.convert.precision import write_precision
+from export.convert.rounding import write_simulation
+from export.convert.to_tensorrt import build_engine
+from export.convert.type_check import check_types, read_types
 from export.runtime.onnx_session import open_session
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_builder
-from export.to_tensorrt import build_engine
 from noah.errors import ExportError
 from tests.export.small_vit import random_images, write_small_vit
 
 
 @pytest.fixture
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.onnx_files.PROTOBUF_LIMIT", 10_000)
+    monkeypatch.setattr("export.convert.onnx_files.PROTOBUF_LIMIT", 10_000)
 
 
 def names(folder: Path) -> set[str]:
@@ -56,7 +56,7 @@ def test_weights_beyond_the_limit_stay_beside_the_file_through_every_step(tmp_pa
 
 def test_a_small_model_takes_the_place_of_a_large_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.onnx"
-    monkeypatch.setattr("export.onnx_files.PROTOBUF_LIMIT", 10_000)
+    monkeypatch.setattr("export.convert.onnx_files.PROTOBUF_LIMIT", 10_000)
     write_small_vit(path)
     model = onnx.load(path)
     monkeypatch.undo()

@@ -14,8 +14,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from export import onnx_files
-from export.onnx_files import check_valid
+from export.convert import onnx_files
+from export.convert.onnx_files import check_valid
 from noah.errors import ExportError
 
 INPUT_NAME = "images"

@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.artifact.records import EngineProfile, EngineTensor, Precision
-from export.precision import write_precision
+from export.convert.precision import write_precision
+from export.convert.to_tensorrt import build_engine
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_builder
-from export.to_tensorrt import build_engine
 from noah.errors import ExportError
 from tests.export.small_vit import CLASSES, SIZE, write_small_vit
 

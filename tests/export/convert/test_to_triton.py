@@ -10,10 +10,10 @@ import pytest
 
 from export.artifact.manifest import check_files, read_manifest
 from export.artifact.records import ModelInput, ModelOutput
+from export.convert.to_triton import arrange_repository, config_text, model_name
 from export.runtime.onnx_session import open_session
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_served, why_not_served
-from export.to_triton import arrange_repository, config_text, model_name
 from tests.commands import noah
 from tests.conftest import PHOTO_CLASSES
 from tests.finished import Finished

@@ -14,8 +14,8 @@ import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from export.artifact.records import FloatPrecision
-from export.onnx_files import save_onnx
-from export.precision import ELEMENT_TYPES, FLOAT
+from export.convert.onnx_files import save_onnx
+from export.convert.precision import ELEMENT_TYPES, FLOAT
 
 
 def write_simulation(path: Path, simulation: Path, precision: FloatPrecision) -> None:

@@ -11,15 +11,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import export.int8
-from export.accuracy_loss import Loss
+import export.convert.int8
 from export.artefact import Request, export_artefact
 from export.artifact.labels import CLASSES
 from export.artifact.manifest import check_files, read_manifest
 from export.artifact.metadata import PRECISION, read_metadata
 from export.artifact.records import Int8Precision
-from export.calibration import CalibrationBatches, calibration_pixels
-from export.int8_options import Int8Options
+from export.convert.accuracy_loss import Loss
+from export.convert.int8_images import CalibrationBatches, calibration_pixels
+from export.convert.int8_options import Int8Options
 from export.predictor import load_predictor
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_builder
@@ -125,7 +125,7 @@ def test_half_a_point_may_be_lost_and_no_more(correct: int, of: int, allowed: bo
 
 def forget_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let half of the rows of each quantised matrix be lost in writing."""
-    original = export.int8.write_int8
+    original = export.convert.int8.write_int8
 
     def write(*arguments: Any, **options: Any) -> None:
         original(*arguments, **options)
@@ -137,7 +137,7 @@ def forget_weights(monkeypatch: pytest.MonkeyPatch) -> None:
                 tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
         onnx.save(model, arguments[1])
 
-    monkeypatch.setattr(export.int8, "write_int8", write)
+    monkeypatch.setattr(export.convert.int8, "write_int8", write)
 
 
 def test_an_artefact_that_loses_accuracy_is_refused_with_what_to_try(

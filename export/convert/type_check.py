@@ -9,7 +9,7 @@ import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
 from export.artifact.records import FloatPrecision, Precision
-from export.precision import ELEMENT_TYPES, NORMS_AND_SOFTMAX
+from export.convert.precision import ELEMENT_TYPES, NORMS_AND_SOFTMAX
 from noah.errors import ExportError
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")

@@ -1,0 +1,1 @@
+"""The merged network in other forms and precisions."""
