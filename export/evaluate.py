@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from export.artifact.origin import origin
-from export.predictor import Predictor
+from export.predict.predictor import Predictor
 from noah.data.pixels.pixels import Pixels
 from noah.errors import ArtefactError
 from noah.evaluation.reliability import confidences

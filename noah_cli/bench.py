@@ -17,7 +17,7 @@ from noah_cli import console
 if TYPE_CHECKING:  # They bring onnxruntime.
     from export.artifact.records import Precision
     from export.bench import Measurement
-    from export.predictor import Predictor
+    from export.predict.predictor import Predictor
 
 _BACKBONE = "backbone"
 
@@ -46,7 +46,7 @@ def bench(
 ) -> None:
     """Time models in turns on random images: latency, throughput, load time, file size."""
     from export.bench import measure
-    from export.predictor import load_predictor
+    from export.predict.predictor import load_predictor
     from noah.files.atomic import atomic_file
     from noah.files.latest import follow_latest
 
@@ -87,7 +87,7 @@ def _batches(text: str) -> tuple[int, ...]:
 def _reference(against: str | None, provider: str | None, threads: int | None) -> Predictor | Precision | None:
     """Another artefact, opened, or the precision of the plain backbone."""
     from export.artifact.records import Precision
-    from export.predictor import load_predictor
+    from export.predict.predictor import load_predictor
     from noah.files.latest import follow_latest
 
     if against is None:

@@ -60,7 +60,7 @@ def evaluate(
     if artefact:
         if on is not None:
             raise UsageError("--on measures the retrained winner, not an artefact.", "Leave out one of them.")
-        from export.predictor import load_predictor
+        from export.predict.predictor import load_predictor
 
         predictor = load_predictor(follow_latest(artefact))
         what, place = f"the artefact {predictor.name}", ("eval", "artefact", f"{predictor.name}.json")

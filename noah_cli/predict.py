@@ -36,10 +36,10 @@ def predict(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.", metavar="N")] = None,
 ) -> None:
     """Predict the class of images and write path, label and probability of each."""
-    from export.image_paths import find_images
-    from export.predict import predict as predict_images
-    from export.predictions import open_writer
-    from export.predictor import load_predictor
+    from export.predict.image_paths import find_images
+    from export.predict.predict import predict as predict_images
+    from export.predict.prediction_table import open_writer
+    from export.predict.predictor import load_predictor
     from noah.files.latest import follow_latest
 
     listener = console.open_listener(context, error=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.artifact.manifest import MANIFEST_FILE, Manifest, read_manifest
-from export.runnable import Runnable, first_here, runnables
+from export.predict.runnable import Runnable, first_here, runnables
 from noah.errors import ArtefactError
 from noah.evaluation.significance import Proportion
 from noah.runs.folder import Run

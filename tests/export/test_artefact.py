@@ -18,7 +18,7 @@ from export.artefact import Request, export_artefact
 from export.artifact.labels import CLASSES
 from export.artifact.manifest import check_files, read_manifest
 from export.artifact.metadata import PREPROCESSING, SUBNET, read_metadata
-from export.predictor import load_predictor
+from export.predict.predictor import load_predictor
 from export.runtime.onnx_session import OpenSession, open_session
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import Builder, choose_builder

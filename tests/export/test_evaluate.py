@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from export.artifact.manifest import file_record, read_manifest, write_manifest
 from export.evaluate import evaluate_artefact
-from export.predictor import load_predictor
+from export.predict.predictor import load_predictor
 from noah.data.split import select
 from noah.errors import ArtefactError
 from noah.prepare.context import Materials, prepare

@@ -396,7 +396,7 @@ def _read_image(path: Path) -> None:
 
 
 def _artefact(path: Path) -> None:
-    from export.predictor import load_predictor
+    from export.predict.predictor import load_predictor
 
     load_predictor(path.parent, provider="cpu", threads=1)
 

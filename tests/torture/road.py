@@ -153,6 +153,6 @@ def check_nothing_is_torn(run: Path) -> None:
         numbers = [json.loads(line)["index"] for line in candidates.read_text().splitlines()]
         assert len(numbers) == len(set(numbers))
     if (run / "export" / "onnx-fp32").exists():
-        from export.predictor import load_predictor
+        from export.predict.predictor import load_predictor
 
         load_predictor(run / "export" / "onnx-fp32")

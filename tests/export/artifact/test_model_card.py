@@ -54,7 +54,7 @@ def test_a_card_without_a_test_result_names_the_command(tmp_path: Path) -> None:
 
 
 def test_people_may_edit_the_card(finished: Finished, tmp_path: Path) -> None:
-    from export.predictor import load_predictor
+    from export.predict.predictor import load_predictor
 
     folder = finished.copy(tmp_path / "copy").artefact()
     (folder / "model_card.md").write_text("mine")

@@ -20,7 +20,7 @@ from export.artifact.records import Int8Precision
 from export.convert.accuracy_loss import Loss
 from export.convert.int8_images import CalibrationBatches, calibration_pixels
 from export.convert.int8_options import Int8Options
-from export.predictor import load_predictor
+from export.predict.predictor import load_predictor
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_builder
 from noah.prepare.context import Materials, prepare

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 import export
-from export.image_paths import find_images
-from export.predict import BATCHES_AHEAD, NOT_FINITE, PredictionSummary, predict
-from export.predictions import open_writer
-from export.predictor import Predictor, load_predictor
+from export.predict.image_paths import find_images
+from export.predict.predict import BATCHES_AHEAD, NOT_FINITE, PredictionSummary, predict
+from export.predict.prediction_table import open_writer
+from export.predict.predictor import Predictor, load_predictor
 from noah.data.decode import open_image
 from noah.errors import ArtefactError, UsageError
 from tests.export.real_images import write_broken, write_readable
@@ -228,10 +228,10 @@ import sys
 for name in ("torch", "torchvision", "timm", "accelerate"):
     sys.modules[name] = None  # any import of it raises ImportError
 from pathlib import Path
-from export.image_paths import find_images
-from export.predict import predict
-from export.predictions import open_writer
-from export.predictor import load_predictor
+from export.predict.image_paths import find_images
+from export.predict.predict import predict
+from export.predict.prediction_table import open_writer
+from export.predict.predictor import load_predictor
 artefact, photos, out = sys.argv[1:]
 with open_writer(Path(out), top_k=2) as writer:
     summary = predict(load_predictor(Path(artefact)), find_images([photos]), writer, top_k=2)
@@ -265,9 +265,9 @@ import signal
 import sys
 from itertools import repeat
 from pathlib import Path
-from export.predict import predict
-from export.predictions import open_writer
-from export.predictor import load_predictor
+from export.predict.predict import predict
+from export.predict.prediction_table import open_writer
+from export.predict.predictor import load_predictor
 artefact, image, out = sys.argv[1:]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background inherits that it is ignored
 with open_writer(Path(out)) as writer:

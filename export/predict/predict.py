@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from export.image_batches import read_ahead
-from export.predictions import PredictionWriter
-from export.predictor import Predictor
+from export.predict.image_batches import read_ahead
+from export.predict.prediction_table import PredictionWriter
+from export.predict.predictor import Predictor
 from noah.errors import UsageError
 
 BATCHES_AHEAD = 2

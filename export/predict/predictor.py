@@ -19,7 +19,7 @@ from export.artifact.manifest import (
     read_manifest,
 )
 from export.artifact.records import ModelInput, ModelOutput
-from export.runnable import model_name, runnable_files
+from export.predict.runnable import model_name, runnable_files
 from export.runtime.engine import open_engine
 from export.runtime.onnx_session import CPU, open_session
 from export.runtime.tensors import OpenModel, Tensor

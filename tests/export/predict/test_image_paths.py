@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.image_paths import find_images
+from export.predict.image_paths import find_images
 from noah.errors import DataError, UsageError
 
 

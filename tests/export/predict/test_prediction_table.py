@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from export import predictions
-from export.predictions import open_writer
+from export.predict import prediction_table as predictions
+from export.predict.prediction_table import open_writer
 from noah.errors import UsageError
 
 PATHS = [Path("photos/a.jpg"), Path('photos/odd, "name".png')]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.image_batches import read_ahead
-from export.image_paths import find_images
+from export.predict.image_batches import read_ahead
+from export.predict.image_paths import find_images
 from noah.data.pixels.pixels import load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import FileSplit

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from export import image_batches
-from export.image_batches import ImageBatch, read_ahead
+from export.predict import image_batches
+from export.predict.image_batches import ImageBatch, read_ahead
 from noah.data.decode import open_image
 from noah.data.pixels.preprocessing import Preprocessing
 from tests.export.real_images import write_broken, write_readable
