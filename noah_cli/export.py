@@ -125,9 +125,9 @@ def export(
     elif format == "triton":
         builder = choose_served(chosen)
 
-    from export.artefact import Request, export_artefact
     from export.artifact.manifest import MODEL_FILE, how_to_load, read_manifest
     from export.artifact.records import NOT_VERIFIED
+    from export.write.onnx_artifact import Request, export_artefact
     from noah.prepare.context import check_same_data, prepare
     from noah.runs.folder import open_run
     from noah.runs.run_subnet import chosen_subnet
@@ -141,7 +141,7 @@ def export(
     materials = prepare(current.settings(hardware_layers(device, "fp32", threads)), listener)
     check_same_data(current, materials)
     if format == "safetensors" or format == "timm":
-        from export.torch_artefact import export_for_torch
+        from export.write.torch_artifact import export_for_torch
 
         folder = export_for_torch(current, materials, listener, format)
     else:

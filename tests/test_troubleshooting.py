@@ -116,7 +116,7 @@ WITH_A_RUN: dict[str, tuple[str, Spoil]] = {
 }
 
 IN_THE_SOURCE: dict[str, tuple[str, ...]] = {
-    "The artefact disagrees with the model": ("export/parity.py",),
+    "The artefact disagrees with the model": ("export/write/parity.py",),
     "8 bits lose too much": ("export/convert/int8.py",),
     "A bf16 file on a CPU": ("export/predict/predictor.py",),
     "The provider does not run": ("export/runtime/onnx_session.py",),

@@ -30,7 +30,7 @@ def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, mon
     def write(*_: object) -> Path:
         return Path("all runs/shapes/first/export/onnx-fp32")
 
-    monkeypatch.setattr("export.artefact.export_artefact", write)
+    monkeypatch.setattr("export.write.onnx_artifact.export_artefact", write)
     shutil.copytree(project.folder / "runs", project.folder / "all runs")
     outcome = noah("export", "--format", "onnx", "--runs", "all runs")
     assert "noah predict 'all runs/shapes/first/export/onnx-fp32' IMAGES..." in outcome.out

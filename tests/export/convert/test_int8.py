@@ -12,7 +12,6 @@ import pytest
 from onnx import numpy_helper
 
 import export.convert.int8
-from export.artefact import Request, export_artefact
 from export.artifact.labels import CLASSES
 from export.artifact.manifest import check_files, read_manifest
 from export.artifact.metadata import PRECISION, read_metadata
@@ -23,6 +22,7 @@ from export.convert.int8_options import Int8Options
 from export.predict.predictor import load_predictor
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_builder
+from export.write.onnx_artifact import Request, export_artefact
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
 from noah.runs.folder import Run

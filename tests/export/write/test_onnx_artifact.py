@@ -13,8 +13,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import export.artefact
-from export.artefact import Request, export_artefact
+import export.write.onnx_artifact
 from export.artifact.labels import CLASSES
 from export.artifact.manifest import check_files, read_manifest
 from export.artifact.metadata import PREPROCESSING, SUBNET, read_metadata
@@ -22,6 +21,7 @@ from export.predict.predictor import load_predictor
 from export.runtime.onnx_session import OpenSession, open_session
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import Builder, choose_builder
+from export.write.onnx_artifact import Request, export_artefact
 from noah.errors import ExportError, ParityError
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
@@ -85,7 +85,7 @@ def written_as_before(project: Finished, monkeypatch: pytest.MonkeyPatch) -> Cal
             if change:
                 change_weights(path, change)
 
-        monkeypatch.setattr(export.artefact, "write_onnx", write)
+        monkeypatch.setattr(export.write.onnx_artifact, "write_onnx", write)
 
     return arrange
 
@@ -131,7 +131,7 @@ def test_a_file_in_another_precision_than_asked_is_caught(
 ) -> None:
     before = file_contents(project.run / "export")
     written_as_before(None)
-    monkeypatch.setattr(export.artefact, "write_precision", lambda *_: None)
+    monkeypatch.setattr(export.write.onnx_artifact, "write_precision", lambda *_: None)
     assert_refused(project, noah("export", "--precision", "fp16"), before, "types: 1 times Conv is in float32")
 
 
@@ -140,13 +140,13 @@ def test_two_labels_that_were_swapped_are_caught(
 ) -> None:
     before = file_contents(project.run / "export")
     written_as_before(None)
-    write = export.artefact.metadata.write_metadata
+    write = export.write.onnx_artifact.metadata.write_metadata
 
     def write_swapped(path: Path, notes: dict[str, Any]) -> None:
         first, second, *others = notes[CLASSES]
         write(path, {**notes, CLASSES: [second, first, *others]})
 
-    monkeypatch.setattr(export.artefact.metadata, "write_metadata", write_swapped)
+    monkeypatch.setattr(export.write.onnx_artifact.metadata, "write_metadata", write_swapped)
     outcome = noah("export", "--format", "onnx")
     assert_refused(project, outcome, before, "labels: it names class 0 'square', and it is 'circle'.")
 
@@ -182,13 +182,13 @@ def test_the_right_file_passes_and_replaces_the_earlier_artefact(
 
 def test_a_forgotten_normalisation_is_caught(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     before = file_contents(project.run / "export")
-    merge = export.artefact.merge
+    merge = export.write.onnx_artifact.merge
 
     def merge_without(*arguments: Any, raw_pixels: object) -> object:
         assert raw_pixels
         return merge(*arguments, raw_pixels=((0.0,) * 3, (1.0,) * 3))
 
-    monkeypatch.setattr(export.artefact, "merge", merge_without)
+    monkeypatch.setattr(export.write.onnx_artifact, "merge", merge_without)
     outcome = noah("export", "--format", "onnx", "--input", "uint8")
     assert_refused(project, outcome, before, "the largest difference")
 
@@ -202,7 +202,7 @@ def test_an_export_that_is_cut_off_leaves_nothing(
         raise fault
 
     before = file_contents(project.run / "export")
-    monkeypatch.setattr(export.artefact, "write_onnx", write)
+    monkeypatch.setattr(export.write.onnx_artifact, "write_onnx", write)
     run = Run(project.run)
     with pytest.raises(fault):
         export_artefact(run, prepare(run.settings(), Silent()), Silent(), Request())

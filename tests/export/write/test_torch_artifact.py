@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from timm.data import resolve_model_data_config
 
-import export.torch_artefact
+import export.write.torch_artifact
 import noah as noah_package
 from export.artifact.manifest import check_files, read_manifest
 from export.convert.to_timm import check_is_plain, load_timm, write_timm
@@ -171,7 +171,7 @@ def test_a_network_that_comes_back_changed_gets_no_name(
     copied = lora_only.copy(tmp_path / "copy")
     monkeypatch.chdir(copied.folder)
     reader = "load_timm" if kind == "timm" else "load"
-    original = getattr(export.torch_artefact, reader)
+    original = getattr(export.write.torch_artifact, reader)
 
     def read(folder: Path) -> Any:
         network = original(folder)
@@ -180,7 +180,7 @@ def test_a_network_that_comes_back_changed_gets_no_name(
             head.bias[0] += 0.5
         return network
 
-    monkeypatch.setattr(export.torch_artefact, reader, read)
+    monkeypatch.setattr(export.write.torch_artifact, reader, read)
     folder = copied.folder / "runs" / "shapes" / "given" / "export"
     before = file_contents(folder)
     outcome = noah("export", "--format", kind)

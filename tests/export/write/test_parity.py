@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from export.artifact.records import Parity, Tolerance
-from export.parity import measure_parity, torch_outputs
+from export.write.parity import measure_parity, torch_outputs
 from noah.errors import ParityError
 
 PIXELS = np.arange(7, dtype=np.uint8).reshape(7, 1, 1, 1).repeat(3, axis=3)

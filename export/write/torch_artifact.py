@@ -18,10 +18,10 @@ from export.artifact.origin import describe_origin
 from export.artifact.records import ModelInput, ModelOutput, Parity
 from export.convert.to_onnx import BATCH_AXIS, INPUT_NAME
 from export.convert.to_timm import STATE_FILE, check_is_plain, load_timm, write_timm
-from export.parity import torch_outputs
-from export.prove import gather_evidence
 from export.runtime.profile import ONNX_PROFILE
 from export.runtime.tensors import Tensor
+from export.write.parity import torch_outputs
+from export.write.proof import gather_evidence
 from noah.model.saved_modules import MODULES_FILE, load, save_modules
 from noah.model.supernet import Supernet
 from noah.prepare.context import Materials
@@ -114,7 +114,7 @@ def _prove(
 
 
 class _Loaded:
-    """A torch network as `export.prove` runs models."""
+    """A torch network as `export.write.proof` runs models."""
 
     provider = "torch"
     reason = "it is for torch"

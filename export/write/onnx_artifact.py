@@ -36,10 +36,10 @@ from export.convert.precision import DEFAULT_OPSETS, write_precision
 from export.convert.to_onnx import BATCH_AXIS, INPUT_NAME, write_onnx
 from export.convert.to_triton import arrange_repository
 from export.convert.type_check import check_types, read_types
-from export.input_size import measure_resized
-from export.prove import Evidence, gather_evidence, prove_engine, prove_onnx
 from export.runtime.profile import ONNX_PROFILE, Profile
 from export.runtime.tensorrt_package import Builder
+from export.write.input_size import measure_resized
+from export.write.proof import Evidence, gather_evidence, prove_engine, prove_onnx
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
 from noah.prepare.context import Materials, at_image_size

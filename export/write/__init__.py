@@ -1,0 +1,1 @@
+"""Writing an artifact, and proving it."""
