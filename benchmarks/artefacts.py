@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import onnx
 
+from export.checks.timing import compare, time_in_turns
 from export.convert.onnx_products import choose_products
 from export.convert.quantize import write_int8, write_int8_dynamic
 from export.convert.to_onnx import write_onnx
 from export.runtime.onnx_session import open_session
-from export.timing import compare, time_in_turns
 from noah.backbone.untrained import untrained_backbone
 from noah.model.merge import merge
 from noah.model.supernet import Supernet

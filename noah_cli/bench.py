@@ -16,7 +16,7 @@ from noah_cli import console
 
 if TYPE_CHECKING:  # They bring onnxruntime.
     from export.artifact.records import Precision
-    from export.bench import Measurement
+    from export.checks.bench import Measurement
     from export.predict.predictor import Predictor
 
 _BACKBONE = "backbone"
@@ -45,7 +45,7 @@ def bench(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of each model.", metavar="N")] = None,
 ) -> None:
     """Time models in turns on random images: latency, throughput, load time, file size."""
-    from export.bench import measure
+    from export.checks.bench import measure
     from export.predict.predictor import load_predictor
     from noah.files.atomic import atomic_file
     from noah.files.latest import follow_latest

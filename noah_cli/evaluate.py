@@ -91,7 +91,7 @@ def evaluate(
     if predictor is None:
         result = evaluate_test(current, materials, listener)
     else:
-        from export.evaluate import evaluate_artefact
+        from export.checks.evaluate import evaluate_artefact
 
         listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
         result = evaluate_artefact(predictor, current, materials, listener, place[-1])

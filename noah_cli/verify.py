@@ -79,7 +79,7 @@ def verify(
 
 def _checks(run: Run, listener: console.ConsoleListener, hardware: list[Layer], *, quick: bool) -> Iterator[Check]:
     """All checks, one after the other as they are made."""
-    from export.belonging import check_artefacts, reproduce_artefacts
+    from export.checks.belonging import check_artefacts, reproduce_artefacts
     from noah.checks.verification import Check, check_run
 
     yield from check_run(run)

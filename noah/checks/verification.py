@@ -1,6 +1,6 @@
 """What is checked of a run without computing anything: its seals, and that its files belong together.
 
-`noah.checks.reproduction` measures again what is stored; `export.belonging` looks at artefacts.
+`noah.checks.reproduction` measures again what is stored; `export.checks.belonging` looks at artefacts.
 """
 
 from __future__ import annotations

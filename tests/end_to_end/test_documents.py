@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-import export.bench
+import export.checks.bench
 import noah
 from export.runtime.gpu import why_no_gpu
 from noah.backbone.load import DEFAULT_BACKBONE
@@ -194,7 +194,7 @@ def narrow_from_hub(name: str, image_size: int | None) -> Any:
 @pytest.fixture
 def folder(tmp_path: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder; no command reads from the network, or waits for or decides by a clock."""
-    measure = export.bench.measure
+    measure = export.checks.bench.measure
 
     def measure_briefly(*arguments: Any, seconds: float, **options: Any) -> Any:
         assert seconds > 0
@@ -202,7 +202,7 @@ def folder(tmp_path: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("noah.backbone.load._load_from_hub", narrow_from_hub)
     monkeypatch.setattr("noah.cost.latency_timing.measure_table.__defaults__", (count_work,))
-    monkeypatch.setattr(export.bench, "measure", measure_briefly)
+    monkeypatch.setattr(export.checks.bench, "measure", measure_briefly)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -120,7 +120,7 @@ def _check_run(_: Path) -> None:
 
 
 def _check_artefacts(_: Path) -> None:
-    from export.belonging import check_artefacts
+    from export.checks.belonging import check_artefacts
 
     list(check_artefacts(_run()))
 

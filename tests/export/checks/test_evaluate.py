@@ -14,7 +14,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from export.artifact.manifest import file_record, read_manifest, write_manifest
-from export.evaluate import evaluate_artefact
+from export.checks.evaluate import evaluate_artefact
 from export.predict.predictor import load_predictor
 from noah.data.split import select
 from noah.errors import ArtefactError

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from export.timing import FEWEST, WARM_UP, compare, summarise, time_in_turns
+from export.checks.timing import FEWEST, WARM_UP, compare, summarise, time_in_turns
 
 DURATIONS = arrays(np.float64, st.integers(1, 40), elements=st.floats(1e-6, 1e3))
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from export.artifact.manifest import ENGINE_FILE
 from export.artifact.records import Precision
-from export.plain_backbone import PlainBackbone, plain_backbone, write_plain_backbone
+from export.checks.plain_backbone import PlainBackbone, plain_backbone, write_plain_backbone
+from export.checks.timing import Ratio, Timing, compare, summarise, time_in_turns
 from export.predict.predictor import Predictor
 from export.runtime.engine import open_engine
 from export.runtime.onnx_session import open_session
 from export.runtime.tensors import OpenModel
-from export.timing import Ratio, Timing, compare, summarise, time_in_turns
 from noah.progress import Listener
 
 _LOADS = 3

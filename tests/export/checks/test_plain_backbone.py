@@ -10,8 +10,8 @@ import pytest
 
 from export.artifact.manifest import read_manifest
 from export.artifact.records import Precision
+from export.checks.plain_backbone import plain_backbone, write_plain_backbone
 from export.convert.type_check import check_types, read_types
-from export.plain_backbone import plain_backbone, write_plain_backbone
 from export.runtime.onnx_session import open_session
 from noah.errors import UsageError
 from tests.finished import FLOAT, UINT8, Finished

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from export.artifact.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
-from export.evaluate import artefact_logits, materials_of
+from export.checks.evaluate import artefact_logits, materials_of
 from export.predict.predictor import load_predictor
 from export.predict.runnable import Runnable, first_here, runnables
 from noah.checks.reproduction import changed_labels, compare, stored_score, stored_test_pixels

@@ -1,0 +1,1 @@
+"""Measuring an artifact that is there: accuracy, speed, belonging."""
