@@ -27,7 +27,7 @@ from noah.hardware.device import choose_hardware
 from noah.prepare.evaluation_batch import LARGEST
 from noah.runs.folder import installed_versions
 from noah.settings.settings import HardwareSettings
-from noah_cli.console import ConsoleListener
+from noah_cli.terminal.console import ConsoleListener
 
 DEVICE = torch.device("cuda")
 

@@ -14,7 +14,6 @@ import typer
 from noah.errors import NoahError, UsageError
 from noah.hardware.processes import ALONE, Processes, launched_processes, leave
 from noah.version import __version__
-from noah_cli import console
 from noah_cli.bench import bench
 from noah_cli.benchmark import benchmark
 from noah_cli.compare import compare
@@ -22,12 +21,13 @@ from noah_cli.datasets import datasets
 from noah_cli.doctor import doctor
 from noah_cli.evaluate import evaluate
 from noah_cli.export import export
-from noah_cli.output import Output, split_output
 from noah_cli.predict import predict
 from noah_cli.recipes import recipes
 from noah_cli.report.command import report
 from noah_cli.retrain import retrain
 from noah_cli.search import search
+from noah_cli.terminal import console
+from noah_cli.terminal.encoding import Output, split_output
 from noah_cli.verify import verify
 
 app = typer.Typer(

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from noah.errors import UsageError
-from noah_cli import console
+from noah_cli.terminal import console
 
 if TYPE_CHECKING:  # They bring onnxruntime.
     from export.artifact.records import Precision

@@ -12,7 +12,6 @@ from rich.table import Table as RichTable
 
 from noah.errors import UsageError
 from noah.settings.layers import assignment_layer, file_layer, recipe_layer
-from noah_cli import console
 from noah_cli.new_run import project_layers
 from noah_cli.option_layers import hardware_layers, option_layers
 from noah_cli.options import (
@@ -26,6 +25,7 @@ from noah_cli.options import (
     SetOption,
     ThreadsOption,
 )
+from noah_cli.terminal import console
 
 if TYPE_CHECKING:  # It brings torch, which takes seconds.
     from noah.benchmark.suites import Suite

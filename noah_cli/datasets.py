@@ -11,7 +11,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from noah_cli.console import open_listener
+from noah_cli.terminal.console import open_listener
 
 
 def datasets(

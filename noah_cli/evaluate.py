@@ -9,7 +9,6 @@ import typer
 
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah_cli import console
 from noah_cli.evaluate_on import evaluate_on
 from noah_cli.option_layers import hardware_layers
 from noah_cli.options import (
@@ -20,6 +19,7 @@ from noah_cli.options import (
     ThreadsOption,
     run_options,
 )
+from noah_cli.terminal import console
 
 _WORST = 3
 

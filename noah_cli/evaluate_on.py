@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from noah.errors import UsageError
 from noah.settings.layers import Layer
-from noah_cli import console
+from noah_cli.terminal import console
 
 if TYPE_CHECKING:  # It brings torch, which takes seconds.
     from noah.runs.folder import Run

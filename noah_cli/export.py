@@ -9,9 +9,9 @@ import typer
 
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah_cli import console
 from noah_cli.option_layers import hardware_layers
 from noah_cli.options import DeviceOption, RunOption, RunsOption, ThreadsOption
+from noah_cli.terminal import console
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
     from export.artifact.records import Calibration, Precision

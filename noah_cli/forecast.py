@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from noah.prepare.forecast import Forecast, Stage
 from noah.progress import Listener
-from noah_cli.console import format_seconds
+from noah_cli.terminal.console import format_seconds
 
 
 def print_forecast(listener: Listener, forecast: Forecast) -> None:

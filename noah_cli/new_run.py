@@ -11,7 +11,7 @@ from noah.errors import UsageError
 from noah.progress import Listener
 from noah.settings.layers import PROJECT_FILE, Layer, file_layer, flatten, recipe_layer, resolve
 from noah.settings.settings import Settings
-from noah_cli.console import ConsoleListener
+from noah_cli.terminal.console import ConsoleListener
 
 
 def resolve_new(

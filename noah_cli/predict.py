@@ -9,7 +9,7 @@ import typer
 
 from noah.counted import counted
 from noah.errors import UsageError
-from noah_cli import console
+from noah_cli.terminal import console
 
 _NAMED_FAILURES = 20
 

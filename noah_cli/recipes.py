@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from noah_cli.completion import complete_recipe
-from noah_cli.console import open_listener
+from noah_cli.terminal.console import open_listener
 
 
 def recipes(

@@ -11,7 +11,6 @@ from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah.hardware.processes import launched_processes
 from noah.settings.layers import assignment_layer
-from noah_cli import console
 from noah_cli.completion import complete_subnet
 from noah_cli.new_run import tell_settings
 from noah_cli.option_layers import hardware_layers, start_layers, track_layers
@@ -37,6 +36,7 @@ from noah_cli.options import (
     TrackOption,
     run_options,
 )
+from noah_cli.terminal import console
 
 
 def retrain(

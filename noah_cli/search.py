@@ -11,7 +11,6 @@ from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah.hardware.processes import launched_processes
 from noah.settings.layers import Layer, assignment_layer
-from noah_cli import console
 from noah_cli.completion import complete_run, complete_space
 from noah_cli.durations import parse_duration
 from noah_cli.new_run import resolve_new, tell_settings
@@ -40,6 +39,7 @@ from noah_cli.options import (
     ThreadsOption,
     TrackOption,
 )
+from noah_cli.terminal import console
 
 
 def search(

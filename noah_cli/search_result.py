@@ -9,7 +9,7 @@ from noah.nas.certainty import Certainty, describe_certainty
 from noah.prepare.objective import COSTS
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import Subnet
-from noah_cli.console import ConsoleListener, draw_subnet
+from noah_cli.terminal.console import ConsoleListener, draw_subnet
 
 
 def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:

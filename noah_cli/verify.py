@@ -9,7 +9,6 @@ import typer
 
 from noah.errors import NoahError, UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah_cli import console
 from noah_cli.option_layers import hardware_layers
 from noah_cli.options import (
     DeviceOption,
@@ -20,6 +19,7 @@ from noah_cli.options import (
     ThreadsOption,
     named_run,
 )
+from noah_cli.terminal import console
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
     from noah.checks.verification import Check

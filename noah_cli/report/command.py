@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from noah.files.latest import DEFAULT_RUNS
-from noah_cli import console
 from noah_cli.options import RunArgument, RunsOption, SameRunOption, named_run
+from noah_cli.terminal import console
 
 if TYPE_CHECKING:  # They bring torch and matplotlib, which take seconds.
     from noah.nas.gene_importance import GeneImportance

@@ -13,12 +13,12 @@ from noah.evaluation.significance import Proportion
 from noah.nas.gene_importance import GeneImportance
 from noah.runs.mistakes import Mistake
 from noah.space.subnet import Subnet
-from noah_cli.console import format_seconds
 from noah_cli.report.drawing import MODULE_WORDS, Drawing
 from noah_cli.report.facts import Facts
 from noah_cli.report.missing import Missing
 from noah_cli.report.searched import Searched, order
 from noah_cli.report.words import WORDS
+from noah_cli.terminal.console import format_seconds
 
 _TEMPLATE, _STYLE = "page.html.j2", "page.css"
 _LISTED = 10

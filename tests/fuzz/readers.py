@@ -64,7 +64,7 @@ def _run() -> Any:
 def _listener() -> Any:
     from rich.console import Console
 
-    from noah_cli.console import ConsoleListener
+    from noah_cli.terminal.console import ConsoleListener
 
     listener = ConsoleListener()
     listener.console = Console(file=io.StringIO(), width=100)

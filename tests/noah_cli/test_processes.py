@@ -6,7 +6,7 @@ import pytest
 
 from noah.errors import NoahError, ProcessError, TrainingError, UsageError
 from noah.hardware.processes import ALONE, Processes
-from noah_cli.console import ConsoleListener, print_error
+from noah_cli.terminal.console import ConsoleListener, print_error
 from tests.commands import noah
 
 FIRST, SECOND, ELSEWHERE = Processes(0, 3, 0, 2), Processes(1, 3, 1, 2), Processes(2, 3, 0, 1)

@@ -22,8 +22,8 @@ from noah.errors import NoahError, ProcessError, UsageError
 from noah.hardware.processes import ALONE, Processes, launched_processes
 from noah.progress import Bar, Detail
 from noah.space.subnet import MODULES, Subnet
-from noah_cli.live import draw_detail
-from noah_cli.output import Output
+from noah_cli.terminal.encoding import Output
+from noah_cli.terminal.progress_lines import draw_detail
 
 if TYPE_CHECKING:
     from noah.space.budget import Budget

@@ -15,7 +15,7 @@ from noah.progress import TrainingDetail
 from noah.space.budget import UNBOUNDED, Bound, Budget, parameter_budget
 from noah.space.search_space import make_space
 from noah.space.subnet import Subnet
-from noah_cli.console import (
+from noah_cli.terminal.console import (
     ConsoleListener,
     describe_space,
     draw_subnet,

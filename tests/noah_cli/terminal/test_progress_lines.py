@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.progress import SearchDetail, TrainingDetail
-from noah_cli.live import BARS, draw_detail, sparkline
+from noah_cli.terminal.progress_lines import BARS, draw_detail, sparkline
 
 SEARCH = SearchDetail(
     generation=3,
