@@ -12,9 +12,9 @@ from rich.table import Table as RichTable
 
 from noah.errors import UsageError
 from noah.settings.layers import assignment_layer, file_layer, recipe_layer
-from noah_cli.new_run import project_layers
-from noah_cli.option_layers import hardware_layers, option_layers
-from noah_cli.options import (
+from noah_cli.options.new_run import project_layers
+from noah_cli.options.option_layers import hardware_layers, option_layers
+from noah_cli.options.options import (
     BackboneArchOption,
     BackboneOption,
     ConfigOption,

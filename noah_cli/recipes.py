@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from noah_cli.completion import complete_recipe
+from noah_cli.options.completion import complete_recipe
 from noah_cli.terminal.console import open_listener
 
 

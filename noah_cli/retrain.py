@@ -11,10 +11,10 @@ from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah.hardware.processes import launched_processes
 from noah.settings.layers import assignment_layer
-from noah_cli.completion import complete_subnet
-from noah_cli.new_run import tell_settings
-from noah_cli.option_layers import hardware_layers, start_layers, track_layers
-from noah_cli.options import (
+from noah_cli.options.completion import complete_subnet
+from noah_cli.options.new_run import tell_settings
+from noah_cli.options.option_layers import hardware_layers, start_layers, track_layers
+from noah_cli.options.options import (
     BackboneArchOption,
     BackboneOption,
     ClassWeightsOption,

@@ -18,7 +18,7 @@ from noah.settings.layers import Layer, file_layer, resolve
 from noah.settings.settings import Settings
 from noah.settings.training_settings import RetrainSettings
 from noah.training.checkpoint import CHECKPOINT_FILE
-from noah_cli.new_run import names_data, resolve_new
+from noah_cli.options.new_run import names_data, resolve_new
 
 
 def open_existing(

@@ -11,11 +11,11 @@ from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah.hardware.processes import launched_processes
 from noah.settings.layers import Layer, assignment_layer
-from noah_cli.completion import complete_run, complete_space
-from noah_cli.durations import parse_duration
-from noah_cli.new_run import resolve_new, tell_settings
-from noah_cli.option_layers import budget_layers, hardware_layers, option_layers, start_layers, track_layers
-from noah_cli.options import (
+from noah_cli.options.completion import complete_run, complete_space
+from noah_cli.options.durations import parse_duration
+from noah_cli.options.new_run import resolve_new, tell_settings
+from noah_cli.options.option_layers import budget_layers, hardware_layers, option_layers, start_layers, track_layers
+from noah_cli.options.options import (
     RUNS,
     SEARCH,
     BackboneArchOption,

@@ -22,8 +22,8 @@ from noah.settings.settings import Settings
 from noah.stages.conclude_search import read_front
 from noah.stages.search_stage import finished_search, has_begun, join_search, search, wait_until_begun
 from noah_cli.forecast import print_forecast
-from noah_cli.new_run import project_layers
-from noah_cli.options import run_options
+from noah_cli.options.new_run import project_layers
+from noah_cli.options.options import run_options
 from noah_cli.search_result import print_front, print_winner
 from noah_cli.terminal import console
 from noah_cli.trackers.listener import tracked

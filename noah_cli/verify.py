@@ -9,8 +9,8 @@ import typer
 
 from noah.errors import NoahError, UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah_cli.option_layers import hardware_layers
-from noah_cli.options import (
+from noah_cli.options.option_layers import hardware_layers
+from noah_cli.options.options import (
     DeviceOption,
     PrecisionOption,
     RunArgument,

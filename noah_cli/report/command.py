@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from noah.files.latest import DEFAULT_RUNS
-from noah_cli.options import RunArgument, RunsOption, SameRunOption, named_run
+from noah_cli.options.options import RunArgument, RunsOption, SameRunOption, named_run
 from noah_cli.terminal import console
 
 if TYPE_CHECKING:  # They bring torch and matplotlib, which take seconds.

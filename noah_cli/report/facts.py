@@ -15,7 +15,7 @@ from noah.runs.folder import RUN_FILE, Run
 from noah.runs.published_subnets import published_subnet
 from noah.runs.run_subnet import given_subnet
 from noah.space.subnet import Subnet
-from noah_cli.options import run_options
+from noah_cli.options.options import run_options
 from noah_cli.report.artefacts import Exported, gather_exported
 from noah_cli.report.asked import Asked, gather_asked
 from noah_cli.report.missing import Missing

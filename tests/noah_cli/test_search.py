@@ -13,7 +13,7 @@ import yaml
 from noah.errors import SettingsError
 from noah.settings.layers import Layer, resolve
 from noah.settings.settings import Settings
-from noah_cli.new_run import default_recipe
+from noah_cli.options.new_run import default_recipe
 from noah_cli.search_run import _check_unchanged
 from tests.commands import Outcome, file_contents, noah, write_settings
 from tests.conftest import TinySettings

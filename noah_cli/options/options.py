@@ -10,7 +10,7 @@ import typer
 
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS, read_latest
-from noah_cli.completion import (
+from noah_cli.options.completion import (
     complete_backbone,
     complete_dataset,
     complete_device,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.errors import UsageError
-from noah_cli.durations import parse_duration
+from noah_cli.options.durations import parse_duration
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 from noah.errors import UsageError
 from noah.settings.layers import Layer, nested
 from noah.space.budget_text import Multiple, read_latency, read_macs, read_parameters
-from noah_cli.completion import complete_track
+from noah_cli.options.completion import complete_track
 
 
 def hardware_layers(device: str | None, precision: str | None, threads: int | None) -> list[Layer]:
