@@ -13,7 +13,7 @@ from noah_cli.terminal import console
 if TYPE_CHECKING:  # They bring torch and matplotlib, which take seconds.
     from noah.nas.gene_importance import GeneImportance
     from noah.runs.folder import Run
-    from noah_cli.report.drawing import Drawing
+    from noah_cli.report.charts.drawing import Drawing
     from noah_cli.report.facts import Facts
     from noah_cli.report.missing import Missing
 

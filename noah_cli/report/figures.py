@@ -5,12 +5,12 @@ from __future__ import annotations
 from noah.nas.gene_importance import GeneImportance
 from noah.space.subnet import MODULES, Subnet
 from noah_cli.report.artefacts import Bench, Exported
-from noah_cli.report.draw_comparison import draw_others, draw_speed
-from noah_cli.report.draw_search import draw_front, draw_progress
-from noah_cli.report.draw_subnet import draw_importance, draw_subnet
-from noah_cli.report.draw_test import draw_calibration, draw_classes, draw_confusion
-from noah_cli.report.draw_training import draw_training
-from noah_cli.report.drawing import Drawing
+from noah_cli.report.charts.accuracy import draw_calibration, draw_classes, draw_confusion
+from noah_cli.report.charts.comparison import draw_others, draw_speed
+from noah_cli.report.charts.drawing import Drawing
+from noah_cli.report.charts.search import draw_front, draw_progress
+from noah_cli.report.charts.subnet import draw_importance, draw_subnet
+from noah_cli.report.charts.training import draw_training
 from noah_cli.report.facts import Facts
 from noah_cli.report.missing import Missing
 from noah_cli.report.others import Others

@@ -13,7 +13,7 @@ from noah.evaluation.significance import Proportion
 from noah.nas.gene_importance import GeneImportance
 from noah.runs.mistakes import Mistake
 from noah.space.subnet import Subnet
-from noah_cli.report.drawing import MODULE_WORDS, Drawing
+from noah_cli.report.charts.drawing import MODULE_WORDS, Drawing
 from noah_cli.report.facts import Facts
 from noah_cli.report.missing import Missing
 from noah_cli.report.searched import Searched, order

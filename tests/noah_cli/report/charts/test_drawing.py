@@ -13,10 +13,10 @@ from PIL import Image
 from noah.evaluation.significance import Proportion
 from noah.nas.gene_importance import GeneImportance
 from noah.space.subnet import MODULES, Subnet
-from noah_cli.report.draw_subnet import draw_importance, draw_subnet
-from noah_cli.report.draw_test import MOST_IN_MATRIX, MOST_IN_ROW, draw_classes, draw_confusion
-from noah_cli.report.draw_training import draw_training
-from noah_cli.report.drawing import Drawing, shorten
+from noah_cli.report.charts.accuracy import MOST_IN_MATRIX, MOST_IN_ROW, draw_classes, draw_confusion
+from noah_cli.report.charts.drawing import Drawing, shorten
+from noah_cli.report.charts.subnet import draw_importance, draw_subnet
+from noah_cli.report.charts.training import draw_training
 from noah_cli.report.missing import Missing
 from noah_cli.report.tested import ClassResult, Measured
 from noah_cli.report.trained import Training

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from noah_cli.report.artefacts import Bench
-from noah_cli.report.drawing import (
+from noah_cli.report.charts.drawing import (
     ACCENT,
     ADAPTER,
     INK,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from noah.nas.gene_importance import GeneImportance
 from noah.space.subnet import MODULES, Subnet
-from noah_cli.report.drawing import INK, LINE, MODULE_COLOURS, MODULE_NAMES, MODULE_WORDS, MUTED, Drawing, draw
+from noah_cli.report.charts.drawing import INK, LINE, MODULE_COLOURS, MODULE_NAMES, MODULE_WORDS, MUTED, Drawing, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noah.evaluation.reliability import BINS, Bin
-from noah_cli.report.drawing import (
+from noah_cli.report.charts.drawing import (
     ACCENT,
     BAD,
     INK,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from noah_cli.report.drawing import ACCENT, ADAPTER, Drawing, count_axis, draw
+from noah_cli.report.charts.drawing import ACCENT, ADAPTER, Drawing, count_axis, draw
 from noah_cli.report.trained import Training
 
 if TYPE_CHECKING:
