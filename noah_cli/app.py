@@ -14,21 +14,21 @@ import typer
 from noah.errors import NoahError, UsageError
 from noah.hardware.processes import ALONE, Processes, launched_processes, leave
 from noah.version import __version__
-from noah_cli.bench import bench
-from noah_cli.benchmark import benchmark
-from noah_cli.compare import compare
-from noah_cli.datasets import datasets
-from noah_cli.doctor import doctor
-from noah_cli.evaluate import evaluate
-from noah_cli.export import export
-from noah_cli.predict import predict
-from noah_cli.recipes import recipes
+from noah_cli.commands.bench import bench
+from noah_cli.commands.benchmark import benchmark
+from noah_cli.commands.compare import compare
+from noah_cli.commands.datasets import datasets
+from noah_cli.commands.doctor import doctor
+from noah_cli.commands.evaluate import evaluate
+from noah_cli.commands.export import export
+from noah_cli.commands.predict import predict
+from noah_cli.commands.recipes import recipes
+from noah_cli.commands.retrain import retrain
+from noah_cli.commands.search import search
+from noah_cli.commands.verify import verify
 from noah_cli.report.command import report
-from noah_cli.retrain import retrain
-from noah_cli.search import search
 from noah_cli.terminal import console
 from noah_cli.terminal.encoding import Output, split_output
-from noah_cli.verify import verify
 
 app = typer.Typer(
     name="noah",

@@ -122,7 +122,7 @@ IN_THE_SOURCE: dict[str, tuple[str, ...]] = {
     "The provider does not run": ("export/runtime/onnx_session.py",),
     "An engine without a GPU": ("export/runtime/engine.py",),
     "The GPU's memory is too small": ("noah_cli/app.py",),
-    "Two distributions of onnxruntime": ("noah_cli/doctor.py",),
+    "Two distributions of onnxruntime": ("noah_cli/commands/doctor.py",),
 }
 """Heading -> the files that hold the words: to cause these takes a GPU, minutes, or a broken installation."""
 

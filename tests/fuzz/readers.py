@@ -90,7 +90,7 @@ def _read_settings(path: Path) -> None:
 def _read_winner(_: Path) -> None:
     from noah.checks.comparison import read_figures
     from noah.stages.search_stage import finished_search
-    from noah_cli.search_result import print_winner
+    from noah_cli.commands.search_result import print_winner
 
     run = _run()
     result = finished_search(run)
@@ -107,7 +107,7 @@ def _front_seeds() -> Iterator[tuple[str, bytes]]:
 def _read_front(_: Path) -> None:
     from noah.runs.run_subnet import front_subnet
     from noah.stages.conclude_search import read_front
-    from noah_cli.search_result import print_front
+    from noah_cli.commands.search_result import print_front
 
     print_front(_listener(), read_front(_run()), "accuracy,params")
     front_subnet(_run(), "pareto:1")
@@ -127,7 +127,7 @@ def _check_artefacts(_: Path) -> None:
 
 def _read_result(_: Path) -> None:
     from noah.stages.retrain_stage import read_result
-    from noah_cli.evaluate import _print_result
+    from noah_cli.commands.evaluate import _print_result
 
     _print_result(_listener(), read_result(_run(), "eval", "test.json"), "the winner")
 

@@ -9,7 +9,7 @@ import typer
 
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah_cli.evaluate_on import evaluate_on
+from noah_cli.commands.evaluate_on import evaluate_on
 from noah_cli.options.option_layers import hardware_layers
 from noah_cli.options.options import (
     DeviceOption,

@@ -13,8 +13,8 @@ import yaml
 from noah.errors import SettingsError
 from noah.settings.layers import Layer, resolve
 from noah.settings.settings import Settings
+from noah_cli.commands.search_run import _check_unchanged
 from noah_cli.options.new_run import default_recipe
-from noah_cli.search_run import _check_unchanged
 from tests.commands import Outcome, file_contents, noah, write_settings
 from tests.conftest import TinySettings
 from tests.finished import NAME, Finished
@@ -92,7 +92,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         runs.append(run)
         raise StopError
 
-    monkeypatch.setattr("noah_cli.search_run.search", stage)
+    monkeypatch.setattr("noah_cli.commands.search_run.search", stage)
     return runs
 
 
@@ -215,7 +215,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Outcome:
     def stage(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("noah_cli.search_run.search", stage)
+    monkeypatch.setattr("noah_cli.commands.search_run.search", stage)
     return noah("search", *arguments)
 
 

@@ -99,7 +99,7 @@ def retrain(
     from noah.runs.seals import FOLDER, RETRAIN, break_seal
     from noah.stages.retrain_stage import retrain as retrain_stage
     from noah.training.checkpoint import CHECKPOINT_FILE
-    from noah_cli.retrain_run import open_existing, refuse_new_run_options, settings_of_new
+    from noah_cli.commands.retrain_run import open_existing, refuse_new_run_options, settings_of_new
     from noah_cli.trackers.listener import tracked
     from noah_cli.trackers.tracker import check_usable
 

@@ -10,8 +10,8 @@ import pytest
 
 from export.runtime.gpu import why_no_gpu
 from export.runtime.tensorrt_package import load_package
-from noah_cli import doctor
-from noah_cli.doctor import Finding
+from noah_cli.commands import doctor
+from noah_cli.commands.doctor import Finding
 from tests.commands import noah
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from noah.prepare.forecast import Forecast, Stage
 from noah.space.pricing import SizeEstimate
-from noah_cli.forecast import print_forecast
+from noah_cli.commands.forecast import print_forecast
 from tests.noah.tiny_run import Recorder
 
 FORECAST = Forecast(

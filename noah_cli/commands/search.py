@@ -187,17 +187,17 @@ def search(
             options,
             {"recipe": recipe, "config": config, "run": run, "resume": resume, "dry-run": dry_run},
         )
-        from noah_cli.search_run import join_run
+        from noah_cli.commands.search_run import join_run
 
         join_run(listener, runs, join, own, seconds)
     elif resume:
-        from noah_cli.search_run import search_stopped
+        from noah_cli.commands.search_run import search_stopped
 
         search_stopped(listener, runs, run, recipe, config or [], options, own, seconds)
     else:
         settings, origins = processes.of_first(lambda: resolve_new(listener, recipe, config or [], options, own))
         tell_settings(listener, settings, origins)
-        from noah_cli.search_run import dry, search_new
+        from noah_cli.commands.search_run import dry, search_new
         from noah_cli.trackers.tracker import check_usable
 
         if dry_run:

@@ -97,7 +97,7 @@ def _onnxruntime() -> Iterator[Finding]:
 def _running_provider() -> tuple[str, str]:
     """The provider that really runs a model here, and why it is that one."""
     from export.runtime.onnx_session import open_session
-    from noah_cli.small_model import write_small_model
+    from noah_cli.commands.small_model import write_small_model
 
     with tempfile.TemporaryDirectory() as folder:
         opened = open_session(write_small_model(Path(folder), "fp32"))
@@ -116,7 +116,7 @@ def _run_each_precision() -> Iterator[Finding]:
     from export.convert.precision import PRECISIONS
     from export.runtime.onnx_session import open_session
     from noah.errors import ArtefactError
-    from noah_cli.small_model import write_small_model
+    from noah_cli.commands.small_model import write_small_model
 
     running: list[str] = []
     for precision in PRECISIONS:
@@ -142,7 +142,7 @@ def _build_small_engine() -> Iterator[Finding]:
     from export.runtime.profile import Profile
     from export.runtime.tensorrt_package import choose_builder
     from noah.errors import NoahError
-    from noah_cli.small_model import write_small_model
+    from noah_cli.commands.small_model import write_small_model
 
     try:
         builder = choose_builder("fp16", None)
