@@ -25,7 +25,7 @@ from export.convert.onnx_products import choose_products
 from export.convert.quantize import write_int8, write_int8_dynamic
 from export.convert.to_onnx import write_onnx
 from export.runtime.onnx_session import open_session
-from noah.backbone.untrained import untrained_backbone
+from noah.backbone.supported import untrained_backbone
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet

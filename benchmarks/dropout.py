@@ -1,4 +1,4 @@
-"""How fast dropout is on a CPU: torch's own against `noah.model.dropout`, on the tokens that a LoRA takes.
+"""How fast dropout is on a CPU: torch's own against `noah.model.modules`, on the tokens that a LoRA takes.
 
     python benchmarks/dropout.py [--threads 2] [--rounds 30]
 
@@ -16,7 +16,7 @@ import time
 import torch
 from torch.nn import functional as F
 
-from noah.model.dropout import apply_dropout
+from noah.model.modules import apply_dropout
 
 IMAGES, WIDTH, RATE = 32, 384, 0.1
 

@@ -24,7 +24,7 @@ from benchmarks.steps import best_precision, measure
 from noah.errors import NoahError
 from noah.files.atomic import write_json
 from noah.hardware.device import choose_hardware
-from noah.prepare.evaluation_batch import LARGEST
+from noah.prepare.context import LARGEST_BATCH
 from noah.runs.folder import installed_versions
 from noah.settings.settings import HardwareSettings
 from noah_cli.terminal.console import ConsoleListener
@@ -87,7 +87,7 @@ def time_whole_recipe(arguments: argparse.Namespace) -> None:
         retrain={"epochs": arguments.retrain_epochs},
     )
     setting = Setting("vit-b16-224", "paper", DEVICE, settings.supernet.batch_size, hardware.precision)
-    found = time_recipe(setting, hardware, settings, LARGEST, ConsoleListener())
+    found = time_recipe(setting, hardware, settings, LARGEST_BATCH, ConsoleListener())
     name = torch.cuda.get_device_name()
     print(
         f"\n{name}, {hardware.precision}, ViT-B/16, 224 px, {CLASSES} classes: supernet {found.supernet:.0f} s "

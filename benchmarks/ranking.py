@@ -27,6 +27,7 @@ from noah.prepare.context import Materials
 from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
 from noah.runs.folder import Run
+from noah.space.operators import sample
 from noah.space.subnet import Subnet
 from noah.stages.rerank import rerank
 from noah.stages.retrain_stage import merged_logits
@@ -95,7 +96,7 @@ def draw(run: Run, materials: Materials, count: int) -> list[Subnet]:
     rng = np.random.default_rng([materials.settings.seed, 9])
     drawn: dict[Subnet, None] = {}
     while len(drawn) < count:
-        drawn[materials.space.sample(rng, run_budget(run, materials))] = None
+        drawn[sample(materials.space, rng, run_budget(run, materials))] = None
     return list(drawn)
 
 

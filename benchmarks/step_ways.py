@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.straightforward import Straightforward
-from noah.backbone.untrained import untrained_backbone
+from noah.backbone.supported import untrained_backbone
 from noah.data.pixels.device_pixels import place
 from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
@@ -216,7 +216,7 @@ def _straightforward_step(model: Straightforward, images: Tensor, labels: Tensor
 
 
 def _our_step(step: Step, images: Tensor, labels: Tensor, pixels: Pixels | None = None) -> Prepare:
-    """As `noah.training.loop.train` takes it; from decoded pixels if they are given, else with the images as they are."""
+    """As `noah.training.loop.train` takes it; from decoded pixels if they are given, else from the images."""
     supernet, optimizer = step.supernet, make_optimizer(step.supernet, **SETTINGS)
     rng = np.random.default_rng(3)
 

@@ -41,6 +41,7 @@ from noah.hardware.device import Precision, choose_hardware
 from noah.hardware.step_clock import wait
 from noah.runs.folder import installed_versions
 from noah.settings.settings import HardwareSettings
+from noah.space.operators import sample
 from noah.space.subnet import Subnet
 
 WARM_UP = 2
@@ -117,7 +118,7 @@ def random_subnets(setting: Setting, count: int) -> list[Subnet]:
     """The same ones every time, drawn as a supernet's training draws them."""
     space = setting.search_space(setting.backbone())
     rng = np.random.default_rng(7)
-    return [space.sample(rng) for _ in range(count)]
+    return [sample(space, rng) for _ in range(count)]
 
 
 def measure(

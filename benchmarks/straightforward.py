@@ -2,8 +2,8 @@
 
 Prompts are tokens in every block, LoRA stands beside the projection, attention is product, softmax, product, and every
 token goes through every layer of every block. Widths are arguments, and the names of the weights are those of
-`noah.model.supernet.Supernet`, so that the two can hold the same ones. It knows class tokens and LayerScale, which is what
-the measured backbones have.
+`noah.model.supernet.Supernet`, so that the two can hold the same ones. It knows class tokens and LayerScale, which is
+what the measured backbones have.
 """
 
 from __future__ import annotations

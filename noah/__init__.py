@@ -19,7 +19,7 @@ __all__ = ["__version__", "load"]
 
 
 def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classifier:
-    """Give the torch network of an artefact of format safetensors; `noah.model.saved_modules.load` says what can go wrong.
+    """Give the torch network of an artefact of format safetensors; see `noah.model.saved_modules.load`.
 
     Args:
         path: The artefact's folder, or its `modules.safetensors`.

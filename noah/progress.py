@@ -1,4 +1,4 @@
-"""How a stage tells what it is doing, without knowing who listens."""
+"""How a stage tells what it is doing, without knowing who listens; and numbers of things in words."""
 
 from __future__ import annotations
 
@@ -103,3 +103,8 @@ class Silent:
     def bar(self, title: str, total: int, unit: str) -> Iterator[Bar]:
         """Give a bar that ignores updates."""
         yield self
+
+
+def counted(count: int, unit: str) -> str:
+    """A number and its unit, which is given in the plural: 1 image, 1,200 images."""
+    return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"

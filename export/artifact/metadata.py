@@ -12,8 +12,21 @@ from typing import Any
 
 import onnx
 
-from export.artifact.labels import CLASSES, label_difference
 from noah.errors import ExportError
+
+CLASSES = "noah.classes"
+"""The note of an ONNX file that holds its labels in the order of the outputs, a JSON list."""
+
+
+def label_difference(found: Sequence[str], expected: Sequence[str]) -> str:
+    """Where two lists of labels differ first, in words; empty where they are the same."""
+    if len(found) != len(expected):
+        return f"it names {len(found)} classes, and there are {len(expected)}"
+    for index, (name, right) in enumerate(zip(found, expected, strict=True)):
+        if name != right:
+            return f"it names class {index} {name!r}, and it is {right!r}"
+    return ""
+
 
 PREPROCESSING = "noah.preprocessing"
 """What `Preprocessing.to_json` gave."""

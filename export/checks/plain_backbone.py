@@ -14,7 +14,7 @@ from export.convert.onnx_products import choose_products
 from export.convert.precision import DEFAULT_OPSETS, write_precision
 from export.convert.quantize import write_int8_dynamic
 from export.convert.to_onnx import write_onnx
-from noah.backbone.untrained import untrained_backbone
+from noah.backbone.supported import untrained_backbone
 from noah.errors import UsageError
 
 

@@ -3,7 +3,8 @@
 `write_int8` quantises weights channel by channel, and activations with fixed scales found by calibration; the file has
 QuantizeLinear and DequantizeLinear around its products, which runtimes fuse into integer products. `write_int8_dynamic`
 quantises weights channel by channel, and finds the scale of an activation in each batch, all of its images together.
-Sums, norms, softmax, and the first convolution stay in float32, as do products that `export.convert.onnx_products` leaves out.
+Sums, norms, softmax, and the first convolution stay in float32, as do products that `export.convert.onnx_products`
+leaves out.
 """
 
 from __future__ import annotations

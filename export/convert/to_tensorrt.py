@@ -14,8 +14,7 @@ from typing import Any
 
 from export.artifact.records import NOT_VERIFIED, EngineProfile, EngineRecord, EngineTensor, Precision
 from export.runtime.profile import Profile
-from export.runtime.tensorrt_package import Builder, load_package
-from export.runtime.trt_log import make_log
+from export.runtime.tensorrt_package import Builder, load_package, make_log
 from noah.errors import ExportError
 from noah.files.atomic import atomic_file
 

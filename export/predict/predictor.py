@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from export.artifact.labels import CLASSES, label_difference
 from export.artifact.manifest import (
     ENGINE_FILE,
     MANIFEST_FILE,
@@ -18,6 +17,7 @@ from export.artifact.manifest import (
     how_to_load,
     read_manifest,
 )
+from export.artifact.metadata import CLASSES, label_difference
 from export.artifact.records import ModelInput, ModelOutput
 from export.predict.runnable import model_name, runnable_files
 from export.runtime.engine import open_engine

@@ -12,9 +12,8 @@ import numpy.typing as npt
 from export.artifact.records import EngineRecord, EngineTensor
 from export.runtime.gpu import gpu_name_and_target, why_no_gpu
 from export.runtime.profile import Profile
-from export.runtime.tensorrt_package import load_package
+from export.runtime.tensorrt_package import load_package, make_log
 from export.runtime.tensors import Tensor
-from export.runtime.trt_log import make_log
 from noah.errors import ArtefactError, NotHereError
 
 _ONNX_INSTEAD = "Where it cannot run, use the model.onnx beside it, or what this writes: noah export --format onnx"

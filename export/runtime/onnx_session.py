@@ -1,7 +1,8 @@
 """Opens an ONNX file in onnxruntime, on the provider that really runs here, and says why that one.
 
 onnxruntime lists the providers that it was compiled with; a GPU provider in that list may find no driver or lack a
-library, and is then dropped with a few red lines on standard error. Only the opened session knows what runs.
+library, and is then dropped with a few red lines on standard error. Only the opened session knows what runs. On a GPU
+its inputs and outputs stay there (`BoundRun`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from export.runtime.bound_run import BoundRun
 from export.runtime.gpu import has_nvidia_driver
 from export.runtime.tensors import Tensor
 from noah.errors import ArtefactError, UsageError
@@ -195,3 +195,33 @@ def _preload_cuda() -> str:
             onnxruntime.preload_dlls()
     missing = re.search(r"Failed to load (\S+):", printed.getvalue())
     return f"{missing[1]} is missing, which pip install 'onnxruntime-gpu[cuda,cudnn]' brings." if missing else ""
+
+
+class BoundRun:
+    """The one input and output of a session, bound to a device.
+
+    Args:
+        session: An `onnxruntime.InferenceSession`.
+        device: onnxruntime's name of the device: "cuda", or "cpu".
+    """
+
+    def __init__(self, session: Any, device: str) -> None:
+        self._session = session
+        self._device = device
+        self._input = session.get_inputs()[0].name
+        self._output = session.get_outputs()[0].name
+        self._buffer: Any = None
+
+    def __call__(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The output for the one input, both on the host."""
+        values = np.ascontiguousarray(values)
+        if self._buffer is None or tuple(self._buffer.shape()) != values.shape:
+            self._buffer = onnxruntime.OrtValue.ortvalue_from_numpy(values, self._device, 0)
+        else:
+            self._buffer.update_inplace(values)
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input(self._input, self._buffer)
+        binding.bind_output(self._output, self._device)
+        self._session.run_with_iobinding(binding)
+        (output,) = binding.copy_outputs_to_cpu()
+        return np.asarray(output)

@@ -145,3 +145,26 @@ def _why_not_tensorrt() -> str:
         return f"it needs no GPU to build, and {error.problem.rstrip('.')}"
     missing = why_no_gpu()
     return f"tensorrt needs a GPU to build, and {missing}" if missing else ""
+
+
+def make_log(trt: Any) -> Any:
+    """A logger of the package whose `errors` and `warnings` are lists of text; nothing is printed.
+
+    Args:
+        trt: The module `tensorrt` or `tensorrt_rtx`.
+    """
+
+    class Log(trt.ILogger):  # type: ignore[misc]  # the base class comes with the package chosen at run time
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+            self.warnings: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            text = " ".join(message.split()).rstrip(".")
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.errors.append(text)
+            elif severity == trt.ILogger.Severity.WARNING and text not in self.warnings:
+                self.warnings.append(text)
+
+    return Log()

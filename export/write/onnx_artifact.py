@@ -15,8 +15,8 @@ from typing import Literal
 
 from export.artifact import metadata
 from export.artifact.folder import new_artefact
-from export.artifact.labels import CLASSES
 from export.artifact.manifest import CARD_FILE, ENGINE_FILE, MODEL_FILE, Manifest, file_record, write_manifest
+from export.artifact.metadata import CLASSES
 from export.artifact.model_card import write_card
 from export.artifact.origin import describe_origin
 from export.artifact.records import (

@@ -2,18 +2,20 @@
 
 The exact merge rewrites the inside of a block, so it has to know that inside. It knows timm's `VisionTransformer` with
 pre-norm `Block`s, plain `Attention` (with or without query/key norm and output norm), `Mlp`, `GluMlp` or `SwiGLU`,
-LayerScale, registers, any norm layer, and class-token or average pooling.
+LayerScale, registers, any norm layer, and class-token or average pooling. An architecture without its weights, which
+costs are computed from, is made here, too.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import timm
 from timm.layers import Attention, GluMlp, LayerScale, Mlp, PatchEmbed, SwiGLU
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
-from noah.errors import UnsupportedBackboneError
+from noah.errors import BackboneError, UnsupportedBackboneError
 
 
 def check_supported(backbone: nn.Module) -> None:
@@ -70,3 +72,30 @@ def _unsupported_block_parts(block: Any) -> list[str]:
         if not isinstance(scale, LayerScale | nn.Identity)
     ]
     return reasons
+
+
+def untrained_backbone(architecture: str, image_size: tuple[int, int], num_classes: int) -> nn.Module:
+    """Build a backbone with a head and random weights; nothing is downloaded or read.
+
+    Under `torch.device("meta")` it takes no memory, and only its shapes can be used.
+
+    Args:
+        architecture: timm's name of the architecture.
+        image_size: Height and width of its input in pixels.
+        num_classes: Outputs of the head.
+
+    Raises:
+        BackboneError: If the installed timm has no such architecture or cannot build it at this size.
+        UnsupportedBackboneError: If the method does not cover it.
+    """
+    try:
+        model = timm.create_model(architecture, pretrained=False, img_size=image_size, num_classes=num_classes)
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        # timm raises any of these, from its registry or from the constructor of the model.
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BackboneError(
+            f"timm {timm.__version__} cannot build the architecture {architecture}: {cause}",
+            "Install the timm that the run was made with; its run.yaml names the version.",
+        ) from error
+    check_supported(model)
+    return cast(nn.Module, model).requires_grad_(False).eval()

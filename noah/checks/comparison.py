@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from noah.backbone.untrained import untrained_backbone
+from noah.backbone.supported import untrained_backbone
 from noah.cost.macs import backbone_macs, merged_macs
 from noah.errors import RunError, UsageError
 from noah.evaluation.significance import Proportion, holm, mcnemar

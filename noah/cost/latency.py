@@ -9,7 +9,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from noah.backbone.untrained import untrained_backbone
+from noah.backbone.supported import untrained_backbone
 from noah.hardware.device import Hardware
 from noah.hardware.step_clock import wait
 from noah.model.merge import merge

@@ -1,8 +1,8 @@
 """How long a subnet's merged network takes, predicted from timings of single blocks.
 
 Time depends on shapes alone, and the shape of a merged block on two things: what it does with prompt tokens
-(`noah.model.token_plan`) and how wide its adapter is; LoRA costs nothing. So few kinds of block are timed, and the time of a
-subnet is the sum over its blocks, plus that of the ends: patch embedding, last norm and head. Where there are many
+(`noah.model.token_plan`) and how wide its adapter is; LoRA costs nothing. So few kinds of block are timed, and the time
+of a subnet is the sum over its blocks, plus that of the ends: patch embedding, last norm and head. Where there are many
 widths only some are timed, and what lies between two of them is interpolated linearly.
 
 A sum of blocks is a model of a network, not the network: how far off it is on some whole subnets is measured with it.

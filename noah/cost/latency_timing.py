@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noah.backbone.untrained import untrained_backbone
+from noah.backbone.supported import untrained_backbone
 from noah.cost.latency import median_seconds
 from noah.cost.latency_table import WITH_CONSTANTS, Kind, LatencyTable, without_falls
 from noah.hardware.device import Hardware
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
 from noah.progress import Bar
+from noah.space.operators import sample
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
 
@@ -29,8 +30,8 @@ _CHECKS = 5
 """Random subnets that are timed whole."""
 
 Timer = Callable[[Sequence[Callable[[Tensor], Tensor]], Tensor, Hardware, Bar, int], list[float]]
-"""`noah.cost.latency.median_seconds`, or what measures in its place: networks, images, hardware, bar and number of rounds ->
-seconds of each network."""
+"""`noah.cost.latency.median_seconds`, or what measures in its place: networks, images, hardware, bar and number of
+rounds -> seconds of each network."""
 
 
 def measure_table(
@@ -63,7 +64,7 @@ def measure_table(
         BackboneError: The installed timm cannot build the backbone.
     """
     random = np.random.default_rng(0)
-    checked = [space.sample(random) for _ in range(_CHECKS)]
+    checked = [sample(space, random) for _ in range(_CHECKS)]
     prompts, adapters = (timed_points(space.modules[name].widths) for name in ("prompt", "adapter"))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         backbone = untrained_backbone(architecture, image_size, num_classes).to(hardware.device)

@@ -1,8 +1,8 @@
 """The attention of a merged network, in its two forms.
 
 `MergedAttention` keeps keys and values of prompts that nobody reads again as constants. `ClassAttention` is the last
-block's under class-token pooling, where one query per head makes keys and values unnecessary. `noah.model.merge` says why
-both are exact.
+block's under class-token pooling, where one query per head makes keys and values unnecessary. `noah.model.merge` says
+why both are exact.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ class Supernet(nn.Module):
     3. m = LS2(MLP(LN2(X))); X = X + m + U[:, :a] g(V[:a] m + v[:a]) + u; a = 0: X + m.
     4. logits = head(fc_norm(pool(norm(X)))).
 
-    Tokens whose output nobody reads (see `noah.model.token_plan`) are not computed; the logits are the same. Modules start
-    such that every subnet without prompts gives the plain backbone's logits. The backbone stays in evaluation mode
-    whatever `train()` says, and is shared, not copied. (NOAH, section 3.)
+    Tokens whose output nobody reads (see `noah.model.token_plan`) are not computed; the logits are the same. Modules
+    start such that every subnet without prompts gives the plain backbone's logits. The backbone stays in evaluation
+    mode whatever `train()` says, and is shared, not copied. (NOAH, section 3.)
 
     Args:
         backbone: A timm `VisionTransformer`.

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from noah.nas.candidate import Candidate, Proposal, rank
-from noah.nas.pareto import select
+from noah.nas.candidate import Candidate, Proposal, rank, select
 from noah.nas.published_search import mutate_depths, rank_by_age, swap_modules
 from noah.nas.samplers import TPE_GOOD, suggest
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget
+from noah.space.operators import cross_over, mutate, sample
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
 
@@ -137,7 +137,7 @@ def _child(
 
 def _new_random(seen: set[Subnet], space: SearchSpace, rng: Generator, budget: Budget) -> Subnet | None:
     for _ in range(_DRAWS):
-        child = space.sample(rng, budget)
+        child = sample(space, rng, budget)
         if child not in seen:
             return child
     return None
@@ -160,8 +160,9 @@ def _change(
             child = swap_modules(first, second, rng)
         return child if budget.admits(child) else None
     if origin == "crossover":
-        return space.cross_over(first, second, rng, budget, module_probability=settings.module_crossover)
-    return space.mutate(
+        return cross_over(space, first, second, rng, budget, module_probability=settings.module_crossover)
+    return mutate(
+        space,
         first,
         rng,
         gene_probability=settings.gene_probability,

@@ -21,6 +21,7 @@ from noah.nas.study import Entry, SearchStudy, candidate_of
 from noah.nas.worker import BEAT_SECONDS, Beat, Watch, Worker
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget
+from noah.space.operators import check_budget
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
 
@@ -79,7 +80,7 @@ def work(
     Raises:
         EmptySpaceError: If the budget admits nothing.
     """
-    task.space.check_budget(task.budget)
+    check_budget(task.space, task.budget)
     ledger, pulse, watch = _Ledger(study, task), _Pulse(study, worker), Watch()
     generations: dict[int, list[Proposal]] = {}
     try:

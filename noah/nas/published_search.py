@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from numpy.random import Generator
 
 from noah.nas.candidate import Candidate
-from noah.space.placement import carrying, change_depth, place
+from noah.space.module_space import carrying, change_depth, place
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import MODULES, Subnet
 

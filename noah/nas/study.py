@@ -24,9 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from noah.errors import RunError, SettingsError
 from noah.nas.candidate import Candidate, Proposal
-from noah.nas.genes import to_genes
 from noah.nas.racing import Look, outcome_of
-from noah.nas.samplers import directions, distributions
+from noah.nas.samplers import directions, distributions, to_genes
 from noah.nas.worker import Beat, Worker
 from noah.settings.settings import EvolutionSettings
 from noah.space.search_space import SearchSpace

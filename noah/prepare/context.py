@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,20 +15,58 @@ from noah.backbone.load import Backbone, check_image_size, load_backbone
 from noah.data.augment.augmented_pixels import PREFETCHED, TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
 from noah.data.dataset import Dataset
-from noah.data.pixels.device_pixels import place
+from noah.data.pixels.device_pixels import free_memory, place
 from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.sources.registry import load_dataset
 from noah.data.split import Split
 from noah.errors import RunError, UsageError
 from noah.hardware.device import Choice, Hardware, choose_hardware
-from noah.hardware.memory import available_memory
+from noah.hardware.memory import available_memory, format_bytes
 from noah.hardware.processes import launched_processes
-from noah.prepare.evaluation_batch import USUAL, choose_evaluation_batch
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.settings.settings import Settings
 from noah.settings.training_settings import AugmentationSettings
 from noah.space.search_space import PRESETS, SearchSpace, make_space
+
+if TYPE_CHECKING:
+    from noah.backbone.load import Backbone
+
+
+USUAL_BATCH = 64
+"""On a CPU, where larger batches are no faster and only take memory."""
+LARGEST_BATCH = 512
+"""On a GPU, whose arithmetic is busy with fewer."""
+MEMORY_SHARE = 0.25
+"""Of the device's free memory: other processes, and images that live there, need some too."""
+_BYTES = {"fp32": 64, "bf16": 40}
+"""Of one number of a token's width D: the tokens twice, queries, keys and values, and the hidden layer of 4 D twice."""
+
+
+def choose_evaluation_batch(
+    hardware: Hardware, backbone: Backbone, space: SearchSpace, free: int | None = None
+) -> Choice | None:
+    """A batch size by the GPU's free memory; None elsewhere, where `USUAL_BATCH` serves.
+
+    It is a power of two, so that a little more or less memory in use at another time changes nothing.
+
+    Args:
+        hardware: Device and precision.
+        backbone: Its tokens and their width.
+        space: Its largest prompt, whose tokens come on top.
+        free: Bytes of the device that nobody uses; asked of it if not given.
+    """
+    free = free_memory(hardware.device) if free is None else free
+    if free is None:
+        return None
+    model: Any = backbone.model
+    height, width = backbone.image_size
+    tokens = model.patch_embed.num_patches + model.num_prefix_tokens + max(space.largest.prompt)
+    image = tokens * model.embed_dim * _BYTES[hardware.precision] + 3 * height * width * 5  # as bytes and as float32
+    fitting = max(1, int(MEMORY_SHARE * free) // image)
+    size = min(LARGEST_BATCH, 1 << (fitting.bit_length() - 1))
+    reason = f"an image needs about {format_bytes(image)}, and {MEMORY_SHARE:.0%} of {format_bytes(free)} may be used"
+    return Choice("batch", str(size), f"images at once in evaluation: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +91,7 @@ class Materials:
         asked = self.settings.hardware.evaluation_batch_size
         if asked is not None:
             return asked
-        return USUAL if self.evaluation_batch is None else int(self.evaluation_batch.value)
+        return USUAL_BATCH if self.evaluation_batch is None else int(self.evaluation_batch.value)
 
     def facts(self) -> dict[str, Any]:
         """What run.yaml keeps of the data and the backbone."""

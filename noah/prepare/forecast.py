@@ -10,17 +10,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from noah.cost.macs import backbone_macs
-from noah.hardware.peak_memory import process_peak
+from noah.hardware.memory import process_peak
 from noah.nas.evolution import evaluations
 from noah.prepare.advice import advise
 from noah.prepare.context import Materials
 from noah.prepare.trial_steps import TrainingTrial, try_evaluation, try_retraining, try_supernet_training
 from noah.progress import Listener
-from noah.settings.settings import EvolutionSettings, Settings
+from noah.settings.settings import EvolutionSettings, Settings, rerank_epochs
 from noah.settings.training_settings import TrainingSettings
 from noah.space.budget import Budget
+from noah.space.operators import check_budget, estimate_size
 from noah.space.pricing import SizeEstimate
-from noah.stages.rerank import rerank_epochs
 
 SEARCH_SHARE = 0.3
 """Of a limited time, kept for the search; `epochs_within` says why."""
@@ -35,7 +35,7 @@ class Stage:
         images: Images that go through, counted as often as they do; once a step, however many subnets it trains.
         reading: Seconds to read its images into memory, once.
         seconds: All of it, reading included.
-        memory: Peak in MiB, see `noah.hardware.peak_memory.PeakMemory`: the device's own on CUDA, on a CPU at least so much
+        memory: Peak in MiB, see `noah.hardware.memory.PeakMemory`: the device's own on CUDA, on a CPU at least so much
             more than before; None where nothing is told.
         at_most: Whether steps stop early, so that images and seconds are bounds.
     """
@@ -121,7 +121,7 @@ def forecast(materials: Materials, budget: Budget, listener: Listener, *, retrai
         EmptySpaceError: If the budget admits nothing.
     """
     settings, space, data = materials.settings, materials.space, materials.dataset
-    space.check_budget(budget)
+    check_budget(space, budget)
     training = try_supernet_training(materials, listener)
     supernet = _training_stage(len(data.train), settings.supernet, training)
 
@@ -155,7 +155,7 @@ def forecast(materials: Materials, budget: Budget, listener: Listener, *, retrai
         merge_seconds=trial.merge_seconds,
         image_seconds=trial.image_seconds,
         space_size=space.size(),
-        inside_budget=space.estimate_size(budget),
+        inside_budget=estimate_size(space, budget),
         budget=budget.describe(),
         backbone=materials.backbone.architecture,
         macs=macs,

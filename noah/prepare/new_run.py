@@ -18,6 +18,7 @@ from noah.runs.run_subnet import FRONT, front_subnet
 from noah.runs.seals import seal_start
 from noah.runs.subnet_text import check_spelling, parse_subnet
 from noah.settings.settings import Settings
+from noah.space.operators import check_budget
 from noah.space.subnet import Subnet
 
 
@@ -97,7 +98,7 @@ def _facts(
     facts: dict[str, Any] = materials.facts()
     if subnet is None:
         budget, table = decide_budget(materials, listener)
-        materials.space.check_budget(budget)
+        check_budget(materials.space, budget)
         return facts | {"budget": budget_facts(budget)}, table
     blocks = materials.space.blocks
     given = parse_subnet(subnet, depth=blocks) if front is None else front

@@ -136,3 +136,21 @@ def run_cost(quantity: Quantity, run: Run, materials: Materials) -> Callable[[Su
 def _kept_bound(name: Quantity, fact: dict[str, Any], run: Run, materials: Materials) -> Bound:
     limit = float(fact["limit"]) if name == "latency" else int(fact["limit"])
     return Bound(name, limit, run_cost(name, run, materials), str(fact["reason"]))
+
+
+COSTS: dict[str, Quantity] = {
+    "accuracy,params": "parameters",
+    "accuracy,macs": "macs",
+    "accuracy,latency": "latency",
+}
+"""Objectives of a search -> the quantity of the second; there is none beside accuracy alone."""
+
+
+def objective_cost(run: Run, materials: Materials) -> Callable[[Subnet], float]:
+    """What the search makes small besides making accuracy large; 0 for every subnet where accuracy is all.
+
+    Raises:
+        RunError: If the run's table of latencies is missing or damaged.
+    """
+    quantity = COSTS.get(materials.settings.search.objective)
+    return (lambda _: 0) if quantity is None else run_cost(quantity, run, materials)

@@ -1,7 +1,7 @@
 """A few real steps of each stage, timed: on the run's own images, backbone and device, and thrown away.
 
-The steps are those of the stages themselves: `noah.training.loop.train` for both trainings, merging and `compute_logits`
-for candidates. Nothing is kept; the temporary folder that a training needs is gone afterwards.
+The steps are those of the stages themselves: `noah.training.loop.train` for both trainings, merging and
+`compute_logits` for candidates. Nothing is kept; the temporary folder that a training needs is gone afterwards.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from noah.data.augment.image import Augmentation
 from noah.data.pixels.pixels import load_pixels
 from noah.data.split import Split, select
 from noah.evaluation.score import compute_logits
-from noah.hardware.memory import available_memory
-from noah.hardware.peak_memory import PeakMemory
+from noah.hardware.memory import PeakMemory, available_memory
 from noah.hardware.step_clock import (
     TIMED,
     WARM_UP,
@@ -39,9 +38,9 @@ from noah.model.merge import merge
 from noah.prepare.build import build_supernet, class_weights
 from noah.prepare.context import Materials, seed_torch
 from noah.progress import Listener
-from noah.settings.shortened import shortened
-from noah.settings.training_settings import TrainingSettings
+from noah.settings.training_settings import TrainingSettings, shortened
 from noah.space.budget import Budget
+from noah.space.operators import sample
 from noah.space.subnet import Subnet
 from noah.training.checkpoint import CHECKPOINT_FILE
 from noah.training.loop import train
@@ -97,7 +96,7 @@ def try_supernet_training(materials: Materials, listener: Listener) -> TrainingT
 def try_retraining(materials: Materials, budget: Budget, listener: Listener) -> TrainingTrial:
     """Time steps of the retraining, of a subnet with many of the parameters that the budget allows."""
     rng = np.random.default_rng([materials.settings.seed, _TRIAL])
-    drawn = [materials.space.sample(rng, budget) for _ in range(_SUBNETS)]
+    drawn = [sample(materials.space, rng, budget) for _ in range(_SUBNETS)]
     subnet = max(drawn, key=lambda each: each.parameter_count(materials.space.embed_dim))
     split, settings = materials.dataset.full_train, materials.settings.retrain
     return _try_training(materials, split, subnet, lambda *_: (subnet,), settings, "timing the retraining", listener)
@@ -121,7 +120,7 @@ def try_evaluation(materials: Materials, budget: Budget, listener: Listener) -> 
     both: list[float] = []
     with PeakMemory(hardware.device) as memory, listener.bar("timing the search", _STEPS, "subnets") as bar:
         while not is_enough(both):
-            subnet = materials.space.sample(rng, budget)
+            subnet = sample(materials.space, rng, budget)
             wait(hardware.device)
             started = time.perf_counter()
             network = merge(supernet, subnet)

@@ -7,8 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from noah.settings.settings_section import Count, Fraction, Probability, Section, Share, Widths
-from noah.settings.training_settings import RetrainSettings, SupernetSettings
+from noah.settings.training_settings import (
+    Count,
+    Fraction,
+    Probability,
+    RetrainSettings,
+    Section,
+    Share,
+    SupernetSettings,
+    Widths,
+)
 from noah.space.budget_text import LATENCY_SPELLING, MACS_SPELLING, read_latency, read_macs
 
 Tracker = Literal["tensorboard", "wandb"]
@@ -115,8 +123,8 @@ class EvolutionSettings(Section):
     one it is a file in the run's folder.
 
     The best `rerank` candidates are trained for `rerank_epochs` (a quarter of the retraining's where that is None) on
-    the training images, each on its own, and the winner is chosen anew by what they are then (`noah.stages.rerank`); with 0
-    the search's own ranking decides.
+    the training images, each on its own, and the winner is chosen anew by what they are then (`noah.stages.rerank`);
+    with 0 the search's own ranking decides.
 
     `racing` "exact" gives a candidate up once it provably cannot be among the best `top`, or among the `parents` where
     these are more; "paired" also one that a sign test finds worse; "off" shows every candidate every image.
@@ -155,7 +163,8 @@ class HardwareSettings(Section):
     `evaluation_batch_size` is the number of images that are evaluated at once; where it is None it is 64, or on a GPU
     chosen by its free memory. `augmentation_workers` is the number of processes that augment training images beside the
     one that trains; it is chosen and printed where it is None, and has no influence on the result. `compile` has
-    torch.compile make code of the blocks in training (`noah.model.compiled`), for GPUs; the first steps then take minutes.
+    torch.compile make code of the blocks in training (`noah.model.compiled`), for GPUs; the first steps then take
+    minutes.
     """
 
     device: str = "auto"
@@ -191,3 +200,8 @@ class Settings(Section):
         return (
             list(dict.fromkeys(names)) if isinstance(names, list) and all(isinstance(n, str) for n in names) else names
         )
+
+
+def rerank_epochs(settings: Settings) -> int:
+    """Epochs of each finalist's training: as set, else a quarter of the retraining's."""
+    return settings.search.rerank_epochs or max(1, settings.retrain.epochs // 4)

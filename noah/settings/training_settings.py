@@ -1,14 +1,29 @@
-"""The settings of a training: of the supernet, and of the winner; with the augmentation of their images."""
+"""The settings of a training, of the supernet or of the winner, with the augmentation of their images.
+
+What all sections of the settings are made of stands first: values with their bounds, and what a section refuses.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from noah.settings.settings_section import Count, Probability, Rate, Section, Share
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Widths = tuple[Count, ...]
+
+
+class Section(BaseModel):
+    """A part of the settings: it cannot be changed, and takes no unknown keys and no numbers that are not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
 
 _LARGEST_RATE = 1e30
 """AdamW multiplies the learning rate by up to ten and then needs it in float32, which ends at 3.4e38."""
@@ -128,3 +143,19 @@ class RetrainSettings(TrainingSettings):
     """The training of the winner; `inherit` starts it from the supernet's weights instead of fresh ones."""
 
     inherit: bool = False
+
+
+Training = TypeVar("Training", bound=TrainingSettings)
+
+
+def shortened(settings: Training, epochs: int) -> Training:
+    """The settings with another number of epochs, of which the warm-up keeps its share.
+
+    Args:
+        settings: Of either training.
+        epochs: At least one.
+    """
+    if epochs < 1:
+        raise ValueError(f"a training of {epochs} epochs trains nothing")
+    warmup_epochs = settings.warmup_epochs * epochs / settings.epochs
+    return settings.model_copy(update={"epochs": epochs, "warmup_epochs": warmup_epochs})

@@ -10,18 +10,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from numpy.random import Generator
 
 from noah.errors import EmptySpaceError
 from noah.space.budget import PRICED_MODULES, Budget, Quantity, describe_cost
 from noah.space.budget_text import write_limit
-from noah.space.placement import carrying, change_depth, cheapest_blocks, place
+from noah.space.module_space import carrying, change_depth, cheapest_blocks, place
+from noah.space.search_space import SearchSpace
 from noah.space.subnet import MODULES, Subnet
-
-if TYPE_CHECKING:
-    from noah.space.search_space import SearchSpace
 
 Depths = tuple[int, int, int]
 """Number of blocks that carry prompt, LoRA and adapter."""
@@ -61,7 +58,7 @@ def check_feasible(space: SearchSpace, budget: Budget) -> None:
 
 
 def repair(space: SearchSpace, subnet: Subnet, rng: Generator, budget: Budget) -> Subnet:
-    """Bring a subnet of the space inside a budget that admits one, see `SearchSpace.shrink`."""
+    """Bring a subnet of the space inside a budget that admits one, see `noah.space.operators.shrink`."""
     if budget.others:
         subnet = _reach_feasible(space, subnet, rng, budget)
     while not budget.admits(subnet):

@@ -1,4 +1,4 @@
-"""The search space: which subnets a search may draw, and how it moves among them."""
+"""The search space: which subnets a search may draw."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.random import Generator
-
-from noah.errors import EmptySpaceError, SettingsError
+from noah.errors import SettingsError
 from noah.space.budget import UNBOUNDED, Budget
-from noah.space.module_space import ModuleSpace, cross_widths, mutate_widths
-from noah.space.placement import Placement, arrangements, cheapest_blocks, draw_blocks, place
-from noah.space.pricing import PricedModule, SizeEstimate, Uniform, count_inside, draw_prices
-from noah.space.repair import check_feasible, repair
+from noah.space.module_space import (
+    ModuleSpace,
+    Placement,
+    arrangements,
+    cheapest_blocks,
+    place,
+)
+from noah.space.pricing import PricedModule, count_inside
 from noah.space.subnet import MODULES, Subnet, module_parameters
 
 PRESETS: dict[str, dict[str, tuple[int, ...]]] = {
@@ -29,18 +30,11 @@ PRESETS: dict[str, dict[str, tuple[int, ...]]] = {
 paper's VTAB results, `wide` the second one in circulation; the others search the widths of one module alone."""
 
 
-_REDRAWS = 20
-"""How often a draw is repeated that a bound of work or time refuses, until it is repaired instead."""
-_ESTIMATE_DRAWS = 400
-"""Subnets of which the share that is inside every bound is found; its standard error is at most 2.5 % of the space."""
-
-
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
     """The subnets that a search may draw (NOAH, section 3.2).
 
-    Every operator takes the random generator and gives a subnet inside the space and inside the budget by
-    construction.
+    How subnets are drawn from it and varied: `noah.space.operators`.
 
     Args:
         blocks: Number of blocks of the backbone.
@@ -113,147 +107,9 @@ class SearchSpace:
             raise ValueError(f"no exact number is known of the subnets inside {budget.describe()}")
         if budget.parameters is None:
             return math.prod(module.size(self.placement, self.blocks) for module in self.modules.values())
-        return count_inside(self._priced_modules(), budget.parameters)
+        return count_inside(self.priced_modules(), budget.parameters)
 
-    def estimate_size(self, budget: Budget) -> SizeEstimate:
-        """About how many different subnets are inside the budget.
-
-        The bound of parameters is counted exactly. Of some hundred subnets inside it, each as likely, the share that
-        the other bounds admit is found, always with the same random numbers.
-        """
-        inside = self.size(budget.of_parameters())
-        if not budget.others or not inside:
-            return SizeEstimate(inside, 0.0)
-        rng = np.random.default_rng(0)
-        dearest = self.largest.parameter_count(self.embed_dim)
-        limit = dearest if budget.parameters is None else budget.parameters
-        drawn = (self._draw_priced(rng, limit, "subnets") for _ in range(_ESTIMATE_DRAWS))
-        admitted = sum(map(budget.admits, drawn))
-        share = (admitted + 1) / (_ESTIMATE_DRAWS + 2)  # never 0 or 1, where an error of 0 would be claimed
-        error = inside * math.sqrt(share * (1 - share) / _ESTIMATE_DRAWS)
-        return SizeEstimate(inside * admitted // _ESTIMATE_DRAWS, error)
-
-    def check_budget(self, budget: Budget = UNBOUNDED) -> None:
-        """Refuse a budget that admits nothing.
-
-        Raises:
-            EmptySpaceError: With the price of the cheapest subnet.
-        """
-        cheapest = self.smallest.parameter_count(self.embed_dim)
-        if budget.parameters is not None and budget.parameters < cheapest:
-            raise EmptySpaceError(
-                f"The budget of {budget.parameters:,} parameters admits no subnet of the space: the cheapest has "
-                f"{cheapest:,}.",
-                f"Raise it to at least --budget params={cheapest}, or choose a space with smaller widths or depths.",
-            )
-        if budget.others:
-            check_feasible(self, budget)
-
-    def sample(self, rng: Generator, budget: Budget = UNBOUNDED) -> Subnet:
-        """Draw a subnet: for each module a depth, then a width for each of its blocks, then its blocks, all uniformly.
-
-        Under a bound of parameters the draw has the distribution that redrawing until it fits would give, without
-        redrawing: the price of each module is drawn first from its exact distribution, then the widths given the price.
-        What another bound refuses is redrawn a few times; then the last draw is repaired (`shrink`).
-
-        Raises:
-            EmptySpaceError: If the budget admits nothing.
-        """
-        self.check_budget(budget)
-        for _ in range(_REDRAWS if budget.others else 1):
-            subnet = self._draw(rng, budget.parameters)
-            if budget.admits(subnet):
-                break
-        return self.shrink(subnet, rng, budget)
-
-    def _draw(self, rng: Generator, limit: int | None) -> Subnet:
-        if limit is not None:
-            return self._draw_priced(rng, limit, "draws")
-        chosen = [
-            rng.choice(module.widths, size=int(rng.choice(module.depths))).tolist() if module.widths else []
-            for module in (self.modules[name] for name in MODULES)
-        ]
-        return self._place_randomly(chosen, rng)
-
-    def _draw_priced(self, rng: Generator, limit: int, uniform: Uniform) -> Subnet:
-        modules = self._priced_modules()
-        prices = draw_prices(modules, rng, limit, uniform)
-        chosen = [module.draw(rng, price, uniform) for module, price in zip(modules, prices, strict=True)]
-        return self._place_randomly(chosen, rng)
-
-    def _place_randomly(self, chosen: list[list[int]], rng: Generator) -> Subnet:
-        placed = (draw_blocks(self.placement, self.blocks, len(widths), rng) for widths in chosen)
-        return Subnet(*(place(widths, where, self.blocks) for widths, where in zip(chosen, placed, strict=True)))
-
-    def mutate(
-        self,
-        subnet: Subnet,
-        rng: Generator,
-        *,
-        gene_probability: float,
-        depth_probability: float,
-        budget: Budget = UNBOUNDED,
-    ) -> Subnet:
-        """Change a subnet a little.
-
-        Each module's depth is drawn anew with `depth_probability`; each width inside it with `gene_probability`, and
-        always where the block did not carry the module before. Where modules may sit in any blocks, such a change of a
-        width is, every other time, a move of the module with its width to a free block instead. What exceeds the
-        budget is repaired (`shrink`).
-        """
-        widths = {
-            name: mutate_widths(
-                self.modules[name],
-                self.placement,
-                subnet.widths(name),
-                rng,
-                gene_probability=gene_probability,
-                depth_probability=depth_probability,
-            )
-            for name in MODULES
-        }
-        return self.shrink(Subnet(**widths), rng, budget)
-
-    def cross_over(
-        self,
-        first: Subnet,
-        second: Subnet,
-        rng: Generator,
-        budget: Budget = UNBOUNDED,
-        *,
-        module_probability: float = 0.0,
-    ) -> Subnet:
-        """Mix two subnets.
-
-        With `module_probability` each module comes whole from either parent. Else each module takes its depth from
-        either parent, sits in the blocks that both have and in random ones of the others', and takes each width from
-        either parent that has one there. What exceeds the budget is repaired (`shrink`).
-        """
-        if module_probability and rng.random() < module_probability:
-            parents = first, second
-            child = Subnet(*(parents[int(rng.integers(2))].widths(name) for name in MODULES))
-        else:
-            child = Subnet(
-                *(cross_widths(self.placement, first.widths(name), second.widths(name), rng) for name in MODULES)
-            )
-        return self.shrink(child, rng, budget)
-
-    def shrink(self, subnet: Subnet, rng: Generator, budget: Budget) -> Subnet:
-        """Bring a subnet of the space inside the budget.
-
-        Random widths go one step down, of the modules that a violated bound depends on. Where no widths could help,
-        depths change: under a bound of parameters alone random ones go down once all widths are the smallest; under
-        others the nearest feasible depths (`noah.space.repair`) are taken first.
-
-        Raises:
-            EmptySpaceError: If the budget admits nothing.
-        """
-        if budget.admits(subnet):
-            return subnet
-        self.check_budget(budget)
-        return repair(self, subnet, rng, budget)
-
-    def _priced_modules(self) -> tuple[PricedModule, ...]:
+    def priced_modules(self) -> tuple[PricedModule, ...]:
         """The three modules in the order of `MODULES`, with their prices in parameters."""
         return tuple(
             PricedModule(

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from noah.errors import RunError, TrainingError
-from noah.nas.candidate import Candidate, as_good_as, rank
+from noah.nas.candidate import Candidate, as_good_as, front, rank
 from noah.nas.certainty import certainty
 from noah.nas.evolution import winner
 from noah.nas.loop import Task
-from noah.nas.pareto import front
 from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.file_shapes import FrontCandidate, check_shape, check_winner
 from noah.runs.folder import Run
-from noah.stages.rerank import Reranked, rerank, rerank_epochs
+from noah.settings.settings import rerank_epochs
+from noah.space.operators import estimate_size
+from noah.stages.rerank import Reranked, rerank
 
 
 def conclude(
@@ -48,7 +49,7 @@ def conclude(
         "given_up": sum(candidate.lost for candidate in candidates),
         "images_shown": sum(candidate.score.total for candidate in candidates),
         "space_size": space.size(),
-        **space.estimate_size(task.budget).to_json(),
+        **estimate_size(space, task.budget).to_json(),
         "budget": task.budget.to_json(),
         "costs": task.budget.costs(best.subnet),
         "objective": settings.search.objective,

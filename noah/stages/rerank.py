@@ -27,9 +27,7 @@ from noah.prepare.context import Materials, seed_torch
 from noah.progress import Listener
 from noah.runs.file_shapes import check_shape
 from noah.runs.folder import Run
-from noah.settings.settings import Settings
-from noah.settings.shortened import shortened
-from noah.settings.training_settings import RetrainSettings
+from noah.settings.training_settings import RetrainSettings, shortened
 from noah.space.subnet import Subnet
 from noah.stages.retrain_stage import merged_logits
 from noah.training.checkpoint import CHECKPOINT_FILE
@@ -132,11 +130,6 @@ def rerank(
     return sorted(
         (done[candidate.index] for candidate in chosen), key=_rank_key
     )  # stable: ties keep the search's order
-
-
-def rerank_epochs(settings: Settings) -> int:
-    """Epochs of each finalist's training: as set, else a quarter of the retraining's."""
-    return settings.search.rerank_epochs or max(1, settings.retrain.epochs // 4)
 
 
 def read_reranked(path: Path) -> list[Reranked]:

@@ -24,8 +24,7 @@ from noah.runs.seals import RETRAIN, break_seal, result_place, seal_result, seal
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
 from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
-from noah.training.divergence import lower_learning_rate
-from noah.training.learnt import doubt
+from noah.training.divergence import doubt, lower_learning_rate
 from noah.training.loop import train
 
 _RETRAIN = 3

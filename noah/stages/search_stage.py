@@ -27,12 +27,12 @@ from noah.nas.study import SearchStudy
 from noah.nas.worker import this_worker
 from noah.prepare.build import load_supernet
 from noah.prepare.context import Materials
-from noah.prepare.objective import objective_cost
-from noah.prepare.run_budget import run_budget
+from noah.prepare.run_budget import objective_cost, run_budget
 from noah.progress import CandidateDetail, Listener, SearchDetail
 from noah.runs.file_shapes import Study, check_shape
 from noah.runs.folder import Run
 from noah.runs.seals import SEARCH, break_seal, is_sealed, seal_search, seal_start
+from noah.space.operators import check_budget
 from noah.stages.conclude_search import conclude, read_winner
 from noah.stages.supernet_stage import train_supernet
 from noah.training.checkpoint import CHECKPOINT_FILE
@@ -60,7 +60,7 @@ def search(run: Run, materials: Materials, listener: Listener, *, time_limit: fl
     """
     started = time.monotonic()
     task = _task(run, materials)
-    task.space.check_budget(task.budget)
+    check_budget(task.space, task.budget)
     seal_start(run)
     break_seal(run, SEARCH)
     # Decoded first: an image that cannot be read is told before hours of training, not after.

@@ -13,12 +13,10 @@ from noah.progress import Listener
 from noah.runs.file_shapes import Plan, check_shape
 from noah.runs.folder import Run
 from noah.runs.seals import SUPERNET, break_seal, is_sealed, seal_supernet
-from noah.settings.shortened import shortened
-from noah.settings.training_settings import SupernetSettings
+from noah.settings.training_settings import SupernetSettings, shortened
 from noah.space.budget import Budget
 from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
-from noah.training.divergence import lower_learning_rate
-from noah.training.learnt import doubt
+from noah.training.divergence import doubt, lower_learning_rate
 from noah.training.loop import train
 from noah.training.subnet_draws import draw_subnets
 

@@ -1,4 +1,4 @@
-"""Notices a training that has gone wrong, before it costs more time or is kept as if it were good.
+"""Notices a training that has gone wrong or learned nothing, before it costs more time or is kept as if it were good.
 
 A loss that is not finite says so itself. Weights and AdamW's moments may be past saving while every loss is finite: no
 loss comes after an epoch's last step, none is of widths that were not drawn since, and where the second moment of a
@@ -11,12 +11,14 @@ from typing import NoReturn
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
 from noah.errors import TrainingError
 from noah.hardware.device import Hardware
 from noah.model.supernet import Supernet
+from noah.settings.training_settings import TrainingSettings
 
 LOOK_EVERY = 20
 """Steps between two looks at the losses: on a GPU, a look waits for the device."""
@@ -118,3 +120,37 @@ def _advice(hardware: Hardware, epoch: int, remedy: str) -> str:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+_HARDLY_LEARNT = 0.98
+"""Of the loss of guessing: a training that ends above that has hardly learnt."""
+
+
+def guessing_loss(labels: NDArray[np.int64]) -> float:
+    """The lowest mean cross-entropy of one prediction for all images, in nats: the entropy of the classes' shares."""
+    shares = np.bincount(labels) / len(labels)
+    shares = shares[shares > 0]
+    return float(-(shares * np.log(shares)).sum())
+
+
+def doubt(what: str, loss: float, labels: NDArray[np.int64], stage: str, settings: TrainingSettings) -> str:
+    """A warning where a training has hardly learnt, else nothing.
+
+    Where labels are smoothed or mixed nothing is told: the loss is high then, whatever was learnt.
+
+    Args:
+        what: Was trained, at the beginning of a sentence.
+        loss: Mean cross-entropy of the last epoch, in nats.
+        labels: int64 (n,), of the training images.
+        stage: Of the settings.
+        settings: Of the training.
+    """
+    guessing = guessing_loss(labels)
+    vague = settings.label_smoothing or settings.augmentation.mixup or settings.augmentation.cutmix
+    if vague or guessing == 0 or loss <= _HARDLY_LEARNT * guessing:
+        return ""
+    rate = lower_learning_rate(settings.learning_rate)
+    return (
+        f"{what} has hardly learnt: its loss is {loss:.3f} at the end, and that of guessing is {guessing:.3f}. What "
+        f"follows from it is chance. In a new run, try --set {stage}.learning_rate={rate} or more epochs."
+    )

@@ -23,10 +23,9 @@ from noah.model.compiled import CompiledForward
 from noah.model.supernet import Supernet
 from noah.progress import Bar, TrainingDetail
 from noah.settings.training_settings import TrainingSettings
-from noah.training.batch_parts import own_share
 from noah.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from noah.training.divergence import StepLosses, check_state
-from noah.training.step import Step
+from noah.training.step import Step, own_share
 from noah.training.subnet_draws import SubnetDraw
 
 _IMAGES, _BATCHES = 1, 2
@@ -51,7 +50,7 @@ def train(
 ) -> list[float]:
     """Train in place, with a checkpoint after every epoch.
 
-    Every step takes one batch and its subnets, whose gradients are added up (`noah.training.distillation`). The epoch's
+    Every step takes one batch and its subnets, whose gradients are added up (`noah.training.loss`). The epoch's
     generator is seeded by `seed` and the epoch's number, so that a training that goes on from its checkpoint takes the
     same steps as one that was never interrupted. So are the generators of every augmented image and batch.
 
@@ -77,8 +76,8 @@ def train(
         The mean training loss of each epoch, that of the first subnet of each step.
 
     Raises:
-        TrainingError: If a loss is not finite, or weights or moments at the end of an epoch (`noah.training.divergence`); the
-            last good checkpoint stays.
+        TrainingError: If a loss is not finite, or weights or moments at the end of an epoch
+            (`noah.training.divergence`); the last good checkpoint stays.
         RunError: If the checkpoint is damaged or belongs to another supernet.
         ProcessError: If another process has stopped.
     """

@@ -1,21 +1,21 @@
-"""The gradients of one step: those of the whole batch, however it is cut and whoever computes its parts."""
+"""The gradients of one step: those of the whole batch, however it is cut into parts and whoever computes them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from noah.hardware.device import Hardware
+from noah.hardware.processes import Processes
 from noah.model.compiled import CompiledForward
 from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
-from noah.training.batch_parts import own_parts
-from noah.training.distillation import add_gradients
-from noah.training.loss import cross_entropy, share_of_loss
+from noah.training.loss import add_gradients, cross_entropy, share_of_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Step:
         """Add the gradients of a batch to those of the parameters, in every process the same ones.
 
         Args:
-            images: Normalised, (b, 3, H, W): this process's share of the batch (`noah.training.batch_parts.own_share`).
+            images: Normalised, (b, 3, H, W): this process's share of the batch (`noah.training.step.own_share`).
             targets: int64 (B) or float32 (B, classes), of the whole batch.
             subnets: Of the step; the first learns the labels, the others learn from the first.
 
@@ -99,3 +99,24 @@ class Step:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
         processes.add_up([parameter.grad for parameter in trained if parameter.grad is not None])
+
+
+def own_parts(count: int, accumulation: int, processes: Processes) -> list[slice]:
+    """The parts of a batch that this process takes, one after the other.
+
+    Args:
+        count: Images of the batch.
+        accumulation: Parts of each process.
+        processes: They share the batch; each gets as many images as another, or one more.
+
+    Returns:
+        So many parts, or fewer where there are fewer images than parts; none is empty.
+    """
+    parts = processes.count * accumulation
+    edges = [part * count // parts for part in range(processes.rank * accumulation, parts + 1)][: accumulation + 1]
+    return [slice(start, end) for start, end in pairwise(edges) if end > start]
+
+
+def own_share(count: int, processes: Processes) -> slice:
+    """All images of a batch that this process takes."""
+    return next(iter(own_parts(count, 1, processes)), slice(0, 0))

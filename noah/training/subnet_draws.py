@@ -9,14 +9,14 @@ import numpy as np
 from numpy.random import Generator
 
 from noah.settings.training_settings import SupernetSettings
-from noah.space.module_space import ModuleSpace
-from noah.space.placement import place
+from noah.space.module_space import ModuleSpace, place
+from noah.space.operators import sample
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import MODULES, Subnet
 
 SubnetDraw = Callable[[int, Generator], Sequence[Subnet]]
 """Number of the step, from 0 at the start of the training -> generator of its epoch -> the subnets of the step, at
-least one. The first learns the labels, the others learn from the first (`noah.training.distillation`)."""
+least one. The first learns the labels, the others learn from the first (`noah.training.loss`)."""
 
 _FAIR = 0
 """Word of the seed after the stage's; an epoch has a word above 0 there, so that they share no random numbers."""
@@ -27,7 +27,7 @@ def draw_subnets(
 ) -> tuple[Subnet, ...]:
     """The subnets of one step of the supernet's training.
 
-    - uniform: one, by `SearchSpace.sample` from the epoch's generator (NOAH, section 3.3).
+    - uniform: one, by `noah.space.operators.sample` from the epoch's generator (NOAH, section 3.3).
     - fair: one, by `fair_subnet`; its number is the step's, so that a cycle goes on in the next epoch.
     - sandwich: the largest, the smallest and `sandwich_random` others (Yu and Huang, 2019, "Universally slimmable
       networks and improved training techniques"). The others are fair draws too, numbered across the steps.
@@ -41,7 +41,7 @@ def draw_subnets(
     """
     match settings.sampling:
         case "uniform":
-            return (space.sample(rng),)
+            return (sample(space, rng),)
         case "fair":
             return (fair_subnet(space, seed, step),)
         case "sandwich":
@@ -63,8 +63,8 @@ def fair_subnet(space: SearchSpace, seed: tuple[int, ...], number: int) -> Subne
     random blocks; each depth, and each width whatever the block, still takes its turn exactly.
 
     The order of the draws and of the widths in each block are independent random permutations, anew in each cycle and
-    for each module, so a single draw has the distribution of `SearchSpace.sample`. Equal shares of training for every
-    choice are the idea of FairNAS (Chu, Zhang and Xu, 2021), which trains all of them before each step of the
+    for each module, so a single draw has the distribution of `noah.space.operators.sample`. Equal shares of training
+    for every choice are the idea of FairNAS (Chu, Zhang and Xu, 2021), which trains all of them before each step of the
     optimiser; here they take turns over the steps.
 
     Args:

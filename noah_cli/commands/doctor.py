@@ -96,8 +96,8 @@ def _onnxruntime() -> Iterator[Finding]:
 
 def _running_provider() -> tuple[str, str]:
     """The provider that really runs a model here, and why it is that one."""
+    from export.checks.small_model import write_small_model
     from export.runtime.onnx_session import open_session
-    from noah_cli.commands.small_model import write_small_model
 
     with tempfile.TemporaryDirectory() as folder:
         opened = open_session(write_small_model(Path(folder), "fp32"))
@@ -113,10 +113,10 @@ def _run_each_precision() -> Iterator[Finding]:
     """Run a small file of each."""
     import numpy as np
 
+    from export.checks.small_model import write_small_model
     from export.convert.precision import PRECISIONS
     from export.runtime.onnx_session import open_session
     from noah.errors import ArtefactError
-    from noah_cli.commands.small_model import write_small_model
 
     running: list[str] = []
     for precision in PRECISIONS:
@@ -137,12 +137,12 @@ def _tensorrt() -> Iterator[Finding]:
 
 def _build_small_engine() -> Iterator[Finding]:
     """Build one, and look for a GPU."""
+    from export.checks.small_model import write_small_model
     from export.convert.to_tensorrt import build_engine
     from export.runtime.gpu import gpu_name_and_target, why_no_gpu
     from export.runtime.profile import Profile
     from export.runtime.tensorrt_package import choose_builder
     from noah.errors import NoahError
-    from noah_cli.commands.small_model import write_small_model
 
     try:
         builder = choose_builder("fp16", None)

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from noah.counted import counted
 from noah.errors import UsageError
+from noah.progress import counted
 from noah_cli.terminal import console
 
 _NAMED_FAILURES = 20

@@ -101,7 +101,7 @@ def retrain(
     from noah.training.checkpoint import CHECKPOINT_FILE
     from noah_cli.commands.retrain_run import open_existing, refuse_new_run_options, settings_of_new
     from noah_cli.trackers.listener import tracked
-    from noah_cli.trackers.tracker import check_usable
+    from noah_cli.trackers.open_tracker import check_usable
 
     if subnet is None:
         refuse_new_run_options(options, recipe=recipe, config=config, set=assignments, name=name)

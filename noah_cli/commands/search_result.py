@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from noah.nas.certainty import Certainty, describe_certainty
-from noah.prepare.objective import COSTS
+from noah.prepare.run_budget import COSTS
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import Subnet
 from noah_cli.terminal.console import ConsoleListener, draw_subnet

@@ -27,7 +27,7 @@ from noah_cli.options.new_run import project_layers
 from noah_cli.options.options import run_options
 from noah_cli.terminal import console
 from noah_cli.trackers.listener import tracked
-from noah_cli.trackers.tracker import check_usable
+from noah_cli.trackers.open_tracker import check_usable
 
 
 def search_new(

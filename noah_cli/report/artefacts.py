@@ -12,8 +12,7 @@ from export.predict.runnable import Runnable, first_here, runnables
 from noah.errors import ArtefactError
 from noah.evaluation.significance import Proportion
 from noah.runs.folder import Run
-from noah_cli.report.missing import Missing
-from noah_cli.report.reading import well_formed
+from noah_cli.report.reading import Missing, well_formed
 from noah_cli.report.tested import read_share
 
 BENCH_FILE = "bench.json"

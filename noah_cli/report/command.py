@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # They bring torch and matplotlib, which take seconds.
     from noah.runs.folder import Run
     from noah_cli.report.charts.drawing import Drawing
     from noah_cli.report.facts import Facts
-    from noah_cli.report.missing import Missing
+    from noah_cli.report.reading import Missing
 
 REPORT_FILE, FIGURES_FOLDER = "report.html", "report"
 
@@ -58,7 +58,7 @@ def report(
 def _measure_importance(listener: console.ConsoleListener, facts: Facts) -> GeneImportance | Missing:
     """The importance of each gene, or why there is none."""
     from noah.nas.gene_importance import FEWEST, REPEATS, gene_importance
-    from noah_cli.report.missing import Missing
+    from noah_cli.report.reading import Missing
 
     searched = facts.searched
     if isinstance(searched, Missing):

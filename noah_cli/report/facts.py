@@ -18,9 +18,8 @@ from noah.space.subnet import Subnet
 from noah_cli.options.options import run_options
 from noah_cli.report.artefacts import Exported, gather_exported
 from noah_cli.report.asked import Asked, gather_asked
-from noah_cli.report.missing import Missing
 from noah_cli.report.others import Others, gather_others, published_name
-from noah_cli.report.reading import well_formed
+from noah_cli.report.reading import Missing, well_formed
 from noah_cli.report.repeat import SETTINGS_FILE, Repeat, gather_repeat
 from noah_cli.report.searched import Searched, gather_searched
 from noah_cli.report.stages import Stage, gather_stages

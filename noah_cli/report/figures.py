@@ -12,8 +12,8 @@ from noah_cli.report.charts.search import draw_front, draw_progress
 from noah_cli.report.charts.subnet import draw_importance, draw_subnet
 from noah_cli.report.charts.training import draw_training
 from noah_cli.report.facts import Facts
-from noah_cli.report.missing import Missing
 from noah_cli.report.others import Others
+from noah_cli.report.reading import Missing
 from noah_cli.report.searched import Searched
 from noah_cli.report.trained import Training
 

@@ -15,7 +15,7 @@ from noah.runs.mistakes import Mistake
 from noah.space.subnet import Subnet
 from noah_cli.report.charts.drawing import MODULE_WORDS, Drawing
 from noah_cli.report.facts import Facts
-from noah_cli.report.missing import Missing
+from noah_cli.report.reading import Missing
 from noah_cli.report.searched import Searched, order
 from noah_cli.report.words import WORDS
 from noah_cli.terminal.console import format_seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,24 @@ from noah.errors import RunError
 from noah.files.bounded import LARGEST_JSON, parse_json, read_bounded
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a run lacks, and what brings it.
+
+    Args:
+        problem: What is not there, in a sentence.
+        commands: What to type, in this order; empty where nothing brings it.
+    """
+
+    problem: str
+    commands: tuple[str, ...] = ()
+
+
 def read_whole_lines(path: Path) -> list[dict[str, Any]]:
     """The records of a JSON lines file up to its last whole line; none where there is no file.
 
-    `noah.runs.folder.read_lines` cuts a torn last line off, in the file too. Here it may be one that is just being written.
+    `noah.runs.folder.read_lines` cuts a torn last line off, in the file too. Here it may be one that is just being
+    written.
 
     Raises:
         RunError: If a line is damaged.

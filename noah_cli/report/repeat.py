@@ -12,7 +12,7 @@ from noah.runs.folder import Run
 from noah.settings.layers import PROJECT_FILE, flatten
 from noah_cli.report.artefacts import Exported
 from noah_cli.report.asked import DEFAULT, spell_value
-from noah_cli.report.missing import Missing
+from noah_cli.report.reading import Missing
 
 SETTINGS_FILE = "settings.yaml"
 """All settings of the run, as `noah report` writes them into the run's report folder."""

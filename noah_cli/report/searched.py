@@ -8,15 +8,13 @@ from typing import Any, get_args
 
 from noah.errors import SettingsError
 from noah.evaluation.significance import Proportion
-from noah.nas.candidate import Candidate, rank
+from noah.nas.candidate import Candidate, front, rank
 from noah.nas.certainty import Certainty, describe_certainty
-from noah.nas.pareto import front
-from noah.prepare.objective import COSTS
+from noah.prepare.run_budget import COSTS
 from noah.runs.folder import RUN_FILE, Run
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import MODULES
-from noah_cli.report.missing import Missing
-from noah_cli.report.reading import read_whole_lines, well_formed
+from noah_cli.report.reading import Missing, read_whole_lines, well_formed
 from noah_cli.report.trained import stage_seconds
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from noah_cli.report.artefacts import Exported
-from noah_cli.report.missing import Missing
+from noah_cli.report.reading import Missing
 from noah_cli.report.searched import Searched
 from noah_cli.report.tested import Measured
 from noah_cli.report.trained import Training

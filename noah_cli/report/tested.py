@@ -14,8 +14,7 @@ from noah.evaluation.significance import Proportion
 from noah.runs.folder import Run
 from noah.runs.mistakes import MISTAKES_FILE, Mistake, read_mistakes
 from noah.runs.predictions import FOLDER, read_predictions
-from noah_cli.report.missing import Missing
-from noah_cli.report.reading import well_formed
+from noah_cli.report.reading import Missing, well_formed
 
 _TEST = "test.json"
 

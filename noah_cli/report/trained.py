@@ -9,8 +9,7 @@ from typing import Any
 
 from noah.runs.folder import Run
 from noah.training.checkpoint import CHECKPOINT_FILE
-from noah_cli.report.missing import Missing
-from noah_cli.report.reading import read_losses, read_whole_lines, well_formed
+from noah_cli.report.reading import Missing, read_losses, read_whole_lines, well_formed
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from noah.counted import counted
 from noah.errors import NoahError, ProcessError, UsageError
 from noah.hardware.processes import ALONE, Processes, launched_processes
-from noah.progress import Bar, Detail
+from noah.progress import Bar, Detail, counted
+from noah.space.operators import estimate_size
 from noah.space.subnet import MODULES, Subnet
 from noah_cli.terminal.encoding import Output
 from noah_cli.terminal.progress_lines import draw_detail
@@ -160,7 +160,7 @@ def describe_space(space: SearchSpace, budget: Budget) -> str:
     text = f"{space.size():,} subnets"
     if not budget.bounds:
         return text
-    inside = space.estimate_size(budget)
+    inside = estimate_size(space, budget)
     number = f"{inside.number:,}"
     if budget.others:
         number = f"about {_round(inside.number):,} (standard error {_round(inside.standard_error):,})"

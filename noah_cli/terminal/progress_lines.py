@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from noah.counted import counted
-from noah.progress import Detail, SearchDetail, TrainingDetail
+from noah.progress import Detail, SearchDetail, TrainingDetail, counted
 
 BARS = "▁▂▃▄▅▆▇█"
 _LABEL = 10

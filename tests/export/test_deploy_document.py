@@ -11,7 +11,7 @@ import pytest
 
 from export.artifact.records import Precision
 from export.runtime.tensorrt_package import PORTABLE_TARGETS, known_targets, load_package
-from export.write.tolerances import TOLERANCES
+from export.write.parity import TOLERANCES
 from tests.commands import PROJECT, noah
 from tests.finished import UINT8, Finished
 

@@ -63,7 +63,7 @@ class Pixels:
         return pixels
 
     def fetch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8] | Tensor:
-        """Some images as `batch` gives them, or a tensor where they live on a device (`noah.data.pixels.device_pixels`)."""
+        """Some images as `batch` gives them, or a tensor where they live on a device (`DevicePixels`)."""
         return self.batch(indices)
 
     def name(self, index: int) -> str:

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from noah.counted import counted
 from noah.data.dataset import Dataset
 from noah.data.sources.few_shot_sets import IMAGENET, FewShotSet
 from noah.data.sources.lists import ImageList, read_class_names, read_list
 from noah.data.split import Split, select, stratified_split
 from noah.errors import DataError
+from noah.progress import counted
 
 LAYOUT = (
     "A few-shot set holds annotations/train_meta.list.num_shot_<K>.seed_<S> and, beside it, val_meta.list and "

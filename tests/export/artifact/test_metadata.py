@@ -8,8 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from export.artifact.labels import CLASSES, label_difference
-from export.artifact.metadata import SUBNET, check_labels, read_metadata, write_metadata
+from export.artifact.metadata import CLASSES, SUBNET, check_labels, label_difference, read_metadata, write_metadata
 from export.runtime.onnx_session import open_session
 from noah.errors import ExportError
 from tests.export.tiny_artefact import make_model

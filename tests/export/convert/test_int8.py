@@ -12,9 +12,8 @@ import pytest
 from onnx import numpy_helper
 
 import export.convert.int8
-from export.artifact.labels import CLASSES
 from export.artifact.manifest import check_files, read_manifest
-from export.artifact.metadata import PRECISION, read_metadata
+from export.artifact.metadata import CLASSES, PRECISION, read_metadata
 from export.artifact.records import Int8Precision
 from export.convert.accuracy_loss import Loss
 from export.convert.int8_images import CalibrationBatches, calibration_pixels

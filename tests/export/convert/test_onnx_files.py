@@ -7,11 +7,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from export.artifact.labels import CLASSES
-from export.artifact.metadata import read_metadata, write_metadata
+from export.artifact.metadata import CLASSES, read_metadata, write_metadata
 from export.convert.onnx_files import check_valid, save_onnx
-from export.convert.precision import write_precision
-from export.convert.rounding import write_simulation
+from export.convert.precision import write_precision, write_simulation
 from export.convert.to_tensorrt import build_engine
 from export.convert.type_check import check_types, read_types
 from export.runtime.onnx_session import open_session

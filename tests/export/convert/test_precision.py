@@ -13,8 +13,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from export.artifact.records import Precision
 from export.convert.onnx_files import check_valid
-from export.convert.precision import OLDEST_OPSETS, PRECISIONS, to_precision, write_precision
-from export.convert.rounding import write_simulation
+from export.convert.precision import OLDEST_OPSETS, PRECISIONS, to_precision, write_precision, write_simulation
 from export.convert.type_check import check_types, read_types
 from export.runtime.onnx_session import open_session
 from noah.errors import ExportError

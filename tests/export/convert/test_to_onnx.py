@@ -22,6 +22,7 @@ from export.runtime.onnx_session import open_session
 from noah.errors import ExportError
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
+from noah.space.operators import sample
 from noah.space.search_space import make_space
 from noah.space.subnet import Subnet
 
@@ -59,7 +60,7 @@ def small_supernet(**options: Any) -> tuple[Supernet, Subnet]:
     for name, parameter in supernet.named_parameters():
         if not name.startswith("backbone."):
             nn.init.normal_(parameter, std=0.3)
-    return supernet, space.sample(np.random.default_rng(4))
+    return supernet, sample(space, np.random.default_rng(4))
 
 
 KINDS: dict[str, tuple[dict[str, Any], bool, int]] = {

@@ -14,9 +14,8 @@ import pytest
 from onnx import numpy_helper
 
 import export.write.onnx_artifact
-from export.artifact.labels import CLASSES
 from export.artifact.manifest import check_files, read_manifest
-from export.artifact.metadata import PREPROCESSING, SUBNET, read_metadata
+from export.artifact.metadata import CLASSES, PREPROCESSING, SUBNET, read_metadata
 from export.predict.predictor import load_predictor
 from export.runtime.onnx_session import OpenSession, open_session
 from export.runtime.profile import Profile

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from noah.backbone.untrained import untrained_backbone
+from noah.backbone.supported import untrained_backbone
 from noah.cost.latency_table import LatencyTable
 from noah.cost.latency_timing import ROUNDS, measure_table, timed_points
 from noah.cost.macs import backbone_macs, macs_of
 from noah.hardware.device import Hardware
 from noah.progress import Bar, Detail, Silent
-from noah.space.placement import Placement
+from noah.space.module_space import Placement
+from noah.space.operators import sample
 from noah.space.search_space import SearchSpace, make_space
 
 CPU = Hardware(torch.device("cpu"), "fp32", 1, ())
@@ -51,7 +52,7 @@ def test_the_sum_over_blocks_is_the_work_of_the_whole(
     assert table.plain_seconds == backbone_macs(backbone, 3)
     assert table.errors == pytest.approx((0, 0), abs=1e-12)
     rng = np.random.default_rng(0)
-    for subnet in (space.sample(rng) for _ in range(50)):
+    for subnet in (sample(space, rng) for _ in range(50)):
         assert table(subnet) == pytest.approx(macs(subnet), rel=1e-12)
 
 
@@ -60,7 +61,7 @@ def test_many_widths_are_interpolated() -> None:
     table = table_of(space)
     assert table.prompts == table.adapters == (0, 3, 7, 10)
     macs, rng = macs_of(untrained_backbone("test_vit", (32, 32), 3), 3), np.random.default_rng(0)
-    for subnet in (space.sample(rng) for _ in range(50)):
+    for subnet in (sample(space, rng) for _ in range(50)):
         assert table(subnet) == pytest.approx(macs(subnet), rel=0.005)  # attention alone is not linear
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from noah.backbone.untrained import untrained_backbone
+from noah.backbone.supported import untrained_backbone
 from noah.cost.macs import backbone_macs, merged_macs
 from noah.errors import SettingsError
 from noah.model.merge import merge

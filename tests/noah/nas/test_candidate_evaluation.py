@@ -18,6 +18,7 @@ from noah.nas.racing import look_at
 from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials, seed_torch
 from noah.progress import Silent
+from noah.space.operators import sample
 from noah.space.subnet import Subnet
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials
@@ -53,7 +54,7 @@ def validation(materials: Materials) -> Pixels:
 @pytest.fixture(scope="module")
 def subnets(materials: Materials) -> list[Subnet]:
     rng = np.random.default_rng(0)
-    return [materials.space.sample(rng) for _ in range(4)]
+    return [sample(materials.space, rng) for _ in range(4)]
 
 
 def hardware(precision: Precision) -> Hardware:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
-from numpy.random import Generator
 from numpy.typing import NDArray
 
 from noah.errors import EmptySpaceError
@@ -22,6 +21,7 @@ from noah.nas.evolution import evaluations, propose_generation
 from noah.nas.racing import Look, Outcome
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Bound, Budget, parameter_budget
+from noah.space.operators import cross_over, mutate, sample
 from noah.space.search_space import SearchSpace, make_space
 from noah.space.subnet import MODULES, Subnet
 from tests.noah.shared_search import SPACE, make_task, run_search
@@ -151,33 +151,32 @@ def test_without_generations_the_search_is_random() -> None:
     assert [c.origin for c in candidates] == ["random"] * 8
 
 
-class Recording(SearchSpace):
-    """A space that keeps what it was asked to mutate or to cross."""
+def test_parents_are_the_best_of_all_earlier_generations(monkeypatch: pytest.MonkeyPatch) -> None:
+    parents: list[Subnet] = []
 
-    parents: list[Subnet] = []  # noqa: RUF012  # the dataclass is frozen
+    def recorded_mutate(space: SearchSpace, subnet: Subnet, *arguments: Any, **options: Any) -> Subnet:
+        parents.append(subnet)
+        return mutate(space, subnet, *arguments, **options)
 
-    def mutate(self, subnet: Subnet, rng: Generator, **options: Any) -> Subnet:
-        self.parents.append(subnet)
-        return super().mutate(subnet, rng, **options)
+    def recorded_cross_over(
+        space: SearchSpace, first: Subnet, second: Subnet, *arguments: Any, **options: Any
+    ) -> Subnet:
+        parents.extend([first, second])
+        return cross_over(space, first, second, *arguments, **options)
 
-    def cross_over(self, first: Subnet, second: Subnet, rng: Generator, *arguments: Any, **options: Any) -> Subnet:
-        self.parents.extend([first, second])
-        return super().cross_over(first, second, rng, *arguments, **options)
-
-
-def test_parents_are_the_best_of_all_earlier_generations() -> None:
-    space = Recording(SPACE.blocks, SPACE.embed_dim, SPACE.modules)
+    monkeypatch.setattr(evolution, "mutate", recorded_mutate)
+    monkeypatch.setattr(evolution, "cross_over", recorded_cross_over)
     candidates = search()
     used: set[Subnet] = set()
     for generation in range(1, 4):
-        Recording.parents.clear()
+        parents.clear()
         earlier = [c for c in candidates if c.generation < generation]
-        proposals = propose_generation(generation, earlier, space, BUDGET, SETTINGS, (0, 2))
+        proposals = propose_generation(generation, earlier, SPACE, BUDGET, SETTINGS, (0, 2))
         members = [c for c in candidates if c.generation == generation]
         assert proposals == [Proposal(c.index, generation, c.origin, c.subnet) for c in members]
         best = sorted(earlier, key=lambda c: (-c.score.accuracy, c.score.cross_entropy))[:3]
-        assert set(Recording.parents) <= {c.subnet for c in best}
-        used.update(Recording.parents)
+        assert set(parents) <= {c.subnet for c in best}
+        used.update(parents)
     assert len(used) > 3  # later generations have other parents
 
 
@@ -235,7 +234,7 @@ def test_where_changes_give_nothing_new_a_random_subnet_takes_the_place() -> Non
 def test_the_optimum_of_a_separable_score_is_found(seed: int) -> None:
     """With 384 of 7,644 subnets evaluated; random draws would hit it once in twenty searches."""
     space = make_space(3, 8, {"prompt": (1, 2, 3), "lora": (1, 2), "adapter": (1, 2)}, (1, 2, 3))
-    target = space.sample(np.random.default_rng([seed, 77]))
+    target = sample(space, np.random.default_rng([seed, 77]))
 
     def matches(subnet: Subnet) -> Score:
         pairs = [zip(subnet.widths(m), target.widths(m), strict=True) for m in MODULES]

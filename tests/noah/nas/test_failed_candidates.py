@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 from noah.errors import TrainingError
 from noah.evaluation.score import Score, score
-from noah.nas.candidate import Candidate, rank
+from noah.nas.candidate import Candidate, front, rank
 from noah.nas.candidate_evaluation import Ask, candidate_logits
 from noah.nas.evolution import winner
-from noah.nas.pareto import front
 from noah.nas.racing import Look, look_at, outcome_of
 from noah.progress import Silent
 from noah.settings.settings import EvolutionSettings

@@ -12,6 +12,7 @@ from noah.evaluation.score import Score
 from noah.nas.candidate import Candidate
 from noah.nas.gene_importance import FEWEST, estimated_accuracy, gene_importance
 from noah.nas.racing import Outcome
+from noah.space.operators import sample
 from noah.space.subnet import MODULES, Subnet
 from tests.noah.shared_search import SPACE
 
@@ -29,7 +30,7 @@ def candidates(count: int, *, matters: bool, seed: int = 0) -> list[Candidate]:
     rng = np.random.default_rng(seed)
     made = []
     for index in range(count):
-        subnet = SPACE.sample(rng)
+        subnet = sample(SPACE, rng)
         errors = 60 * (subnet.lora[0] == 1) if matters else 0
         wrong = rng.choice(IMAGES, errors + int(rng.integers(40)), replace=False)
         made.append(candidate(index, subnet, tuple(sorted(wrong.tolist()))))
@@ -76,7 +77,7 @@ def test_a_candidate_that_failed_tells_nothing() -> None:
     """It got the one image wrong that had no finite logit, which says nothing of how accurate it is."""
     made = candidates(FEWEST, matters=True)
     rng = np.random.default_rng(1)
-    failed = [candidate(100 + index, SPACE.sample(rng), (3,), (3,)) for index in range(30)]
+    failed = [candidate(100 + index, sample(SPACE, rng), (3,), (3,)) for index in range(30)]
     failed = [replace(c, outcome=replace(c.outcome, score=Score(0, 1, math.inf))) for c in failed]
     assert gene_importance([*made, *failed], IMAGES, seed=0) == gene_importance(made, IMAGES, seed=0)
 
@@ -88,7 +89,7 @@ def test_too_few_candidates_tell_nothing(count: int) -> None:
 
 def test_equally_accurate_candidates_tell_nothing() -> None:
     rng = np.random.default_rng(0)
-    assert gene_importance([candidate(i, SPACE.sample(rng), (3, 4)) for i in range(30)], IMAGES, seed=0) is None
+    assert gene_importance([candidate(i, sample(SPACE, rng), (3, 4)) for i in range(30)], IMAGES, seed=0) is None
 
 
 def test_equal_subnets_tell_nothing() -> None:
@@ -105,7 +106,7 @@ def test_the_accuracy_of_one_that_was_given_up_is_estimated_from_the_others() ->
     """It was shown the 40 hardest images only, and gets them wrong as often as its equals among the others do."""
     rng = np.random.default_rng(0)
     hard = tuple(range(40))
-    subnets = [SPACE.sample(rng) for _ in range(21)]
+    subnets = [sample(SPACE, rng) for _ in range(21)]
     made = [candidate(i, subnet, (*range(0, 40, 2), 100 + i)) for i, subnet in enumerate(subnets[:20])]
     raced = candidate(20, subnets[20], tuple(range(0, 40, 2)), hard)
     found = estimated_accuracy([*made, raced], IMAGES)

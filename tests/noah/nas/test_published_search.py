@@ -13,6 +13,7 @@ from noah.nas.published_search import mutate_depths, rank_by_age, swap_modules
 from noah.nas.racing import Look
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import parameter_budget
+from noah.space.operators import sample
 from noah.space.search_space import make_space
 from noah.space.subnet import MODULES, Subnet
 from tests.noah.shared_search import make_task, run_search
@@ -31,7 +32,7 @@ def depth(subnet: Subnet, module: str) -> int:
 @given(st.integers(0, 2**31), st.sampled_from([0.0, 0.4, 1.0]))
 def test_a_width_inside_the_depth_never_changes(seed: int, depth_probability: float) -> None:
     rng = np.random.default_rng(seed)
-    parent = SPACE.sample(rng)
+    parent = sample(SPACE, rng)
     child = mutate_depths(SPACE, parent, rng, depth_probability)
     assert SPACE.contains(child)
     for module in MODULES:
@@ -51,7 +52,7 @@ def test_every_depth_is_drawn() -> None:
 @given(st.integers(0, 2**31))
 def test_a_crossover_takes_modules_whole(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    first, second = SPACE.sample(rng), SPACE.sample(rng)
+    first, second = sample(SPACE, rng), sample(SPACE, rng)
     child = swap_modules(first, second, rng)
     assert all(child.widths(module) in (first.widths(module), second.widths(module)) for module in MODULES)
 

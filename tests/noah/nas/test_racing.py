@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from noah.evaluation.score import Score, score
-from noah.nas.candidate import Candidate, rank
-from noah.nas.pareto import front
+from noah.nas.candidate import Candidate, front, rank
 from noah.nas.racing import (
     Difficulty,
     Look,

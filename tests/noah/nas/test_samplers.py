@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from noah.cost.macs import macs_of
 from noah.errors import SettingsError
 from noah.evaluation.score import Score
-from noah.nas.candidate import Candidate
+from noah.nas.candidate import Candidate, dominators
 from noah.nas.evolution import evaluations, needed_exactly, propose_generation
-from noah.nas.pareto import dominators
 from noah.nas.racing import Look, Outcome
 from noah.nas.samplers import directions, suggest
 from noah.settings.layers import assignment_layer, resolve
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Bound, Budget
+from noah.space.operators import sample
 from noah.space.search_space import SearchSpace, make_space
 from noah.space.subnet import Subnet
 from tests.noah.architectures import make_backbone
@@ -66,7 +66,7 @@ def macs_budget() -> tuple[SearchSpace, Budget]:
     )
     cost = macs_of(backbone, 3)
     rng = np.random.default_rng(0)
-    middle = float(np.median([cost(space.sample(rng)) for _ in range(50)]))
+    middle = float(np.median([cost(sample(space, rng)) for _ in range(50)]))
     return space, Budget((Bound("macs", middle, cost),))
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from noah.backbone.untrained import untrained_backbone
+from noah.backbone.supported import untrained_backbone
 from noah.cost.macs import backbone_macs
 from noah.prepare.advice import LARGE_MACS, LONG, SMALL_MACS, advise
 from noah.prepare.context import Materials

@@ -18,7 +18,8 @@ from noah.cost.macs import macs_of
 from noah.errors import EmptySpaceError
 from noah.model.token_plan import Readers
 from noah.space.budget import Bound, Budget, ParameterCost, Quantity, parameter_budget
-from noah.space.placement import Placement, carrying
+from noah.space.module_space import Placement, carrying
+from noah.space.operators import check_budget, cross_over, estimate_size, mutate, sample, shrink
 from noah.space.repair import feasible_depths
 from noah.space.search_space import SearchSpace, make_space
 from noah.space.subnet import MODULES, Subnet
@@ -74,18 +75,18 @@ def test_every_operator_stays_inside(
     case: tuple[SearchSpace, Budget], rng: np.random.Generator, gene: float, depth: float, whole: float
 ) -> None:
     space, budget = case
-    outside = space.sample(rng), space.sample(rng)
-    members = space.sample(rng, budget), space.sample(rng, budget)
-    children = [*members, *(space.shrink(subnet, rng, budget) for subnet in outside)]
+    outside = sample(space, rng), sample(space, rng)
+    members = sample(space, rng, budget), sample(space, rng, budget)
+    children = [*members, *(shrink(space, subnet, rng, budget) for subnet in outside)]
     for first, second in (outside, members):
         children += [
-            space.mutate(first, rng, gene_probability=gene, depth_probability=depth, budget=budget),
-            space.cross_over(first, second, rng, budget, module_probability=whole),
+            mutate(space, first, rng, gene_probability=gene, depth_probability=depth, budget=budget),
+            cross_over(space, first, second, rng, budget, module_probability=whole),
         ]
     for child in children:
         assert space.contains(child)
         assert budget.admits(child)
-    assert [space.shrink(child, rng, budget) for child in children] == children
+    assert [shrink(space, child, rng, budget) for child in children] == children
 
 
 @pytest.mark.parametrize("pool", ["token", "avg"])
@@ -114,13 +115,13 @@ def test_refused_is_exactly_what_no_subnet_meets(space: SearchSpace, kind: str, 
     bound = Bound("macs", int(cheapest * factor), macs)
     budget = Budget((*bounds, bound))
     if bound.limit >= cheapest:
-        space.check_budget(budget)
+        check_budget(space, budget)
     else:
         with pytest.raises(EmptySpaceError) as raised:
-            space.check_budget(budget)
+            check_budget(space, budget)
         assert raised.value.hint.startswith(f"Raise it to at least --budget macs={cheapest},")
         with pytest.raises(EmptySpaceError):
-            space.sample(np.random.default_rng(0), budget)
+            sample(space, np.random.default_rng(0), budget)
 
 
 def test_fewer_prompts_may_be_more_work() -> None:
@@ -131,9 +132,9 @@ def test_fewer_prompts_may_be_more_work() -> None:
     assert macs(shallow) > macs(deep)
     budget = Budget((Bound("macs", macs(deep), macs),))
     assert feasible_depths(space, budget) == ((4, 0, 0),)
-    assert space.shrink(shallow, np.random.default_rng(0), budget) == deep
+    assert shrink(space, shallow, np.random.default_rng(0), budget) == deep
     with pytest.raises(EmptySpaceError):
-        space.check_budget(Budget((*parameter_budget(shallow.parameter_count(16), 16).bounds, *budget.bounds)))
+        check_budget(space, Budget((*parameter_budget(shallow.parameter_count(16), 16).bounds, *budget.bounds)))
 
 
 @pytest.mark.parametrize("placement", ["first", "any"])
@@ -143,8 +144,8 @@ def test_only_what_makes_work_is_taken_back(placement: Placement) -> None:
     lightest = min(macs(space.narrowest(prompt, 2, adapter)) for prompt in (2, 6) for adapter in (2, 6))
     budget = Budget((Bound("macs", int(lightest * 1.01), macs),))
     for _ in range(30):
-        subnet = space.sample(rng)
-        assert space.shrink(subnet, rng, budget).lora == subnet.lora
+        subnet = sample(space, rng)
+        assert shrink(space, subnet, rng, budget).lora == subnet.lora
 
 
 def test_the_cheapest_price_of_the_violated_bound_is_told() -> None:
@@ -152,14 +153,14 @@ def test_the_cheapest_price_of_the_violated_bound_is_told() -> None:
     count, macs = space.smallest.parameter_count(16), work_of(4, 16)
     parameters = parameter_budget(count, 16).bounds
     with pytest.raises(EmptySpaceError) as raised:
-        space.check_budget(Budget((*parameters, Bound("macs", 10, macs))))
+        check_budget(space, Budget((*parameters, Bound("macs", 10, macs))))
     assert raised.value.problem == (
         f"The budget of 10 multiply-accumulates an image admits no subnet of the space: the cheapest inside "
         f"{count} parameters has {macs(space.smallest) / 1000:.0f} k multiply-accumulates an image."
     )
     seconds = TABLE(space.smallest)
     with pytest.raises(EmptySpaceError) as raised:
-        space.check_budget(Budget((Bound("latency", 1.0, TABLE),)))
+        check_budget(space, Budget((Bound("latency", 1.0, TABLE),)))
     assert raised.value.problem == (
         f"The budget of 1 s an image admits no subnet of the space: the cheapest takes {seconds:.0f} s an image."
     )
@@ -175,9 +176,9 @@ def test_the_estimated_size(placement: Placement, parameters: int | None, factor
     lightest = min(macs(space.narrowest(prompt, 1, adapter)) for prompt in (1, 3) for adapter in (1, 3))
     bounds = parameter_budget(parameters, 8).bounds
     budget = Budget((*bounds, Bound("macs", int(lightest * factor), macs)))
-    estimate = space.estimate_size(budget)
+    estimate = estimate_size(space, budget)
     number = sum(map(budget.admits, enumerate_space(space)))
-    assert estimate == space.estimate_size(budget)
+    assert estimate == estimate_size(space, budget)
     assert isinstance(estimate.number, int)
     assert 0 < estimate.standard_error < 0.03 * space.size(Budget(bounds))
     assert abs(estimate.number - number) < 4 * estimate.standard_error
@@ -194,14 +195,14 @@ def test_the_estimate_takes_every_subnet_for_as_likely(blocks: int) -> None:
     """One width of 2 costs as much as two of 1, but there are more ways to place these."""
     space = make_space(blocks, 8, {"prompt": (1, 2)}, (1, 2), "any")
     budget = Budget((Bound("latency", 1.0, blocks_with_prompts),))
-    estimate = space.estimate_size(budget)
+    estimate = estimate_size(space, budget)
     assert abs(estimate.number - sum(map(budget.admits, enumerate_space(space)))) < 4 * estimate.standard_error
 
 
 @given(spaces(max_blocks=3))
 @settings(max_examples=10)
 def test_an_estimate_of_all_is_as_sure_as_one_of_none(space: SearchSpace) -> None:
-    every, none = (space.estimate_size(Budget((Bound("latency", limit, blocks_with_prompts),))) for limit in (99, -1))
+    every, none = (estimate_size(space, Budget((Bound("latency", limit, blocks_with_prompts),))) for limit in (99, -1))
     assert (every.number, none.number) == (space.size(), 0)
     assert every.standard_error == pytest.approx(none.standard_error, rel=1e-9)
     assert none.standard_error > 0
@@ -214,4 +215,4 @@ def test_a_table_of_a_backbone_with_average_pooling_bounds_as_well() -> None:
     space = make_space(4, 8, {"prompt": (2, 10), "adapter": (4,)}, (1, 4), "any")
     budget = Budget((Bound("latency", 150.0, table),))
     rng = np.random.default_rng(0)
-    assert all(budget.admits(space.sample(rng, budget)) for _ in range(50))
+    assert all(budget.admits(sample(space, rng, budget)) for _ in range(50))

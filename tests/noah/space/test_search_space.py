@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from noah.errors import EmptySpaceError, SettingsError
 from noah.space.budget import Bound, Budget, parameter_budget
-from noah.space.module_space import ModuleSpace
-from noah.space.placement import Placement, carrying, place
+from noah.space.module_space import ModuleSpace, Placement, carrying, place
+from noah.space.operators import check_budget, cross_over, estimate_size, mutate, sample, shrink
 from noah.space.pricing import SizeEstimate
 from noah.space.search_space import PRESETS, SearchSpace, make_space, quarters
 from noah.space.subnet import MODULES, Subnet
@@ -63,7 +63,7 @@ def test_the_size_is_exact(space: SearchSpace, share: float) -> None:
     prices = [subnet.parameter_count(space.embed_dim) for subnet in every]
     limit = int(min(prices) + share * (max(prices) - min(prices)))
     assert space.size(inside(space, limit)) == sum(price <= limit for price in prices)
-    assert space.estimate_size(inside(space, limit)) == SizeEstimate(sum(price <= limit for price in prices), 0.0)
+    assert estimate_size(space, inside(space, limit)) == SizeEstimate(sum(price <= limit for price in prices), 0.0)
     assert space.size(inside(space, min(prices) - 1)) == 0
     assert all(subnet.fits_inside(space.largest) for subnet in every)
     for name in MODULES:
@@ -78,8 +78,8 @@ def test_the_size_is_exact(space: SearchSpace, share: float) -> None:
 def test_sampling_stays_inside(case: tuple[SearchSpace, Budget], rng: np.random.Generator) -> None:
     space, budget = case
     for _ in range(5):
-        assert space.contains(space.sample(rng))
-        drawn = space.sample(rng, budget)
+        assert space.contains(sample(space, rng))
+        drawn = sample(space, rng, budget)
         assert space.contains(drawn)
         assert budget.admits(drawn)
         assert drawn.fits_inside(space.largest)
@@ -91,33 +91,33 @@ def test_mutation_crossover_and_shrinking_stay_inside(
     case: tuple[SearchSpace, Budget], rng: np.random.Generator, gene: float, depth: float, whole: float
 ) -> None:
     space, budget = case
-    first, second = space.sample(rng), space.sample(rng)
+    first, second = sample(space, rng), sample(space, rng)
     children = [
-        space.mutate(first, rng, gene_probability=gene, depth_probability=depth, budget=budget),
-        space.cross_over(first, second, rng, budget, module_probability=whole),
-        space.shrink(first, rng, budget),
+        mutate(space, first, rng, gene_probability=gene, depth_probability=depth, budget=budget),
+        cross_over(space, first, second, rng, budget, module_probability=whole),
+        shrink(space, first, rng, budget),
     ]
     for child in children:
         assert space.contains(child)
         assert budget.admits(child)
         assert child.parameter_count(space.embed_dim) <= (budget.parameters or 0)
-    assert space.contains(space.mutate(first, rng, gene_probability=gene, depth_probability=depth))
-    assert space.contains(space.cross_over(first, second, rng, module_probability=whole))
+    assert space.contains(mutate(space, first, rng, gene_probability=gene, depth_probability=depth))
+    assert space.contains(cross_over(space, first, second, rng, module_probability=whole))
 
 
 @given(spaces(), seeds)
 def test_operators_without_change(space: SearchSpace, rng: np.random.Generator) -> None:
-    subnet = space.sample(rng)
-    assert space.mutate(subnet, rng, gene_probability=0, depth_probability=0) == subnet
-    assert space.cross_over(subnet, subnet, rng) == subnet
-    assert space.cross_over(subnet, subnet, rng, module_probability=1) == subnet
-    assert space.shrink(subnet, rng, inside(space, subnet.parameter_count(space.embed_dim))) == subnet
+    subnet = sample(space, rng)
+    assert mutate(space, subnet, rng, gene_probability=0, depth_probability=0) == subnet
+    assert cross_over(space, subnet, subnet, rng) == subnet
+    assert cross_over(space, subnet, subnet, rng, module_probability=1) == subnet
+    assert shrink(space, subnet, rng, inside(space, subnet.parameter_count(space.embed_dim))) == subnet
 
 
 @given(spaces(), seeds)
 def test_crossover_takes_every_width_from_a_parent(space: SearchSpace, rng: np.random.Generator) -> None:
-    first, second = space.sample(rng), space.sample(rng)
-    child = space.cross_over(first, second, rng)
+    first, second = sample(space, rng), sample(space, rng)
+    child = cross_over(space, first, second, rng)
     for name in MODULES:
         for width, *parents in zip(child.widths(name), first.widths(name), second.widths(name), strict=True):
             assert width in parents or not width
@@ -125,16 +125,16 @@ def test_crossover_takes_every_width_from_a_parent(space: SearchSpace, rng: np.r
 
 @given(spaces(), seeds)
 def test_crossover_of_whole_modules(space: SearchSpace, rng: np.random.Generator) -> None:
-    first, second = space.sample(rng), space.sample(rng)
-    child = space.cross_over(first, second, rng, module_probability=1)
+    first, second = sample(space, rng), sample(space, rng)
+    child = cross_over(space, first, second, rng, module_probability=1)
     assert all(child.widths(name) in (first.widths(name), second.widths(name)) for name in MODULES)
 
 
 def test_crossovers_of_whole_modules_are_as_frequent_as_asked() -> None:
     space = make_space(12, 8, PRESETS["wide"], (12,))
     rng = np.random.default_rng(0)
-    first, second = space.sample(rng), space.sample(rng)
-    children = [space.cross_over(first, second, rng, module_probability=0.3) for _ in range(400)]
+    first, second = sample(space, rng), sample(space, rng)
+    children = [cross_over(space, first, second, rng, module_probability=0.3) for _ in range(400)]
     whole = sum(all(c.widths(m) in (first.widths(m), second.widths(m)) for m in MODULES) for c in children)
     assert whole == pytest.approx(120, abs=36)  # four standard deviations
 
@@ -159,10 +159,10 @@ def test_sampling_inside_a_budget_has_the_distribution_of_rejection(
 ) -> None:
     space = make_space(2, 8, PRESETS["paper"], (1, 2), placement)
     rng = np.random.default_rng(0)
-    direct = Counter(space.sample(rng, budget) for _ in range(draws))
+    direct = Counter(sample(space, rng, budget) for _ in range(draws))
     rejected: Counter[Subnet] = Counter()
     while rejected.total() < draws:
-        subnet = space.sample(rng)
+        subnet = sample(space, rng)
         if budget.admits(subnet):
             rejected[subnet] += 1
     # Two samples of one distribution: the statistic has the mean 1 a cell, and a standard deviation of sqrt(2 / cells).
@@ -175,17 +175,17 @@ def test_the_wide_space_is_almost_all_over_the_published_budget() -> None:
     """As the published code counts (dead tokens too), 1.4 % of random draws pass 0.64 M on ViT-B/16."""
     space = make_space(12, 768, PRESETS["wide"])
     rng = np.random.default_rng(0)
-    passed = sum(space.sample(rng).reference_count(768, 100) <= 640_000 for _ in range(4000)) / 4000
+    passed = sum(sample(space, rng).reference_count(768, 100) <= 640_000 for _ in range(4000)) / 4000
     assert passed == pytest.approx(0.014, abs=0.006)
-    assert space.sample(rng, inside(space, 640_000)).parameter_count(768) <= 640_000
+    assert sample(space, rng, inside(space, 640_000)).parameter_count(768) <= 640_000
 
 
 def test_mutation_changes_widths_and_depths() -> None:
     space = make_space(12, 768, PRESETS["paper"])
     rng = np.random.default_rng(0)
-    subnet = space.sample(rng)
-    widths = [space.mutate(subnet, rng, gene_probability=1, depth_probability=0) for _ in range(20)]
-    depths = [space.mutate(subnet, rng, gene_probability=0, depth_probability=1) for _ in range(20)]
+    subnet = sample(space, rng)
+    widths = [mutate(space, subnet, rng, gene_probability=1, depth_probability=0) for _ in range(20)]
+    depths = [mutate(space, subnet, rng, gene_probability=0, depth_probability=1) for _ in range(20)]
     assert len(set(widths)) == 20
     assert all([bool(w) for w in child.lora] == [bool(w) for w in subnet.lora] for child in widths)
     assert len({sum(map(bool, child.lora)) for child in depths}) > 1
@@ -221,15 +221,15 @@ def test_mutation_moves_modules_to_any_blocks() -> None:
     space = make_space(6, 8, {"lora": (1, 2, 3)}, (2, 4), "any")
     rng = np.random.default_rng(0)
     subnet = Subnet([0] * 6, [1, 0, 2, 0, 0, 0], [0] * 6)
-    moved = {space.mutate(subnet, rng, gene_probability=1, depth_probability=0).lora for _ in range(300)}
+    moved = {mutate(space, subnet, rng, gene_probability=1, depth_probability=0).lora for _ in range(300)}
     assert {len(carrying(widths)) for widths in moved} == {2}
     assert {block for widths in moved for block in carrying(widths)} == set(range(6))
     assert any(sorted(widths) == [0, 0, 0, 0, 1, 2] and widths != subnet.lora for widths in moved)  # with their widths
-    deeper = [space.mutate(subnet, rng, gene_probability=0, depth_probability=1).lora for _ in range(100)]
+    deeper = [mutate(space, subnet, rng, gene_probability=0, depth_probability=1).lora for _ in range(100)]
     assert all(widths[0] == 1 and widths[2] == 2 for widths in deeper)  # added to, or left alone
     assert {block for widths in deeper for block in carrying(widths)} == set(range(6))
     assert all(
-        set(carrying(space.mutate(Subnet([0] * 6, [1] * 4 + [0] * 2, [0] * 6), rng, gene_probability=0,
+        set(carrying(mutate(space, Subnet([0] * 6, [1] * 4 + [0] * 2, [0] * 6), rng, gene_probability=0,
                                   depth_probability=1).lora)) <= set(range(4))
         for _ in range(20)
     )  # fmt: skip
@@ -239,7 +239,7 @@ def test_crossover_keeps_the_blocks_that_both_parents_have() -> None:
     space = make_space(6, 8, {"lora": (1, 2, 3)}, (2, 3), "any")
     rng = np.random.default_rng(0)
     first, second = (Subnet([0] * 6, lora, [0] * 6) for lora in ([1, 1, 0, 0, 0, 0], [2, 0, 0, 2, 2, 0]))
-    children = {space.cross_over(first, second, rng).lora for _ in range(200)}
+    children = {cross_over(space, first, second, rng).lora for _ in range(200)}
     assert all(widths[0] and not widths[2] and not widths[5] for widths in children)
     assert {tuple(carrying(widths)) for widths in children} == {
         (0, 1), (0, 3), (0, 4), (0, 1, 3), (0, 1, 4), (0, 3, 4)
@@ -259,12 +259,12 @@ def test_contains_refuses_what_could_not_be_drawn() -> None:
 def test_a_budget_that_admits_nothing_is_refused() -> None:
     space = make_space(12, 768, PRESETS["paper"])
     cheapest = space.smallest.parameter_count(768)
-    space.check_budget(inside(space, cheapest))
+    check_budget(space, inside(space, cheapest))
     with pytest.raises(EmptySpaceError, match=f"{cheapest:,}") as caught:
-        space.sample(np.random.default_rng(0), inside(space, cheapest - 1))
+        sample(space, np.random.default_rng(0), inside(space, cheapest - 1))
     assert f"params={cheapest}" in caught.value.hint
     with pytest.raises(EmptySpaceError):
-        space.shrink(space.largest, np.random.default_rng(0), inside(space, cheapest - 1))
+        shrink(space, space.largest, np.random.default_rng(0), inside(space, cheapest - 1))
 
 
 def test_wrong_spaces_are_told_whole() -> None:

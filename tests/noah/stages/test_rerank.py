@@ -21,7 +21,9 @@ from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials, seed_torch
 from noah.progress import Silent
 from noah.runs.folder import Run
-from noah.stages.rerank import Reranked, read_reranked, rerank, rerank_epochs
+from noah.settings.settings import rerank_epochs
+from noah.space.operators import sample
+from noah.stages.rerank import Reranked, read_reranked, rerank
 from noah.training.checkpoint import load_weights, read_checkpoint
 from noah.training.loop import train
 from tests.conftest import TinySettings
@@ -47,7 +49,7 @@ def candidates(materials: Materials) -> list[Candidate]:
     images = len(materials.dataset.validation)
     made = []
     for index, correct in enumerate((12, 17, 13, 14, 3)):
-        subnet = materials.space.sample(rng)
+        subnet = sample(materials.space, rng)
         shown = tuple(range(17)) if index == 1 else None
         outcome = Outcome(Score(correct, 17 if shown else images, 0.5), tuple(range(images - correct)), shown)
         made.append(Candidate(index, 0, "random", subnet, subnet.parameter_count(64), outcome))

@@ -14,8 +14,7 @@ import torch
 
 from noah.errors import CommandOrderError, RunError
 from noah.files.jsonl import read_lines
-from noah.nas.candidate import Candidate, rank
-from noah.nas.pareto import front
+from noah.nas.candidate import Candidate, front, rank
 from noah.prepare.context import Materials
 from noah.progress import Silent
 from noah.runs.folder import Run

@@ -19,6 +19,7 @@ from noah.evaluation.score import compute_logits, score
 from noah.hardware.device import Hardware
 from noah.model.supernet import Supernet
 from noah.prepare.context import seed_torch
+from noah.space.operators import sample
 from noah.space.subnet import Subnet
 from noah.training.loss import balanced_weights
 from tests.noah.tiny_training import (
@@ -58,7 +59,7 @@ def test_the_backbone_stays_bit_for_bit_and_in_evaluation_mode(tiny_backbone_fil
 
     def draw(rng: Generator) -> Subnet:
         modes.append((supernet.training, any(part.training for part in supernet.backbone.modules())))
-        return SPACE.sample(rng)
+        return sample(SPACE, rng)
 
     run_training(supernet, tmp_path / "c.safetensors", settings(epochs=1), draw=draw)
     assert set(modes) == {(True, False)}
@@ -199,7 +200,7 @@ def test_no_epoch_shares_its_random_numbers_with_another_or_with_the_start(
 
     def draw(rng: Generator) -> Subnet:
         seeds.append(torch.initial_seed())
-        return SPACE.sample(rng)
+        return sample(SPACE, rng)
 
     training = settings(epochs=4, batch_size=24)
     run_training(tiny_supernet(tiny_backbone_file), tmp_path / "c.safetensors", training, draw=draw, seed=(0, 1))

@@ -16,6 +16,7 @@ from noah.data.augment.batch import BatchAugmentation
 from noah.data.augment.seeding import seeded
 from noah.data.pixels.to_inputs import to_images
 from noah.settings.training_settings import AugmentationSettings
+from noah.space.operators import sample
 from noah.space.subnet import Subnet
 from noah.training.checkpoint import read_checkpoint
 from noah.training.loss import cross_entropy
@@ -50,7 +51,7 @@ def test_without_augmentation_images_and_random_numbers_are_those_of_the_seed_al
 
     def draw(rng: np.random.Generator) -> Subnet:
         torch_states.append(torch.get_rng_state().numpy().tobytes())
-        drawn.append(SPACE.sample(rng))
+        drawn.append(sample(SPACE, rng))
         return drawn[-1]
 
     with watched_forward(supernet) as passes:
@@ -64,7 +65,7 @@ def test_without_augmentation_images_and_random_numbers_are_those_of_the_seed_al
         for indices in (order[:10], order[10:20], order[20:]):
             (images, _), subnet = next(seen)
             assert images.numpy().tobytes() == PREPROCESSING.normalise(pixels.batch(indices)).tobytes()
-            assert subnet == SPACE.sample(rng)
+            assert subnet == sample(SPACE, rng)
 
 
 def test_augmentation_leaves_the_other_random_numbers_alone(tiny_backbone_file: Path, tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_augmentation_leaves_the_other_random_numbers_alone(tiny_backbone_file: 
 
         def draw(rng: np.random.Generator, found: list[Any] = found) -> Subnet:
             found.append((torch.initial_seed(), str(rng.bit_generator.state)))
-            return SPACE.sample(rng)
+            return sample(SPACE, rng)
 
         training = settings(epochs=2, augmentation=EVERYTHING if augmented else AugmentationSettings())
         path = tmp_path / f"{augmented}.safetensors"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from numpy.random import Generator
 
+from noah.space.operators import sample
 from noah.space.subnet import Subnet
 from noah.training.checkpoint import read_checkpoint
 from tests.noah.tiny_training import SPACE, StopAt, run_training, same_bits, settings, tiny_supernet, watched_steps
@@ -39,7 +40,7 @@ def test_an_epoch_that_was_cut_short_is_taken_again(tiny_backbone_file: Path, tm
     def draw(rng: Generator) -> Subnet:
         if next(draws, None) is None:
             raise KeyboardInterrupt
-        return SPACE.sample(rng)
+        return sample(SPACE, rng)
 
     with pytest.raises(KeyboardInterrupt):
         run_training(tiny_supernet(tiny_backbone_file), stopped, settings(), draw=draw)

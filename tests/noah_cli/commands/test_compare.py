@@ -13,7 +13,7 @@ import pytest
 import yaml
 from scipy.stats import binomtest
 
-from noah.backbone.untrained import untrained_backbone
+from noah.backbone.supported import untrained_backbone
 from noah.cost.macs import backbone_macs, merged_macs
 from noah.runs.folder import Run
 from noah.space.subnet import Subnet

@@ -13,7 +13,7 @@ import yaml
 from noah.runs.folder import Run
 from noah.settings.layers import resolve
 from noah_cli.options.option_layers import budget_layers, option_layers, track_layers
-from noah_cli.report.missing import Missing
+from noah_cli.report.reading import Missing
 from noah_cli.report.repeat import gather_repeat
 from tests.commands import noah, noah_line, write_settings
 from tests.conftest import TinySettings

@@ -11,7 +11,7 @@ import pytest
 from noah.errors import RunError
 from noah.evaluation.score import describe
 from noah.runs.folder import Run
-from noah_cli.report.missing import Missing
+from noah_cli.report.reading import Missing
 from noah_cli.report.tested import Measured, gather_tested
 
 CLASSES = ("ant", "bee", "cow")

@@ -11,13 +11,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from noah.counted import counted
 from noah.data.dataset import Dataset, untrained_note
 from noah.data.sources.lists import ImageList, read_class_names, read_list
 from noah.data.sources.vtab.lossy_copies import lossy_note
 from noah.data.sources.vtab.vtab_tasks import VtabTask, find_vtab_task
 from noah.data.split import Split
 from noah.errors import DataError, DatasetNotFoundError
+from noah.progress import counted
 
 LAYOUT = (
     "A VTAB-1k folder holds train800.txt, val200.txt and test.txt with lines '<image path> <label>', and the images."

@@ -17,7 +17,7 @@ from noah_cli.report.charts.accuracy import MOST_IN_MATRIX, MOST_IN_ROW, draw_cl
 from noah_cli.report.charts.drawing import Drawing, shorten
 from noah_cli.report.charts.subnet import draw_importance, draw_subnet
 from noah_cli.report.charts.training import draw_training
-from noah_cli.report.missing import Missing
+from noah_cli.report.reading import Missing
 from noah_cli.report.tested import ClassResult, Measured
 from noah_cli.report.trained import Training
 from tests.noah_cli.report.conftest import Reported

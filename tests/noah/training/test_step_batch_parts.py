@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.hardware.processes import ALONE, Processes
-from noah.training.batch_parts import own_parts, own_share
+from noah.training.step import own_parts, own_share
 
 
 @given(st.integers(0, 70), st.integers(1, 5), st.integers(1, 4))

@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from export.runtime.bound_run import BoundRun
-from export.runtime.onnx_session import OpenSession, open_session
+from export.runtime.onnx_session import BoundRun, OpenSession, open_session
 from tests.export.tiny_artefact import HEIGHT, WIDTH, Kind, logits_by_hand, make_model
 
 

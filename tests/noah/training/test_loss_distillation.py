@@ -9,15 +9,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from noah.model.supernet import Supernet
+from noah.space.operators import sample
 from noah.space.subnet import Subnet
-from noah.training.distillation import add_gradients
-from noah.training.loss import cross_entropy
+from noah.training.loss import add_gradients, cross_entropy
 from tests.noah.tiny_training import SPACE, tiny_supernet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 LARGEST, SMALLEST = SPACE.largest, SPACE.smallest
-SANDWICH = (LARGEST, SMALLEST, *(SPACE.sample(np.random.default_rng(number)) for number in range(2)))
+SANDWICH = (LARGEST, SMALLEST, *(sample(SPACE, np.random.default_rng(number)) for number in range(2)))
 LABELS = torch.arange(8) % 3
 MIXED = 0.3 * F.one_hot(LABELS, 3).double() + 0.7 * F.one_hot(LABELS.flip(0), 3)
 WEIGHTS = torch.tensor([0.2, 1.0, 5.0], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The smallest artefact of each precision, with which `noah doctor` tries what runs here."""
+"""A model of three operators in every precision, by which a machine shows what it can run."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.nas.genes import from_genes, gene_choices, to_genes
-from noah.nas.samplers import distributions
+from noah.nas.samplers import distributions, from_genes, gene_choices, to_genes
 from noah.space.module_space import ModuleSpace
+from noah.space.operators import sample
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import MODULES, Subnet
 from tests.noah.strategies import spaces
@@ -17,7 +17,7 @@ from tests.noah.strategies import spaces
 
 @given(spaces(), st.integers(0, 2**31))
 def test_a_subnet_comes_back_from_its_genes(space: SearchSpace, seed: int) -> None:
-    subnet = space.sample(np.random.default_rng(seed))
+    subnet = sample(space, np.random.default_rng(seed))
     genes, choices = to_genes(subnet, space), gene_choices(space)
     assert genes.keys() == choices.keys()
     assert all(genes[name] in values for name, values in choices.items())

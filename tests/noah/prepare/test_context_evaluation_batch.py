@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from noah.hardware.device import Hardware
-from noah.prepare.evaluation_batch import LARGEST, USUAL, choose_evaluation_batch
+from noah.prepare.context import LARGEST_BATCH, USUAL_BATCH, choose_evaluation_batch
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials
 
@@ -17,7 +17,7 @@ IMAGE = (5 + 10) * 64 * 40 + 3 * 32 * 32 * 5
 
 
 @pytest.mark.parametrize(
-    ("images", "size"), [(0, 1), (1, 1), (2, 2), (7, 4), (64, 64), (511, 256), (512, 512), (10**6, LARGEST)]
+    ("images", "size"), [(0, 1), (1, 1), (2, 2), (7, 4), (64, 64), (511, 256), (512, 512), (10**6, LARGEST_BATCH)]
 )
 def test_a_power_of_two_that_takes_a_quarter_of_the_gpu(tiny_settings: TinySettings, images: int, size: int) -> None:
     materials = make_materials(tiny_settings())
@@ -32,7 +32,7 @@ def test_a_power_of_two_that_takes_a_quarter_of_the_gpu(tiny_settings: TinySetti
     assert full is not None and int(full.value) <= size
 
 
-@pytest.mark.parametrize(("asked", "size"), [({}, USUAL), ({"hardware.evaluation_batch_size": 7}, 7)])
+@pytest.mark.parametrize(("asked", "size"), [({}, USUAL_BATCH), ({"hardware.evaluation_batch_size": 7}, 7)])
 def test_on_a_cpu_it_is_as_set_or_as_usual(tiny_settings: TinySettings, asked: dict[str, Any], size: int) -> None:
     materials = make_materials(tiny_settings(asked))
     assert materials.evaluation_batch is None

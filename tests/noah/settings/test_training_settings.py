@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.settings.shortened import shortened
-from noah.settings.training_settings import RetrainSettings, SupernetSettings, TrainingSettings
+from noah.settings.training_settings import RetrainSettings, SupernetSettings, TrainingSettings, shortened
 
 
 @given(epochs=st.integers(1, 1000), share=st.floats(0, 0.999), fewer=st.integers(1, 1000))

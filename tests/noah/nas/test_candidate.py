@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.evaluation.score import Score
-from noah.nas.candidate import Candidate, rank
-from noah.nas.pareto import dominators, front, select
+from noah.nas.candidate import Candidate, dominators, front, rank, select
 from noah.nas.racing import Outcome
 from noah.space.subnet import Subnet
 

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from noah.backbone.untrained import untrained_backbone
+from noah.backbone.supported import untrained_backbone
 from noah.errors import BackboneError, UnsupportedBackboneError
 
 

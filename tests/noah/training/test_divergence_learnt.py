@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import entropy
 
 from noah.settings.training_settings import SupernetSettings
-from noah.training.divergence import lower_learning_rate
-from noah.training.learnt import doubt, guessing_loss
+from noah.training.divergence import doubt, guessing_loss, lower_learning_rate
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=50))

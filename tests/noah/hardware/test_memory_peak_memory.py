@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from noah.hardware.peak_memory import PeakMemory, process_peak
+from noah.hardware.memory import PeakMemory, process_peak
 
 CPU = torch.device("cpu")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only there the memory in use can be told")
