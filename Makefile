@@ -11,7 +11,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/installed
-ARTEFACT := runs/latest/export/onnx-fp32
+ARTIFACT := runs/latest/export/onnx-fp32
 # Tools that look at packages from outside: pip would mix what they need with what noah needs.
 TOOLS := .venv-tools
 # Beside noah's own packages and in the same versions, because it runs the tests in its own process.
@@ -52,9 +52,9 @@ demo: install
 	$(BIN)/noah retrain
 	$(BIN)/noah eval
 	$(BIN)/noah export --format onnx
-	$(BIN)/noah eval $(ARTEFACT)
+	$(BIN)/noah eval $(ARTIFACT)
 	$(BIN)/python examples/write_digits.py demo/photos
-	$(BIN)/noah predict $(ARTEFACT) demo/photos --out demo/predictions.csv
+	$(BIN)/noah predict $(ARTIFACT) demo/photos --out demo/predictions.csv
 
 test: lint types tests
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.precision --datasets shapes_count --seeds 0,1,2 --shard 1/2
 
-For each data set and seed a search of 100 candidates runs in float32 on a supernet of `benchmarks.search`. The same
-candidates are then evaluated in bfloat16, and the winner is trained and tested in both. Every data set and seed gives
+For each dataset and seed a search of 100 candidates runs in float32 on a supernet of `benchmarks.search`. The same
+candidates are then evaluated in bfloat16, and the winner is trained and tested in both. Every dataset and seed gives
 one file; those that exist are skipped, and trainings that were stopped go on.
 """
 
@@ -40,7 +40,7 @@ GENERATIONS, POPULATION, TOP = 1, 50, 10
 
 
 def main() -> None:
-    """Measure whatever of the data sets and seeds belongs to this shard and is not there yet."""
+    """Measure whatever of the datasets and seeds belongs to this shard and is not there yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     measure_cells(parser, seeds="0,1,2", prefix="precision-", measure=measure)
 

@@ -103,13 +103,13 @@ def _text(_: Image.Image, name: Path) -> Path:
     return path
 
 
-def run_predict(artefact: Path, names: list[Path], folder: Path, out: Path) -> tuple[int, str]:
+def run_predict(artifact: Path, names: list[Path], folder: Path, out: Path) -> tuple[int, str]:
     """Run the command on files; gives its peak memory in KiB and what it told on standard error."""
     part = folder / f"part-{len(names)}"
     part.mkdir()
     for name in names:
         os.link(name, part / name.name)
-    command = [sys.executable, "-m", "noah_cli", "predict", str(artefact), str(part), "--out", str(out)]
+    command = [sys.executable, "-m", "noah_cli", "predict", str(artifact), str(part), "--out", str(out)]
     process = subprocess.Popen([*command, "--provider", "cpu"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     told = process.stderr.read()
@@ -117,9 +117,9 @@ def run_predict(artefact: Path, names: list[Path], folder: Path, out: Path) -> t
     return usage.ru_maxrss, " ".join(told.split())
 
 
-def count_different(artefact: Path, rows: dict[str, str], paths: list[Path]) -> int:
+def count_different(artifact: Path, rows: dict[str, str], paths: list[Path]) -> int:
     """How many labels differ from those of each image by itself, ties aside."""
-    predictor = load_predictor(artefact, provider="cpu")
+    predictor = load_predictor(artifact, provider="cpu")
     different = 0
     for path in paths:
         with open_image(path) as image:
@@ -135,7 +135,7 @@ def count_different(artefact: Path, rows: dict[str, str], paths: list[Path]) -> 
 def main() -> None:
     """Write, predict, compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("artefact", type=Path)
+    parser.add_argument("artifact", type=Path)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--broken", type=int, default=50)
     arguments = parser.parse_args()
@@ -145,8 +145,8 @@ def main() -> None:
         readable, broken = write_files(folder / "files", arguments.files, arguments.broken)
         everything = sorted([*readable, *broken])
         out = folder / "predictions.csv"
-        few, _ = run_predict(arguments.artefact, everything[: arguments.files // 10], folder, out)
-        all_, told = run_predict(arguments.artefact, everything, folder, out)
+        few, _ = run_predict(arguments.artifact, everything[: arguments.files // 10], folder, out)
+        all_, told = run_predict(arguments.artifact, everything, folder, out)
         with out.open(encoding="utf-8", newline="") as file:
             rows = {Path(row["path"]).name: row["label"] for row in csv.DictReader(file)}
         result = {
@@ -156,7 +156,7 @@ def main() -> None:
             "told": told[told.index("failed ") :][: len("failed 50 files could not be predicted")],
             "readable_missing": len({path.name for path in readable} - rows.keys()),
             "broken_predicted": len({path.name for path in broken} & rows.keys()),
-            "different": count_different(arguments.artefact, rows, readable),
+            "different": count_different(arguments.artifact, rows, readable),
             "peak_mib_tenth": round(few / 1024, 1),
             "peak_mib_all": round(all_ / 1024, 1),
         }

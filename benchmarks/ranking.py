@@ -2,11 +2,11 @@
 
     python -m benchmarks.ranking --datasets digits,shapes_count --seeds 0 --shard 1/2
 
-For each data set and seed, random subnets inside the budget are trained each on its own, on the training images, and
+For each dataset and seed, random subnets inside the budget are trained each on its own, on the training images, and
 measured on the validation images. Supernets whose steps draw their subnets in different ways score the same subnets. A
 step of the sandwich rule costs four times as much as one of the others, so it is also measured with a quarter of the
 epochs; and as it trains the largest subnet in every step, with the paper's learning rate beside the recipe's. Every
-data set and seed gives one file; those that exist are skipped, and trainings that were stopped go on.
+dataset and seed gives one file; those that exist are skipped, and trainings that were stopped go on.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WAYS = (
 
 
 def main() -> None:
-    """Measure whatever of the data sets and seeds belongs to this shard and is not there yet."""
+    """Measure whatever of the datasets and seeds belongs to this shard and is not there yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--subnets", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=10, help="of each subnet's own training")

@@ -1,4 +1,4 @@
-"""The paper's whole recipe for one VTAB task on synthetic images: how long each stage takes. Nothing of it is learnt.
+"""The paper's whole recipe for one VTAB task on synthetic images: how long each stage takes. Nothing of it is learned.
 
 The stages are the product's own: the supernet's training, the search over its candidates, the winner's retraining, with
 the settings of the recipe `vtab`. Only the images are made up, which is no matter to a clock.

@@ -2,13 +2,13 @@
 
     python -m benchmarks.search --datasets digits,shapes_count --seeds 0,1,2,3,4 --shard 1/2
 
-For each data set and seed a supernet is trained as `noah search --recipe pocket` does, once. On it run
+For each dataset and seed a supernet is trained as `noah search --recipe pocket` does, once. On it run
 
 1. a search that shows every candidate every image, and the same search with exact and with paired racing;
 2. the published search, and the search of noah with exact racing that stops when it has looked at as many images.
 
-What a subnet answered to an image is computed once and kept in memory, so the searches are told the same. Every data
-set and seed gives one file; those that exist are skipped, so a measurement that was stopped goes on.
+What a subnet answered to an image is computed once and kept in memory, so the searches are told the same. Every dataset
+ and seed gives one file; those that exist are skipped, so a measurement that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ POPULATION, TOP = 50, 10
 
 
 def main() -> None:
-    """Measure whatever of the data sets and seeds belongs to this shard and is not there yet."""
+    """Measure whatever of the datasets and seeds belongs to this shard and is not there yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--candidates", type=int, default=200)
     measure_cells(parser, seeds="0,1,2,3,4", prefix="", measure=measure_cell)
 
 
 def measure_cell(dataset: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The searches of one data set and seed."""
+    """The searches of one dataset and seed."""
     trained = supernet_run(arguments.runs, dataset, seed, threads=arguments.threads)
     return measure(*trained, arguments.candidates)
 

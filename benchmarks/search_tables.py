@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def make_tables(folder: Path) -> str:
-    """All tables in Markdown, of the data sets and seeds that were measured."""
+    """All tables in Markdown, of the datasets and seeds that were measured."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     searches = [row for row in read if "exact" in row]
     rankings = [row for row in read if "ways" in row]
@@ -43,7 +43,7 @@ def _racing(rows: Sequence[dict[str, Any]]) -> list[str]:
     if not rows:
         return []
     lines = [
-        "| data set | seed | 10th best | exact: images | same 10, in order | foreseen | paired: images | same 10 |",
+        "| dataset | seed | 10th best | exact: images | same 10, in order | foreseen | paired: images | same 10 |",
         "|---|---:|---:|---:|---|---:|---:|---|",
     ]
     for row in rows:
@@ -71,7 +71,7 @@ def _samplers(rows: Sequence[dict[str, Any]]) -> list[str]:
     if not rows:
         return []
     lines = [
-        "| data set | seed | images | published: candidates | best | evolution: candidates | best |",
+        "| dataset | seed | images | published: candidates | best | evolution: candidates | best |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
@@ -91,7 +91,7 @@ def _rankings(rows: Sequence[dict[str, Any]]) -> list[str]:
     if not rows:
         return []
     lines = [
-        "| data set | seed | sampling | epochs | rate | tau of accuracy | tau of cross-entropy | mean accuracy |",
+        "| dataset | seed | sampling | epochs | rate | tau of accuracy | tau of cross-entropy | mean accuracy |",
         "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:

@@ -87,7 +87,7 @@ class Setting:
         return make_space(len(backbone.blocks), backbone.embed_dim, PRESETS[self.space])
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Normalised images and their labels; random."""
+        """Normalized images and their labels; random."""
         generator = torch.Generator().manual_seed(1)
         side = ARCHITECTURES[self.model][1]
         images = torch.randn(self.batch_size, 3, side, side, generator=generator)

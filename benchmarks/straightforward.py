@@ -54,7 +54,7 @@ class Straightforward(nn.Module):
         return self
 
     def forward(self, images: Tensor, subnet: Subnet) -> Tensor:
-        """Logits (B, classes) of normalised `images` (B, 3, H, W) through one subnet."""
+        """Logits (B, classes) of normalized `images` (B, 3, H, W) through one subnet."""
         backbone = self.backbone
         x = backbone.norm_pre(backbone._pos_embed(backbone.patch_embed(images)))
         tokens = x.shape[1]

@@ -37,7 +37,7 @@ def supernet_run(
 
     Args:
         runs: Folder of the runs.
-        dataset: Name of a data set that comes with noah or is drawn by it.
+        dataset: Name of a dataset that comes with noah or is drawn by it.
         seed: Of the split and the training.
         sampling: How the subnets of a step are drawn.
         epochs: Of its training.
@@ -60,7 +60,7 @@ def supernet_run(
 
 
 def pocket_settings(dataset: str, values: dict[str, Any]) -> tuple[Settings, dict[str, str]]:
-    """The settings of the pocket benchmark for a data set, with some of one's own, and where each comes from."""
+    """The settings of the pocket benchmark for a dataset, with some of one's own, and where each comes from."""
     changes = (Layer(source="benchmark", values=values),)
     return SweepSettings(POCKET, recipe_layer("pocket"), changes).of_task(dataset)
 
@@ -68,13 +68,13 @@ def pocket_settings(dataset: str, values: dict[str, Any]) -> tuple[Settings, dic
 def measure_cells(
     parser: argparse.ArgumentParser, *, seeds: str, prefix: str, measure: Callable[[str, int, argparse.Namespace], Any]
 ) -> None:
-    """Measure whatever of the data sets and seeds belongs to this shard and is not there yet, a file each.
+    """Measure whatever of the datasets and seeds belongs to this shard and is not there yet, a file each.
 
     Args:
         parser: With the options of the one measurement; those that all share are added.
         seeds: Measured where none are named.
         prefix: Of the files' names.
-        measure: Data set, seed and options -> what is written.
+        measure: Dataset, seed and options -> what is written.
     """
     parser.add_argument("--datasets", default=DATASETS)
     parser.add_argument("--seeds", default=seeds)

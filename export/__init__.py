@@ -1,1 +1,1 @@
-"""From a searched network to files that run without it: writing, proving and running artefacts."""
+"""From a searched network to files that run without it: writing, proving and running artifacts."""

@@ -1,6 +1,6 @@
 """NOAH, Neural Prompt Search (Zhang, Zhou, Liu, 2022, arXiv 2206.04673): the method.
 
-Importing this package imports no heavy library, so that an exported artefact can be run without torch.
+Importing this package imports no heavy library, so that an exported artifact can be run without torch.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["__version__", "load"]
 
 
 def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classifier:
-    """Give the torch network of an artefact of format safetensors; see `noah.model.saved_modules.load`.
+    """Give the torch network of an artifact of format safetensors; see `noah.model.saved_modules.load`.
 
     Args:
-        path: The artefact's folder, or its `modules.safetensors`.
+        path: The artifact's folder, or its `modules.safetensors`.
         backbone: The backbone, or another name or file of it; None loads it by the name that the run used.
     """
     from noah.model.saved_modules import load as load_saved

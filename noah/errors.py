@@ -5,12 +5,12 @@ Every error that a person can cause or mend is a `NoahError`: what is wrong and 
     NoahError                        exit code 1
     ├── UsageError                   exit code 2: what was typed cannot be done
     │   ├── SettingsError            one or more settings are wrong, all told at once
-    │   ├── DatasetNotFoundError     no data set of that name or at that place
+    │   ├── DatasetNotFoundError     no dataset of that name or at that place
     │   ├── UnknownBackboneError     no backbone of that name or at that place
     │   ├── EmptySpaceError          the budget admits no subnet of the search space
     │   ├── RunExistsError           the run folder is already in use
     │   └── CommandOrderError        another command has to come first
-    ├── DataError                    the data set was found, and something in it is wrong
+    ├── DataError                    the dataset was found, and something in it is wrong
     │   └── UnreadableImageError     one or more image files cannot be decoded
     ├── BackboneError                the backbone was found and cannot be used
     │   ├── UnsupportedBackboneError the architecture is not one that the method covers
@@ -20,9 +20,9 @@ Every error that a person can cause or mend is a `NoahError`: what is wrong and 
     ├── ProcessError                 another of the processes that a launcher started has stopped
     ├── RunError                     a file of the run folder is missing or damaged
     │   └── RunBusyError             another process is working on the run
-    ├── ExportError                  an artefact could not be written
-    │   └── ParityError              an artefact does not agree with the model that it was made from
-    ├── ArtefactError                an artefact cannot be read or run
+    ├── ExportError                  an artifact could not be written
+    │   └── ParityError              an artifact does not agree with the model that it was made from
+    ├── ArtifactError                an artifact cannot be read or run
     │   └── NotHereError             nothing is wrong with it, but this machine does not run it
     └── MissingPackageError          an optional package is not installed
 """
@@ -69,7 +69,7 @@ class SettingsError(UsageError):
 
 
 class DatasetNotFoundError(UsageError):
-    """No data set of that name or at that place."""
+    """No dataset of that name or at that place."""
 
 
 class UnknownBackboneError(UsageError):
@@ -89,7 +89,7 @@ class CommandOrderError(UsageError):
 
 
 class DataError(NoahError):
-    """The data set was found, and something in it is wrong."""
+    """The dataset was found, and something in it is wrong."""
 
 
 class UnreadableImageError(DataError):
@@ -139,19 +139,19 @@ class RunBusyError(RunError):
 
 
 class ExportError(NoahError):
-    """An artefact could not be written."""
+    """An artifact could not be written."""
 
 
 class ParityError(ExportError):
-    """An artefact does not agree with the model that it was made from."""
+    """An artifact does not agree with the model that it was made from."""
 
 
-class ArtefactError(NoahError):
-    """An artefact cannot be read or run."""
+class ArtifactError(NoahError):
+    """An artifact cannot be read or run."""
 
 
-class NotHereError(ArtefactError):
-    """Nothing is wrong with an artefact, but this machine does not run it."""
+class NotHereError(ArtifactError):
+    """Nothing is wrong with an artifact, but this machine does not run it."""
 
 
 class MissingPackageError(NoahError):

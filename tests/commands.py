@@ -81,7 +81,7 @@ def run_python(code: str, *arguments: object, folder: Path) -> Outcome:
 
 
 def process_environment() -> dict[str, str]:
-    """This environment, with the checkout importable from any folder and nothing that colours or widens output."""
+    """This environment, with the checkout importable from any folder and nothing that colors or widens output."""
     environment = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "COLUMNS")}
     return environment | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
 

@@ -54,7 +54,7 @@ def tiny_backbone_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FOLDER/<train|val|test>/<class>/<number>.png: 3 classes of noisy coloured shapes, 12 / 6 / 6 of each, 40 x 32."""
+    """FOLDER/<train|val|test>/<class>/<number>.png: 3 classes of noisy colored shapes, 12 / 6 / 6 of each, 40 x 32."""
     rng = np.random.default_rng(7)
     folder = tmp_path_factory.mktemp("photos") / "shapes"
     for split, count in PHOTO_COUNTS.items():
@@ -66,16 +66,16 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def draw_photo(name: str, rng: np.random.Generator, height: int = 32, width: int = 40) -> np.ndarray:
-    """One photograph, uint8 (height, width, 3): a shape in roughly its class's colour, somewhere, on noise."""
+    """One photograph, uint8 (height, width, 3): a shape in roughly its class's color, somewhere, on noise."""
     y, x = np.mgrid[:height, :width]
-    centre_y, centre_x, radius = rng.uniform(12, 20), rng.uniform(12, 28), rng.uniform(7, 11)
-    mask, colour = {
-        "circle": (np.hypot(y - centre_y, x - centre_x) < radius, (210, 60, 50)),
-        "square": (np.maximum(abs(y - centre_y), abs(x - centre_x)) < radius, (50, 190, 70)),
+    center_y, center_x, radius = rng.uniform(12, 20), rng.uniform(12, 28), rng.uniform(7, 11)
+    mask, color = {
+        "circle": (np.hypot(y - center_y, x - center_x) < radius, (210, 60, 50)),
+        "square": (np.maximum(abs(y - center_y), abs(x - center_x)) < radius, (50, 190, 70)),
         "stripes": ((x + rng.integers(8)) % 8 < 4, (60, 70, 220)),
     }[name]
     pixels = rng.normal(110, 25, (height, width, 3))
-    pixels[mask] = rng.normal(colour, 20, (int(mask.sum()), 3))
+    pixels[mask] = rng.normal(color, 20, (int(mask.sum()), 3))
     return pixels.clip(0, 255).astype(np.uint8)
 
 

@@ -16,12 +16,12 @@ from tests.commands import Outcome, noah, write_settings
 from tests.conftest import TinySettings
 
 NAME = "shapes/first"
-"""The data set is named after its folder, the run by --run."""
+"""The dataset is named after its folder, the run by --run."""
 EPOCHS = 6
 """Of either training: enough to be better than chance."""
 FLOAT, UINT8 = "onnx-fp32", "onnx-fp32-uint8"
 ENGINES = ("trt-fp16", "trt-bf16-uint8")
-"""Artefacts with engines for sm89, of two precisions and both inputs."""
+"""Artifacts with engines for sm89, of two precisions and both inputs."""
 
 _made: dict[Path, Finished] = {}
 
@@ -43,8 +43,8 @@ class Finished:
         """The run folder."""
         return self.folder / "runs" / NAME
 
-    def artefact(self, name: str = FLOAT) -> Path:
-        """An exported artefact of the run."""
+    def artifact(self, name: str = FLOAT) -> Path:
+        """An exported artifact of the run."""
         return self.run / "export" / name
 
     def copy(self, to: Path) -> Finished:
@@ -63,8 +63,8 @@ def make_finished(folder: Path, settings: object, photos: Path) -> Finished:
         "eval": ("eval",),
         "export": ("export", "--format", "onnx"),
         "export uint8": ("export", "--format", "onnx", "--input", "uint8"),
-        "eval artefact": ("eval", f"{export}/{FLOAT}"),
-        "eval uint8 artefact": ("eval", f"{export}/{UINT8}"),
+        "eval artifact": ("eval", f"{export}/{FLOAT}"),
+        "eval uint8 artifact": ("eval", f"{export}/{UINT8}"),
         "predict": ("predict", f"{export}/{FLOAT}", photos / "test", "--out", "predictions.csv"),
     }
     with contextlib.chdir(folder):
@@ -83,7 +83,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_settings: TinySettin
 
 @pytest.fixture(scope="session")
 def engines(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A copy of the finished run with `ENGINES` beside its other artefacts; not to be written to."""
+    """A copy of the finished run with `ENGINES` beside its other artifacts; not to be written to."""
     folder = tmp_path_factory.getbasetemp() / "engines"
     if folder not in _made:
         copied = finished.copy(folder)

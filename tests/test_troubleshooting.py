@@ -57,8 +57,8 @@ def two_broken_images(folder: Path) -> None:
 
 
 WITHOUT_A_RUN: dict[str, tuple[str, Spoil]] = {
-    "No data set of that name": ("noah search --dataset digts --set data.folder=null", nothing),
-    "A named data set is not on this machine": ("noah search --dataset caltech101 --set data.folder=null", nothing),
+    "No dataset of that name": ("noah search --dataset digts --set data.folder=null", nothing),
+    "A named dataset is not on this machine": ("noah search --dataset caltech101 --set data.folder=null", nothing),
     "The layout of the folder": ("noah search --data flat", add_image("flat/1.png")),
     "A class without images": ("noah search", add_folder("photos/train/hexagon")),
     "Images that cannot be read": ("noah search", two_broken_images),
@@ -112,11 +112,11 @@ WITH_A_RUN: dict[str, tuple[str, Spoil]] = {
     "The search was stopped": ("noah retrain", remove("search/best.json")),
     "The retraining was stopped": ("noah retrain", remove("retrain/model.json")),
     "Nothing to measure or export yet": ("noah eval", remove("retrain", "eval")),
-    "A changed artefact": (f"noah predict {RUN}/export/{FLOAT} nowhere.png", damage(f"export/{FLOAT}/model.onnx")),
+    "A changed artifact": (f"noah predict {RUN}/export/{FLOAT} nowhere.png", damage(f"export/{FLOAT}/model.onnx")),
 }
 
 IN_THE_SOURCE: dict[str, tuple[str, ...]] = {
-    "The artefact disagrees with the model": ("export/write/parity.py",),
+    "The artifact disagrees with the model": ("export/write/parity.py",),
     "8 bits lose too much": ("export/convert/int8.py",),
     "A bf16 file on a CPU": ("export/predict/predictor.py",),
     "The provider does not run": ("export/runtime/onnx_session.py",),

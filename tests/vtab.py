@@ -10,7 +10,7 @@ from PIL import Image
 LISTS = {"train800": 12, "val200": 6, "test": 6}
 """Images of each list."""
 CLASSES = 3
-"""Labels 0 to 2 are in use, each with its own colour."""
+"""Labels 0 to 2 are in use, each with its own color."""
 
 
 def write_vtab(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The folder of an artefact takes its name only when it is finished; until then an older one of that name stays."""
+"""The folder of an artifact takes its name only when it is finished; until then an older one of that name stays."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from export.artifact.manifest import CARD_FILE
 from noah.errors import ExportError
 from noah.runs.folder import Run
-from noah.runs.seals import artefact_place, break_seal, set_seal
+from noah.runs.seals import artifact_place, break_seal, set_seal
 
 
 @contextmanager
-def new_artefact(run: Run, name: str) -> Iterator[Path]:
+def new_artifact(run: Run, name: str) -> Iterator[Path]:
     """Give an empty folder that becomes export/NAME of the run if nothing goes wrong, and nothing at all otherwise.
 
     It is sealed then, but for the model card, which people may edit.
@@ -28,9 +28,9 @@ def new_artefact(run: Run, name: str) -> Iterator[Path]:
     building.mkdir(parents=True)
     try:
         yield building
-        break_seal(run, artefact_place(name))
+        break_seal(run, artifact_place(name))
         _replace(building, final)
-        set_seal(run, artefact_place(name), [path for path in final.rglob("*") if path.name != CARD_FILE])
+        set_seal(run, artifact_place(name), [path for path in final.rglob("*") if path.name != CARD_FILE])
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
@@ -43,7 +43,7 @@ def _replace(building: Path, final: Path) -> None:
             final.rename(old)
         building.rename(final)
     except OSError as error:
-        raise ExportError(f"The artefact cannot be moved to {final}: {error.strerror}.", "Check the folder.") from error
+        raise ExportError(f"The artifact cannot be moved to {final}: {error.strerror}.", "Check the folder.") from error
     finally:
         if old.exists():
             if not final.exists():

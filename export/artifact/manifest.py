@@ -1,4 +1,4 @@
-"""`manifest.json`: what an artefact is, in enough detail to run it without asking anyone.
+"""`manifest.json`: what an artifact is, in enough detail to run it without asking anyone.
 
 The manifest lies beside the files that it describes and carries their SHA-256. It is read without torch.
 """
@@ -23,14 +23,14 @@ from export.artifact.records import (
     Name,
     Parity,
     Precision,
-    QuantisationRecord,
+    QuantizationRecord,
     Record,
     ResizedRecord,
     RunRecord,
     Size,
     SubnetWidths,
 )
-from noah.errors import ArtefactError
+from noah.errors import ArtifactError
 from noah.files.atomic import atomic_file
 from noah.version import __version__
 
@@ -48,20 +48,20 @@ class Manifest(Record):
     """The content of `manifest.json`, in the order of the file.
 
     Attributes:
-        dataset: Name of the data set that the classes come from.
+        dataset: Name of the dataset that the classes come from.
         classes: Labels in the order of the outputs.
         preprocessing: What `noah.data.pixels.preprocessing.Preprocessing.to_json` gave.
         parameters: Trainable parameters of the subnet's modules.
         precision: Number format found in the file: fp32, fp16, bf16, int8 or int8-dynamic.
         opset: Operator set of the ONNX file; None where there is none.
         types: Types found in the file: operator, or "input", "output" or "weights" -> type -> how many.
-        quantisation: What was written in 8 bits, in an artefact of precision int8 or int8-dynamic.
+        quantization: What was written in 8 bits, in an artifact of precision int8 or int8-dynamic.
         resized: What the size of its input costs, where that is not the size of the search.
         parity: The comparisons that it passed, at least one.
-        engine: What the engine is, in an artefact of format trt.
-        files: Every file of the artefact that a program reads, by its name in the folder; not the model card, which
+        engine: What the engine is, in an artifact of format trt.
+        files: Every file of the artifact that a program reads, by its name in the folder; not the model card, which
             people may edit.
-        versions: Versions of the packages that wrote the artefact.
+        versions: Versions of the packages that wrote the artifact.
     """
 
     format: Literal["onnx", "trt", "triton", "safetensors", "timm"] = "onnx"
@@ -79,7 +79,7 @@ class Manifest(Record):
     precision: Precision
     types: dict[str, dict[str, Count]]
     opset: Size | None = None
-    quantisation: QuantisationRecord | None = None
+    quantization: QuantizationRecord | None = None
     resized: ResizedRecord | None = None
     parity: Annotated[tuple[Parity, ...], Field(min_length=1)]
     engine: EngineRecord | None = None
@@ -88,7 +88,7 @@ class Manifest(Record):
 
     @property
     def file_hashes(self) -> dict[str, str]:
-        """SHA-256 of each file, by name: tells one artefact from another of the same name."""
+        """SHA-256 of each file, by name: tells one artifact from another of the same name."""
         return {name: record.sha256 for name, record in self.files.items()}
 
     @model_validator(mode="after")
@@ -111,45 +111,45 @@ class Manifest(Record):
         return self
 
     @model_validator(mode="after")
-    def _quantisation_is_described(self) -> Self:
-        quantised = self.precision.startswith("int8")
-        if quantised != (self.quantisation is not None):
-            raise ValueError(f"precision {self.precision} {'needs' if quantised else 'has no'} quantisation")
+    def _quantization_is_described(self) -> Self:
+        quantized = self.precision.startswith("int8")
+        if quantized != (self.quantization is not None):
+            raise ValueError(f"precision {self.precision} {'needs' if quantized else 'has no'} quantization")
         return self
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read the manifest of an artefact.
+    """Read the manifest of an artifact.
 
     Args:
-        path: The folder of the artefact, or its `manifest.json`.
+        path: The folder of the artifact, or its `manifest.json`.
 
     Raises:
-        ArtefactError: It is missing, not JSON, of a newer noah, or has wrong keys, all of which are named.
+        ArtifactError: It is missing, not JSON, of a newer noah, or has wrong keys, all of which are named.
     """
     path = path / MANIFEST_FILE if path.is_dir() else path
     try:
         text = path.read_bytes()
     except FileNotFoundError:
-        raise ArtefactError(f"No artefact here: {path} does not exist.", "Write one: noah export") from None
+        raise ArtifactError(f"No artifact here: {path} does not exist.", "Write one: noah export") from None
     except OSError as error:
-        raise ArtefactError(f"Cannot read {path}: {error.strerror}.") from error
+        raise ArtifactError(f"Cannot read {path}: {error.strerror}.") from error
     try:
         content = from_json(text)
     except ValueError as error:
-        raise ArtefactError(f"{path} is not JSON: {error}.", _EXPORT_AGAIN) from error
+        raise ArtifactError(f"{path} is not JSON: {error}.", _EXPORT_AGAIN) from error
     if not isinstance(content, dict):
-        raise ArtefactError(f"{path} is JSON, but not a manifest.", _EXPORT_AGAIN)
+        raise ArtifactError(f"{path} is JSON, but not a manifest.", _EXPORT_AGAIN)
     _refuse_newer(content, path)
     try:
         return Manifest.model_validate_json(text, strict=True)
     except ValidationError as error:
         problems = "; ".join(map(_one_problem, error.errors(include_url=False)))
-        raise ArtefactError(f"{path} is not a manifest that this noah reads: {problems}.", _EXPORT_AGAIN) from error
+        raise ArtifactError(f"{path} is not a manifest that this noah reads: {problems}.", _EXPORT_AGAIN) from error
 
 
 def how_to_load(format_: str, folder: Path) -> str:
-    """What runs an artefact that no command of noah runs: a line of Python, or a server's."""
+    """What runs an artifact that no command of noah runs: a line of Python, or a server's."""
     if format_ == "triton":
         return f"tritonserver --model-repository {shlex.quote((folder / 'models').as_posix())}"
     if format_ == "timm":
@@ -166,7 +166,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> Path:
 
 
 def file_record(path: Path) -> FileRecord:
-    """Measure a file of an artefact; reads it once, in constant memory."""
+    """Measure a file of an artifact; reads it once, in constant memory."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return FileRecord(sha256=digest, bytes=file.tell())
@@ -176,28 +176,28 @@ def check_files(manifest: Manifest, folder: Path) -> None:
     """Compare every file that the manifest names with its recorded size and SHA-256.
 
     Raises:
-        ArtefactError: A file is missing or differs, or its name leads out of the folder.
+        ArtifactError: A file is missing or differs, or its name leads out of the folder.
     """
     for name, expected in manifest.files.items():
         if _leaves_folder(name):
-            raise ArtefactError(f"The manifest in {folder} names the file {name!r}, outside its folder.", _EXPORT_AGAIN)
+            raise ArtifactError(f"The manifest in {folder} names the file {name!r}, outside its folder.", _EXPORT_AGAIN)
         path = folder / name
         if not path.is_file():
-            raise ArtefactError(f"The artefact in {folder} lacks its file {name}.", _EXPORT_AGAIN)
+            raise ArtifactError(f"The artifact in {folder} lacks its file {name}.", _EXPORT_AGAIN)
         try:
             found = file_record(path)
         except OSError as error:
-            raise ArtefactError(f"Cannot read {path}: {error.strerror}.") from error
+            raise ArtifactError(f"Cannot read {path}: {error.strerror}.") from error
         if found != expected:
             what = "SHA-256" if found.bytes == expected.bytes else f"size ({found.bytes:,} bytes)"
-            raise ArtefactError(f"{path} was changed or damaged: its {what} is not the manifest's.", _EXPORT_AGAIN)
+            raise ArtifactError(f"{path} was changed or damaged: its {what} is not the manifest's.", _EXPORT_AGAIN)
 
 
 def _refuse_newer(content: dict[str, object], path: Path) -> None:
     """A newer layout has keys of its own; say that it is newer instead of listing them as unknown."""
     version = content.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
-        raise ArtefactError(
+        raise ArtifactError(
             f"{path} has format_version {version}, written by {content.get('created_by', 'a newer noah')}; "
             f"noah {__version__} reads up to {FORMAT_VERSION}.",
             "Update noah: pip install --upgrade noah-prompt-search",

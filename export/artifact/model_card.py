@@ -1,4 +1,4 @@
-"""`model_card.md`: what an artefact is, in words, for whoever finds the folder later."""
+"""`model_card.md`: what an artifact is, in words, for whoever finds the folder later."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest, how_to_load
-from export.artifact.records import EngineRecord, ModelInput, Parity, QuantisationRecord, ResizedRecord
+from export.artifact.records import EngineRecord, ModelInput, Parity, QuantizationRecord, ResizedRecord
 from noah.runs.folder import Run
 
 _LABELS_SHOWN = 40
@@ -17,19 +17,19 @@ _FORMS = {
     "onnx": _MERGED,
     "trt": _MERGED,
     "triton": _MERGED,
-    "safetensors": "which this artefact holds with the head, and without the backbone",
+    "safetensors": "which this artifact holds with the head, and without the backbone",
     "timm": "LoRA alone, folded into the backbone's own layers",
 }
 
 
 def write_card(manifest: Manifest, run: Run, path: Path, folder: Path) -> None:
-    """Write the card of an artefact.
+    """Write the card of an artifact.
 
     Args:
-        manifest: What the artefact is.
+        manifest: What the artifact is.
         run: Where it comes from; its test accuracy is told if it was measured.
         path: The file to write.
-        folder: Where the artefact will lie.
+        folder: Where the artifact will lie.
     """
     test = run.read_json("eval", "test.json") if run.path("eval", "test.json").is_file() else None
     path.write_text(model_card(manifest, test, folder), encoding="utf-8", newline="\n")
@@ -39,9 +39,9 @@ def model_card(manifest: Manifest, test: dict[str, Any] | None, folder: Path) ->
     """The text of the card, Markdown.
 
     Args:
-        manifest: What the artefact is.
+        manifest: What the artifact is.
         test: The content of `eval/test.json`, None where the test split was not opened yet.
-        folder: Where the artefact will lie.
+        folder: Where the artifact will lie.
     """
     sections = [
         f"# {folder.name} of {manifest.run.name}\n",
@@ -68,9 +68,9 @@ def _what(manifest: Manifest) -> str:
     more = len(manifest.classes) - _LABELS_SHOWN
     height, width = manifest.input.image_size
     takes = (
-        f"raw uint8 pixels (batch, {height}, {width}, 3), RGB; the normalisation is inside"
+        f"raw uint8 pixels (batch, {height}, {width}, 3), RGB; the normalization is inside"
         if manifest.input.values == "raw"
-        else f"normalised float32 images (batch, 3, {height}, {width}), RGB"
+        else f"normalized float32 images (batch, 3, {height}, {width}), RGB"
     )
     preprocessing = ", ".join(f"{name} {value}" for name, value in manifest.preprocessing.items())
     return (
@@ -100,17 +100,17 @@ def _accuracy(manifest: Manifest, test: dict[str, Any] | None) -> str:
         return "Not measured on the test split when this was written; `noah eval` does.\n"
     return (
         f"{test['accuracy']:.2%} ± {test['standard_error']:.2%} of {test['total']:,} test images right, cross-entropy "
-        f"{test['cross_entropy']:.4f}; measured on the torch model that this artefact was proved against.\n"
+        f"{test['cross_entropy']:.4f}; measured on the torch model that this artifact was proved against.\n"
     )
 
 
 def _resized(record: ResizedRecord, model_input: ModelInput) -> str:
-    """What is known where the artefact takes images of another size than those that the run was measured on."""
+    """What is known where the artifact takes images of another size than those that the run was measured on."""
     (height, width), (searched_height, searched_width) = model_input.image_size, record.searched_size
     return (
         f"Searched and trained on images of {searched_width} x {searched_height} px, and made for {width} x {height} "
         f"px. Of {record.images}, {record.correct / record.total:.2%} are right at this size and "
-        f"{record.correct_at_searched_size / record.total:.2%} at that one. `noah eval` measures this artefact on the "
+        f"{record.correct_at_searched_size / record.total:.2%} at that one. `noah eval` measures this artifact on the "
         f"test split.\n"
     )
 
@@ -145,11 +145,11 @@ def _precision(manifest: Manifest) -> str:
     ]
     opset = "" if manifest.opset is None else f", opset {manifest.opset}"
     found = f"{manifest.precision}{opset}. Types found in the file after writing:\n\n"
-    eight_bits = f"\n{_quantisation(manifest.quantisation)}" if manifest.quantisation else ""
+    eight_bits = f"\n{_quantization(manifest.quantization)}" if manifest.quantization else ""
     return found + _table(("operator", "types"), rows) + eight_bits
 
 
-def _quantisation(record: QuantisationRecord) -> str:
+def _quantization(record: QuantizationRecord) -> str:
     kept = ", ".join(f"{count} {why}" for why, count in record.kept.items()) or "none"
     return (
         f"{record.products} products are in 8 bits; others stay in float32: {kept}. Ranges of activations: "

@@ -1,4 +1,4 @@
-"""Where an artefact comes from: the parts of a manifest that every format has alike."""
+"""Where an artifact comes from: the parts of a manifest that every format has alike."""
 
 from __future__ import annotations
 

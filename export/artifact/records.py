@@ -45,19 +45,19 @@ class BackboneRecord(Record):
 
 
 class ModelInput(Record):
-    """The one input: float32 NCHW of normalised values, or uint8 NHWC of raw pixels."""
+    """The one input: float32 NCHW of normalized values, or uint8 NHWC of raw pixels."""
 
     name: Name
     shape: Shape
     type: Literal["float32", "uint8"]
     layout: Literal["NCHW", "NHWC"]
-    values: Literal["normalised", "raw"]
+    values: Literal["normalized", "raw"]
 
     @model_validator(mode="after")
     def _is_one_of_two_kinds(self) -> Self:
         kind = (self.type, self.layout, self.values)
-        if kind not in {("float32", "NCHW", "normalised"), ("uint8", "NHWC", "raw")}:
-            raise ValueError(f"{' '.join(kind)} is neither float32 NCHW normalised nor uint8 NHWC raw")
+        if kind not in {("float32", "NCHW", "normalized"), ("uint8", "NHWC", "raw")}:
+            raise ValueError(f"{' '.join(kind)} is neither float32 NCHW normalized nor uint8 NHWC raw")
         if len(self.shape) != 4:
             raise ValueError(f"shape has {len(self.shape)} sizes and {self.layout} needs 4")
         return self
@@ -79,7 +79,7 @@ class ModelOutput(Record):
 
 
 class ParityBatch(Record):
-    """How far the artefact was from its reference on one batch size.
+    """How far the artifact was from its reference on one batch size.
 
     Attributes:
         batch: Number of images in the batch.
@@ -109,10 +109,10 @@ class Tolerance(Record):
 
 
 class Parity(Record):
-    """One comparison with the model that the artefact was made from.
+    """One comparison with the model that the artifact was made from.
 
     Attributes:
-        method: `run`: the artefact itself; `simulated`: its graph in float32, with every weight and every result
+        method: `run`: the artifact itself; `simulated`: its graph in float32, with every weight and every result
             rounded to its precision, for what no device here computes so.
         runs_on: What ran it.
         reference: What it was compared with.
@@ -162,7 +162,7 @@ class EngineRecord(Record):
         profile: Batch sizes.
         inputs: Of the network.
         outputs: Of the network.
-        layers: Kind of layer -> type that it gives -> how many; products, norms, softmax and quantisation.
+        layers: Kind of layer -> type that it gives -> how many; products, norms, softmax and quantization.
         timing_cache: What became of the builder's measurements.
         build_seconds: Duration of the build.
         warnings: What the builder warned of.
@@ -183,7 +183,7 @@ class EngineRecord(Record):
     verified: Name
 
 
-class QuantisationRecord(Record):
+class QuantizationRecord(Record):
     """What was written in 8 bits, and what that costs in accuracy.
 
     Attributes:
@@ -192,8 +192,8 @@ class QuantisationRecord(Record):
         ranges: Where the ranges of the activations come from.
         images: What accuracy was measured on.
         total: Number of these images.
-        correct: Of them, put right by the artefact.
-        correct_in_float32: Put right by the same network in float32, before it was quantised.
+        correct: Of them, put right by the artifact.
+        correct_in_float32: Put right by the same network in float32, before it was quantized.
         top1_agreement: Share of them with the same first class in both, 0 to 1.
     """
 
@@ -214,7 +214,7 @@ class ResizedRecord(Record):
         searched_size: (height, width) in pixels that it was searched and retrained at.
         images: What accuracy was measured on.
         total: Number of these images.
-        correct: Of them, put right at the artefact's size.
+        correct: Of them, put right at the artifact's size.
         correct_at_searched_size: Of them, put right at the searched size.
     """
 
@@ -226,7 +226,7 @@ class ResizedRecord(Record):
 
 
 class RunRecord(Record):
-    """Where the artefact comes from.
+    """Where the artifact comes from.
 
     Attributes:
         name: The run, as `noah --run` takes it.
@@ -240,7 +240,7 @@ class RunRecord(Record):
 
 
 class FileRecord(Record):
-    """What a file of the artefact has to be: its SHA-256 in hexadecimal and its size in bytes."""
+    """What a file of the artifact has to be: its SHA-256 in hexadecimal and its size in bytes."""
 
     sha256: Sha256
     bytes: Count

@@ -1,4 +1,4 @@
-"""Whether the artefacts of a run are those of its weights, and give the accuracy that is stored of them."""
+"""Whether the artifacts of a run are those of its weights, and give the accuracy that is stored of them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from export.artifact.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
-from export.checks.evaluate import artefact_logits, materials_of
+from export.checks.evaluate import artifact_logits, materials_of
 from export.predict.predictor import load_predictor
 from export.predict.runnable import Runnable, first_here, runnables
 from noah.checks.reproduction import changed_labels, compare, stored_score, stored_test_pixels
 from noah.checks.verification import Check
-from noah.errors import ArtefactError, MissingPackageError, NoahError, NotHereError
+from noah.errors import ArtifactError, MissingPackageError, NoahError, NotHereError
 from noah.evaluation.score import predicted_labels, score
 from noah.prepare.context import Materials
 from noah.progress import Listener
@@ -24,16 +24,16 @@ from noah.stages.retrain_stage import read_result
 from noah.training.checkpoint import CHECKPOINT_FILE
 
 
-def artefacts(run: Run) -> list[Path]:
-    """The folders of a run's artefacts."""
+def artifacts(run: Run) -> list[Path]:
+    """The folders of a run's artifacts."""
     return sorted(path.parent for path in run.path("export").glob(f"*/{MANIFEST_FILE}") if path.parent.name[0] != ".")
 
 
-def check_artefacts(run: Run) -> Iterator[Check]:
-    """Each artefact's files against its manifest, the manifest against the run, and results against both."""
-    found = artefacts(run)
+def check_artifacts(run: Run) -> Iterator[Check]:
+    """Each artifact's files against its manifest, the manifest against the run, and results against both."""
+    found = artifacts(run)
     if not found:
-        yield Check("artefacts", "absent", "none was exported", f"noah export --format onnx --run {run.option}")
+        yield Check("artifacts", "absent", "none was exported", f"noah export --format onnx --run {run.option}")
     for folder in found:
         following = f"Export it again with: noah export --run {run.option}"
         try:
@@ -41,20 +41,20 @@ def check_artefacts(run: Run) -> Iterator[Check]:
             check_files(manifest, folder)
             _check_origin(run, manifest)
         except NoahError as error:
-            yield Check(f"artefact {folder.name}", "failed", error.problem, following)
+            yield Check(f"artifact {folder.name}", "failed", error.problem, following)
             continue
-        yield Check(f"artefact {folder.name}", "ok", "files, weights, subnet and classes are those of its run")
+        yield Check(f"artifact {folder.name}", "ok", "files, weights, subnet and classes are those of its run")
         for model in runnables(folder, manifest):
             if model.result_file(run).is_file() and (problem := _problem_of_result(run, model, manifest)):
                 yield Check(f"result of {model.name}", "failed", problem, f"{model.eval_command} --again")
 
 
-def reproduce_artefacts(run: Run, materials: Materials, listener: Listener) -> Iterator[Check]:
-    """Measure again each artefact whose result is stored, where it runs as it did then."""
-    for folder in artefacts(run):
+def reproduce_artifacts(run: Run, materials: Materials, listener: Listener) -> Iterator[Check]:
+    """Measure again each artifact whose result is stored, where it runs as it did then."""
+    for folder in artifacts(run):
         try:
             models = runnables(folder, read_manifest(folder))
-        except ArtefactError:  # `check_artefacts` tells it
+        except ArtifactError:  # `check_artifacts` tells it
             continue
         measured = [model for model in models if model.result_file(run).is_file()]
         if models and not measured:
@@ -69,25 +69,25 @@ def reproduce_artefacts(run: Run, materials: Materials, listener: Listener) -> I
 
 
 def _problem_of_result(run: Run, model: Runnable, manifest: Manifest) -> str:
-    """What is wrong with the stored result of an artefact; empty where nothing is."""
+    """What is wrong with the stored result of an artifact; empty where nothing is."""
     try:
-        result = read_result(run, "eval", "artefact", model.result_file(run).name)
+        result = read_result(run, "eval", "artifact", model.result_file(run).name)
     except NoahError as error:
         return error.problem
-    return "" if result.get("files") == manifest.file_hashes else "it is of another artefact of that name"
+    return "" if result.get("files") == manifest.file_hashes else "it is of another artifact of that name"
 
 
 def _check_origin(run: Run, manifest: Manifest) -> None:
-    """Refuse an artefact of other weights, data, classes or another subnet.
+    """Refuse an artifact of other weights, data, classes or another subnet.
 
     Raises:
-        ArtefactError: The first that differs.
+        ArtifactError: The first that differs.
     """
     description = run.description()
     subnet = Subnet(manifest.subnet.prompt, manifest.subnet.lora, manifest.subnet.adapter)
     checkpoint = run.path("retrain", CHECKPOINT_FILE)
     if not checkpoint.is_file():
-        raise ArtefactError(f"It was exported from {manifest.run.name}, and this run holds no retrained weights.")
+        raise ArtifactError(f"It was exported from {manifest.run.name}, and this run holds no retrained weights.")
     told: list[tuple[str, Any, Any]] = [
         ("weights than the run has now", manifest.run.weights, hash_file(checkpoint)),
         ("training images", manifest.run.data, description.get("data", {}).get("fingerprint")),
@@ -99,11 +99,11 @@ def _check_origin(run: Run, manifest: Manifest) -> None:
         if in_manifest != in_run:
             other = "another subnet than the retrained one" if what == "a subnet" else f"other {what}"
             place = f"; {RUN_FILE} says otherwise" if what in ("classes", "preprocessing", "training images") else ""
-            raise ArtefactError(f"It was made from {other}{place}.")
+            raise ArtifactError(f"It was made from {other}{place}.")
 
 
 def _at_searched_size(manifest: Manifest) -> dict[str, Any]:
-    """The preprocessing of an artefact, but for another size of input that it was asked for."""
+    """The preprocessing of an artifact, but for another size of input that it was asked for."""
     if manifest.resized is None:
         return manifest.preprocessing
     height, width = manifest.resized.searched_size
@@ -111,7 +111,7 @@ def _at_searched_size(manifest: Manifest) -> dict[str, Any]:
 
 
 def _reproduce(run: Run, model: Runnable, materials: Materials, listener: Listener) -> Check:
-    place = ("artefact", model.result_file(run).name)
+    place = ("artifact", model.result_file(run).name)
     result = read_result(run, "eval", *place)
     what = f"accuracy of {model.name}"
     try:
@@ -125,7 +125,7 @@ def _reproduce(run: Run, model: Runnable, materials: Materials, listener: Listen
     materials = materials_of(predictor, materials)
     pixels, kept = stored_test_pixels(run, materials, listener, *place)
     with listener.bar(f"evaluating {model.name}", len(pixels), "images") as bar:
-        logits = artefact_logits(predictor, pixels, materials.evaluation_batch_size, bar)
+        logits = artifact_logits(predictor, pixels, materials.evaluation_batch_size, bar)
     stored, found = stored_score(result), score(logits, pixels.labels)
     changed = changed_labels(kept, predicted_labels(logits), stored, found)
     precision = "fp32" if predictor.manifest.precision == "fp32" else "bf16"

@@ -1,4 +1,4 @@
-"""Measures artefacts: latency and throughput by batch size, load time and size, beside the plain backbone."""
+"""Measures artifacts: latency and throughput by batch size, load time and size, beside the plain backbone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from export.artifact.manifest import ENGINE_FILE
 from export.artifact.records import Precision
 from export.checks.plain_backbone import PlainBackbone, plain_backbone, write_plain_backbone
-from export.checks.timing import Ratio, Timing, compare, summarise, time_in_turns
+from export.checks.timing import Ratio, Timing, compare, summarize, time_in_turns
 from export.predict.predictor import Predictor
 from export.runtime.engine import open_engine
 from export.runtime.onnx_session import open_session
@@ -37,7 +37,7 @@ class Contender:
         model: Opened.
         provider: What runs it.
         image_size: Height and width in pixels.
-        raw_pixels: Whether it takes uint8 pixels; else normalised float32.
+        raw_pixels: Whether it takes uint8 pixels; else normalized float32.
         load_seconds: To open it.
         bytes: Size of its file, weights beside it included.
         reference: The name of the contender that it is compared with; None where it is compared with none.
@@ -91,14 +91,14 @@ def measure(
     threads: int | None,
     listener: Listener,
 ) -> list[Measurement]:
-    """Measure artefacts in turns with what they are compared with.
+    """Measure artifacts in turns with what they are compared with.
 
     What is timed is the model alone, on random images that are ready for it: neither decoding nor, where that is not
-    part of the model, normalisation.
+    part of the model, normalization.
 
     Args:
-        predictors: The artefacts.
-        against: Another artefact, the plain backbone in a precision, or nothing.
+        predictors: The artifacts.
+        against: Another artifact, the plain backbone in a precision, or nothing.
         batches: Batch sizes.
         seconds: For each model and batch size.
         provider: As `open_session`, for the plain backbone.
@@ -106,7 +106,7 @@ def measure(
         listener: Told the progress.
 
     Returns:
-        The artefacts in the order given, then what they are compared with.
+        The artifacts in the order given, then what they are compared with.
     """
     with ExitStack() as stack:
         references: dict[object, Contender] = {}
@@ -142,7 +142,7 @@ def _measure(
 
             durations = time_in_turns(runs, seconds * len(contenders), progress)
             for index, contender in enumerate(contenders):
-                timings[index].append(summarise(durations[index], batch))
+                timings[index].append(summarize(durations[index], batch))
                 if contender.reference is not None:
                     ratios[index].append(compare(durations[index], durations[place[contender.reference]]))
     return [
@@ -183,7 +183,7 @@ def _from_backbone(
     kind: PlainBackbone, folder: Path, number: int, provider: str | None, threads: int | None, listener: Listener
 ) -> Contender:
     file = folder / "backbone.onnx"
-    listener.say(f"writing   the plain {kind.architecture}, {kind.precision}, as the artefact was written")
+    listener.say(f"writing   the plain {kind.architecture}, {kind.precision}, as the artifact was written")
     write_plain_backbone(kind, file)
     opened = open_session(file, provider=provider, threads=threads)
     return Contender(
@@ -213,7 +213,7 @@ def _bytes(file: Path) -> int:
 
 
 def _names(predictors: Sequence[Predictor]) -> list[str]:
-    """The name of each artefact; with its run's, where two have the same, and numbered, where that does not help."""
+    """The name of each artifact; with its run's, where two have the same, and numbered, where that does not help."""
     names = [predictor.name for predictor in predictors]
     if len(set(names)) < len(names):
         names = [f"{predictor.manifest.run.name}/{predictor.name}" for predictor in predictors]

@@ -1,4 +1,4 @@
-"""Measures an artefact on the test split of the run that it came from."""
+"""Measures an artifact on the test split of the run that it came from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from export.artifact.origin import origin
 from export.predict.predictor import Predictor
 from noah.data.pixels.pixels import Pixels
-from noah.errors import ArtefactError
+from noah.errors import ArtifactError
 from noah.evaluation.reliability import confidences
 from noah.evaluation.score import Logits, describe, finite_rows, predicted_labels
 from noah.prepare.context import Materials, at_image_size
@@ -19,46 +19,46 @@ from noah.runs.predictions import Predictions, fingerprint_split, write_predicti
 from noah.runs.seals import break_seal, result_place, seal_result
 
 
-def evaluate_artefact(
+def evaluate_artifact(
     predictor: Predictor, run: Run, materials: Materials, listener: Listener, file_name: str
 ) -> dict[str, Any]:
-    """Run an artefact over the test split, at the size of image that it takes.
+    """Run an artifact over the test split, at the size of image that it takes.
 
     Args:
-        predictor: The artefact.
+        predictor: The artifact.
         run: The run whose data it is measured on.
-        materials: The run's data set.
+        materials: The run's dataset.
         listener: Told the progress.
-        file_name: The file under eval/artefact/ that keeps the result.
+        file_name: The file under eval/artifact/ that keeps the result.
 
     Returns:
         The content of that file.
 
     Raises:
-        ArtefactError: If the artefact has other classes, preprocessing, images or weights than the run; its own
+        ArtifactError: If the artifact has other classes, preprocessing, images or weights than the run; its own
             training images could lie in the run's test split then.
     """
     materials = materials_of(predictor, materials)
     if predictor.classes != materials.dataset.classes or predictor.preprocessing != materials.backbone.preprocessing:
-        raise ArtefactError(
-            f"The artefact was not exported from a run like {run.name}: classes or preprocessing differ.",
+        raise ArtifactError(
+            f"The artifact was not exported from a run like {run.name}: classes or preprocessing differ.",
             "Name its own run with --run.",
         )
     found, expected = predictor.manifest.run, origin(run, materials)
     if found.data != expected.data:
-        raise ArtefactError(
-            f"The artefact was exported from {found.name}, whose images are split otherwise than those of {run.name}.",
+        raise ArtifactError(
+            f"The artifact was exported from {found.name}, whose images are split otherwise than those of {run.name}.",
             f"Name its own run: --run {found.name}",
         )
     if found.weights != expected.weights:
-        raise ArtefactError(
-            f"The artefact was exported from {found.name}, with other weights than those that {run.name} has now.",
+        raise ArtifactError(
+            f"The artifact was exported from {found.name}, with other weights than those that {run.name} has now.",
             f"Name its own run with --run, or export anew: noah export --format onnx --run {run.option}",
         )
     split, classes = materials.dataset.load_test(), materials.dataset.classes
     pixels = materials.pixels(split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
-        logits = artefact_logits(predictor, pixels, materials.evaluation_batch_size, bar)
+        logits = artifact_logits(predictor, pixels, materials.evaluation_batch_size, bar)
     result = {
         "split": "test",
         "provider": predictor.provider,
@@ -68,16 +68,16 @@ def evaluate_artefact(
     predictions = Predictions(
         fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), confidences(logits)
     )
-    break_seal(run, result_place("artefact", file_name))
-    write_predictions(run, predictions, "artefact", file_name)
-    run.write_json(result, "eval", "artefact", file_name)
-    seal_result(run, "artefact", file_name)
-    run.log("eval", "finished", artefact=file_name, correct=result["correct"], total=result["total"])
+    break_seal(run, result_place("artifact", file_name))
+    write_predictions(run, predictions, "artifact", file_name)
+    run.write_json(result, "eval", "artifact", file_name)
+    seal_result(run, "artifact", file_name)
+    run.log("eval", "finished", artifact=file_name, correct=result["correct"], total=result["total"])
     return result
 
 
 def materials_of(predictor: Predictor, materials: Materials) -> Materials:
-    """What a run works with, at the size of image that its artefact takes.
+    """What a run works with, at the size of image that its artifact takes.
 
     Raises:
         SettingsError: If the run's backbone cannot take it.
@@ -87,17 +87,17 @@ def materials_of(predictor: Predictor, materials: Materials) -> Materials:
     return at_image_size(materials, predictor.preprocessing.height)
 
 
-def artefact_logits(predictor: Predictor, pixels: Pixels, batch_size: int, bar: Bar) -> Logits:
-    """Logits (n, classes) that an artefact gives, up to a constant for each image where it gives probabilities.
+def artifact_logits(predictor: Predictor, pixels: Pixels, batch_size: int, bar: Bar) -> Logits:
+    """Logits (n, classes) that an artifact gives, up to a constant for each image where it gives probabilities.
 
     Args:
-        predictor: The artefact.
+        predictor: The artifact.
         pixels: The images, at the size that it takes.
         batch_size: Images at a time.
         bar: Told the number of images that are done.
 
     Raises:
-        ArtefactError: If some are not finite.
+        ArtifactError: If some are not finite.
     """
     batches = []
     for start in range(0, len(pixels), batch_size):
@@ -107,8 +107,8 @@ def artefact_logits(predictor: Predictor, pixels: Pixels, batch_size: int, bar: 
     outputs: Logits = np.concatenate(batches)
     finite = finite_rows(outputs)
     if not finite.all():
-        raise ArtefactError(
-            f"The artefact's outputs are not finite for {(~finite).sum():,} of {len(outputs):,} images.",
+        raise ArtifactError(
+            f"The artifact's outputs are not finite for {(~finite).sum():,} of {len(outputs):,} images.",
             "Train its winner anew with a lower learning rate, and export that."
             if predictor.manifest.precision == "fp32"
             else "Export it anew in another precision, such as --precision fp32.",

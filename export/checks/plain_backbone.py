@@ -1,4 +1,4 @@
-"""The plain backbone as an ONNX file, exported as an artefact is: what the artefact's speed is compared with."""
+"""The plain backbone as an ONNX file, exported as an artifact is: what the artifact's speed is compared with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from noah.errors import UsageError
 
 @dataclass(frozen=True)
 class PlainBackbone:
-    """A backbone with a head and nothing else; artefacts that are alike in all of this share one.
+    """A backbone with a head and nothing else; artifacts that are alike in all of this share one.
 
     Attributes:
         architecture: timm's name.
@@ -40,7 +40,7 @@ class PlainBackbone:
 
 
 def plain_backbone(manifest: Manifest, precision: Precision) -> PlainBackbone:
-    """The one that an artefact was made from, with its input and output."""
+    """The one that an artifact was made from, with its input and output."""
     return PlainBackbone(
         architecture=manifest.backbone.arch,
         image_size=manifest.backbone.image_size,
@@ -62,7 +62,7 @@ def write_plain_backbone(backbone: PlainBackbone, path: Path) -> None:
     if precision == "int8":
         raise UsageError(
             "The plain backbone has no int8: there is nothing to calibrate it on.",
-            "Compare with --against backbone, backbone:fp16 or backbone:int8-dynamic, or with another artefact.",
+            "Compare with --against backbone, backbone:fp16 or backbone:int8-dynamic, or with another artifact.",
         )
     height, width = backbone.image_size
     network = untrained_backbone(backbone.architecture, backbone.image_size, backbone.classes)
@@ -84,7 +84,7 @@ def write_plain_backbone(backbone: PlainBackbone, path: Path) -> None:
 
 
 class _FromPixels(nn.Module):
-    """A network whose first convolution takes pixels as they are, as where the normalisation is folded into it."""
+    """A network whose first convolution takes pixels as they are, as where the normalization is folded into it."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from export.convert.quantize import write_int8, write_int8_dynamic
 
 
 def write_small_model(folder: Path, precision: Precision) -> Path:
-    """A file with one convolution and one product, in a precision, written as artefacts are."""
+    """A file with one convolution and one product, in a precision, written as artifacts are."""
     weights = {"kernel": np.ones((4, 3, 2, 2), np.float32), "matrix": np.ones((36, 32), np.float32)}
     graph = helper.make_graph(
         [

@@ -79,7 +79,7 @@ def time_in_turns(
     return [np.array(values) for values in durations]
 
 
-def summarise(durations: Durations, batch: int) -> Timing:
+def summarize(durations: Durations, batch: int) -> Timing:
     """The percentiles and the throughput of some durations."""
     p50, p90, p99 = np.percentile(durations, (50, 90, 99), method="higher").tolist()
     return Timing(batch, len(durations), p50, p90, p99, batch * len(durations) / float(durations.sum()))

@@ -14,7 +14,7 @@ from noah.prepare.context import Materials
 from noah.progress import Listener
 
 POINTS_ALLOWED = 0.5
-"""Percentage points of accuracy that an artefact may lose against the same network in float32."""
+"""Percentage points of accuracy that an artifact may lose against the same network in float32."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Loss:
     Attributes:
         images: What these images are.
         total: How many.
-        correct: Of them, put right by the quantised file.
+        correct: Of them, put right by the quantized file.
         correct_in_float32: Put right by the float32 file.
         agreeing: With the same first class in both.
     """
@@ -47,21 +47,21 @@ class Loss:
 
 
 def measure_loss(
-    quantised: Path, in_float32: Path, materials: Materials, listener: Listener, *, raw_pixels: bool
+    quantized: Path, in_float32: Path, materials: Materials, listener: Listener, *, raw_pixels: bool
 ) -> Loss:
     """Run both files on every validation image.
 
     Args:
-        quantised: The file that is asked about.
+        quantized: The file that is asked about.
         in_float32: The one that it was made from.
         materials: Whose validation images.
         listener: Told the progress.
-        raw_pixels: Whether both take pixels as they are; else they are normalised.
+        raw_pixels: Whether both take pixels as they are; else they are normalized.
     """
     pixels = materials.pixels(materials.dataset.validation, "validation", listener)
     found, expected = (
         _first_classes(file, pixels, materials, listener, title, raw_pixels=raw_pixels)
-        for file, title in ((quantised, "the quantised file"), (in_float32, "the float32 file"))
+        for file, title in ((quantized, "the quantized file"), (in_float32, "the float32 file"))
     )
     return Loss(
         images=f"{len(pixels):,} validation images of {materials.dataset.name}",
@@ -83,7 +83,7 @@ def _first_classes(
         for start in range(0, len(pixels), batch_size):
             stop = min(start + batch_size, len(pixels))
             values = pixels.batch(np.arange(start, stop))
-            outputs = model.run(values if raw_pixels else pixels.preprocessing.normalise(values))
+            outputs = model.run(values if raw_pixels else pixels.preprocessing.normalize(values))
             classes.append(outputs.argmax(axis=1))
             bar.update(stop)
     return np.concatenate(classes)

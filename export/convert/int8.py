@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from export.artifact.records import Int8Precision, QuantisationRecord
+from export.artifact.records import Int8Precision, QuantizationRecord
 from export.convert.accuracy_loss import POINTS_ALLOWED, Loss, measure_loss
 from export.convert.int8_images import CalibrationBatches, calibration_pixels
 from export.convert.int8_options import Int8Options
@@ -17,7 +17,7 @@ from noah.prepare.context import Materials
 from noah.progress import Listener
 
 
-def quantise(
+def quantize(
     in_float32: Path,
     file: Path,
     precision: Int8Precision,
@@ -27,7 +27,7 @@ def quantise(
     *,
     raw_pixels: bool,
     symmetric: bool,
-) -> QuantisationRecord:
+) -> QuantizationRecord:
     """Write a float32 file in 8 bits, and measure what that costs.
 
     Args:
@@ -42,11 +42,11 @@ def quantise(
 
     Raises:
         ParityError: If more than `POINTS_ALLOWED` of accuracy are lost.
-        ExportError: If it cannot be quantised.
+        ExportError: If it cannot be quantized.
     """
     graph = onnx.load(str(in_float32), load_external_data=False)
     products = choose_products(graph, gemm=precision == "int8", exclude_last_block=options.exclude_last_block)
-    listener.say(f"quantise  {len(products.names)} products; others stay in float32: {_told(products)}")
+    listener.say(f"quantize  {len(products.names)} products; others stay in float32: {_told(products)}")
     if precision == "int8":
         ranges = _write_calibrated(in_float32, file, products, options, materials, listener, raw_pixels, symmetric)
     else:
@@ -59,7 +59,7 @@ def quantise(
     )
     if not loss.is_allowed:
         raise _refusal(loss, precision, options, len(materials.dataset.train))
-    return QuantisationRecord(
+    return QuantizationRecord(
         products=len(products.names),
         kept=products.kept,
         ranges=ranges,

@@ -30,7 +30,7 @@ class CalibrationBatches(Sequence[Inputs]):
 
     Args:
         pixels: The images.
-        raw_pixels: Whether the network takes them as they are; else they are normalised.
+        raw_pixels: Whether the network takes them as they are; else they are normalized.
         bar: Told how many images were given.
     """
 
@@ -50,4 +50,4 @@ class CalibrationBatches(Sequence[Inputs]):
             raise IndexError(index)
         pixels = self._pixels.batch(chosen)
         self._bar.update(int(chosen[-1]) + 1)
-        return {INPUT_NAME: pixels if self._raw_pixels else self._pixels.preprocessing.normalise(pixels)}
+        return {INPUT_NAME: pixels if self._raw_pixels else self._pixels.preprocessing.normalize(pixels)}

@@ -1,4 +1,4 @@
-"""How to quantise to 8 bits, where that is asked for."""
+"""How to quantize to 8 bits, where that is asked for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT_IMAGES = 512
 
 @dataclass(frozen=True)
 class Int8Options:
-    """How to quantise.
+    """How to quantize.
 
     Attributes:
         calibration: How ranges of activations follow from what calibration saw; not for int8-dynamic.

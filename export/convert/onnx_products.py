@@ -13,7 +13,7 @@ from noah.errors import ExportError
 
 NARROWEST = 32
 """Weights with fewer rows or columns, as those of adapters and of most heads, stay in float32. They are no work: on the
-digits run of `make demo` quantising them too won no time, and the outputs were 1.6 times as far from float32's."""
+digits run of `make demo` quantizing them too won no time, and the outputs were 1.6 times as far from float32's."""
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """The exporter's note on a node: the names of the modules that it comes from, outermost first, as a Python list."""
@@ -21,7 +21,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 @dataclass(frozen=True)
 class Products:
-    """Which products to quantise.
+    """Which products to quantize.
 
     Attributes:
         names: Their nodes.
@@ -69,7 +69,7 @@ def choose_products(model: ModelProto, *, gemm: bool, exclude_last_block: bool) 
             names.append(node.name)
     if not names:
         raise ExportError(
-            "The network has no products to quantise: all are narrow, or in the last block.", "Use --precision fp32."
+            "The network has no products to quantize: all are narrow, or in the last block.", "Use --precision fp32."
         )
     return Products(tuple(names), dict(sorted(kept.items())))
 

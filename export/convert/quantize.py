@@ -1,8 +1,8 @@
-"""Writes a float32 ONNX file with 8-bit products, by onnxruntime's quantisation.
+"""Writes a float32 ONNX file with 8-bit products, by onnxruntime's quantization.
 
-`write_int8` quantises weights channel by channel, and activations with fixed scales found by calibration; the file has
+`write_int8` quantizes weights channel by channel, and activations with fixed scales found by calibration; the file has
 QuantizeLinear and DequantizeLinear around its products, which runtimes fuse into integer products. `write_int8_dynamic`
-quantises weights channel by channel, and finds the scale of an activation in each batch, all of its images together.
+quantizes weights channel by channel, and finds the scale of an activation in each batch, all of its images together.
 Sums, norms, softmax, and the first convolution stay in float32, as do products that `export.convert.onnx_products`
 leaves out.
 """
@@ -96,7 +96,7 @@ def write_int8(
 
 
 def write_int8_dynamic(source: Path, target: Path, products: Products) -> None:
-    """Write the products of a float32 file with 8-bit weights, and activations that are quantised as they come.
+    """Write the products of a float32 file with 8-bit weights, and activations that are quantized as they come.
 
     Args:
         source: The float32 file.
@@ -142,7 +142,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
 
 @contextlib.contextmanager
 def _prepared(source: Path) -> Iterator[Path]:
-    """The file with shapes inferred and constants folded, as onnxruntime's quantisation wants it."""
+    """The file with shapes inferred and constants folded, as onnxruntime's quantization wants it."""
     source, large = source.absolute(), _is_large(source)
     with tempfile.TemporaryDirectory(prefix="noah-", dir=source.parent) as folder:
         prepared = Path(folder) / "prepared.onnx"
@@ -186,7 +186,7 @@ def _told_by_noah() -> Iterator[None]:
         raise
     except Exception as error:
         raise ExportError(
-            f"onnxruntime cannot quantise the model: {one_line(error)}.", "Use --precision fp32 or fp16."
+            f"onnxruntime cannot quantize the model: {one_line(error)}.", "Use --precision fp32 or fp16."
         ) from error
     finally:
         root.setLevel(level)

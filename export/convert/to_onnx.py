@@ -62,7 +62,7 @@ def write_onnx(
     """Write a network in float32 with a dynamic batch axis.
 
     Args:
-        model: In evaluation mode; takes normalised float32 (B, 3, H, W), or raw uint8 (B, H, W, 3).
+        model: In evaluation mode; takes normalized float32 (B, 3, H, W), or raw uint8 (B, H, W, 3).
         path: The file to write; weights beyond 2 GiB go to a file of this name with `.data` added.
         height: H.
         width: W.

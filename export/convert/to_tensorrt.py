@@ -22,7 +22,7 @@ _LOW = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "FLOAT"}
 """The type that a product gives."""
 _PRODUCTS = ("CONVOLUTION", "MATRIX_MULTIPLY")
 _KEPT = ("NORMALIZATION", "SOFTMAX")
-_QUANTISE = "QUANTIZE"
+_QUANTIZE = "QUANTIZE"
 _TYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "UINT8": "uint8", "INT8": "int8"}
 _REPORT = "Nothing was written. Please report this with the backbone's name."
 
@@ -62,7 +62,7 @@ def build_engine(
         cause = "; ".join(log.errors) or "it does not say why"
         raise ExportError(
             f"{builder.package} {builder.version} cannot build the engine: {cause}.",
-            "The ONNX artefact runs in onnxruntime: noah export --format onnx",
+            "The ONNX artifact runs in onnxruntime: noah export --format onnx",
         )
     engine_file.write_bytes(memoryview(built))
     return EngineRecord(
@@ -88,7 +88,7 @@ def _parse(trt: Any, network: Any, log: Any, onnx_file: Path) -> None:
     errors = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
     raise ExportError(
         f"TensorRT's parser refuses {onnx_file.name}: {'; '.join(errors or log.errors)}.",
-        "The ONNX artefact runs in onnxruntime: noah export --format onnx",
+        "The ONNX artifact runs in onnxruntime: noah export --format onnx",
     )
 
 
@@ -102,19 +102,19 @@ def _parser_error(error: Any) -> str:
 
 
 def _read_layers(network: Any) -> dict[str, dict[str, int]]:
-    """Products, norms, softmax and quantisation of the network, by the type that they give."""
+    """Products, norms, softmax and quantization of the network, by the type that they give."""
     found: dict[str, Counter[str]] = {}
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         kind = _last(layer.type)
-        if kind in (*_PRODUCTS, *_KEPT, _QUANTISE):
+        if kind in (*_PRODUCTS, *_KEPT, _QUANTIZE):
             found.setdefault(kind, Counter())[_last(layer.get_output(0).dtype)] += 1
     return {kind: dict(counts) for kind, counts in sorted(found.items())}
 
 
 def _check_layers(layers: dict[str, dict[str, int]], precision: Precision) -> None:
     for kind, counts in layers.items():
-        expected = _LOW[precision] if kind in _PRODUCTS else "INT8" if kind == _QUANTISE else "FLOAT"
+        expected = _LOW[precision] if kind in _PRODUCTS else "INT8" if kind == _QUANTIZE else "FLOAT"
         for found, count in counts.items():
             if found != expected:
                 raise ExportError(
@@ -124,7 +124,7 @@ def _check_layers(layers: dict[str, dict[str, int]], precision: Precision) -> No
                 )
     if "MATRIX_MULTIPLY" not in layers:
         raise ExportError("The typed network fails the check of types: it has no matrix products.", _REPORT)
-    if (precision == "int8") != (_QUANTISE in layers):
+    if (precision == "int8") != (_QUANTIZE in layers):
         found = "has no" if precision == "int8" else "has"
         raise ExportError(f"The typed network fails the check of types: it {found} 8-bit activations.", _REPORT)
 

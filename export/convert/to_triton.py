@@ -28,13 +28,13 @@ def arrange_repository(
     model_output: ModelOutput,
     profile: Profile,
 ) -> None:
-    """Move the model of an artefact into a repository in its folder, and write what Triton needs beside it.
+    """Move the model of an artifact into a repository in its folder, and write what Triton needs beside it.
 
     An engine that `tensorrt` built becomes `model.plan`, and its ONNX file is left where it is; without an engine, the
     ONNX file is served.
 
     Args:
-        folder: The artefact's folder, which holds `model.onnx`, and `model.engine` if there is one.
+        folder: The artifact's folder, which holds `model.onnx`, and `model.engine` if there is one.
         dataset: The model is named after it.
         classes: Labels in the order of the outputs.
         model_input: The input.

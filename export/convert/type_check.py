@@ -15,7 +15,7 @@ from noah.errors import ExportError
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 """Where the time goes: these have to compute in the precision asked for."""
 _INTEGER_PRODUCT = "MatMulInteger"
-_QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
+_QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 _PAIRS = ("uint8+int8", "int8+int8")
 _EIGHT_BITS = {TensorProto.INT8, TensorProto.UINT8}
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
@@ -44,10 +44,10 @@ def read_types(path: Path) -> FoundTypes:
     types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input, *graph.output)}
     types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
     found: dict[str, Counter[str]] = {}
-    dequantised = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    dequantized = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     for node in graph.node:
-        if node.op_type in PRODUCTS and any(name in dequantised for name in node.input):
-            kinds = [_name(types[dequantised.get(name, name)]) for name in node.input[:2]]
+        if node.op_type in PRODUCTS and any(name in dequantized for name in node.input):
+            kinds = [_name(types[dequantized.get(name, name)]) for name in node.input[:2]]
         elif node.op_type == _INTEGER_PRODUCT:
             kinds = [_name(types[name]) for name in node.input[:2]]
         elif node.op_type in PRODUCTS or node.op_type in NORMS_AND_SOFTMAX:
@@ -62,19 +62,19 @@ def read_types(path: Path) -> FoundTypes:
     return {name: dict(sorted(counts.items())) for name, counts in sorted(found.items())}
 
 
-def check_types(found: FoundTypes, precision: Precision, quantised: int = 0) -> None:
+def check_types(found: FoundTypes, precision: Precision, quantized: int = 0) -> None:
     """Compare types that were read back with a precision.
 
     Args:
         found: What `read_types` gave.
         precision: What was asked for.
-        quantised: Of int8 and int8-dynamic: how many products were to be quantised.
+        quantized: Of int8 and int8-dynamic: how many products were to be quantized.
 
     Raises:
         ExportError: Naming the first operator that computes in another type than it should.
     """
     if precision == "int8" or precision == "int8-dynamic":
-        found = _check_quantised(found, precision, quantised)
+        found = _check_quantized(found, precision, quantized)
         precision = "fp32"  # of all the rest
     _check_floats(found, precision)
 
@@ -98,24 +98,24 @@ def _check_floats(found: FoundTypes, precision: FloatPrecision) -> None:
                 )
 
 
-def _check_quantised(found: FoundTypes, precision: Precision, quantised: int) -> FoundTypes:
-    """Count the quantised products and their weights, and give what was found without them."""
+def _check_quantized(found: FoundTypes, precision: Precision, quantized: int) -> FoundTypes:
+    """Count the quantized products and their weights, and give what was found without them."""
     names = ("MatMul", "Gemm") if precision == "int8" else (_INTEGER_PRODUCT,)
     weights = found["weights"].get("int8", 0)
     rest = {name: dict(counts) for name, counts in found.items()}
     products = sum(rest.get(name, {}).pop(kind, 0) for name in names for kind in _PAIRS)
-    if products != quantised or weights != quantised:
+    if products != quantized or weights != quantized:
         raise ExportError(
             f"The exported model fails the check of types: {products} products are in 8 bits with {weights} weights, "
-            f"and {precision} should have {quantised}.",
+            f"and {precision} should have {quantized}.",
             "Nothing was written. Please report this with the backbone's name.",
         )
     return rest
 
 
 def _weights(graph: GraphProto) -> Counter[str]:
-    """Float tensors and quantised matrices by type; the scales and zero points of these are no weights."""
-    scales = {name for node in graph.node if node.op_type in _QUANTISERS for name in node.input[1:]}
+    """Float tensors and quantized matrices by type; the scales and zero points of these are no weights."""
+    scales = {name for node in graph.node if node.op_type in _QUANTIZERS for name in node.input[1:]}
     matrices = {name for node in graph.node for name in _matrices(node)}
     return Counter(
         _name(tensor.data_type)
@@ -126,7 +126,7 @@ def _weights(graph: GraphProto) -> Counter[str]:
 
 
 def _matrices(node: NodeProto) -> list[str]:
-    """The tensors of a node that are quantised matrices, if they are constants."""
+    """The tensors of a node that are quantized matrices, if they are constants."""
     if node.op_type == "DequantizeLinear":
         return [node.input[0]]
     return [node.input[1]] if node.op_type == _INTEGER_PRODUCT else []

@@ -31,7 +31,7 @@ class PredictionSummary:
         failures: (path, cause) of each image that was not, batch by batch.
         seconds: Duration of the whole run.
         seconds_waiting: The part of it in which the model waited for images to be decoded.
-        seconds_model: The part of it in which the model ran, normalisation included.
+        seconds_model: The part of it in which the model ran, normalization included.
     """
 
     images: int
@@ -72,10 +72,10 @@ def predict(
 
     Raises:
         UsageError: `top_k` is not between 1 and the number of classes.
-        ArtefactError: The model fails.
+        ArtifactError: The model fails.
     """
     if not 1 <= top_k <= len(predictor.classes):
-        raise UsageError(f"top_k is {top_k}, and this artefact has {len(predictor.classes)} classes.")
+        raise UsageError(f"top_k is {top_k}, and this artifact has {len(predictor.classes)} classes.")
     images, seconds_waiting, seconds_model = 0, 0.0, 0.0
     failures: list[tuple[str, str]] = []
     start = mark = time.perf_counter()

@@ -24,17 +24,17 @@ from export.runtime.engine import open_engine
 from export.runtime.onnx_session import CPU, open_session
 from export.runtime.tensors import OpenModel, Tensor
 from noah.data.pixels.preprocessing import Preprocessing
-from noah.errors import ArtefactError, NotHereError, UsageError
+from noah.errors import ArtifactError, NotHereError, UsageError
 from noah.files.bounded import parse_json
 
 
 class Predictor:
-    """An artefact, opened and checked; made by `load_predictor`.
+    """An artifact, opened and checked; made by `load_predictor`.
 
     Attributes:
-        folder: Where the artefact lies, as an absolute path.
+        folder: Where the artifact lies, as an absolute path.
         name: What tells it from others of its run: the folder's name, and the file's where that is not the usual one.
-        manifest: What the artefact says of itself.
+        manifest: What the artifact says of itself.
         preprocessing: How an image becomes the pixels that `run` takes.
         provider: Full name of the onnxruntime provider that runs the model, or the engine's package and GPU.
         provider_reason: Why it is that one, for printing.
@@ -69,14 +69,14 @@ class Predictor:
             float32 (B, classes): logits or probabilities, as `manifest.output.values` says.
 
         Raises:
-            ArtefactError: The model fails on this batch.
+            ArtifactError: The model fails on this batch.
         """
         expected = (self.preprocessing.height, self.preprocessing.width, 3)
         if pixels.dtype != np.uint8 or pixels.shape[1:] != expected or not len(pixels):
             raise ValueError(
                 f"pixels must be uint8 (B, {expected[0]}, {expected[1]}, 3), not {pixels.dtype} {pixels.shape}"
             )
-        values = self.preprocessing.normalise(pixels) if self.manifest.input.values == "normalised" else pixels
+        values = self.preprocessing.normalize(pixels) if self.manifest.input.values == "normalized" else pixels
         return self.model.run(values)
 
     def probabilities(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -85,37 +85,37 @@ class Predictor:
         return _softmax(outputs) if self.manifest.output.values == "logits" else outputs
 
 
-def load_predictor(artefact: Path, *, provider: str | None = None, threads: int | None = None) -> Predictor:
-    """Open an artefact after comparing its files with the manifest.
+def load_predictor(artifact: Path, *, provider: str | None = None, threads: int | None = None) -> Predictor:
+    """Open an artifact after comparing its files with the manifest.
 
     Args:
-        artefact: The folder that holds `manifest.json`, or one of the models in it. Of an artefact with an engine the
+        artifact: The folder that holds `manifest.json`, or one of the models in it. Of an artifact with an engine the
             folder stands for the engine.
         provider: "tensorrt", "cuda", "cpu" or another provider of onnxruntime; None takes the first that runs here.
         threads: Threads for one operator on the CPU; None takes every physical core.
 
     Raises:
-        ArtefactError: Files are missing or damaged, the model does not match its manifest, or it does not run here.
+        ArtifactError: Files are missing or damaged, the model does not match its manifest, or it does not run here.
         MissingPackageError: An engine's package is not installed.
         UsageError: There is no such provider, `threads` is below 1, or a provider is named for an engine.
     """
-    folder = _artefact_folder(artefact)
+    folder = _artifact_folder(artifact)
     manifest = read_manifest(folder / MANIFEST_FILE)
     files = runnable_files(manifest)
     if not files:
-        raise ArtefactError(
+        raise ArtifactError(
             f"{folder} is of format {manifest.format}, which noah itself does not run.",
             f"This runs it: {how_to_load(manifest.format, folder)}. For noah's commands: noah export --format onnx",
         )
-    file = artefact.name if artefact.name in (MODEL_FILE, ENGINE_FILE) else files[0]
+    file = artifact.name if artifact.name in (MODEL_FILE, ENGINE_FILE) else files[0]
     if file not in manifest.files:
-        raise ArtefactError(f"The manifest in {folder} names no {file}.", "Export it again: noah export")
+        raise ArtifactError(f"The manifest in {folder} names no {file}.", "Export it again: noah export")
     check_files(manifest, folder)
     preprocessing = Preprocessing.from_json(manifest.preprocessing)
     model = _open(folder / file, manifest, provider, threads)
     problems = _disagreements(manifest, preprocessing, model)
     if problems:
-        raise ArtefactError(
+        raise ArtifactError(
             f"{folder / file} is not the model of its manifest: {'; '.join(problems)}.", "Export it again: noah export"
         )
     return Predictor(folder, file, manifest, preprocessing, model)
@@ -131,7 +131,7 @@ def _open(file: Path, manifest: Manifest, provider: str | None, threads: int | N
         return open_engine(file, manifest.engine)
     try:
         return open_session(file, provider=provider, threads=threads)
-    except ArtefactError as error:
+    except ArtifactError as error:
         if manifest.precision == "bf16" and "find an implementation" in error.problem:
             raise NotHereError(
                 f"{file} is in bf16, and onnxruntime's {CPU} has no bf16 convolution.",
@@ -140,16 +140,16 @@ def _open(file: Path, manifest: Manifest, provider: str | None, threads: int | N
         raise
 
 
-def _artefact_folder(artefact: Path) -> Path:
-    if artefact.is_dir():
-        return artefact
-    if not artefact.exists():
-        raise ArtefactError(f"No artefact here: {artefact} does not exist.", "Write one: noah export")
-    if artefact.name not in (MODEL_FILE, ENGINE_FILE, MANIFEST_FILE):
-        raise ArtefactError(
-            f"{artefact} is not an artefact.", f"Name the folder that holds {MODEL_FILE} and {MANIFEST_FILE}."
+def _artifact_folder(artifact: Path) -> Path:
+    if artifact.is_dir():
+        return artifact
+    if not artifact.exists():
+        raise ArtifactError(f"No artifact here: {artifact} does not exist.", "Write one: noah export")
+    if artifact.name not in (MODEL_FILE, ENGINE_FILE, MANIFEST_FILE):
+        raise ArtifactError(
+            f"{artifact} is not an artifact.", f"Name the folder that holds {MODEL_FILE} and {MANIFEST_FILE}."
         )
-    return artefact.parent
+    return artifact.parent
 
 
 def _disagreements(manifest: Manifest, preprocessing: Preprocessing, model: OpenModel) -> list[str]:

@@ -1,4 +1,4 @@
-"""What noah runs of an artefact, and the name under which its result is kept."""
+"""What noah runs of an artifact, and the name under which its result is kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # It brings torch, which a prediction does without.
 
 @dataclass(frozen=True, slots=True)
 class Runnable:
-    """A model in an artefact that noah runs.
+    """A model in an artifact that noah runs.
 
     Attributes:
         path: As `load_predictor` takes it: the folder for the usual model, else the file.
@@ -39,7 +39,7 @@ class Runnable:
 
     def result_file(self, run: Run) -> Path:
         """Where a run keeps its result."""
-        return run.path("eval", "artefact", f"{self.name}.json")
+        return run.path("eval", "artifact", f"{self.name}.json")
 
 
 def runnable_files(manifest: Manifest) -> tuple[str, ...]:
@@ -54,12 +54,12 @@ def runnable_files(manifest: Manifest) -> tuple[str, ...]:
 
 
 def model_name(folder: str, file: str, manifest: Manifest) -> str:
-    """The folder's name, and the file's behind it where that is not the usual one; of an artefact that noah runs."""
+    """The folder's name, and the file's behind it where that is not the usual one; of an artifact that noah runs."""
     return folder if file == runnable_files(manifest)[0] else f"{folder}.{file}"
 
 
 def runnables(folder: Path, manifest: Manifest) -> tuple[Runnable, ...]:
-    """What noah runs of the artefact in a folder, the usual model first."""
+    """What noah runs of the artifact in a folder, the usual model first."""
     files = runnable_files(manifest)
     return tuple(
         Runnable(

@@ -14,7 +14,7 @@ from export.runtime.gpu import gpu_name_and_target, why_no_gpu
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import load_package, make_log
 from export.runtime.tensors import Tensor
-from noah.errors import ArtefactError, NotHereError
+from noah.errors import ArtifactError, NotHereError
 
 _ONNX_INSTEAD = "Where it cannot run, use the model.onnx beside it, or what this writes: noah export --format onnx"
 
@@ -48,7 +48,7 @@ class Engine:
         """Give outputs (B, classes) for any number of images; the profile's limits are kept here.
 
         Raises:
-            ArtefactError: The engine fails.
+            ArtifactError: The engine fails.
         """
         return np.concatenate(
             [self._run_once(values[rows])[:count] for rows, count in batches(len(values), self._profile)]
@@ -70,7 +70,7 @@ class Engine:
             self._stream.synchronize()
         if not done:
             cause = "; ".join(self._logger.errors) or "no reason is told"
-            raise ArtefactError(
+            raise ArtifactError(
                 f"The engine failed on a batch of {len(values)} images: {cause}.",
                 "If memory ran out, try a smaller --batch-size.",
             )
@@ -82,7 +82,7 @@ def open_engine(file: Path, record: EngineRecord) -> Engine:
 
     Raises:
         NotHereError: If there is no GPU, or not one of its targets, or another version of the package built it.
-        ArtefactError: If it cannot be loaded.
+        ArtifactError: If it cannot be loaded.
         MissingPackageError: If its package is not there.
     """
     if missing := why_no_gpu():
@@ -101,7 +101,7 @@ def open_engine(file: Path, record: EngineRecord) -> Engine:
     log = make_log(trt)
     loaded = trt.Runtime(log).deserialize_cuda_engine(file.read_bytes())
     if loaded is None:
-        raise ArtefactError(f"{file} cannot be loaded: {'; '.join(log.errors) or 'no reason is told'}.", _ONNX_INSTEAD)
+        raise ArtifactError(f"{file} cannot be loaded: {'; '.join(log.errors) or 'no reason is told'}.", _ONNX_INSTEAD)
     return Engine(loaded, log, record, gpu)
 
 

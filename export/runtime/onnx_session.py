@@ -23,7 +23,7 @@ import onnxruntime
 
 from export.runtime.gpu import has_nvidia_driver
 from export.runtime.tensors import Tensor
-from noah.errors import ArtefactError, UsageError
+from noah.errors import ArtifactError, UsageError
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -73,14 +73,14 @@ class OpenSession:
         """Give the one output for the one input.
 
         Raises:
-            ArtefactError: The model fails on this batch.
+            ArtifactError: The model fails on this batch.
         """
         try:
             if self._bound is not None:
                 return np.asarray(self._bound(values), np.float32)
             (outputs,) = self.session.run(None, {self.session.get_inputs()[0].name: values})
         except Exception as error:  # onnxruntime's exceptions have no common base
-            raise ArtefactError(
+            raise ArtifactError(
                 f"The model failed on a batch of {len(values)} images: {one_line(error)}.",
                 "If memory ran out, try a smaller --batch-size.",
             ) from error
@@ -96,7 +96,7 @@ def open_session(model: Path, *, provider: str | None = None, threads: int | Non
         threads: Threads for one operator on the CPU; None leaves it to onnxruntime, which takes the physical cores.
 
     Raises:
-        ArtefactError: The model cannot be opened, or `provider` does not run here.
+        ArtifactError: The model cannot be opened, or `provider` does not run here.
         UsageError: There is no such provider, or `threads` is below 1.
     """
     if threads is not None and threads < 1:
@@ -115,7 +115,7 @@ def open_session(model: Path, *, provider: str | None = None, threads: int | Non
             also = f"; {why_not}" if tried == CUDA and TENSORRT in available else ""
             try:
                 return _open_on(model, options, tried, available, reason=f"{_SHORT[tried]} runs on this machine{also}")
-            except ArtefactError as failure:
+            except ArtifactError as failure:
                 why_not = failure.problem.rstrip(".")
     return OpenSession(_open(model, options, [CPU]), CPU, why_not)
 
@@ -148,20 +148,20 @@ def _open_on(model: Path, options: Any, provider: str, available: list[str], rea
     """Open the model on one provider; operators that it lacks run on the CPU, as with any provider."""
     hint = f"Installed here: {', '.join(map(_short, available))}; without a provider named, noah takes one that runs."
     if provider not in available:
-        raise ArtefactError(f"This onnxruntime is built without {provider}.", hint)
+        raise ArtifactError(f"This onnxruntime is built without {provider}.", hint)
     if provider == CPU:
         return OpenSession(_open(model, options, [CPU]), CPU, reason)
     if provider in GPU_PROVIDERS and not has_nvidia_driver():
-        raise ArtefactError(f"{provider} does not run here: this machine has no NVIDIA driver.", hint)
+        raise ArtifactError(f"{provider} does not run here: this machine has no NVIDIA driver.", hint)
     if provider == TENSORRT:  # it has no option of its own for what `_PROVIDER_OPTIONS` says of CUDA
         os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     missing = _preload_cuda() if provider in GPU_PROVIDERS else ""
     try:
         session = _open(model, options, [(provider, _PROVIDER_OPTIONS.get(provider, {})), CPU])
-    except ArtefactError as error:
-        raise ArtefactError(f"{provider} does not run here: {missing or error.problem}", hint) from error
+    except ArtifactError as error:
+        raise ArtifactError(f"{provider} does not run here: {missing or error.problem}", hint) from error
     if session.get_providers()[0] != provider:
-        raise ArtefactError(f"{provider} does not run here: {missing or 'it did not start.'}", hint)
+        raise ArtifactError(f"{provider} does not run here: {missing or 'it did not start.'}", hint)
     return OpenSession(session, provider, reason)
 
 
@@ -171,7 +171,7 @@ def _open(model: Path, options: Any, providers: list[Any]) -> Any:
         with _quiet():
             return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no common base
-        raise ArtefactError(f"Cannot open {model}: {one_line(error)}.", "Export it again: noah export") from error
+        raise ArtifactError(f"Cannot open {model}: {one_line(error)}.", "Export it again: noah export") from error
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The batch sizes that an artefact is made for and proved at."""
+"""The batch sizes that an artifact is made for and proved at."""
 
 from __future__ import annotations
 

@@ -45,5 +45,5 @@ class OpenModel(Protocol):
         """Give the one output, (B, classes), for the one input, (B, ...).
 
         Raises:
-            ArtefactError: The model fails on this batch.
+            ArtifactError: The model fails on this batch.
         """

@@ -1,4 +1,4 @@
-"""An artefact for images of another size than the searched one: what that costs, told before it is written."""
+"""An artifact for images of another size than the searched one: what that costs, told before it is written."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def measure_resized(run: Run, searched: Materials, resized: Materials, listener:
 
     Args:
         run: The run.
-        searched: Its data set, and its backbone at the size of the search.
-        resized: The same with the backbone at the size of the artefact.
+        searched: Its dataset, and its backbone at the size of the search.
+        resized: The same with the backbone at the size of the artifact.
         listener: Told both accuracies.
 
     Raises:

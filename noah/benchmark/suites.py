@@ -13,7 +13,7 @@ from noah.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One data set of a suite.
+    """One dataset of a suite.
 
     Attributes:
         name: As `--dataset` takes it.

@@ -93,7 +93,7 @@ def stored_test_pixels(
 
     Args:
         run: The run.
-        materials: Its data set.
+        materials: Its dataset.
         listener: Told the progress.
         parts: The path of the result below eval/.
     """

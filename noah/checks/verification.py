@@ -1,6 +1,6 @@
 """What is checked of a run without computing anything: its seals, and that its files belong together.
 
-`noah.checks.reproduction` measures again what is stored; `export.checks.belonging` looks at artefacts.
+`noah.checks.reproduction` measures again what is stored; `export.checks.belonging` looks at artifacts.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _LOSSES = ("supernet", "losses.json")
 def results(run: Run) -> list[tuple[str, ...]]:
     """The stored results of tests, as paths below eval/: the winner's first."""
     root = run.path("eval")
-    files = [root / "test.json", *sorted(root.glob("artefact/*.json")), *sorted(root.glob("on/*.json"))]
+    files = [root / "test.json", *sorted(root.glob("artifact/*.json")), *sorted(root.glob("on/*.json"))]
     return [path.relative_to(root).parts for path in files if path.is_file()]
 
 
@@ -163,8 +163,8 @@ def _mend(run: Run, place: Place) -> str:
             return f"noah retrain --restart --run {run.option}"
         case "eval" if place == result_place("test.json"):
             return f"noah eval --again --run {run.option}"
-        case "eval" if place[1] == "artefact":
-            return f"noah eval {shlex.quote(str(_tested_artefact(run, place[-1])))} --again"
+        case "eval" if place[1] == "artifact":
+            return f"noah eval {shlex.quote(str(_tested_artifact(run, place[-1])))} --again"
         case "eval":
             return f"noah eval --on {place[-1]} --again --run {run.option}"
         case "export":
@@ -172,8 +172,8 @@ def _mend(run: Run, place: Place) -> str:
     return RESTORE
 
 
-def _tested_artefact(run: Run, name: str) -> Path:
-    """The artefact of a result: its folder, or for a name such as trt-fp16.model.onnx a file in it."""
+def _tested_artifact(run: Run, name: str) -> Path:
+    """The artifact of a result: its folder, or for a name such as trt-fp16.model.onnx a file in it."""
     for folder in sorted(run.path("export").glob("*/")):
         file = name.removeprefix(f"{folder.name}.")
         if file != name and (folder / file).is_file():

@@ -1,4 +1,4 @@
-"""A data set: its classes, its three splits and what was chosen on the way."""
+"""A dataset: its classes, its three splits and what was chosen on the way."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ MAXIMUM_PIXELS = 89_478_485
 """Pixels above which an image is refused: 256 MiB of RGB, the size from which Pillow warns of a decompression bomb."""
 
 _ROWS = 256
-"""Of a grey image that are converted at once."""
+"""Of a gray image that are converted at once."""
 
 IMAGE_SUFFIXES: frozenset[str] = frozenset(
     {
@@ -53,7 +53,7 @@ def is_image_path(path: Path | str) -> bool:
 def open_image(source: Path | str | BinaryIO) -> Image.Image:
     """Decode an image: upright by its EXIF orientation, in mode RGB, with no file left open.
 
-    Sixteen-bit grey is scaled to 8 bits. Everything else becomes RGB as Pillow converts it: alpha is dropped, the first
+    Sixteen-bit gray is scaled to 8 bits. Everything else becomes RGB as Pillow converts it: alpha is dropped, the first
     frame of an animation is taken.
 
     Args:
@@ -90,31 +90,31 @@ def _too_large(name: str, size: str) -> UnreadableImageError:
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Convert any mode to RGB without clipping deep greys."""
+    """Convert any mode to RGB without clipping deep grays."""
     if image.mode.startswith("I;16"):
-        return _grey_16_to_rgb(np.asarray(image))
+        return _gray_16_to_rgb(np.asarray(image))
     if image.mode == "I":  # Pillow's mode for 16-bit PGM, but also for 32-bit TIFF.
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise _unreadable(
                 name, "its 32-bit integer pixels have no known range.", "Save the image with 8 or 16 bits a channel."
             )
-        return _grey_16_to_rgb(values)
+        return _gray_16_to_rgb(values)
     if image.mode == "F":
         raise _unreadable(
             name, "its floating-point pixels have no known range.", "Save the image with 8 or 16 bits a channel."
         )
     if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # Same colours as the direct way, which warns.
+        image = image.convert("RGBA")  # Same colors as the direct way, which warns.
     return image.convert("RGB")
 
 
-def _grey_16_to_rgb(values: np.ndarray) -> Image.Image:
+def _gray_16_to_rgb(values: np.ndarray) -> Image.Image:
     """Scale 0..65535 to 0..255, rounding to nearest; 65535 = 257 * 255, and an odd divisor leaves no ties."""
-    grey = np.empty(values.shape, np.uint8)
+    gray = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), _ROWS):  # in parts, as the wider numbers of a large image are a gigabyte
-        grey[start : start + _ROWS] = (values[start : start + _ROWS].astype(np.uint32) + 128) // 257
-    return Image.fromarray(grey).convert("RGB")
+        gray[start : start + _ROWS] = (values[start : start + _ROWS].astype(np.uint32) + 128) // 257
+    return Image.fromarray(gray).convert("RGB")
 
 
 def _unreadable(name: str, cause: str, hint: str = "") -> UnreadableImageError:

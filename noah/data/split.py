@@ -1,4 +1,4 @@
-"""Labelled images that are opened one at a time: a split, ways to combine splits, and how to draw one by class."""
+"""Labeled images that are opened one at a time: a split, ways to combine splits, and how to draw one by class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from noah.errors import UsageError
 
 
 class Split(Protocol):
-    """A sequence of labelled images. Making one reads no image; `open` does."""
+    """A sequence of labeled images. Making one reads no image; `open` does."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -68,7 +68,7 @@ class ArraySplit:
     """Images that are in memory already.
 
     Attributes:
-        images: uint8 (n, H, W) for grey or (n, H, W, 3) for RGB.
+        images: uint8 (n, H, W) for gray or (n, H, W, 3) for RGB.
         labels: int64 (n,).
         prefix: Image 12 is named prefix/12.
     """

@@ -73,9 +73,9 @@ def compute_logits(
     """Logits float32 (n, classes) of every image, in order, or of those that are chosen.
 
     Args:
-        model: Maps normalised images (B, 3, H, W) to logits (B, classes), in evaluation mode.
+        model: Maps normalized images (B, 3, H, W) to logits (B, classes), in evaluation mode.
         pixels: The images.
-        preprocessing: Their normalisation.
+        preprocessing: Their normalization.
         hardware: Device and precision.
         batch_size: Images at a time.
         bar: Told the number of images that are done.

@@ -35,7 +35,7 @@ class Hardware:
 
     Args:
         device: Where tensors live.
-        precision: Of matrix products in training and candidate evaluation; weights and optimiser stay float32.
+        precision: Of matrix products in training and candidate evaluation; weights and optimizer stay float32.
         threads: CPU threads of torch.
         choices: The automatic choices among these.
         processes: This process and those beside it.

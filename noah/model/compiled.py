@@ -45,7 +45,7 @@ class CompiledForward:
         self._masks: dict[tuple[int, int], Tensor] = {}
 
     def __call__(self, images: Tensor, subnet: Subnet) -> Tensor:
-        """Logits (B, classes) of normalised `images` (B, 3, H, W) through one subnet.
+        """Logits (B, classes) of normalized `images` (B, 3, H, W) through one subnet.
 
         Raises:
             SettingsError: If the subnet does not fit inside the largest widths.

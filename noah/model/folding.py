@@ -16,7 +16,7 @@ def fold_scale(layer: nn.Linear, scale: Any) -> nn.Linear:
     return linear(gamma[:, None] * layer.weight, None if layer.bias is None else gamma * layer.bias)
 
 
-def fold_normalisation(patches: nn.Conv2d, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Conv2d:
+def fold_normalization(patches: nn.Conv2d, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Conv2d:
     """(x / 255 - mean) / std before a convolution without padding, folded into it."""
     weight = patches.weight.double()
     shape = (1, 3, 1, 1)

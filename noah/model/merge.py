@@ -10,7 +10,7 @@ Every rewrite is an identity of linear algebra and holds to float rounding:
   q . (W_k h_j + b_k) = (W_k^T q) . h_j + a constant that softmax ignores, and the value matrix is applied after the
   weighted sum. Keys and values are never formed. (Not where keys are normed: that norm is not linear.)
 - Average pooling: the last block computes queries of the patch tokens only.
-- The prefix tokens with their position are one constant; the normalisation of pixels folds into the patch embedding.
+- The prefix tokens with their position are one constant; the normalization of pixels folds into the patch embedding.
 
 What stays is the adapter's nonlinearity.
 """
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from noah.model.attention import pool
-from noah.model.folding import fold_normalisation, fold_scale, linear, with_layers
+from noah.model.folding import fold_normalization, fold_scale, linear, with_layers
 from noah.model.merged_attention import ClassAttention, MergedAttention
 from noah.model.modules import Adapter, LoRA, Prompt, quick_gelu
 from noah.model.supernet import Supernet
@@ -47,7 +47,7 @@ def merge(
         supernet: Where the weights come from.
         subnet: Which of them to use.
         raw_pixels: Mean and standard deviation per channel (of pixels in 0..1) to fold into the patch embedding; the
-            network then takes raw uint8 pixels (B, H, W, 3) instead of normalised images (B, 3, H, W).
+            network then takes raw uint8 pixels (B, H, W, 3) instead of normalized images (B, 3, H, W).
 
     Raises:
         SettingsError: If the subnet does not fit inside the supernet.
@@ -70,7 +70,7 @@ class MergedViT(nn.Module):
         self.readers = supernet.last_readers
         self.takes_raw_pixels = raw_pixels is not None
         self.patches = (
-            fold_normalisation(backbone.patch_embed.proj, *raw_pixels) if raw_pixels else (backbone.patch_embed.proj)
+            fold_normalization(backbone.patch_embed.proj, *raw_pixels) if raw_pixels else (backbone.patch_embed.proj)
         )
         self.patch_norm = backbone.patch_embed.norm
         # With all-zero patches, the position embedding leaves just the constants that it adds.
@@ -93,7 +93,7 @@ class MergedViT(nn.Module):
         """Logits (B, classes).
 
         Args:
-            images: Normalised (B, 3, H, W), or raw uint8 pixels (B, H, W, 3) where the normalisation is folded in.
+            images: Normalized (B, 3, H, W), or raw uint8 pixels (B, H, W, 3) where the normalization is folded in.
         """
         if self.takes_raw_pixels:
             images = images.permute(0, 3, 1, 2).to(self.patches.weight.dtype)

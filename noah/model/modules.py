@@ -80,7 +80,7 @@ class LoRA(nn.Module):
         """The addition to the projection of `h`.
 
         Args:
-            h: Normalised tokens (..., N, D).
+            h: Normalized tokens (..., N, D).
             rank: r, at most R, or a mask (R).
             rows: Which of the 3 D output features are wanted (query, key and value lie one after the other).
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from noah.backbone.load import load_backbone
 from noah.data.pixels.preprocessing import Preprocessing
-from noah.errors import ArtefactError, CheckpointError, SettingsError, UnknownBackboneError
+from noah.errors import ArtifactError, CheckpointError, SettingsError, UnknownBackboneError
 from noah.files.bounded import parse_json
 from noah.model.merge import MergedViT, merge
 from noah.model.supernet import Supernet
@@ -72,7 +72,7 @@ class Classifier(nn.Module):
         self.preprocessing = saved.preprocessing
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, classes) of normalised images (B, 3, H, W)."""
+        """Logits (B, classes) of normalized images (B, 3, H, W)."""
         logits: Tensor = self.supernet(images, self.subnet)
         return logits
 
@@ -123,7 +123,7 @@ def read_saved(path: Path) -> tuple[SavedModules, dict[str, Tensor]]:
     """Read a file of `save_modules`: what it tells, and the weights by name.
 
     Raises:
-        ArtefactError: If it is missing, damaged, of a newer noah, or no such file.
+        ArtifactError: If it is missing, damaged, of a newer noah, or no such file.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -134,12 +134,12 @@ def read_saved(path: Path) -> tuple[SavedModules, dict[str, Tensor]]:
             }
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except FileNotFoundError:
-        raise ArtefactError(f"No saved modules here: {path} does not exist.", _WRITE) from None
+        raise ArtifactError(f"No saved modules here: {path} does not exist.", _WRITE) from None
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise ArtefactError(f"{path} cannot be read: {error}", _WRITE) from error
+        raise ArtifactError(f"{path} cannot be read: {error}", _WRITE) from error
     version = notes.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
-        raise ArtefactError(
+        raise ArtifactError(
             f"{path} has format_version {version}, and this noah reads up to {FORMAT_VERSION}.",
             "Update noah: pip install --upgrade noah-prompt-search",
         )
@@ -153,9 +153,9 @@ def read_saved(path: Path) -> tuple[SavedModules, dict[str, Tensor]]:
             probe=tuple(map(float, notes["probe"])),
         )
     except KeyError as error:
-        raise ArtefactError(f"{path} holds no modules of noah: its note {error} is missing.", _WRITE) from error
+        raise ArtifactError(f"{path} holds no modules of noah: its note {error} is missing.", _WRITE) from error
     except (TypeError, ValueError, SettingsError) as error:
-        raise ArtefactError(f"{path} holds no modules of noah: {error}", _WRITE) from error
+        raise ArtifactError(f"{path} holds no modules of noah: {error}", _WRITE) from error
     return saved, state
 
 
@@ -163,7 +163,7 @@ def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classi
     """Give the torch network of a file that `noah export --format safetensors` wrote.
 
     Args:
-        path: The artefact's folder, or its `modules.safetensors`.
+        path: The artifact's folder, or its `modules.safetensors`.
         backbone: A timm `VisionTransformer` at the input size of the run, which is frozen and shared, not copied; or
             another name or file of the same weights. None loads the backbone by the name that the run used.
 
@@ -171,7 +171,7 @@ def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classi
         In evaluation mode, on the CPU or where the given backbone is. Its modules can be trained on.
 
     Raises:
-        ArtefactError: If the file is missing or damaged.
+        ArtifactError: If the file is missing or damaged.
         CheckpointError: If the backbone is another than the run's.
         BackboneError: If it cannot be loaded.
         UnknownBackboneError: If there is none of that name or at that place.

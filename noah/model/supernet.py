@@ -114,7 +114,7 @@ class Supernet(nn.Module):
         self.load_state_dict(state, strict=False)
 
     def forward(self, images: Tensor, subnet: Subnet) -> Tensor:
-        """Logits (B, classes) of normalised `images` (B, 3, H, W) through one subnet.
+        """Logits (B, classes) of normalized `images` (B, 3, H, W) through one subnet.
 
         Raises:
             SettingsError: If the subnet does not fit inside the largest widths.
@@ -129,7 +129,7 @@ class Supernet(nn.Module):
         return self.classify(x)
 
     def embed(self, images: Tensor) -> Tensor:
-        """What the first block is given, (B, N, D), of normalised `images` (B, 3, H, W)."""
+        """What the first block is given, (B, N, D), of normalized `images` (B, 3, H, W)."""
         tokens: Tensor = self.backbone.norm_pre(self.backbone._pos_embed(self.backbone.patch_embed(images)))
         return tokens
 

@@ -35,7 +35,7 @@ def candidate_logits(
     Args:
         supernet: Trained, in evaluation mode.
         validation: The images.
-        preprocessing: Their normalisation.
+        preprocessing: Their normalization.
         hardware: Device and precision.
         batch_size: Images at a time, at most.
     """

@@ -7,7 +7,7 @@
 - Its modules sit in the first blocks; where the space lets them sit in any, a deeper one reaches random blocks.
 - The last generation is evaluated, and never ranked: the winner comes from the generations before.
 
-Source: "Neural Prompt Search" (Zhang, Zhou, Liu, 2022, arXiv 2206.04673) and the behaviour of the code published with
+Source: "Neural Prompt Search" (Zhang, Zhou, Liu, 2022, arXiv 2206.04673) and the behavior of the code published with
 it. Two things are not taken over: a subnet is never evaluated twice, and random subnets are drawn inside the budget at
 once.
 """

@@ -1,4 +1,4 @@
-"""What every stage of a run works with: data set, backbone, hardware, search space."""
+"""What every stage of a run works with: dataset, backbone, hardware, search space."""
 
 from __future__ import annotations
 
@@ -161,12 +161,12 @@ class Materials:
 
 
 def prepare(settings: Settings, listener: Listener, *, tell_data: bool = False) -> Materials:
-    """Load data set and backbone, resolve the hardware and build the search space.
+    """Load dataset and backbone, resolve the hardware and build the search space.
 
     Args:
         settings: Resolved settings.
         listener: Told every automatic choice made here.
-        tell_data: Tell of the data set and the backbone too, as the first stage of a run does.
+        tell_data: Tell of the dataset and the backbone too, as the first stage of a run does.
 
     Raises:
         NoahError: Whatever is wrong with any of them.
@@ -177,7 +177,7 @@ def prepare(settings: Settings, listener: Listener, *, tell_data: bool = False) 
 
 def _prepare(settings: Settings, listener: Listener, *, tell_data: bool) -> Materials:
     if settings.data.dataset is None and settings.data.folder is None:
-        raise UsageError("No data set is given.", "Add --dataset NAME (such as digits or cifar100) or --data FOLDER.")
+        raise UsageError("No dataset is given.", "Add --dataset NAME (such as digits or cifar100) or --data FOLDER.")
     dataset = load_dataset(
         settings.data.dataset,
         Path(settings.data.folder) if settings.data.folder else None,
@@ -203,7 +203,7 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool) -> Mate
         preprocessing = backbone.preprocessing
         listener.say(
             f"backbone  {backbone.source}; {preprocessing.width} x {preprocessing.height} px, {preprocessing.resize}, "
-            f"{preprocessing.interpolation}{_normalisation(settings, backbone)}"
+            f"{preprocessing.interpolation}{_normalization(settings, backbone)}"
         )
     space = build_space(settings, backbone)
     chosen = None
@@ -250,7 +250,7 @@ def _place_backbone(settings: Settings, hardware: Hardware) -> Backbone:
     return backbone
 
 
-def _normalisation(settings: Settings, backbone: Backbone) -> str:
+def _normalization(settings: Settings, backbone: Backbone) -> str:
     """Mean and std for the line of the backbone, where a person set one or a local file leaves both to be assumed."""
     told = {"mean": settings.backbone.mean, "std": settings.backbone.std}
     values = {name: f"{name} ({', '.join(f'{x:g}' for x in getattr(backbone.preprocessing, name))})" for name in told}

@@ -31,7 +31,7 @@ class Stage:
     """What one stage would take.
 
     Args:
-        steps: Optimiser steps, or candidates in the search.
+        steps: Optimizer steps, or candidates in the search.
         images: Images that go through, counted as often as they do; once a step, however many subnets it trains.
         reading: Seconds to read its images into memory, once.
         seconds: All of it, reading included.
@@ -112,7 +112,7 @@ def forecast(materials: Materials, budget: Budget, listener: Listener, *, retrai
     """Time a few steps of each stage and say what the whole run would take. No run folder is touched.
 
     Args:
-        materials: Settings, data set, backbone, hardware and search space of the run to be.
+        materials: Settings, dataset, backbone, hardware and search space of the run to be.
         budget: What its candidates may cost.
         listener: Told the progress of the timing.
         retraining: Whether the retraining is timed too; a limited search does not need it.

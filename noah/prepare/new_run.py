@@ -40,7 +40,7 @@ def start_run(
         root: The folder of all runs.
         settings: Resolved settings.
         origins: Where each value came from.
-        listener: Told of the data set, the backbone and every automatic choice.
+        listener: Told of the dataset, the backbone and every automatic choice.
         name: The run's id; the date and time where it is None.
         subnet: The subnet as a person types it, see `parse_subnet`; None for a run that will search its own. The
             budget bounds a search only.

@@ -59,7 +59,7 @@ class TrainingTrial:
 
     Args:
         reading_seconds: For the images of the whole training, as far as they will be held in memory.
-        step_seconds: For one optimiser step.
+        step_seconds: For one optimizer step.
         memory: Peak in MiB, see `PeakMemory`.
     """
 

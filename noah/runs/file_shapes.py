@@ -31,7 +31,7 @@ class Description(TypedDict):
 
 
 class Result(TypedDict):
-    """eval/test.json, eval/artefact/<name>.json, eval/on/<name>.json."""
+    """eval/test.json, eval/artifact/<name>.json, eval/on/<name>.json."""
 
     correct: Count
     total: Size

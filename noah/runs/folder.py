@@ -1,4 +1,4 @@
-"""The run folder: everything about one search on one data set.
+"""The run folder: everything about one search on one dataset.
 
     runs/<dataset>/<id>/
         run.yaml        resolved settings with the source of each, choices, data, versions
@@ -8,7 +8,7 @@
         search/         study.json, journal.log and lock: the record that all workers share; candidates.jsonl,
                         best.json, pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json
         retrain/        settings.json, checkpoint.safetensors, model.json
-        eval/           test.json, artefact/<name>.json, on/<name>.json, predictions/ with labels for the first two,
+        eval/           test.json, artifact/<name>.json, on/<name>.json, predictions/ with labels for the first two,
                         mistakes.json with pictures for the first
         export/<name>/  model.onnx, manifest.json
         trackers/       what TensorBoard and Weights & Biases keep, and what each was told (`noah_cli.trackers`)
@@ -172,7 +172,7 @@ def create_run(
         root: The folder of all runs.
         settings: Resolved settings.
         origins: Where each value came from.
-        dataset: Name of the data set, which becomes a folder name.
+        dataset: Name of the dataset, which becomes a folder name.
         name: The run's id, which becomes a folder name; the date and time where it is None, with -2, -3 behind
             it for runs of the same second.
         facts: More for run.yaml, such as the data and the preprocessing.
@@ -210,7 +210,7 @@ def check_new_name(root: Path, dataset: str, name: str | None, *, given: bool) -
 
     Args:
         root: The folder of all runs.
-        dataset: Name of the data set.
+        dataset: Name of the dataset.
         name: The run's id; nothing is wrong with None.
         given: Whether its subnet is given.
 
@@ -237,7 +237,7 @@ def check_new_name(root: Path, dataset: str, name: str | None, *, given: bool) -
 
 
 def _folder_name(dataset: str) -> str:
-    """The data set's name, but for one that would hide the file `latest` beside its folder."""
+    """The dataset's name, but for one that would hide the file `latest` beside its folder."""
     return f"{LATEST}-images" if dataset == LATEST else dataset
 
 

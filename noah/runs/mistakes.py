@@ -32,7 +32,7 @@ class Mistake:
     """An image that a network got wrong.
 
     Args:
-        name: Its folder and file, or what the data set calls it.
+        name: Its folder and file, or what the dataset calls it.
         label: True class.
         predicted: Class that was predicted.
         confidence: Softmax probability of the latter, 0..1.

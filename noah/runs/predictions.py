@@ -25,7 +25,7 @@ from noah.runs.folder import Run
 FOLDER = "predictions"
 """Below eval/."""
 _NAMED_BY = 2
-"""How many parts at the end of a path name an image: its folder and file, wherever the data set lies."""
+"""How many parts at the end of a path name an image: its folder and file, wherever the dataset lies."""
 _DIGITS = 5
 """Of a kept confidence, after the point."""
 
@@ -68,7 +68,7 @@ def fingerprint_split(split: Split, classes: tuple[str, ...]) -> str:
 
 
 def short_name(name: str) -> str:
-    """The end of an image's name that stays the same wherever the data set lies."""
+    """The end of an image's name that stays the same wherever the dataset lies."""
     return Path(*Path(name).parts[-_NAMED_BY:]).as_posix()
 
 

@@ -69,7 +69,7 @@ def published_subnet(name: str) -> Subnet:
 
 
 def _nearest(data: str, shots: str | None) -> str:
-    """The published name whose data set is spelled most like `data`, or nothing where none comes near."""
+    """The published name whose dataset is spelled most like `data`, or nothing where none comes near."""
     tasks = {name: task.name for task in VTAB_TASKS for name in task.names}
     sets: dict[str, str] = {}
     for known in FEW_SHOT_SETS:

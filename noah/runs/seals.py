@@ -151,8 +151,8 @@ def seal_result(run: Run, *parts: str) -> None:
     set_seal(run, result_place(*parts), files + [run.path("eval", "mistakes.json")] * (parts == ("test.json",)))
 
 
-def artefact_place(name: str) -> Place:
-    """The seal of the artefact export/NAME."""
+def artifact_place(name: str) -> Place:
+    """The seal of the artifact export/NAME."""
     return ("export", name)
 
 

@@ -33,7 +33,7 @@ def parse_subnet(text: str, *, depth: int) -> Subnet:
     - `linear`: no module in any block; the head alone is trained.
     - `published:NAME`: what `noah.runs.published_subnets.published_subnet` knows by this name.
     - `FILE.json`: a file with the lists `prompt`, `lora` and `adapter`, alone or under the key `subnet`, as in a run's
-      `best.json` and `model.json` and an artefact's `manifest.json`. It is parsed as JSON and nothing else.
+      `best.json` and `model.json` and an artifact's `manifest.json`. It is parsed as JSON and nothing else.
 
     Args:
         text: What was typed; blanks around its parts and capitals in its words make no difference.

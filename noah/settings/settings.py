@@ -25,7 +25,7 @@ Tracker = Literal["tensorboard", "wandb"]
 class DataSettings(Section):
     """Which images, and how they are split.
 
-    `shots` makes the data set a few-shot set with so many training images a class; `list_seed` chooses among the
+    `shots` makes the dataset a few-shot set with so many training images a class; `list_seed` chooses among the
     published lists, the run's own seed where it is None.
     """
 

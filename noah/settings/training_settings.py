@@ -95,7 +95,7 @@ class TrainingSettings(Section):
     `prompt_dropout` draws the prompts' dropout once a batch, which allows keys and values of prompts to be computed
     once a batch, or for each image.
 
-    `accumulation` cuts each batch into so many parts, whose gradients are added up before the optimiser's step, and
+    `accumulation` cuts each batch into so many parts, whose gradients are added up before the optimizer's step, and
     `activation_checkpointing` computes what a block remembered for its backward pass anew there. Both save memory and
     change results by rounding alone, but that with `accumulation` each part has a dropout of its own; the second takes
     about a third more time.

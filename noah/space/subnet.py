@@ -17,7 +17,7 @@ MODULES: tuple[str, str, str] = ("prompt", "lora", "adapter")
 class Subnet:
     """Three widths per block; 0 means that the module is absent.
 
-    A subnet is a value: immutable, hashable, comparable and serialisable. It holds no weights; a supernet or a
+    A subnet is a value: immutable, hashable, comparable and serializable. It holds no weights; a supernet or a
     `noah.model.merge.merge` call takes it as an argument.
 
     Args:

@@ -1,4 +1,4 @@
-"""A stage: the retrained winner is tested on another data set, as for domain generalisation."""
+"""A stage: the retrained winner is tested on another dataset, as for domain generalization."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from noah.stages.retrain_stage import load_retrained, merged_logits
 
 
 def find_foreign(on: str, settings: Settings, classes: tuple[str, ...]) -> ForeignSet:
-    """From what a person typed to the images: a variant of ImageNet, a folder, or a data set with a name.
+    """From what a person typed to the images: a variant of ImageNet, a folder, or a dataset with a name.
 
     Args:
         on: A name or a path.
-        settings: Of the run; named data sets are looked for in its data root.
+        settings: Of the run; named datasets are looked for in its data root.
         classes: Of the run.
 
     Raises:

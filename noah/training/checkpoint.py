@@ -87,7 +87,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def restore(checkpoint: Checkpoint, supernet: Supernet, optimizer: Optimizer) -> None:
-    """Put a checkpoint back into a supernet and its optimiser.
+    """Put a checkpoint back into a supernet and its optimizer.
 
     Raises:
         RunError: If the checkpoint belongs to another supernet.
@@ -106,7 +106,7 @@ def _check_moments(name: str, parameter: Tensor, moments: dict[str, Tensor]) -> 
     expected = {moment: torch.Size() if moment == "step" else parameter.shape for moment in _MOMENTS}
     if {moment: value.shape for moment, value in moments.items()} != expected:
         raise RunError(
-            f"The checkpoint does not fit this run's modules: the optimiser's state of {name} is of another shape.",
+            f"The checkpoint does not fit this run's modules: the optimizer's state of {name} is of another shape.",
             "It belongs to another run; start a new one with `noah search`.",
         )
 

@@ -122,8 +122,8 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
-_HARDLY_LEARNT = 0.98
-"""Of the loss of guessing: a training that ends above that has hardly learnt."""
+_HARDLY_LEARNED = 0.98
+"""Of the loss of guessing: a training that ends above that has hardly learned."""
 
 
 def guessing_loss(labels: NDArray[np.int64]) -> float:
@@ -134,9 +134,9 @@ def guessing_loss(labels: NDArray[np.int64]) -> float:
 
 
 def doubt(what: str, loss: float, labels: NDArray[np.int64], stage: str, settings: TrainingSettings) -> str:
-    """A warning where a training has hardly learnt, else nothing.
+    """A warning where a training has hardly learned, else nothing.
 
-    Where labels are smoothed or mixed nothing is told: the loss is high then, whatever was learnt.
+    Where labels are smoothed or mixed nothing is told: the loss is high then, whatever was learned.
 
     Args:
         what: Was trained, at the beginning of a sentence.
@@ -147,10 +147,10 @@ def doubt(what: str, loss: float, labels: NDArray[np.int64], stage: str, setting
     """
     guessing = guessing_loss(labels)
     vague = settings.label_smoothing or settings.augmentation.mixup or settings.augmentation.cutmix
-    if vague or guessing == 0 or loss <= _HARDLY_LEARNT * guessing:
+    if vague or guessing == 0 or loss <= _HARDLY_LEARNED * guessing:
         return ""
     rate = lower_learning_rate(settings.learning_rate)
     return (
-        f"{what} has hardly learnt: its loss is {loss:.3f} at the end, and that of guessing is {guessing:.3f}. What "
+        f"{what} has hardly learned: its loss is {loss:.3f} at the end, and that of guessing is {guessing:.3f}. What "
         f"follows from it is chance. In a new run, try --set {stage}.learning_rate={rate} or more epochs."
     )

@@ -60,7 +60,7 @@ def train(
     Args:
         supernet: Trained in place; also holds the result.
         pixels: The training images; augmented ones where the settings change single images.
-        preprocessing: Their normalisation.
+        preprocessing: Their normalization.
         draw_subnets: The subnets of a step; a constant function trains one subnet.
         settings: Epochs, batch size, learning rate and so on.
         hardware: Device, precision and processes.

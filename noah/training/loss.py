@@ -1,4 +1,4 @@
-"""What a training minimises: the cross-entropy of a batch, its share in a part of the batch, and distillation."""
+"""What a training minimizes: the cross-entropy of a batch, its share in a part of the batch, and distillation."""
 
 from __future__ import annotations
 

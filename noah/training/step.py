@@ -46,7 +46,7 @@ class Step:
         """Add the gradients of a batch to those of the parameters, in every process the same ones.
 
         Args:
-            images: Normalised, (b, 3, H, W): this process's share of the batch (`noah.training.step.own_share`).
+            images: Normalized, (b, 3, H, W): this process's share of the batch (`noah.training.step.own_share`).
             targets: int64 (B) or float32 (B, classes), of the whole batch.
             subnets: Of the step; the first learns the labels, the others learn from the first.
 

@@ -65,7 +65,7 @@ def fair_subnet(space: SearchSpace, seed: tuple[int, ...], number: int) -> Subne
     The order of the draws and of the widths in each block are independent random permutations, anew in each cycle and
     for each module, so a single draw has the distribution of `noah.space.operators.sample`. Equal shares of training
     for every choice are the idea of FairNAS (Chu, Zhang and Xu, 2021), which trains all of them before each step of the
-    optimiser; here they take turns over the steps.
+    optimizer; here they take turns over the steps.
 
     Args:
         space: Where it is drawn from.

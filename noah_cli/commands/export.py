@@ -33,7 +33,7 @@ def export(
         Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic"] | None,
         typer.Option(
             "--precision",
-            help="Of the artefact; fp32 for onnx and fp16 for trt if not given. int8: calibrated on training images; "
+            help="Of the artifact; fp32 for onnx and fp16 for trt if not given. int8: calibrated on training images; "
             "int8-dynamic: scales found batch by batch, for CPUs.",
         ),
     ] = None,
@@ -51,7 +51,7 @@ def export(
     input: Annotated[  # noqa: A002  # the option's name
         Literal["float", "uint8"] | None,
         typer.Option(
-            "--input", help="float (the default): normalised NCHW; uint8: raw NHWC pixels, normalisation folded in."
+            "--input", help="float (the default): normalized NCHW; uint8: raw NHWC pixels, normalization folded in."
         ),
     ] = None,
     input_size: Annotated[
@@ -127,7 +127,7 @@ def export(
 
     from export.artifact.manifest import MODEL_FILE, how_to_load, read_manifest
     from export.artifact.records import NOT_VERIFIED
-    from export.write.onnx_artifact import Request, export_artefact
+    from export.write.onnx_artifact import Request, export_artifact
     from noah.prepare.context import check_same_data, prepare
     from noah.runs.folder import open_run
     from noah.runs.run_subnet import chosen_subnet
@@ -158,20 +158,20 @@ def export(
             triton=format == "triton",
             input_size=input_size,
         )
-        folder = export_artefact(current, materials, listener, request)
+        folder = export_artifact(current, materials, listener, request)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     listener.say(f"written   {folder}, {size / 2**20:.1f} MiB")
     manifest = read_manifest(folder)
-    listener.result({"artefact": str(folder), "bytes": size, "manifest": manifest.model_dump(mode="json")})
+    listener.result({"artifact": str(folder), "bytes": size, "manifest": manifest.model_dump(mode="json")})
     if format not in ("onnx", "trt"):
         listener.say_next(how_to_load(format, folder))
         return
-    artefact = folder
+    artifact = folder
     if all(parity.method == "simulated" for parity in manifest.parity):
         listener.say("          It needs a GPU to run.")
     elif manifest.engine and manifest.engine.verified.startswith(NOT_VERIFIED):
-        artefact = folder / MODEL_FILE  # the engine is no command to type here; its ONNX file is
-    listener.say_next(f"noah predict {shlex.quote(str(artefact))} IMAGES... --out predictions.csv")
+        artifact = folder / MODEL_FILE  # the engine is no command to type here; its ONNX file is
+    listener.say_next(f"noah predict {shlex.quote(str(artifact))} IMAGES... --out predictions.csv")
 
 
 def _refuse(format_: str, given: list[str]) -> None:
@@ -186,7 +186,7 @@ def _refuse(format_: str, given: list[str]) -> None:
 def _int8_options(
     precision: Precision, calibration: Calibration | None, images: int | None, exclude_last_block: bool
 ) -> Int8Options:
-    """How to quantise; options that say so for a precision that does not are wrong."""
+    """How to quantize; options that say so for a precision that does not are wrong."""
     from export.convert.int8_options import DEFAULT_CALIBRATION, DEFAULT_IMAGES, Int8Options
 
     if precision != "int8" and (calibration is not None or images is not None):

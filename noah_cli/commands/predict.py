@@ -1,4 +1,4 @@
-"""`noah predict`: labels for image files, by an exported artefact; in onnxruntime it needs no torch."""
+"""`noah predict`: labels for image files, by an exported artifact; in onnxruntime it needs no torch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _NAMED_FAILURES = 20
 
 def predict(
     context: typer.Context,
-    artefact: Annotated[
-        Path, typer.Argument(help="Folder of an exported artefact, or its model.onnx or model.engine.")
+    artifact: Annotated[
+        Path, typer.Argument(help="Folder of an exported artifact, or its model.onnx or model.engine.")
     ],
     images: Annotated[list[str], typer.Argument(help="Image files, folders (searched whole) and globs.")],
     out: Annotated[
@@ -46,7 +46,7 @@ def predict(
     if out is None and listener.output.json:
         raise UsageError("--json and the predictions both want standard output.", "Write these to a file: --out FILE")
     out = out and follow_latest(out)
-    predictor = load_predictor(follow_latest(artefact), provider=provider, threads=threads)
+    predictor = load_predictor(follow_latest(artifact), provider=provider, threads=threads)
     paths = find_images(images)
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
     with (

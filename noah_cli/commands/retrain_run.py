@@ -88,12 +88,12 @@ def settings_of_new(
     options: Sequence[Layer],
     hardware: Sequence[Layer],
 ) -> tuple[Settings, dict[str, str]]:
-    """The settings of a new run: those of a search where a data set is named, else those of another run, with changes.
+    """The settings of a new run: those of a search where a dataset is named, else those of another run, with changes.
 
     Args:
         listener: Told where they come from.
         runs: The folder of all runs.
-        like: The run to take data and settings from, where no data set is named; the latest where it is None.
+        like: The run to take data and settings from, where no dataset is named; the latest where it is None.
         recipe: The recipe that was named.
         config: Settings files that were named.
         options: Layers of the options.
@@ -107,14 +107,14 @@ def settings_of_new(
     names_its_data = names_data([*files, *options])
     if like is not None and names_its_data:
         raise UsageError(
-            "Both --run and a data set are given, and the new run takes its data from one.",
+            "Both --run and a dataset are given, and the new run takes its data from one.",
             "Leave one of them out; --name names the new run.",
         )
     if names_its_data or (like is None and read_latest(runs) is None):
         return resolve_new(listener, recipe, config, options, hardware)
     if recipe:
         raise UsageError(
-            "--recipe needs a data set: otherwise all settings are those of another run.",
+            "--recipe needs a dataset: otherwise all settings are those of another run.",
             "Add --dataset NAME or --data FOLDER, or leave --recipe out.",
         )
     other = open_run(runs, like)

@@ -154,7 +154,7 @@ def search(
     ] = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
-    """Train a supernet on a data set and search the best subnet inside a budget."""
+    """Train a supernet on a dataset and search the best subnet inside a budget."""
     listener, processes = console.open_listener(context), launched_processes()
     own = [*hardware_layers(device, precision, threads), *track_layers(track)]
     seconds = None if time_limit is None else parse_duration(time_limit)

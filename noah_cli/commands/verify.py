@@ -79,11 +79,11 @@ def verify(
 
 def _checks(run: Run, listener: console.ConsoleListener, hardware: list[Layer], *, quick: bool) -> Iterator[Check]:
     """All checks, one after the other as they are made."""
-    from export.checks.belonging import check_artefacts, reproduce_artefacts
+    from export.checks.belonging import check_artifacts, reproduce_artifacts
     from noah.checks.verification import Check, check_run
 
     yield from check_run(run)
-    yield from check_artefacts(run)
+    yield from check_artifacts(run)
     if not quick:
         from noah.checks.reproduction import reproduce
         from noah.prepare.context import prepare
@@ -94,4 +94,4 @@ def _checks(run: Run, listener: console.ConsoleListener, hardware: list[Layer], 
             yield Check("images and backbone", "failed", error.problem, error.hint)
             return
         yield from reproduce(run, materials, listener)
-        yield from reproduce_artefacts(run, materials, listener)
+        yield from reproduce_artifacts(run, materials, listener)

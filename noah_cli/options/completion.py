@@ -14,11 +14,11 @@ from noah.files.latest import DEFAULT_RUNS
 _RUN_FILE = "run.yaml"
 """As in noah.runs.folder, which loads torch."""
 _OWN_DATA = ("digits", "cifar10", "rendered_dsprites_loc", "rendered_dsprites_ori", "shapes_count")
-"""Those of noah.data.sources.registry, which loads all that reads images, that are of no table of data sets."""
+"""Those of noah.data.sources.registry, which loads all that reads images, that are of no table of datasets."""
 
 
 def complete_dataset() -> list[str]:
-    """The data sets that have a name."""
+    """The datasets that have a name."""
     from noah.data.sources.few_shot_sets import FEW_SHOT_SETS
     from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS
 

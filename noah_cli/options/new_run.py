@@ -21,7 +21,7 @@ def resolve_new(
 
     Args:
         listener: Told of the recipe and of a settings file that lies in the working folder.
-        recipe: The recipe that was named; None chooses one by the data set.
+        recipe: The recipe that was named; None chooses one by the dataset.
         config: Settings files that were named.
         options: Layers of the options.
         hardware: Layers of the options of the hardware.
@@ -31,7 +31,7 @@ def resolve_new(
 
     Raises:
         SettingsError: All mistakes in all of them at once.
-        UsageError: A recipe or file does not exist, there are two data sets, or a recipe beside the run.yaml of a run.
+        UsageError: A recipe or file does not exist, there are two datasets, or a recipe beside the run.yaml of a run.
     """
     named = [file_layer(path) for path in config]
     if any(layer.complete for layer in named):
@@ -82,7 +82,7 @@ def names_data(layers: Sequence[Layer]) -> bool:
 
 
 def default_recipe(layers: Sequence[Layer]) -> tuple[str, str]:
-    """The recipe where none is named, and why: the paper's for the paper's data sets, a short one for anything else."""
+    """The recipe where none is named, and why: the paper's for the paper's datasets, a short one for anything else."""
     data = {key: value for layer in layers for key, value in flatten(layer.values)}
     name = str(data.get("data.dataset") or "")
     few_shot = find_few_shot_set(name)
@@ -90,5 +90,5 @@ def default_recipe(layers: Sequence[Layer]) -> tuple[str, str]:
         recipe = "imagenet" if few_shot.name == "imagenet" else "few_shot"
         return recipe, f"{name} with shots is a few-shot set: the paper's settings; --recipe quick is shorter"
     if find_vtab_task(name):
-        return "vtab", f"{name} is a VTAB data set: the paper's settings; --recipe quick is shorter"
+        return "vtab", f"{name} is a VTAB dataset: the paper's settings; --recipe quick is shorter"
     return "quick", "a first result in a tenth of the published effort; --recipe names another"

@@ -78,7 +78,7 @@ DatasetOption = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="Name of a data set, such as digits or cifar100.",
+        help="Name of a dataset, such as digits or cifar100.",
         metavar="NAME",
         rich_help_panel=DATA,
         autocompletion=complete_dataset,
@@ -114,7 +114,7 @@ SeedOption = Annotated[
 DataRootOption = Annotated[
     Path | None,
     typer.Option(
-        "--data-root", help="Where named data sets lie. [default: data]", metavar="FOLDER", rich_help_panel=DATA
+        "--data-root", help="Where named datasets lie. [default: data]", metavar="FOLDER", rich_help_panel=DATA
     ),
 ]
 ShotsOption = Annotated[

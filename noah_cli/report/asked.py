@@ -13,7 +13,7 @@ from noah.settings.layers import flatten
 from noah_cli.report.reading import well_formed
 
 _ALWAYS = {
-    "data.dataset": "data set",
+    "data.dataset": "dataset",
     "data.folder": "folder of images",
     "data.shots": "training images a class",
     "backbone.name": "backbone",

@@ -28,7 +28,7 @@ def report(
 ) -> None:
     """Write one HTML page about a run, at whatever stage it is, and its figures as SVG and PNG.
 
-    Reads the run folder, and those beside it on the same data set to compare it with; no image is opened. The page
+    Reads the run folder, and those beside it on the same dataset to compare it with; no image is opened. The page
     holds everything that it shows.
     """
     from noah.runs.folder import open_run

@@ -16,7 +16,7 @@ from noah.runs.published_subnets import published_subnet
 from noah.runs.run_subnet import given_subnet
 from noah.space.subnet import Subnet
 from noah_cli.options.options import run_options
-from noah_cli.report.artefacts import Exported, gather_exported
+from noah_cli.report.artifacts import Exported, gather_exported
 from noah_cli.report.asked import Asked, gather_asked
 from noah_cli.report.others import Others, gather_others, published_name
 from noah_cli.report.reading import Missing, well_formed
@@ -57,7 +57,7 @@ class Facts:
         run_options: With which a command finds it.
         created: When it was begun.
         noah: The version that began it.
-        dataset: Name of the data set.
+        dataset: Name of the dataset.
         classes: Names of its classes.
         images: Split -> number of images.
         notes: What noah said of the data.
@@ -78,7 +78,7 @@ class Facts:
         tested: The test.
         others: What it can be compared with.
         alone_commands: What trains and tests single modules on the same data, to be compared with.
-        exported: The artefacts.
+        exported: The artifacts.
         environment: What it was computed with.
         repeat: How to repeat it.
     """
@@ -129,7 +129,7 @@ def gather_facts(run: Run, runs: Path) -> Facts:
     name = run_options(run.folder, runs, always=True)
     resume, retrain = f"noah search --resume{name}", f"noah retrain{name}"
     test, export = f"noah eval{name}", f"noah export --format onnx{name}"
-    with well_formed(path, "no data set, classes and backbone"):
+    with well_formed(path, "no dataset, classes and backbone"):
         classes = tuple(map(str, description["classes"]))
         images = {split: int(description["data"][split]) for split in ("train", "validation")}
         height, width = map(int, description["backbone"]["image_size"])

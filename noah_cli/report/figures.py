@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from noah.nas.gene_importance import GeneImportance
 from noah.space.subnet import MODULES, Subnet
-from noah_cli.report.artefacts import Bench, Exported
+from noah_cli.report.artifacts import Bench, Exported
 from noah_cli.report.charts.accuracy import draw_calibration, draw_classes, draw_confusion
 from noah_cli.report.charts.comparison import draw_others, draw_speed
 from noah_cli.report.charts.drawing import Drawing

@@ -54,8 +54,8 @@ class Others:
     Args:
         this: This run.
         runs: Others that were tested on the same images, the most accurate first.
-        elsewhere: Names of runs on the same data set that were tested on other images.
-        unready: Names of runs on the same data set that are not tested yet, or not image by image.
+        elsewhere: Names of runs on the same dataset that were tested on other images.
+        unready: Names of runs on the same dataset that are not tested yet, or not image by image.
         unreadable: Runs that cannot be read: name and problem.
         paper: The paper's methods with their accuracies on this task; empty where it has no figures for it.
         paper_note: Why the paper's figures are not quite comparable, or why there are none.
@@ -71,7 +71,7 @@ class Others:
 
 
 def gather_others(run: Run, description: Mapping[str, Any]) -> Others | None:
-    """Compare a run with those that lie beside it in the folder of its data set; None where it is not tested itself.
+    """Compare a run with those that lie beside it in the folder of its dataset; None where it is not tested itself.
 
     Args:
         run: The run.
@@ -153,7 +153,7 @@ def _paper(description: Mapping[str, Any]) -> tuple[tuple[tuple[str, float], ...
 
 
 def published_name(description: Mapping[str, Any]) -> str:
-    """The name under which the authors published a subnet for the data set of a run; empty where they did not.
+    """The name under which the authors published a subnet for the dataset of a run; empty where they did not.
 
     Args:
         description: The content of the run's run.yaml.

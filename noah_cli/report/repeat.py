@@ -10,7 +10,7 @@ from typing import Any
 from export.artifact.manifest import Manifest
 from noah.runs.folder import Run
 from noah.settings.layers import PROJECT_FILE, flatten
-from noah_cli.report.artefacts import Exported
+from noah_cli.report.artifacts import Exported
 from noah_cli.report.asked import DEFAULT, spell_value
 from noah_cli.report.reading import Missing
 
@@ -40,7 +40,7 @@ def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported |
     Args:
         run: The run.
         description: The content of its run.yaml.
-        exported: Its artefacts.
+        exported: Its artifacts.
         settings_path: Where the file with all settings lies.
     """
     origins = {str(key): str(source) for key, source in description.get("origins", {}).items()}
@@ -56,10 +56,10 @@ def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported |
     if run.path("eval", "test.json").is_file():
         commands.append("noah eval")
     if isinstance(exported, Exported):
-        for artefact in exported.artefacts:
-            commands.append(_export(artefact.manifest))
-            if artefact.test is not None:
-                commands.append(f"noah eval runs/latest/export/{artefact.tested_path}")
+        for artifact in exported.artifacts:
+            commands.append(_export(artifact.manifest))
+            if artifact.test is not None:
+                commands.append(f"noah eval runs/latest/export/{artifact.tested_path}")
     chosen = {str(choice["what"]): str(choice["value"]) for choice in description.get("choices", [])}
     machine = [f"--{name} {chosen[name]}" for name in ("device", "precision", "threads") if name in chosen]
     return Repeat(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from noah_cli.report.artefacts import Exported
+from noah_cli.report.artifacts import Exported
 from noah_cli.report.reading import Missing
 from noah_cli.report.searched import Searched
 from noah_cli.report.tested import Measured
@@ -42,7 +42,7 @@ def gather_stages(
         searched: The search.
         retrained: The training of the subnet.
         tested: The test.
-        exported: The artefacts.
+        exported: The artifacts.
         given: Whether the subnet was given, so that there is no search.
     """
     stages = [] if given else [_training("supernet", supernet), _search(searched)]
@@ -53,8 +53,8 @@ def gather_stages(
         stages.append(Stage("test", "done", f"{tested.right.share:.2%} of {tested.right.total:,} images"))
     if isinstance(exported, Missing):
         return (*stages, Stage("export", "open", "not yet"), Stage("bench", "open", "not yet"))
-    count = len(exported.artefacts)
-    stages.append(Stage("export", "done" if count else "open", f"{count} artefact{'s' * (count != 1)}"))
+    count = len(exported.artifacts)
+    stages.append(Stage("export", "done" if count else "open", f"{count} artifact{'s' * (count != 1)}"))
     measured = not isinstance(exported.bench, Missing)
     return (*stages, Stage("bench", "done" if measured else "open", "speed" if measured else "not yet"))
 

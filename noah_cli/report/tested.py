@@ -45,7 +45,7 @@ class Measured:
         confusions: True label, predicted label and number of images of all pairs that occur, sorted, int64 (m, 3).
         bins: Of the reliability diagram.
         mistakes: The most confident ones.
-        elsewhere: Other data sets that it was measured on: name and share.
+        elsewhere: Other datasets that it was measured on: name and share.
     """
 
     right: Proportion
@@ -138,7 +138,7 @@ def _by_image(run: Run, classes: int, again: str) -> tuple[tuple[Bin, ...] | Mis
 
 
 def _elsewhere(run: Run) -> tuple[tuple[str, Proportion], ...]:
-    """The tests on other data sets (`noah eval --on`)."""
+    """The tests on other datasets (`noah eval --on`)."""
     found = []
     for path in sorted(run.path("eval", "on").glob("*.json")):
         with well_formed(path, "no result of a test"):

@@ -24,8 +24,8 @@ WORDS = MappingProxyType(
         "confidence interval": "A range that would hold the true accuracy in 95 of 100 such measurements.",
         "calibration": "Whether the network is right as often as it says it is.",
         "merge": "Folding the modules into the backbone's own weights by exact algebra, which leaves a plain network.",
-        "artefact": "The files that export writes: a merged network that runs without the code that trained it.",
-        "parity": "How far the outputs of an artefact are from those of the network that it was made from, on the same "
+        "artifact": "The files that export writes: a merged network that runs without the code that trained it.",
+        "parity": "How far the outputs of an artifact are from those of the network that it was made from, on the same "
         "images.",
     }
 )

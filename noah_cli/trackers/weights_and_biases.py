@@ -48,7 +48,7 @@ class WeightsAndBiases:
     was told before, since nothing can be removed there.
 
     Args:
-        run: The run; its data set becomes the group.
+        run: The run; its dataset becomes the group.
         identity: By which the server knows it.
         new: Whether the settings are still to be told.
 

@@ -1,4 +1,4 @@
-"""Few-shot learning and domain generalisation, with the real commands on miniature folders."""
+"""Few-shot learning and domain generalization, with the real commands on miniature folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.opened import opened_paths
 
 @pytest.fixture
 def folder(tmp_path: Path, tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder whose noah.yaml names no data set."""
+    """A working folder whose noah.yaml names no dataset."""
     monkeypatch.chdir(tmp_path)
     settings = tiny_settings()
     del settings["data"]
@@ -108,10 +108,10 @@ def test_wrong_shots_are_told_in_a_line(folder: Path) -> None:
     assert "There is no list" in outcome.error_lines[0] and "1 with seed 0" in outcome.error_lines[1]
 
 
-def test_on_and_an_artefact_do_not_go_together(folder: Path) -> None:
+def test_on_and_an_artifact_do_not_go_together(folder: Path) -> None:
     write_few_shot(folder / "data" / "food101", shots=(1,))
     assert noah("search", "--dataset", "food101", "--shots", 1, "--run", "first").code == 0
     outcome = noah("eval", "--on", "food101")
     assert outcome.code == 2 and "has not been retrained" in outcome.err
-    outcome = noah("eval", "some/artefact", "--on", "food101")
+    outcome = noah("eval", "some/artifact", "--on", "food101")
     assert outcome.code == 2 and "--on measures the retrained winner" in outcome.err

@@ -1,4 +1,4 @@
-"""Data sets and backbones that are refused."""
+"""Datasets and backbones that are refused."""
 
 from __future__ import annotations
 
@@ -106,10 +106,10 @@ DATA = {
         ["1 of 55 images cannot be read:", "  photos/val/square/text.jpg: ...", "Repair these files, ..."],
         add_file("photos/val/square/text.jpg", "no image"),
     ),
-    "unknown data set": Case(
+    "unknown dataset": Case(
         "noah search --dataset digts --set data.folder=null",
         2,
-        ["No data set is named digts.", "Did you mean digits?..."],
+        ["No dataset is named digts.", "Did you mean digits?..."],
     ),
     "both kinds of data": Case(
         "noah search --dataset digits --data photos", 2, ["Both --dataset and --data are given.", "Choose one of them."]
@@ -117,7 +117,7 @@ DATA = {
     "no data": Case(
         "noah search --set data.folder=null",
         2,
-        ["No data set is given.", "Add --dataset NAME (such as digits or cifar100) or --data FOLDER."],
+        ["No dataset is given.", "Add --dataset NAME (such as digits or cifar100) or --data FOLDER."],
     ),
 }
 

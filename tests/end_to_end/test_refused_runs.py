@@ -1,4 +1,4 @@
-"""Commands out of order, damaged runs and artefacts, and predictions that cannot be made."""
+"""Commands out of order, damaged runs and artifacts, and predictions that cannot be made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ORDER = {
         f"noah predict runs/latest/export/{FLOAT} photos",
         1,
         [
-            f"No artefact here: runs/latest/export/{FLOAT} does not exist.",
+            f"No artifact here: runs/latest/export/{FLOAT} does not exist.",
             "Write one: noah export",
         ],
     ),
@@ -146,15 +146,15 @@ WITH_A_RUN = {
         ],
         damage("retrain/checkpoint.safetensors", length=1000),
     ),
-    "missing artefact": Case(
+    "missing artifact": Case(
         "noah predict nowhere photos",
         1,
-        ["No artefact here: nowhere does not exist.", "Write one: noah export"],
+        ["No artifact here: nowhere does not exist.", "Write one: noah export"],
     ),
-    "folder that is no artefact": Case(
+    "folder that is no artifact": Case(
         "noah predict runs/latest photos",
         1,
-        ["No artefact here: runs/shapes/first/manifest.json does not exist.", "Write one: noah export"],
+        ["No artifact here: runs/shapes/first/manifest.json does not exist.", "Write one: noah export"],
     ),
     "damaged model": Case(
         f"noah predict {MODEL_PATH} photos",
@@ -175,7 +175,7 @@ WITH_A_RUN = {
         f"noah predict runs/shapes/first/export/{FLOAT} photos",
         1,
         [
-            f"The artefact in runs/shapes/first/export/{FLOAT} lacks its file model.onnx.",
+            f"The artifact in runs/shapes/first/export/{FLOAT} lacks its file model.onnx.",
             "Export it again: noah export",
         ],
         remove(MODEL),
@@ -210,7 +210,7 @@ def test_with_a_run(project: Finished, case: Case) -> None:
             "--out out.txt",
             ["The suffix of out.txt tells no format for predictions.", "Suffixes: .csv, .jsonl, .parquet."],
         ),
-        ("--top-k 4", ["top_k is 4, and this artefact has 3 classes."]),
+        ("--top-k 4", ["top_k is 4, and this artifact has 3 classes."]),
         ("--format parquet", ["Parquet is not written to standard output.", "Name a file: --out predictions.parquet"]),
         ("--out runs --format csv", ["...", "Name a file, or leave --out off to write to standard output."]),
     ],
@@ -218,7 +218,7 @@ def test_with_a_run(project: Finished, case: Case) -> None:
 def test_predictions_that_cannot_be_written(
     project: Finished, photo_folder: Path, options: str, error: list[str]
 ) -> None:
-    outcome = noah_line(f"noah predict {project.artefact()} {photo_folder}/test {options}")
+    outcome = noah_line(f"noah predict {project.artifact()} {photo_folder}/test {options}")
     # What it runs on is told before, on standard error too.
     lines = outcome.err[outcome.err.index("Error: ") :]
     assert_refused(Outcome(outcome.code, outcome.out, lines), 2, error)

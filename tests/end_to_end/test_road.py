@@ -1,4 +1,4 @@
-"""The road: search, retrain, eval, export, eval of the artefact, predict, each as a real command."""
+"""The road: search, retrain, eval, export, eval of the artifact, predict, each as a real command."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_the_run_folder_is_as_drawn(finished: Finished) -> None:
             "seals/search.json",
             "seals/retrain.json",
             "seals/eval/test.json",
-            f"seals/eval/artefact/{FLOAT}.json",
-            f"seals/eval/artefact/{UINT8}.json",
+            f"seals/eval/artifact/{FLOAT}.json",
+            f"seals/eval/artifact/{UINT8}.json",
             f"seals/export/{FLOAT}.json",
             f"seals/export/{UINT8}.json",
             "supernet/checkpoint.safetensors",
@@ -74,10 +74,10 @@ def test_the_run_folder_is_as_drawn(finished: Finished) -> None:
             "eval/test.json",
             "eval/mistakes.json",
             "eval/predictions/test.json",
-            f"eval/predictions/artefact/{FLOAT}.json",
-            f"eval/predictions/artefact/{UINT8}.json",
-            f"eval/artefact/{FLOAT}.json",
-            f"eval/artefact/{UINT8}.json",
+            f"eval/predictions/artifact/{FLOAT}.json",
+            f"eval/predictions/artifact/{UINT8}.json",
+            f"eval/artifact/{FLOAT}.json",
+            f"eval/artifact/{UINT8}.json",
             f"export/{FLOAT}/model.onnx",
             f"export/{FLOAT}/manifest.json",
             f"export/{FLOAT}/model_card.md",
@@ -182,12 +182,12 @@ def test_the_retrained_winner_learned_something(finished: Finished) -> None:
 
 
 @pytest.mark.parametrize("name", [FLOAT, UINT8])
-def test_an_artefact_is_as_accurate_as_the_retrained_winner(finished: Finished, name: str) -> None:
-    ours, artefact = read(finished, "eval", "test.json"), read(finished, "eval", "artefact", f"{name}.json")
-    assert artefact["provider"].endswith("ExecutionProvider")
+def test_an_artifact_is_as_accurate_as_the_retrained_winner(finished: Finished, name: str) -> None:
+    ours, artifact = read(finished, "eval", "test.json"), read(finished, "eval", "artifact", f"{name}.json")
+    assert artifact["provider"].endswith("ExecutionProvider")
     for figure in ("correct", "total", "accuracy", "confusions", "class_accuracy"):
-        assert artefact[figure] == ours[figure]
-    assert artefact["cross_entropy"] == pytest.approx(ours["cross_entropy"], rel=1e-4)
+        assert artifact[figure] == ours[figure]
+    assert artifact["cross_entropy"] == pytest.approx(ours["cross_entropy"], rel=1e-4)
 
 
 def test_predictions_are_those_of_the_evaluation(finished: Finished) -> None:
@@ -198,7 +198,7 @@ def test_predictions_are_those_of_the_evaluation(finished: Finished) -> None:
     for row in rows:
         confusion[PHOTO_CLASSES.index(Path(row["path"]).parent.name), PHOTO_CLASSES.index(row["label"])] += 1
     expected = [[*pair, count] for pair, count in np.ndenumerate(confusion) if count]
-    assert read(finished, "eval", "artefact", f"{FLOAT}.json")["confusions"] == expected
+    assert read(finished, "eval", "artifact", f"{FLOAT}.json")["confusions"] == expected
 
 
 def test_predictions_are_those_of_the_unmerged_torch_subnet(finished: Finished) -> None:
@@ -218,6 +218,6 @@ def test_predictions_are_those_of_the_unmerged_torch_subnet(finished: Finished) 
         rows = list(csv.DictReader(file))
     pixels = np.stack([preprocessing.pixels(open_image(row["path"])) for row in rows])
     with torch.inference_mode():
-        probabilities = model(torch.from_numpy(preprocessing.normalise(pixels)), subnet).softmax(dim=1).numpy()
+        probabilities = model(torch.from_numpy(preprocessing.normalize(pixels)), subnet).softmax(dim=1).numpy()
     assert [row["label"] for row in rows] == [PHOTO_CLASSES[label] for label in probabilities.argmax(axis=1)]
     assert [float(row["probability"]) for row in rows] == pytest.approx(probabilities.max(axis=1), abs=1e-5)

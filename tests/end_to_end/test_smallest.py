@@ -1,4 +1,4 @@
-"""Data sets at the ends of what people bring: two training images of odd kinds, one validation image, many classes."""
+"""Datasets at the ends of what people bring: two training images of odd kinds, one validation image, many classes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_odd_images(folder: Path) -> None:
     Image.fromarray(noise(1, 1, 3)).save(folder / "train/dark/one_pixel.png")
     Image.fromarray(noise(9, 12, 4), "RGBA").save(folder / "train/light/alpha.png")
     Image.fromarray(np.full((5, 4), 9000, np.uint16)).save(folder / "val/dark/deep.png")
-    Image.fromarray(noise(7, 7, 2), "LA").save(folder / "test/dark/grey_alpha.png")
+    Image.fromarray(noise(7, 7, 2), "LA").save(folder / "test/dark/gray_alpha.png")
     Image.fromarray(noise(2, 3000, 3)).save(folder / "test/dark/wide.jpg")
     Image.fromarray(noise(16, 16, 4), "CMYK").save(folder / "test/light/cmyk.jpg")
     Image.fromarray(noise(8, 8, 3)).quantize(8).save(folder / "test/light/palette.png", transparency=bytes(range(8)))
@@ -66,9 +66,9 @@ def test_two_images_to_train_on_and_one_to_validate(folder: Path, tiny_settings:
     assert read("runs/odd/first/retrain/model.json")["images"] == 3
     assert "of 4 images right" in go("noah eval").words
     go("noah export --format onnx")
-    artefact = f"runs/odd/first/export/{FLOAT}"
-    go(f"noah eval {artefact}")
-    go(f"noah predict {artefact} odd/test --out p.csv")
+    artifact = f"runs/odd/first/export/{FLOAT}"
+    go(f"noah eval {artifact}")
+    go(f"noah predict {artifact} odd/test --out p.csv")
     with Path("p.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
     kept = read("runs/odd/first/eval/predictions/test.json")

@@ -30,7 +30,7 @@ CHANGES = {
 }
 RESULTS = ("supernet/checkpoint.safetensors", "supernet/losses.json", "search/candidates.jsonl", "search/best.json")
 NAME = "holiday photos"
-"""The data set's name: with a blank, as folders of photographs have them."""
+"""The dataset's name: with a blank, as folders of photographs have them."""
 
 
 @dataclass(frozen=True)

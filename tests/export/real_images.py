@@ -27,7 +27,7 @@ def write_readable(folder: Path) -> list[Path]:
     Image.fromarray(noise(14, 14)).quantize(8).save(folder / "palette.png", transparency=0)
     Image.fromarray(noise(10, 10, 4), "RGBA").save(folder / "alpha.webp", lossless=True)
     Image.fromarray(noise(1, 1)).save(folder / "one_pixel.png")
-    Image.fromarray(noise(9, 9)[:, :, 0]).save(folder / "grey.bmp")
+    Image.fromarray(noise(9, 9)[:, :, 0]).save(folder / "gray.bmp")
     Image.fromarray(noise(24, 20_000)).save(folder / "wide.jpg")
     rotated = Image.Exif()
     rotated[0x0112] = 6

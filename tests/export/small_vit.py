@@ -47,7 +47,7 @@ def random_images(count: int) -> np.ndarray:
 
 
 class _FromPixels(torch.nn.Module):
-    """Takes pixels in 0..255, NHWC, as a network with the normalisation folded in does."""
+    """Takes pixels in 0..255, NHWC, as a network with the normalization folded in does."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()

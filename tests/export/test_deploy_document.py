@@ -28,13 +28,13 @@ def test_its_python_gives_what_predict_gives(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copy(finished.artefact(UINT8) / "model.onnx", tmp_path)
+    shutil.copy(finished.artifact(UINT8) / "model.onnx", tmp_path)
     shutil.copy(photo_folder / "test" / photo, tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     (block,) = PYTHON
     exec(compile(block, "deploy.md", "exec"), {})  # the document is ours
     printed = capsys.readouterr().out.strip()
-    rows = noah("predict", finished.artefact(UINT8), "photo.png").out.splitlines()
+    rows = noah("predict", finished.artifact(UINT8), "photo.png").out.splitlines()
     assert printed == rows[1].split(",")[1]
 
 

@@ -282,9 +282,9 @@ def zips() -> Iterator[bytes]:
 def images() -> Iterator[bytes]:
     """Images that say they are larger than memory, or blow up when they are decoded."""
     for width, height in ((2**31 - 1, 2**31 - 1), (10**6, 10**6), (50_000, 50_000), (0, 0), (2**31 - 1, 1)):
-        for depth, colour in ((8, 2), (16, 0), (1, 0), (16, 6)):
-            yield png(width, height, depth, colour, b"\0" * 100)
-    # 8,000 x 8,000 of 16-bit grey, and of 16-bit RGBA, from a few kilobytes.
+        for depth, color in ((8, 2), (16, 0), (1, 0), (16, 6)):
+            yield png(width, height, depth, color, b"\0" * 100)
+    # 8,000 x 8,000 of 16-bit gray, and of 16-bit RGBA, from a few kilobytes.
     yield png(9_000, 9_000, 16, 0, b"\0" * (9_000 * (2 * 9_000 + 1)))
     yield png(4_000, 4_000, 16, 6, b"\0" * (4_000 * (8 * 4_000 + 1)))
     text = zlib.compress(bytes(100 * 2**20), 9)
@@ -310,13 +310,13 @@ def images() -> Iterator[bytes]:
     )
 
 
-def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: tuple[bytes, bytes]) -> bytes:
+def png(width: int, height: int, depth: int, color: int, rows: bytes, *extra: tuple[bytes, bytes]) -> bytes:
     """A PNG file whose header may lie about its rows."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     more = b"".join(chunk(*one) for one in extra)
     end = chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + end

@@ -119,10 +119,10 @@ def _check_run(_: Path) -> None:
     list(check_run(_run()))
 
 
-def _check_artefacts(_: Path) -> None:
-    from export.checks.belonging import check_artefacts
+def _check_artifacts(_: Path) -> None:
+    from export.checks.belonging import check_artifacts
 
-    list(check_artefacts(_run()))
+    list(check_artifacts(_run()))
 
 
 def _read_result(_: Path) -> None:
@@ -363,7 +363,7 @@ def _image_seeds() -> Iterator[tuple[str, bytes]]:
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    colours = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
+    colors = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
     for format_, mode in (
         ("PNG", "RGB"),
         ("PNG", "RGBA"),
@@ -382,9 +382,7 @@ def _image_seeds() -> Iterator[tuple[str, bytes]]:
         ("AVIF", "RGB"),
     ):
         file = io.BytesIO()
-        image = (
-            Image.fromarray(rng.integers(0, 2**16, (24, 32), np.uint16)) if mode == "I;16" else colours.convert(mode)
-        )
+        image = Image.fromarray(rng.integers(0, 2**16, (24, 32), np.uint16)) if mode == "I;16" else colors.convert(mode)
         image.save(file, format_)
         yield f"image.{format_.lower()}", file.getvalue()
 
@@ -395,7 +393,7 @@ def _read_image(path: Path) -> None:
     assert open_image(path).mode == "RGB"
 
 
-def _artefact(path: Path) -> None:
+def _artifact(path: Path) -> None:
     from export.predict.predictor import load_predictor
 
     load_predictor(path.parent, provider="cpu", threads=1)
@@ -496,17 +494,17 @@ READERS: Mapping[str, Reader] = {
             "manifest.json",
             "json",
             of_run("export/onnx-fp32/manifest.json"),
-            _artefact,
+            _artifact,
             ("json_texts",),
             RUN / "export/onnx-fp32",
         ),
         Reader(
-            "eval/artefact",
+            "eval/artifact",
             "json",
-            of_run("eval/artefact/onnx-fp32.json"),
-            _check_artefacts,
+            of_run("eval/artifact/onnx-fp32.json"),
+            _check_artifacts,
             ("json_texts",),
-            RUN / "eval/artefact",
+            RUN / "eval/artifact",
         ),
         Reader(
             "runs/latest", "text", lambda: iter([("latest", b"shapes/first\n")]), _read_latest, ("lists",), Path("runs")

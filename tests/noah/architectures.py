@@ -42,7 +42,7 @@ def make_backbone(kind: str, *, seed: int = 0) -> VisionTransformer:
     """A backbone of that kind in float64, every weight random, so that nothing is hidden by a zero or a one."""
     torch.manual_seed(seed)
     backbone = VisionTransformer(**{**SIZE, **ARCHITECTURES[kind]}).double()
-    randomise(backbone)
+    randomize(backbone)
     return backbone.eval()
 
 
@@ -57,7 +57,7 @@ def make_supernet(kind: str, *, largest: Subnet | None = None, seed: int = 0) ->
     return supernet.eval()
 
 
-def randomise(module: nn.Module) -> None:
+def randomize(module: nn.Module) -> None:
     """Move every parameter off its initial value."""
     with torch.no_grad():
         for parameter in module.parameters():
@@ -65,7 +65,7 @@ def randomise(module: nn.Module) -> None:
 
 
 def images_for(backbone: Any, count: int = 3) -> torch.Tensor:
-    """Random normalised images of the backbone's size, float64."""
+    """Random normalized images of the backbone's size, float64."""
     return torch.randn(count, 3, *backbone.patch_embed.img_size, dtype=torch.float64)
 
 

@@ -85,7 +85,7 @@ def renumbered(arrays: Arrays, *, stacked: bool, prefix: str) -> Arrays:
 
 
 def forward(arrays: Arrays, images: np.ndarray) -> np.ndarray:
-    """The normalised class token (B, D) of images (B, H, W, 3), in float64.
+    """The normalized class token (B, D) of images (B, H, W, 3), in float64.
 
     GELU is exact, as in the networks that these weights are loaded into; the authors' own code approximates it.
     """
@@ -117,8 +117,10 @@ def _attention(w: Arrays, name: str, x: np.ndarray) -> np.ndarray:
 
 
 def _norm(w: Arrays, name: str, x: np.ndarray) -> np.ndarray:
-    centred = x - x.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6) * w[f"{name}/scale"] + w[f"{name}/bias"]
+    centered = x - x.mean(axis=-1, keepdims=True)
+    return (
+        centered / np.sqrt((centered**2).mean(axis=-1, keepdims=True) + 1e-6) * w[f"{name}/scale"] + w[f"{name}/bias"]
+    )
 
 
 def _dense(w: Arrays, name: str, x: np.ndarray) -> np.ndarray:

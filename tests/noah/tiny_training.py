@@ -126,7 +126,7 @@ def same_bits(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 @contextmanager
 def watched_steps() -> Iterator[list[list[dict[str, Any]]]]:
-    """The parameter groups of the optimiser just before each of its steps."""
+    """The parameter groups of the optimizer just before each of its steps."""
     steps: list[list[dict[str, Any]]] = []
     hook = register_optimizer_step_pre_hook(
         lambda optimizer, *_: steps.append([dict(group) for group in optimizer.param_groups])

@@ -15,7 +15,7 @@ from tests.commands import noah, start_noah, write_settings
 from tests.conftest import TinySettings
 
 NAME, RUN = "photos", "first"
-"""Of the data set and of the run, also of one that is disturbed: an artefact holds the name of its run."""
+"""Of the dataset and of the run, also of one that is disturbed: an artifact holds the name of its run."""
 EPOCHS, CANDIDATES = 20, 60
 STAGES = ("supernet", "search", "retrain", "export")
 STARTED = {"supernet": "supernet", "search": "search", "retrain": "retrain"}

@@ -175,7 +175,7 @@ class _Resized:
 
 
 class _Batches:
-    """What torch's loader takes for a data set; its indices are draws."""
+    """What torch's loader takes for a dataset; its indices are draws."""
 
     def __init__(self, fetch: Callable[[Draw], NDArray[np.uint8] | UnreadableImageError]) -> None:
         self._fetch = fetch

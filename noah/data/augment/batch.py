@@ -44,7 +44,7 @@ class BatchAugmentation:
         """Change one batch.
 
         Args:
-            images: float32 (B, 3, H, W), normalised; changed in place.
+            images: float32 (B, 3, H, W), normalized; changed in place.
             labels: int64 (B) on the same device.
             seed: Words of the seed, as `noah.data.augment.seeding.seeded` takes them.
 

@@ -24,15 +24,15 @@ _WARPS = {
 
 
 class Augmentation:
-    """Crop, flip, RandAugment and colour jitter, each where the settings have it, in timm's order.
+    """Crop, flip, RandAugment and color jitter, each where the settings have it, in timm's order.
 
     The numbers drawn depend on the seed of the call alone: the same image and seed give the same pixels in any batch,
-    process or order. timm leaves colour jitter out where RandAugment is on, unless it is forced; here every setting
+    process or order. timm leaves color jitter out where RandAugment is on, unless it is forced; here every setting
     does what it says.
 
     Args:
         settings: What to do, and how strongly.
-        preprocessing: Size and interpolation of a crop, and the mean colour, which fills corners that RandAugment
+        preprocessing: Size and interpolation of a crop, and the mean color, which fills corners that RandAugment
             bares.
 
     Attributes:

@@ -11,7 +11,7 @@ from noah.data.pixels.pixels import Pixels
 from noah.hardware.memory import format_bytes
 
 DEVICE_SHARE = 0.25
-"""Of the device's free memory: the rest is for weights, activations and the optimiser."""
+"""Of the device's free memory: the rest is for weights, activations and the optimizer."""
 
 
 class DevicePixels(Pixels):

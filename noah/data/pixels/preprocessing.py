@@ -1,6 +1,6 @@
 """From an RGB image to the pixels and the tensor that a backbone takes.
 
-The same object serves training, evaluation and the exported artefact, which stores it as JSON. It needs NumPy and
+The same object serves training, evaluation and the exported artifact, which stores it as JSON. It needs NumPy and
 Pillow alone; its "crop" gives, bit for bit, the pixels of timm's evaluation transform.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from noah.data.decode import MAXIMUM_PIXELS
-from noah.errors import ArtefactError, UnreadableImageError
+from noah.errors import ArtifactError, UnreadableImageError
 
 Resize = Literal["squash", "crop"]
 
@@ -37,7 +37,7 @@ class Preprocessing:
         height: Height of the input in pixels.
         width: Width of the input in pixels.
         resize: "squash" resizes straight to (height, width), as the VTAB protocol does; "crop" keeps the aspect ratio,
-            resizes so that the centre crop of (height, width) is `crop_fraction` of the resized image, and crops.
+            resizes so that the center crop of (height, width) is `crop_fraction` of the resized image, and crops.
         crop_fraction: Above 0, at most 1; without effect on "squash".
         interpolation: nearest, bilinear, bicubic, lanczos, box or hamming.
         mean: Mean of each channel, for pixel values scaled to 0..1.
@@ -104,7 +104,7 @@ class Preprocessing:
         ratio = min(height / scaled_height, width / scaled_width)  # timm's ResizeKeepRatio
         return round(width / ratio), round(height / ratio)
 
-    def normalise(self, pixels: np.ndarray) -> np.ndarray:
+    def normalize(self, pixels: np.ndarray) -> np.ndarray:
         """Compute (pixels / 255 - mean) / std.
 
         Args:
@@ -128,7 +128,7 @@ class Preprocessing:
         """Undo `to_json`; nothing is guessed or left out.
 
         Raises:
-            ArtefactError: A key is missing, unknown or holds a wrong value.
+            ArtifactError: A key is missing, unknown or holds a wrong value.
         """
         expected = {field.name for field in fields(cls)}
         problems = [f"unknown key {key!r}" for key in mapping if key not in expected]
@@ -142,9 +142,9 @@ class Preprocessing:
                 return cls(**values)
             except ValueError as error:
                 problems = [str(error)]
-        raise ArtefactError(
-            f"The preprocessing stored in the artefact is wrong: {'; '.join(problems)}.",
-            "Export the artefact again.",
+        raise ArtifactError(
+            f"The preprocessing stored in the artifact is wrong: {'; '.join(problems)}.",
+            "Export the artifact again.",
         )
 
 

@@ -14,7 +14,7 @@ Batch = NDArray[np.uint8] | Tensor
 
 
 def to_images(pixels: Batch, preprocessing: Preprocessing, device: torch.device) -> Tensor:
-    """Normalise a batch: (pixels / 255 - mean) / std, on the CPU the same floats as `Preprocessing.normalise`.
+    """Normalize a batch: (pixels / 255 - mean) / std, on the CPU the same floats as `Preprocessing.normalize`.
 
     Args:
         pixels: If they are not on the device yet, they travel there as bytes.

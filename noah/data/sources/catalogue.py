@@ -1,4 +1,4 @@
-"""Which data sets noah knows by name, and which of them are there; nothing is opened but folders."""
+"""Which datasets noah knows by name, and which of them are there; nothing is opened but folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS, VtabTask
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One data set.
+    """One dataset.
 
     Attributes:
         name: As `--dataset` takes it.
@@ -33,7 +33,7 @@ class Entry:
 
 
 def list_datasets(data_root: Path) -> list[Entry]:
-    """Every data set that has a name, those of one experiment together."""
+    """Every dataset that has a name, those of one experiment together."""
     return [
         Entry("digits", "built in", 10, True, "comes with scikit-learn"),
         Entry("rendered_dsprites_loc", "rendered", 16, True, "rendered by noah"),

@@ -34,7 +34,7 @@ class ClassFolders:
     ignored: int
 
     def split(self, classes: tuple[str, ...]) -> FileSplit:
-        """All images, labelled by the place of their class in `classes`; every class found has to be among them."""
+        """All images, labeled by the place of their class in `classes`; every class found has to be among them."""
         label_of = {name: label for label, name in enumerate(classes)}
         paths = tuple(path for found in self.images.values() for path in found)
         labels = [label_of[name] for name, found in self.images.items() for _ in found]

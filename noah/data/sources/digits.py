@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: a real data set that needs no download."""
+"""The handwritten digits that come with scikit-learn: a real dataset that needs no download."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRAINING_IMAGES_PER_CLASS = 100
 
 
 def load_digits(*, seed: int, validation_fraction: float) -> Dataset:
-    """Load 1,797 grey images of 8 x 8 pixels: 1,000 to train and validate on, 797 to test on.
+    """Load 1,797 gray images of 8 x 8 pixels: 1,000 to train and validate on, 797 to test on.
 
     The source is the test part of the UCI set "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998).
     The test images are noah's own fixed choice, the same for every seed; the seed draws the validation images.

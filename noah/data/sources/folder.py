@@ -104,12 +104,12 @@ def _load_split(folder: Path, folders: list[Path], files: list[Path], seed: int,
 def _unused_notes(folder: Path, folders: list[Path], files: list[Path]) -> list[str]:
     """What lies beside train and is not used; a name that only its capitals keep from being a split's is told apart."""
     others = [path for path in folders if path.name not in _USED_NAMES]
-    misspelt = [path for path in others if path.name.lower() in _USED_NAMES]
+    misspelled = [path for path in others if path.name.lower() in _USED_NAMES]
     notes = [
         f"Not used, because of its spelling: {path}. Rename it to {path.name.lower()} if it is a split."
-        for path in misspelt
+        for path in misspelled
     ]
-    unused = [path for path in others if path not in misspelt] + [path for path in files if is_image_path(path)]
+    unused = [path for path in others if path not in misspelled] + [path for path in files if is_image_path(path)]
     if unused:
         names = ", ".join(printable(path.name) for path in unused)
         notes.append(f"Not used, because it lies beside {folder / 'train'}: {names}.")

@@ -1,4 +1,4 @@
-"""Another data set's test images with the labels of a run, so that a classifier can be tested where it was not trained.
+"""Another dataset's test images with the labels of a run, so that a classifier can be tested where it was not trained.
 
 Its classes have to be classes of the run, all or some: ImageNet's variants for a run on ImageNet, or photographs of the
 same classes from another camera. They are matched by name; ImageNet's names are its synsets, such as n01440764.
@@ -24,7 +24,7 @@ from noah.errors import DataError, DatasetNotFoundError
 
 LAYOUT = (
     "A variant of ImageNet holds annotations/val_meta.list with lines '<image path> <label>', paths relative to its "
-    "folder; any other data set is FOLDER/<class>/<image> or FOLDER/test/<class>/<image>."
+    "folder; any other dataset is FOLDER/<class>/<image> or FOLDER/test/<class>/<image>."
 )
 
 _SYNSET = re.compile(r"n\d{8}")
@@ -39,7 +39,7 @@ class ForeignSet:
 
     Attributes:
         name: Fit for a file name.
-        source: The folder that they come from, or the name of the data set.
+        source: The folder that they come from, or the name of the dataset.
         split: The images, with labels of the run.
         present: The labels that occur, sorted.
         notes: Each automatic choice with its reason.
@@ -97,7 +97,7 @@ def foreign_variant(variant: Variant, data_root: Path, classes: Sequence[str]) -
 
 
 def foreign_dataset(dataset: Dataset, classes: Sequence[str]) -> ForeignSet:
-    """Take the test split of a data set that noah knows by name.
+    """Take the test split of a dataset that noah knows by name.
 
     Raises:
         DataError: It has only one class, or classes that the run does not know.
@@ -106,15 +106,15 @@ def foreign_dataset(dataset: Dataset, classes: Sequence[str]) -> ForeignSet:
     _refuse_unknown(dataset.name, [name for name in dataset.classes if name not in label_of], classes)
     split = dataset.load_test()
     translation = np.array([label_of[name] for name in dataset.classes], np.int64)
-    relabelled = _Relabelled(split, translation[split.labels])
+    relabeled = _Relabeled(split, translation[split.labels])
     notes = [*dataset.notes, f"The classes of {dataset.name} are matched with the run's by their names."]
     if all(name.isdecimal() for name in dataset.classes):
-        notes.append("These names are numbers: noah cannot tell whether they mean the same in both data sets.")
-    return _foreign_set(dataset.name, dataset.name, relabelled, notes)
+        notes.append("These names are numbers: noah cannot tell whether they mean the same in both datasets.")
+    return _foreign_set(dataset.name, dataset.name, relabeled, notes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Relabelled:
+class _Relabeled:
     """A split with other labels, int64 (n,)."""
 
     split: Split

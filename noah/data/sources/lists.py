@@ -1,4 +1,4 @@
-"""Reads text files of labelled images, lines "<image path> <label>", and says which line is wrong.
+"""Reads text files of labeled images, lines "<image path> <label>", and says which line is wrong.
 
 VTAB-1k, the few-shot sets and ImageNet's variants come as such lists; image paths may contain blanks.
 """
@@ -133,7 +133,7 @@ def _parse(line: str, place: str, classes: int | None, dataset: str, layout: str
     if classes is not None and label >= classes:
         raise DataError(
             f"{place}: label {label} is too large; {dataset} has the {classes} labels 0 to {classes - 1}.",
-            "Check that this is the folder of that data set.",
+            "Check that this is the folder of that dataset.",
         )
     return image, label
 
@@ -162,6 +162,6 @@ def _find_images(path: Path, folders: Sequence[Path], lines: dict[PurePosixPath,
         raise DataError(
             f"{path} lists {images} not exist below {' or '.join(map(str, folders))}: "
             f"{shown}{', ...' if len(missing) > 3 else ''}.",
-            f"Put the images of this data set into {folders[0]}.",
+            f"Put the images of this dataset into {folders[0]}.",
         )
     return tuple(found)

@@ -1,4 +1,4 @@
-"""From what a person typed, `--dataset NAME` or `--data FOLDER`, to a data set."""
+"""From what a person typed, `--dataset NAME` or `--data FOLDER`, to a dataset."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def load_dataset(
     shots: int | None = None,
     list_seed: int | None = None,
 ) -> Dataset:
-    """Load a data set by name, or a person's own folder of images; nothing of a test split in files is touched.
+    """Load a dataset by name, or a person's own folder of images; nothing of a test split in files is touched.
 
     Args:
         name: `digits`, `cifar10`, one of `RENDERED`, or a task of VTAB-1k or a few-shot set by its name or an alias;
             None where `folder` is given.
         folder: See `load_folder`; None where `name` is given.
-        data_root: Where data sets with a name are looked for, and downloaded or unpacked to.
+        data_root: Where datasets with a name are looked for, and downloaded or unpacked to.
         seed: Of every split that is drawn; those of VTAB-1k and of `RENDERED` are fixed.
         validation_fraction: Of the images that are not for testing, where the validation split is drawn.
         test_fraction: Of all images, where the test split is drawn.
@@ -64,13 +64,13 @@ def load_dataset(
         UsageError: Not exactly one of name and folder, a fraction is not between 0 and 1, or shots are given or missing
             where they do not belong.
         DatasetNotFoundError: The name is unknown, or there is nothing at the place.
-        DataError: The data set is there, and something in it is wrong.
+        DataError: The dataset is there, and something in it is wrong.
         DownloadError: It is not there and cannot be downloaded.
     """
     if name is not None and folder is not None:
         raise UsageError("Both --dataset and --data are given.", "Give one of them.")
     if name is None and folder is None:
-        raise UsageError("No data set is given.", "Type --dataset NAME (such as digits) or --data FOLDER.")
+        raise UsageError("No dataset is given.", "Type --dataset NAME (such as digits) or --data FOLDER.")
     if shots is not None:
         return _load_few_shot(name, data_root, shots, seed if list_seed is None else list_seed, seed)
     if list_seed is not None:
@@ -160,7 +160,7 @@ def _unknown(name: str) -> DatasetNotFoundError:
         hint = f"Did you mean {nearest[0]}? `noah datasets` lists all names."
     else:
         hint = "`noah datasets` lists all names; a folder of your own goes with --data FOLDER."
-    return DatasetNotFoundError(f"No data set is named {name}.", hint)
+    return DatasetNotFoundError(f"No dataset is named {name}.", hint)
 
 
 def _missing(task: VtabTask, data_root: Path) -> DatasetNotFoundError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from noah_cli.report.artefacts import Bench
+from noah_cli.report.artifacts import Bench
 from noah_cli.report.charts.drawing import (
     ACCENT,
     ADAPTER,
@@ -23,7 +23,7 @@ from noah_cli.report.others import Others, Tried
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLOURS = {"lora": LORA, "adapter": ADAPTER, "prompt": PROMPT}
+_COLORS = {"lora": LORA, "adapter": ADAPTER, "prompt": PROMPT}
 
 
 def draw_others(others: Others) -> Drawing:
@@ -44,7 +44,7 @@ def draw_others(others: Others) -> Drawing:
 
 
 def draw_speed(bench: Bench) -> Drawing:
-    """How many times as fast as what it was compared with each artefact is."""
+    """How many times as fast as what it was compared with each artifact is."""
     compared = {name: speeds for name, speeds in bench.speeds.items() if speeds[0].ratio is not None}
     said = "; ".join(
         f"{name}: " + ", ".join(f"{s.ratio[1]:.2f} at batch {s.batch}" for s in speeds if s.ratio)
@@ -68,16 +68,14 @@ def _paint_others(figure: Figure, others: Others, tried: list[Tried]) -> None:
     for one in tried:
         low, high = one.test.interval
         this = one is others.this
-        colour = (
-            INK if this else _COLOURS.get(one.method.partition(":")[0], MUTED if one.method == "linear" else ACCENT)
-        )
+        color = INK if this else _COLORS.get(one.method.partition(":")[0], MUTED if one.method == "linear" else ACCENT)
         axes.errorbar(
             [one.parameters],
             [one.test.share],
             [[one.test.share - low], [high - one.test.share]],
             fmt="*" if this else "o",
             markersize=13 if this else 6.5,
-            color=colour,
+            color=color,
             capsize=3,
             elinewidth=1.2,
         )

@@ -1,6 +1,6 @@
 """How figures look, and how one becomes files and a part of the page.
 
-A figure is drawn once, in a few named colours on white. Files keep these. In the page each colour becomes a CSS
+A figure is drawn once, in a few named colors on white. Files keep these. In the page each color becomes a CSS
 variable, so that the same drawing serves the light and the dark scheme, and text stays text.
 
 Nothing of matplotlib's global state is used: figures are made without pyplot, and settings hold inside `style` alone.
@@ -33,8 +33,8 @@ VARIABLES = {
     ADAPTER: "adapter",
     BAD: "bad",
 }
-"""Colour of a figure -> the name of the page's variable."""
-MODULE_COLOURS = {"prompt": PROMPT, "lora": LORA, "adapter": ADAPTER}
+"""Color of a figure -> the name of the page's variable."""
+MODULE_COLORS = {"prompt": PROMPT, "lora": LORA, "adapter": ADAPTER}
 MODULE_WORDS = {"prompt": "prompt", "lora": "LoRA", "adapter": "adapter"}
 MODULE_NAMES = {"prompt": "prompt tokens", "lora": "LoRA rank", "adapter": "adapter width"}
 
@@ -67,7 +67,7 @@ class Drawing:
 
     @property
     def inline(self) -> str:
-        """The SVG as a part of the page: no prolog, colours as variables, names of its parts unlike those of others.
+        """The SVG as a part of the page: no prolog, colors as variables, names of its parts unlike those of others.
 
         It is safe to be put into HTML as it is: all text in it was escaped when it was written.
         """
@@ -86,8 +86,8 @@ class Drawing:
 
 def _with_variables(style: re.Match[str]) -> str:
     text = style[0].replace(f"fill: {PAPER}", "fill: none")  # the figure's own ground: the page has one
-    for colour, variable in VARIABLES.items():
-        text = text.replace(colour, f"var(--{variable})")
+    for color, variable in VARIABLES.items():
+        text = text.replace(color, f"var(--{variable})")
     return text
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ORIGINS = {"random": MUTED, "mutation": ACCENT, "crossover": ADAPTER}
-"""How a candidate came about -> its colour; those of Optuna's samplers have that of a mutation."""
+"""How a candidate came about -> its color; those of Optuna's samplers have that of a mutation."""
 _GIVEN_UP = "given up, at most"
 
 
@@ -95,9 +95,9 @@ def _paint_accuracy(axes: Axes, searched: Searched) -> None:
     for origin in dict.fromkeys(candidate.origin for candidate in candidates):
         points = [(c.index, c.score.accuracy) for c in candidates if c.origin == origin and c.outcome.complete]
         if points:
-            colour = _ORIGINS.get(origin, ACCENT)
+            color = _ORIGINS.get(origin, ACCENT)
             xs, ys = zip(*points, strict=True)
-            axes.scatter(xs, ys, s=size, color=colour, alpha=0.75, linewidth=0, label=origin)
+            axes.scatter(xs, ys, s=size, color=color, alpha=0.75, linewidth=0, label=origin)
     lost = [(c.index, largest_possible(c, searched.images)) for c in candidates if c.lost]
     if lost:
         xs, ys = zip(*lost, strict=True)
@@ -153,9 +153,9 @@ def _paint_front(figure: Figure, searched: Searched) -> None:
     figure.legend(loc="outside upper left", ncols=4, handletextpad=0.4, columnspacing=1.2)
 
 
-def _scatter(axes: Axes, candidates: list[Candidate], colour: str, alpha: float, label: str | None) -> None:
+def _scatter(axes: Axes, candidates: list[Candidate], color: str, alpha: float, label: str | None) -> None:
     xs, ys = [c.parameters for c in candidates], [c.score.accuracy for c in candidates]
-    axes.scatter(xs, ys, s=22, color=colour, alpha=alpha, linewidth=0, label=label)
+    axes.scatter(xs, ys, s=22, color=color, alpha=alpha, linewidth=0, label=label)
 
 
 def _generation_starts(searched: Searched) -> list[int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from noah.nas.gene_importance import GeneImportance
 from noah.space.subnet import MODULES, Subnet
-from noah_cli.report.charts.drawing import INK, LINE, MODULE_COLOURS, MODULE_NAMES, MODULE_WORDS, MUTED, Drawing, draw
+from noah_cli.report.charts.drawing import INK, LINE, MODULE_COLORS, MODULE_NAMES, MODULE_WORDS, MUTED, Drawing, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ def draw_subnet(subnet: Subnet, widest: Mapping[str, int], parameters: int | Non
 
     Args:
         subnet: It.
-        widest: Module -> the width that gets the fullest colour.
+        widest: Module -> the width that gets the fullest color.
         parameters: Its trainable ones, if known.
     """
     blocks = ", ".join(
@@ -42,7 +42,7 @@ def draw_subnet(subnet: Subnet, widest: Mapping[str, int], parameters: int | Non
         "Widths of the subnet, block by block",
         description=f"A heat map of {subnet.depth} blocks by three modules. {blocks}.",
         caption="Each column is a block of the backbone, the first at the left. The number is the width of the module "
-        "in that block; a dot means that the block has none. The fuller the colour, the nearer the width is to the "
+        "in that block; a dot means that the block has none. The fuller the color, the nearer the width is to the "
         "largest that the search space allows for this module.",
         height=2.25,
         paint=lambda figure: _paint(figure, subnet.depth, fill),
@@ -95,7 +95,7 @@ def _paint(figure: Figure, depth: int, fill: Callable[[str, int], tuple[float, s
             axes.add_patch(FancyBboxPatch(place, 0.92, 0.88, boxstyle=rounded, facecolor="none", edgecolor=LINE))
             axes.add_patch(
                 FancyBboxPatch(
-                    place, 0.92, 0.88, boxstyle=rounded, facecolor=MODULE_COLOURS[module], alpha=opacity, linewidth=0
+                    place, 0.92, 0.88, boxstyle=rounded, facecolor=MODULE_COLORS[module], alpha=opacity, linewidth=0
                 )
             )
             if framed:

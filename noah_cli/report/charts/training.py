@@ -34,13 +34,13 @@ def draw_training(name: str, what: str, training: Training) -> Drawing:
     )
 
 
-def _paint(figure: Figure, training: Training, colour: str) -> None:
+def _paint(figure: Figure, training: Training, color: str) -> None:
     axes = figure.add_subplot()
     losses = training.losses
     epochs = range(1, len(losses) + 1)
     marker = "o" if len(losses) <= 30 else ""
-    axes.plot(epochs, losses, color=colour, linewidth=2, marker=marker, markersize=4.5, clip_on=False)
-    axes.fill_between(epochs, 0, losses, color=colour, alpha=0.1, linewidth=0)
+    axes.plot(epochs, losses, color=color, linewidth=2, marker=marker, markersize=4.5, clip_on=False)
+    axes.fill_between(epochs, 0, losses, color=color, alpha=0.1, linewidth=0)
     axes.set_xlim(1 if len(losses) > 1 else 0.5, max(training.epochs, 2) if training.epochs > 1 else 1.5)
     axes.set_ylim(0, max(losses) * 1.08 or 1)
     axes.set_xlabel("epoch")

@@ -13,13 +13,13 @@ from pydantic import ValidationError
 
 from export.artifact.manifest import Manifest, check_files, file_record, read_manifest, write_manifest
 from export.artifact.records import FileRecord, ModelInput, ParityBatch
-from noah.errors import ArtefactError
-from tests.export.tiny_artefact import CLASSES, PREPROCESSING, make_artefact, make_manifest
+from noah.errors import ArtifactError
+from tests.export.tiny_artifact import CLASSES, PREPROCESSING, make_artifact, make_manifest
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return make_artefact(tmp_path / "artefact")
+    return make_artifact(tmp_path / "artifact")
 
 
 def change(folder: Path, **values: Any) -> None:
@@ -65,21 +65,21 @@ def test_a_manifest_cannot_be_changed(folder: Path) -> None:
 
 def test_a_missing_manifest_names_the_command(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "manifest.json", tmp_path / "nowhere" / "manifest.json"):
-        with pytest.raises(ArtefactError, match=r"manifest\.json does not exist\.\n.*noah export"):
+        with pytest.raises(ArtifactError, match=r"manifest\.json does not exist\.\n.*noah export"):
             read_manifest(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
 def test_what_is_not_json_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
-    with pytest.raises(ArtefactError, match="is not JSON"):
+    with pytest.raises(ArtifactError, match="is not JSON"):
         read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["[]", "3", '"onnx"', "null"])
 def test_json_that_is_no_object_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(ArtefactError, match="not a manifest"):
+    with pytest.raises(ArtifactError, match="not a manifest"):
         read_manifest(tmp_path)
 
 
@@ -90,7 +90,7 @@ def test_all_problems_are_told_at_once_in_two_lines(folder: Path) -> None:
     manifest["surprise"] = 1
     manifest["parity"][0]["batches"][0]["top1_agreement"] = 1.5
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ArtefactError) as caught:
+    with pytest.raises(ArtifactError) as caught:
         read_manifest(folder)
     message = str(caught.value)
     for key in ("dataset", "opset", "surprise", "parity.0.batches.0.top1_agreement"):
@@ -100,7 +100,7 @@ def test_all_problems_are_told_at_once_in_two_lines(folder: Path) -> None:
 
 def test_a_newer_layout_asks_for_an_update(folder: Path) -> None:
     change(folder, format_version=2, created_by="noah 9.0", unknown_to_this_version=True)
-    with pytest.raises(ArtefactError, match=r"format_version 2, written by noah 9\.0.*\n.*pip install --upgrade"):
+    with pytest.raises(ArtifactError, match=r"format_version 2, written by noah 9\.0.*\n.*pip install --upgrade"):
         read_manifest(folder)
 
 
@@ -121,15 +121,15 @@ def test_a_newer_layout_asks_for_an_update(folder: Path) -> None:
 )
 def test_wrong_values_are_refused(folder: Path, field: str, value: object) -> None:
     change(folder, **{field: value})
-    with pytest.raises(ArtefactError, match="is not a manifest that this noah reads"):
+    with pytest.raises(ArtifactError, match="is not a manifest that this noah reads"):
         read_manifest(folder)
 
 
 def test_only_the_two_kinds_of_input_exist() -> None:
-    with pytest.raises(ValidationError, match="neither float32 NCHW normalised nor uint8 NHWC raw"):
+    with pytest.raises(ValidationError, match="neither float32 NCHW normalized nor uint8 NHWC raw"):
         ModelInput(name="x", shape=("batch", 3, 8, 8), type="uint8", layout="NCHW", values="raw")
     with pytest.raises(ValidationError, match="NCHW needs 4"):
-        ModelInput(name="x", shape=("batch", 3, 8), type="float32", layout="NCHW", values="normalised")
+        ModelInput(name="x", shape=("batch", 3, 8), type="float32", layout="NCHW", values="normalized")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -153,13 +153,13 @@ def test_a_changed_a_cut_and_a_missing_file_are_named(folder: Path) -> None:
     manifest, model = read_manifest(folder), folder / "model.onnx"
     content = model.read_bytes()
     model.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(ArtefactError, match=r"model\.onnx was changed or damaged: its SHA-256.*\n.*noah export"):
+    with pytest.raises(ArtifactError, match=r"model\.onnx was changed or damaged: its SHA-256.*\n.*noah export"):
         check_files(manifest, folder)
     model.write_bytes(content[:-1])
-    with pytest.raises(ArtefactError, match=r"model\.onnx was changed or damaged: its size"):
+    with pytest.raises(ArtifactError, match=r"model\.onnx was changed or damaged: its size"):
         check_files(manifest, folder)
     model.unlink()
-    with pytest.raises(ArtefactError, match=r"lacks its file model\.onnx\.\n.*noah export"):
+    with pytest.raises(ArtifactError, match=r"lacks its file model\.onnx\.\n.*noah export"):
         check_files(manifest, folder)
 
 
@@ -170,7 +170,7 @@ def test_names_that_leave_the_folder_are_refused(folder: Path, name: str) -> Non
     record = file_record(folder / "model.onnx")
     (folder.parent / "model.onnx").write_bytes((folder / "model.onnx").read_bytes())
     manifest = make_manifest(folder / "model.onnx", files={name: record})
-    with pytest.raises(ArtefactError, match="outside its folder"):
+    with pytest.raises(ArtifactError, match="outside its folder"):
         check_files(manifest, folder)
 
 
@@ -179,5 +179,5 @@ def test_a_file_without_permission_is_named(folder: Path, monkeypatch: pytest.Mo
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr("export.artifact.manifest.file_record", refuse)
-    with pytest.raises(ArtefactError, match=r"Cannot read .*model\.onnx: Permission denied"):
+    with pytest.raises(ArtifactError, match=r"Cannot read .*model\.onnx: Permission denied"):
         check_files(read_manifest(folder), folder)

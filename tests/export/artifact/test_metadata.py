@@ -11,7 +11,7 @@ import pytest
 from export.artifact.metadata import CLASSES, SUBNET, check_labels, label_difference, read_metadata, write_metadata
 from export.runtime.onnx_session import open_session
 from noah.errors import ExportError
-from tests.export.tiny_artefact import make_model
+from tests.export.tiny_artifact import make_model
 
 LABELS = ("café", "a, b", "dog", "鳥")
 

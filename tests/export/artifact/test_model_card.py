@@ -9,7 +9,7 @@ import pytest
 
 from export.artifact.manifest import read_manifest
 from export.artifact.model_card import model_card
-from tests.export.tiny_artefact import make_artefact
+from tests.export.tiny_artifact import make_artifact
 from tests.finished import ENGINES, FLOAT, UINT8, Finished
 
 
@@ -18,8 +18,8 @@ def lines(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [FLOAT, UINT8])
-def test_the_card_of_an_artefact(finished: Finished, name: str) -> None:
-    folder = finished.artefact(name)
+def test_the_card_of_an_artifact(finished: Finished, name: str) -> None:
+    folder = finished.artifact(name)
     manifest, card = read_manifest(folder), lines(folder)
     assert card[0] == f"# {name} of shapes/first"
     assert "- Classes (3): circle, square, stripes" in card
@@ -36,7 +36,7 @@ def test_the_card_of_an_artefact(finished: Finished, name: str) -> None:
 
 
 def test_the_card_of_an_engine_says_whether_it_was_run(engines: Finished) -> None:
-    folder = engines.artefact(ENGINES[1])
+    folder = engines.artifact(ENGINES[1])
     text = " ".join(lines(folder))
     engine = read_manifest(folder).engine
     assert engine is not None
@@ -47,7 +47,7 @@ def test_the_card_of_an_engine_says_whether_it_was_run(engines: Finished) -> Non
 
 
 def test_a_card_without_a_test_result_names_the_command(tmp_path: Path) -> None:
-    folder = make_artefact(tmp_path / "artefact")
+    folder = make_artifact(tmp_path / "artifact")
     card = model_card(read_manifest(folder), None, folder)
     assert "`noah eval` does" in card
     assert "café, a, b, dog, 鳥" in card
@@ -56,6 +56,6 @@ def test_a_card_without_a_test_result_names_the_command(tmp_path: Path) -> None:
 def test_people_may_edit_the_card(finished: Finished, tmp_path: Path) -> None:
     from export.predict.predictor import load_predictor
 
-    folder = finished.copy(tmp_path / "copy").artefact()
+    folder = finished.copy(tmp_path / "copy").artifact()
     (folder / "model_card.md").write_text("mine")
     assert load_predictor(folder, provider="cpu").classes

@@ -1,4 +1,4 @@
-"""Measuring an artefact on the test split."""
+"""Measuring an artifact on the test split."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 from onnx import helper, numpy_helper
 
 from export.artifact.manifest import file_record, read_manifest, write_manifest
-from export.checks.evaluate import evaluate_artefact
+from export.checks.evaluate import evaluate_artifact
 from export.predict.predictor import load_predictor
 from noah.data.split import select
-from noah.errors import ArtefactError
+from noah.errors import ArtifactError
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
 from noah.runs.folder import Run
@@ -37,24 +37,24 @@ def materials(run: Run) -> Materials:
 
 
 def measure(folder: Path, run: Run, materials: Materials) -> dict[str, Any]:
-    return evaluate_artefact(load_predictor(folder, provider="cpu"), run, materials, Silent(), "result.json")
+    return evaluate_artifact(load_predictor(folder, provider="cpu"), run, materials, Silent(), "result.json")
 
 
 def test_the_result_is_kept_with_what_it_was_measured_on(project: Finished, run: Run, materials: Materials) -> None:
-    result = measure(project.artefact(), run, materials)
-    assert json.loads((project.run / "eval" / "artefact" / "result.json").read_text()) == result
-    manifest = read_manifest(project.artefact())
+    result = measure(project.artifact(), run, materials)
+    assert json.loads((project.run / "eval" / "artifact" / "result.json").read_text()) == result
+    manifest = read_manifest(project.artifact())
     assert result["files"] == {"model.onnx": manifest.files["model.onnx"].sha256}
     assert (result["split"], result["provider"], result["total"]) == ("test", "CPUExecutionProvider", 18)
     last = json.loads((project.run / "log.jsonl").read_text().splitlines()[-1])
-    assert (last["artefact"], last["correct"], last["total"]) == ("result.json", result["correct"], 18)
+    assert (last["artifact"], last["correct"], last["total"]) == ("result.json", result["correct"], 18)
 
 
 def test_its_predictions_are_kept_and_can_be_paired_with_the_winners(
     finished: Finished, project: Finished, run: Run, materials: Materials
 ) -> None:
-    result = measure(project.artefact(), run, materials)
-    kept = read_predictions(run, "artefact", "result.json")
+    result = measure(project.artifact(), run, materials)
+    kept = read_predictions(run, "artifact", "result.json")
     assert int(kept.right.sum()) == result["correct"]
     winner = read_predictions(Run(finished.run), "test.json")
     assert kept.fingerprint == winner.fingerprint
@@ -67,8 +67,8 @@ def test_the_batch_size_makes_no_difference(
 ) -> None:
     hardware = materials.settings.hardware.model_copy(update={"evaluation_batch_size": batch_size})
     materials = replace(materials, settings=materials.settings.model_copy(update={"hardware": hardware}))
-    result = measure(project.artefact(), run, materials)
-    expected = json.loads((finished.run / "eval" / "artefact" / f"{FLOAT}.json").read_text())
+    result = measure(project.artifact(), run, materials)
+    expected = json.loads((finished.run / "eval" / "artifact" / f"{FLOAT}.json").read_text())
     assert result["confusions"] == expected["confusions"]
     assert result["cross_entropy"] == pytest.approx(expected["cross_entropy"], rel=1e-5)
 
@@ -86,8 +86,8 @@ def put_behind(folder: Path, last: onnx.NodeProto, *constants: onnx.TensorProto)
 
 
 def test_probabilities_are_as_good_as_logits(project: Finished, run: Run, materials: Materials) -> None:
-    expected = measure(project.artefact(), run, materials)
-    folder = project.artefact()
+    expected = measure(project.artifact(), run, materials)
+    folder = project.artifact()
     put_behind(folder, helper.make_node("Softmax", ["scores"], ["logits"], axis=1))
     manifest = read_manifest(folder)
     write_manifest(
@@ -106,12 +106,12 @@ def test_probabilities_are_as_good_as_logits(project: Finished, run: Run, materi
 
 
 def test_outputs_that_are_not_finite_are_no_result(project: Finished, run: Run, materials: Materials) -> None:
-    folder = project.artefact()
+    folder = project.artifact()
     nothing = numpy_helper.from_array(np.zeros(1, np.float32), "nothing")
     put_behind(folder, helper.make_node("Div", ["scores", "nothing"], ["logits"]), nothing)
     record = {"model.onnx": file_record(folder / "model.onnx")}
     write_manifest(read_manifest(folder).model_copy(update={"files": record}), folder)
-    with pytest.raises(ArtefactError, match=r"^The artefact's outputs are not finite for 18 of 18 images\.\nTrain"):
+    with pytest.raises(ArtifactError, match=r"^The artifact's outputs are not finite for 18 of 18 images\.\nTrain"):
         measure(folder, run, materials)
     assert not (project.run / "eval").exists()
 
@@ -126,7 +126,7 @@ def other_preprocessing(materials: Materials) -> Materials:
 
 
 @pytest.mark.parametrize("change", [other_classes, other_preprocessing])
-def test_an_artefact_of_another_run_is_refused_before_the_test_split_is_touched(
+def test_an_artifact_of_another_run_is_refused_before_the_test_split_is_touched(
     project: Finished, run: Run, materials: Materials, change: Any
 ) -> None:
     def load_test() -> Any:
@@ -134,32 +134,32 @@ def test_an_artefact_of_another_run_is_refused_before_the_test_split_is_touched(
 
     changed = change(materials)
     changed = replace(changed, dataset=replace(changed.dataset, load_test=load_test))
-    with pytest.raises(ArtefactError) as raised:
-        measure(project.artefact(), run, changed)
+    with pytest.raises(ArtifactError) as raised:
+        measure(project.artifact(), run, changed)
     assert str(raised.value) == (
-        "The artefact was not exported from a run like shapes/first: classes or preprocessing differ.\n"
+        "The artifact was not exported from a run like shapes/first: classes or preprocessing differ.\n"
         "Name its own run with --run."
     )
     assert not (project.run / "eval").exists()
 
 
 def test_confusion_counts_every_image_once(project: Finished, run: Run, materials: Materials) -> None:
-    result = measure(project.artefact(FLOAT), run, materials)
+    result = measure(project.artifact(FLOAT), run, materials)
     true, _, images = np.array(result["confusions"]).T
     assert np.bincount(true, images).tolist() == [6, 6, 6]
 
 
-def test_an_artefact_of_other_images_is_refused(project: Finished, run: Run, materials: Materials) -> None:
+def test_an_artifact_of_other_images_is_refused(project: Finished, run: Run, materials: Materials) -> None:
     """Another seed splits the images otherwise: what it was trained on could be tested on."""
     train = select(materials.dataset.train, np.arange(len(materials.dataset.train) - 1))
     changed = replace(materials, dataset=replace(materials.dataset, train=train))
-    with pytest.raises(ArtefactError, match=r"exported from shapes/first, whose images are split otherwise"):
-        measure(project.artefact(), run, changed)
+    with pytest.raises(ArtifactError, match=r"exported from shapes/first, whose images are split otherwise"):
+        measure(project.artifact(), run, changed)
     assert not (project.run / "eval").exists()
 
 
-def test_an_artefact_of_earlier_weights_is_refused(project: Finished, run: Run, materials: Materials) -> None:
+def test_an_artifact_of_earlier_weights_is_refused(project: Finished, run: Run, materials: Materials) -> None:
     checkpoint = project.run / "retrain" / "checkpoint.safetensors"
     checkpoint.write_bytes((project.run / "supernet" / "checkpoint.safetensors").read_bytes())
-    with pytest.raises(ArtefactError, match=r"with other weights than those that shapes/first has now"):
-        measure(project.artefact(), run, materials)
+    with pytest.raises(ArtifactError, match=r"with other weights than those that shapes/first has now"):
+        measure(project.artifact(), run, materials)

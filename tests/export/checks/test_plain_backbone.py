@@ -1,4 +1,4 @@
-"""The plain backbone is exported as the artefact was."""
+"""The plain backbone is exported as the artifact was."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.finished import FLOAT, UINT8, Finished
 
 
 @pytest.mark.parametrize("name", [FLOAT, UINT8])
-@pytest.mark.parametrize(("precision", "quantised"), [("fp32", 0), ("fp16", 0), ("int8-dynamic", 24)])
-def test_it_takes_and_gives_what_the_artefact_does(
-    finished: Finished, tmp_path: Path, name: str, precision: Precision, quantised: int
+@pytest.mark.parametrize(("precision", "quantized"), [("fp32", 0), ("fp16", 0), ("int8-dynamic", 24)])
+def test_it_takes_and_gives_what_the_artifact_does(
+    finished: Finished, tmp_path: Path, name: str, precision: Precision, quantized: int
 ) -> None:
-    manifest = read_manifest(finished.artefact(name))
+    manifest = read_manifest(finished.artifact(name))
     backbone = plain_backbone(manifest, precision)
     write_plain_backbone(backbone, tmp_path / "backbone.onnx")
-    check_types(read_types(tmp_path / "backbone.onnx"), precision, quantised)
+    check_types(read_types(tmp_path / "backbone.onnx"), precision, quantized)
     shape = manifest.input.shape[1:]
     images = np.ones((3, *map(int, shape)), np.uint8 if name == UINT8 else np.float32)
     assert open_session(tmp_path / "backbone.onnx", provider="cpu").run(images).shape == (3, 3)
@@ -33,18 +33,18 @@ def test_it_takes_and_gives_what_the_artefact_does(
 
 def test_it_has_every_layer_of_the_backbone_and_no_other(finished: Finished, tmp_path: Path) -> None:
     """The merged network's last block is smaller; the plain one's is whole."""
-    write_plain_backbone(plain_backbone(read_manifest(finished.artefact()), "fp32"), tmp_path / "b.onnx")
+    write_plain_backbone(plain_backbone(read_manifest(finished.artifact()), "fp32"), tmp_path / "b.onnx")
     shapes = [tuple(tensor.dims) for tensor in onnx.load(tmp_path / "b.onnx").graph.initializer]
     assert shapes.count((64, 192)) == 12  # of each block query, key and value, and the first layer of the MLP
 
 
-def test_artefacts_that_are_alike_share_one(finished: Finished) -> None:
-    first, second = (plain_backbone(read_manifest(finished.artefact()), "fp32") for _ in range(2))
+def test_artifacts_that_are_alike_share_one(finished: Finished) -> None:
+    first, second = (plain_backbone(read_manifest(finished.artifact()), "fp32") for _ in range(2))
     assert first == second
-    assert first != plain_backbone(read_manifest(finished.artefact(UINT8)), "fp32")
+    assert first != plain_backbone(read_manifest(finished.artifact(UINT8)), "fp32")
 
 
 def test_random_weights_are_not_calibrated(finished: Finished, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to calibrate it on"):
-        write_plain_backbone(plain_backbone(read_manifest(finished.artefact()), "int8"), tmp_path / "b.onnx")
+        write_plain_backbone(plain_backbone(read_manifest(finished.artifact()), "int8"), tmp_path / "b.onnx")
     assert not list(tmp_path.iterdir())

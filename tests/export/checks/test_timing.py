@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from export.checks.timing import FEWEST, WARM_UP, compare, summarise, time_in_turns
+from export.checks.timing import FEWEST, WARM_UP, compare, summarize, time_in_turns
 
 DURATIONS = arrays(np.float64, st.integers(1, 40), elements=st.floats(1e-6, 1e3))
 
@@ -34,7 +34,7 @@ def test_it_goes_on_until_the_time_is_over() -> None:
 
 @given(DURATIONS, st.integers(1, 64))
 def test_percentiles_are_durations_that_occurred(durations: np.ndarray, batch: int) -> None:
-    timing = summarise(durations, batch)
+    timing = summarize(durations, batch)
     assert {timing.p50, timing.p90, timing.p99} <= set(durations.tolist())
     assert durations.min() <= timing.p50 <= timing.p90 <= timing.p99 <= durations.max()
     assert (durations <= timing.p90).mean() >= 0.9

@@ -1,4 +1,4 @@
-"""8-bit artefacts of a finished run: calibrated on its training images, refused where they lose accuracy."""
+"""8-bit artifacts of a finished run: calibrated on its training images, refused where they lose accuracy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from export.convert.int8_options import Int8Options
 from export.predict.predictor import load_predictor
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_builder
-from export.write.onnx_artifact import Request, export_artefact
+from export.write.onnx_artifact import Request, export_artifact
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
 from noah.runs.folder import Run
@@ -36,20 +36,20 @@ def materials(finished: Finished) -> Materials:
 
 
 @pytest.fixture(scope="module", params=["int8", "int8-dynamic"])
-def quantised(request: pytest.FixtureRequest, finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artefact in 8 bits that takes pixels."""
+def quantized(request: pytest.FixtureRequest, finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact in 8 bits that takes pixels."""
     run = Run(finished.copy(tmp_path_factory.mktemp(request.param)).run)
     precision: Int8Precision = request.param
     asked = Request(precision, raw_pixels=True, profile=Profile(1, 3, 18))
-    return export_artefact(run, prepare(run.settings(), Silent()), Silent(), asked)
+    return export_artifact(run, prepare(run.settings(), Silent()), Silent(), asked)
 
 
-def test_the_manifest_tells_what_is_in_8_bits_and_what_it_costs(quantised: Path) -> None:
-    manifest = read_manifest(quantised)
-    check_files(manifest, quantised)
-    record = manifest.quantisation
+def test_the_manifest_tells_what_is_in_8_bits_and_what_it_costs(quantized: Path) -> None:
+    manifest = read_manifest(quantized)
+    check_files(manifest, quantized)
+    record = manifest.quantization
     assert record is not None
-    assert quantised.name == f"onnx-{manifest.precision}-uint8"
+    assert quantized.name == f"onnx-{manifest.precision}-uint8"
     operator = "MatMul" if manifest.precision == "int8" else "MatMulInteger"
     in_8_bits = sum(manifest.types.get(name, {}).get("uint8+int8", 0) for name in (operator, "Gemm"))
     assert in_8_bits == manifest.types["weights"]["int8"] == record.products >= 20
@@ -64,30 +64,30 @@ def test_the_manifest_tells_what_is_in_8_bits_and_what_it_costs(quantised: Path)
     assert (parity.method, parity.runs_on) == ("run", "onnxruntime CPUExecutionProvider")
     assert [batch.batch for batch in parity.batches] == [1, 3, 18]
     assert all(1e-4 < batch.max_difference < 0.2 for batch in parity.batches)
-    assert {path.name for path in quantised.iterdir()} == {"model.onnx", "manifest.json", "model_card.md"}
+    assert {path.name for path in quantized.iterdir()} == {"model.onnx", "manifest.json", "model_card.md"}
 
 
-def test_labels_and_precision_are_in_the_file_as_in_any_other(quantised: Path) -> None:
-    notes = read_metadata(quantised / "model.onnx")
+def test_labels_and_precision_are_in_the_file_as_in_any_other(quantized: Path) -> None:
+    notes = read_metadata(quantized / "model.onnx")
     assert tuple(notes[CLASSES]) == PHOTO_CLASSES
-    assert notes[PRECISION] == read_manifest(quantised).precision
+    assert notes[PRECISION] == read_manifest(quantized).precision
     assert "onnx.quant.pre_process" not in notes
 
 
-def test_the_card_tells_the_same(quantised: Path) -> None:
-    record = read_manifest(quantised).quantisation
+def test_the_card_tells_the_same(quantized: Path) -> None:
+    record = read_manifest(quantized).quantization
     assert record is not None
-    card = (quantised / "model_card.md").read_text(encoding="utf-8")
+    card = (quantized / "model_card.md").read_text(encoding="utf-8")
     assert f"{record.products} products are in 8 bits" in card
     assert f"it puts {record.correct:,} right, the same network in float32 {record.correct_in_float32:,}" in card
 
 
-def test_it_is_smaller_and_predicts_nearly_the_same(quantised: Path, finished: Finished) -> None:
-    sizes = [path.joinpath("model.onnx").stat().st_size for path in (quantised, finished.artefact(UINT8))]
+def test_it_is_smaller_and_predicts_nearly_the_same(quantized: Path, finished: Finished) -> None:
+    sizes = [path.joinpath("model.onnx").stat().st_size for path in (quantized, finished.artifact(UINT8))]
     assert sizes[0] < 0.6 * sizes[1]  # of this tiny network, norms and patch embedding are a large part
     pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
     found, expected = (
-        load_predictor(path, provider="cpu").probabilities(pixels) for path in (quantised, finished.artefact(UINT8))
+        load_predictor(path, provider="cpu").probabilities(pixels) for path in (quantized, finished.artifact(UINT8))
     )
     assert 0 < np.abs(found - expected).max() < 0.4
 
@@ -107,7 +107,7 @@ def test_batches_hold_every_image_once_as_the_network_takes_it(materials: Materi
     batches = [batch["images"] for batch in CalibrationBatches(pixels, raw_pixels=raw_pixels, bar=Silent())]
     assert [len(batch) for batch in batches] == [8, 8, 3]
     everything = pixels.batch(np.arange(19))
-    expected = everything if raw_pixels else materials.backbone.preprocessing.normalise(everything)
+    expected = everything if raw_pixels else materials.backbone.preprocessing.normalize(everything)
     assert np.array_equal(np.concatenate(batches), expected)
 
 
@@ -123,7 +123,7 @@ def test_half_a_point_may_be_lost_and_no_more(correct: int, of: int, allowed: bo
 
 
 def forget_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let half of the rows of each quantised matrix be lost in writing."""
+    """Let half of the rows of each quantized matrix be lost in writing."""
     original = export.convert.int8.write_int8
 
     def write(*arguments: Any, **options: Any) -> None:
@@ -139,7 +139,7 @@ def forget_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export.convert.int8, "write_int8", write)
 
 
-def test_an_artefact_that_loses_accuracy_is_refused_with_what_to_try(
+def test_an_artifact_that_loses_accuracy_is_refused_with_what_to_try(
     project: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = file_contents(project.run / "export")
@@ -169,15 +169,15 @@ def test_the_command_tells_each_step(project: Finished) -> None:
     last = json.loads((project.run / "log.jsonl").read_text().splitlines()[-1])
     assert last["name"] == "onnx-int8"
     outcome = noah("predict", "runs/latest/export/onnx-int8", project.folder / "predictions.csv")
-    assert outcome.code == 1  # a file that is no image; the artefact opens
+    assert outcome.code == 1  # a file that is no image; the artifact opens
 
 
 def test_an_engine_in_8_bits_comes_from_a_symmetric_file(project: Finished) -> None:
     run = Run(project.run)
     options = Int8Options(images=12)
     asked = Request("int8", options, profile=Profile(1, 2, 4), builder=choose_builder("int8", ("sm89",)))
-    manifest = read_manifest(export_artefact(run, prepare(run.settings(), Silent()), Silent(), asked))
-    assert manifest.engine is not None and manifest.quantisation is not None
-    assert manifest.engine.layers["QUANTIZE"] == {"INT8": manifest.quantisation.products}
+    manifest = read_manifest(export_artifact(run, prepare(run.settings(), Silent()), Silent(), asked))
+    assert manifest.engine is not None and manifest.quantization is not None
+    assert manifest.engine.layers["QUANTIZE"] == {"INT8": manifest.quantization.products}
     assert manifest.types["MatMul"]["int8+int8"] > 10
-    assert manifest.quantisation.ranges == "minmax over 12 training images of shapes"
+    assert manifest.quantization.ranges == "minmax over 12 training images of shapes"

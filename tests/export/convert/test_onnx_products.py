@@ -69,5 +69,5 @@ def test_a_network_without_wide_products_is_refused(model: ModelProto) -> None:
     for tensor in narrow.graph.initializer:
         if len(tensor.dims) == 2:
             tensor.dims[1] = 31
-    with pytest.raises(ExportError, match="has no products to quantise"):
+    with pytest.raises(ExportError, match="has no products to quantize"):
         choose_products(narrow, gemm=True, exclude_last_block=False)

@@ -162,7 +162,7 @@ def test_an_image_that_cannot_be_read_is_told_as_such(source: Path, tmp_path: Pa
 
 
 def test_a_refusal_of_onnxruntime_is_told_in_its_words(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"onnxruntime cannot quantise the model: .*images"):
+    with pytest.raises(ExportError, match=r"onnxruntime cannot quantize the model: .*images"):
         write(source, tmp_path / "int8.onnx", [{"pictures": random_images(2)}])
 
 

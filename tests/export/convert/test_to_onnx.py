@@ -183,11 +183,11 @@ def norm_graph(
         constants |= {"axis": np.array([-1]), "two": np.array(2, np.float32)}
         steps = [
             ("ReduceMean", ["images", "axis"], "mean"),
-            ("Sub", ["images", "mean"], "centred"),
-            ("Pow", ["centred", "two"], "square"),
+            ("Sub", ["images", "mean"], "centered"),
+            ("Pow", ["centered", "two"], "square"),
             ("ReduceMean", ["square", "axis"], "variance"),
             ("Sqrt", ["variance"], "deviation"),
-            ("Div", ["centred", "deviation"], "logits"),
+            ("Div", ["centered", "deviation"], "logits"),
         ]
     else:
         steps = [(node, ["images", "scale", "shift"], "logits")]

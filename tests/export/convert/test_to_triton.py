@@ -18,7 +18,7 @@ from tests.commands import noah
 from tests.conftest import PHOTO_CLASSES
 from tests.finished import Finished
 
-IMAGES = ModelInput(name="images", shape=("batch", 3, 6, 8), type="float32", layout="NCHW", values="normalised")
+IMAGES = ModelInput(name="images", shape=("batch", 3, 6, 8), type="float32", layout="NCHW", values="normalized")
 LOGITS = ModelOutput(name="logits", shape=("batch", 4), type="float32", values="logits")
 
 
@@ -28,7 +28,7 @@ def test_an_export_is_a_repository_with_its_proof(project: Finished) -> None:
     if why_not_served("fp32"):
         assert f"serves the ONNX file ({why_not_served('fp32')})" in outcome.words
         assert choose_served("fp32") is None
-    folder = project.artefact("triton-fp32-uint8")
+    folder = project.artifact("triton-fp32-uint8")
     manifest = read_manifest(folder)
     check_files(manifest, folder)
     assert manifest.format == "triton"
@@ -44,7 +44,7 @@ def test_an_export_is_a_repository_with_its_proof(project: Finished) -> None:
 
 def test_its_configuration_is_that_of_the_model(project: Finished) -> None:
     assert noah("export", "--format", "triton", "--input", "uint8", "--batch", "1:4:16").code == 0
-    model = project.artefact("triton-fp32-uint8") / "models" / "shapes"
+    model = project.artifact("triton-fp32-uint8") / "models" / "shapes"
     text = (model / "config.pbtxt").read_text()
     session = open_session(model / "1" / "model.onnx", provider="cpu")
     for section, tensor in (("input", session.inputs[0]), ("output", session.outputs[0])):
@@ -60,7 +60,7 @@ def test_its_configuration_is_that_of_the_model(project: Finished) -> None:
 
 def test_noah_does_not_run_it_and_says_what_does(project: Finished) -> None:
     assert noah("export", "--format", "triton").code == 0
-    outcome = noah("predict", project.artefact("triton-fp32"), "x.png")
+    outcome = noah("predict", project.artifact("triton-fp32"), "x.png")
     assert outcome.code == 1
     assert "is of format triton, which noah itself does not run." in outcome.error_lines[0]
     assert "This runs it: tritonserver --model-repository " in outcome.error_lines[1]

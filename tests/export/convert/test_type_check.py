@@ -114,7 +114,7 @@ def eight_bits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def weight_in_float32(model: ModelProto) -> None:
-    """Let the first quantised product read its weight in float32, as a tool that skips one would."""
+    """Let the first quantized product read its weight in float32, as a tool that skips one would."""
     product = next(node for node in model.graph.node if node.op_type == "MatMul")
     weights = next(node for node in model.graph.node if product.input[1] in node.output)
     shape = next(tensor.dims for tensor in model.graph.initializer if tensor.name == weights.input[0])
@@ -123,7 +123,7 @@ def weight_in_float32(model: ModelProto) -> None:
 
 
 def activation_in_float32(model: ModelProto) -> None:
-    """Let the first quantised product read its activation in float32."""
+    """Let the first quantized product read its activation in float32."""
     product = next(node for node in model.graph.node if node.op_type == "MatMul")
     restored = next(node for node in model.graph.node if product.input[0] in node.output)
     rounded = next(node for node in model.graph.node if restored.input[0] in node.output)
@@ -131,7 +131,7 @@ def activation_in_float32(model: ModelProto) -> None:
 
 
 @pytest.mark.parametrize(("change", "products", "weights"), [(weight_in_float32, 7, 7), (activation_in_float32, 7, 8)])
-def test_a_product_that_was_not_quantised_is_caught(
+def test_a_product_that_was_not_quantized_is_caught(
     eight_bits: Path, tmp_path: Path, change: Callable[[ModelProto], None], products: int, weights: int
 ) -> None:
     check_types(read_types(eight_bits), "int8", 8)

@@ -17,7 +17,7 @@ from export.predict.image_batches import ImageBatch, read_ahead
 from noah.data.decode import open_image
 from noah.data.pixels.preprocessing import Preprocessing
 from tests.export.real_images import write_broken, write_readable
-from tests.export.tiny_artefact import PREPROCESSING
+from tests.export.tiny_artifact import PREPROCESSING
 
 ONE_PIXEL = Preprocessing(1, 1, "squash", 1.0, "nearest", (0, 0, 0), (1, 1, 1))
 

@@ -21,9 +21,9 @@ from export.predict.predict import BATCHES_AHEAD, NOT_FINITE, PredictionSummary,
 from export.predict.prediction_table import open_writer
 from export.predict.predictor import Predictor, load_predictor
 from noah.data.decode import open_image
-from noah.errors import ArtefactError, UsageError
+from noah.errors import ArtifactError, UsageError
 from tests.export.real_images import write_broken, write_readable
-from tests.export.tiny_artefact import CLASSES, PREPROCESSING, make_artefact, probabilities_by_hand
+from tests.export.tiny_artifact import CLASSES, PREPROCESSING, make_artifact, probabilities_by_hand
 
 ROOT = Path(export.__file__).parents[1]
 
@@ -45,7 +45,7 @@ class Rows:
 
 @pytest.fixture(scope="module", params=["float32", "uint8"])
 def predictor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    folder = make_artefact(tmp_path_factory.mktemp("predict") / "artefact", request.param)
+    folder = make_artifact(tmp_path_factory.mktemp("predict") / "artifact", request.param)
     return load_predictor(folder, provider="cpu", threads=1)
 
 
@@ -153,7 +153,7 @@ def test_no_images_are_no_error(predictor: Predictor) -> None:
 
 @pytest.mark.parametrize("top_k", [0, len(CLASSES) + 1])
 def test_more_labels_than_classes_are_refused(predictor: Predictor, top_k: int) -> None:
-    with pytest.raises(UsageError, match=f"top_k is {top_k}, and this artefact has 4 classes"):
+    with pytest.raises(UsageError, match=f"top_k is {top_k}, and this artifact has 4 classes"):
         predict(predictor, [], Rows(), top_k=top_k)
 
 
@@ -210,7 +210,7 @@ def test_memory_does_not_grow_with_the_number_of_files(predictor: Predictor, tmp
     assert peak(2000) < 1.5 * peak(200) + 100_000
 
 
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt, ArtefactError])
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, ArtifactError])
 def test_an_interruption_in_the_model_leaves_no_thread(
     images: tuple[list[Path], list[Path]], interruption: type[BaseException]
 ) -> None:
@@ -232,9 +232,9 @@ from export.predict.image_paths import find_images
 from export.predict.predict import predict
 from export.predict.prediction_table import open_writer
 from export.predict.predictor import load_predictor
-artefact, photos, out = sys.argv[1:]
+artifact, photos, out = sys.argv[1:]
 with open_writer(Path(out), top_k=2) as writer:
-    summary = predict(load_predictor(Path(artefact)), find_images([photos]), writer, top_k=2)
+    summary = predict(load_predictor(Path(artifact)), find_images([photos]), writer, top_k=2)
 print(summary.images, len(summary.failures))
 """
 
@@ -252,8 +252,8 @@ def run_python(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_prediction_needs_no_torch(images: tuple[list[Path], list[Path]], tmp_path: Path, suffix: str) -> None:
-    artefact = make_artefact(tmp_path / "artefact")
-    process = run_python(WITHOUT_TORCH, artefact, tmp_path / "images", tmp_path / f"out.{suffix}")
+    artifact = make_artifact(tmp_path / "artifact")
+    process = run_python(WITHOUT_TORCH, artifact, tmp_path / "images", tmp_path / f"out.{suffix}")
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     assert out.split() == [str(len(images[0])), str(len(images[1]))]
@@ -268,19 +268,19 @@ from pathlib import Path
 from export.predict.predict import predict
 from export.predict.prediction_table import open_writer
 from export.predict.predictor import load_predictor
-artefact, image, out = sys.argv[1:]
+artifact, image, out = sys.argv[1:]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background inherits that it is ignored
 with open_writer(Path(out)) as writer:
-    predictor = load_predictor(Path(artefact))
+    predictor = load_predictor(Path(artifact))
     predict(predictor, repeat(Path(image)), writer, progress=lambda count: print(count, flush=True))
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="another signal there")
 def test_control_c_ends_the_process_and_leaves_no_file(tmp_path: Path, images: tuple[list[Path], list[Path]]) -> None:
-    artefact = make_artefact(tmp_path / "artefact")
+    artifact = make_artifact(tmp_path / "artifact")
     (tmp_path / "out").mkdir()
-    process = run_python(ENDLESS, artefact, images[0][0], tmp_path / "out" / "out.csv")
+    process = run_python(ENDLESS, artifact, images[0][0], tmp_path / "out" / "out.csv")
     assert process.stdout is not None
     assert process.stdout.readline() == "32\n"
     process.send_signal(signal.SIGINT)

@@ -15,15 +15,15 @@ from export.artifact.records import ModelInput, ModelOutput
 from export.predict.predictor import Predictor, load_predictor
 from export.runtime.onnx_session import CPU
 from noah.data.pixels.preprocessing import Preprocessing
-from noah.errors import ArtefactError, UsageError
-from tests.export.tiny_artefact import (
+from noah.errors import ArtifactError, UsageError
+from tests.export.tiny_artifact import (
     CLASSES,
     HEIGHT,
     PREPROCESSING,
     WIDTH,
     Kind,
     logits_by_hand,
-    make_artefact,
+    make_artifact,
     make_model,
     probabilities_by_hand,
 )
@@ -35,7 +35,7 @@ def random_pixels(count: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module", params=["float32", "uint8"])
 def predictor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    folder = make_artefact(tmp_path_factory.mktemp("predictor") / "artefact", request.param)
+    folder = make_artifact(tmp_path_factory.mktemp("predictor") / "artifact", request.param)
     return load_predictor(folder, provider="cpu", threads=1)
 
 
@@ -50,7 +50,7 @@ def test_outputs_are_those_by_hand_for_any_batch(predictor: Predictor, count: in
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
 
 
-def test_what_the_artefact_is_can_be_read(predictor: Predictor) -> None:
+def test_what_the_artifact_is_can_be_read(predictor: Predictor) -> None:
     assert predictor.classes == CLASSES
     assert predictor.preprocessing == PREPROCESSING
     assert predictor.manifest.dataset == "tiny"
@@ -59,13 +59,13 @@ def test_what_the_artefact_is_can_be_read(predictor: Predictor) -> None:
 
 @pytest.mark.parametrize("name", ["", "model.onnx", "manifest.json"])
 def test_the_folder_or_one_of_its_two_files_is_taken(tmp_path: Path, name: str) -> None:
-    folder = make_artefact(tmp_path / "artefact")
+    folder = make_artifact(tmp_path / "artifact")
     assert load_predictor(folder / name, provider="cpu").manifest == read_manifest(folder)
 
 
 def test_probabilities_of_the_model_are_left_alone(tmp_path: Path) -> None:
     output = ModelOutput(name="logits", shape=("batch", len(CLASSES)), type="float32", values="probabilities")
-    folder = make_artefact(tmp_path / "artefact", model=make_model(probabilities=True), output=output)
+    folder = make_artifact(tmp_path / "artifact", model=make_model(probabilities=True), output=output)
     predictor, pixels = load_predictor(folder, provider="cpu"), random_pixels(3)
     np.testing.assert_allclose(predictor.probabilities(pixels), probabilities_by_hand(pixels), atol=1e-5)
     np.testing.assert_array_equal(predictor.run(pixels), predictor.probabilities(pixels))
@@ -77,7 +77,7 @@ def test_half_precision_outputs_come_back_as_float32(tmp_path: Path) -> None:
     model.graph.node.append(helper.make_node("Cast", ["wide"], ["logits"], to=onnx.TensorProto.FLOAT16))
     model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
     output = ModelOutput(name="logits", shape=("batch", len(CLASSES)), type="float16", values="logits")
-    predictor = load_predictor(make_artefact(tmp_path / "artefact", model=model, output=output), provider="cpu")
+    predictor = load_predictor(make_artifact(tmp_path / "artifact", model=model, output=output), provider="cpu")
     logits = predictor.run(random_pixels(2))
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, logits_by_hand(random_pixels(2)), rtol=2e-3, atol=2e-3)
@@ -89,7 +89,7 @@ def test_huge_logits_do_not_overflow(tmp_path: Path) -> None:
     factor = onnx.numpy_helper.from_array(np.array([1e30], np.float32), "factor")
     model.graph.initializer.append(factor)
     model.graph.node.append(helper.make_node("Mul", ["small", "factor"], ["logits"]))
-    predictor = load_predictor(make_artefact(tmp_path / "artefact", model=model), provider="cpu")
+    predictor = load_predictor(make_artifact(tmp_path / "artifact", model=model), provider="cpu")
     probabilities = predictor.probabilities(random_pixels(5))
     assert set(probabilities.ravel().tolist()) == {0.0, 1.0}
     np.testing.assert_array_equal(probabilities.argmax(axis=1), logits_by_hand(random_pixels(5)).argmax(axis=1))
@@ -109,48 +109,48 @@ def test_pixels_of_another_shape_are_refused(predictor: Predictor, pixels: np.nd
         predictor.run(pixels)
 
 
-def test_a_missing_artefact_and_a_strange_file_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match=r"nowhere does not exist\.\n.*noah export"):
+def test_a_missing_artifact_and_a_strange_file_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"nowhere does not exist\.\n.*noah export"):
         load_predictor(tmp_path / "nowhere")
     (tmp_path / "other.onnx").write_bytes(b"")
-    with pytest.raises(ArtefactError, match=r"other\.onnx is not an artefact\.\nName the folder"):
+    with pytest.raises(ArtifactError, match=r"other\.onnx is not an artifact\.\nName the folder"):
         load_predictor(tmp_path / "other.onnx")
-    with pytest.raises(ArtefactError, match=r"manifest\.json does not exist"):
+    with pytest.raises(ArtifactError, match=r"manifest\.json does not exist"):
         load_predictor(tmp_path)
 
 
 def test_a_damaged_model_is_not_opened(tmp_path: Path) -> None:
-    folder = make_artefact(tmp_path / "artefact")
+    folder = make_artifact(tmp_path / "artifact")
     (folder / "model.onnx").write_bytes(b"damaged")
-    with pytest.raises(ArtefactError, match="was changed or damaged"):
+    with pytest.raises(ArtifactError, match="was changed or damaged"):
         load_predictor(folder)
 
 
 def test_a_manifest_without_the_model_is_told(tmp_path: Path) -> None:
-    folder = make_artefact(tmp_path / "artefact")
+    folder = make_artifact(tmp_path / "artifact")
     manifest = read_manifest(folder)
     files = {"weights.bin": manifest.files["model.onnx"]}
     write_manifest(manifest.model_copy(update={"files": files}), folder)
-    with pytest.raises(ArtefactError, match=r"names no model\.onnx"):
+    with pytest.raises(ArtifactError, match=r"names no model\.onnx"):
         load_predictor(folder)
 
 
 def test_wrong_preprocessing_is_told(tmp_path: Path) -> None:
-    folder = make_artefact(tmp_path / "artefact", preprocessing={"height": 6})
-    with pytest.raises(ArtefactError, match="preprocessing stored in the artefact is wrong"):
+    folder = make_artifact(tmp_path / "artifact", preprocessing={"height": 6})
+    with pytest.raises(ArtifactError, match="preprocessing stored in the artifact is wrong"):
         load_predictor(folder)
 
 
 def test_a_provider_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no provider"):
-        load_predictor(make_artefact(tmp_path / "artefact"), provider="abacus")
+        load_predictor(make_artifact(tmp_path / "artifact"), provider="abacus")
 
 
 def model_input(kind: Kind, shape: tuple[int | str, ...], name: str = "images") -> ModelInput:
     return (
         ModelInput(name=name, shape=shape, type="uint8", layout="NHWC", values="raw")
         if kind == "uint8"
-        else ModelInput(name=name, shape=shape, type="float32", layout="NCHW", values="normalised")
+        else ModelInput(name=name, shape=shape, type="float32", layout="NCHW", values="normalized")
     )
 
 
@@ -182,22 +182,22 @@ OTHER_SIZE = Preprocessing(**{**PREPROCESSING.to_json(), "height": 7, "mean": (0
     ],
 )
 def test_a_model_that_is_not_its_manifests_is_refused(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
-    folder = make_artefact(tmp_path / "artefact", **changes)
-    with pytest.raises(ArtefactError, match=problem) as caught:
+    folder = make_artifact(tmp_path / "artifact", **changes)
+    with pytest.raises(ArtifactError, match=problem) as caught:
         load_predictor(folder)
     assert len(str(caught.value).splitlines()) == 2
 
 
 def test_a_model_with_a_fixed_batch_is_refused(tmp_path: Path) -> None:
-    folder = make_artefact(
-        tmp_path / "artefact", model=make_model(batch=4), input=model_input("float32", (4, 3, HEIGHT, WIDTH))
+    folder = make_artifact(
+        tmp_path / "artifact", model=make_model(batch=4), input=model_input("float32", (4, 3, HEIGHT, WIDTH))
     )
-    with pytest.raises(ArtefactError, match="batch fixed to 4, and any number of images must fit"):
+    with pytest.raises(ArtifactError, match="batch fixed to 4, and any number of images must fit"):
         load_predictor(folder)
 
 
 def test_the_name_of_a_free_size_makes_no_difference(tmp_path: Path) -> None:
-    folder = make_artefact(tmp_path / "artefact", input=model_input("float32", ("anything", 3, HEIGHT, WIDTH)))
+    folder = make_artifact(tmp_path / "artifact", input=model_input("float32", ("anything", 3, HEIGHT, WIDTH)))
     assert load_predictor(folder, provider="cpu").run(random_pixels(2)).shape == (2, len(CLASSES))
 
 
@@ -211,7 +211,7 @@ def test_a_model_that_fails_while_it_runs_is_told(tmp_path: Path) -> None:
     del model.graph.node[:]
     pair = helper.make_node("Reshape", ["images", "pairs"], ["paired"])
     model.graph.node.extend([pair, helper.make_node("Reshape", ["paired", "single"], flatten.output), gemm])
-    predictor = load_predictor(make_artefact(tmp_path / "artefact", model=model), provider="cpu")
+    predictor = load_predictor(make_artifact(tmp_path / "artifact", model=model), provider="cpu")
     assert len(predictor.run(random_pixels(4))) == 4
-    with pytest.raises(ArtefactError, match=r"failed on a batch of 3 images: .*\n.*--batch-size"):
+    with pytest.raises(ArtifactError, match=r"failed on a batch of 3 images: .*\n.*--batch-size"):
         predictor.run(random_pixels(3))

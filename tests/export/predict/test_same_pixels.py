@@ -50,7 +50,7 @@ def test_the_pixels_are_the_same(folder: Path, resize: Literal["squash", "crop"]
 
 
 def test_alpha_is_left_out_in_both(folder: Path) -> None:
-    """The colours of transparent pixels count: no background is invented."""
+    """The colors of transparent pixels count: no background is invented."""
     with Image.open(folder / "rgba.png") as stored:
         opaque = Image.fromarray(np.asarray(stored)[..., :3].copy())
     (batch,) = read_ahead([folder / "rgba.png"], SQUASH, batch_size=1, workers=1, depth=1)

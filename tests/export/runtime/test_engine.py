@@ -18,7 +18,7 @@ from export.runtime.engine import batches, open_engine, why_not_run
 from export.runtime.gpu import why_no_gpu
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import load_package
-from noah.errors import ArtefactError, UsageError
+from noah.errors import ArtifactError, UsageError
 from tests.finished import ENGINES, Finished
 
 needs_no_gpu = pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
@@ -28,7 +28,7 @@ TYPES = {"trt-fp16": ("fp16", "HALF", "float16"), "trt-bf16-uint8": ("bf16", "BF
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_manifest_says_what_the_engine_is(engines: Finished, name: str) -> None:
-    folder = engines.artefact(name)
+    folder = engines.artifact(name)
     precision, layer_type, onnx_type = TYPES[name]
     manifest = read_manifest(folder)
     check_files(manifest, folder)
@@ -52,18 +52,18 @@ def test_the_manifest_says_what_the_engine_is(engines: Finished, name: str) -> N
 @needs_no_gpu
 @pytest.mark.parametrize("name", ENGINES)
 def test_that_no_engine_was_run_is_in_the_manifest_and_was_told(engines: Finished, name: str) -> None:
-    engine = read_manifest(engines.artefact(name)).engine
+    engine = read_manifest(engines.artifact(name)).engine
     assert engine is not None
     assert engine.verified == f"not run here: {why_no_gpu()}"
-    assert all(parity.runs_on.startswith("onnxruntime ") for parity in read_manifest(engines.artefact(name)).parity)
+    assert all(parity.runs_on.startswith("onnxruntime ") for parity in read_manifest(engines.artifact(name)).parity)
     assert f"The engine was not run here: {why_no_gpu()}. Its ONNX file was checked." in engines.outcomes[name].words
 
 
 @needs_no_gpu
 def test_without_a_gpu_the_error_says_so_and_what_to_use_instead(engines: Finished) -> None:
-    folder = engines.artefact(ENGINES[0])
+    folder = engines.artifact(ENGINES[0])
     for path in (folder, folder / "model.engine"):
-        with pytest.raises(ArtefactError) as raised:
+        with pytest.raises(ArtifactError) as raised:
             load_predictor(path)
         assert raised.value.problem == (
             f"{folder / 'model.engine'} is a TensorRT engine, which needs an NVIDIA GPU, and {why_no_gpu()}."
@@ -73,31 +73,31 @@ def test_without_a_gpu_the_error_says_so_and_what_to_use_instead(engines: Finish
 
 
 def test_the_onnx_file_beside_an_engine_runs(engines: Finished) -> None:
-    predictor = load_predictor(engines.artefact(ENGINES[0]) / "model.onnx", provider="cpu")
+    predictor = load_predictor(engines.artifact(ENGINES[0]) / "model.onnx", provider="cpu")
     pixels = np.zeros((3, 32, 32, 3), np.uint8)
     assert predictor.run(pixels).shape == (3, 3)
     assert predictor.name == "trt-fp16.model.onnx"
 
 
 def test_a_bf16_file_says_why_the_cpu_does_not_run_it(engines: Finished) -> None:
-    with pytest.raises(ArtefactError) as raised:
-        load_predictor(engines.artefact(ENGINES[1]) / "model.onnx", provider="cpu")
+    with pytest.raises(ArtifactError) as raised:
+        load_predictor(engines.artifact(ENGINES[1]) / "model.onnx", provider="cpu")
     assert raised.value.problem.endswith("is in bf16, and onnxruntime's CPUExecutionProvider has no bf16 convolution.")
     assert raised.value.hint.endswith("noah export --format onnx --precision fp32")
 
 
 def test_an_engine_takes_no_provider(engines: Finished) -> None:
     with pytest.raises(UsageError, match=r"--provider cpu is for ONNX files, and .*model\.engine is an engine"):
-        load_predictor(engines.artefact(ENGINES[0]), provider="cpu")
+        load_predictor(engines.artifact(ENGINES[0]), provider="cpu")
 
 
 def test_a_damaged_engine_is_refused_before_anything_else(engines: Finished, tmp_path: Path) -> None:
     copied = engines.copy(tmp_path / "copy")
-    file = copied.artefact(ENGINES[0]) / "model.engine"
+    file = copied.artifact(ENGINES[0]) / "model.engine"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(ArtefactError, match=r"model\.engine was changed or damaged"):
+    with pytest.raises(ArtifactError, match=r"model\.engine was changed or damaged"):
         load_predictor(file)
 
 
@@ -106,7 +106,7 @@ def record(engines: Finished, monkeypatch: pytest.MonkeyPatch) -> EngineRecord:
     """An engine's record on a machine with a GPU of its target."""
     monkeypatch.setattr(engine_module, "why_no_gpu", lambda: "")
     monkeypatch.setattr(engine_module, "gpu_name_and_target", lambda: ("NVIDIA L4", "sm89"))
-    found = read_manifest(engines.artefact(ENGINES[0])).engine
+    found = read_manifest(engines.artifact(ENGINES[0])).engine
     assert found is not None
     return found
 
@@ -114,7 +114,7 @@ def record(engines: Finished, monkeypatch: pytest.MonkeyPatch) -> EngineRecord:
 def test_another_gpu_is_told_with_the_command_for_it(record: EngineRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     assert why_not_run(record) == ""
     monkeypatch.setattr(engine_module, "gpu_name_and_target", lambda: ("NVIDIA A10", "sm86"))
-    with pytest.raises(ArtefactError) as raised:
+    with pytest.raises(ArtifactError) as raised:
         open_engine(Path("model.engine"), record)
     assert raised.value.problem == "model.engine does not run here: it is built for sm89, and NVIDIA A10 is sm86."
     assert raised.value.hint == "Export for this GPU: noah export --format trt --target sm86"
@@ -122,7 +122,7 @@ def test_another_gpu_is_told_with_the_command_for_it(record: EngineRecord, monke
 
 def test_another_version_of_the_package_is_told(record: EngineRecord) -> None:
     other = record.model_copy(update={"version": "1.0.0"})
-    with pytest.raises(ArtefactError) as raised:
+    with pytest.raises(ArtifactError) as raised:
         open_engine(Path("model.engine"), other)
     assert raised.value.problem.startswith("model.engine was built by tensorrt-rtx 1.0.0, and ")
     assert raised.value.hint.endswith("pip install tensorrt-rtx==1.0.0")
@@ -130,16 +130,16 @@ def test_another_version_of_the_package_is_told(record: EngineRecord) -> None:
 
 @needs_no_gpu
 def test_an_engine_that_the_driver_does_not_load_is_told(record: EngineRecord, engines: Finished) -> None:
-    file = engines.artefact(ENGINES[0]) / "model.engine"
-    with pytest.raises(ArtefactError, match=r"model\.engine cannot be loaded: .*(driver|CUDA)"):
+    file = engines.artifact(ENGINES[0]) / "model.engine"
+    with pytest.raises(ArtifactError, match=r"model\.engine cannot be loaded: .*(driver|CUDA)"):
         open_engine(file, record)
 
 
 @needs_a_gpu
 def test_an_engine_gives_what_its_onnx_file_gives(engines: Finished) -> None:
     """Where a GPU of another kind than the fixture's is, the parity of an export for it says the same."""
-    folder = engines.artefact(ENGINES[0])
-    if why_not_run(read_manifest(folder).engine):  # type: ignore[arg-type]  # an artefact of format trt has one
+    folder = engines.artifact(ENGINES[0])
+    if why_not_run(read_manifest(folder).engine):  # type: ignore[arg-type]  # an artifact of format trt has one
         pytest.skip("the GPU here is no target of the fixture")
     pixels = np.random.default_rng(0).integers(0, 256, (50, 32, 32, 3), dtype=np.uint8)
     found = load_predictor(folder).run(pixels)

@@ -10,8 +10,8 @@ import pytest
 
 from export.runtime import onnx_session
 from export.runtime.onnx_session import CPU, CUDA, TENSORRT, open_session
-from noah.errors import ArtefactError, UsageError
-from tests.export.tiny_artefact import make_model
+from noah.errors import ArtifactError, UsageError
+from tests.export.tiny_artifact import make_model
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_tensorrt_that_was_asked_for_is_not_replaced_by_cuda(
 ) -> None:
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
     gpu_machine.runs_on = (CUDA, CPU)
-    with pytest.raises(ArtefactError, match=f"{TENSORRT} does not run here"):
+    with pytest.raises(ArtifactError, match=f"{TENSORRT} does not run here"):
         open_session(model, provider="tensorrt")
     assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
@@ -103,7 +103,7 @@ def test_the_session_is_believed_and_not_the_list_of_what_was_compiled(
 ) -> None:
     opened = open_session(model)
     assert (opened.provider, opened.reason) == (CPU, f"{CUDA} does not run here: it did not start")
-    with pytest.raises(ArtefactError, match=r"CUDA.* does not run here: it did not start\.\nInstalled here: .*cpu"):
+    with pytest.raises(ArtifactError, match=r"CUDA.* does not run here: it did not start\.\nInstalled here: .*cpu"):
         open_session(model, provider="cuda")
 
 
@@ -121,14 +121,14 @@ def test_a_machine_without_a_driver_is_not_tried(
     monkeypatch.setattr(onnx_session, "has_nvidia_driver", lambda: False)
     assert open_session(model).reason == f"{CUDA} does not run here: this machine has no NVIDIA driver"
     assert gpu_machine.opened == ([CPU],)
-    with pytest.raises(ArtefactError, match="no NVIDIA driver"):
+    with pytest.raises(ArtifactError, match="no NVIDIA driver"):
         open_session(model, provider="tensorrt")
 
 
 def test_an_onnxruntime_without_cuda_says_so(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
     assert open_session(model).reason == "this onnxruntime is built without CUDA"
-    with pytest.raises(ArtefactError, match=r"built without CUDAExecutionProvider\.\nInstalled here: cpu;"):
+    with pytest.raises(ArtifactError, match=r"built without CUDAExecutionProvider\.\nInstalled here: cpu;"):
         open_session(model, provider="cuda")
 
 
@@ -141,7 +141,7 @@ def test_real_gpu_providers_that_do_not_start_are_quiet(
         try:
             opened = open_session(model, provider=provider)
             assert opened.session.get_providers()[0] == opened.provider
-        except ArtefactError as error:
+        except ArtifactError as error:
             assert provider is not None
             assert len(str(error).splitlines()) == 2
     assert capfd.readouterr() == ("", "")
@@ -158,6 +158,6 @@ def test_wrong_usage_is_told(model: Path) -> None:
 def test_a_file_that_is_no_model_is_told_in_two_lines(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(ArtefactError, match=r"^Cannot open .*model\.onnx: [^\n]*\.\n.*noah export$") as caught:
+    with pytest.raises(ArtifactError, match=r"^Cannot open .*model\.onnx: [^\n]*\.\n.*noah export$") as caught:
         open_session(path)
     assert "ONNXRuntimeError" not in str(caught.value)

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from export.runtime.onnx_session import BoundRun, OpenSession, open_session
-from tests.export.tiny_artefact import HEIGHT, WIDTH, Kind, logits_by_hand, make_model
+from tests.export.tiny_artifact import HEIGHT, WIDTH, Kind, logits_by_hand, make_model
 
 
 def pixels(count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""An artefact for images of another size than the searched one."""
+"""An artifact for images of another size than the searched one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAME = f"{FLOAT}-{SIDE}px"
 
 @pytest.fixture(scope="module")
 def resized(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The finished run with one more artefact, which was tested; not to be written to."""
+    """The finished run with one more artifact, which was tested; not to be written to."""
     copied = finished.copy(tmp_path_factory.mktemp("resized"))
     with contextlib.chdir(copied.folder):
         exported = noah("export", "--format", "onnx", "--input-size", str(SIDE))
@@ -53,12 +53,12 @@ def inside(resized: Finished, monkeypatch: pytest.MonkeyPatch) -> Finished:
 def test_it_takes_images_of_its_size_and_tells_the_accuracy_at_both(inside: Finished) -> None:
     outcome = inside.outcomes["export"]
     assert outcome.code == 0, outcome.err
-    manifest = read_manifest(inside.artefact(NAME))
+    manifest = read_manifest(inside.artifact(NAME))
     assert manifest.input.shape == ("batch", 3, SIDE, SIDE)
     assert (manifest.preprocessing["height"], manifest.preprocessing["width"]) == (SIDE, SIDE)
     assert manifest.backbone.image_size == (SIDE, SIDE)
     assert manifest.resized is not None
-    searched = read_manifest(inside.artefact(FLOAT))
+    searched = read_manifest(inside.artifact(FLOAT))
     assert manifest.resized.searched_size == searched.backbone.image_size
     assert (manifest.resized.correct, manifest.resized.correct_at_searched_size) == (
         right(inside, SIDE, "validation"),
@@ -70,39 +70,39 @@ def test_it_takes_images_of_its_size_and_tells_the_accuracy_at_both(inside: Fini
         f"accuracy {shares[0]:.2%} at {SIDE} x {SIDE} px and {shares[1]:.2%} at {width} x {height}, the size of the "
         f"search, of {total} validation images of shapes, which were trained on"
     ) in outcome.words
-    card = (inside.artefact(NAME) / "model_card.md").read_text()
+    card = (inside.artifact(NAME) / "model_card.md").read_text()
     assert f"{shares[0]:.2%} are right at this size and {shares[1]:.2%} at that one" in card
     assert "test images right" not in card  # which is of the other size
 
 
 def test_its_test_is_at_its_size(inside: Finished) -> None:
     assert inside.outcomes["eval"].code == 0, inside.outcomes["eval"].err
-    result = json.loads((inside.run / "eval" / "artefact" / f"{NAME}.json").read_text())
+    result = json.loads((inside.run / "eval" / "artifact" / f"{NAME}.json").read_text())
     assert result["correct"] == right(inside, SIDE, "test")
 
 
-def test_the_size_of_the_search_gives_the_usual_artefact(project: Finished) -> None:
-    side = read_manifest(project.artefact()).backbone.image_size[0]
+def test_the_size_of_the_search_gives_the_usual_artifact(project: Finished) -> None:
+    side = read_manifest(project.artifact()).backbone.image_size[0]
     outcome = noah("export", "--format", "onnx", "--input-size", str(side))
     assert outcome.code == 0, outcome.err
     assert f"input {side} px, as the search had them" in outcome.words
-    assert read_manifest(project.artefact(FLOAT)).resized is None
+    assert read_manifest(project.artifact(FLOAT)).resized is None
     assert not list(project.run.glob("export/*px"))
 
 
-def test_it_is_verified_as_an_artefact_of_its_run(inside: Finished) -> None:
+def test_it_is_verified_as_an_artifact_of_its_run(inside: Finished) -> None:
     outcome = noah("verify")
     assert outcome.code == 0, outcome.out
-    assert f"artefact {NAME}: files, weights, subnet and classes are those of its run" in outcome.words
+    assert f"artifact {NAME}: files, weights, subnet and classes are those of its run" in outcome.words
     total = right(inside, SIDE, "test")
     assert f"accuracy of {NAME}: {total} of 18 right again, exactly" in outcome.words
 
 
 def test_pictures_are_resized_to_its_size(inside: Finished, photo_folder: Path, tmp_path: Path) -> None:
-    predictor = load_predictor(inside.artefact(NAME), provider="cpu")
+    predictor = load_predictor(inside.artifact(NAME), provider="cpu")
     assert predictor.preprocessing.height == SIDE
     table = tmp_path / "predictions.csv"
-    outcome = noah("predict", inside.artefact(NAME), photo_folder / "test", "--out", table)
+    outcome = noah("predict", inside.artifact(NAME), photo_folder / "test", "--out", table)
     assert outcome.code == 0, outcome.err
     assert len(table.read_text().splitlines()) == 19
 

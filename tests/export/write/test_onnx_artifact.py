@@ -1,4 +1,4 @@
-"""Exporting a run: the artefact is proved before it gets its name, and the proof can fail."""
+"""Exporting a run: the artifact is proved before it gets its name, and the proof can fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from export.predict.predictor import load_predictor
 from export.runtime.onnx_session import OpenSession, open_session
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import Builder, choose_builder
-from export.write.onnx_artifact import Request, export_artefact
+from export.write.onnx_artifact import Request, export_artifact
 from noah.errors import ExportError, ParityError
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
@@ -75,7 +75,7 @@ def two_classes_swapped(weights: dict[str, np.ndarray]) -> None:
 @pytest.fixture
 def written_as_before(project: Finished, monkeypatch: pytest.MonkeyPatch) -> Callable[[Change | None], None]:
     """Lets the next export write the run's finished ONNX file, changed or not; saves the seconds of the exporter."""
-    good = project.artefact() / "model.onnx"
+    good = project.artifact() / "model.onnx"
     kept = shutil.copy(good, project.folder / "kept.onnx")
 
     def arrange(change: Change | None) -> None:
@@ -90,7 +90,7 @@ def written_as_before(project: Finished, monkeypatch: pytest.MonkeyPatch) -> Cal
 
 
 def assert_refused(project: Finished, outcome: Outcome, before: dict[str, bytes], check: str) -> None:
-    """The command failed in two lines that name the check, and the earlier artefacts are there, whole and alone."""
+    """The command failed in two lines that name the check, and the earlier artifacts are there, whole and alone."""
     assert outcome.code == 1
     assert len(outcome.error_lines) == 2
     assert outcome.error_lines[0].startswith(f"Error: The exported model fails the check of {check}")
@@ -107,7 +107,7 @@ def assert_refused(project: Finished, outcome: Outcome, before: dict[str, bytes]
         (two_classes_swapped, "the largest difference"),
     ],
 )
-def test_a_wrong_file_is_caught_and_the_earlier_artefact_stays(
+def test_a_wrong_file_is_caught_and_the_earlier_artifact_stays(
     project: Finished, written_as_before: Callable[[Change | None], None], change: Change, check: str
 ) -> None:
     before = file_contents(project.run / "export")
@@ -151,11 +151,11 @@ def test_two_labels_that_were_swapped_are_caught(
 
 
 def test_labels_that_are_swapped_in_the_manifest_later_are_caught_by_those_of_the_file(project: Finished) -> None:
-    path = project.artefact() / "manifest.json"
+    path = project.artifact() / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["classes"][:2] = reversed(manifest["classes"][:2])
     path.write_text(json.dumps(manifest))
-    outcome = noah("predict", project.artefact(), project.folder)
+    outcome = noah("predict", project.artifact(), project.folder)
     assert outcome.code == 1
     assert "its labels are others: it names class 0 'circle', and it is 'square'." in outcome.error_lines[0]
 
@@ -169,17 +169,17 @@ def test_a_wrong_file_leaves_nothing_where_nothing_was(
     assert list((project.run / "export").iterdir()) == []
 
 
-def test_the_right_file_passes_and_replaces_the_earlier_artefact(
+def test_the_right_file_passes_and_replaces_the_earlier_artifact(
     project: Finished, written_as_before: Callable[[Change | None], None]
 ) -> None:
-    (project.artefact() / "manifest.json").write_text("old")
+    (project.artifact() / "manifest.json").write_text("old")
     written_as_before(None)
     assert noah("export", "--format", "onnx").code == 0
-    check_files(read_manifest(project.artefact()), project.artefact())
+    check_files(read_manifest(project.artifact()), project.artifact())
     assert sorted(path.name for path in (project.run / "export").iterdir()) == [FLOAT, UINT8]
 
 
-def test_a_forgotten_normalisation_is_caught(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forgotten_normalization_is_caught(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     before = file_contents(project.run / "export")
     merge = export.write.onnx_artifact.merge
 
@@ -204,12 +204,12 @@ def test_an_export_that_is_cut_off_leaves_nothing(
     monkeypatch.setattr(export.write.onnx_artifact, "write_onnx", write)
     run = Run(project.run)
     with pytest.raises(fault):
-        export_artefact(run, prepare(run.settings(), Silent()), Silent(), Request())
+        export_artifact(run, prepare(run.settings(), Silent()), Silent(), Request())
     assert file_contents(project.run / "export") == before
     assert sorted(path.name for path in (project.run / "export").iterdir()) == [FLOAT, UINT8]
 
 
-def test_an_artefact_that_cannot_be_moved_leaves_the_earlier_one(
+def test_an_artifact_that_cannot_be_moved_leaves_the_earlier_one(
     project: Finished, written_as_before: Callable[[Change | None], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = file_contents(project.run / "export")
@@ -224,16 +224,16 @@ def test_an_artefact_that_cannot_be_moved_leaves_the_earlier_one(
     monkeypatch.setattr(Path, "rename", refuse)
     run = Run(project.run)
     with pytest.raises(ExportError, match=r"cannot be moved to .*: Permission denied"):
-        export_artefact(run, prepare(run.settings(), Silent()), Silent(), Request())
+        export_artifact(run, prepare(run.settings(), Silent()), Silent(), Request())
     assert file_contents(project.run / "export") == before
 
 
 def test_another_name(project: Finished, written_as_before: Callable[[Change | None], None]) -> None:
     written_as_before(None)
     run = Run(project.run)
-    folder = export_artefact(run, prepare(run.settings(), Silent()), Silent(), Request(name="mine"))
+    folder = export_artifact(run, prepare(run.settings(), Silent()), Silent(), Request(name="mine"))
     assert folder == project.run / "export" / "mine"
-    assert read_manifest(folder) == read_manifest(project.artefact())
+    assert read_manifest(folder) == read_manifest(project.artifact())
     last = json.loads((project.run / "log.jsonl").read_text().splitlines()[-1])
     assert (last["stage"], last["name"]) == ("export", "mine")
 
@@ -244,8 +244,8 @@ def materials(finished: Finished) -> Materials:
 
 
 @pytest.mark.parametrize("name", [FLOAT, UINT8])
-def test_the_manifest_describes_the_artefact(finished: Finished, materials: Materials, name: str) -> None:
-    folder = finished.artefact(name)
+def test_the_manifest_describes_the_artifact(finished: Finished, materials: Materials, name: str) -> None:
+    folder = finished.artifact(name)
     manifest = read_manifest(folder)
     check_files(manifest, folder)
     assert (
@@ -269,7 +269,7 @@ def test_the_manifest_describes_the_artefact(finished: Finished, materials: Mate
 
 @pytest.mark.parametrize("name", [FLOAT, UINT8])
 def test_the_onnx_file_carries_what_is_needed_without_the_manifest(finished: Finished, name: str) -> None:
-    notes, manifest = read_metadata(finished.artefact(name) / "model.onnx"), read_manifest(finished.artefact(name))
+    notes, manifest = read_metadata(finished.artifact(name) / "model.onnx"), read_manifest(finished.artifact(name))
     assert tuple(notes[CLASSES]) == manifest.classes
     assert notes[PREPROCESSING] == manifest.preprocessing
     assert notes[SUBNET] == manifest.subnet.model_dump(mode="json")
@@ -277,7 +277,7 @@ def test_the_onnx_file_carries_what_is_needed_without_the_manifest(finished: Fin
 
 @pytest.mark.parametrize("name", [FLOAT, UINT8])
 def test_the_manifest_holds_the_proof_on_real_images(finished: Finished, name: str) -> None:
-    (parity,) = read_manifest(finished.artefact(name)).parity
+    (parity,) = read_manifest(finished.artifact(name)).parity
     assert (parity.method, parity.runs_on) == ("run", "onnxruntime CPUExecutionProvider")
     assert parity.images == "18 validation images of shapes, repeated up to a batch of 32"
     assert parity.reference == "the unmerged torch subnet, float32, CPU"
@@ -297,20 +297,20 @@ def test_the_manifest_holds_the_proof_on_real_images(finished: Finished, name: s
         (Request(name="mine"), "mine"),
     ],
 )
-def test_names_of_artefacts(request_: Request, name: str) -> None:
+def test_names_of_artifacts(request_: Request, name: str) -> None:
     assert request_.folder_name == name
 
 
 @pytest.fixture(scope="module", params=["fp16", "bf16"])
 def half(request: pytest.FixtureRequest, finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artefact in half precision that gives probabilities."""
+    """An artifact in half precision that gives probabilities."""
     copied = finished.copy(tmp_path_factory.mktemp(request.param))
     run = Run(copied.run)
     asked = Request(precision=request.param, values="probabilities", profile=Profile(1, 5, 9))
-    return export_artefact(run, prepare(run.settings(), Silent()), Silent(), asked)
+    return export_artifact(run, prepare(run.settings(), Silent()), Silent(), asked)
 
 
-def test_a_half_precision_artefact_is_simulated_and_run_where_the_cpu_can(half: Path) -> None:
+def test_a_half_precision_artifact_is_simulated_and_run_where_the_cpu_can(half: Path) -> None:
     manifest = read_manifest(half)
     simulated, *run = manifest.parity
     assert simulated.method == "simulated"
@@ -332,7 +332,7 @@ def test_probabilities_add_up_and_are_those_of_the_logits(half: Path, finished: 
     pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
     found = load_predictor(half, provider="cpu").run(pixels)
     assert found.sum(axis=1) == pytest.approx(1, abs=1e-3)
-    expected = load_predictor(finished.artefact(), provider="cpu").probabilities(pixels)
+    expected = load_predictor(finished.artifact(), provider="cpu").probabilities(pixels)
     assert np.abs(found - expected).max() < 5e-2
 
 
@@ -351,7 +351,7 @@ def export_engine_beside_a_gpu(project: Finished, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("export.runtime.engine.open_engine", open_instead)
     run = Run(project.run)
     asked = Request(precision="fp16", profile=Profile(1, 2, 4), builder=choose_builder("fp16", ("sm89",)))
-    return export_artefact(run, prepare(run.settings(), Silent()), Silent(), asked)
+    return export_artifact(run, prepare(run.settings(), Silent()), Silent(), asked)
 
 
 def test_where_a_gpu_is_the_engine_is_proved_too(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:

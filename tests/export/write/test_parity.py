@@ -1,4 +1,4 @@
-"""The comparison of an artefact with its reference: what passes, what does not, and which check says so."""
+"""The comparison of an artifact with its reference: what passes, what does not, and which check says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Artefacts for torch: loaded again as people will, and equal to the retrained network."""
+"""Artifacts for torch: loaded again as people will, and equal to the retrained network."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from tests.finished import FLOAT, UINT8, Finished
 
 
 def real_images(run: Run) -> tuple[np.ndarray, torch.Tensor]:
-    """Validation images, normalised, and the logits that the retrained subnet gives."""
+    """Validation images, normalized, and the logits that the retrained subnet gives."""
     materials = prepare(run.settings(), Silent())
     model, subnet = load_retrained(run, materials)
     validation, preprocessing = materials.dataset.validation, materials.backbone.preprocessing
     pixels = np.stack([preprocessing.pixels(validation.open(index)) for index in range(len(validation))])
-    images = preprocessing.normalise(pixels)
+    images = preprocessing.normalize(pixels)
     with torch.inference_mode():
         return images, model(torch.from_numpy(images), subnet)
 
@@ -46,7 +46,7 @@ def test_modules_and_head_are_the_retrained_network(project: Finished) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     assert "loading it again, with the backbone" in outcome.words
     assert outcome.out.splitlines()[-1] == 'next      noah.load("runs/shapes/first/export/safetensors")'
-    folder = project.artefact("safetensors")
+    folder = project.artifact("safetensors")
     assert {path.name for path in folder.iterdir()} == {"modules.safetensors", "manifest.json", "model_card.md"}
     images, expected = real_images(Run(project.run))
     loaded = noah_package.load(folder)
@@ -57,7 +57,7 @@ def test_modules_and_head_are_the_retrained_network(project: Finished) -> None:
 
 def test_its_manifest_and_card(project: Finished) -> None:
     assert noah("export", "--format", "safetensors").code == 0
-    folder = project.artefact("safetensors")
+    folder = project.artifact("safetensors")
     manifest = read_manifest(folder)
     check_files(manifest, folder)
     assert (manifest.format, manifest.precision, manifest.opset) == ("safetensors", "fp32", None)
@@ -198,7 +198,7 @@ def test_options_of_graphs_are_refused(project: Finished) -> None:
 
 def test_commands_do_not_run_it_and_say_what_does(project: Finished) -> None:
     assert noah("export", "--format", "safetensors").code == 0
-    for command in (("predict", project.artefact("safetensors"), "x.png"), ("eval", project.artefact("safetensors"))):
+    for command in (("predict", project.artifact("safetensors"), "x.png"), ("eval", project.artifact("safetensors"))):
         outcome = noah(*command)
         assert outcome.code == 1
         assert "is of format safetensors, which noah itself does not run." in outcome.error_lines[0]

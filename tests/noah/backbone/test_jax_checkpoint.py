@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SPELLINGS: dict[str, Callable[[Arrays], Arrays]] = {
     "original": lambda arrays: arrays,
-    "optimiser's copy": lambda arrays: {f"opt/target/{name}": array for name, array in arrays.items()},
+    "optimizer's copy": lambda arrays: {f"opt/target/{name}": array for name, array in arrays.items()},
     "renumbered": lambda arrays: renumbered(arrays, stacked=False, prefix=""),
     "renumbered below params": lambda arrays: renumbered(arrays, stacked=False, prefix="params/"),
     "stacked": lambda arrays: renumbered(arrays, stacked=True, prefix="params/img/"),

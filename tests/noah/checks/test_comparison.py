@@ -75,7 +75,7 @@ def test_nothing_is_paired_with_a_first_run_that_lacks_something() -> None:
     assert pair_with_first([figures("first", [True], missing=missing), figures("second", [True])]) == ([], [])
 
 
-def test_a_run_is_the_same_however_its_folder_is_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_the_same_however_its_folder_is_spelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "shapes" / "first"
     check_runs([Run(folder), Run(folder.with_name("second"))])

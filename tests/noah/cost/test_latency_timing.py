@@ -83,7 +83,7 @@ def test_a_real_table(precision: str) -> None:
         def update(self, value: float, text: str = "", detail: Detail | None = None) -> None:
             done.append(value)
 
-    hardware = Hardware(torch.device("cpu"), precision, 1, ())  # type: ignore[arg-type]  # parametrised
+    hardware = Hardware(torch.device("cpu"), precision, 1, ())  # type: ignore[arg-type]  # parametrized
     table = measure_table(space, "test_vit", (32, 32), 3, hardware, 2, Counted())
     assert torch.equal(torch.get_rng_state(), before)
     assert done[-1] == ROUNDS

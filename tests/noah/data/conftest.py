@@ -12,7 +12,7 @@ WriteImages = Callable[..., list[Path]]
 
 @pytest.fixture
 def write_images() -> WriteImages:
-    """Writes small PNG files `0.png`, `1.png`, ... of different grey into a folder, which it makes."""
+    """Writes small PNG files `0.png`, `1.png`, ... of different gray into a folder, which it makes."""
 
     def write(folder: Path, count: int, suffix: str = ".png") -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)

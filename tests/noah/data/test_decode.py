@@ -14,7 +14,7 @@ from noah.data.decode import IMAGE_SUFFIXES, is_image_path, open_image
 from noah.errors import UnreadableImageError
 
 RANDOM = np.random.default_rng(0)
-COLOURS = RANDOM.integers(0, 256, (7, 5, 3), np.uint8)
+COLORS = RANDOM.integers(0, 256, (7, 5, 3), np.uint8)
 
 
 def test_image_paths_are_told_by_their_suffix() -> None:
@@ -27,19 +27,19 @@ def test_image_paths_are_told_by_their_suffix() -> None:
 def test_every_suffix_can_be_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"image{suffix}"
     encoder = {".jpe": "JPEG", ".jfif": "JPEG", ".pnm": "PPM"}.get(suffix)
-    image = Image.fromarray(COLOURS)
+    image = Image.fromarray(COLORS)
     (image.convert("1") if suffix == ".pbm" else image.convert("L") if suffix == ".pgm" else image).save(path, encoder)
     assert open_image(path).size == (5, 7) and open_image(path).mode == "RGB"
 
 
 def test_rgb_comes_through_unchanged_from_path_text_and_file(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
-    Image.fromarray(COLOURS).save(path)
-    assert np.array_equal(open_image(path), COLOURS)
-    assert np.array_equal(open_image(str(path)), COLOURS)
-    assert np.array_equal(open_image(io.BytesIO(path.read_bytes())), COLOURS)
+    Image.fromarray(COLORS).save(path)
+    assert np.array_equal(open_image(path), COLORS)
+    assert np.array_equal(open_image(str(path)), COLORS)
+    assert np.array_equal(open_image(io.BytesIO(path.read_bytes())), COLORS)
     with path.open("rb") as file:
-        assert np.array_equal(open_image(file), COLOURS)
+        assert np.array_equal(open_image(file), COLORS)
         assert not file.closed
 
 
@@ -54,17 +54,17 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_270,
     }
-    upright = Image.fromarray(COLOURS)
+    upright = Image.fromarray(COLORS)
     stored = upright.transpose(undo[orientation]) if orientation in undo else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / "image.png"
     stored.save(path, exif=exif)
-    assert np.array_equal(open_image(path), COLOURS)
+    assert np.array_equal(open_image(path), COLORS)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
-def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
+def test_sixteen_bit_gray_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
     values = np.array([[0, 128, 129, 255, 256, 257], [1000, 32767, 32768, 40000, 65406, 65535]], np.uint16)
     path = tmp_path / f"deep{suffix}"
     Image.fromarray(values).save(path)
@@ -81,7 +81,7 @@ def test_big_endian_sixteen_bit_tiff(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr"])
 def test_other_modes_become_rgb_as_pillow_does_it(tmp_path: Path, mode: str) -> None:
-    image = Image.fromarray(COLOURS)
+    image = Image.fromarray(COLORS)
     image = image.convert("L").convert("LA") if mode == "LA" else image.convert(mode)
     path = tmp_path / ("image.png" if mode in {"1", "L", "LA", "P", "RGBA"} else "image.tif")
     image.save(path)
@@ -90,15 +90,15 @@ def test_other_modes_become_rgb_as_pillow_does_it(tmp_path: Path, mode: str) -> 
 
 
 @pytest.mark.filterwarnings("error")
-def test_palette_with_transparency_gives_the_palette_colours_without_a_warning(tmp_path: Path) -> None:
-    palette = Image.fromarray(COLOURS).quantize(16)
+def test_palette_with_transparency_gives_the_palette_colors_without_a_warning(tmp_path: Path) -> None:
+    palette = Image.fromarray(COLORS).quantize(16)
     path = tmp_path / "image.png"
     palette.save(path, transparency=bytes(range(0, 160, 10)))
     assert np.array_equal(open_image(path), palette.convert("RGB"))
 
 
 def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     path = tmp_path / "moving.gif"
     frames[0].save(path, save_all=True, append_images=frames[1:])
     assert open_image(path).getpixel((0, 0)) == (255, 0, 0)
@@ -169,7 +169,7 @@ def test_a_bomb_warning_turned_into_an_exception_is_told_alike(tmp_path: Path) -
 
 def test_our_own_limit_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "image.png"
-    Image.fromarray(COLOURS).save(path)
+    Image.fromarray(COLORS).save(path)
     monkeypatch.setattr(images, "MAXIMUM_PIXELS", 35)
     assert open_image(path).size == (5, 7)
     monkeypatch.setattr(images, "MAXIMUM_PIXELS", 34)

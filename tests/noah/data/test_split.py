@@ -16,7 +16,7 @@ FRACTIONS = st.floats(0.01, 0.99)
 SEEDS = st.integers(0, 2**32)
 
 
-def greys(count: int, prefix: str = "greys") -> ArraySplit:
+def grays(count: int, prefix: str = "grays") -> ArraySplit:
     images = np.repeat(np.arange(count, dtype=np.uint8), 6).reshape(count, 2, 3)
     return ArraySplit(images, np.arange(count) % 3, prefix)
 
@@ -53,12 +53,12 @@ def test_stratified_split_refuses_a_senseless_fraction(fraction: float) -> None:
 
 
 def test_array_split_opens_rgb_and_names_by_prefix() -> None:
-    split = greys(4)
-    assert len(split) == 4 and split.name(3) == "greys/3"
+    split = grays(4)
+    assert len(split) == 4 and split.name(3) == "grays/3"
     image = split.open(3)
     assert image.mode == "RGB" and image.size == (3, 2) and image.getpixel((0, 0)) == (3, 3, 3)
-    colours = ArraySplit(np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3), np.zeros(1, np.int64), "colours")
-    assert np.array_equal(colours.open(0), colours.images[0])
+    colors = ArraySplit(np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3), np.zeros(1, np.int64), "colors")
+    assert np.array_equal(colors.open(0), colors.images[0])
 
 
 def test_file_split_opens_lazily(tmp_path: Path, write_images: WriteImages) -> None:
@@ -83,12 +83,12 @@ def described(split: Split) -> list[tuple[str, int, object]]:
 
 
 def test_select_keeps_names_and_order() -> None:
-    chosen = select(select(greys(6), np.array([5, 0, 3])), np.array([2, 0]))
-    assert described(chosen) == [("greys/3", 0, (3, 3, 3)), ("greys/5", 2, (5, 5, 5))]
-    assert len(select(greys(6), np.array([], np.int64))) == 0
+    chosen = select(select(grays(6), np.array([5, 0, 3])), np.array([2, 0]))
+    assert described(chosen) == [("grays/3", 0, (3, 3, 3)), ("grays/5", 2, (5, 5, 5))]
+    assert len(select(grays(6), np.array([], np.int64))) == 0
 
 
 def test_concatenate_puts_one_after_another() -> None:
-    both = concatenate(select(greys(3, "a"), np.array([2])), greys(2, "b"))
+    both = concatenate(select(grays(3, "a"), np.array([2])), grays(2, "b"))
     assert described(both) == [("a/2", 2, (2, 2, 2)), ("b/0", 0, (0, 0, 0)), ("b/1", 1, (1, 1, 1))]
     assert both.labels.dtype == np.int64

@@ -131,7 +131,7 @@ def network(one_thread: None) -> Callable[[Tensor], Tensor]:
 def test_logits_come_in_order_and_do_not_depend_on_the_batch_size(network: Callable[[Tensor], Tensor]) -> None:
     pixels = pixels_of(23)
     whole = compute_logits(network, pixels, PREPROCESSING, CPU, 23)
-    images = torch.from_numpy(PREPROCESSING.normalise(pixels.batch(np.arange(23))))
+    images = torch.from_numpy(PREPROCESSING.normalize(pixels.batch(np.arange(23))))
     with torch.no_grad():
         np.testing.assert_array_equal(whole, network(images).numpy())
     for batch_size in (1, 2, 7, 22, 64):

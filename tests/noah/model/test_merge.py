@@ -53,7 +53,7 @@ def test_random_subnets_agree(kind: str, subnet: Subnet, batch: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["class token", "average pooling", "norm before the blocks", "oblong"])
-def test_normalisation_folds_into_the_patch_embedding(kind: str) -> None:
+def test_normalization_folds_into_the_patch_embedding(kind: str) -> None:
     supernet = make_supernet(kind)
     height, width = supernet.backbone.patch_embed.img_size
     pixels = torch.randint(0, 256, (3, height, width, 3), dtype=torch.uint8)

@@ -50,7 +50,7 @@ def test_shape_gradient_and_seed(shape: list[int], rate: float, seed: int, trans
     assert torch.equal(x.grad * x, first)  # what was dropped has no gradient, and the rest has its factor
 
 
-def test_neighbours_are_dropped_independently() -> None:
+def test_neighbors_are_dropped_independently() -> None:
     torch.manual_seed(1)
     kept = (apply_dropout(torch.ones(2**20), 0.5, True) != 0).double() - 0.5
     for distance in (1, 2, 3, 4, 8, 384):
@@ -60,7 +60,7 @@ def test_neighbours_are_dropped_independently() -> None:
     assert abs(4 * float((kept * again).mean())) < 5 / math.sqrt(len(kept))
 
 
-def test_no_place_of_four_is_favoured() -> None:
+def test_no_place_of_four_is_favored() -> None:
     torch.manual_seed(2)
     kept = (apply_dropout(torch.ones(2**20), 0.1, True) != 0).view(-1, 4).double().mean(0)
     assert torch.allclose(kept, torch.full((4,), 0.9, dtype=torch.float64), atol=5 * math.sqrt(0.09 / 2**18))

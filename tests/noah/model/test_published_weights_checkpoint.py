@@ -36,7 +36,7 @@ IMAGES = torch.from_numpy(read_arrays("input")[""])
 
 
 def training_state(weights: dict[str, Tensor]) -> dict[str, Any]:
-    """What the published training saves after an epoch, with a step of its optimiser taken."""
+    """What the published training saves after an epoch, with a step of its optimizer taken."""
     parameters = [torch.nn.Parameter(value.clone()) for value in weights.values()]
     optimizer = torch.optim.AdamW(parameters)
     for parameter in parameters:

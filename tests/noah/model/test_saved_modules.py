@@ -20,7 +20,7 @@ from torch import nn
 
 import noah
 from noah.backbone.load import Backbone, load_backbone
-from noah.errors import ArtefactError, CheckpointError, UnknownBackboneError
+from noah.errors import ArtifactError, CheckpointError, UnknownBackboneError
 from noah.model.saved_modules import MODULES_FILE, load, read_saved, save_modules
 from noah.model.supernet import Supernet
 from noah.settings.settings import BackboneSettings
@@ -170,7 +170,7 @@ def test_a_backbone_that_is_gone_asks_for_another_place(file: Path, tmp_path: Pa
         ("subnet", None, "'subnet' is missing"),
         ("subnet", '{"prompt": [1]}', "expected the keys prompt, lora and adapter"),
         ("classes", "3", "holds no modules of noah"),
-        ("preprocessing", "{}", "The preprocessing stored in the artefact is wrong"),
+        ("preprocessing", "{}", "The preprocessing stored in the artifact is wrong"),
         ("backbone", '{"nmae": "x"}', "holds no modules of noah"),
         ("probe", '["x"]', "holds no modules of noah"),
         ("classes", "{", "cannot be read"),
@@ -184,7 +184,7 @@ def test_damaged_notes_are_named(file: Path, tmp_path: Path, key: str, value: st
         else:
             notes[f"noah.{key}"] = value
 
-    with pytest.raises(ArtefactError, match=problem):
+    with pytest.raises(ArtifactError, match=problem):
         load(changed(file, tmp_path, damage))
 
 
@@ -197,12 +197,12 @@ def test_weights_that_were_changed_are_noticed(file: Path, tmp_path: Path) -> No
 
 
 def test_what_is_no_such_file(tmp_path: Path, tiny_backbone_file: Path) -> None:
-    with pytest.raises(ArtefactError, match=r"modules\.safetensors does not exist"):
+    with pytest.raises(ArtifactError, match=r"modules\.safetensors does not exist"):
         load(tmp_path)
     (tmp_path / MODULES_FILE).write_bytes(b"nonsense")
-    with pytest.raises(ArtefactError, match="cannot be read"):
+    with pytest.raises(ArtifactError, match="cannot be read"):
         load(tmp_path)
-    with pytest.raises(ArtefactError, match="'subnet' is missing"):
+    with pytest.raises(ArtifactError, match="'subnet' is missing"):
         load(tiny_backbone_file)
 
 

@@ -47,7 +47,7 @@ def test_choices_are_told_always_and_the_data_when_asked(tiny_settings: TinySett
     assert set(quiet.said) < set(loud.said)
 
 
-def test_the_normalisation_is_told_where_it_is_assumed_or_set(
+def test_the_normalization_is_told_where_it_is_assumed_or_set(
     tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def told(values: dict[str, object]) -> str:
@@ -76,7 +76,7 @@ def test_the_normalisation_is_told_where_it_is_assumed_or_set(
     )
 
 
-def test_the_normalisation_of_the_settings_is_that_of_the_run(tiny_settings: TinySettings) -> None:
+def test_the_normalization_of_the_settings_is_that_of_the_run(tiny_settings: TinySettings) -> None:
     values = {"backbone.mean": [0.1, 0.2, 0.3], "backbone.std": [0.4, 0.5, 0.6], "backbone.interpolation": "box"}
     kept = make_materials(tiny_settings(values)).facts()["preprocessing"]
     assert {f"backbone.{name}": kept[name] for name in ("mean", "std", "interpolation")} == values
@@ -145,9 +145,9 @@ def test_the_fingerprint_tells_images_and_labels_apart_but_not_places(
     renamed = fingerprint_of(moved)
     # The last circle becomes the first square: the same names in the same order.
     (moved / "train" / "circle" / "11.png").rename(moved / "train" / "square" / "11.png")
-    relabelled = fingerprint_of(moved)
+    relabeled = fingerprint_of(moved)
     (moved / "val" / "circle" / "00.png").unlink()
-    assert len({original, renamed, relabelled, fingerprint_of(moved)}) == 4
+    assert len({original, renamed, relabeled, fingerprint_of(moved)}) == 4
 
 
 def test_the_name_of_an_image_may_be_any_bytes(tmp_path: Path) -> None:

@@ -45,9 +45,9 @@ def test_other_images_labels_order_or_classes_do() -> None:
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[int, int]]) -> None:
     run = Run(tmp_path_factory.mktemp("run"))
     true, predicted = (np.array(values, np.int64) for values in zip(*pairs, strict=True))
-    write_predictions(run, Predictions("mark", true, predicted), "artefact", "x.json")
-    assert [path.name for path in run.path("eval", "predictions", "artefact").iterdir()] == ["x.json"]
-    found = read_predictions(run, "artefact", "x.json")
+    write_predictions(run, Predictions("mark", true, predicted), "artifact", "x.json")
+    assert [path.name for path in run.path("eval", "predictions", "artifact").iterdir()] == ["x.json"]
+    found = read_predictions(run, "artifact", "x.json")
     assert (found.fingerprint, found.labels.tolist(), found.predicted.tolist()) == (
         "mark",
         true.tolist(),

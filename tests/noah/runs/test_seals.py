@@ -100,7 +100,7 @@ def test_a_process_that_only_reads_neither_sets_nor_breaks(run: Run) -> None:
 
 
 def test_results_have_seals_of_their_own_and_keep_dots(run: Run) -> None:
-    for parts in (("test.json",), ("artefact", "trt-fp16.model.onnx.json"), ("on", "imagenet-a.json")):
+    for parts in (("test.json",), ("artifact", "trt-fp16.model.onnx.json"), ("on", "imagenet-a.json")):
         for folder in ("eval", "eval/predictions"):
             run.path(folder, *parts).parent.mkdir(parents=True, exist_ok=True)
             run.path(folder, *parts).write_text("{}")
@@ -109,7 +109,7 @@ def test_results_have_seals_of_their_own_and_keep_dots(run: Run) -> None:
             f"eval/{'/'.join(parts)}",
             f"eval/predictions/{'/'.join(parts)}",
         }
-    assert seals(run) == [("eval", "artefact", "trt-fp16.model.onnx"), ("eval", "on", "imagenet-a"), ("eval", "test")]
+    assert seals(run) == [("eval", "artifact", "trt-fp16.model.onnx"), ("eval", "on", "imagenet-a"), ("eval", "test")]
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "..\\x", "C:x"])

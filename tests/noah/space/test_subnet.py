@@ -1,4 +1,4 @@
-"""Subnet: a value that is checked, counted and serialised."""
+"""Subnet: a value that is checked, counted and serialized."""
 
 from __future__ import annotations
 

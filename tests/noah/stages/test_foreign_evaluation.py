@@ -32,5 +32,5 @@ def test_names_of_data_sets(tmp_path: Path, settings: Settings) -> None:
     write_few_shot(tmp_path / "data" / "oxford_pets")
     pets = find_foreign("oxford_pets", settings, tuple(map(str, range(37))))  # with the shots of the run
     assert (pets.name, len(pets.split)) == ("oxford_pets-4shot", 6)
-    with pytest.raises(DatasetNotFoundError, match="No data set is named nowhere"):
+    with pytest.raises(DatasetNotFoundError, match="No dataset is named nowhere"):
         find_foreign("nowhere", settings, SYNSETS)

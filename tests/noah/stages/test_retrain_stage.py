@@ -122,7 +122,7 @@ def test_the_winner_is_retrained_on_training_and_validation_images(finished: Fin
 def test_the_test_score_is_that_of_the_retrained_network_on_the_test_files(
     finished: Finished, photo_folder: Path
 ) -> None:
-    """The files are opened, resized, normalised and scored here by hand."""
+    """The files are opened, resized, normalized and scored here by hand."""
     model, subnet = load_retrained(finished.run, finished.materials)
     paths = sorted((photo_folder / "test").rglob("*.png"))
     pixels = [np.asarray(Image.open(path).resize((32, 32), Image.Resampling.BICUBIC)) for path in paths]

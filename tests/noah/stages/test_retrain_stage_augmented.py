@@ -34,7 +34,7 @@ def augmented(tiny_settings: TinySettings) -> Any:
     return values
 
 
-def test_a_folder_is_learnt_above_chance(augmented: Any, tmp_path: Path) -> None:
+def test_a_folder_is_learned_above_chance(augmented: Any, tmp_path: Path) -> None:
     listener = Recorder()
     materials = make_materials(augmented({"supernet.epochs": 12, "retrain.epochs": 12}))
     run = start_run(tmp_path, materials)

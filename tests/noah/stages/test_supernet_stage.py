@@ -44,12 +44,12 @@ def planning(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     monkeypatch.setattr(supernet_stage, "plan_epochs", lambda *_: epochs)
 
 
-def test_a_supernet_that_has_hardly_learnt_is_told(tiny_settings: TinySettings, tmp_path: Path) -> None:
+def test_a_supernet_that_has_hardly_learned_is_told(tiny_settings: TinySettings, tmp_path: Path) -> None:
     materials = make(tiny_settings, 1, learning_rate=1e-9, minimum_learning_rate=0.0)
     run, listener = start_run(tmp_path, materials), Recorder()
     train(run, materials, listener)
     (said,) = listener.said
-    assert said.startswith("WARNING   The supernet has hardly learnt: its loss is ")
+    assert said.startswith("WARNING   The supernet has hardly learned: its loss is ")
     last = json.loads(run.path("log.jsonl").read_text().splitlines()[-1])
     assert (last["event"], f"WARNING   {last['warning']}") == ("finished", said)
 
@@ -62,7 +62,7 @@ def test_without_a_limit_there_is_no_plan(tiny_settings: TinySettings, tmp_path:
     assert not supernet.training
     assert len(losses(run)) == 2
     assert TITLE in listener.bars
-    assert all("hardly learnt" in line for line in listener.said)
+    assert all("hardly learned" in line for line in listener.said)
     assert not run.path("supernet", "plan.json").exists()
     # What is done is loaded, with a limit too.
     listener = Recorder()

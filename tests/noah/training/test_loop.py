@@ -113,7 +113,7 @@ def test_the_loss_is_the_weighted_and_smoothed_cross_entropy(
             pixels=pixels,
             class_weights=None if weights is None else torch.tensor(weights),
         )
-    stored = PREPROCESSING.normalise(pixels.batch(np.arange(len(pixels))))
+    stored = PREPROCESSING.normalize(pixels.batch(np.arange(len(pixels))))
     total = 0.0
     for images, logits in passes:
         labels = np.array([pixels.labels[np.abs(stored - image).sum((1, 2, 3)).argmin()] for image in images.numpy()])
@@ -172,7 +172,7 @@ def test_every_image_is_seen_once_an_epoch_and_the_last_batch_may_be_smaller(
     with watched_forward(supernet) as passes:
         run_training(supernet, tmp_path / "c.safetensors", settings(epochs=2, batch_size=7), pixels=pixels)
     assert [len(images) for images, _ in passes] == [7, 7, 4, 7, 7, 4]
-    stored = sorted(image.tobytes() for image in PREPROCESSING.normalise(pixels.batch(np.arange(18))))
+    stored = sorted(image.tobytes() for image in PREPROCESSING.normalize(pixels.batch(np.arange(18))))
     orders = []
     for epoch in (passes[:3], passes[3:]):
         seen = [image.numpy().tobytes() for images, _ in epoch for image in images]

@@ -64,7 +64,7 @@ def test_without_augmentation_images_and_random_numbers_are_those_of_the_seed_al
         order = rng.permutation(24)
         for indices in (order[:10], order[10:20], order[20:]):
             (images, _), subnet = next(seen)
-            assert images.numpy().tobytes() == PREPROCESSING.normalise(pixels.batch(indices)).tobytes()
+            assert images.numpy().tobytes() == PREPROCESSING.normalize(pixels.batch(indices)).tobytes()
             assert subnet == sample(SPACE, rng)
 
 

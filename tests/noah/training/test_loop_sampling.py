@@ -126,7 +126,7 @@ def test_the_loss_of_a_sandwich_is_that_of_the_largest_subnet(tiny_backbone_file
     assert all(loss != pytest.approx(of_each[0], rel=1e-3) for loss in of_each[1:])
 
 
-def test_the_optimiser_is_given_the_sum_of_all_gradients_of_a_sandwich(
+def test_the_optimizer_is_given_the_sum_of_all_gradients_of_a_sandwich(
     tiny_backbone_file: Path, tmp_path: Path
 ) -> None:
     """The first step and the second, so that nothing of the first is left in the second."""
@@ -167,7 +167,7 @@ def test_the_optimiser_is_given_the_sum_of_all_gradients_of_a_sandwich(
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_a_folder_is_learnt_above_chance(tiny_settings: TinySettings, tmp_path: Path, sampling: str) -> None:
+def test_a_folder_is_learned_above_chance(tiny_settings: TinySettings, tmp_path: Path, sampling: str) -> None:
     materials = make_materials(tiny_settings({"supernet.sampling": sampling, "supernet.epochs": 12}))
     run = start_run(tmp_path, materials)
     best = search(run, materials, Silent())

@@ -70,8 +70,8 @@ def test_the_gradient_is_the_sum_of_the_subnets_gradients(
         predictions = supernet(images, LARGEST).softmax(dim=1)
     for subnet in SANDWICH:
         logits = supernet(images, subnet)
-        learnt = -(predictions * logits.log_softmax(dim=1)).sum(dim=1).mean()
-        loss = label_loss(logits) if subnet == LARGEST else learnt
+        learned = -(predictions * logits.log_softmax(dim=1)).sum(dim=1).mean()
+        loss = label_loss(logits) if subnet == LARGEST else learned
         parts = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         for name, part in zip(parameters, parts, strict=True):
             expected[name] += 0 if part is None else part

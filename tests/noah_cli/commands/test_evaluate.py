@@ -15,8 +15,8 @@ from tests.finished import ENGINES, FLOAT, UINT8, Finished
 
 
 def result_path(project: Finished, name: str) -> Path:
-    """Where the result of the winner ("test") or of an artefact is kept."""
-    folder = project.run / "eval" if name == "test" else project.run / "eval" / "artefact"
+    """Where the result of the winner ("test") or of an artifact is kept."""
+    folder = project.run / "eval" if name == "test" else project.run / "eval" / "artifact"
     return folder / f"{name}.json"
 
 
@@ -26,7 +26,7 @@ def stored(project: Finished, name: str) -> Any:
 
 @pytest.mark.parametrize(
     ("command", "name", "what"),
-    [("eval", "test", "the retrained winner"), ("eval artefact", FLOAT, f"the artefact {FLOAT}")],
+    [("eval", "test", "the retrained winner"), ("eval artifact", FLOAT, f"the artifact {FLOAT}")],
 )
 def test_the_result_in_words(finished: Finished, command: str, name: str, what: str) -> None:
     words, result = finished.outcomes[command].words, stored(finished, name)
@@ -37,8 +37,8 @@ def test_the_result_in_words(finished: Finished, command: str, name: str, what: 
     assert "top-5" not in words  # of three classes
 
 
-def test_an_artefact_says_what_it_runs_on(finished: Finished) -> None:
-    assert f"runs on {stored(finished, FLOAT)['provider']} (" in finished.outcomes["eval artefact"].words
+def test_an_artifact_says_what_it_runs_on(finished: Finished) -> None:
+    assert f"runs on {stored(finished, FLOAT)['provider']} (" in finished.outcomes["eval artifact"].words
 
 
 @pytest.mark.parametrize(("arguments", "name"), [((), "test"), ((f"runs/shapes/first/export/{FLOAT}",), FLOAT)])
@@ -96,34 +96,34 @@ def test_retraining_throws_results_and_predictions_away(project: Finished) -> No
 
 
 @pytest.mark.parametrize("spelling", ["runs/latest/export/{}", "{run}/export/{}", "{run}/export/{}/model.onnx"])
-def test_an_artefact_has_one_result_however_its_path_is_spelt(project: Finished, spelling: str) -> None:
+def test_an_artifact_has_one_result_however_its_path_is_spelled(project: Finished, spelling: str) -> None:
     shutil.rmtree(project.run / "eval")
     assert noah("eval", spelling.format(FLOAT, run=project.run)).code == 0
-    assert [path.name for path in (project.run / "eval" / "artefact").iterdir()] == [f"{FLOAT}.json"]
+    assert [path.name for path in (project.run / "eval" / "artifact").iterdir()] == [f"{FLOAT}.json"]
 
 
-def test_an_artefact_from_inside_its_folder(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_artifact_from_inside_its_folder(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(project.run / "eval")
-    monkeypatch.chdir(project.artefact())
+    monkeypatch.chdir(project.artifact())
     assert noah("eval", ".", "--runs", project.folder / "runs").code == 0
-    assert [path.name for path in (project.run / "eval" / "artefact").iterdir()] == [f"{FLOAT}.json"]
+    assert [path.name for path in (project.run / "eval" / "artifact").iterdir()] == [f"{FLOAT}.json"]
 
 
-def test_another_artefact_of_the_same_name_is_measured_anew(project: Finished) -> None:
-    shutil.rmtree(project.artefact())
-    shutil.copytree(project.artefact(UINT8), project.artefact())
-    outcome = noah("eval", project.artefact())
+def test_another_artifact_of_the_same_name_is_measured_anew(project: Finished) -> None:
+    shutil.rmtree(project.artifact())
+    shutil.copytree(project.artifact(UINT8), project.artifact())
+    outcome = noah("eval", project.artifact())
     assert outcome.code == 0
     assert "measured before" not in outcome.words
     assert stored(project, FLOAT)["files"] == stored(project, UINT8)["files"]
 
 
-def test_a_missing_artefact_is_missing_though_it_was_measured_before(project: Finished) -> None:
-    shutil.rmtree(project.artefact())
-    outcome = noah("eval", project.artefact())
+def test_a_missing_artifact_is_missing_though_it_was_measured_before(project: Finished) -> None:
+    shutil.rmtree(project.artifact())
+    outcome = noah("eval", project.artifact())
     assert outcome.code == 1
     assert outcome.error_lines == [
-        f"Error: No artefact here: {project.artefact()} does not exist.",
+        f"Error: No artifact here: {project.artifact()} does not exist.",
         "Write one: noah export",
     ]
 
@@ -142,26 +142,26 @@ def test_the_result_of_another_folder_of_runs_leads_on_there(project: Finished, 
     assert outcome.out.endswith("next      noah export --format onnx --runs 'all runs'\n")
 
 
-def test_an_artefact_is_measured_on_the_run_it_lies_in(project: Finished) -> None:
+def test_an_artifact_is_measured_on_the_run_it_lies_in(project: Finished) -> None:
     """Not on the latest run, whose test split may hold what this one was trained on."""
     other = project.run.with_name("second")
     shutil.copytree(project.run, other)
     (project.folder / "runs" / "latest").write_text("shapes/second\n")
     shutil.rmtree(project.run / "eval")
-    assert noah("eval", project.artefact()).code == 0
+    assert noah("eval", project.artifact()).code == 0
     assert result_path(project, FLOAT).is_file()
 
 
-def test_an_artefact_named_test_leaves_the_winner_s_result_alone(project: Finished) -> None:
+def test_an_artifact_named_test_leaves_the_winner_s_result_alone(project: Finished) -> None:
     before = result_path(project, "test").read_bytes()
-    shutil.copytree(project.artefact(), project.run / "export" / "test")
+    shutil.copytree(project.artifact(), project.run / "export" / "test")
     assert noah("eval", project.run / "export" / "test").code == 0
     assert result_path(project, "test").read_bytes() == before
 
 
 @pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
 def test_an_engine_without_a_gpu_says_what_to_use_instead(engine_project: Finished) -> None:
-    outcome = noah("eval", engine_project.artefact(ENGINES[0]))
+    outcome = noah("eval", engine_project.artifact(ENGINES[0]))
     assert outcome.code == 1
     problem, hint = outcome.error_lines
     assert problem.endswith(f"model.engine is a TensorRT engine, which needs an NVIDIA GPU, and {why_no_gpu()}.")
@@ -170,8 +170,8 @@ def test_an_engine_without_a_gpu_says_what_to_use_instead(engine_project: Finish
 
 def test_the_onnx_file_beside_an_engine_has_a_result_of_its_own(engine_project: Finished) -> None:
     project = engine_project
-    outcome = noah("eval", project.artefact(ENGINES[0]) / "model.onnx")
+    outcome = noah("eval", project.artifact(ENGINES[0]) / "model.onnx")
     assert outcome.code == 0, outcome.err
-    assert "images right by the artefact trt-fp16.model.onnx" in outcome.words
+    assert "images right by the artifact trt-fp16.model.onnx" in outcome.words
     assert not result_path(project, ENGINES[0]).exists()
     assert stored(project, "trt-fp16.model.onnx")["correct"] == stored(project, "test")["correct"]

@@ -20,7 +20,7 @@ def test_it_tells_each_step_and_the_next_command(finished: Finished, command: st
     for batch in ("batch 1:", "batch 2:", "batch 32:"):
         assert f"checking {batch} largest difference" in outcome.words
     folder = f"runs/shapes/first/export/{name}"
-    size = sum(file.stat().st_size for file in finished.artefact(name).iterdir())
+    size = sum(file.stat().st_size for file in finished.artifact(name).iterdir())
     assert f"written {folder}, {size / 2**20:.1f} MiB" in outcome.words
     # In one piece, longer than a line of 80 columns, so that it can be copied.
     assert outcome.out.splitlines()[-1] == f"next      noah predict {folder} IMAGES... --out predictions.csv"
@@ -30,7 +30,7 @@ def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, mon
     def write(*_: object) -> Path:
         return Path("all runs/shapes/first/export/onnx-fp32")
 
-    monkeypatch.setattr("export.write.onnx_artifact.export_artefact", write)
+    monkeypatch.setattr("export.write.onnx_artifact.export_artifact", write)
     shutil.copytree(project.folder / "runs", project.folder / "all runs")
     outcome = noah("export", "--format", "onnx", "--runs", "all runs")
     assert "noah predict 'all runs/shapes/first/export/onnx-fp32' IMAGES..." in outcome.out
@@ -76,7 +76,7 @@ def test_an_opset_that_the_exporter_does_not_know_is_an_error_in_two_lines(
     assert hint == "Use another --opset, such as 20."
     # Outside of a test these would be printed, with a traceback of the exporter's.
     assert not [record for record in caplog.records if record.name.startswith("onnxscript")]
-    assert project.artefact().exists()
+    assert project.artifact().exists()
 
 
 def test_an_engine_tells_its_builder_its_precision_and_what_was_not_run(engines: Finished) -> None:

@@ -16,12 +16,12 @@ from tests.finished import UINT8, Finished
 
 
 @pytest.fixture
-def artefact(finished: Finished) -> Path:
-    return finished.artefact()
+def artifact(finished: Finished) -> Path:
+    return finished.artifact()
 
 
-def test_csv_on_standard_output_and_all_else_on_standard_error(artefact: Path, photo_folder: Path) -> None:
-    outcome = noah("predict", artefact, photo_folder / "test", "--provider", "cpu")
+def test_csv_on_standard_output_and_all_else_on_standard_error(artifact: Path, photo_folder: Path) -> None:
+    outcome = noah("predict", artifact, photo_folder / "test", "--provider", "cpu")
     assert outcome.code == 0
     rows = list(csv.DictReader(io.StringIO(outcome.out)))
     assert [row["path"] for row in rows] == sorted(map(str, (photo_folder / "test").glob("*/*.png")))
@@ -33,10 +33,10 @@ def test_csv_on_standard_output_and_all_else_on_standard_error(artefact: Path, p
     ("options", "file"), [((), "out.jsonl"), (("--format", "jsonl"), "out.txt"), ((), "deep/er/out.jsonl")]
 )
 def test_json_lines_by_suffix_or_format(
-    artefact: Path, photo_folder: Path, tmp_path: Path, options: tuple[str, ...], file: str
+    artifact: Path, photo_folder: Path, tmp_path: Path, options: tuple[str, ...], file: str
 ) -> None:
     out = tmp_path / file
-    outcome = noah("predict", artefact, photo_folder / "test" / "circle", "--out", out, "--top-k", 3, *options)
+    outcome = noah("predict", artifact, photo_folder / "test" / "circle", "--out", out, "--top-k", 3, *options)
     assert (outcome.code, outcome.out) == (0, "")
     assert f"written {out}" in " ".join(outcome.err.split())
     lines = [json.loads(line) for line in out.read_text().splitlines()]
@@ -44,26 +44,26 @@ def test_json_lines_by_suffix_or_format(
     assert all(len(line["top"]) == 3 for line in lines)
 
 
-def test_the_artefact_of_the_latest_run(project: Finished, photo_folder: Path) -> None:
+def test_the_artifact_of_the_latest_run(project: Finished, photo_folder: Path) -> None:
     outcome = noah("predict", "runs/latest/export/onnx-fp32", photo_folder / "test" / "circle")
     assert outcome.code == 0
     assert len(outcome.out.splitlines()) == 7
 
 
 def test_both_kinds_of_input_give_the_same_labels(finished: Finished, photo_folder: Path) -> None:
-    normalised, raw = (
+    normalized, raw = (
         [row["label"] for row in csv.DictReader(io.StringIO(noah("predict", folder, photo_folder / "test").out))]
-        for folder in (finished.artefact(), finished.artefact(UINT8))
+        for folder in (finished.artifact(), finished.artifact(UINT8))
     )
-    assert normalised == raw
+    assert normalized == raw
 
 
 def test_broken_images_are_listed_at_the_end_and_the_others_written(
-    artefact: Path, photo_folder: Path, tmp_path: Path
+    artifact: Path, photo_folder: Path, tmp_path: Path
 ) -> None:
     photos = shutil.copytree(photo_folder / "test" / "circle", tmp_path / "photos")
     broken = write_broken(photos / "broken")
-    outcome = noah("predict", artefact, photos, "--out", tmp_path / "out.csv", "--batch-size", 4)
+    outcome = noah("predict", artifact, photos, "--out", tmp_path / "out.csv", "--batch-size", 4)
     assert outcome.code == 1
     with (tmp_path / "out.csv").open(newline="") as file:
         assert [row["path"] for row in csv.DictReader(file)] == sorted(map(str, photos.glob("*.png")))
@@ -75,10 +75,10 @@ def test_broken_images_are_listed_at_the_end_and_the_others_written(
     assert "Cannot read" not in listed  # the path is told once
 
 
-def test_of_many_broken_images_the_first_are_listed(artefact: Path, tmp_path: Path) -> None:
+def test_of_many_broken_images_the_first_are_listed(artifact: Path, tmp_path: Path) -> None:
     for number in range(23):
         (tmp_path / f"{number:02}.png").write_bytes(b"")
-    outcome = noah("predict", artefact, tmp_path)
+    outcome = noah("predict", artifact, tmp_path)
     assert outcome.code == 1
     assert outcome.out == "path,label,probability\n"
     assert "19.png" in outcome.err
@@ -95,7 +95,7 @@ def test_no_torch_is_needed(finished: Finished, photo_folder: Path, tmp_path: Pa
         "sys.exit(main(sys.argv[1:]))"
     )
     outcome = run_python(
-        code, "predict", finished.artefact(), photo_folder / "test", "--out", tmp_path / "out.csv", folder=PROJECT
+        code, "predict", finished.artifact(), photo_folder / "test", "--out", tmp_path / "out.csv", folder=PROJECT
     )
     assert outcome.code == 0, outcome.err
     # The CSV of the road was written by a process that had torch.

@@ -54,7 +54,7 @@ def test_the_whole_road_without_a_search(empty: Path, spelling: str, subnet: Sub
     manifest = json.loads((run.path("export", "onnx-fp32", "manifest.json")).read_text())
     assert Subnet.from_json(manifest["subnet"]) == subnet
     assert (
-        run.read_json("eval", "test.json")["correct"] == run.read_json("eval", "artefact", "onnx-fp32.json")["correct"]
+        run.read_json("eval", "test.json")["correct"] == run.read_json("eval", "artifact", "onnx-fp32.json")["correct"]
     )
     assert noah("retrain").words.startswith("retrain The subnet of shapes/given is retrained already")
 
@@ -128,7 +128,7 @@ def test_an_interrupted_training_goes_on_without_the_subnet(empty: Path, monkeyp
         (
             ("--subnet", "lora:2", "--run", "first", "--dataset", "digits"),
             [
-                "Error: Both --run and a data set are given, and the new run takes its data from one.",
+                "Error: Both --run and a dataset are given, and the new run takes its data from one.",
                 "Leave one of them out; --name names the new run.",
             ],
         ),
@@ -142,7 +142,7 @@ def test_an_interrupted_training_goes_on_without_the_subnet(empty: Path, monkeyp
         (
             ("--subnet", "lora:2", "--recipe", "quick"),
             [
-                "Error: --recipe needs a data set: otherwise all settings are those of another run.",
+                "Error: --recipe needs a dataset: otherwise all settings are those of another run.",
                 "Add --dataset NAME or --data FOLDER, or leave --recipe out.",
             ],
         ),
@@ -175,13 +175,13 @@ def test_no_data_and_no_run_to_take_it_from(tmp_path: Path, monkeypatch: pytest.
     outcome = noah("retrain", "--subnet", "lora:2")
     assert outcome.code == 2
     assert outcome.error_lines == [
-        "Error: No data set is given.",
+        "Error: No dataset is given.",
         "Add --dataset NAME (such as digits or cifar100) or --data FOLDER.",
     ]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_misspelt_subnet_is_told_before_data_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelled_subnet_is_told_before_data_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = noah("retrain", "--subnet", "lroa:2", "--dataset", "dtd")
     assert outcome.code == 2
@@ -201,7 +201,7 @@ def test_settings_that_inherit_leave_no_run_behind(project: Finished) -> None:
 
 def test_a_data_set_may_be_named_by_a_setting(project: Finished) -> None:
     outcome = noah("retrain", "--subnet", "linear", "--run", "first", "--set", "data.dataset=digits")
-    assert outcome.error_lines[0].startswith("Error: Both --run and a data set are given")
+    assert outcome.error_lines[0].startswith("Error: Both --run and a dataset are given")
 
 
 def test_a_given_subnet_has_no_search_and_no_supernet(empty: Path, photo_folder: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_whole_run_passes(finished: Finished, monkeypatch: pytest.MonkeyPatch)
     assert lines(outcome, "FAILED") == []
     assert lines(outcome, "not there") == []
     ok = "\n".join(lines(outcome, "ok"))
-    seals = ("start", "supernet", "search", "retrain", "eval/test", f"eval/artefact/{FLOAT}", f"export/{FLOAT}")
+    seals = ("start", "supernet", "search", "retrain", "eval/test", f"eval/artifact/{FLOAT}", f"export/{FLOAT}")
     assert all(f"seal of {name}: SHA-256 of " in ok for name in seals)
     test = json.loads((finished.run / "eval" / "test.json").read_text())
     best = json.loads((finished.run / "search" / "best.json").read_text())
@@ -60,7 +60,7 @@ def test_a_whole_run_passes(finished: Finished, monkeypatch: pytest.MonkeyPatch)
     assert f"accuracy of the winner: {best['correct']} of {best['total']} right again" in ok
     assert f"accuracy of the test: {test['correct']} of {test['total']} right again, exactly" in ok
     for name in (FLOAT, UINT8):
-        assert f"artefact {name}: files, weights, subnet and classes are those of its run" in ok
+        assert f"artifact {name}: files, weights, subnet and classes are those of its run" in ok
         assert f"accuracy of {name}: {test['correct']} of {test['total']} right again, exactly" in ok
     assert f"verified {len(lines(outcome, 'ok'))} ok, 0 failed, 0 not there to check" in outcome.words
     assert file_contents(finished.folder) == before
@@ -185,7 +185,7 @@ def test_files_that_contradict_each_other_are_found(
     assert told in "\n".join(lines(outcome, "FAILED"))
 
 
-def test_an_artefact_of_other_weights_is_found(project: Finished) -> None:
+def test_an_artifact_of_other_weights_is_found(project: Finished) -> None:
     shutil.rmtree(project.run / "eval")
     noah("retrain", "--restart")
     assert noah("verify", "--quick").code == 0  # the same seed gives the same weights
@@ -198,12 +198,12 @@ def test_an_artefact_of_other_weights_is_found(project: Finished) -> None:
     assert noah("retrain", "--restart").code == 0
     outcome = noah("verify", "--quick")
     assert outcome.code == 1
-    assert f"artefact {FLOAT}: It was made from other weights than the run has now" in lines(outcome, "FAILED")[0]
+    assert f"artifact {FLOAT}: It was made from other weights than the run has now" in lines(outcome, "FAILED")[0]
     assert lines(outcome, "next") == [f"Export it again with: noah export --run {RUN}"]
 
 
-def test_a_removed_artefact_is_told_and_fails_nothing(project: Finished) -> None:
-    shutil.rmtree(project.artefact(UINT8))
+def test_a_removed_artifact_is_told_and_fails_nothing(project: Finished) -> None:
+    shutil.rmtree(project.artifact(UINT8))
     outcome = noah("verify", "--quick")
     assert outcome.code == 0
     assert f"seal of export/{UINT8}: it was removed" in lines(outcome, "not there")
@@ -225,7 +225,7 @@ def test_an_engine_that_no_gpu_runs_is_measured_by_the_file_beside_it(engine_pro
     project = engine_project
     outcome = noah("verify")
     assert outcome.code == 0, outcome.out
-    half, brain = (project.artefact(name).relative_to(project.folder) for name in ENGINES)
+    half, brain = (project.artifact(name).relative_to(project.folder) for name in ENGINES)
     assert [line for line in lines(outcome, "not there") if "it was not measured" in line] == [
         f"accuracy of {brain.name}: it was not measured, and {why_no_gpu()}",  # onnxruntime's CPU has no bf16
         f"accuracy of {half.name}: it was not measured",
@@ -234,16 +234,16 @@ def test_an_engine_that_no_gpu_runs_is_measured_by_the_file_beside_it(engine_pro
     assert noah("eval", half / "model.onnx").code == 0
     again = noah("verify")
     assert any(line.startswith(f"accuracy of {half.name}.model.onnx: ") for line in lines(again, "ok"))
-    path = project.run / "eval" / "artefact" / f"{half.name}.model.onnx.json"
+    path = project.run / "eval" / "artifact" / f"{half.name}.model.onnx.json"
     change(path, accuracy=2.0)
     broken = noah("verify", "--quick")
-    assert any(line.startswith(f"seal of eval/artefact/{half.name}.model.onnx: ") for line in lines(broken, "FAILED"))
+    assert any(line.startswith(f"seal of eval/artifact/{half.name}.model.onnx: ") for line in lines(broken, "FAILED"))
     assert lines(broken, "next") == [f"noah eval {half}/model.onnx --again"]
     assert noah("eval", half / "model.onnx", "--again").code == 0
     change(path, files={})
-    reseal(project.run, f"eval/artefact/{half.name}.model.onnx")
+    reseal(project.run, f"eval/artifact/{half.name}.model.onnx")
     failed = lines(noah("verify", "--quick"), "FAILED")
-    assert failed == [f"result of {half.name}.model.onnx: it is of another artefact of that name"]
+    assert failed == [f"result of {half.name}.model.onnx: it is of another artifact of that name"]
 
 
 @pytest.mark.parametrize("error", [NotHereError("another version built it"), MissingPackageError("no TensorRT")])
@@ -251,12 +251,12 @@ def test_an_engine_that_ran_elsewhere_is_not_there_to_check(
     engine_project: Finished, monkeypatch: pytest.MonkeyPatch, error: NoahError
 ) -> None:
     project = engine_project
-    half = project.artefact(ENGINES[0])
+    half = project.artifact(ENGINES[0])
     assert noah("eval", half / "model.onnx").code == 0
     kept = project.run / "eval"
-    for folder in ("artefact", "predictions/artefact"):  # as a GPU would have left them
+    for folder in ("artifact", "predictions/artifact"):  # as a GPU would have left them
         (kept / folder / f"{half.name}.model.onnx.json").rename(kept / folder / f"{half.name}.json")
-    (project.run / "seals" / "eval" / "artefact" / f"{half.name}.model.onnx.json").unlink()
+    (project.run / "seals" / "eval" / "artifact" / f"{half.name}.model.onnx.json").unlink()
 
     def refuse(*_: object) -> None:
         raise error

@@ -55,7 +55,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, tiny_settings: TinySettings,
         "search.crossovers": 6,
     }
     made = make_finished(tmp_path_factory.mktemp("whole"), tiny_settings(changes), photos)
-    bench = ("bench", made.artefact().relative_to(made.folder), "--against", "backbone", "--seconds", "0")
+    bench = ("bench", made.artifact().relative_to(made.folder), "--against", "backbone", "--seconds", "0")
     with contextlib.chdir(made.folder):
         for arguments in (
             ("retrain", "--subnet", "lora:2", "--name", "lora", "--set", "retrain.epochs=2"),

@@ -163,7 +163,7 @@ def test_a_search_that_goes_on_is_read_up_to_its_last_whole_line(work: Finished)
         ("supernet/losses.json", "{}", "supernet/losses.json holds no losses."),
         ("retrain/model.json", "3", "retrain/model.json holds no losses."),
         ("eval/test.json", '{"correct": 1, "total": 2}', "eval/test.json holds no result of a test."),
-        ("eval/artefact/onnx-fp32.json", "{}", "eval/artefact/onnx-fp32.json holds no result of a test."),
+        ("eval/artifact/onnx-fp32.json", "{}", "eval/artifact/onnx-fp32.json holds no result of a test."),
         ("eval/mistakes.json", "[]", "eval/mistakes.json holds no mistakes."),
         ("bench.json", "{}", "bench.json holds no figures of `noah bench`."),
         ("log.jsonl", "{}\n", "log.jsonl holds a line without stage, event and time."),

@@ -107,7 +107,7 @@ def test_wide_things_scroll_in_a_box_that_the_keyboard_reaches(page: Page) -> No
     assert all(box["tabindex"] == "0" and box["role"] == "region" and box["aria-label"] for box in boxes)
 
 
-def test_colours_of_figures_follow_the_scheme(reported: Reported) -> None:
+def test_colors_of_figures_follow_the_scheme(reported: Reported) -> None:
     drawings = "".join(re.findall(r"<svg .*?</svg>", reported.page, flags=re.DOTALL))
     assert "var(--ink)" in drawings and "var(--muted)" in drawings
     assert (

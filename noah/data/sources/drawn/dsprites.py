@@ -26,7 +26,7 @@ def load_dsprites_location() -> Dataset:
 def load_dsprites_orientation() -> Dataset:
     """Load rendered_dsprites_ori: orientation i of 40 is in class floor(i / 2.5), so classes take 3 and 2 in turns.
 
-    As in the published data set the first and the last orientation give the same image, and belong to the first and the
+    As in the published dataset the first and the last orientation give the same image, and belong to the first and the
     last class.
     """
     degrees = np.rint(np.degrees(ORIENTATIONS)).astype(int)

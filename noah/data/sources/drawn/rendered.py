@@ -1,4 +1,4 @@
-"""Data sets that noah draws itself: images that are numbers until they are opened, in one fixed split."""
+"""Datasets that noah draws itself: images that are numbers until they are opened, in one fixed split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRAINING_IMAGES, VALIDATION_IMAGES, TEST_IMAGES = 800, 200, 1000
 """The sizes of VTAB-1k's splits; its test splits are larger."""
 
 Render = Callable[[int], np.ndarray]
-"""From an image's number to its pixels: uint8 (H, W) for grey or (H, W, 3) for RGB, the same whenever it is called."""
+"""From an image's number to its pixels: uint8 (H, W) for gray or (H, W, 3) for RGB, the same whenever it is called."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ def rendered_dataset(
     """The first 800 images to train on, the next 200 to validate on, the last 1,000 to test on; nothing is drawn yet.
 
     Args:
-        name: Of the data set, and the first part of the names of its images.
+        name: Of the dataset, and the first part of the names of its images.
         classes: The name of each label.
         numbers: Of 2,000 different images, int64.
         labels: Of the same images, int64.

@@ -1,4 +1,4 @@
-"""Scenes of separate coloured shapes on a textured ground; how many shapes there are is the only thing given."""
+"""Scenes of separate colored shapes on a textured ground; how many shapes there are is the only thing given."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GAP = 2.5
 """Pixels at least between the circles about two shapes."""
 
 CONTRAST = 70.0
-"""Distance in RGB, of 0..255 each, at least between the colour of a shape and that of any pixel of the ground."""
+"""Distance in RGB, of 0..255 each, at least between the color of a shape and that of any pixel of the ground."""
 
 AREA = (300.0, 640.0)
 """Pixels that the shapes of an image cover in all, whatever their number; a little less where they found no room."""
@@ -34,12 +34,12 @@ _SHRINKING = 0.98  # Of the area, each time that everything is drawn anew.
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A disc or a regular polygon, in pixels from the left and upper edge; pixel 0 has its centre at 0.5.
+    """A disc or a regular polygon, in pixels from the left and upper edge; pixel 0 has its center at 0.5.
 
     Attributes:
         corners: 0 for a disc.
-        x: Of the centre, to the right.
-        y: Of the centre, downwards.
+        x: Of the center, to the right.
+        y: Of the center, downwards.
         radius: Of the circle through the corners, or of the disc.
         turn: Radians from the x axis to the middle of a side, clockwise.
     """
@@ -56,10 +56,10 @@ class Shape:
         return _unit_area(self.corners) * self.radius**2
 
     def coverage(self) -> np.ndarray:
-        """How much of each pixel the shape covers, from the distance of the pixel's centre to the outline.
+        """How much of each pixel the shape covers, from the distance of the pixel's center to the outline.
 
         Returns:
-            float64 (64, 64), from 0 to 1; 0.5 and more where the centre is inside.
+            float64 (64, 64), from 0 to 1; 0.5 and more where the center is inside.
         """
         x, y = (np.arange(SIZE) + 0.5)[None, :] - self.x, (np.arange(SIZE) + 0.5)[:, None] - self.y
         if self.corners == 0:
@@ -80,13 +80,13 @@ class Scene:
         image: uint8 (64, 64, 3), RGB.
         ground: The same without shapes.
         shapes: From the largest to the smallest.
-        colours: float64 (number of shapes, 3), RGB of 0..255.
+        colors: float64 (number of shapes, 3), RGB of 0..255.
     """
 
     image: np.ndarray
     ground: np.ndarray
     shapes: tuple[Shape, ...]
-    colours: np.ndarray
+    colors: np.ndarray
 
 
 def draw_scene(count: int, generator: np.random.Generator) -> Scene:
@@ -103,15 +103,15 @@ def draw_scene(count: int, generator: np.random.Generator) -> Scene:
         raise ValueError(f"A scene has 1 to {MOST_SHAPES} shapes, not {count}")
     ground = _ground(generator)
     shapes = _place(count, generator)
-    colours = _colours(count, ground, generator)
+    colors = _colors(count, ground, generator)
     image = ground.copy()
-    for shape, colour in zip(shapes, colours, strict=True):
-        image += shape.coverage()[..., None] * (colour - image)
-    return Scene(np.rint(image).astype(np.uint8), np.rint(ground).astype(np.uint8), shapes, colours)
+    for shape, color in zip(shapes, colors, strict=True):
+        image += shape.coverage()[..., None] * (color - image)
+    return Scene(np.rint(image).astype(np.uint8), np.rint(ground).astype(np.uint8), shapes, colors)
 
 
 def _ground(generator: np.random.Generator) -> np.ndarray:
-    """Plane waves of random lengths and tints about a middle colour, and fine grain; float64 (64, 64, 3), 7..248."""
+    """Plane waves of random lengths and tints about a middle color, and fine grain; float64 (64, 64, 3), 7..248."""
     waves = 6
     places = np.arange(SIZE)
     texture = np.zeros((SIZE, SIZE, 3))
@@ -155,10 +155,10 @@ def _find_room(radius: float, corners: int, others: list[Shape], generator: np.r
     return None
 
 
-def _colours(count: int, ground: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A colour for each shape that is far from the box of all colours of the ground; float64 (count, 3).
+def _colors(count: int, ground: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A color for each shape that is far from the box of all colors of the ground; float64 (count, 3).
 
-    Where none of some random colours is, it is the corner of the RGB cube across from the ground's middle, which always
+    Where none of some random colors is, it is the corner of the RGB cube across from the ground's middle, which always
     is: the box leaves 72 or more to it in each channel.
     """
     low, high = ground.min(axis=(0, 1)), ground.max(axis=(0, 1))
@@ -166,12 +166,12 @@ def _colours(count: int, ground: np.ndarray, generator: np.random.Generator) -> 
     candidates = 255 * generator.random((count, 12, 3))
     away = np.maximum(np.maximum(low - candidates, candidates - high), 0)
     distance = np.sqrt((away**2).sum(axis=-1))
-    colours = np.tile(opposite, (count, 1))
+    colors = np.tile(opposite, (count, 1))
     for shape in range(count):
         far = np.flatnonzero(distance[shape] >= CONTRAST)
         if far.size:
-            colours[shape] = candidates[shape, far[0]]
-    return colours
+            colors[shape] = candidates[shape, far[0]]
+    return colors
 
 
 def _unit_area(corners: int) -> float:

@@ -31,11 +31,11 @@ FACTORS = (len(SHAPES), len(SCALES), len(ORIENTATIONS), POSITIONS, POSITIONS)
 IMAGES = 737_280
 """The product of the factors."""
 
-# Pixels at scale 1. No pixel's centre lies on an outline, for any number: rounding on another machine changes nothing.
+# Pixels at scale 1. No pixel's center lies on an outline, for any number: rounding on another machine changes nothing.
 _SQUARE_HALF_SIDE = 10.8
 _ELLIPSE_HALF_WIDTH, _ELLIPSE_HALF_HEIGHT = 14.8, 7.4
 _HEART_HALF_SIDE = 8.0
-_FIRST_POSITION = 16  # Column or row of the pixel on whose centre a shape at position 0 is centred; 47 at position 31.
+_FIRST_POSITION = 16  # Column or row of the pixel on whose center a shape at position 0 is centered; 47 at position 31.
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def sprite(number: int) -> Sprite:
 
 
 def draw_sprite(number: int) -> np.ndarray:
-    """Draw one image, of which a pixel is white where its centre lies in the shape.
+    """Draw one image, of which a pixel is white where its center lies in the shape.
 
     Returns:
         uint8 (64, 64), 0 or 255.
@@ -85,9 +85,9 @@ def draw_sprite(number: int) -> np.ndarray:
 
 
 def sprite_level(drawn: Sprite) -> np.ndarray:
-    """How far out of the shape each pixel's centre lies: below 0 inside, 0 on the outline, above 0 outside.
+    """How far out of the shape each pixel's center lies: below 0 inside, 0 on the outline, above 0 outside.
 
-    Orientations turn anticlockwise about the shape's centre of mass; the heart of orientation 0 stands upright.
+    Orientations turn counterclockwise about the shape's center of mass; the heart of orientation 0 stands upright.
 
     Returns:
         float64 (64, 64), in pixels at scale 1 (less where the ellipse is long).
@@ -113,7 +113,7 @@ def _ellipse(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """A square on its corner, with a disc about the middle of each upper side whose diameter is that side.
 
-    The halves of the discs outside of the square lift the centre of mass above that of the square, by
+    The halves of the discs outside of the square lift the center of mass above that of the square, by
     sqrt(2) (3 pi + 4) / (6 (pi + 4)) of half a side.
     """
     half = _HEART_HALF_SIDE

@@ -29,7 +29,7 @@ def find_vtab_archive(task: VtabTask, data_root: Path) -> Path | None:
 def unpack_vtab(task: VtabTask, archive: Path) -> Path:
     """Unpack the archive of a task beside it and give the task's folder, which has the archive's name.
 
-    The folder takes its name when it is complete, so that an interruption leaves nothing that looks like a data set,
+    The folder takes its name when it is complete, so that an interruption leaves nothing that looks like a dataset,
     and of two processes that do this at once, one finds the other's folder.
 
     Raises:

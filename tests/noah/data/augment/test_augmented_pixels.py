@@ -56,7 +56,7 @@ def test_each_image_is_augmented_by_its_own_seed(
         assert np.array_equal(batch[place], augment.apply(image, (*SEED, 1 + index)))
 
 
-def test_an_image_depends_on_its_seed_and_not_on_its_neighbours(split: ArraySplit) -> None:
+def test_an_image_depends_on_its_seed_and_not_on_its_neighbors(split: ArraySplit) -> None:
     pixels = load(split, CROPPED)
     alone, among, later = pixels.batches([*draws([5], [9, 5, 3]), *draws([5], seed=(0, 2, 1))])
     assert np.array_equal(alone[0], among[1])

@@ -80,9 +80,9 @@ def test_images_of_any_size_get_that_of_the_backbone(shape: tuple[int, int]) -> 
         assert pixels.flags.writeable
 
 
-def test_grey_images_stay_grey_but_for_what_colours_them() -> None:
-    grey = np.asarray(photo().convert("L"))
-    split = ArraySplit(grey[None], np.zeros(1, np.int64), "grey")
+def test_gray_images_stay_gray_but_for_what_colors_them() -> None:
+    gray = np.asarray(photo().convert("L"))
+    split = ArraySplit(gray[None], np.zeros(1, np.int64), "gray")
     for pixels in drawn(augmentation(random_resized_crop=(0.1, 1), color_jitter=1), split.open(0), 20):
         assert np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2])
         assert pixels.std() > 0
@@ -125,10 +125,10 @@ def test_a_flip_mirrors_as_often_as_it_should() -> None:
         assert mirrored == pytest.approx(300 * probability, abs=30)
 
 
-def test_colour_jitter_changes_brightness_up_to_its_strength() -> None:
-    grey = Image.fromarray(np.full((HEIGHT, WIDTH, 3), 100, np.uint8))
+def test_color_jitter_changes_brightness_up_to_its_strength() -> None:
+    gray = Image.fromarray(np.full((HEIGHT, WIDTH, 3), 100, np.uint8))
     values = []
-    for pixels in drawn(augmentation(color_jitter=0.4), grey, 200):
+    for pixels in drawn(augmentation(color_jitter=0.4), gray, 200):
         assert len(np.unique(pixels)) == 1
         values.append(int(pixels[0, 0, 0]))
     assert 59 <= min(values) < 66
@@ -149,19 +149,19 @@ def test_randaugment_is_that_of_timm(spelled: str) -> None:
 
 @pytest.mark.parametrize("spelled", ["rand-m10-n1-p1-inc1", "rand-m0-n1-p1"])
 def test_an_image_of_which_no_bit_is_kept_is_black(spelled: str) -> None:
-    """Posterising at its strongest, one of fifteen operations; Pillow itself refuses to keep no bit."""
+    """Posterizing at its strongest, one of fifteen operations; Pillow itself refuses to keep no bit."""
     black = [not pixels.any() for pixels in drawn(augmentation(randaugment=spelled), small_photo(), 150)]
     assert 3 <= sum(black) <= 40
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
-def test_posterising_is_that_of_pillow(bits: int) -> None:
+def test_posterizing_is_that_of_pillow(bits: int) -> None:
     found = _posterize(small_photo(), bits, resample=0)
     assert np.array_equal(np.asarray(found), np.asarray(ImageOps.posterize(small_photo(), bits)))
 
 
 @pytest.mark.parametrize("interpolation", FILTERS)
-def test_randaugment_bares_the_mean_colour_with_every_filter(interpolation: str) -> None:
+def test_randaugment_bares_the_mean_color_with_every_filter(interpolation: str) -> None:
     white = Image.fromarray(np.full((HEIGHT, WIDTH, 3), 255, np.uint8))
     augment = Augmentation(
         AugmentationSettings(randaugment="rand-m9-n1-p1-inc1"), preprocessing(interpolation, (0.2, 0.4, 0.6))
@@ -170,6 +170,6 @@ def test_randaugment_bares_the_mean_colour_with_every_filter(interpolation: str)
     assert bared > 10  # five of the fifteen operations move the image
 
 
-def test_colour_jitter_is_applied_beside_randaugment() -> None:
+def test_color_jitter_is_applied_beside_randaugment() -> None:
     augment, image = augmentation(randaugment="rand-p0", color_jitter=0.4), small_photo()
     assert all(not np.array_equal(pixels, np.asarray(image)) for pixels in drawn(augment, image, 10))

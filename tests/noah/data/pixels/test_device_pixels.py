@@ -51,4 +51,4 @@ def test_the_images_are_the_same_bits_from_either_place() -> None:
     found = to_images(resident.fetch(indices), PREPROCESSING, cpu)
     assert torch.equal(found, to_images(pixels.fetch(indices), PREPROCESSING, cpu))
     assert torch.equal(resident.fetch(indices), torch.from_numpy(pixels.batch(indices)))
-    assert np.array_equal(pixels.memory, photos().memory)  # nothing was normalised in place
+    assert np.array_equal(pixels.memory, photos().memory)  # nothing was normalized in place

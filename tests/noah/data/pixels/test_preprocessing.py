@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from noah.data.pixels.preprocessing import Preprocessing
-from noah.errors import ArtefactError, UnreadableImageError
+from noah.errors import ArtifactError, UnreadableImageError
 
 IMAGENET = Preprocessing(32, 32, "crop", 0.875, "bicubic", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SIZES = [(32, 32), (36, 36), (33, 47), (47, 33), (5, 9), (101, 64), (64, 101), (37, 38), (36, 201), (1, 3), (500, 333)]
@@ -49,17 +49,17 @@ def test_crop_gives_the_bits_of_timm(picture: Any, fraction: float) -> None:
         image = picture(width, height)
         for interpolation in ("bicubic", "bilinear", "nearest"):
             ours = replace(IMAGENET, crop_fraction=fraction, interpolation=interpolation)
-            unnormalised = timm_tensor(replace(ours, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)), image)
+            unnormalized = timm_tensor(replace(ours, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)), image)
             pixels = ours.pixels(image)
             assert pixels.shape == (32, 32, 3) and pixels.dtype == np.uint8
-            assert np.array_equal(pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(255), unnormalised)
-            assert np.array_equal(ours.normalise(pixels[None])[0], timm_tensor(ours, image))
+            assert np.array_equal(pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(255), unnormalized)
+            assert np.array_equal(ours.normalize(pixels[None])[0], timm_tensor(ours, image))
 
 
 @pytest.mark.parametrize("interpolation", ["lanczos", "box", "hamming"])
 def test_crop_knows_the_other_filters_of_timm(interpolation: str) -> None:
     ours, image = replace(IMAGENET, interpolation=interpolation), noise(71, 53)
-    assert np.array_equal(ours.normalise(ours.pixels(image)[None])[0], timm_tensor(ours, image))
+    assert np.array_equal(ours.normalize(ours.pixels(image)[None])[0], timm_tensor(ours, image))
 
 
 @pytest.mark.parametrize(("height", "width"), [(24, 40), (40, 24), (31, 32)])
@@ -70,21 +70,21 @@ def test_crop_gives_the_bits_of_timm_for_oblong_inputs(height: int, width: int, 
         image = noise(*size)
         pixels = ours.pixels(image)
         assert pixels.shape == (height, width, 3)
-        assert np.array_equal(ours.normalise(pixels[None])[0], timm_tensor(ours, image))
+        assert np.array_equal(ours.normalize(pixels[None])[0], timm_tensor(ours, image))
 
 
 def test_squash_keeps_all_of_the_image() -> None:
     ours = replace(IMAGENET, resize="squash", height=20, width=30)
     image = landscape(101, 64)
     expected = timm_tensor(replace(ours, crop_fraction=1.0), image, crop_mode="squash")
-    assert np.array_equal(ours.normalise(ours.pixels(image)[None])[0], expected)
+    assert np.array_equal(ours.normalize(ours.pixels(image)[None])[0], expected)
     assert np.array_equal(ours.pixels(image), replace(ours, crop_fraction=0.5).pixels(image))
 
 
-def test_normalise_gives_contiguous_planes_and_leaves_its_input_alone() -> None:
+def test_normalize_gives_contiguous_planes_and_leaves_its_input_alone() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), np.uint8)
     before = pixels.copy()
-    planes = IMAGENET.normalise(pixels)
+    planes = IMAGENET.normalize(pixels)
     assert planes.shape == (2, 3, 5, 4) and planes.dtype == np.float32 and planes.flags.c_contiguous
     expected = (pixels / 255 - np.array(IMAGENET.mean)) / np.array(IMAGENET.std)
     np.testing.assert_allclose(planes, expected.transpose(0, 3, 1, 2), atol=1e-6)
@@ -120,12 +120,12 @@ def test_json_round_trip() -> None:
     ],
 )
 def test_from_json_names_the_wrong_value(key: str, value: Any) -> None:
-    with pytest.raises(ArtefactError, match=key):
+    with pytest.raises(ArtifactError, match=key):
         Preprocessing.from_json(IMAGENET.to_json() | {key: value})
 
 
 def test_from_json_names_missing_and_unknown_keys() -> None:
-    mapping = IMAGENET.to_json() | {"colour": 1}
+    mapping = IMAGENET.to_json() | {"color": 1}
     del mapping["std"]
-    with pytest.raises(ArtefactError, match="unknown key 'colour'; missing key 'std'"):
+    with pytest.raises(ArtifactError, match="unknown key 'color'; missing key 'std'"):
         Preprocessing.from_json(mapping)

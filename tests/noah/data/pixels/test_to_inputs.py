@@ -20,7 +20,7 @@ def test_images_are_the_floats_of_the_preprocessing(
     preprocessing = Preprocessing(4, 5, "squash", 1.0, "bicubic", mean, std)
     images = to_images(pixels, preprocessing, torch.device("cpu"))
     assert (images.dtype, images.shape, images.is_contiguous()) == (torch.float32, (len(pixels), 3, 4, 5), True)
-    assert images.numpy().tobytes() == preprocessing.normalise(pixels).tobytes()
+    assert images.numpy().tobytes() == preprocessing.normalize(pixels).tobytes()
 
 
 def test_every_pixel_value_in_every_channel_is_exact_and_the_pixels_stay() -> None:
@@ -29,5 +29,5 @@ def test_every_pixel_value_in_every_channel_is_exact_and_the_pixels_stay() -> No
     images = to_images(pixels[:, ::-1], preprocessing, torch.device("cpu"))  # a view that is not contiguous
     exact = (np.arange(256) / 255 - 0.485) / 0.229
     np.testing.assert_allclose(images[0, 0].numpy()[::-1].ravel(), exact, rtol=3e-6, atol=3e-7)
-    assert images.numpy().tobytes() == preprocessing.normalise(pixels[:, ::-1]).tobytes()
+    assert images.numpy().tobytes() == preprocessing.normalize(pixels[:, ::-1]).tobytes()
     assert pixels.ravel()[-1] == 255

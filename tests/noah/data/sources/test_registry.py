@@ -91,7 +91,7 @@ def test_cifar_without_folder_or_network(tmp_path: Path, monkeypatch: pytest.Mon
 def test_exactly_one_of_name_and_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Both --dataset and --data"):
         load("digits", tmp_path, tmp_path)
-    with pytest.raises(UsageError, match="No data set is given"):
+    with pytest.raises(UsageError, match="No dataset is given"):
         load(None, None, tmp_path)
 
 
@@ -100,7 +100,7 @@ def test_exactly_one_of_name_and_folder(tmp_path: Path) -> None:
     [("digit", "digits"), ("oxford_petz", "oxford_pet"), ("SVNH", "svhn"), ("shape_counts", "shapes_count")],
 )
 def test_an_unknown_name_gets_the_nearest_one(tmp_path: Path, typed: str, meant: str) -> None:
-    with pytest.raises(DatasetNotFoundError, match=f"No data set is named {typed}") as caught:
+    with pytest.raises(DatasetNotFoundError, match=f"No dataset is named {typed}") as caught:
         load(typed, None, tmp_path)
     assert f"Did you mean {meant}?" in caught.value.hint
 

@@ -11,7 +11,7 @@ from noah.data.sources.drawn.shape_scene import CONTRAST, Shape, draw_scene
 
 
 @pytest.mark.parametrize("corners", [0, 3, 4, 5])
-def test_coverage_adds_up_to_the_area_about_the_centre(corners: int) -> None:
+def test_coverage_adds_up_to_the_area_about_the_center(corners: int) -> None:
     shape = Shape(corners, 30.25, 20.75, 12.0, 0.4)
     coverage = shape.coverage()
     assert coverage.shape == (64, 64) and coverage.min() == 0 and coverage.max() == 1
@@ -44,12 +44,12 @@ def test_a_generator_in_the_same_state_draws_the_same() -> None:
     assert not np.array_equal(first.image, other.image)
 
 
-def test_where_no_random_colour_is_far_enough_the_corner_across_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_random_color_is_far_enough_the_corner_across_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shape_scene, "CONTRAST", 1000.0)
     for seed in range(20):
         drawn = draw_scene(4, np.random.default_rng(seed))
-        assert len(np.unique(drawn.colours, axis=0)) == 1 and set(np.unique(drawn.colours)) <= {0.0, 255.0}
-        distance = np.sqrt(((drawn.ground - drawn.colours[0]) ** 2).sum(axis=-1))
+        assert len(np.unique(drawn.colors, axis=0)) == 1 and set(np.unique(drawn.colors)) <= {0.0, 255.0}
+        distance = np.sqrt(((drawn.ground - drawn.colors[0]) ** 2).sum(axis=-1))
         assert distance.min() > CONTRAST * 1.5
 
 

@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 from noah.data.sources.drawn.shape_scene import AREA, CONTRAST, DRAWING, GAP, Scene
 from noah.data.sources.drawn.shapes_count import load_shapes_count, scene
 
-ALL_NEIGHBOURS = np.ones((3, 3), int)
+ALL_NEIGHBORS = np.ones((3, 3), int)
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,11 @@ def test_every_split_is_balanced() -> None:
 def test_as_many_shapes_as_the_label_says(coverage: list[np.ndarray], counts: np.ndarray) -> None:
     for covered, count in zip(coverage, counts, strict=True):
         mask = (covered >= 0.5).any(axis=0)
-        assert label(mask, ALL_NEIGHBOURS)[1] == len(covered) == count
+        assert label(mask, ALL_NEIGHBORS)[1] == len(covered) == count
 
 
 def test_shapes_neither_overlap_nor_touch_nor_leave_the_frame(coverage: list[np.ndarray]) -> None:
-    assert GAP > 2**0.5  # So that centres of pixels in two shapes are never next to each other.
+    assert GAP > 2**0.5  # So that centers of pixels in two shapes are never next to each other.
     for covered in coverage:
         assert (covered >= 0.5).sum(axis=0).max() == 1 and covered.sum(axis=0).max() <= 1
         mask = covered.max(axis=0) >= 0.5
@@ -56,17 +56,17 @@ def test_shapes_neither_overlap_nor_touch_nor_leave_the_frame(coverage: list[np.
 def test_shapes_can_be_seen(scenes: list[Scene], coverage: list[np.ndarray]) -> None:
     for drawn, covered in zip(scenes, coverage, strict=True):
         assert (covered >= 1).sum(axis=(1, 2)).min() >= 4 and covered.sum(axis=(1, 2)).min() >= 10
-        distance = np.sqrt(((drawn.ground - drawn.colours[:, None, None]) ** 2).sum(axis=-1))
+        distance = np.sqrt(((drawn.ground - drawn.colors[:, None, None]) ** 2).sum(axis=-1))
         assert distance.min() >= CONTRAST - 1  # The ground is rounded.
         inside, outside = (covered >= 1).any(axis=0), ~(covered > 0).any(axis=0)
         assert np.array_equal(drawn.image[outside], drawn.ground[outside])
         change = np.abs(drawn.image.astype(int) - drawn.ground).max(axis=-1)
         assert change[inside].min() >= (CONTRAST - 2) / 3**0.5
-        for shape, colour in zip(covered, drawn.colours, strict=True):
-            assert np.abs(drawn.image[shape >= 1] - colour).max() <= 0.5
+        for shape, color in zip(covered, drawn.colors, strict=True):
+            assert np.abs(drawn.image[shape >= 1] - color).max() <= 0.5
 
 
-def test_the_ground_has_a_texture_and_no_clipped_colour(scenes: list[Scene]) -> None:
+def test_the_ground_has_a_texture_and_no_clipped_color(scenes: list[Scene]) -> None:
     for drawn in scenes:
         assert drawn.ground.std(axis=(0, 1)).max() > 2
         assert drawn.ground.min() > 0 and drawn.ground.max() < 255
@@ -99,13 +99,13 @@ def test_images_differ_and_depend_on_nothing_but_their_number(scenes: list[Scene
 def test_the_drawing_never_changes_without_its_version(scenes: list[Scene]) -> None:
     """Where it changes on purpose, version and figures change: runs of the old images are not taken for new ones.
 
-    Parameters are rounded to a thousandth. None lies so close to the edge between two roundings, nor any colour of a
+    Parameters are rounded to a thousandth. None lies so close to the edge between two roundings, nor any color of a
     pixel, that the last digits of sines and roots, which differ between machines, could move it across.
     """
     parameters, pixels = hashlib.sha256(), hashlib.sha256()
     for drawn in scenes[:16]:
         shapes = [(s.corners, s.x, s.y, s.radius, s.turn) for s in drawn.shapes]
-        thousandths = 1000 * np.concatenate([np.array(shapes), drawn.colours], axis=1)
+        thousandths = 1000 * np.concatenate([np.array(shapes), drawn.colors], axis=1)
         assert np.abs(thousandths % 1 - 0.5).min() > 1e-6
         parameters.update(np.rint(thousandths).astype("<i8").tobytes())
         pixels.update(drawn.ground.tobytes() + drawn.image.tobytes())
@@ -113,11 +113,11 @@ def test_the_drawing_never_changes_without_its_version(scenes: list[Scene]) -> N
     assert found == (1, "863bc10f876a5007", "8f2b8a80526e7e78")
 
 
-def test_neighbouring_pixels_of_the_ground_tell_a_shape_apart(scenes: list[Scene], coverage: list[np.ndarray]) -> None:
+def test_neighboring_pixels_of_the_ground_tell_a_shape_apart(scenes: list[Scene], coverage: list[np.ndarray]) -> None:
     """A ring of pure ground lies around each shape's smoothed edge, somewhere on all its sides."""
     for drawn, covered in zip(scenes[:200], coverage, strict=False):
         for shape in covered:
-            ring = binary_dilation(shape > 0, ALL_NEIGHBOURS) & ~(covered > 0).any(axis=0)
+            ring = binary_dilation(shape > 0, ALL_NEIGHBORS) & ~(covered > 0).any(axis=0)
             assert ring.sum() >= 8
             assert np.array_equal(drawn.image[ring], drawn.ground[ring])
 

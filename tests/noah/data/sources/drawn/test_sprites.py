@@ -22,7 +22,7 @@ from noah.data.sources.drawn.sprites import (
 )
 
 SQUARE, ELLIPSE, HEART = range(3)
-CENTRE = {"x": 15, "y": 15}
+CENTER = {"x": 15, "y": 15}
 AREAS = (21.6**2, pi * 14.8 * 7.4, 16**2 * (1 + pi / 4))
 """Of the outlines at scale 1, in square pixels."""
 
@@ -38,7 +38,7 @@ def centroid(inside: np.ndarray) -> np.ndarray:
 
 
 def turned(inside: np.ndarray, quarters: int) -> np.ndarray:
-    """Turned about the pixel (31, 31), on which a shape at 15, 15 is centred."""
+    """Turned about the pixel (31, 31), on which a shape at 15, 15 is centered."""
     middle = inside[:63, :63]
     return np.pad(np.rot90(middle, quarters), ((0, 1), (0, 1)))
 
@@ -62,7 +62,7 @@ def test_pixels_are_black_or_white() -> None:
 
 
 @pytest.mark.parametrize("shape", range(3), ids=SHAPES)
-def test_the_centre_of_mass_moves_evenly_over_31_pixels_about_the_middle(shape: int) -> None:
+def test_the_center_of_mass_moves_evenly_over_31_pixels_about_the_middle(shape: int) -> None:
     for orientation in (0, 11, 26):
         places = np.array([centroid(draw(shape, 3, orientation, p, 31 - p)) for p in range(POSITIONS)])
         across, down = places[:, 0], places[::-1, 1]
@@ -102,7 +102,7 @@ def test_symmetries() -> None:
         assert np.array_equal(heart[:, :63], heart[:, 62::-1])
 
 
-def test_orientations_turn_anticlockwise_and_the_heart_stands_on_its_tip() -> None:
+def test_orientations_turn_counterclockwise_and_the_heart_stands_on_its_tip() -> None:
     heart = draw(HEART)
     lowest, highest = (heart[np.flatnonzero(heart.any(axis=1))[end]] for end in (-1, 0))
     assert lowest.sum() == 1 and highest.sum() % 2 == 0 and not highest[31]
@@ -128,7 +128,7 @@ def test_a_shape_moves_by_whole_pixels() -> None:
 def test_no_pixel_is_in_doubt_so_that_every_machine_draws_the_same() -> None:
     everything = hashlib.sha256()
     for shape, scale, orientation in product(range(3), range(6), range(40)):
-        drawn = Sprite(shape, scale, orientation, **CENTRE)
+        drawn = Sprite(shape, scale, orientation, **CENTER)
         assert np.abs(sprite_level(drawn)).min() > 1e-4
         everything.update(draw_sprite(drawn.number).tobytes())
     # Where the pixels change on purpose, both change: runs of the old images are then not taken for runs of the new.

@@ -1,4 +1,4 @@
-"""A real artefact small enough for a test: flatten and one matrix, as float32 NCHW or as uint8 NHWC."""
+"""A real artifact small enough for a test: flatten and one matrix, as float32 NCHW or as uint8 NHWC."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ Kind = Literal["float32", "uint8"]
 
 def logits_by_hand(pixels: np.ndarray) -> np.ndarray:
     """What the model has to give for uint8 (B, H, W, 3): float64 (B, classes)."""
-    normalised = (pixels / 255 - np.array(PREPROCESSING.mean)) / np.array(PREPROCESSING.std)
-    return np.asarray(normalised.transpose(0, 3, 1, 2).reshape(len(pixels), -1) @ WEIGHT.astype(float) + BIAS)
+    normalized = (pixels / 255 - np.array(PREPROCESSING.mean)) / np.array(PREPROCESSING.std)
+    return np.asarray(normalized.transpose(0, 3, 1, 2).reshape(len(pixels), -1) @ WEIGHT.astype(float) + BIAS)
 
 
 def probabilities_by_hand(pixels: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ def probabilities_by_hand(pixels: np.ndarray) -> np.ndarray:
 
 
 def make_model(kind: Kind = "float32", *, batch: int | str = "batch", probabilities: bool = False) -> onnx.ModelProto:
-    """Build the graph; the uint8 one normalises inside."""
+    """Build the graph; the uint8 one normalizes inside."""
     constants: dict[str, np.ndarray] = {"weight": WEIGHT, "bias": BIAS}
     nodes = []
     if kind == "uint8":
@@ -64,8 +64,8 @@ def make_model(kind: Kind = "float32", *, batch: int | str = "batch", probabilit
         nodes += [
             helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
             helper.make_node("Mul", ["float", "scale"], ["scaled"]),
-            helper.make_node("Sub", ["scaled", "shift"], ["normalised"]),
-            helper.make_node("Transpose", ["normalised"], ["planes"], perm=[0, 3, 1, 2]),
+            helper.make_node("Sub", ["scaled", "shift"], ["normalized"]),
+            helper.make_node("Transpose", ["normalized"], ["planes"], perm=[0, 3, 1, 2]),
         ]
     nodes += [
         helper.make_node("Flatten", ["planes" if kind == "uint8" else "images"], ["flat"]),
@@ -95,7 +95,7 @@ def make_manifest(model_file: Path, kind: Kind = "float32", **changes: Any) -> M
         ModelInput(name="images", shape=("batch", HEIGHT, WIDTH, 3), type="uint8", layout="NHWC", values="raw")
         if kind == "uint8"
         else ModelInput(
-            name="images", shape=("batch", 3, HEIGHT, WIDTH), type="float32", layout="NCHW", values="normalised"
+            name="images", shape=("batch", 3, HEIGHT, WIDTH), type="float32", layout="NCHW", values="normalized"
         )
     )
     fields: dict[str, Any] = {
@@ -132,7 +132,7 @@ def make_manifest(model_file: Path, kind: Kind = "float32", **changes: Any) -> M
     return Manifest(**(fields | changes))
 
 
-def make_artefact(
+def make_artifact(
     folder: Path, kind: Kind = "float32", *, model: onnx.ModelProto | None = None, **changes: Any
 ) -> Path:
     """Write model and manifest into a new folder and give the folder."""

@@ -1,6 +1,6 @@
 """How fast merged subnets are in onnxruntime beside their plain backbone, in float32 and in 8 bits.
 
-    python benchmarks/artefacts.py [--seconds 20] [--batch 32]
+    python benchmarks/artifacts.py [--seconds 20] [--batch 32]
 
 Both are exported in the same way and run in turns. The weights are random: time depends on shapes alone. For a
 ViT-S/14 at 98 px and a ViT-B/16 at 224 px, a subnet of the paper's size (prompts in the first blocks) and one with 100

@@ -1,4 +1,4 @@
-"""What was exported of a run: the proof of each artefact, its accuracy and its speed beside the plain backbone's."""
+"""What was exported of a run: the proof of each artifact, its accuracy and its speed beside the plain backbone's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from export.artifact.manifest import MANIFEST_FILE, Manifest, read_manifest
 from export.predict.runnable import Runnable, first_here, runnables
-from noah.errors import ArtefactError
+from noah.errors import ArtifactError
 from noah.evaluation.significance import Proportion
 from noah.runs.folder import Run
 from noah_cli.report.reading import Missing, well_formed
@@ -21,7 +21,7 @@ BENCH_FILE = "bench.json"
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast an artefact is for batches of one size.
+    """How fast an artifact is for batches of one size.
 
     Args:
         batch: Images in a batch.
@@ -45,7 +45,7 @@ class Bench:
         speeds: Model -> how fast it is; what was compared with is one of them.
         compared_with: Names of what others were compared with.
         providers: Model -> what ran it.
-        stale: Artefacts that were exported anew since; they are not in `speeds`.
+        stale: Artifacts that were exported anew since; they are not in `speeds`.
         machine: Where it was measured, in words.
     """
 
@@ -57,14 +57,14 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True)
-class Artefact:
-    """One exported artefact.
+class Artifact:
+    """One exported artifact.
 
     Args:
         name: Its folder.
         manifest: What it says of itself.
         megabytes: Size of its files, in 2^20 bytes.
-        test: Its accuracy on the test split; None where this artefact was not tested.
+        test: Its accuracy on the test split; None where this artifact was not tested.
         tested: Which of its models that is of; None where none was tested.
         models: What `noah eval` and `noah bench` run of it, the usual one first.
     """
@@ -78,12 +78,12 @@ class Artefact:
 
     @property
     def tested_file(self) -> str:
-        """The file that was tested, where it is not the one that the artefact's name stands for; else empty."""
+        """The file that was tested, where it is not the one that the artifact's name stands for; else empty."""
         return self.tested.file if self.tested and self.tested != self.models[0] else ""
 
     @property
     def tested_path(self) -> str:
-        """What was tested, below the folder of artefacts."""
+        """What was tested, below the folder of artifacts."""
         return f"{self.name}/{self.tested_file}" if self.tested_file else self.name
 
     @property
@@ -100,59 +100,59 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """All artefacts of a run.
+    """All artifacts of a run.
 
     Args:
-        artefacts: By name.
+        artifacts: By name.
         unreadable: Those that this noah does not read: name and problem.
         bench: Their speed.
         bench_command: What measures that of all that run on this machine; empty where none does.
     """
 
-    artefacts: tuple[Artefact, ...]
+    artifacts: tuple[Artifact, ...]
     unreadable: tuple[tuple[str, str], ...]
     bench: Bench | Missing
     bench_command: str
 
 
 def gather_exported(run: Run, commands: tuple[str, ...]) -> Exported | Missing:
-    """Read the manifests of a run's artefacts and what was measured of them.
+    """Read the manifests of a run's artifacts and what was measured of them.
 
     Args:
         run: The run.
-        commands: What brings a first artefact.
+        commands: What brings a first artifact.
 
     Raises:
         RunError: A file is damaged.
     """
-    artefacts, unreadable = [], []
+    artifacts, unreadable = [], []
     for path in sorted(run.path("export").glob(f"*/{MANIFEST_FILE}")):
         name = path.parent.name
         try:
             manifest = read_manifest(path)
-        except ArtefactError as error:  # of an older noah, perhaps; the report tells it
+        except ArtifactError as error:  # of an older noah, perhaps; the report tells it
             unreadable.append((name, error.problem))
             continue
         size = sum(record.bytes for record in manifest.files.values()) / 2**20
         models = runnables(path.parent, manifest)
         tests = {model: _test(run, model, manifest) for model in models}
         tested = next((model for model, test in tests.items() if test), None)
-        artefacts.append(Artefact(name, manifest, size, tests[tested] if tested else None, tested, models))
-    if not artefacts and not unreadable:
+        artifacts.append(Artifact(name, manifest, size, tests[tested] if tested else None, tested, models))
+    if not artifacts and not unreadable:
         return Missing("Nothing has been exported yet.", commands)
-    usual = [artefact.models[0] for artefact in artefacts if artefact.models]
+    usual = [artifact.models[0] for artifact in artifacts if artifact.models]
     paths = [shlex.quote(str(model.path)) for model in usual if not model.why_not_here]
     command = ""
     if paths:
         command = f"noah bench {' '.join(paths)} --against backbone --out {shlex.quote(str(run.path(BENCH_FILE)))}"
     bench: Bench | Missing
     if run.path(BENCH_FILE).is_file():
-        bench = _bench(run, artefacts)
+        bench = _bench(run, artifacts)
     elif command:
         bench = Missing("Speed has not been measured, or its figures were not kept in the run.", (command,))
     else:
-        bench = Missing("Speed has not been measured; none of these artefacts is run by noah on this machine.")
-    return Exported(tuple(artefacts), tuple(unreadable), bench, command)
+        bench = Missing("Speed has not been measured; none of these artifacts is run by noah on this machine.")
+    return Exported(tuple(artifacts), tuple(unreadable), bench, command)
 
 
 def _test(run: Run, model: Runnable, manifest: Manifest) -> Proportion | None:
@@ -161,16 +161,16 @@ def _test(run: Run, model: Runnable, manifest: Manifest) -> Proportion | None:
     if not path.is_file():
         return None
     with well_formed(path, "no result of a test"):
-        result = run.read_json("eval", "artefact", path.name)
+        result = run.read_json("eval", "artifact", path.name)
         if result["files"] != manifest.file_hashes:
             return None
         return read_share(result)
 
 
-def _bench(run: Run, artefacts: list[Artefact]) -> Bench:
+def _bench(run: Run, artifacts: list[Artifact]) -> Bench:
     with well_formed(run.path(BENCH_FILE), "no figures of `noah bench`"):
         content = run.read_json(BENCH_FILE)
-        sizes = {artefact.name: _model_bytes(artefact) for artefact in artefacts if artefact.models}
+        sizes = {artifact.name: _model_bytes(artifact) for artifact in artifacts if artifact.models}
         speeds, providers, stale = {}, {}, []
         for model in content["models"]:
             name = str(model["name"])
@@ -203,7 +203,7 @@ def _speeds(model: Mapping[str, Any]) -> tuple[Speed, ...]:
     )
 
 
-def _model_bytes(artefact: Artefact) -> int:
-    """What `noah bench` counts of an artefact: the model, and the weights beside it."""
-    model = artefact.models[0].file
-    return sum(record.bytes for name, record in artefact.manifest.files.items() if name in (model, f"{model}.data"))
+def _model_bytes(artifact: Artifact) -> int:
+    """What `noah bench` counts of an artifact: the model, and the weights beside it."""
+    model = artifact.models[0].file
+    return sum(record.bytes for name, record in artifact.manifest.files.items() if name in (model, f"{model}.data"))

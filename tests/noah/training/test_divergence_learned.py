@@ -29,7 +29,7 @@ def of(loss: float, labels: NDArray[np.int64] = LABELS, **changes: Any) -> str:
 
 
 def test_only_a_loss_like_that_of_guessing_is_told() -> None:
-    assert "The supernet has hardly learnt: its loss is 2.303 at the end, and that of guessing is 2.303." in of(2.303)
+    assert "The supernet has hardly learned: its loss is 2.303 at the end, and that of guessing is 2.303." in of(2.303)
     assert f"--set supernet.learning_rate={lower_learning_rate(0.002)}" in of(2.303)
     assert of(0.97 * math.log(10)) == ""
 

@@ -1,4 +1,4 @@
-"""The artefacts on the page: of an engine that no GPU runs, the ONNX file beside it is offered, and its figure told."""
+"""The artifacts on the page: of an engine that no GPU runs, the ONNX file beside it is offered, and its figure told."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.finished import ENGINES, FLOAT, UINT8, Finished
 @pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
 def test_of_an_engine_without_a_gpu_the_file_beside_it_counts(engine_project: Finished) -> None:
     project = engine_project
-    half, brain = (project.artefact(name).relative_to(project.folder) for name in ENGINES)
+    half, brain = (project.artifact(name).relative_to(project.folder) for name in ENGINES)
 
     def page() -> str:
         assert noah("report").code == 0
