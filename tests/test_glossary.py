@@ -1,4 +1,4 @@
-"""One word for one thing: what people read has the words of docs/architecture.md, in British spelling."""
+"""One word for one thing: what people read has the words of the field, in American spelling."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ BANNED = {
     r"adaptors?": "adapter",
     r"soft[- ]prompts?|prompt[- ]tokens?[- ]tuning": "prompt",
     r"Lora|LORA": "LoRA",
-    r"artifacts?": "artefact",
-    r"(training|train|validation|val|test)[- ]sets?": "training, validation or test split",
-    r"(?<!-)datasets?": "data set",
-    r"hyperparameters?": "hyper-parameter",
-    r"[Cc]olor(s|ed|ing)?": "colour",
-    r"([Dd]e)?[Nn]ormaliz\w+": "normalise",
-    r"([Dd]e)?[Qq]uantiz[a-z]+": "quantise",
-    r"[Oo]ptimiz\w+": "optimise",
-    r"analyz\w+|behaviors?|grayscale|favorites?|labeled|labeling|modeling": "the British spelling",
+    r"[Aa]rtefacts?": "artifact",
+    r"[Dd]ata[ -]sets?": "dataset",
+    r"[Hh]yper-parameters?": "hyperparameter",
+    r"[Cc]heck-points?": "checkpoint",
+    r"[Ff]inetun\w+|[Ff]ine tun\w+": "fine-tune",
+    r"\w*[Cc]olour\w*": "color",
+    r"\w*(?:normalis|quantis|optimis|initialis|generalis|serialis|minimis|maximis|summaris|recognis)\w*": "-ize",
+    r"learnt|spelt|misspelt|whilst|amongst|grey\w*|licences?": "the American spelling",
+    r"analyse\w*|behaviours?|favour\w*|neighbour\w*|centre[ds]?|labell\w+|modell\w+|judgement": "the American spelling",
 }
 """What is not written -> what is written instead."""
 BARE = re.compile(
@@ -89,7 +89,7 @@ def test_the_words_themselves_are_explained() -> None:
     )
     for word in (
         *("backbone", "module", "width", "subnet", "search space", "budget", "supernet", "candidate", "winner"),
-        *("merge", "artefact", "engine", "manifest", "run", "stage", "recipe", "split", "checkpoint", "weights"),
+        *("merge", "artifact", "engine", "manifest", "run", "stage", "recipe", "split", "checkpoint", "weights"),
     ):
         assert re.search(rf"\*\*{word}s?\*\*", words), word
 
@@ -98,9 +98,10 @@ def test_the_words_themselves_are_explained() -> None:
     ("text", "count"),
     [
         ("The super-network and its sub-networks.", 2),
-        ("Normalized colors of the test set", 3),
-        ("`normalize` in export/convert/quantize.py, --dataset NAME, data.dataset=digits, LayerNormalization", 0),
-        ("a subnet of the supernet, normalised, of the data set's test split", 0),
+        ("Normalised colours of the data set", 3),
+        ("the artefact, its hyper-parameters and its licence", 3),
+        ("`normalise` in export/quantise.py, --colour NAME", 0),
+        ("a subnet of the supernet, normalized, of the dataset's test set", 0),
     ],
 )
 def test_the_test_finds_what_it_looks_for(text: str, count: int) -> None:
