@@ -23,7 +23,7 @@ BANNED = {
     r"[Cc]heck-points?": "checkpoint",
     r"[Ff]inetun\w+|[Ff]ine tun\w+": "fine-tune",
     r"\w*[Cc]olour\w*": "color",
-    r"\w*(?:normalis|quantis|optimis|initialis|generalis|serialis|minimis|maximis|summaris|recognis)\w*": "-ize",
+    r"\w*(?:[Nn]ormalis|[Qq]uantis|[Oo]ptimis|[Ii]nitialis|generalis|serialis|minimis|maximis|summaris|recognis)\w*": "-ize",
     r"learnt|spelt|misspelt|whilst|amongst|grey\w*|licences?": "the American spelling",
     r"analyse\w*|behaviours?|favour\w*|neighbour\w*|centre[ds]?|labell\w+|modell\w+|judgement": "the American spelling",
 }
