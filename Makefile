@@ -98,6 +98,7 @@ bench: install
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
 
 types: install
 	$(BIN)/mypy

@@ -1,30 +1,59 @@
 """NOAH, Neural Prompt Search (Zhang, Zhou, Liu, 2022, arXiv 2206.04673): the method.
 
-Importing this package imports no heavy library, so that an exported artifact can be run without torch.
+What people import is what this package offers, each name loaded when it is first used: importing the package itself
+brings no heavy library, so that an exported artifact runs where torch is not installed.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from noah.version import __version__
 
-if TYPE_CHECKING:  # It brings torch, which takes seconds.
-    from torch import nn
+if TYPE_CHECKING:
+    from noah import errors
+    from noah.backbone.load import load_backbone
+    from noah.model.merge import merge
+    from noah.model.published_weights import load_reference
+    from noah.model.saved_modules import load
+    from noah.model.supernet import Supernet
+    from noah.space.search_space import SearchSpace
+    from noah.space.subnet import Subnet
 
-    from noah.model.saved_modules import Classifier
+__all__ = [
+    "SearchSpace",
+    "Subnet",
+    "Supernet",
+    "__version__",
+    "errors",
+    "load",
+    "load_backbone",
+    "load_reference",
+    "merge",
+]
 
-__all__ = ["__version__", "load"]
+_PLACES = {
+    "SearchSpace": "noah.space.search_space",
+    "Subnet": "noah.space.subnet",
+    "Supernet": "noah.model.supernet",
+    "load": "noah.model.saved_modules",
+    "load_backbone": "noah.backbone.load",
+    "load_reference": "noah.model.published_weights",
+    "merge": "noah.model.merge",
+}
+"""Public name -> the module that defines it."""
 
 
-def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classifier:
-    """Give the torch network of an artifact of format safetensors; see `noah.model.saved_modules.load`.
+def __getattr__(name: str) -> Any:
+    """Load a public name on its first use (PEP 562)."""
+    if name == "errors":
+        return import_module("noah.errors")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'noah' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
 
-    Args:
-        path: The artifact's folder, or its `modules.safetensors`.
-        backbone: The backbone, or another name or file of it; None loads it by the name that the run used.
-    """
-    from noah.model.saved_modules import load as load_saved
 
-    return load_saved(path, backbone=backbone)
+def __dir__() -> list[str]:
+    """The public names, for completion in a shell."""
+    return sorted(__all__)

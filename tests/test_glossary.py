@@ -23,7 +23,8 @@ BANNED = {
     r"[Cc]heck-points?": "checkpoint",
     r"[Ff]inetun\w+|[Ff]ine tun\w+": "fine-tune",
     r"\w*[Cc]olour\w*": "color",
-    r"\w*(?:[Nn]ormalis|[Qq]uantis|[Oo]ptimis|[Ii]nitialis|generalis|serialis|minimis|maximis|summaris|recognis)\w*": "-ize",
+    r"\w*(?:[Nn]ormalis|[Qq]uantis|[Oo]ptimis|[Ii]nitialis)\w*": "-ize",
+    r"\w*(?:[Gg]eneralis|[Ss]erialis|[Mm]inimis|[Mm]aximis|[Ss]ummaris|[Rr]ecognis)\w*": "-ize",
     r"learnt|spelt|misspelt|whilst|amongst|grey\w*|licences?": "the American spelling",
     r"analyse\w*|behaviours?|favour\w*|neighbour\w*|centre[ds]?|labell\w+|modell\w+|judgement": "the American spelling",
 }
