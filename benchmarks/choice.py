@@ -1,0 +1,379 @@
+"""How good a choice of a subnet is: judged against a pool of subnets that were each trained on their own.
+
+    python -m benchmarks.choice train --tasks digits,shapes_count --seeds 0,1
+    python -m benchmarks.choice judge
+
+`train` fills docs/choice/pool: for each task and seed, random subnets inside the budget and single modules of about its
+parameters, all trained alike in a cheap setting (56 px, 500 images, 15 epochs), tested, and written a line each. It can
+be stopped and started anew at any time. A few subnets are trained a second time with another seed, which tells how
+reliable the pool itself is. With `--evidence` each is also trained on the 400 training images alone and measured on the
+100 validation images: what an oracle that trains every candidate would choose by.
+
+A method of choosing is anything that scores the subnets of a pool. `judge` reads docs/choice/scores, where each file
+holds one method's scores of one pool, and tells how well the choices did: in seconds, because nothing is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import kendalltau
+
+from benchmarks.supernets import pocket_settings
+from noah.data.dataset import Dataset
+from noah.data.split import Split, select
+from noah.evaluation.score import predicted_labels, score
+from noah.prepare.build import build_supernet
+from noah.prepare.context import Materials, prepare, seed_torch
+from noah.progress import Silent
+from noah.runs.subnet_text import parse_subnet
+from noah.space.budget import parameter_budget
+from noah.space.operators import sample
+from noah.space.subnet import Subnet
+from noah.stages.retrain_stage import merged_logits
+from noah.training.loop import train
+
+DEVELOPMENT = ("digits", "rendered_dsprites_loc", "shapes_count")
+"""Tasks on which ideas about choosing may be tried; those that confirm them are others."""
+RANDOM = 16
+"""Random subnets of a pool."""
+SINGLES = ("lora:8", "adapter:16", "prompt:33", "linear")
+"""Single modules with about the budget's 160,000 parameters on ViT-S, and none at all."""
+REPEATED = 6
+"""Random subnets that are trained twice."""
+TRAINED, VALIDATED = 400, 100
+"""Images of the cheap setting; a final training takes both."""
+SETTING: Mapping[str, Any] = {
+    "backbone": {"image_size": 56},
+    "retrain": {"epochs": 15},
+    "hardware": {"precision": "bf16", "threads": 1},
+}
+FOLDER = Path("docs/choice")
+_SUBSET, _POOL, _TRAINING = 11, 12, 13
+"""Words of the seeds."""
+
+Bits = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A subnet of a pool after a training of its own.
+
+    Attributes:
+        name: "random 3", or a single module as it is typed.
+        repeat: 0, or 1 for a second training with another seed.
+        subnet: Its widths.
+        parameters: Trainable ones, the head not counted.
+        steps: Optimizer steps of the training.
+        correct: Of each test image, whether it was right; bool (n,).
+        evidence: Accuracy and cross-entropy on the validation images after a training without them, if it was done.
+    """
+
+    name: str
+    repeat: int
+    subnet: Subnet
+    parameters: int
+    steps: int
+    correct: Bits
+    evidence: Mapping[str, float] | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """On the test images, in percent."""
+        return 100 * float(self.correct.mean())
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as a line of a pool's file; the bits as hexadecimal digits."""
+        return {
+            "name": self.name,
+            "repeat": self.repeat,
+            "subnet": self.subnet.to_json(),
+            "parameters": self.parameters,
+            "steps": self.steps,
+            "accuracy": round(self.accuracy, 2),
+            "images": len(self.correct),
+            "correct": np.packbits(self.correct).tobytes().hex(),
+            "evidence": self.evidence,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Entry:
+        """Read what `to_json` gave."""
+        packed = np.frombuffer(bytes.fromhex(value["correct"]), np.uint8)
+        return cls(
+            value["name"],
+            value["repeat"],
+            Subnet.from_json(value["subnet"]),
+            value["parameters"],
+            value["steps"],
+            np.unpackbits(packed, count=value["images"]).astype(bool),
+            value["evidence"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one choice did.
+
+    Attributes:
+        percentile: Share of the pool's other random subnets that the chosen one beats, in percent, ties counted half;
+            50 is chance.
+        regret: Points of accuracy to the pool's best random subnet.
+        tau: Kendall's tau-b between scores and accuracies of the random subnets.
+        over_single: Points of accuracy over each single module.
+    """
+
+    percentile: float
+    regret: float
+    tau: float
+    over_single: Mapping[str, float]
+
+
+def percentile(chosen: float, others: Sequence[float]) -> float:
+    """Where an accuracy stands among others, in percent; equal ones count half.
+
+    Raises:
+        ValueError: If there are no others.
+    """
+    if not others:
+        raise ValueError("a percentile needs others to compare with")
+    values = np.asarray(others)
+    return 100 * float(np.mean((values < chosen) + 0.5 * (values == chosen)))
+
+
+def judge(scores: Mapping[str, float], pool: Sequence[Entry]) -> Verdict:
+    """Judge the choice of the highest score among a pool's random subnets; of equal scores the first counts.
+
+    Args:
+        scores: Name of an entry -> its score; names of single modules are passed over.
+        pool: First trainings of all entries.
+
+    Raises:
+        ValueError: If a random subnet has no score, or there are fewer than two.
+    """
+    drawn = [entry for entry in pool if is_random(entry) and entry.repeat == 0]
+    singles = [entry for entry in pool if not is_random(entry) and entry.repeat == 0]
+    if missing := [entry.name for entry in drawn if entry.name not in scores]:
+        raise ValueError(f"no score of {', '.join(missing)}")
+    given = [scores[entry.name] for entry in drawn]
+    place = int(np.argmax(given))
+    others = [entry.accuracy for index, entry in enumerate(drawn) if index != place]
+    accuracy = drawn[place].accuracy
+    return Verdict(
+        percentile(accuracy, others),
+        max([accuracy, *others]) - accuracy,
+        float(kendalltau(given, [entry.accuracy for entry in drawn]).statistic),
+        {entry.name: accuracy - entry.accuracy for entry in singles},
+    )
+
+
+def ceiling_of_test(pool: Sequence[Entry], rounds: int = 200, seed: int = 0) -> float:
+    """The percentile of a choice by half of the test images, judged by the other half: what their number allows."""
+    drawn = [entry for entry in pool if is_random(entry) and entry.repeat == 0]
+    correct = np.stack([entry.correct for entry in drawn])
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(rounds):
+        order = rng.permutation(correct.shape[1])
+        first, second = np.array_split(order, 2)
+        place = int(np.argmax(correct[:, first].mean(axis=1)))
+        accuracies = correct[:, second].mean(axis=1)
+        found.append(percentile(accuracies[place], np.delete(accuracies, place).tolist()))
+    return float(np.mean(found))
+
+
+def ceiling_of_training(pool: Sequence[Entry]) -> float | None:
+    """The percentile of a choice by a second training of the same subnets; None where fewer than two were repeated."""
+    again = {entry.name: entry.accuracy for entry in pool if entry.repeat == 1}
+    first = [entry for entry in pool if entry.repeat == 0 and entry.name in again]
+    if len(first) < 2:
+        return None
+    return judge(again, first).percentile
+
+
+def interval(values: Mapping[str, Sequence[float]], rounds: int = 10_000, seed: int = 0) -> tuple[float, float, float]:
+    """Mean over tasks, and its 95 % interval by a bootstrap over tasks and, within each, over seeds.
+
+    Args:
+        values: Task -> a value for each seed.
+        rounds: Of the bootstrap.
+        seed: Of its random numbers.
+
+    Returns:
+        Mean, lower and upper end.
+    """
+    tasks = [np.asarray(of_task, dtype=float) for of_task in values.values()]
+    rng = np.random.default_rng(seed)
+    means = [
+        np.mean(
+            [rng.choice(tasks[index], len(tasks[index])).mean() for index in rng.integers(len(tasks), size=len(tasks))]
+        )
+        for _ in range(rounds)
+    ]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(np.mean([of_task.mean() for of_task in tasks])), float(low), float(high)
+
+
+def is_random(entry: Entry) -> bool:
+    """Whether it was drawn, rather than a single module."""
+    return entry.name.startswith("random ")
+
+
+def read_pool(folder: Path, task: str, seed: int) -> list[Entry]:
+    """The entries that are finished, in the order in which they were trained; a torn last line is passed over."""
+    path = folder / "pool" / f"{task}-seed{seed}.jsonl"
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [Entry.from_json(json.loads(line)) for line in lines if line.endswith("\n")]
+
+
+def fill_pool(folder: Path, task: str, seed: int, *, evidence: bool) -> None:
+    """Train what a pool lacks, one entry after the other, and append each when it is finished."""
+    path = folder / "pool" / f"{task}-seed{seed}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = read_pool(folder, task, seed)
+    path.write_text("".join(json.dumps(entry.to_json()) + "\n" for entry in done), encoding="utf-8")
+    settings, _ = pocket_settings(task, {"seed": seed, **SETTING})
+    materials = prepare(settings, Silent())
+    materials = replace(materials, dataset=few_images(materials.dataset, seed))
+    for name, repeat, subnet in wanted(materials):
+        if any((entry.name, entry.repeat) == (name, repeat) for entry in done):
+            continue
+        began = time.monotonic()
+        entry = train_entry(name, repeat, subnet, materials, evidence=evidence and repeat == 0)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry.to_json()) + "\n")
+        print(f"{task} seed {seed} {name}: {entry.accuracy:.1f} in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def wanted(materials: Materials) -> Iterator[tuple[str, int, Subnet]]:
+    """Name, number of the training, and subnet of every entry of a pool; single modules first."""
+    depth, width = materials.space.blocks, materials.space.embed_dim
+    for spelling in SINGLES:
+        yield spelling, 0, parse_subnet(spelling, depth=depth)
+    rng = np.random.default_rng([materials.settings.seed, _POOL])
+    budget = parameter_budget(materials.settings.budget.parameters, width)
+    drawn: dict[Subnet, None] = {}
+    while len(drawn) < RANDOM:
+        drawn[sample(materials.space, rng, budget)] = None
+    for repeat, count in ((0, RANDOM), (1, REPEATED)):
+        for index, subnet in enumerate(list(drawn)[:count]):
+            yield f"random {index}", repeat, subnet
+
+
+def few_images(dataset: Dataset, seed: int) -> Dataset:
+    """The dataset with 400 training and 100 validation images, drawn without looking at labels; the test set stays."""
+    rng = np.random.default_rng([seed, _SUBSET])
+
+    def drawn(split: Split, count: int) -> Split:
+        return select(split, np.sort(rng.permutation(len(split))[:count]))
+
+    return replace(
+        dataset, train=drawn(dataset.train, TRAINED), validation=drawn(dataset.validation, VALIDATED), retrain=None
+    )
+
+
+def train_entry(name: str, repeat: int, subnet: Subnet, materials: Materials, *, evidence: bool) -> Entry:
+    """Train a subnet on all 500 images and test it; with evidence, train it on 400 first and validate it."""
+    found = None
+    if evidence:
+        logits, labels, _ = _train(subnet, repeat, materials, materials.dataset.train, materials.dataset.validation)
+        scored = score(logits, labels)
+        found = {"accuracy": scored.accuracy, "cross_entropy": scored.cross_entropy}
+    test = materials.dataset.load_test()
+    logits, labels, steps = _train(subnet, repeat, materials, materials.dataset.full_train, test)
+    parameters = subnet.parameter_count(materials.space.embed_dim)
+    return Entry(name, repeat, subnet, parameters, steps, predicted_labels(logits) == labels, found)
+
+
+def _train(
+    subnet: Subnet, repeat: int, materials: Materials, split: Split, measured: Split
+) -> tuple[Any, NDArray[np.int64], int]:
+    """Logits of the measured images and their labels, and the steps of the training."""
+    settings = materials.settings.retrain
+    seed_torch(materials.settings.seed, _TRAINING, repeat)
+    model = build_supernet(materials, subnet, settings)
+    pixels = materials.pixels(split, "training", Silent())
+    with tempfile.TemporaryDirectory() as folder, Silent().bar("", settings.epochs, "epochs") as bar:
+        train(
+            model,
+            pixels,
+            materials.backbone.preprocessing,
+            lambda *_: (subnet,),
+            settings,
+            materials.hardware,
+            seed=(materials.settings.seed, _TRAINING, repeat),
+            checkpoint=Path(folder, "checkpoint"),
+            bar=bar,
+        )
+    tested = materials.pixels(measured, "test", Silent())
+    logits = merged_logits(model.eval(), subnet, tested, materials)
+    return logits, tested.labels, settings.epochs * -(-len(split) // settings.batch_size)
+
+
+def oracle_scores(pool: Sequence[Entry]) -> dict[str, float] | None:
+    """What training every candidate says of it: minus the cross-entropy on the validation images, if all have one."""
+    first = [entry for entry in pool if entry.repeat == 0]
+    if not first or any(entry.evidence is None for entry in first):
+        return None
+    return {entry.name: -entry.evidence["cross_entropy"] for entry in first if entry.evidence is not None}
+
+
+def report(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
+    """A table of every method that has scores, over the pools that are there."""
+    pools = {(task, seed): pool for task in tasks for seed in seeds if (pool := read_pool(folder, task, seed))}
+    methods: dict[str, dict[tuple[str, int], Mapping[str, float]]] = {}
+    for cell, pool in pools.items():
+        if (oracle := oracle_scores(pool)) is not None:
+            methods.setdefault("oracle", {})[cell] = oracle
+    for path in sorted((folder / "scores").glob("*.json")):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if (cell := (stored["task"], stored["seed"])) in pools:
+            methods.setdefault(stored["method"], {})[cell] = stored["scores"]
+    lines = ["| method | pools | percentile | 95 % | regret | tau |", "|---|---:|---:|---|---:|---:|"]
+    for name, of_cells in methods.items():
+        verdicts = {cell: judge(scores, pools[cell]) for cell, scores in of_cells.items()}
+        by_task: dict[str, list[float]] = {}
+        for (task, _), verdict in verdicts.items():
+            by_task.setdefault(task, []).append(verdict.percentile)
+        mean, low, high = interval(by_task)
+        regret, tau = (float(np.mean([getattr(v, key) for v in verdicts.values()])) for key in ("regret", "tau"))
+        lines.append(f"| {name} | {len(verdicts)} | {mean:.0f} | {low:.0f} to {high:.0f} | {regret:.1f} | {tau:.2f} |")
+    halves = [ceiling_of_test(pool) for pool in pools.values() if sum(map(is_random, pool)) > 1]
+    again = [value for pool in pools.values() if (value := ceiling_of_training(pool)) is not None]
+    for what, values in (("half of the test images", halves), ("a second training", again)):
+        if values:
+            lines.append(f"| ceiling: {what} | {len(values)} | {np.mean(values):.0f} | | | |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train what is missing, or judge what is there."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("do", choices=("train", "judge"))
+    parser.add_argument("--tasks", default=",".join(DEVELOPMENT))
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--evidence", action="store_true", help="also train without the validation images")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    arguments = parser.parse_args()
+    tasks, seeds = arguments.tasks.split(","), [int(seed) for seed in arguments.seeds.split(",")]
+    if arguments.do == "judge":
+        print(report(arguments.folder, tasks, seeds))
+        return
+    for seed in seeds:
+        for task in tasks:
+            fill_pool(arguments.folder, task, seed, evidence=arguments.evidence)
+
+
+if __name__ == "__main__":
+    main()

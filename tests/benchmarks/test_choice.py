@@ -1,0 +1,123 @@
+"""The instrument that judges choices, on pools and scores whose answers are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.choice import (
+    Entry,
+    ceiling_of_test,
+    ceiling_of_training,
+    interval,
+    judge,
+    oracle_scores,
+    percentile,
+    read_pool,
+    report,
+)
+from noah.space.subnet import Subnet
+
+SUBNET = Subnet([0, 0], [1, 1], [0, 0])
+IMAGES = 200
+
+
+def entry(name: str, correct: int, repeat: int = 0, evidence: dict[str, float] | None = None) -> Entry:
+    """An entry with so many of 200 test images right, the first ones."""
+    return Entry(name, repeat, SUBNET, 100, 10, np.arange(IMAGES) < correct, evidence)
+
+
+def pool(*correct: int) -> list[Entry]:
+    return [entry(f"random {index}", count) for index, count in enumerate(correct)]
+
+
+def scores(*values: float) -> dict[str, float]:
+    return {f"random {index}": value for index, value in enumerate(values)}
+
+
+def test_the_best_the_worst_and_the_middle_of_a_pool() -> None:
+    made = pool(100, 120, 110, 130, 90)
+    assert judge(scores(0, 0, 0, 1, 0), made).percentile == 100
+    assert judge(scores(0, 0, 0, 0, 1), made).percentile == 0
+    assert judge(scores(0, 0, 1, 0, 0), made).percentile == 50
+    assert judge(scores(0, 0, 1, 0, 0), made).regret == pytest.approx(10)
+
+
+@given(st.lists(st.integers(0, IMAGES), min_size=2, max_size=12))
+def test_choosing_by_lot_is_at_50_whatever_the_pool_holds(correct: list[int]) -> None:
+    made = pool(*correct)
+    choices = [scores(*(float(index == chosen) for index in range(len(made)))) for chosen in range(len(made))]
+    assert np.mean([judge(choice, made).percentile for choice in choices]) == pytest.approx(50)
+
+
+@given(st.lists(st.integers(0, IMAGES), min_size=2, max_size=12, unique=True))
+def test_scores_that_are_the_accuracies_reach_the_top_and_their_opposites_the_bottom(correct: list[int]) -> None:
+    made = pool(*correct)
+    right, wrong = judge(scores(*map(float, correct)), made), judge(scores(*(-float(c) for c in correct)), made)
+    assert (right.percentile, right.regret, right.tau) == (100, 0, pytest.approx(1))
+    assert (wrong.percentile, wrong.tau) == (0, pytest.approx(-1))
+
+
+def test_single_modules_are_compared_with_and_never_chosen() -> None:
+    made = [*pool(100, 120), entry("lora:8", 130), entry("linear", 40)]
+    verdict = judge(scores(0, 1) | {"lora:8": 5}, made)
+    assert verdict.percentile == 100
+    assert verdict.over_single == {"lora:8": pytest.approx(-5), "linear": pytest.approx(40)}
+
+
+def test_of_equal_scores_the_first_counts_and_a_missing_one_is_refused() -> None:
+    assert judge(scores(1, 1, 0), pool(10, 20, 30)).percentile == 0
+    with pytest.raises(ValueError, match="no score of random 2"):
+        judge(scores(1, 1), pool(10, 20, 30))
+    with pytest.raises(ValueError, match="needs others"):
+        percentile(1, [])
+
+
+def test_the_ceiling_is_high_where_subnets_differ_and_chance_where_they_do_not() -> None:
+    assert ceiling_of_test(pool(20, 60, 100, 140, 180)) == 100
+    rng = np.random.default_rng(0)
+    alike = [[Entry(f"random {i}", 0, SUBNET, 1, 1, rng.random(IMAGES) < 0.7) for i in range(12)] for _ in range(60)]
+    assert np.mean([ceiling_of_test(one, rounds=10) for one in alike]) == pytest.approx(50, abs=5)
+
+
+def test_the_ceiling_of_a_second_training_judges_by_the_first() -> None:
+    made = [*pool(100, 120, 110), entry("random 0", 90, 1), entry("random 1", 150, 1)]
+    assert ceiling_of_training(made) == 100
+    assert ceiling_of_training(made[:4]) is None
+
+
+def test_an_interval_holds_the_mean_and_is_a_point_where_all_are_equal() -> None:
+    assert interval({"a": [60.0, 60.0], "b": [60.0]}) == (60, 60, 60)
+    mean, low, high = interval({"a": [40.0, 60.0], "b": [80.0, 90.0]})
+    assert mean == pytest.approx(67.5)
+    assert low < mean < high
+
+
+def test_an_entry_is_read_as_it_was_written_and_a_torn_line_is_passed_over(tmp_path: Path) -> None:
+    made = [entry("lora:8", 13), entry("random 0", 199, 1, {"accuracy": 0.5, "cross_entropy": 1.0})]
+    lines = [json.dumps(one.to_json()) for one in made]
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "digits-seed0.jsonl").write_text("\n".join([*lines, lines[0][:30]]))
+    assert [one.to_json() for one in read_pool(tmp_path, "digits", 0)] == [one.to_json() for one in made]
+
+
+def test_the_report_has_a_row_for_each_method_and_the_oracle(tmp_path: Path) -> None:
+    made = [
+        entry(f"random {index}", correct, evidence={"accuracy": correct / 200, "cross_entropy": 1 - correct / 400})
+        for index, correct in enumerate((100, 120, 110))
+    ]
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "digits-seed0.jsonl").write_text("".join(json.dumps(one.to_json()) + "\n" for one in made))
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "a.json").write_text(
+        json.dumps({"method": "backwards", "task": "digits", "seed": 0, "scores": scores(3, 1, 2)})
+    )
+    assert oracle_scores(made) == scores(*(c / 400 - 1 for c in (100, 120, 110)))
+    table = report(tmp_path, ["digits"], [0])
+    assert "| oracle | 1 | 100 | 100 to 100 | 0.0 | 1.00 |" in table
+    assert "| backwards | 1 | 0 | 0 to 0 | 10.0 | -1.00 |" in table
