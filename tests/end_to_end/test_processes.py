@@ -14,6 +14,8 @@ from tests.commands import Outcome, process_environment, run_python, write_setti
 from tests.conftest import TinySettings
 from tests.noah_cli.trackers.events import read_events, series
 
+pytestmark = pytest.mark.slow
+
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ACCELERATE = (sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
 WITHOUT_DROPOUT = {

@@ -14,6 +14,8 @@ from PIL import Image
 from tests.commands import Outcome, noah_line, write_settings
 from tests.conftest import TinySettings
 
+pytestmark = pytest.mark.slow
+
 FLOAT = "onnx-fp32"
 
 

@@ -20,6 +20,8 @@ from noah.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from tests.commands import file_contents, noah, noah_line, start_noah, write_settings
 from tests.conftest import TinySettings
 
+pytestmark = pytest.mark.slow
+
 EPOCHS, CANDIDATES = 30, 90
 """Enough for seconds of work after the points at which the runs are stopped."""
 CHANGES = {

@@ -23,6 +23,8 @@ from tests.commands import noah, start_noah, write_settings
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder
 
+pytestmark = pytest.mark.slow
+
 CANDIDATES = 100
 CHANGES = {
     "supernet.epochs": 1,

@@ -91,6 +91,7 @@ def test_seven_kinds_of_blocks_do_for_all_subnets_and_batch_sizes() -> None:
     assert graphs == known
 
 
+@pytest.mark.slow
 def test_a_training_is_that_of_the_supernet(tiny_backbone_file: Path, tmp_path: Path) -> None:
     losses = {}
     for compiled in (False, True):

@@ -291,6 +291,7 @@ def share(folder: Path, start: Any, shown: Any) -> None:
     shown.put(looked)
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_search(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     start, shown = context.Barrier(2), context.Queue()

@@ -34,6 +34,7 @@ def augmented(tiny_settings: TinySettings) -> Any:
     return values
 
 
+@pytest.mark.slow
 def test_a_folder_is_learned_above_chance(augmented: Any, tmp_path: Path) -> None:
     listener = Recorder()
     materials = make_materials(augmented({"supernet.epochs": 12, "retrain.epochs": 12}))
@@ -50,6 +51,7 @@ def test_a_folder_is_learned_above_chance(augmented: Any, tmp_path: Path) -> Non
         assert (score.total, score.accuracy) > (17, 0.7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_was_interrupted_goes_on_as_if_nothing_had_been(augmented: Any, tmp_path: Path, workers: int) -> None:
     def finish(name: str, changes: dict[str, Any]) -> tuple[Run, Any]:
