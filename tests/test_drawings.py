@@ -19,8 +19,8 @@ def test_a_drawing(path: Path) -> None:
     assert root.attrib["viewBox"].split() == ["0", "0", root.attrib["width"], root.attrib["height"]]
     assert int(root.attrib["width"]) <= 760
     named = {element.attrib["id"]: element for element in root.iter() if "id" in element.attrib}
-    assert [named[name].tag for name in root.attrib["aria-labeledby"].split()] == [f"{SVG}title", f"{SVG}desc"]
-    assert all((named[name].text or "").strip() for name in root.attrib["aria-labeledby"].split())
+    assert [named[name].tag for name in root.attrib["aria-labelledby"].split()] == [f"{SVG}title", f"{SVG}desc"]
+    assert all((named[name].text or "").strip() for name in root.attrib["aria-labelledby"].split())
     assert re.findall(r"https?://[^\"]+", text) == [SVG[1:-1]]  # the name of the format, which nobody fetches
     referred = re.findall(r"(?:url\(|href=\")#([\w-]+)", text)
     assert set(referred) <= set(named)
