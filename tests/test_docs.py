@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+import noah
 from noah.benchmark.rows import read_rows
 from noah.benchmark.suites import POCKET
 from noah.benchmark.tables import found_in, sweep_tables, to_csv, to_markdown
 from noah_cli.app import app
 from noah_cli.command_reference import command_reference
+from tests.documents import read_document, shown_lines
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,6 +38,36 @@ def test_the_reference_of_the_commands_is_that_of_the_command_line() -> None:
 def test_links_lead_to_files(document: Path) -> None:
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
         assert (document.parent / link).exists(), link
+
+
+PATH = r"`((?:noah|export|noah_cli|tests|benchmarks|examples|docs/search|docs/steps|docs/pocket)/[\w/.-]+)`"
+MODULE = r"`((?:noah|export|noah_cli|benchmarks)(?:\.\w+)+)"
+OTHERS = {"benchmarks/vtab/", "export/tensorrt-VERSION-timing.cache", "noah.yaml", "noah.preprocessing", "noah.classes"}
+"""What looks like a file or a module of the project: files of a run, a settings file, the notes in an ONNX file."""
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+def test_files_and_modules_of_the_project_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert [path for path in re.findall(PATH, text) if not (ROOT / path).exists() and path not in OTHERS] == []
+    assert [name for name in re.findall(MODULE, text) if not is_importable(name) and name not in OTHERS] == []
+
+
+def is_importable(name: str) -> bool:
+    """Whether a dotted name is a public one, a module, or a function or class that a module defines."""
+    path = ROOT / name.replace(".", "/")
+    if name.removeprefix("noah.") in noah.__all__ or path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    source = path.parent.with_suffix(".py")
+    return source.is_file() and bool(re.search(rf"^(def|class) {path.name}\b", source.read_text("utf-8"), re.MULTILINE))
+
+
+def test_the_page_of_the_demo_shows_what_make_demo_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(ARTIFACT)", "runs/latest/export/onnx-fp32")
+    shown = shown_lines(read_document("demo.md"), "noah|python")
+    assert shown == re.findall(
+        r"^\t\$\(BIN\)/(.*)$", makefile.partition("\ndemo:")[2].partition("\n\n")[0], flags=re.MULTILINE
+    )
 
 
 def test_the_pocket_tables_are_those_of_the_rows() -> None:

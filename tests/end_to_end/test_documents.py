@@ -84,9 +84,13 @@ def use_file(folder: Path, request: pytest.FixtureRequest) -> dict[str, str]:
     return {"name": "tiny.safetensors", "architecture": TINY_ARCHITECTURE}
 
 
-def prepare_readme(folder: Path, request: pytest.FixtureRequest) -> None:
+def prepare_demo(folder: Path, _: pytest.FixtureRequest) -> None:
     # The page shows what is said of the hardware where that is left to noah.
     write_tiny(folder, {"name": DEFAULT_BACKBONE})
+
+
+def prepare_readme(folder: Path, request: pytest.FixtureRequest) -> None:
+    write_tiny(folder, {"name": DEFAULT_BACKBONE}, hardware=ON_ONE_CORE)
     photos = request.getfixturevalue("photo_folder")
     shutil.copytree(photos, folder / "my_photos")
     shutil.copytree(photos / "test" / "circle", folder / "more_photos")
@@ -156,6 +160,7 @@ def prepare_search(folder: Path, request: pytest.FixtureRequest) -> None:
 ENGINE = (1, "is a TensorRT engine, which needs an NVIDIA GPU")
 PAGES = {
     "README.md": Page(prepare_readme),
+    "demo.md": Page(prepare_demo),
     "deploy.md": Page(
         prepare_deploy,
         {
