@@ -85,11 +85,12 @@ def test_a_worker_on_another_machine_is_dead_when_its_beats_stop() -> None:
 def test_a_candidate_that_nobody_signed_is_soon_a_dead_ones() -> None:
     clock = Clock()
     watch = Watch(clock)
-    assert not watch.has_died("", None)
+    assert not watch.has_died("one", None)
     clock.now += UNSIGNED_SECONDS
-    assert not watch.has_died("", None)
+    assert not watch.has_died("one", None)
     clock.now += 1
-    assert watch.has_died("", None)
+    assert watch.has_died("one", None)
+    assert not watch.has_died("another", None)  # whose time has only begun
     assert UNSIGNED_SECONDS < LAPSE_SECONDS
 
 
