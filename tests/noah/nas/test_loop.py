@@ -20,6 +20,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from noah.errors import EmptySpaceError
+from noah.files.process_space import process_space
 from noah.nas.candidate import Candidate, rank
 from noah.nas.evolution import propose_generation
 from noah.nas.loop import Task, bound_of, objective_values, work
@@ -165,12 +166,22 @@ def test_a_worker_that_was_counted_as_dead_and_lives_does_no_harm() -> None:
 
 
 @pytest.mark.parametrize(("rule", "handed"), [("exact", True), ("off", False)])
-@pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
-def test_an_idle_worker_is_handed_what_another_holds(rule: str, handed: bool, host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "space", "process"),
+    [
+        (socket.gethostname(), process_space(), os.getppid()),
+        (socket.gethostname(), "that of a container", os.getpid()),
+        ("elsewhere", process_space(), os.getpid()),
+    ],
+    ids=["here", "container", "elsewhere"],
+)
+def test_an_idle_worker_is_handed_what_another_holds(
+    rule: str, handed: bool, host: str, space: str, process: int
+) -> None:
     """This one lives, and never takes what it is handed."""
     storage, task = InMemoryStorage(), task_of(rule)
     study = make_study(task, storage)
-    study.beat(Beat(Worker("idle", host, os.getppid()), 1, idle=True))
+    study.beat(Beat(Worker("idle", host, process, space), 1, idle=True))
     candidates = run_search(task, ANSWERS.show, study=study)
     assert candidates == UNDISTURBED[rule]
     check_looks(study, candidates)
