@@ -28,7 +28,7 @@ from noah_cli.commands.search import search
 from noah_cli.commands.verify import verify
 from noah_cli.report.command import report
 from noah_cli.terminal import console
-from noah_cli.terminal.encoding import Output, split_output
+from noah_cli.terminal.output import Output, split_output
 
 app = typer.Typer(
     name="noah",

@@ -22,7 +22,7 @@ from noah.hardware.processes import ALONE, Processes, launched_processes
 from noah.progress import Bar, Detail, counted
 from noah.space.operators import estimate_size
 from noah.space.subnet import MODULES, Subnet
-from noah_cli.terminal.encoding import Output
+from noah_cli.terminal.output import Output
 from noah_cli.terminal.progress_lines import draw_detail
 
 if TYPE_CHECKING:

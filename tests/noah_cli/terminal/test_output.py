@@ -7,7 +7,7 @@ import json
 import pytest
 
 from noah_cli.app import main
-from noah_cli.terminal.encoding import Output, split_output
+from noah_cli.terminal.output import Output, split_output
 
 
 @pytest.mark.parametrize(
