@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from noah.errors import NoahError, ProcessError, UsageError
+from noah.files.json_text import json_line
 from noah.hardware.processes import ALONE, Processes, launched_processes
 from noah.progress import Bar, Detail, counted
 from noah.space.operators import estimate_size
@@ -195,7 +196,7 @@ def draw_subnet(subnet: Subnet, columns: int) -> list[str]:
 
 def print_json(value: Mapping[str, object]) -> None:
     """A command's result on standard output: one JSON object."""
-    print(json.dumps(value, ensure_ascii=False, default=str))
+    print(json_line(value, sys.stdout))
 
 
 def print_error(error: NoahError, processes: Processes = ALONE) -> None:
