@@ -21,7 +21,6 @@ from noah.errors import NoahError, ProcessError, UsageError
 from noah.files.json_text import json_line
 from noah.hardware.processes import ALONE, Processes, launched_processes
 from noah.progress import Bar, Detail, counted
-from noah.space.operators import estimate_size
 from noah.space.subnet import MODULES, Subnet
 from noah_cli.terminal.output import Output
 from noah_cli.terminal.progress_lines import draw_detail
@@ -158,6 +157,8 @@ class _PlainBar:
 
 def describe_space(space: SearchSpace, budget: Budget) -> str:
     """How many subnets a space has, and how many of them are inside the budget."""
+    from noah.space.operators import estimate_size  # brings numpy, which most commands do without
+
     text = f"{space.size():,} subnets"
     if not budget.bounds:
         return text
