@@ -101,6 +101,7 @@ def run_training(
     bar: Bar | None = None,
     hardware: Hardware = CPU,
     class_weights: Tensor | None = None,
+    leave: Callable[[], bool] = lambda: False,
 ) -> list[float]:
     """`draw` gives the one subnet of a step, `draw_subnets` all of them."""
     return train(
@@ -114,6 +115,7 @@ def run_training(
         checkpoint=checkpoint,
         bar=bar or Silent(),
         class_weights=class_weights,
+        leave=leave,
     )
 
 
