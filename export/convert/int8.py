@@ -99,11 +99,13 @@ def _refusal(loss: Loss, precision: Int8Precision, options: Int8Options, availab
     """The error that says by how much, and what to try."""
     ways = [] if options.exclude_last_block else ["--exclude-last-block"]
     if precision == "int8":
-        ways += [f"--calibration-images {2 * options.images}"] * (available > options.images)
-        ways += ["--calibration percentile" if options.calibration == "minmax" else "--calibration minmax"]
-    ways.append("--precision fp16")
+        if available > options.images:
+            ways.append(f"--calibration-images {2 * options.images}")
+        ways.append("--calibration percentile" if options.calibration == "minmax" else "--calibration minmax")
+    *first, last = *ways, "--precision fp16"
+    tried = f"{', '.join(first)} or {last}" if first else last
     return ParityError(
         f"The exported model fails the check of accuracy: {precision} loses {loss.points:.1f} points on {loss.images} "
         f"({loss.correct:,} right instead of {loss.correct_in_float32:,}), and {POINTS_ALLOWED} is allowed.",
-        f"Nothing was written. Try {', '.join(ways[:-1])}{' or ' * (len(ways) > 1)}{ways[-1]}.",
+        f"Nothing was written. Try {tried}.",
     )

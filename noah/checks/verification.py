@@ -14,6 +14,7 @@ from typing import Any, Literal
 from noah.errors import NoahError, RunError
 from noah.files.jsonl import read_lines
 from noah.nas.candidate import Candidate
+from noah.progress import counted
 from noah.runs.file_shapes import Trained, check_shape
 from noah.runs.folder import RUN_FILE, Run
 from noah.runs.predictions import read_predictions
@@ -109,8 +110,11 @@ def _check_seals(run: Run) -> Iterator[Check]:
             more = f", and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
             yield Check(name, "failed", f"{', '.join(wrong[:_NAMED])}{more}", _mend(run, place))
         else:
-            count = f"{len(files)} file{'s' * (len(files) != 1)}"
-            yield Check(name, "ok", f"SHA-256 of {count} as {'they were' if len(files) != 1 else 'it was'} written")
+            yield Check(
+                name,
+                "ok",
+                f"SHA-256 of {counted(len(files), 'files')} as {'they were' if len(files) != 1 else 'it was'} written",
+            )
     yield from _check_unsealed(run)
     yield from _other_files(run, sealed)
 
@@ -126,9 +130,11 @@ def _check_unsealed(run: Run) -> Iterator[Check]:
         stages.append((SEARCH, run.path("search", "study.json"), best, resume))
     model = run.path("retrain", "model.json")
     begun = run.path("retrain").is_dir() and any(run.path("retrain").iterdir())
-    stages.append((RETRAIN, run.path("retrain"), model, f"noah retrain {'--resume ' * begun}--run {run.option}"))
+    stages.append(
+        (RETRAIN, run.path("retrain"), model, f"noah retrain {'--resume ' if begun else ''}--run {run.option}")
+    )
     test = run.path("eval", "test.json")
-    again = "--again " * test.is_file()
+    again = "--again " if test.is_file() else ""
     stages.append((result_place("test.json"), test, test, f"noah eval {again}--run {run.option}"))
     for place, beginning, end, following in stages:
         if not is_sealed(run, place):

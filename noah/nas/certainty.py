@@ -105,7 +105,7 @@ def describe_certainty(sure: Certainty, indices: Sequence[int]) -> str:
     named = [(f"{index}", f"{share:.0%}") for share, index in others[:_NAMED] if share >= 0.005]
     if named:
         names, shares = (_listed(list(words)) for words in zip(*named, strict=True))
-        text += f"; subnet{'s' * (len(named) > 1)} {names} in {shares}"
+        text += f"; {'subnet' if len(named) == 1 else 'subnets'} {names} in {shares}"
     rest = sum(share for share, _ in others[len(named) :])
     if rest >= 0.005:
         count = len(others) - len(named)
