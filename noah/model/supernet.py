@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from noah.backbone.supported import check_supported
 from noah.errors import SettingsError
 from noah.model.attention import pool
-from noah.model.modules import Adapter, LoRA, Prompt
+from noah.model.modules import Adapter, LoRA, Prompt, output_of
 from noah.model.supernet_block import BlockUse, SupernetBlock, forward_block
 from noah.model.token_plan import BlockPlan, Readers, plan_tokens
 from noah.space.subnet import Subnet
@@ -136,13 +136,11 @@ class Supernet(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """What the first block is given, (B, N, D), of normalized `images` (B, 3, H, W)."""
-        tokens: Tensor = self.backbone.norm_pre(self.backbone._pos_embed(self.backbone.patch_embed(images)))
-        return tokens
+        return output_of(self.backbone.norm_pre, self.backbone._pos_embed(self.backbone.patch_embed(images)))
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits (B, classes) of what the last block gave."""
-        logits: Tensor = self.head(self.backbone.fc_norm(pool(self.last_readers, self.backbone.norm(x))))
-        return logits
+        return output_of(self.head, self.backbone.fc_norm(pool(self.last_readers, self.backbone.norm(x))))
 
     def check_fits(self, subnet: Subnet) -> None:
         """Refuse a subnet that is deeper or wider than this supernet."""
@@ -160,8 +158,8 @@ class Supernet(nn.Module):
         """The first `count` prompts of a block, (1 or `batch`, `count`, D); None where there are none."""
         if not count:
             return None
-        tokens: Tensor = self.prompts[index](count, batch if self.prompt_dropout_per_image and self.training else 1)
-        return tokens
+        copies = batch if self.prompt_dropout_per_image and self.training else 1
+        return output_of(self.prompts[index], count, copies)
 
 
 def _frozen(backbone: nn.Module) -> Any:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from noah.model.attention import append_tokens, attend, keys_and_values, read_tokens, split_heads
-from noah.model.modules import Adapter, LoRA, Width, is_used
+from noah.model.modules import Adapter, LoRA, Width, is_used, output_of
 from noah.model.token_plan import BlockPlan
 
 _ALL, _QUERIES, _KEYS_VALUES = slice(None), slice(0, 1), slice(1, 3)
@@ -122,7 +122,6 @@ def _rounded_once(features: Tensor) -> Tensor:
 def _drop_path(branch: Tensor, rate: float | Tensor, training: bool) -> Tensor:
     """Stochastic depth as timm has it; a rate in a tensor is not compiled into the code."""
     if isinstance(rate, float):
-        dropped: Tensor = drop_path(branch, rate, training)
-        return dropped
+        return output_of(drop_path, branch, rate, training)
     kept = (torch.rand(len(branch), 1, 1, device=branch.device) >= rate).to(branch.dtype)
     return branch * kept / (1 - rate).to(branch.dtype) if training else branch
