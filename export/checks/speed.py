@@ -79,7 +79,7 @@ def summarize(durations: Durations, batch: int) -> Timing:
     return Timing(batch, len(durations), p50, p90, p99, batch * len(durations) / float(durations.sum()))
 
 
-def compare(durations: Durations, reference: Durations) -> Ratio:
+def speedup(durations: Durations, reference: Durations) -> Ratio:
     """How many times as fast as the reference, round by round."""
     low, median, high = np.percentile(reference / durations, (25, 50, 75)).tolist()
     return Ratio(median, low, high)
