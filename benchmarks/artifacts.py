@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from export.checks.timing import compare, time_in_turns
+from export.checks.speed import speedup, time_in_turns
 from export.convert.onnx_products import choose_products
 from export.convert.quantize import write_int8, write_int8_dynamic
 from export.convert.to_onnx import write_onnx
@@ -42,7 +42,7 @@ def measure(first: Path, second: Path, images: np.ndarray, seconds: float) -> di
     """How many times as fast the first file is."""
     runs = [partial(open_session(file, provider="cpu").run, images) for file in (first, second)]
     durations, reference = time_in_turns(runs, seconds, lambda _: None)
-    ratio = compare(durations, reference)
+    ratio = speedup(durations, reference)
     return {
         "ratio": round(ratio.median, 3),
         "quartiles": [round(ratio.low, 3), round(ratio.high, 3)],

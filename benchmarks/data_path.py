@@ -33,6 +33,7 @@ from noah.data.split import ArraySplit
 from noah.files.atomic import write_json
 from noah.hardware.bf16_weights import frozen_weights_held
 from noah.settings.layers import recipe_layer, resolve
+from noah.space.operators import sample
 from noah.training.loop import make_optimizer
 from noah.training.step import Step
 
@@ -95,7 +96,7 @@ def measure(setting: Setting, steps: int, rounds: int) -> dict[str, list[float]]
     _, supernet = pair(setting, 0.1)
     hardware = setting.hardware(setting.precision)
     step, optimizer = Step(supernet, hardware), make_optimizer(supernet, **SETTINGS)
-    subnet = setting.search_space(supernet.backbone).sample(np.random.default_rng(7))
+    subnet = sample(setting.search_space(supernet.backbone), np.random.default_rng(7))
     fixed, labels = setting.batch()
     ways = {
         "fixed batch": None,

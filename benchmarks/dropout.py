@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
+from noah.hardware.turns import seconds_in_turns
 from noah.model.modules import apply_dropout
 
 IMAGES, WIDTH, RATE = 32, 384, 0.1
@@ -31,14 +34,10 @@ def main() -> None:
     for dtype in (torch.bfloat16, torch.float32):
         for tokens in (50, 100):
             x = torch.randn(IMAGES, tokens, WIDTH, dtype=dtype, requires_grad=True)
-            seconds: dict[str, list[float]] = {"torch": [], "noah": []}
-            for _ in range(arguments.rounds + 2):
-                for name, way in (("torch", F.dropout), ("noah", apply_dropout)):
-                    started = time.perf_counter()
-                    dropped = way(x, RATE, True)
-                    dropped.backward(dropped.detach())
-                    seconds[name].append(time.perf_counter() - started)
-            medians = {name: 1e3 * statistics.median(values[2:]) for name, values in seconds.items()}
+            ways: dict[str, Callable[[Tensor, float, bool], Tensor]] = {"torch": F.dropout, "noah": apply_dropout}
+            runs = [partial(both_ways, way, x) for way in ways.values()]
+            seconds = seconds_in_turns(runs, warm_up=2, is_enough=lambda counted, _: counted == arguments.rounds)
+            medians = {name: 1e3 * statistics.median(values) for name, values in zip(ways, seconds, strict=True)}
             print(
                 json.dumps(
                     {
@@ -49,6 +48,12 @@ def main() -> None:
                     }
                 )
             )
+
+
+def both_ways(way: Callable[[Tensor, float, bool], Tensor], x: Tensor) -> None:
+    """Forward and backward."""
+    dropped = way(x, RATE, True)
+    dropped.backward(dropped.detach())
 
 
 if __name__ == "__main__":

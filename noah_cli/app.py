@@ -28,7 +28,8 @@ from noah_cli.commands.search import search
 from noah_cli.commands.verify import verify
 from noah_cli.report.command import report
 from noah_cli.terminal import console
-from noah_cli.terminal.encoding import Output, split_output
+from noah_cli.terminal.encoding import show_plainly
+from noah_cli.terminal.output import Output, split_output
 
 app = typer.Typer(
     name="noah",
@@ -91,6 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        show_plainly(stream)
     output, others = split_output([argument for argument in arguments if argument != "--debug"])
     try:
         app(others, prog_name="noah", obj=output)

@@ -10,7 +10,7 @@ FloatPrecision = Literal["fp32", "fp16", "bf16"]
 Int8Precision = Literal["int8", "int8-dynamic"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic"]
 """int8: products read 8-bit weights and activations of calibrated scales; int8-dynamic: scales found batch by batch."""
-Calibration = Literal["minmax", "entropy", "percentile"]
+Int8Calibration = Literal["minmax", "entropy", "percentile"]
 """How the range of an activation follows from what calibration saw of it."""
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from export.artifact.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
-from export.checks.evaluate import artifact_logits, materials_of
+from export.checks.artifact_accuracy import artifact_logits, materials_of
 from export.predict.predictor import load_predictor
 from export.predict.runnable import Runnable, first_here, runnables
-from noah.checks.reproduction import changed_labels, compare, stored_score, stored_test_pixels
+from noah.checks.reproduction import changed_labels, check_agreement, stored_score, stored_test_pixels
 from noah.checks.verification import Check
 from noah.errors import ArtifactError, MissingPackageError, NoahError, NotHereError
 from noah.evaluation.score import predicted_labels, score
@@ -129,4 +129,4 @@ def _reproduce(run: Run, model: Runnable, materials: Materials, listener: Listen
     stored, found = stored_score(result), score(logits, pixels.labels)
     changed = changed_labels(kept, predicted_labels(logits), stored, found)
     precision = "fp32" if predictor.manifest.precision == "fp32" else "bf16"
-    return Check(what, "ok", compare(stored, found, changed, {precision}))
+    return Check(what, "ok", check_agreement(stored, found, changed, {precision}))

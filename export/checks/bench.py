@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from export.artifact.manifest import ENGINE_FILE
 from export.artifact.records import Precision
 from export.checks.plain_backbone import PlainBackbone, plain_backbone, write_plain_backbone
-from export.checks.timing import Ratio, Timing, compare, summarize, time_in_turns
+from export.checks.speed import Ratio, Timing, speedup, summarize, time_in_turns
 from export.predict.predictor import Predictor
 from export.runtime.engine import open_engine
 from export.runtime.onnx_session import open_session
@@ -144,7 +144,7 @@ def _measure(
             for index, contender in enumerate(contenders):
                 timings[index].append(summarize(durations[index], batch))
                 if contender.reference is not None:
-                    ratios[index].append(compare(durations[index], durations[place[contender.reference]]))
+                    ratios[index].append(speedup(durations[index], durations[place[contender.reference]]))
     return [
         Measurement(contender, tuple(timings[index]), tuple(ratios[index]))
         for index, contender in enumerate(contenders)

@@ -16,6 +16,7 @@ from export.convert.quantize import write_int8_dynamic
 from export.convert.to_onnx import write_onnx
 from noah.backbone.supported import untrained_backbone
 from noah.errors import UsageError
+from noah.model.modules import output_of
 
 
 @dataclass(frozen=True)
@@ -92,5 +93,4 @@ class _FromPixels(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (B, classes) of pixels (B, H, W, 3)."""
-        logits: Tensor = self.network(pixels.permute(0, 3, 1, 2))
-        return logits
+        return output_of(self.network, pixels.permute(0, 3, 1, 2))

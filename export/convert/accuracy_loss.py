@@ -18,7 +18,7 @@ POINTS_ALLOWED = 0.5
 
 
 @dataclass(frozen=True)
-class Loss:
+class AccuracyLoss:
     """First classes of two files on the same images.
 
     Attributes:
@@ -46,9 +46,9 @@ class Loss:
         return 100 * (self.correct_in_float32 - self.correct) <= POINTS_ALLOWED * self.total
 
 
-def measure_loss(
+def measure_accuracy_loss(
     quantized: Path, in_float32: Path, materials: Materials, listener: Listener, *, raw_pixels: bool
-) -> Loss:
+) -> AccuracyLoss:
     """Run both files on every validation image.
 
     Args:
@@ -63,7 +63,7 @@ def measure_loss(
         _first_classes(file, pixels, materials, listener, title, raw_pixels=raw_pixels)
         for file, title in ((quantized, "the quantized file"), (in_float32, "the float32 file"))
     )
-    return Loss(
+    return AccuracyLoss(
         images=f"{len(pixels):,} validation images of {materials.dataset.name}",
         total=len(pixels),
         correct=int((found == pixels.labels).sum()),

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 from export.artifact.records import Int8Precision, QuantizationRecord
-from export.convert.accuracy_loss import POINTS_ALLOWED, Loss, measure_loss
+from export.convert.accuracy_loss import POINTS_ALLOWED, AccuracyLoss, measure_accuracy_loss
 from export.convert.int8_images import CalibrationBatches, calibration_pixels
 from export.convert.int8_options import Int8Options
 from export.convert.onnx_products import Products, choose_products
@@ -52,7 +52,7 @@ def quantize(
     else:
         write_int8_dynamic(in_float32, file, products)
         ranges = "each batch, as it comes"
-    loss = measure_loss(file, in_float32, materials, listener, raw_pixels=raw_pixels)
+    loss = measure_accuracy_loss(file, in_float32, materials, listener, raw_pixels=raw_pixels)
     listener.say(
         f"accuracy  {loss.correct / loss.total:.2%} in 8 bits and {loss.correct_in_float32 / loss.total:.2%} in "
         f"float32 of {loss.images}, {loss.agreeing / loss.total:.1%} with the same first class"
@@ -95,15 +95,17 @@ def _told(products: Products) -> str:
     return ", ".join(f"{count} {why}" for why, count in products.kept.items()) or "none"
 
 
-def _refusal(loss: Loss, precision: Int8Precision, options: Int8Options, available: int) -> ParityError:
+def _refusal(loss: AccuracyLoss, precision: Int8Precision, options: Int8Options, available: int) -> ParityError:
     """The error that says by how much, and what to try."""
     ways = [] if options.exclude_last_block else ["--exclude-last-block"]
     if precision == "int8":
-        ways += [f"--calibration-images {2 * options.images}"] * (available > options.images)
-        ways += ["--calibration percentile" if options.calibration == "minmax" else "--calibration minmax"]
-    ways.append("--precision fp16")
+        if available > options.images:
+            ways.append(f"--calibration-images {2 * options.images}")
+        ways.append("--calibration percentile" if options.calibration == "minmax" else "--calibration minmax")
+    *first, last = *ways, "--precision fp16"
+    tried = f"{', '.join(first)} or {last}" if first else last
     return ParityError(
         f"The exported model fails the check of accuracy: {precision} loses {loss.points:.1f} points on {loss.images} "
         f"({loss.correct:,} right instead of {loss.correct_in_float32:,}), and {POINTS_ALLOWED} is allowed.",
-        f"Nothing was written. Try {', '.join(ways[:-1])}{' or ' * (len(ways) > 1)}{ways[-1]}.",
+        f"Nothing was written. Try {tried}.",
     )

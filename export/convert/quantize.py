@@ -28,7 +28,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from export.artifact.records import Calibration
+from export.artifact.records import Int8Calibration
 from export.convert import onnx_files
 from export.convert.onnx_files import save_onnx
 from export.convert.onnx_products import Products
@@ -52,7 +52,7 @@ def write_int8(
     products: Products,
     batches: Sequence[Inputs],
     *,
-    calibration: Calibration,
+    calibration: Int8Calibration,
     symmetric: bool,
 ) -> None:
     """Write the products of a float32 file with 8-bit weights and 8-bit activations of fixed scales.

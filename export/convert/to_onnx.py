@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from export.convert import onnx_files
 from export.convert.onnx_files import check_valid
 from noah.errors import ExportError
+from noah.model.modules import output_of
 
 INPUT_NAME = "images"
 BATCH_AXIS = "batch"
@@ -45,7 +46,7 @@ class Exported(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits or probabilities (B, classes)."""
-        outputs: Tensor = self.model(images.float() if self.raw_pixels else images)
+        outputs = output_of(self.model, images.float() if self.raw_pixels else images)
         return outputs.softmax(dim=1) if self.probabilities else outputs
 
 

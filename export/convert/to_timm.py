@@ -32,7 +32,7 @@ def check_is_plain(subnet: Subnet) -> None:
     for module, plural in (("adapter", "adapters"), ("prompt", "prompts")):
         blocks = [str(index + 1) for index, width in enumerate(subnet.widths(module)) if width]
         if blocks:
-            parts.append(f"{plural} in block{'s' * (len(blocks) > 1)} {', '.join(blocks)}")
+            parts.append(f"{plural} in {'block' if len(blocks) == 1 else 'blocks'} {', '.join(blocks)}")
     if parts:
         raise ExportError(
             f"The subnet has {' and '.join(parts)}, which a plain timm model has no place for; LoRA folds into it.",

@@ -6,7 +6,6 @@ A file takes its final name only when everything has been written; an interrupte
 from __future__ import annotations
 
 import csv
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ import pyarrow.parquet
 
 from noah.errors import UsageError
 from noah.files.atomic import atomic_file
+from noah.files.json_text import json_line
 
 FORMATS = ("csv", "jsonl", "parquet")
 ROWS_IN_A_GROUP = 8192
@@ -136,7 +136,7 @@ class _JsonLinesWriter:
             row: dict[str, Any] = {"path": _text(path), **top[0]}
             if self._top_k > 1:
                 row["top"] = top
-            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._file.write(f"{json_line(row, self._file)}\n")
 
 
 class _ParquetWriter:

@@ -22,7 +22,7 @@ from export.artifact.records import ModelInput, ModelOutput
 from export.predict.runnable import model_name, runnable_files
 from export.runtime.engine import open_engine
 from export.runtime.onnx_session import CPU, open_session
-from export.runtime.tensors import OpenModel, Tensor
+from export.runtime.tensors import OpenModel, TensorSpec
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtifactError, NotHereError, UsageError
 from noah.files.bounded import parse_json
@@ -180,7 +180,7 @@ def _other_labels(note: str, classes: tuple[str, ...]) -> list[str]:
     return [f"its labels are others: {difference}"] if difference else []
 
 
-def _tensor_disagreements(kind: str, told: ModelInput | ModelOutput, found: Sequence[Tensor]) -> list[str]:
+def _tensor_disagreements(kind: str, told: ModelInput | ModelOutput, found: Sequence[TensorSpec]) -> list[str]:
     """Compare the one input or output that is told with those that the model has."""
     if [tensor.name for tensor in found] != [told.name]:
         names = ", ".join(tensor.name for tensor in found)

@@ -13,7 +13,7 @@ from export.artifact.records import EngineRecord, EngineTensor
 from export.runtime.gpu import gpu_name_and_target, why_no_gpu
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import load_package, make_log
-from export.runtime.tensors import Tensor
+from export.runtime.tensors import TensorSpec
 from noah.errors import ArtifactError, NotHereError
 
 _ONNX_INSTEAD = "Where it cannot run, use the model.onnx beside it, or what this writes: noah export --format onnx"
@@ -126,10 +126,10 @@ def batches(count: int, profile: Profile) -> Iterator[tuple[npt.NDArray[np.intp]
         yield filled, len(rows)
 
 
-def _tensor(record: EngineTensor) -> Tensor:
-    return Tensor(record.name, record.type, tuple(None if size < 0 else size for size in record.shape))
+def _tensor(record: EngineTensor) -> TensorSpec:
+    return TensorSpec(record.name, record.type, tuple(None if size < 0 else size for size in record.shape))
 
 
-def _sizes(tensor: Tensor) -> tuple[int, ...]:
+def _sizes(tensor: TensorSpec) -> tuple[int, ...]:
     """The sizes after the batch."""
     return tuple(size for size in tensor.shape[1:] if isinstance(size, int))

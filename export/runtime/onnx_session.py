@@ -22,7 +22,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from export.runtime.gpu import has_nvidia_driver
-from export.runtime.tensors import Tensor
+from export.runtime.tensors import TensorSpec
 from noah.errors import ArtifactError, UsageError
 
 CPU = "CPUExecutionProvider"
@@ -55,12 +55,12 @@ class OpenSession:
         return BoundRun(self.session, "cuda") if self.provider in GPU_PROVIDERS else None
 
     @property
-    def inputs(self) -> tuple[Tensor, ...]:
+    def inputs(self) -> tuple[TensorSpec, ...]:
         """The tensors that the model takes."""
         return tuple(map(_tensor, self.session.get_inputs()))
 
     @property
-    def outputs(self) -> tuple[Tensor, ...]:
+    def outputs(self) -> tuple[TensorSpec, ...]:
         """The tensors that the model gives."""
         return tuple(map(_tensor, self.session.get_outputs()))
 
@@ -126,8 +126,8 @@ def one_line(error: Exception) -> str:
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
-def _tensor(found: Any) -> Tensor:
-    return Tensor(found.name, _TYPES.get(found.type, found.type), tuple(found.shape))
+def _tensor(found: Any) -> TensorSpec:
+    return TensorSpec(found.name, _TYPES.get(found.type, found.type), tuple(found.shape))
 
 
 def _full_name(provider: str) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class Tensor:
+class TensorSpec:
     """A named input or output; sizes that are no whole number are free."""
 
     name: str
@@ -30,11 +30,11 @@ class OpenModel(Protocol):
         """Why it is that."""
 
     @property
-    def inputs(self) -> tuple[Tensor, ...]:
+    def inputs(self) -> tuple[TensorSpec, ...]:
         """The tensors that it takes."""
 
     @property
-    def outputs(self) -> tuple[Tensor, ...]:
+    def outputs(self) -> tuple[TensorSpec, ...]:
         """The tensors that it gives."""
 
     @property

@@ -81,8 +81,12 @@ class Request:
     def folder_name(self) -> str:
         """As onnx-fp32, trt-fp16-uint8, onnx-bf16-probabilities or onnx-fp32-112px."""
         parts = ["triton" if self.triton else "trt" if self.builder else "onnx", self.precision]
-        parts += ["uint8"] * self.raw_pixels + ["probabilities"] * (self.values == "probabilities")
-        parts += [] if self.input_size is None else [f"{self.input_size}px"]
+        if self.raw_pixels:
+            parts.append("uint8")
+        if self.values == "probabilities":
+            parts.append("probabilities")
+        if self.input_size is not None:
+            parts.append(f"{self.input_size}px")
         return self.name or "-".join(parts)
 
     @property

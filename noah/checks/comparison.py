@@ -16,7 +16,7 @@ from noah.cost.macs import backbone_macs, merged_macs
 from noah.errors import RunError, UsageError
 from noah.evaluation.significance import Proportion, holm, mcnemar
 from noah.runs.folder import RUN_FILE, Run
-from noah.runs.predictions import FOLDER, Predictions, read_predictions
+from noah.runs.kept_predictions import FOLDER, KeptPredictions, read_predictions
 from noah.runs.run_subnet import given_subnet, read_subnet
 from noah.space.subnet import Subnet
 from noah.training.checkpoint import CHECKPOINT_FILE
@@ -27,7 +27,7 @@ _TEST = "test.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class Unfinished:
     """What a run lacks to be compared, and the command that brings it, without its --run."""
 
     problem: str
@@ -63,8 +63,8 @@ class RunFigures:
     relative_macs: float | None
     validation: Proportion | None
     test: Proportion | None
-    predictions: Predictions | None
-    missing: Missing | None
+    predictions: KeptPredictions | None
+    missing: Unfinished | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +180,19 @@ def pair_with_first(figures: Sequence[RunFigures]) -> tuple[list[Pair], list[Run
 
 
 def _find_missing(
-    run: Run, subnet: Subnet | None, test: Proportion | None, predictions: Predictions | None
-) -> Missing | None:
+    run: Run, subnet: Subnet | None, test: Proportion | None, predictions: KeptPredictions | None
+) -> Unfinished | None:
     if subnet is None:
-        return Missing("its search has not finished", "noah search --resume")
+        return Unfinished("its search has not finished", "noah search --resume")
     if not run.path("retrain", "model.json").is_file():
         started = run.path("retrain", CHECKPOINT_FILE).exists()
-        return Missing("it has not been retrained", f"noah retrain{' --resume' if started else ''}")
+        return Unfinished("it has not been retrained", f"noah retrain{' --resume' if started else ''}")
     if test is None:
-        return Missing("it has not been tested", "noah eval")
+        return Unfinished("it has not been tested", "noah eval")
     if predictions is None:
-        return Missing("it was tested before single predictions were kept", "noah eval --again")
+        return Unfinished("it was tested before single predictions were kept", "noah eval --again")
     if (int(predictions.right.sum()), len(predictions.labels)) != (test.correct, test.total):
-        return Missing("its predictions and its test's result are of two tests", "noah eval --again")
+        return Unfinished("its predictions and its test's result are of two tests", "noah eval --again")
     return None
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noah.checks.verification import RESTORE, Check
+from noah.checks.verification import RESTORE, Check, checked
 from noah.data.pixels.pixels import Pixels
-from noah.errors import NoahError, RunError
+from noah.errors import RunError
 from noah.evaluation.score import Score, predicted_labels, score
 from noah.nas.candidate import Candidate
 from noah.nas.candidate_evaluation import candidate_logits
@@ -24,7 +24,7 @@ from noah.prepare.build import load_supernet
 from noah.prepare.context import Materials, check_same_data
 from noah.progress import Listener
 from noah.runs.folder import Run
-from noah.runs.predictions import Predictions, fingerprint_split, read_predictions
+from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, read_predictions
 from noah.runs.run_subnet import given_subnet
 from noah.stages.conclude_search import read_winner
 from noah.stages.retrain_stage import load_retrained, merged_logits, read_result
@@ -51,19 +51,19 @@ def reproduce(run: Run, materials: Materials, listener: Listener) -> Iterator[Ch
     )
     if given_subnet(run) is None:
         if run.path("search", "best.json").is_file():
-            yield _checked("accuracy of the winner", RESTORE, lambda: _reproduce_winner(run, materials, listener))
+            yield checked("accuracy of the winner", RESTORE, lambda: _reproduce_winner(run, materials, listener))
         else:
             yield Check("accuracy of the winner", "absent", "the search has not finished")
     if run.path("eval", "test.json").is_file():
         again = f"noah eval --again --run {run.option}"
-        yield _checked("accuracy of the test", again, lambda: _reproduce_test(run, materials, listener))
+        yield checked("accuracy of the test", again, lambda: _reproduce_test(run, materials, listener))
     else:
         yield Check(
             "accuracy of the test", "absent", "the test split was not measured", f"noah eval --run {run.option}"
         )
 
 
-def compare(stored: Score, found: Score, changed: int, precisions: set[str]) -> str:
+def check_agreement(stored: Score, found: Score, changed: int, precisions: set[str]) -> str:
     """What to say of figures that agree.
 
     Args:
@@ -88,7 +88,7 @@ def compare(stored: Score, found: Score, changed: int, precisions: set[str]) -> 
 
 def stored_test_pixels(
     run: Run, materials: Materials, listener: Listener, *parts: str
-) -> tuple[Pixels, Predictions | None]:
+) -> tuple[Pixels, KeptPredictions | None]:
     """The test images, once it is clear that they are those of the stored result, and its predictions if kept.
 
     Args:
@@ -104,18 +104,11 @@ def stored_test_pixels(
     return materials.pixels(split, "test", listener), kept
 
 
-def changed_labels(kept: Predictions | None, predicted: NDArray[np.int64], stored: Score, found: Score) -> int:
+def changed_labels(kept: KeptPredictions | None, predicted: NDArray[np.int64], stored: Score, found: Score) -> int:
     """Images with another label than was stored; the difference in right ones where no labels were kept."""
     if kept is None or len(kept.predicted) != len(predicted):
         return abs(stored.correct - found.correct)
     return int((kept.predicted != predicted).sum())
-
-
-def _checked(what: str, following: str, check: Any) -> Check:
-    try:
-        return Check(what, "ok", check())
-    except NoahError as error:
-        return Check(what, "failed", error.problem, following)
 
 
 def _reproduce_winner(run: Run, materials: Materials, listener: Listener) -> str:
@@ -134,7 +127,7 @@ def _reproduce_winner(run: Run, materials: Materials, listener: Listener) -> str
     found = score(logits, validation.labels)
     wrong = set((predicted_labels(logits) != validation.labels).nonzero()[0].tolist())
     changed = len(wrong ^ set(candidate.outcome.wrong))
-    return compare(candidate.score, found, changed, {materials.hardware.precision})
+    return check_agreement(candidate.score, found, changed, {materials.hardware.precision})
 
 
 def _reproduce_test(run: Run, materials: Materials, listener: Listener) -> str:
@@ -146,7 +139,7 @@ def _reproduce_test(run: Run, materials: Materials, listener: Listener) -> str:
     found, stored = score(logits, pixels.labels), stored_score(result)
     then = str((result.get("hardware") or {}).get("precision", "fp32"))
     changed = changed_labels(kept, predicted_labels(logits), stored, found)
-    return compare(stored, found, changed, {materials.hardware.precision, then})
+    return check_agreement(stored, found, changed, {materials.hardware.precision, then})
 
 
 def stored_score(result: dict[str, Any]) -> Score:

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from noah.errors import NoahError, RunError
 from noah.files.jsonl import read_lines
 from noah.nas.candidate import Candidate
+from noah.progress import counted
 from noah.runs.file_shapes import Trained, check_shape
 from noah.runs.folder import RUN_FILE, Run
-from noah.runs.predictions import read_predictions
+from noah.runs.kept_predictions import read_predictions
 from noah.runs.run_subnet import chosen_subnet, given_subnet, read_subnet
 from noah.runs.seals import FOLDER, RETRAIN, SEARCH, START, SUPERNET, Place, is_sealed, read_seal, result_place, seals
 from noah.stages.conclude_search import read_winner
@@ -55,19 +57,21 @@ def check_run(run: Run) -> Iterator[Check]:
     Nothing is written. A stage that another process is working on has no seal meanwhile, and counts as not finished.
     """
     yield from _check_seals(run)
-    yield _guarded("settings", "run.yaml", RESTORE, lambda: _check_settings(run))
+    yield checked("settings (run.yaml)", RESTORE, lambda: _check_settings(run))
     if given_subnet(run) is None and run.path("search", "best.json").is_file():
-        yield _guarded("winner", "search/best.json", RESTORE, lambda: _check_winner(run))
+        yield checked("winner (search/best.json)", RESTORE, lambda: _check_winner(run))
     if is_sealed(run, SUPERNET):
-        yield _guarded(
-            "supernet", "supernet/", RESTORE, lambda: _check_losses(run, "supernet", run.read_json(*_LOSSES)["losses"])
+        yield checked(
+            "supernet (supernet/)",
+            RESTORE,
+            lambda: _check_losses(run, "supernet", run.read_json(*_LOSSES)["losses"]),
         )
     if run.path("retrain", "model.json").is_file():
         again = f"noah retrain --restart --run {run.option}"
-        yield _guarded("retrained", "retrain/", again, lambda: _check_retrained(run))
+        yield checked("retrained (retrain/)", again, lambda: _check_retrained(run))
     for parts in results(run):
         again = _mend(run, result_place(*parts))
-        yield _guarded("result", f"eval/{'/'.join(parts)}", again, lambda parts=parts: _check_result(run, parts))
+        yield checked(f"result (eval/{'/'.join(parts)})", again, partial(_check_result, run, parts))
 
 
 _LOSSES = ("supernet", "losses.json")
@@ -80,12 +84,18 @@ def results(run: Run) -> list[tuple[str, ...]]:
     return [path.relative_to(root).parts for path in files if path.is_file()]
 
 
-def _guarded(what: str, where: str, following: str, check: Any) -> Check:
-    """Run a check that gives what it found, and raises a NoahError where something is wrong."""
+def checked(what: str, following: str, look: Callable[[], str]) -> Check:
+    """The outcome of a look that gives what it found, and raises a NoahError where something is wrong.
+
+    Args:
+        what: Is looked at, in a few words.
+        following: The command or sentence that mends it.
+        look: Looks.
+    """
     try:
-        return Check(f"{what} ({where})", "ok", check())
+        return Check(what, "ok", look())
     except NoahError as error:
-        return Check(f"{what} ({where})", "failed", error.problem, following)
+        return Check(what, "failed", error.problem, following)
 
 
 def _check_seals(run: Run) -> Iterator[Check]:
@@ -109,8 +119,11 @@ def _check_seals(run: Run) -> Iterator[Check]:
             more = f", and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
             yield Check(name, "failed", f"{', '.join(wrong[:_NAMED])}{more}", _mend(run, place))
         else:
-            count = f"{len(files)} file{'s' * (len(files) != 1)}"
-            yield Check(name, "ok", f"SHA-256 of {count} as {'they were' if len(files) != 1 else 'it was'} written")
+            yield Check(
+                name,
+                "ok",
+                f"SHA-256 of {counted(len(files), 'files')} as {'they were' if len(files) != 1 else 'it was'} written",
+            )
     yield from _check_unsealed(run)
     yield from _other_files(run, sealed)
 
@@ -126,9 +139,11 @@ def _check_unsealed(run: Run) -> Iterator[Check]:
         stages.append((SEARCH, run.path("search", "study.json"), best, resume))
     model = run.path("retrain", "model.json")
     begun = run.path("retrain").is_dir() and any(run.path("retrain").iterdir())
-    stages.append((RETRAIN, run.path("retrain"), model, f"noah retrain {'--resume ' * begun}--run {run.option}"))
+    stages.append(
+        (RETRAIN, run.path("retrain"), model, f"noah retrain {'--resume ' if begun else ''}--run {run.option}")
+    )
     test = run.path("eval", "test.json")
-    again = "--again " * test.is_file()
+    again = "--again " if test.is_file() else ""
     stages.append((result_place("test.json"), test, test, f"noah eval {again}--run {run.option}"))
     for place, beginning, end, following in stages:
         if not is_sealed(run, place):

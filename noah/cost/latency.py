@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from noah.backbone.supported import untrained_backbone
 from noah.hardware.device import Hardware
 from noah.hardware.step_clock import wait
+from noah.hardware.turns import seconds_in_turns
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
 from noah.progress import Bar
@@ -53,10 +54,7 @@ def relative_latency(
 def median_seconds(
     networks: Sequence[Callable[[Tensor], Tensor]], images: Tensor, hardware: Hardware, bar: Bar, rounds: int = ROUNDS
 ) -> list[float]:
-    """The median time of each network over some rounds.
-
-    Each round runs every network once, every other round in the opposite order, so that what slows the machine for a
-    while slows all of them.
+    """The median time of each network over some rounds, each of which runs every network once.
 
     Args:
         networks: Each maps images to logits.
@@ -65,16 +63,15 @@ def median_seconds(
         bar: Told the rounds that are done.
         rounds: How many.
     """
-    seconds: list[list[float]] = [[] for _ in networks]
-    for number in range(-_WARM_UP, rounds):
-        order = range(len(networks))
-        for index in order if number % 2 else reversed(order):
-            wait(hardware.device)
-            started = time.perf_counter()
-            with hardware.autocast():
-                networks[index](images)
-            wait(hardware.device)
-            if number >= 0:
-                seconds[index].append(time.perf_counter() - started)
-        bar.update(max(number + 1, 0))
-    return [median(values) for values in seconds]
+
+    def run(network: Callable[[Tensor], Tensor]) -> None:
+        with hardware.autocast():
+            network(images)
+
+    def is_enough(counted: int, _: float) -> bool:
+        bar.update(counted)
+        return counted == rounds
+
+    runs = [partial(run, network) for network in networks]
+    settle = partial(wait, hardware.device)
+    return [median(values) for values in seconds_in_turns(runs, warm_up=_WARM_UP, is_enough=is_enough, settle=settle)]

@@ -42,7 +42,7 @@ LARGEST_ERROR = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class TimedSubnet:
     """A whole subnet, as predicted and as timed."""
 
     subnet: Subnet
@@ -80,7 +80,7 @@ class LatencyTable:
     last_readers: Readers
     batch_size: int
     hardware: Mapping[str, Any]
-    checks: tuple[Check, ...] = ()
+    checks: tuple[TimedSubnet, ...] = ()
 
     def __call__(self, subnet: Subnet) -> float:
         """Predicted seconds for one image: those of a batch, divided by its images."""
@@ -113,9 +113,9 @@ class LatencyTable:
         errors = [check.error for check in self.checks]
         return median(errors), max(errors)
 
-    def checked(self, subnets: Sequence[Subnet], measured: Sequence[float]) -> Self:
+    def with_checks(self, subnets: Sequence[Subnet], measured: Sequence[float]) -> Self:
         """The table with whole subnets beside its predictions; `measured` are their seconds of a batch."""
-        checks = (Check(s, self.batch_seconds(s), seconds) for s, seconds in zip(subnets, measured, strict=True))
+        checks = (TimedSubnet(s, self.batch_seconds(s), seconds) for s, seconds in zip(subnets, measured, strict=True))
         return replace(self, checks=tuple(checks))
 
     def to_json(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class LatencyTable:
             batch_size=int(value["batch_size"]),
             hardware=value["hardware"],
             checks=tuple(
-                Check(Subnet.from_json(check["subnet"]), check["predicted"], check["measured"])
+                TimedSubnet(Subnet.from_json(check["subnet"]), check["predicted"], check["measured"])
                 for check in value["checks"]
             ),
         )

@@ -94,7 +94,7 @@ def measure_table(
         batch_size,
         hardware.to_json(),
     )
-    return table.checked(checked, seconds[:_CHECKS])
+    return table.with_checks(checked, seconds[:_CHECKS])
 
 
 def timed_points(widths: Sequence[int]) -> tuple[int, ...]:

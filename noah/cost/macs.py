@@ -91,8 +91,7 @@ def _merged_block_macs(model: Any, block: Any, plan: BlockPlan, adapter: int) ->
         attention = _class_attention_macs(block.attn, model.embed_dim, keys=keys)
     else:
         attention = _attention_macs(block.attn, queries=read, projected=projected, keys=keys)
-    adapter_macs: int = 2 * model.embed_dim * adapter
-    return attention + read * (_mlp_macs(block.mlp) + adapter_macs)
+    return attention + read * (_mlp_macs(block.mlp) + 2 * int(model.embed_dim) * adapter)
 
 
 def _attention_macs(attention: Any, *, queries: int, projected: int, keys: int) -> int:
@@ -104,7 +103,7 @@ def _attention_macs(attention: Any, *, queries: int, projected: int, keys: int) 
         projected: Tokens that give a key and a value by a product.
         keys: Tokens that are attended to, constant ones included.
     """
-    products: int = 2 * queries * keys * attention.attn_dim
+    products = 2 * queries * keys * int(attention.attn_dim)
     return products + (queries + 2 * projected) * _third_macs(attention) + queries * _output_macs(attention)
 
 
@@ -116,35 +115,30 @@ def _class_attention_macs(attention: Any, embed_dim: int, *, keys: int) -> int:
         embed_dim: Width D of the tokens, over which the two products of attention go here.
         keys: Tokens that are attended to.
     """
-    products: int = 2 * attention.num_heads * embed_dim * keys
+    products = 2 * int(attention.num_heads) * embed_dim * keys
     return products + 3 * _third_macs(attention) + _output_macs(attention)
 
 
 def _third_macs(attention: Any) -> int:
     """The projection of one token to its query, or its key, or its value."""
-    macs: int = attention.qkv.weight.numel() // 3
-    return macs
+    return int(attention.qkv.weight.numel()) // 3
 
 
 def _output_macs(attention: Any) -> int:
     """The output projection of one token."""
-    macs: int = attention.proj.weight.numel()
-    return macs
+    return int(attention.proj.weight.numel())
 
 
 def _mlp_macs(mlp: nn.Module) -> int:
     """The MLP of one token."""
-    macs: int = sum(layer.weight.numel() for layer in mlp.modules() if isinstance(layer, nn.Linear))
-    return macs
+    return sum(layer.weight.numel() for layer in mlp.modules() if isinstance(layer, nn.Linear))
 
 
 def _ends_macs(model: Any, num_classes: int) -> int:
     """Patch embedding and head."""
-    macs: int = model.patch_embed.num_patches * model.patch_embed.proj.weight.numel() + model.embed_dim * num_classes
-    return macs
+    return int(model.patch_embed.num_patches * model.patch_embed.proj.weight.numel() + model.embed_dim * num_classes)
 
 
 def _image_tokens(model: Any) -> int:
     """Class token, registers and patches."""
-    tokens: int = model.num_prefix_tokens + model.patch_embed.num_patches
-    return tokens
+    return int(model.num_prefix_tokens + model.patch_embed.num_patches)

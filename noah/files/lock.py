@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from noah.errors import RunBusyError
 from noah.files.atomic import write_json
+from noah.files.process_space import process_space
 
 _LARGEST_NOTE = 2**16
 
@@ -34,12 +35,14 @@ class Owner:
         host: Name of its machine.
         since: When it took the lock, local time with its offset.
         command: What was typed to start it.
+        space: Where the number is its own (`noah.files.process_space`); empty in notes of older versions.
     """
 
     process: int
     host: str
     since: str
     command: str
+    space: str = ""
 
     def __str__(self) -> str:
         return f"process {self.process} on {self.host}, since {self.since}, started by `{self.command}`"
@@ -77,8 +80,9 @@ def read_owner(path: Path) -> Owner | None:
     """
     try:
         with _note(path).open(encoding="utf-8") as file:
-            value = json.loads(file.read(_LARGEST_NOTE))
-        return Owner(int(value["process"]), str(value["host"]), str(value["since"]), str(value["command"]))
+            value = {"space": "", **json.loads(file.read(_LARGEST_NOTE))}
+        host, since, command, space = (str(value[name]) for name in ("host", "since", "command", "space"))
+        return Owner(int(value["process"]), host, since, command, space)
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None  # the lock itself decides; this only says more about it
 
@@ -89,10 +93,12 @@ def _note(path: Path) -> Path:
 
 def _this_process() -> Owner:
     since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-    return Owner(os.getpid(), socket.gethostname(), since, shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return Owner(os.getpid(), socket.gethostname(), since, command, process_space())
 
 
 def _busy(what: str, owner: Owner | None) -> RunBusyError:
     who = f": {owner}." if owner else "."
-    stop = f": kill {owner.process}" if owner and owner.host == socket.gethostname() else ""
+    here = (socket.gethostname(), process_space())
+    stop = f": kill {owner.process}" if owner and (owner.host, owner.space) == here else ""
     return RunBusyError(f"Another process is working on {what}{who}", f"Wait until it has ended, or stop it{stop}.")

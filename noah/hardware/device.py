@@ -12,6 +12,7 @@ import torch
 
 from noah.errors import UsageError
 from noah.hardware.processes import ALONE, Processes, launched_processes
+from noah.progress import counted
 from noah.settings.settings import HardwareSettings
 
 Precision = Literal["fp32", "bf16"]
@@ -107,7 +108,7 @@ def _take_gpu(processes: Processes) -> None:
     gpus = torch.cuda.device_count()
     if processes.local_count > gpus:  # all of them notice, so the first can tell
         raise UsageError(
-            f"{processes.local_count} processes were started on this machine, which has {gpus} GPU{'s' * (gpus > 1)}.",
+            f"{processes.local_count} processes were started on this machine, which has {counted(gpus, 'GPUs')}.",
             f"Start as many as GPUs, --nproc-per-node {gpus}, or add --device cpu.",
         )
     torch.cuda.set_device(processes.local_rank)

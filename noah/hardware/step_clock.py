@@ -21,12 +21,8 @@ _PATIENCE = 20.0
 """Seconds after which one counted step has to do."""
 
 
-class EnoughTimedError(Exception):
-    """Raised inside a training to end it: enough of its steps have been timed. It is no error of a person's."""
-
-
 class StepTimer:
-    """The bar of a training that times its steps, which begin where it is updated, and ends it when it has enough.
+    """The bar of a training that times its steps, which begin where it is updated, and tells when it has enough.
 
     Args:
         device: What the steps run on.
@@ -35,10 +31,12 @@ class StepTimer:
 
     Attributes:
         durations: Seconds of each step so far.
+        has_enough: Whether these tell how long further ones take.
     """
 
     def __init__(self, device: torch.device, bar: Bar, processes: Processes = ALONE) -> None:
         self.durations: list[float] = []
+        self.has_enough = False
         self._device = device
         self._bar = bar
         self._processes = processes
@@ -46,18 +44,13 @@ class StepTimer:
         self._started = 0.0
 
     def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
-        """Take the time of the step that ended, if the training has come further.
-
-        Raises:
-            EnoughTimedError: If enough steps have been timed.
-        """
+        """Take the time of the step that ended, if the training has come further."""
         wait(self._device)
         now = time.perf_counter()
         if done > self._done:
             self.durations.append(now - self._started)
             self._bar.update(len(self.durations))
-            if self._processes.of_first(lambda: is_enough(self.durations)):
-                raise EnoughTimedError
+            self.has_enough = self._processes.of_first(lambda: is_enough(self.durations))
         # Told twice at the same place, as around the set-up and between two epochs, the later time is the step's.
         self._done, self._started = done, now
 

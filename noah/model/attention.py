@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from noah.model.modules import output_of
 from noah.model.token_plan import Readers
 
 
@@ -50,9 +51,7 @@ def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor, key_bi
     else:
         mask = None if key_bias is None else key_bias.to(queries.dtype).expand(queries.shape[-2], -1)
         mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=attention.scale)
-    mixed = mixed.transpose(1, 2).flatten(2)
-    normed: Tensor = attention.norm(mixed)
-    return normed
+    return output_of(attention.norm, mixed.transpose(1, 2).flatten(2))
 
 
 def read_tokens(readers: Readers, prefix: int, tokens: int, carried: int, passed_on: int) -> slice:

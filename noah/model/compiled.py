@@ -10,7 +10,6 @@ rounding; dropout draws other random numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from noah.errors import BackboneError
 from noah.model.modules import Width
 from noah.model.supernet import Supernet
-from noah.model.supernet_block import forward_block
+from noah.model.supernet_block import BlockUse, forward_block
 from noah.model.token_plan import plan_tokens
 from noah.space.subnet import Subnet
 
@@ -39,7 +38,7 @@ class CompiledForward:
 
     def __init__(self, supernet: Supernet, backend: str | Callable[..., Any] = "inductor") -> None:
         self.supernet = supernet
-        self._block = torch.compile(  # type: ignore[call-overload]  # torch's types leave out its newer options
+        self._forward_block = torch.compile(  # type: ignore[call-overload]  # torch's types leave out its newer options
             forward_block, backend=backend, fullgraph=True, recompile_limit=MOST_KINDS, isolate_recompiles=True
         )
         self._masks: dict[tuple[int, int], Tensor] = {}
@@ -60,24 +59,19 @@ class CompiledForward:
             count, rank, width = subnet.block(index)
             if count:
                 used, most = count, plan.new_prompts
-            compute = partial(
-                self._block,
-                supernet.backbone.blocks[index],
-                supernet.loras[index],
-                supernet.adapters[index],
-                plan=plan,
-                rank=self._mask(rank, largest.lora[index]),
-                width=self._mask(width, largest.adapter[index]),
-                prefix=supernet.backbone.num_prefix_tokens,
-                drop_path_rate=self._drop_path_rate(index),
-                key_bias=_hide(used, most, x.shape[1] - plan.carried, x.device) if most else None,
+            use = BlockUse(
+                plan,
+                supernet.new_tokens(index, plan.new_prompts, len(x)),
+                self._mask(rank, largest.lora[index]),
+                self._mask(width, largest.adapter[index]),
+                self._drop_path_rate(index),
+                _hide(used, most, x.shape[1] - plan.carried, x.device) if most else None,
             )
-            new_tokens = supernet.new_tokens(index, plan.new_prompts, len(x))
             try:
                 if supernet.activation_checkpointing and torch.is_grad_enabled():
-                    x = checkpoint(compute, x, new_tokens, use_reentrant=False)
+                    x = checkpoint(self._forward_block, supernet.block(index), x, use, use_reentrant=False)
                 else:
-                    x = compute(x, new_tokens)
+                    x = self._forward_block(supernet.block(index), x, use)
             except TorchDynamoException as error:
                 raise _cannot_compile(error) from error
         return supernet.classify(x)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from noah.model.attention import pool
 from noah.model.folding import fold_normalization, fold_scale, linear, with_layers
 from noah.model.merged_attention import ClassAttention, MergedAttention
-from noah.model.modules import Adapter, LoRA, Prompt, quick_gelu
+from noah.model.modules import Adapter, LoRA, Prompt, output_of, quick_gelu
 from noah.model.supernet import Supernet
 from noah.model.token_plan import BlockPlan, Readers, plan_tokens
 from noah.space.subnet import Subnet
@@ -102,8 +102,7 @@ class MergedViT(nn.Module):
         x = torch.cat([self.prefix_tokens.expand(x.shape[0], -1, -1), x], dim=1)
         for block in self.blocks:
             x = block(x)
-        logits: Tensor = self.head(self.fc_norm(pool(self.readers, self.norm(x))))
-        return logits
+        return output_of(self.head, self.fc_norm(pool(self.readers, self.norm(x))))
 
 
 class MergedBlock(nn.Module):
@@ -142,8 +141,7 @@ class MergedAdapter(nn.Module):
 
     def forward(self, m: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
-        added: Tensor = self.up(quick_gelu(self.down(m)))
-        return added
+        return output_of(self.up, quick_gelu(self.down(m)))
 
 
 def _merge_block(supernet: Supernet, subnet: Subnet, index: int, plan: BlockPlan) -> MergedBlock:

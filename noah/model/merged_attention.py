@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from noah.model.attention import append_tokens, attend, keys_and_values, read_tokens, split_heads
 from noah.model.folding import linear, rows_of, with_layers
+from noah.model.modules import output_of
 from noah.model.token_plan import BlockPlan, Readers
 
 
@@ -80,8 +81,7 @@ class MergedAttention(nn.Module):
         if self.constant_keys is not None and self.constant_values is not None:
             keys = append_tokens(keys, self.constant_keys, dim=2)
             values = append_tokens(values, self.constant_values, dim=2)
-        attended: Tensor = self.proj(attend(self.attention, queries, keys, values))
-        return x + attended
+        return x + output_of(self.proj, attend(self.attention, queries, keys, values))
 
 
 class ClassAttention(nn.Module):
@@ -127,5 +127,4 @@ class ClassAttention(nn.Module):
         values = (sums @ self.value_weight).transpose(0, 1).flatten(1)  # (B, heads x d)
         if self.value_bias is not None:
             values = values + self.value_bias
-        attended: Tensor = self.proj(self.output_norm(values)).unsqueeze(1)
-        return x[:, :1] + attended
+        return x[:, :1] + output_of(self.proj, self.output_norm(values)).unsqueeze(1)

@@ -7,6 +7,8 @@ columns, so that every subnet of a supernet shares the same weights and no modul
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +42,12 @@ def apply_dropout(x: Tensor, rate: float, training: bool) -> Tensor:
     # Compared into the type of `x`, so that the product needs no conversion.
     kept = torch.ge(numbers, dropped - _LEVELS // 2, out=torch.empty(x.shape, dtype=x.dtype))
     return x * kept.mul_(_LEVELS / (_LEVELS - dropped))
+
+
+def output_of(layer: Callable[..., Any], *inputs: object) -> Tensor:
+    """The tensor that a layer gives; neither torch nor timm says so in its types."""
+    output: Tensor = layer(*inputs)
+    return output
 
 
 Width = int | Tensor

@@ -23,6 +23,7 @@ from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtifactError, CheckpointError, SettingsError, UnknownBackboneError
 from noah.files.bounded import parse_json
 from noah.model.merge import MergedViT, merge
+from noah.model.modules import output_of
 from noah.model.supernet import Supernet
 from noah.settings.settings import BackboneSettings
 from noah.space.subnet import Subnet
@@ -73,8 +74,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, classes) of normalized images (B, 3, H, W)."""
-        logits: Tensor = self.supernet(images, self.subnet)
-        return logits
+        return output_of(self.supernet, images, self.subnet)
 
     def merge(self) -> MergedViT:
         """The same as one plain network, which is faster."""
@@ -234,5 +234,4 @@ def _probe(supernet: Supernet, subnet: Subnet, preprocessing: Preprocessing) -> 
     """Logits for one image of noise, the same on every machine."""
     noise = np.random.default_rng(0).normal(size=(1, 3, preprocessing.height, preprocessing.width))
     weight = supernet.head.weight
-    logits: list[float] = supernet(torch.from_numpy(noise).to(weight), subnet)[0].tolist()
-    return logits
+    return list(output_of(supernet, torch.from_numpy(noise).to(weight), subnet)[0].tolist())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from noah.backbone.supported import check_supported
 from noah.errors import SettingsError
 from noah.model.attention import pool
-from noah.model.modules import Adapter, LoRA, Prompt
-from noah.model.supernet_block import forward_block
+from noah.model.modules import Adapter, LoRA, Prompt, output_of
+from noah.model.supernet_block import BlockUse, SupernetBlock, forward_block
 from noah.model.token_plan import BlockPlan, Readers, plan_tokens
 from noah.space.subnet import Subnet
 
@@ -123,20 +123,24 @@ class Supernet(nn.Module):
         x = self.embed(images)
         for index, plan in enumerate(plan_tokens(subnet.prompt, self.last_readers)):
             if self.activation_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(self._block, x, index, subnet, plan, use_reentrant=False)
+                x = checkpoint(self._forward_block, x, index, subnet, plan, use_reentrant=False)
             else:
-                x = self._block(x, index, subnet, plan)
+                x = self._forward_block(x, index, subnet, plan)
         return self.classify(x)
+
+    def _forward_block(self, x: Tensor, index: int, subnet: Subnet, plan: BlockPlan) -> Tensor:
+        _, rank, width = subnet.block(index)
+        new_tokens = self.new_tokens(index, plan.new_prompts, len(x))
+        use = BlockUse(plan, new_tokens, rank, width, self.drop_path_rates[index])
+        return forward_block(self.block(index), x, use)
 
     def embed(self, images: Tensor) -> Tensor:
         """What the first block is given, (B, N, D), of normalized `images` (B, 3, H, W)."""
-        tokens: Tensor = self.backbone.norm_pre(self.backbone._pos_embed(self.backbone.patch_embed(images)))
-        return tokens
+        return output_of(self.backbone.norm_pre, self.backbone._pos_embed(self.backbone.patch_embed(images)))
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits (B, classes) of what the last block gave."""
-        logits: Tensor = self.head(self.backbone.fc_norm(pool(self.last_readers, self.backbone.norm(x))))
-        return logits
+        return output_of(self.head, self.backbone.fc_norm(pool(self.last_readers, self.backbone.norm(x))))
 
     def check_fits(self, subnet: Subnet) -> None:
         """Refuse a subnet that is deeper or wider than this supernet."""
@@ -145,27 +149,17 @@ class Supernet(nn.Module):
                 [f"subnet: {subnet.to_json()} does not fit inside this supernet's largest {self.largest.to_json()}"]
             )
 
-    def _block(self, x: Tensor, index: int, subnet: Subnet, plan: BlockPlan) -> Tensor:
-        _, rank, width = subnet.block(index)
-        return forward_block(
-            self.backbone.blocks[index],
-            self.loras[index],
-            self.adapters[index],
-            x,
-            self.new_tokens(index, plan.new_prompts, x.shape[0]),
-            plan,
-            rank,
-            width,
-            prefix=self.backbone.num_prefix_tokens,
-            drop_path_rate=self.drop_path_rates[index],
-        )
+    def block(self, index: int) -> SupernetBlock:
+        """What one block is made of."""
+        lora, adapter = cast(LoRA, self.loras[index]), cast(Adapter, self.adapters[index])
+        return SupernetBlock(self.backbone.blocks[index], lora, adapter, self.backbone.num_prefix_tokens)
 
     def new_tokens(self, index: int, count: int, batch: int) -> Tensor | None:
         """The first `count` prompts of a block, (1 or `batch`, `count`, D); None where there are none."""
         if not count:
             return None
-        tokens: Tensor = self.prompts[index](count, batch if self.prompt_dropout_per_image and self.training else 1)
-        return tokens
+        copies = batch if self.prompt_dropout_per_image and self.training else 1
+        return output_of(self.prompts[index], count, copies)
 
 
 def _frozen(backbone: nn.Module) -> Any:

@@ -7,71 +7,110 @@ needs (`noah.model.compiled`); with numbers nothing is computed in vain.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from timm.layers import drop_path
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from noah.model.attention import append_tokens, attend, keys_and_values, read_tokens, split_heads
-from noah.model.modules import Width, is_used
+from noah.model.modules import Adapter, LoRA, Width, is_used, output_of
 from noah.model.token_plan import BlockPlan
 
+_ALL, _QUERIES, _KEYS_VALUES = slice(None), slice(0, 1), slice(1, 3)
+"""Thirds of the stacked query, key and value projection."""
 
-def forward_block(
-    block: Any,
-    lora: nn.Module,
-    adapter: nn.Module,
-    x: Tensor,
-    new_tokens: Tensor | None,
-    plan: BlockPlan,
-    rank: Width,
-    width: Width,
-    *,
-    prefix: int,
-    drop_path_rate: float | Tensor = 0.0,
-    key_bias: Tensor | None = None,
-) -> Tensor:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SupernetBlock:
+    """What one block is made of, the same for every subnet.
+
+    Attributes:
+        layers: timm's `Block`, frozen.
+        lora: Of its query, key and value projection.
+        adapter: After its MLP.
+        prefix: Number of class and register tokens.
+    """
+
+    layers: Any
+    lora: LoRA
+    adapter: Adapter
+    prefix: int
+
+    def project(self, h: Tensor, rank: Width, thirds: slice) -> Tensor:
+        """Some of queries, keys and values, side by side, of normalized tokens (..., N, D), with the LoRA's share."""
+        qkv = self.layers.attn.qkv
+        start, stop, _ = thirds.indices(3)
+        rows = slice(start * (qkv.out_features // 3), stop * (qkv.out_features // 3))
+        projected = F.linear(h, qkv.weight[rows], None if qkv.bias is None else qkv.bias[rows])
+        return projected + self.lora(h, rank, rows) if is_used(rank) else projected
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockUse:
+    """How a subnet uses a block in one forward pass.
+
+    Attributes:
+        plan: Which tokens are new, carried and read.
+        new_tokens: The prompts that the block brings, (1 or B, p, D).
+        rank: Of the LoRA.
+        width: Of the adapter.
+        drop_path_rate: Of both residual branches; applied in training, which the adapter tells.
+        key_bias: Added to the attention's scores of each key, (N + p) or None.
+    """
+
+    plan: BlockPlan
+    new_tokens: Tensor | None
+    rank: Width
+    width: Width
+    drop_path_rate: float | Tensor = 0.0
+    key_bias: Tensor | None = None
+
+
+def forward_block(block: SupernetBlock, x: Tensor, use: BlockUse) -> Tensor:
     """The tokens after the block that anybody reads; for the formulas see `noah.model.supernet.Supernet`.
 
     Args:
-        block: timm's `Block`.
-        lora: Its `LoRA`.
-        adapter: Its `Adapter`.
+        block: What it is made of.
         x: Tokens (B, N, D): class token and registers, patches, carried prompts.
-        new_tokens: The prompts that it brings, (1 or B, p, D).
-        plan: Which tokens are new, carried and read.
-        rank: Of the LoRA.
-        width: Of the adapter.
-        prefix: Number of class and register tokens.
-        drop_path_rate: Of both residual branches; applied in training, which the adapter tells.
-        key_bias: Added to the attention's scores of each key, (N + p) or None.
+        use: What the subnet makes of it.
 
     Returns:
         (B, M, D), M the number of tokens that are read.
     """
-    if new_tokens is not None and plan.passed_on:
-        x = append_tokens(x, new_tokens, dim=1)
-    carried = plan.passed_on or plan.carried
-    read = read_tokens(plan.readers, prefix, x.shape[1], carried, plan.passed_on)
+    layers, attention, training = block.layers, block.layers.attn, block.adapter.training
+    plan, new_tokens = use.plan, use.new_tokens
 
-    h = _rounded_once(block.norm1(x))
-    queries, keys, values = _project(block.attn, lora, h, read, rank)
-    if new_tokens is not None and not plan.passed_on:
-        prompt_kv = _linear(block.attn, lora, block.norm1(new_tokens), rank, _KEYS_VALUES)
-        prompt_keys, prompt_values = keys_and_values(block.attn, *prompt_kv.chunk(2, dim=-1))
+    # New prompts that later blocks read are tokens like all others; the rest are keys and values only.
+    if new_tokens is not None and plan.passed_on:
+        x, new_tokens = append_tokens(x, new_tokens, dim=1), None
+    read = read_tokens(plan.readers, block.prefix, x.shape[1], plan.passed_on or plan.carried, plan.passed_on)
+    all_read = len(range(*read.indices(x.shape[1]))) == x.shape[1]
+
+    h = _rounded_once(layers.norm1(x))
+    if all_read:
+        # In the backward pass of one `chunk` the three are put together; slices would be padded and added up.
+        queries, keys, values = block.project(h, use.rank, _ALL).chunk(3, dim=-1)
+    else:
+        queries = block.project(h[:, read], use.rank, _QUERIES)
+        keys, values = block.project(h, use.rank, _KEYS_VALUES).chunk(2, dim=-1)
+    queries = attention.q_norm(split_heads(queries, attention.num_heads))
+    keys, values = keys_and_values(attention, keys, values)
+    if new_tokens is not None:
+        of_prompts = block.project(layers.norm1(new_tokens), use.rank, _KEYS_VALUES)
+        prompt_keys, prompt_values = keys_and_values(attention, *of_prompts.chunk(2, dim=-1))
         keys, values = append_tokens(keys, prompt_keys, dim=2), append_tokens(values, prompt_values, dim=2)
         # Keys and values are copies now. Were the queries not, the whole projection would stay for the backward pass.
         queries = queries.contiguous() if torch.is_grad_enabled() else queries
-    attended = block.attn.proj(attend(block.attn, queries, keys, values, key_bias))
+    attended = layers.ls1(attention.proj(attend(attention, queries, keys, values, use.key_bias)))
+    x = x[:, read] + _drop_path(attended, use.drop_path_rate, training)
 
-    x = x[:, read] + _drop_path(block.ls1(attended), drop_path_rate, adapter.training)
-    m = block.ls2(block.mlp(block.norm2(x)))
-    if is_used(width):
-        m = m + adapter(m, width)
-    result: Tensor = x + _drop_path(m, drop_path_rate, adapter.training)
-    return result
+    m = layers.ls2(layers.mlp(layers.norm2(x)))
+    if is_used(use.width):
+        m = m + block.adapter(m, use.width)
+    return x + _drop_path(m, use.drop_path_rate, training)
 
 
 def _rounded_once(features: Tensor) -> Tensor:
@@ -80,40 +119,9 @@ def _rounded_once(features: Tensor) -> Tensor:
     return features.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else features
 
 
-def _project(attention: Any, lora: nn.Module, h: Tensor, read: slice, rank: Width) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries of the tokens that are read, keys and values of all."""
-    if len(range(*read.indices(h.shape[1]))) == h.shape[1]:
-        # In the backward pass of one `chunk` the three are put together; slices would be padded and added up.
-        queries, keys, values = _linear(attention, lora, h, rank, slice(None)).chunk(3, dim=-1)
-    else:
-        queries = _linear(attention, lora, h[:, read], rank, _QUERIES)
-        keys, values = _linear(attention, lora, h, rank, _KEYS_VALUES).chunk(2, dim=-1)
-    queries = attention.q_norm(split_heads(queries, attention.num_heads))
-    return (queries, *keys_and_values(attention, keys, values))
-
-
-def _linear(attention: Any, lora: nn.Module, h: Tensor, rank: Width, part: slice) -> Tensor:
-    qkv = attention.qkv
-    rows = _rows(part, qkv.out_features)
-    projected = F.linear(h, qkv.weight[rows], None if qkv.bias is None else qkv.bias[rows])
-    return projected + lora(h, rank, rows) if is_used(rank) else projected
-
-
-_QUERIES = slice(0, 1)
-_KEYS_VALUES = slice(1, 3)
-
-
-def _rows(thirds: slice, features: int) -> slice:
-    """The rows of the stacked query, key and value projection that `thirds` names."""
-    third = features // 3
-    start, stop, _ = thirds.indices(3)
-    return slice(start * third, stop * third)
-
-
 def _drop_path(branch: Tensor, rate: float | Tensor, training: bool) -> Tensor:
     """Stochastic depth as timm has it; a rate in a tensor is not compiled into the code."""
     if isinstance(rate, float):
-        dropped: Tensor = drop_path(branch, rate, training)
-        return dropped
+        return output_of(drop_path, branch, rate, training)
     kept = (torch.rand(len(branch), 1, 1, device=branch.device) >= rate).to(branch.dtype)
     return branch * kept / (1 - rate).to(branch.dtype) if training else branch

@@ -104,8 +104,8 @@ def describe_certainty(sure: Certainty, indices: Sequence[int]) -> str:
     others = sorted(zip(sure.wins[1:], indices[1:], strict=True), key=lambda pair: -pair[0])
     named = [(f"{index}", f"{share:.0%}") for share, index in others[:_NAMED] if share >= 0.005]
     if named:
-        names, shares = (_listed(list(words)) for words in zip(*named, strict=True))
-        text += f"; subnet{'s' * (len(named) > 1)} {names} in {shares}"
+        names, shares = (_joined(list(words)) for words in zip(*named, strict=True))
+        text += f"; {'subnet' if len(named) == 1 else 'subnets'} {names} in {shares}"
     rest = sum(share for share, _ in others[len(named) :])
     if rest >= 0.005:
         count = len(others) - len(named)
@@ -129,5 +129,5 @@ def _lead(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[float, f
     return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
 
 
-def _listed(words: list[str]) -> str:
+def _joined(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -41,7 +41,8 @@ class Entry:
         trial: Number of its trial.
         proposal: What is to be evaluated.
         looks: At the images that it was shown so far.
-        holder: Name of the worker that holds it; None while it waits, and when it is finished.
+        holder: Name of the worker that holds it, or while that has not signed yet, one that nobody else has; None
+            while it waits, and when it is finished.
         finished: Whether it was shown every image, or given up.
     """
 
@@ -195,5 +196,6 @@ def _read_entry(trial: FrozenTrial) -> Entry:
             f"The record of the search is damaged: its entry {trial.number} is no candidate.",
             "Start a new run with `noah search`.",
         ) from error
-    holder = attributes.get(_HOLDER, "") if trial.state == TrialState.RUNNING else None
+    unsigned = f"whoever holds trial {trial.number}"
+    holder = attributes.get(_HOLDER, unsigned) if trial.state == TrialState.RUNNING else None
     return Entry(trial.number, proposal, looks, holder, trial.state.is_finished())

@@ -7,14 +7,16 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from noah.files.process_space import process_space
 
 BEAT_SECONDS = 5.0
 """How often a worker shows that it lives; between two looks at a few images, so it may take longer."""
 LAPSE_SECONDS = 300.0
-"""After so long without a beat a worker on another machine counts as dead; no look at a few images takes as long."""
+"""After so long without a beat a worker that cannot be seen from here counts as dead; no look takes as long."""
 UNSIGNED_SECONDS = 10.0
 """After so long a candidate that was taken without the name of a worker counts as a dead one's: it signs at once."""
 
@@ -27,11 +29,13 @@ class Worker:
         name: Unique among all that ever worked on the search.
         host: Name of its machine.
         process: Its process number there.
+        space: Where that number is its own (`noah.files.process_space`); empty in records of older versions.
     """
 
     name: str
     host: str
     process: int
+    space: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +54,29 @@ class Beat:
 
     def to_json(self) -> dict[str, Any]:
         """The beat as written to files."""
-        worker = self.worker
-        return {"host": worker.host, "process": worker.process, "number": self.number, "idle": self.idle}
+        worker = asdict(self.worker)
+        del worker["name"]
+        return {**worker, "number": self.number, "idle": self.idle}
 
     @classmethod
     def from_json(cls, name: str, value: Mapping[str, Any]) -> Beat:
         """Read what `to_json` gave."""
-        return cls(Worker(name, value["host"], value["process"]), value["number"], value["idle"])
+        worker = Worker(name, value["host"], value["process"], value.get("space", ""))
+        return cls(worker, value["number"], value["idle"])
 
 
 def this_worker() -> Worker:
     """A new name for this process."""
     host = socket.gethostname()
-    return Worker(f"{host}-{os.getpid()}-{secrets.token_hex(3)}", host, os.getpid())
+    return Worker(f"{host}-{os.getpid()}-{secrets.token_hex(8)}", host, os.getpid(), process_space())
 
 
 class Watch:
     """Tells which workers have died.
 
     A worker on this machine has died when its process is gone, or is this very one: its number was given again. One on
-    another machine counts as dead when its beats have stopped for `LAPSE_SECONDS` of this machine's clock; the clocks
-    of two machines are never compared.
+    another machine, or in another container, counts as dead when its beats have stopped for `LAPSE_SECONDS` of this
+    machine's clock; the clocks of two machines are never compared.
 
     Args:
         clock: Seconds that only grow.
@@ -78,6 +84,7 @@ class Watch:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._here = (socket.gethostname(), process_space())
         self._seen: dict[str, tuple[int, float]] = {}
 
     def has_died(self, name: str, beat: Beat | None) -> bool:
@@ -85,7 +92,7 @@ class Watch:
 
         Every worker beats before it takes a candidate, and signs right after: who has no beat died in between.
         """
-        if beat is not None and beat.worker.host == socket.gethostname():
+        if beat is not None and (beat.worker.host, beat.worker.space) == self._here:
             process = beat.worker.process
             if process == os.getpid() or not _process_lives(process):
                 return True

@@ -137,7 +137,11 @@ class Materials:
         workers, reason = choose_workers(
             self.settings.hardware.augmentation_workers, self.hardware.device.type, self.hardware.processes.local_count
         )
-        where = f"in {workers} process{'es' * (workers > 1)} beside this one" if workers else "in this process"
+        where = (
+            f"in {workers} {'process' if workers == 1 else 'processes'} beside this one"
+            if workers
+            else "in this process"
+        )
         ahead = f", {PREFETCHED} batches ahead each" if workers else ""
         listener.say(f"augment   {where}{ahead} ({reason})")
         preprocessing = self.backbone.preprocessing

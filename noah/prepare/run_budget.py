@@ -10,7 +10,7 @@ from noah.cost.latency_timing import ROUNDS, measure_table
 from noah.cost.macs import backbone_macs, macs_of
 from noah.errors import RunError, SettingsError
 from noah.prepare.context import Materials
-from noah.progress import Listener
+from noah.progress import Listener, counted
 from noah.runs.folder import Run
 from noah.space.budget import PRICED_MODULES, Bound, Budget, ParameterCost, Quantity, parameter_budget
 from noah.space.budget_text import Multiple, read_latency, read_macs, spell_count, spell_seconds
@@ -75,7 +75,7 @@ def _measure(materials: Materials, listener: Listener) -> LatencyTable:
             bar,
         )
     middle, largest = table.errors
-    threads = f", {hardware.threads} thread{'s' * (hardware.threads > 1)}" if hardware.device.type == "cpu" else ""
+    threads = f", {counted(hardware.threads, 'threads')}" if hardware.device.type == "cpu" else ""
     listener.say(
         f"latency   predicted from timings of single blocks in torch ({hardware.device}, {hardware.precision}"
         f"{threads}, batch size {batch_size}); on {len(table.checks)} whole subnets off by {middle:.1%} in the median "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,6 @@ from noah.hardware.memory import PeakMemory, available_memory
 from noah.hardware.step_clock import (
     TIMED,
     WARM_UP,
-    EnoughTimedError,
     StepTimer,
     is_enough,
     typical_seconds,
@@ -162,20 +160,19 @@ def _try_training(
         listener.bar(title, _STEPS, "steps") as bar,
     ):
         timer = StepTimer(materials.hardware.device, bar, materials.hardware.processes)
-        # A training can be ended from outside by its bar alone, as Ctrl-C does.
-        with suppress(EnoughTimedError):
-            train(
-                model,
-                pixels,
-                materials.backbone.preprocessing,
-                draw,
-                shortened(training, epochs),
-                materials.hardware,
-                seed=seed,
-                checkpoint=Path(folder) / CHECKPOINT_FILE,
-                bar=timer,
-                class_weights=class_weights(pixels, materials),
-            )
+        train(
+            model,
+            pixels,
+            materials.backbone.preprocessing,
+            draw,
+            shortened(training, epochs),
+            materials.hardware,
+            seed=seed,
+            checkpoint=Path(folder) / CHECKPOINT_FILE,
+            bar=timer,
+            class_weights=class_weights(pixels, materials),
+            leave=lambda: timer.has_enough,
+        )
     return TrainingTrial(reading, typical_seconds(timer.durations), memory.mebibytes)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from noah.data.pixels.pixels import Pixels
 from noah.errors import RunError
 from noah.runs.folder import Run
-from noah.runs.predictions import Predictions, short_name
+from noah.runs.kept_predictions import KeptPredictions, short_name
 
 MISTAKES_FILE = "mistakes.json"
 """Below eval/."""
@@ -72,7 +72,7 @@ class Mistake:
         )
 
 
-def most_confident_mistakes(predictions: Predictions, count: int = KEPT) -> NDArray[np.int64]:
+def most_confident_mistakes(predictions: KeptPredictions, count: int = KEPT) -> NDArray[np.int64]:
     """The images that were predicted wrong with the highest confidence, highest first; of equal ones the earlier.
 
     Raises:
@@ -86,7 +86,7 @@ def most_confident_mistakes(predictions: Predictions, count: int = KEPT) -> NDAr
     return chosen
 
 
-def keep_mistakes(run: Run, predictions: Predictions, pixels: Pixels) -> None:
+def keep_mistakes(run: Run, predictions: KeptPredictions, pixels: Pixels) -> None:
     """Write the most confident mistakes of the test whose result is eval/test.json.
 
     Args:
@@ -116,7 +116,7 @@ def read_mistakes(run: Run, fingerprint: str) -> tuple[Mistake, ...] | None:
 
     Args:
         run: The run.
-        fingerprint: Of the test split (`noah.runs.predictions`).
+        fingerprint: Of the test split (`noah.runs.kept_predictions`).
 
     Raises:
         RunError: If they are damaged.

@@ -65,7 +65,8 @@ def published_subnet(name: str) -> Subnet:
             f"Write it as {task.name}.",
         )
     near = _nearest(data, shots if colon else None)
-    raise UsageError(f"No published subnet is named {name!r}.", f"Did you mean {near}? " * bool(near) + _EXAMPLES)
+    guess = f"Did you mean {near}? " if near else ""
+    raise UsageError(f"No published subnet is named {name!r}.", f"{guess}{_EXAMPLES}")
 
 
 def _nearest(data: str, shots: str | None) -> str:

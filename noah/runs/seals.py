@@ -148,7 +148,9 @@ def seal_result(run: Run, *parts: str) -> None:
         parts: The path of the result below eval/, such as "test.json".
     """
     files = [run.path("eval", *parts), run.path("eval", "predictions", *parts)]
-    set_seal(run, result_place(*parts), files + [run.path("eval", "mistakes.json")] * (parts == ("test.json",)))
+    if parts == ("test.json",):
+        files.append(run.path("eval", "mistakes.json"))
+    set_seal(run, result_place(*parts), files)
 
 
 def artifact_place(name: str) -> Place:

@@ -17,8 +17,8 @@ from noah.prepare.context import Materials, seed_torch
 from noah.progress import Bar, Listener
 from noah.runs.file_shapes import Result, check_shape
 from noah.runs.folder import Run
+from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, write_predictions
 from noah.runs.mistakes import keep_mistakes
-from noah.runs.predictions import Predictions, fingerprint_split, write_predictions
 from noah.runs.run_subnet import FRONT, check_inherits, chosen_subnet, given_subnet, read_subnet
 from noah.runs.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
 from noah.settings.training_settings import RetrainSettings
@@ -134,7 +134,7 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
         "hardware": materials.hardware.to_json(),
         **describe(logits, pixels.labels, classes),
     }
-    predictions = Predictions(
+    predictions = KeptPredictions(
         fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), confidences(logits)
     )
     break_seal(run, result_place("test.json"))

@@ -90,7 +90,8 @@ def check_state(supernet: Supernet, optimizer: Optimizer, epoch: int, hardware: 
     broken = [name for name, value in trained.items() if not torch.isfinite(value).all()]
     if broken:
         raise TrainingError(
-            f"Weights are not finite at the end of epoch {epoch}: {_listed(broken)}.", _advice(hardware, epoch, remedy)
+            f"Weights are not finite at the end of epoch {epoch}: {_named(broken)}.",
+            _advice(hardware, epoch, remedy),
         )
     stuck = [
         name
@@ -100,7 +101,7 @@ def check_state(supernet: Supernet, optimizer: Optimizer, epoch: int, hardware: 
     if stuck:
         raise TrainingError(
             f"Gradients are so large in epoch {epoch} that AdamW's averages of their squares overflow, after which "
-            f"these weights learn no more: {_listed(stuck)}. A learning rate that is too high does that, or a backbone "
+            f"these weights learn no more: {_named(stuck)}. A learning rate that is too high does that, or a backbone "
             "whose own outputs are this large.",
             _advice(hardware, epoch, remedy),
         )
@@ -118,7 +119,7 @@ def _advice(hardware: Hardware, epoch: int, remedy: str) -> str:
     return f"Try --precision fp32 first: with --resume it {goes_on}. {remedy}"
 
 
-def _listed(names: list[str]) -> str:
+def _named(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 

@@ -47,6 +47,7 @@ def train(
     remedy: str = "Choose a lower learning rate.",
     class_weights: Tensor | None = None,
     enough: Callable[[], bool] = lambda: False,
+    leave: Callable[[], bool] = lambda: False,
 ) -> list[float]:
     """Train in place, with a checkpoint after every epoch.
 
@@ -71,6 +72,8 @@ def train(
         remedy: What a person can do where the learning rate is too high, in a sentence.
         class_weights: Weight of each class in the loss, (classes).
         enough: Asked after every epoch whether to stop before the last; in the first process only.
+        leave: Asked where a step begins and where an epoch has ended, in every process, whether to end right there; a
+            running epoch then has no loss and no checkpoint.
 
     Returns:
         The mean training loss of each epoch, that of the first subnet of each step.
@@ -122,6 +125,8 @@ def train(
             watched = StepLosses(1 + epoch, steps, hardware, remedy)
             for step, indices in enumerate(_split(order, settings.batch_size)):
                 bar.update(epoch + step / steps)
+                if leave():
+                    return losses
                 schedule.step_update(epoch * steps + step)
                 images = to_images(next(prepared), preprocessing, device)
                 labels = torch.from_numpy(pixels.labels[indices]).to(device)
@@ -138,7 +143,7 @@ def train(
             losses.append(total.item())
             stop = processes.of_first(end_epoch)
             bar.update(len(losses), f"loss {losses[-1]:.3f}", detail(optimizer.param_groups[0]["lr"]))
-            if stop:
+            if stop or leave():
                 break
     return losses
 

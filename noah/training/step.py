@@ -13,6 +13,7 @@ from torch import Tensor
 from noah.hardware.device import Hardware
 from noah.hardware.processes import Processes
 from noah.model.compiled import CompiledForward
+from noah.model.modules import output_of
 from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
 from noah.training.loss import add_gradients, cross_entropy, share_of_loss
@@ -75,7 +76,7 @@ class Step:
 
     def _forward(self, images: Tensor, subnet: Subnet) -> Tensor:
         with self.hardware.autocast():
-            logits: Tensor = (self.compiled or self.supernet)(images, subnet)
+            logits = output_of(self.compiled or self.supernet, images, subnet)
         return logits.float()
 
     def _label_loss(self, logits: Tensor, *, targets: Tensor, share: Tensor | float) -> Tensor:

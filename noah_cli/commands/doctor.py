@@ -56,7 +56,7 @@ def _torch() -> Iterator[Finding]:
         chosen = "; ".join(str(choice) for choice in hardware.choices)
         return Finding("good", f"torch {torch.__version__}, {chosen}")
 
-    yield _guarded(look, "torch")
+    yield _one_or_broken(look, "torch")
 
 
 def _timm() -> Iterator[Finding]:
@@ -65,7 +65,7 @@ def _timm() -> Iterator[Finding]:
 
         return Finding("good", f"timm {timm.__version__}")
 
-    yield _guarded(look, "timm")
+    yield _one_or_broken(look, "timm")
 
 
 def _onnxruntime() -> Iterator[Finding]:
@@ -91,7 +91,7 @@ def _onnxruntime() -> Iterator[Finding]:
         provider, reason = _running_provider()
         return Finding("good", f"{' + '.join(installed)} {onnxruntime.__version__} runs on {provider}: {reason}")
 
-    yield _guarded(look, "onnxruntime")
+    yield _one_or_broken(look, "onnxruntime")
 
 
 def _running_provider() -> tuple[str, str]:
@@ -106,7 +106,7 @@ def _running_provider() -> tuple[str, str]:
 
 def _artifacts() -> Iterator[Finding]:
     """Which precisions of ONNX artifacts run here."""
-    yield from _guarded_all(_run_each_precision, "onnxruntime")
+    yield from _all_or_broken(_run_each_precision, "onnxruntime")
 
 
 def _run_each_precision() -> Iterator[Finding]:
@@ -132,7 +132,7 @@ def _run_each_precision() -> Iterator[Finding]:
 
 def _tensorrt() -> Iterator[Finding]:
     """Which package builds engines here, and whether engines run."""
-    yield from _guarded_all(_build_small_engine, "TensorRT")
+    yield from _all_or_broken(_build_small_engine, "TensorRT")
 
 
 def _build_small_engine() -> Iterator[Finding]:
@@ -179,7 +179,7 @@ def _disk() -> Iterator[Finding]:
     yield Finding("good" if free > 1 else "note", f"{free:.0f} GiB free in {Path.cwd()}")
 
 
-def _guarded_all(look: Callable[[], Iterator[Finding]], package: str) -> Iterator[Finding]:
+def _all_or_broken(look: Callable[[], Iterator[Finding]], package: str) -> Iterator[Finding]:
     """Several findings, or one about a broken package."""
     try:
         yield from list(look())
@@ -187,7 +187,7 @@ def _guarded_all(look: Callable[[], Iterator[Finding]], package: str) -> Iterato
         yield _broken(package, error)
 
 
-def _guarded(look: Callable[[], Finding], package: str) -> Finding:
+def _one_or_broken(look: Callable[[], Finding], package: str) -> Finding:
     """A check that reports a broken package instead of failing with it."""
     try:
         return look()

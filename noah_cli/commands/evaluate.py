@@ -95,7 +95,7 @@ def evaluate(
     if predictor is None:
         result = evaluate_test(current, materials, listener)
     else:
-        from export.checks.evaluate import evaluate_artifact
+        from export.checks.artifact_accuracy import evaluate_artifact
 
         listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
         result = evaluate_artifact(predictor, current, materials, listener, place[-1])

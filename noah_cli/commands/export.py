@@ -14,7 +14,7 @@ from noah_cli.options.options import DeviceOption, RunOption, RunsOption, Thread
 from noah_cli.terminal import console
 
 if TYPE_CHECKING:  # They bring torch, which takes seconds.
-    from export.artifact.records import Calibration, Precision
+    from export.artifact.records import Int8Calibration, Precision
     from export.convert.int8_options import Int8Options
 
 
@@ -184,7 +184,7 @@ def _refuse(format_: str, given: list[str]) -> None:
 
 
 def _int8_options(
-    precision: Precision, calibration: Calibration | None, images: int | None, exclude_last_block: bool
+    precision: Precision, calibration: Int8Calibration | None, images: int | None, exclude_last_block: bool
 ) -> Int8Options:
     """How to quantize; options that say so for a precision that does not are wrong."""
     from export.convert.int8_options import DEFAULT_CALIBRATION, DEFAULT_IMAGES, Int8Options

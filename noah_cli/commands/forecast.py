@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from noah.prepare.forecast import Forecast, Stage
-from noah.progress import Listener
+from noah.progress import Listener, counted
 from noah_cli.terminal.console import format_seconds
 
 
 def print_forecast(listener: Listener, forecast: Forecast) -> None:
     """The stages with their time and memory, what they are estimated from, and advice where they take too long."""
     listener.say(
-        f"forecast  from a few steps timed on {forecast.device} in {forecast.precision} with {forecast.threads} "
-        f"thread{'s' * (forecast.threads != 1)}; nothing was written"
+        f"forecast  from a few steps timed on {forecast.device} in {forecast.precision} with "
+        f"{counted(forecast.threads, 'threads')}; nothing was written"
     )
     listener.say(f"space     {forecast.space_size:,} subnets{_inside(forecast)}")
     listener.say(

@@ -138,7 +138,7 @@ def retrain(
             result = retrain_stage(current, materials, told)
             told.conclude({"parameters": result["parameters"]})
     except KeyboardInterrupt:
-        again = "noah retrain --resume" + " --inherit" * inherit
+        again = f"noah retrain --resume{' --inherit' if inherit else ''}"
         console.print_interrupted(f"{again}{run_options(current.folder, runs, always=True)}")
         raise typer.Exit(130) from None
     listener.say(

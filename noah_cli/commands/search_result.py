@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from noah.nas.certainty import Certainty, describe_certainty
 from noah.prepare.run_budget import COSTS
+from noah.progress import counted
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import Subnet
 from noah_cli.terminal.console import ConsoleListener, draw_subnet
@@ -88,7 +89,7 @@ def _print_finalists(listener: ConsoleListener, reranked: dict[str, Any]) -> Non
     finalists = reranked["finalists"]
     epochs = len(finalists[0]["losses"])
     found = ", ".join(f"subnet {finalist['index']} {finalist['accuracy']:.1%}" for finalist in finalists)
-    listener.say(f"finalists trained for {epochs} epoch{'s' * (epochs != 1)} each, the best first: {found}")
+    listener.say(f"finalists trained for {counted(epochs, 'epochs')} each, the best first: {found}")
     listener.say(f"certainty {_sentence(reranked['certainty'])}")
 
 

@@ -102,7 +102,9 @@ def _place(word: str) -> int:
     """Where an option stands: data and recipe first, single settings last."""
     first = ("--run", "--dataset", "--data", "--recipe", "--config", "--backbone")
     name = word.split()[0]
-    return first.index(name) if name in first else len(first) + (name == "--set")
+    if name in first:
+        return first.index(name)
+    return len(first) + 1 if name == "--set" else len(first)
 
 
 def _budget(keys: Sequence[str], values: Mapping[str, Any]) -> list[str]:

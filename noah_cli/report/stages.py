@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from noah.progress import counted
 from noah_cli.report.artifacts import Exported
 from noah_cli.report.reading import Missing
 from noah_cli.report.searched import Searched
@@ -54,7 +55,7 @@ def gather_stages(
     if isinstance(exported, Missing):
         return (*stages, Stage("export", "open", "not yet"), Stage("bench", "open", "not yet"))
     count = len(exported.artifacts)
-    stages.append(Stage("export", "done" if count else "open", f"{count} artifact{'s' * (count != 1)}"))
+    stages.append(Stage("export", "done" if count else "open", counted(count, "artifacts")))
     measured = not isinstance(exported.bench, Missing)
     return (*stages, Stage("bench", "done" if measured else "open", "speed" if measured else "not yet"))
 

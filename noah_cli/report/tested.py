@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from noah.evaluation.reliability import Bin, reliability
 from noah.evaluation.significance import Proportion
 from noah.runs.folder import Run
+from noah.runs.kept_predictions import FOLDER, read_predictions
 from noah.runs.mistakes import MISTAKES_FILE, Mistake, read_mistakes
-from noah.runs.predictions import FOLDER, read_predictions
 from noah_cli.report.reading import Missing, well_formed
 
 _TEST = "test.json"

@@ -22,7 +22,7 @@ WORDS = MappingProxyType(
         "Pareto front": "The subnets that no other beats in accuracy and in cost at once.",
         "certainty": "How often the winner would win again if the validation images were drawn anew from themselves.",
         "confidence interval": "A range that would hold the true accuracy in 95 of 100 such measurements.",
-        "calibration": "Whether the network is right as often as it says it is.",
+        "reliability": "Whether the network is right as often as it says it is.",
         "merge": "Folding the modules into the backbone's own weights by exact algebra, which leaves a plain network.",
         "artifact": "The files that export writes: a merged network that runs without the code that trained it.",
         "parity": "How far the outputs of an artifact are from those of the network that it was made from, on the same "

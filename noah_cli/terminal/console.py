@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
@@ -18,11 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from noah.errors import NoahError, ProcessError, UsageError
+from noah.files.json_text import json_line
 from noah.hardware.processes import ALONE, Processes, launched_processes
 from noah.progress import Bar, Detail, counted
-from noah.space.operators import estimate_size
 from noah.space.subnet import MODULES, Subnet
-from noah_cli.terminal.encoding import Output
+from noah_cli.terminal.output import Output
 from noah_cli.terminal.progress_lines import draw_detail
 
 if TYPE_CHECKING:
@@ -157,6 +157,8 @@ class _PlainBar:
 
 def describe_space(space: SearchSpace, budget: Budget) -> str:
     """How many subnets a space has, and how many of them are inside the budget."""
+    from noah.space.operators import estimate_size  # brings numpy, which most commands do without
+
     text = f"{space.size():,} subnets"
     if not budget.bounds:
         return text
@@ -195,7 +197,7 @@ def draw_subnet(subnet: Subnet, columns: int) -> list[str]:
 
 def print_json(value: Mapping[str, object]) -> None:
     """A command's result on standard output: one JSON object."""
-    print(json.dumps(value, ensure_ascii=False, default=str))
+    print(json_line(value, sys.stdout))
 
 
 def print_error(error: NoahError, processes: Processes = ALONE) -> None:

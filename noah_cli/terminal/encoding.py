@@ -1,38 +1,71 @@
-"""How much a command prints, and in which form; asked for by options that stand anywhere on its line."""
+"""Plain characters for outputs that cannot show others, as where a system writes files in an encoding of its own.
+
+Every text is made once, for those who see it in UTF-8. What an output cannot show is replaced where it is written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import codecs
+import io
+import re
+import unicodedata
+from typing import TextIO
 
-_NAMES = {"--quiet": "quiet", "-q": "quiet", "--verbose": "verbose", "-v": "verbose", "--json": "json"}
+_HANDLER = "noah.plain"
+_SUBSTITUTES = {
+    **dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True)),
+    **dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-", strict=True)),
+    "░": ".",
+    "±": "+-",
+    "·": ".",
+    "•": "*",
+    "\N{MULTIPLICATION SIGN}": "x",
+    "…": "...",
+    "\N{EN DASH}": "-",
+    "\N{EM DASH}": "-",
+    "\N{MINUS SIGN}": "-",
+    "\N{LEFT SINGLE QUOTATION MARK}": "'",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "\N{LEFT DOUBLE QUOTATION MARK}": '"',
+    "\N{RIGHT DOUBLE QUOTATION MARK}": '"',
+    "→": "->",
+    "←": "<-",
+    "≤": "<=",
+    "≥": ">=",
+    "≈": "~",
+}
+_EXPONENT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What is printed.
-
-    Attributes:
-        quiet: Nothing but errors, and the result where it is JSON.
-        verbose: Also every setting of a new run with its source.
-        json: The result is one JSON object on standard output; everything else goes to standard error.
-    """
-
-    quiet: bool = False
-    verbose: bool = False
-    json: bool = False
-
-
-def split_output(arguments: Sequence[str]) -> tuple[Output, list[str]]:
-    """Take the options of the output out of a command line, up to a `--`.
+def show_plainly(stream: TextIO) -> None:
+    """Let a stream write plain characters for those that its encoding lacks, instead of failing with them.
 
     Args:
-        arguments: What was typed after `noah`.
-
-    Returns:
-        The output, and the other arguments.
+        stream: One that encodes what is written to it; any other is left as it is.
     """
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    asked = {_NAMES[argument] for argument in arguments[:end] if argument in _NAMES}
-    rest = [argument for argument in arguments[:end] if argument not in _NAMES]
-    return Output("quiet" in asked, "verbose" in asked, "json" in asked), [*rest, *arguments[end:]]
+    codecs.register_error(_HANDLER, _replace)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=_HANDLER)
+
+
+def plain(text: str) -> str:
+    r"""A text in ASCII: signs become others that mean the same, bars keep their order and their one column.
+
+    Letters appear as in a Python string, \xf6, because a name that is told has to be found again.
+    """
+    return "".join(map(_plain_character, _EXPONENT.sub(lambda found: f"^{found[0]}", text)))
+
+
+def _plain_character(character: str) -> str:
+    if character in _SUBSTITUTES:
+        return _SUBSTITUTES[character]
+    name = unicodedata.name(character, "")
+    if name.startswith("BOX DRAWINGS"):
+        return {"HORIZONTAL": "-", "VERTICAL": "|"}.get(name.split()[-1] if "AND" not in name else "", "+")
+    return character.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return plain(error.object[error.start : error.end]), error.end

@@ -55,7 +55,8 @@ def _draw_training(detail: TrainingDetail, epochs_a_second: float, columns: int)
 def _draw_search(detail: SearchDetail, columns: int) -> list[str]:
     later = detail.generations - 1  # as `search.generations` counts them
     if detail.generation == 1:
-        this = f"first generation; {later} more follow{'s' * (later == 1)}" if later else "the only generation"
+        follow = "follows" if later == 1 else "follow"
+        this = f"first generation; {later} more {follow}" if later else "the only generation"
     else:
         this = f"generation {detail.generation - 1} of {later} after the first"
     lines = [f"{'round':<{_LABEL}}{this}"]

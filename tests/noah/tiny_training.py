@@ -23,6 +23,7 @@ from noah.hardware.device import Hardware
 from noah.model.supernet import Supernet
 from noah.progress import Bar, Detail, Silent
 from noah.settings.training_settings import AugmentationSettings, TrainingSettings
+from noah.space.operators import sample
 from noah.space.search_space import SearchSpace, make_space
 from noah.space.subnet import Subnet
 from noah.training.loop import train
@@ -95,25 +96,27 @@ def run_training(
     training: TrainingSettings,
     *,
     pixels: TrainingPixels | None = None,
-    draw: Callable[[Generator], Subnet] = SPACE.sample,
+    draw: Callable[[Generator], Subnet] | None = None,
     draw_subnets: SubnetDraw | None = None,
     seed: tuple[int, ...] = (0, 1),
     bar: Bar | None = None,
     hardware: Hardware = CPU,
     class_weights: Tensor | None = None,
+    leave: Callable[[], bool] = lambda: False,
 ) -> list[float]:
-    """`draw` gives the one subnet of a step, `draw_subnets` all of them."""
+    """`draw` gives the one subnet of a step, `draw_subnets` all of them; without either each step draws one."""
     return train(
         supernet,
         pixels or photo_pixels(),
         PREPROCESSING,
-        draw_subnets or (lambda _, rng: (draw(rng),)),
+        draw_subnets or (lambda _, rng: (draw(rng) if draw else sample(SPACE, rng),)),
         training,
         hardware,
         seed=seed,
         checkpoint=checkpoint,
         bar=bar or Silent(),
         class_weights=class_weights,
+        leave=leave,
     )
 
 

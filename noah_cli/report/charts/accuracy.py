@@ -77,7 +77,7 @@ def draw_calibration(bins: tuple[Bin, ...], error: float) -> Drawing:
         error: Expected calibration error, 0..1.
     """
     return draw(
-        "calibration",
+        "reliability",
         "Reliability diagram",
         description=f"Expected calibration error {error:.1%}. "
         + " ".join(f"At confidence {one.confidence:.0%}, {one.right.share:.0%} are right." for one in bins),

@@ -15,7 +15,7 @@ import export.convert.int8
 from export.artifact.manifest import check_files, read_manifest
 from export.artifact.metadata import CLASSES, PRECISION, read_metadata
 from export.artifact.records import Int8Precision
-from export.convert.accuracy_loss import Loss
+from export.convert.accuracy_loss import AccuracyLoss
 from export.convert.int8_images import CalibrationBatches, calibration_pixels
 from export.convert.int8_options import Int8Options
 from export.predict.predictor import load_predictor
@@ -116,10 +116,10 @@ def test_batches_hold_every_image_once_as_the_network_takes_it(materials: Materi
     [(200, 200, True), (199, 200, True), (198, 200, False), (17, 18, False), (18, 18, True)],
 )
 def test_half_a_point_may_be_lost_and_no_more(correct: int, of: int, allowed: bool) -> None:
-    loss = Loss("images", of, correct, of, correct)
+    loss = AccuracyLoss("images", of, correct, of, correct)
     assert loss.is_allowed == allowed
     assert loss.points == pytest.approx(100 * (of - correct) / of)
-    assert Loss("images", of, of, correct, of).is_allowed  # some are won
+    assert AccuracyLoss("images", of, of, correct, of).is_allowed  # some are won
 
 
 def forget_weights(monkeypatch: pytest.MonkeyPatch) -> None:

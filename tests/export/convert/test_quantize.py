@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from export.artifact.records import Calibration
+from export.artifact.records import Int8Calibration
 from export.convert.onnx_files import check_valid
 from export.convert.onnx_products import Products, choose_products
 from export.convert.quantize import Inputs, write_int8, write_int8_dynamic
@@ -41,7 +41,7 @@ def write(
     source: Path,
     target: Path,
     batches: Sequence[Inputs] = BATCHES,
-    calibration: Calibration = "minmax",
+    calibration: Int8Calibration = "minmax",
     symmetric: bool = False,
 ) -> Path:
     write_int8(source, target, products_of(source), batches, calibration=calibration, symmetric=symmetric)
@@ -54,8 +54,10 @@ def mean_difference(source: Path, path: Path) -> float:
     return float(np.abs(found - expected).mean() / np.abs(expected).max())
 
 
-@pytest.mark.parametrize("calibration", get_args(Calibration))
-def test_the_outputs_stay_near_whatever_the_calibration(source: Path, tmp_path: Path, calibration: Calibration) -> None:
+@pytest.mark.parametrize("calibration", get_args(Int8Calibration))
+def test_the_outputs_stay_near_whatever_the_calibration(
+    source: Path, tmp_path: Path, calibration: Int8Calibration
+) -> None:
     path = write(source, tmp_path / "int8.onnx", calibration=calibration)
     check_valid(path)
     assert 1e-5 < mean_difference(source, path) < 3e-2
@@ -103,7 +105,7 @@ def test_every_batch_is_seen(source: Path, tmp_path: Path) -> None:
             self.seen.append(index)
             return BATCHES[index]
 
-    for calibration in get_args(Calibration):
+    for calibration in get_args(Int8Calibration):
         batches = Counted(BATCHES)
         batches.seen = []
         write(source, tmp_path / "int8.onnx", batches, calibration)

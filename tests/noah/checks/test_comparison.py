@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from noah.checks.comparison import Missing, RunFigures, check_runs, pair_with_first
+from noah.checks.comparison import RunFigures, Unfinished, check_runs, pair_with_first
 from noah.errors import UsageError
 from noah.runs.folder import Run
-from noah.runs.predictions import Predictions
+from noah.runs.kept_predictions import KeptPredictions
 
 PLAIN: dict[str, Any] = {
     "method": "linear",
@@ -32,8 +32,10 @@ right_or_wrong = st.integers(1, 60).flatmap(
 )
 
 
-def figures(name: str, right: list[bool], *, fingerprint: str = "same", missing: Missing | None = None) -> RunFigures:
-    predictions = Predictions(fingerprint, np.ones(len(right), np.int64), np.array(right, np.int64))
+def figures(
+    name: str, right: list[bool], *, fingerprint: str = "same", missing: Unfinished | None = None
+) -> RunFigures:
+    predictions = KeptPredictions(fingerprint, np.ones(len(right), np.int64), np.array(right, np.int64))
     return RunFigures(
         run=Run(Path("runs") / "shapes" / name), predictions=None if missing else predictions, missing=missing, **PLAIN
     )
@@ -63,7 +65,7 @@ def test_only_what_is_paired_counts_for_the_correction() -> None:
         figures("first", right),
         figures("second", wrong),
         figures("third", wrong, fingerprint="other"),
-        figures("fourth", wrong, missing=Missing("it has not been tested", "noah eval")),
+        figures("fourth", wrong, missing=Unfinished("it has not been tested", "noah eval")),
     ]
     pairs, elsewhere = pair_with_first(runs)
     assert [(pair.figures, pair.p_value) for pair in pairs] == [(runs[1], 2 / 256)]
@@ -71,7 +73,7 @@ def test_only_what_is_paired_counts_for_the_correction() -> None:
 
 
 def test_nothing_is_paired_with_a_first_run_that_lacks_something() -> None:
-    missing = Missing("it has not been tested", "noah eval")
+    missing = Unfinished("it has not been tested", "noah eval")
     assert pair_with_first([figures("first", [True], missing=missing), figures("second", [True])]) == ([], [])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from noah.checks.reproduction import compare
+from noah.checks.reproduction import check_agreement
 from noah.errors import RunError
 from noah.evaluation.score import Score
 
@@ -12,7 +12,7 @@ STORED = Score(900, 1000, 0.5)
 
 
 def test_the_same_figures_are_the_same_exactly() -> None:
-    assert compare(STORED, Score(900, 1000, 0.5), 0, {"fp32"}) == "900 of 1,000 right again, exactly"
+    assert check_agreement(STORED, Score(900, 1000, 0.5), 0, {"fp32"}) == "900 of 1,000 right again, exactly"
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,14 @@ def test_the_same_figures_are_the_same_exactly() -> None:
 )
 def test_rounding_is_allowed_and_no_more(found: Score, changed: int, precisions: set[str], agrees: bool) -> None:
     if agrees:
-        assert compare(STORED, found, changed, precisions).startswith("900 of 1,000 right again but for rounding: ")
+        assert check_agreement(STORED, found, changed, precisions).startswith(
+            "900 of 1,000 right again but for rounding: "
+        )
     else:
         with pytest.raises(RunError, match=r"It is not reproduced: stored 900 of 1,000 right, found"):
-            compare(STORED, found, changed, precisions)
+            check_agreement(STORED, found, changed, precisions)
 
 
 def test_of_few_images_none_may_change_in_float32() -> None:
     with pytest.raises(RunError):
-        compare(Score(17, 18, 0.5), Score(18, 18, 0.5), 1, {"fp32"})
+        check_agreement(Score(17, 18, 0.5), Score(18, 18, 0.5), 1, {"fp32"})

@@ -68,7 +68,7 @@ def test_what_a_block_does_with_prompts() -> None:
 
 def test_the_table_goes_through_json() -> None:
     subnets = [Subnet([2, 0, 10, 2], [1] * 4, [0, 1, 2, 4]), Subnet.uniform(4, prompt=7), Subnet.uniform(4)]
-    checked = TABLE.checked(subnets, [TABLE.batch_seconds(subnet) * factor for subnet, factor in
+    checked = TABLE.with_checks(subnets, [TABLE.batch_seconds(subnet) * factor for subnet, factor in
                                       zip(subnets, (1.0, 0.8, 1.25), strict=True)])  # fmt: skip
     assert checked.errors == pytest.approx((0.2, 0.25))
     stored = json.loads(json.dumps(checked.to_json()))

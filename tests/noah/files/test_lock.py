@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from noah.errors import RunBusyError
 from noah.files.lock import exclusive, read_owner
+from noah.files.process_space import process_space
 from tests.commands import process_environment
 
 HOLD = """
@@ -130,12 +132,20 @@ def test_a_damaged_note_leaves_the_error_as_it_is(tmp_path: Path, content: bytes
     )
 
 
-def test_an_owner_elsewhere_cannot_be_killed_from_here(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("host", "more"),
+    [
+        ("elsewhere", {"space": process_space()}),
+        (socket.gethostname(), {"space": "that of a container"}),
+        (socket.gethostname(), {}),  # as older versions wrote it: perhaps here, perhaps in a container
+        ("elsewhere", {}),
+    ],
+)
+def test_an_owner_elsewhere_cannot_be_killed_from_here(tmp_path: Path, host: str, more: dict[str, str]) -> None:
     lock = tmp_path / "lock"
+    note = {"process": 7, "host": host, "since": "2026-01-01 10:00:00+00:00", "command": "noah search", **more}
     with exclusive(lock, "it"):
-        (tmp_path / "lock.owner").write_text(
-            '{"process": 7, "host": "elsewhere", "since": "2026-01-01 10:00:00+00:00", "command": "noah search"}'
-        )
+        (tmp_path / "lock.owner").write_text(json.dumps(note))
         error = refusal(lock)
-    assert error.problem.endswith("process 7 on elsewhere, since 2026-01-01 10:00:00+00:00, started by `noah search`.")
+    assert error.problem.endswith(f"process 7 on {host}, since 2026-01-01 10:00:00+00:00, started by `noah search`.")
     assert error.hint == "Wait until it has ended, or stop it."

@@ -20,13 +20,14 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from noah.errors import EmptySpaceError
+from noah.files.process_space import process_space
 from noah.nas.candidate import Candidate, rank
 from noah.nas.evolution import propose_generation
 from noah.nas.loop import Task, bound_of, objective_values, work
 from noah.nas.racing import Look, outcome_of
 from noah.nas.storage import journal_storage
 from noah.nas.study import SearchStudy
-from noah.nas.worker import Beat, Worker, this_worker
+from noah.nas.worker import UNSIGNED_SECONDS, Beat, Watch, Worker, this_worker
 from noah.space.budget import parameter_budget
 from noah.space.subnet import Subnet
 from tests.noah.shared_search import SETTINGS, SPACE, Answers, make_study, make_task, run_search
@@ -165,12 +166,22 @@ def test_a_worker_that_was_counted_as_dead_and_lives_does_no_harm() -> None:
 
 
 @pytest.mark.parametrize(("rule", "handed"), [("exact", True), ("off", False)])
-@pytest.mark.parametrize("host", [socket.gethostname(), "elsewhere"])
-def test_an_idle_worker_is_handed_what_another_holds(rule: str, handed: bool, host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "space", "process"),
+    [
+        (socket.gethostname(), process_space(), os.getppid()),
+        (socket.gethostname(), "that of a container", os.getpid()),
+        ("elsewhere", process_space(), os.getpid()),
+    ],
+    ids=["here", "container", "elsewhere"],
+)
+def test_an_idle_worker_is_handed_what_another_holds(
+    rule: str, handed: bool, host: str, space: str, process: int
+) -> None:
     """This one lives, and never takes what it is handed."""
     storage, task = InMemoryStorage(), task_of(rule)
     study = make_study(task, storage)
-    study.beat(Beat(Worker("idle", host, os.getppid()), 1, idle=True))
+    study.beat(Beat(Worker("idle", host, process, space), 1, idle=True))
     candidates = run_search(task, ANSWERS.show, study=study)
     assert candidates == UNDISTURBED[rule]
     check_looks(study, candidates)
@@ -203,6 +214,40 @@ def test_a_living_worker_keeps_what_it_holds(monkeypatch: pytest.MonkeyPatch) ->
     taken = other.entries()[2]
     assert taken.looks[0].images == (5, 7)
     check_looks(other, candidates)
+
+
+def test_everyone_who_has_not_signed_yet_has_the_same_time_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One takes its candidate later than another that died doing so: it is not taken for dead with the other."""
+    storage, task, now = InMemoryStorage(), task_of("off"), [0.0]
+    study = make_study(task, storage)
+    first, second = 3, 5
+    study.propose(propose_generation(0, [], task.space, task.budget, task.settings, task.seed))
+    study.beat(Beat(Worker("other", "elsewhere", 1), 1, idle=False))  # without whom all who have not signed are dead
+
+    def take_without_signing(index: int) -> None:
+        trial = study._trial_id(study.entries()[index])
+        assert storage.set_trial_state_values(trial, TrialState.RUNNING)
+
+    def show(subnet: Subnet, images: NDArray[np.int64]) -> Look:
+        if study.entries()[second].holder is None and not now[0]:
+            now[0] = UNSIGNED_SECONDS / 2
+            take_without_signing(second)
+        return ANSWERS.show(subnet, images)
+
+    waits: list[set[int]] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append({entry.proposal.index for entry in study.entries() if not entry.finished})
+        now[0] += UNSIGNED_SECONDS / 4
+
+    take_without_signing(first)
+    monkeypatch.setattr("noah.nas.loop.Watch", lambda: Watch(lambda: now[0]))
+    monkeypatch.setattr("noah.nas.loop.time.sleep", sleep)
+    candidates = run_search(task, show, study=make_study(task, storage))
+    assert {frozenset(waiting) for waiting in waits} == {frozenset({first, second}), frozenset({second})}
+    assert waits.count({second}) == 2  # the half by which it came later
+    assert candidates == UNDISTURBED["off"]
+    check_looks(study, candidates)
 
 
 @pytest.mark.parametrize("rule", ["exact", "off"])

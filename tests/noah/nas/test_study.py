@@ -92,6 +92,18 @@ def test_looks_are_written_as_they_come(opening: Open) -> None:
     assert (trial.state, trial.values) == (TrialState.COMPLETE, [0.4])
 
 
+def test_holders_that_have_not_signed_yet_are_told_apart(opening: Open) -> None:
+    study = opening()
+    study.propose(proposals(3))
+    for entry in study.entries()[:2]:
+        study._storage.set_trial_state_values(study._trial_id(entry), TrialState.RUNNING)
+    first, second, free = (entry.holder for entry in opening().entries())
+    assert None not in (first, second)
+    assert first != second
+    assert free is None
+    assert [entry.holder for entry in study.entries()] == [first, second, None]  # whoever asks, and whenever
+
+
 def test_more_than_ten_looks_keep_their_order(opening: Open) -> None:
     study = opening()
     many = tuple(Look((image,), (), float(image)) for image in range(12))

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from noah.files.process_space import process_space
 from noah.nas.worker import LAPSE_SECONDS, UNSIGNED_SECONDS, Beat, Watch, Worker, this_worker
 
 
@@ -20,13 +21,14 @@ class Clock:
         return self.now
 
 
-def beat_of(process: int, number: int = 1, host: str | None = None) -> Beat:
-    return Beat(Worker("other", host or socket.gethostname(), process), number, idle=False)
+def beat_of(process: int, number: int = 1, host: str | None = None, space: str | None = None) -> Beat:
+    worker = Worker("other", host or socket.gethostname(), process, process_space() if space is None else space)
+    return Beat(worker, number, idle=False)
 
 
 def test_this_worker_has_a_name_of_its_own_each_time() -> None:
     first, second = this_worker(), this_worker()
-    assert (first.host, first.process) == (socket.gethostname(), os.getpid())
+    assert (first.host, first.process, first.space) == (socket.gethostname(), os.getpid(), process_space())
     assert first.name != second.name
     assert str(os.getpid()) in first.name
 
@@ -60,6 +62,22 @@ def test_a_process_number_that_was_given_again() -> None:
     assert watch.has_died("other", parent)
 
 
+@pytest.mark.parametrize("space", ["that of another container", ""])
+@pytest.mark.parametrize("number", ["mine", "nobody's"])
+def test_in_a_container_of_the_same_host_name_only_beats_tell(space: str, number: str) -> None:
+    """Its process number may be this one's, or one that is free here. An old record does not tell the container."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    process = os.getpid() if number == "mine" else ended.pid
+    clock = Clock()
+    watch = Watch(clock)
+    for beat in (1, 2):
+        clock.now += LAPSE_SECONDS - 1
+        assert not watch.has_died("other", beat_of(process, beat, space=space))
+    clock.now += LAPSE_SECONDS + 1
+    assert watch.has_died("other", beat_of(process, 2, space=space))
+
+
 def test_a_process_of_someone_else_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(process: int, signal: int) -> None:
         raise PermissionError
@@ -85,14 +103,20 @@ def test_a_worker_on_another_machine_is_dead_when_its_beats_stop() -> None:
 def test_a_candidate_that_nobody_signed_is_soon_a_dead_ones() -> None:
     clock = Clock()
     watch = Watch(clock)
-    assert not watch.has_died("", None)
+    assert not watch.has_died("one", None)
     clock.now += UNSIGNED_SECONDS
-    assert not watch.has_died("", None)
+    assert not watch.has_died("one", None)
     clock.now += 1
-    assert watch.has_died("", None)
+    assert watch.has_died("one", None)
+    assert not watch.has_died("another", None)  # whose time has only begun
     assert UNSIGNED_SECONDS < LAPSE_SECONDS
 
 
 def test_a_beat_comes_back_from_json() -> None:
-    beat = Beat(Worker("name", "host", 7), 3, idle=True)
+    beat = Beat(Worker("name", "host", 7, "space"), 3, idle=True)
     assert Beat.from_json("name", beat.to_json()) == beat
+
+
+def test_a_beat_of_an_older_version_is_read() -> None:
+    old = {"host": "host", "process": 7, "number": 3, "idle": True}
+    assert Beat.from_json("name", old) == Beat(Worker("name", "host", 7, ""), 3, idle=True)

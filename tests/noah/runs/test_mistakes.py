@@ -14,15 +14,15 @@ from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
 from noah.errors import RunError
 from noah.runs.folder import Run
+from noah.runs.kept_predictions import KeptPredictions, short_name
 from noah.runs.mistakes import KEPT, SIDE, keep_mistakes, most_confident_mistakes, read_mistakes
-from noah.runs.predictions import Predictions, short_name
 
 
-def predictions(wrong: int, right: int = 5) -> Predictions:
+def predictions(wrong: int, right: int = 5) -> KeptPredictions:
     """The wrong ones come first, with confidences that rise from image to image."""
     count = wrong + right
     predicted = np.where(np.arange(count) < wrong, 1, 0)
-    return Predictions("mark", np.zeros(count, np.int64), predicted, np.linspace(0.3, 0.9, count))
+    return KeptPredictions("mark", np.zeros(count, np.int64), predicted, np.linspace(0.3, 0.9, count))
 
 
 def pixels(count: int, side: int) -> Pixels:
@@ -38,13 +38,13 @@ def test_the_surest_come_first_and_right_ones_never() -> None:
 
 
 def test_of_equally_sure_ones_the_earlier_comes_first() -> None:
-    equal = Predictions("mark", np.zeros(3, np.int64), np.ones(3, np.int64), np.full(3, 0.5))
+    equal = KeptPredictions("mark", np.zeros(3, np.int64), np.ones(3, np.int64), np.full(3, 0.5))
     assert most_confident_mistakes(equal).tolist() == [0, 1, 2]
 
 
 def test_without_confidences_nothing_is_most_confident() -> None:
     with pytest.raises(ValueError, match="no confidences"):
-        most_confident_mistakes(Predictions("mark", np.zeros(1, np.int64), np.ones(1, np.int64)))
+        most_confident_mistakes(KeptPredictions("mark", np.zeros(1, np.int64), np.ones(1, np.int64)))
 
 
 @pytest.mark.parametrize(("side", "kind", "shown"), [(8, "image/png", 8), (SIDE + 60, "image/jpeg", SIDE)])

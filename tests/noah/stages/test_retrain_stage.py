@@ -23,7 +23,7 @@ from noah.prepare.context import Materials
 from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
 from noah.runs.folder import Run, open_run
-from noah.runs.predictions import fingerprint_split, read_predictions
+from noah.runs.kept_predictions import fingerprint_split, read_predictions
 from noah.runs.run_subnet import chosen_subnet
 from noah.space.subnet import Subnet
 from noah.stages.retrain_stage import evaluate_test, load_retrained, retrain

@@ -48,6 +48,20 @@ def test_an_epoch_that_was_cut_short_is_taken_again(tiny_backbone_file: Path, tm
     assert stopped.read_bytes() == straight.read_bytes()
 
 
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 8, 9])
+def test_a_training_that_is_left_keeps_its_whole_epochs(tiny_backbone_file: Path, tmp_path: Path, steps: int) -> None:
+    """Three steps an epoch; what was left goes on as what was interrupted."""
+    straight, left = tmp_path / "straight.safetensors", tmp_path / "left.safetensors"
+    losses = run_training(tiny_supernet(tiny_backbone_file), straight, settings())
+    with watched_steps() as taken:
+        kept = run_training(tiny_supernet(tiny_backbone_file), left, settings(), leave=lambda: len(taken) >= steps)
+    assert len(taken) == steps
+    assert kept == losses[: steps // 3]
+    assert left.exists() == (steps >= 3)
+    assert run_training(tiny_supernet(tiny_backbone_file), left, settings()) == losses
+    assert left.read_bytes() == straight.read_bytes()
+
+
 def test_a_finished_training_is_only_loaded(tiny_backbone_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     losses = run_training(tiny_supernet(tiny_backbone_file), path, settings())

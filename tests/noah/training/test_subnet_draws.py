@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 
 from noah.settings.training_settings import SupernetSettings
 from noah.space.module_space import ModuleSpace
+from noah.space.operators import sample
 from noah.space.search_space import PRESETS, SearchSpace, make_space
 from noah.space.subnet import MODULES, Subnet
 from noah.training.subnet_draws import cycle_length, draw_subnets, fair_subnet
@@ -124,7 +125,7 @@ def test_a_single_draw_has_the_distribution_of_uniform_sampling(turn: int) -> No
 def test_uniform_takes_the_epoch_s_generator_as_sampling_does() -> None:
     rng, same = np.random.default_rng(5), np.random.default_rng(5)
     for step in (0, 0, 7):
-        assert draw_subnets(PAPER, settings("uniform", sandwich_random=9), (0, 1), step, rng) == (PAPER.sample(same),)
+        assert draw_subnets(PAPER, settings("uniform", sandwich_random=9), (0, 1), step, rng) == (sample(PAPER, same),)
 
 
 @pytest.mark.parametrize("sampling", ["fair", "sandwich"])

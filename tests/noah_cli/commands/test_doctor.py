@@ -79,7 +79,7 @@ def test_a_broken_package_is_reported_and_the_report_goes_on(
     def look() -> Finding:
         raise error
 
-    monkeypatch.setattr(doctor, "_torch", lambda: iter([doctor._guarded(look, "torch")]))
+    monkeypatch.setattr(doctor, "_torch", lambda: iter([doctor._one_or_broken(look, "torch")]))
     outcome = noah("doctor")
     assert outcome.code == 1
     assert f"error  {text}" in outcome.out.splitlines()

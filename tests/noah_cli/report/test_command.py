@@ -46,7 +46,7 @@ COMMANDS = {
 """Stage -> the commands that the page names, the first of which is what comes next."""
 FIGURES = {
     "measured": {"speed"},
-    "tested": {"confusion", "classes", "calibration", "comparison"},
+    "tested": {"confusion", "classes", "reliability", "comparison"},
     "retraining": {"retrain"},
     "searched": {"architecture"},
     "searching": {"search", "front", "importance"},
@@ -200,7 +200,7 @@ def test_a_test_of_an_earlier_version_is_to_be_repeated(work: Finished) -> None:
     assert noah("report", NAME).code == 0
     page = (work.run / "report.html").read_text(encoding="utf-8")
     assert page.count("noah eval --again --run shapes/first") == 2
-    assert not (work.run / "report" / "calibration.svg").exists()
+    assert not (work.run / "report" / "reliability.svg").exists()
 
 
 def test_the_help_names_the_run_and_the_runs(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ _DIGITS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Predictions:
+class KeptPredictions:
     """The labels of a test's images, true and predicted, in the order of the split.
 
     Args:
@@ -72,7 +72,7 @@ def short_name(name: str) -> str:
     return Path(*Path(name).parts[-_NAMED_BY:]).as_posix()
 
 
-def write_predictions(run: Run, predictions: Predictions, *parts: str) -> None:
+def write_predictions(run: Run, predictions: KeptPredictions, *parts: str) -> None:
     """Keep the predictions of the test whose result is eval/PARTS: one line of JSON, a few bytes an image, atomically.
 
     Args:
@@ -90,7 +90,7 @@ def write_predictions(run: Run, predictions: Predictions, *parts: str) -> None:
     write_text(run.path("eval", FOLDER, *parts), json.dumps(value, separators=(",", ":")) + "\n")
 
 
-def read_predictions(run: Run, *parts: str) -> Predictions:
+def read_predictions(run: Run, *parts: str) -> KeptPredictions:
     """The predictions of the test whose result is eval/PARTS.
 
     Raises:
@@ -107,7 +107,7 @@ def read_predictions(run: Run, *parts: str) -> Predictions:
         confidence = None if value.get("confidence") is None else np.array(value["confidence"], np.float64)
         if confidence is not None and confidence.shape != labels.shape:
             raise ValueError(f"{len(labels)} labels and {confidence.size} confidences")
-        return Predictions(str(value["fingerprint"]), labels, predicted, confidence)
+        return KeptPredictions(str(value["fingerprint"]), labels, predicted, confidence)
     except RunError as error:
         raise RunError(error.problem, again) from error
     except (KeyError, TypeError, ValueError) as error:

@@ -14,14 +14,14 @@ import pytest
 from onnx import helper, numpy_helper
 
 from export.artifact.manifest import file_record, read_manifest, write_manifest
-from export.checks.evaluate import evaluate_artifact
+from export.checks.artifact_accuracy import evaluate_artifact
 from export.predict.predictor import load_predictor
 from noah.data.split import select
 from noah.errors import ArtifactError
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
 from noah.runs.folder import Run
-from noah.runs.predictions import read_predictions
+from noah.runs.kept_predictions import read_predictions
 from tests.finished import FLOAT, Finished
 
 

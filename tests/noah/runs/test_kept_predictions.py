@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from noah.data.split import ArraySplit, FileSplit, select
 from noah.errors import RunError
 from noah.runs.folder import Run
-from noah.runs.predictions import Predictions, fingerprint_split, read_predictions, write_predictions
+from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, read_predictions, write_predictions
 
 CLASSES = ("cat", "dog")
 labels = st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 999)), min_size=1, max_size=30)
@@ -45,7 +45,7 @@ def test_other_images_labels_order_or_classes_do() -> None:
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[int, int]]) -> None:
     run = Run(tmp_path_factory.mktemp("run"))
     true, predicted = (np.array(values, np.int64) for values in zip(*pairs, strict=True))
-    write_predictions(run, Predictions("mark", true, predicted), "artifact", "x.json")
+    write_predictions(run, KeptPredictions("mark", true, predicted), "artifact", "x.json")
     assert [path.name for path in run.path("eval", "predictions", "artifact").iterdir()] == ["x.json"]
     found = read_predictions(run, "artifact", "x.json")
     assert (found.fingerprint, found.labels.tolist(), found.predicted.tolist()) == (
@@ -58,7 +58,7 @@ def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory,
 
 def test_confidences_are_kept_to_five_digits(tmp_path: Path) -> None:
     labels, confidence = np.array([0, 1], np.int64), np.array([0.123456789, 1.0])
-    write_predictions(Run(tmp_path), Predictions("mark", labels, labels, confidence), "test.json")
+    write_predictions(Run(tmp_path), KeptPredictions("mark", labels, labels, confidence), "test.json")
     found = read_predictions(Run(tmp_path), "test.json")
     assert found.confidence is not None
     assert found.confidence.tolist() == [0.12346, 1.0]
@@ -66,13 +66,13 @@ def test_confidences_are_kept_to_five_digits(tmp_path: Path) -> None:
 
 def test_a_test_of_an_earlier_version_has_no_confidences(tmp_path: Path) -> None:
     labels = np.array([0, 1], np.int64)
-    write_predictions(Run(tmp_path), Predictions("mark", labels, labels), "test.json")
+    write_predictions(Run(tmp_path), KeptPredictions("mark", labels, labels), "test.json")
     assert read_predictions(Run(tmp_path), "test.json").confidence is None
 
 
 def test_a_file_takes_a_few_bytes_an_image(tmp_path: Path) -> None:
     many = np.arange(50_000) % 1000
-    write_predictions(Run(tmp_path), Predictions("mark", many, many), "test.json")
+    write_predictions(Run(tmp_path), KeptPredictions("mark", many, many), "test.json")
     assert tmp_path.joinpath("eval", "predictions", "test.json").stat().st_size < 50_000 * 8 + 200
 
 

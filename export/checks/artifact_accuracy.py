@@ -15,7 +15,7 @@ from noah.evaluation.score import Logits, describe, finite_rows, predicted_label
 from noah.prepare.context import Materials, at_image_size
 from noah.progress import Bar, Listener
 from noah.runs.folder import Run
-from noah.runs.predictions import Predictions, fingerprint_split, write_predictions
+from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, write_predictions
 from noah.runs.seals import break_seal, result_place, seal_result
 
 
@@ -65,7 +65,7 @@ def evaluate_artifact(
         "files": predictor.manifest.file_hashes,
         **describe(logits, pixels.labels, classes),
     }
-    predictions = Predictions(
+    predictions = KeptPredictions(
         fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), confidences(logits)
     )
     break_seal(run, result_place("artifact", file_name))

@@ -1,13 +1,14 @@
-"""Times models in turns, so that what slows the machine for a while slows all of them."""
+"""Times models in turns, and says what is made of the durations."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from noah.hardware.turns import seconds_in_turns
 
 WARM_UP = 3
 """Rounds that are not counted, in which memory is allocated and kernels are chosen."""
@@ -61,22 +62,15 @@ def time_in_turns(
     Returns:
         For each of `runs` its duration in every round.
     """
-    durations: list[list[float]] = [[] for _ in runs]
-    began = time.perf_counter()
-    for number in range(-WARM_UP, MOST):
-        order = range(len(runs)) if number % 2 else range(len(runs) - 1, -1, -1)
-        for index in order:
-            started = time.perf_counter()
-            runs[index]()
-            ended = time.perf_counter()
-            if number >= 0:
-                durations[index].append(ended - started)
-        passed, counted = time.perf_counter() - began, number + 1
-        if passed >= seconds and counted >= FEWEST:
-            break
-        progress(min(passed / seconds if seconds else 1.0, max(counted, 0) / FEWEST, 1.0))
-    progress(1.0)
-    return [np.array(values) for values in durations]
+
+    def is_enough(counted: int, passed: float) -> bool:
+        if counted == MOST or (passed >= seconds and counted >= FEWEST):
+            progress(1.0)
+            return True
+        progress(min(passed / seconds if seconds else 1.0, counted / FEWEST, 1.0))
+        return False
+
+    return [np.array(values) for values in seconds_in_turns(runs, warm_up=WARM_UP, is_enough=is_enough)]
 
 
 def summarize(durations: Durations, batch: int) -> Timing:
@@ -85,7 +79,7 @@ def summarize(durations: Durations, batch: int) -> Timing:
     return Timing(batch, len(durations), p50, p90, p99, batch * len(durations) / float(durations.sum()))
 
 
-def compare(durations: Durations, reference: Durations) -> Ratio:
+def speedup(durations: Durations, reference: Durations) -> Ratio:
     """How many times as fast as the reference, round by round."""
     low, median, high = np.percentile(reference / durations, (25, 50, 75)).tolist()
     return Ratio(median, low, high)

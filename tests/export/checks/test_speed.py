@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from export.checks.timing import FEWEST, WARM_UP, compare, summarize, time_in_turns
+from export.checks.speed import FEWEST, WARM_UP, speedup, summarize, time_in_turns
 
 DURATIONS = arrays(np.float64, st.integers(1, 40), elements=st.floats(1e-6, 1e3))
 
@@ -44,12 +44,12 @@ def test_percentiles_are_durations_that_occurred(durations: np.ndarray, batch: i
 
 @given(DURATIONS, st.floats(0.1, 10))
 def test_what_takes_half_as_long_is_twice_as_fast(reference: np.ndarray, factor: float) -> None:
-    ratio = compare(reference / factor, reference)
+    ratio = speedup(reference / factor, reference)
     assert (ratio.low, ratio.median, ratio.high) == pytest.approx((factor,) * 3)
 
 
 def test_a_ratio_is_the_median_of_the_rounds_and_not_of_the_times() -> None:
     """The machine is ten times as slow in half of the rounds, for both."""
     reference = np.array([1.0, 10, 1, 10, 1])
-    ratio = compare(reference / 2, reference)
+    ratio = speedup(reference / 2, reference)
     assert (ratio.low, ratio.median, ratio.high) == (2, 2, 2)
