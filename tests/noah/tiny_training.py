@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from noah.hardware.device import Hardware
 from noah.model.supernet import Supernet
 from noah.progress import Bar, Detail, Silent
 from noah.settings.training_settings import AugmentationSettings, TrainingSettings
+from noah.space.operators import sample
 from noah.space.search_space import SearchSpace, make_space
 from noah.space.subnet import Subnet
 from noah.training.loop import train
@@ -95,7 +97,7 @@ def run_training(
     training: TrainingSettings,
     *,
     pixels: TrainingPixels | None = None,
-    draw: Callable[[Generator], Subnet] = SPACE.sample,
+    draw: Callable[[Generator], Subnet] = partial(sample, SPACE),
     draw_subnets: SubnetDraw | None = None,
     seed: tuple[int, ...] = (0, 1),
     bar: Bar | None = None,
