@@ -81,6 +81,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
     if not run.path("retrain", CHECKPOINT_FILE).exists():
         run.write_json(settings.retrain.model_dump(mode="json"), "retrain", "settings.json")
     pixels = materials.training_pixels(materials.dataset.full_train, settings.retrain.augmentation, listener)
+    weights = class_weights(pixels, materials)
     started = time.monotonic()
     run.log("retrain", "started", hardware=materials.hardware.to_json())
     title = "retraining the winner" if given_subnet(run) is None else "training the subnet"
@@ -97,9 +98,9 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
             bar=bar,
             stage="retrain",
             remedy=f"Train it in a new run with a lower learning rate: {_train_slower(run, settings.retrain)}",
-            class_weights=class_weights(pixels, materials),
+            class_weights=weights,
         )
-    if warning := doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain):
+    if warning := doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain, weights):
         listener.say(f"WARNING   {warning}")
     result = {
         "subnet": subnet.to_json(),
