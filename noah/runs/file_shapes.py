@@ -86,6 +86,7 @@ class Winner(TypedDict):
     evaluated: Size
     planned: Size
     stopped: str | None
+    exhausted: NotRequired[bool]
     as_good: Count
     given_up: Count
     images_shown: Count
