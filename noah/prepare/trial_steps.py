@@ -23,6 +23,7 @@ from noah.data.augment.image import Augmentation
 from noah.data.pixels.pixels import load_pixels
 from noah.data.split import Split, select
 from noah.evaluation.score import compute_logits
+from noah.hardware.device import Hardware
 from noah.hardware.memory import PeakMemory, available_memory
 from noah.hardware.step_clock import (
     TIMED,
@@ -110,7 +111,9 @@ def try_evaluation(materials: Materials, budget: Budget, listener: Listener) -> 
     split = _some_of(materials.dataset.validation, batch_size, rng)
     started = time.perf_counter()
     pixels = load_pixels(
-        split, materials.backbone.preprocessing, memory_limit=_memory_share(split, materials.dataset.validation)
+        split,
+        materials.backbone.preprocessing,
+        memory_limit=_memory_share(split, materials.dataset.validation, hardware),
     )
     reading = _for_all(time.perf_counter() - started, split, materials.dataset.validation)
     seed_torch(settings.seed, _TRIAL)
@@ -150,7 +153,7 @@ def _try_training(
     seed = (materials.settings.seed, _TRIAL)
     some = _some_of(split, _STEPS * training.batch_size, np.random.default_rng(seed))
     started = time.perf_counter()
-    pixels = _training_pixels(materials, some, training, _memory_share(some, split))
+    pixels = _training_pixels(materials, some, training, _memory_share(some, split, materials.hardware))
     reading = _for_all(time.perf_counter() - started, some, split)
     # A checkpoint is written only where so few images are there that epochs end before enough steps were timed.
     epochs = math.ceil((_STEPS + 1) / math.ceil(len(some) / training.batch_size))
@@ -183,7 +186,10 @@ def _training_pixels(materials: Materials, split: Split, training: TrainingSetti
     preprocessing = materials.backbone.preprocessing
     if not training.augmentation.changes_images:
         return load_pixels(split, preprocessing, memory_limit=limit)
-    workers, _ = choose_workers(materials.settings.hardware.augmentation_workers, materials.hardware.device.type)
+    hardware = materials.hardware
+    workers, _ = choose_workers(
+        materials.settings.hardware.augmentation_workers, hardware.device.type, hardware.processes.local_count
+    )
     augmentation = Augmentation(training.augmentation, preprocessing)
     return load_augmented(split, preprocessing, augmentation, workers=workers, memory_limit=limit)
 
@@ -193,9 +199,9 @@ def _some_of(split: Split, count: int, rng: Generator) -> Split:
     return select(split, np.sort(rng.permutation(len(split))[:count]))
 
 
-def _memory_share(some: Split, split: Split) -> int:
+def _memory_share(some: Split, split: Split, hardware: Hardware) -> int:
     """The bytes that some of a split may take, so that as large a part of them is held in memory as of the whole."""
-    return available_memory() // 2 * len(some) // len(split)
+    return available_memory() // 2 // hardware.processes.local_count * len(some) // len(split)
 
 
 def _for_all(seconds: float, some: Split, split: Split) -> float:

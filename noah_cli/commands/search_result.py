@@ -79,9 +79,10 @@ def print_front(listener: ConsoleListener, front: Sequence[dict[str, Any]], obje
 def _all_of_the_space(result: dict[str, Any]) -> str:
     """That every subnet was evaluated, and how sure that is."""
     evaluated, counted = result["evaluated"], result["inside_budget"]
+    whole, verb = ("the only subnet", "was") if evaluated == 1 else (f"all {evaluated:,} subnets", "were")
     if evaluated == result["space_size"]:
-        return f"all {evaluated:,} subnets of the space were evaluated"
-    told = f"all {evaluated:,} subnets of the space inside the budget were evaluated"
+        return f"{whole} of the space {verb} evaluated"
+    told = f"{whole} of the space inside the budget {verb} evaluated"
     exact = evaluated == counted and not result["inside_budget_standard_error"]
     return told if exact else f"{told}, as far as random draws can tell: none found another"
 

@@ -92,6 +92,11 @@ def test_a_space_that_was_seen_whole_is_told(changes: dict[str, Any], sentence: 
     assert "exhausted" not in told(**changes)
 
 
+def test_a_space_of_one_is_told_as_one() -> None:
+    words = told(exhausted=True, evaluated=1, planned=1, space_size=1, inside_budget=1, inside_budget_standard_error=0)
+    assert "exhausted the only subnet of the space was evaluated winner" in words
+
+
 def test_how_sure_the_choice_is() -> None:
     sure = {**certainty([[0], [0, 1, 2, 3, 4, 5]], 20, 0).to_json(), "indices": [7, 3]}
     assert "certainty The winner wins in" in told(certainty=sure)
