@@ -21,7 +21,7 @@ from noah.data.pixels.first_reading import Part, read_first
 from noah.data.pixels.originals import Originals
 from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.sources.registry import load_dataset
-from noah.data.split import Split
+from noah.data.split import Split, same_images
 from noah.errors import RunError, UsageError
 from noah.hardware.device import Choice, Hardware, choose_hardware
 from noah.hardware.memory import available_memory, format_bytes
@@ -186,7 +186,7 @@ class Materials:
 
     def _read(self, split: Split) -> Pixels | Originals | None:
         """What the beginning of the run has read of a split."""
-        return next((read for read in self.read if read.split is split), None)
+        return next((read for read in self.read if same_images(read.split, split)), None)
 
     def _memory_limit(self) -> int | None:
         """Bytes that the images may take where several processes share this machine's memory; alone as by default."""

@@ -17,6 +17,7 @@ from noah.hardware.memory import process_peak
 from noah.nas.evolution import evaluations
 from noah.prepare.advice import advise
 from noah.prepare.context import Materials
+from noah.prepare.held_out import final_images
 from noah.prepare.trial_steps import TrainingTrial, try_evaluation, try_retraining, try_supernet_training
 from noah.progress import Listener
 from noah.settings.settings import EvolutionSettings, Settings, rerank_epochs
@@ -144,7 +145,7 @@ def forecast(materials: Materials, budget: Budget, listener: Listener, *, retrai
     finalists, retrain = None, None
     if retraining:
         retraining_trial = try_retraining(materials, budget, listener)
-        retrain = _training_stage(len(data.full_train), settings.retrain, retraining_trial)
+        retrain = _training_stage(len(final_images(materials).training), settings.retrain, retraining_trial)
         reading = training.reading_seconds + trial.reading_seconds
         finalists = _finalists(materials, candidates, reading, retraining_trial.step_seconds, evaluating)
     macs = backbone_macs(materials.backbone.model, len(data.classes))

@@ -10,6 +10,7 @@ from noah.cost.latency_table import LatencyTable
 from noah.data.pixels.first_reading import Part
 from noah.errors import UsageError
 from noah.prepare.context import Materials, prepare
+from noah.prepare.held_out import final_images
 from noah.prepare.run_budget import LATENCY_FILE, budget_facts, decide_budget
 from noah.progress import Listener
 from noah.runs.folder import Run, check_new_name, create_run
@@ -63,6 +64,7 @@ def start_run(
                 "A subnet that is given has no supernet to inherit weights from.", "Add --set retrain.inherit=false."
             )
     materials = prepare(settings, listener, tell_data=True)
+    final_images(materials)  # a share that cannot be held out is told now, not after the search
     processes, read = materials.hardware.processes, materials
 
     def make() -> Path:
@@ -92,7 +94,10 @@ def _parts(materials: Materials, *, searches: bool) -> list[Part]:
     """The images that the run's first stages want."""
     data, settings = materials.dataset, materials.settings
     if not searches:
-        return [Part(data.full_train, settings.retrain.augmentation.random_resized_crop is not None)]
+        final = final_images(materials)
+        training = Part(final.training, settings.retrain.augmentation.random_resized_crop is not None)
+        held = final.held_out
+        return [training] if held is None else [training, Part(held.stopping), Part(held.gates)]
     crops = settings.supernet.augmentation.random_resized_crop is not None
     return [Part(data.train, crops), Part(data.validation)]
 

@@ -38,6 +38,7 @@ from noah.hardware.step_clock import (
 from noah.model.merge import merge
 from noah.prepare.build import build_supernet, class_weights
 from noah.prepare.context import Materials, seed_torch
+from noah.prepare.held_out import final_images
 from noah.progress import Listener
 from noah.settings.training_settings import TrainingSettings, shortened
 from noah.space.budget import Budget
@@ -99,7 +100,7 @@ def try_retraining(materials: Materials, budget: Budget, listener: Listener) -> 
     rng = np.random.default_rng([materials.settings.seed, _TRIAL])
     drawn = [sample(materials.space, rng, budget) for _ in range(_SUBNETS)]
     subnet = max(drawn, key=lambda each: each.parameter_count(materials.space.embed_dim))
-    split, settings = materials.dataset.full_train, materials.settings.retrain
+    split, settings = final_images(materials).training, materials.settings.retrain
     return _try_training(materials, split, subnet, lambda *_: (subnet,), settings, "timing the retraining", listener)
 
 
