@@ -156,3 +156,19 @@ class NotHereError(ArtifactError):
 
 class MissingPackageError(NoahError):
     """An optional package is not installed."""
+
+
+def inside_sentence(message: str) -> str:
+    """A message that somebody else began with a capital letter, for the middle of a sentence.
+
+    Nothing but its first letter changes, and not that of a word such as URL: the rest may quote what a person typed.
+    """
+    return message if message[1:2].isupper() else message[:1].lower() + message[1:]
+
+
+def system_cause(error: OSError) -> str:
+    """What the operating system says, for the middle of a sentence; where it says nothing, the error in its own words.
+
+    Those stay as they are, as they may begin with a path.
+    """
+    return inside_sentence(error.strerror) if error.strerror else str(error) or type(error).__name__

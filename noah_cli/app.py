@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from noah.errors import NoahError, UsageError
+from noah.errors import NoahError, UsageError, system_cause
 from noah.hardware.processes import ALONE, Processes, launched_processes, leave
 from noah.version import __version__
 from noah_cli.commands.bench import bench
@@ -154,6 +154,7 @@ def _processes() -> Processes:
 
 def _as_noah_error(error: OSError) -> NoahError:
     """An error of the operating system in the form of the others."""
-    cause = (error.strerror or str(error) or type(error).__name__).lower()
     place = f"{error.filename}: " if error.filename else ""
-    return NoahError(f"{place}{cause}.", "Check the path, its permissions and the free space; --debug tells more.")
+    return NoahError(
+        f"{place}{system_cause(error)}.", "Check the path, its permissions and the free space; --debug tells more."
+    )

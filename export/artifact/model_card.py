@@ -154,7 +154,7 @@ def _quantization(record: QuantizationRecord) -> str:
     return (
         f"{record.products} products are in 8 bits; others stay in float32: {kept}. Ranges of activations: "
         f"{record.ranges}. "
-        f"Of {record.images} it puts {record.correct:,} right, the same network in float32 "
+        f"Of {record.images}, it puts {record.correct:,} right, the same network in float32 "
         f"{record.correct_in_float32:,}; {record.top1_agreement:.1%} have the same first class in both.\n"
     )
 

@@ -1,4 +1,4 @@
-"""What 8 bits cost in accuracy, on the run's validation images, and the bound on it."""
+"""What 8 bits cost in accuracy, on images that were held out or on validation images, and the bound on it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from export.runtime.onnx_session import CPU, open_session
 from noah.data.pixels.pixels import Pixels
 from noah.prepare.context import Materials
+from noah.prepare.held_out import gate_images
 from noah.progress import Listener
 
 POINTS_ALLOWED = 0.5
@@ -49,22 +50,23 @@ class AccuracyLoss:
 def measure_accuracy_loss(
     quantized: Path, in_float32: Path, materials: Materials, listener: Listener, *, raw_pixels: bool
 ) -> AccuracyLoss:
-    """Run both files on every validation image.
+    """Run both files on the images for gates (`noah.prepare.held_out`).
 
     Args:
         quantized: The file that is asked about.
         in_float32: The one that it was made from.
-        materials: Whose validation images.
+        materials: Whose images.
         listener: Told the progress.
         raw_pixels: Whether both take pixels as they are; else they are normalized.
     """
-    pixels = materials.pixels(materials.dataset.validation, "validation", listener)
+    split, images = gate_images(materials)
+    pixels = materials.pixels(split, "gate", listener)
     found, expected = (
         _first_classes(file, pixels, materials, listener, title, raw_pixels=raw_pixels)
         for file, title in ((quantized, "the quantized file"), (in_float32, "the float32 file"))
     )
     return AccuracyLoss(
-        images=f"{len(pixels):,} validation images of {materials.dataset.name}",
+        images=images,
         total=len(pixels),
         correct=int((found == pixels.labels).sum()),
         correct_in_float32=int((expected == pixels.labels).sum()),

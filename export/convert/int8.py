@@ -14,6 +14,7 @@ from export.convert.onnx_products import Products, choose_products
 from export.convert.quantize import write_int8, write_int8_dynamic
 from noah.errors import ParityError
 from noah.prepare.context import Materials
+from noah.prepare.held_out import calibration_images, trained_on
 from noah.progress import Listener
 
 
@@ -35,7 +36,7 @@ def quantize(
         file: To be written.
         precision: With calibrated scales, or with those of each batch.
         options: How.
-        materials: Training images calibrate, validation images measure.
+        materials: Training images calibrate, those for gates measure.
         listener: Told each step.
         raw_pixels: Whether the network takes pixels as they are.
         symmetric: As `write_int8`.
@@ -58,7 +59,7 @@ def quantize(
         f"float32 of {loss.images}, {loss.agreeing / loss.total:.1%} with the same first class"
     )
     if not loss.is_allowed:
-        raise _refusal(loss, precision, options, len(materials.dataset.train))
+        raise _refusal(loss, precision, options, len(calibration_images(materials)))
     return QuantizationRecord(
         products=len(products.names),
         kept=products.kept,
@@ -84,6 +85,7 @@ def _write_calibrated(
     """Write the file with calibrated ranges, and tell where these come from."""
     pixels = calibration_pixels(materials, options.images, listener)
     ranges = f"{options.calibration} over {len(pixels):,} training images of {materials.dataset.name}"
+    ranges += trained_on(pixels.split, materials)
     listener.say(f"calibrate {ranges}{' (all there are)' if len(pixels) < options.images else ''}")
     with listener.bar("calibrating", len(pixels), "images") as bar:
         batches = CalibrationBatches(pixels, raw_pixels=raw_pixels, bar=bar)

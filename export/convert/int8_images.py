@@ -12,6 +12,7 @@ from export.convert.to_onnx import INPUT_NAME
 from noah.data.pixels.pixels import Pixels
 from noah.data.split import select
 from noah.prepare.context import Materials
+from noah.prepare.held_out import calibration_images
 from noah.progress import Bar, Listener
 
 _BATCH = 8
@@ -20,7 +21,7 @@ _BATCH = 8
 
 def calibration_pixels(materials: Materials, count: int, listener: Listener) -> Pixels:
     """Training images spread over the split, so that every class is among them; all of them where there are fewer."""
-    split = materials.dataset.train
+    split = calibration_images(materials)
     chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
     return materials.pixels(select(split, chosen), "calibration", listener)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from export.artifact.records import ResizedRecord
 from noah.evaluation.score import score
 from noah.prepare.context import Materials
+from noah.prepare.held_out import gate_images
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.stages.retrain_stage import load_retrained, merged_logits
 
 
 def measure_resized(run: Run, searched: Materials, resized: Materials, listener: Listener) -> ResizedRecord:
-    """Measure the retrained winner on the validation images at both sizes.
+    """Measure the retrained winner at both sizes, on the images for gates (`noah.prepare.held_out`).
 
     LoRA and adapters know nothing of the number of patches, prompts are the same tokens beside more or fewer of them,
     and the position embeddings of the backbone are resampled from its own to the new grid, as they were for the search.
@@ -27,9 +28,7 @@ def measure_resized(run: Run, searched: Materials, resized: Materials, listener:
         CommandOrderError: If the winner has not been retrained.
     """
     correct, total = zip(*(_measure(run, materials, listener) for materials in (resized, searched)), strict=True)
-    images = f"{total[0]:,} validation images of {searched.dataset.name}"
-    if searched.dataset.retrain is None:
-        images += ", which were trained on"
+    _, images = gate_images(searched)
     height, width = searched.backbone.image_size
     asked = resized.backbone.preprocessing
     listener.say(
@@ -48,7 +47,7 @@ def measure_resized(run: Run, searched: Materials, resized: Materials, listener:
 def _measure(run: Run, materials: Materials, listener: Listener) -> tuple[int, int]:
     """Right images of all."""
     model, subnet = load_retrained(run, materials)
-    pixels = materials.pixels(materials.dataset.validation, "validation", listener)
+    pixels = materials.pixels(gate_images(materials)[0], "gate", listener)
     with listener.bar(f"evaluating at {materials.backbone.image_size[1]} px", len(pixels), "images") as bar:
         found = score(merged_logits(model, subnet, pixels, materials, bar), pixels.labels)
     return found.correct, found.total

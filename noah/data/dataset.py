@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Dataset:
     notes: tuple[str, ...]
     retrain: Split | None = None
 
-    @property
+    @cached_property
     def full_train(self) -> Split:
         """What the last training before the test uses."""
         return concatenate(self.train, self.validation) if self.retrain is None else self.retrain

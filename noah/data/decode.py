@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-from noah.errors import UnreadableImageError
+from noah.errors import UnreadableImageError, system_cause
 
 MAXIMUM_PIXELS = 89_478_485
 """Pixels above which an image is refused: 256 MiB of RGB, the size from which Pillow warns of a decompression bomb."""
@@ -124,7 +124,7 @@ def _unreadable(name: str, cause: str, hint: str = "") -> UnreadableImageError:
 def _cause(error: Exception) -> str:
     """The reason alone, on one line, without the path that Pillow and the system repeat."""
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+        return system_cause(error)
     if type(error).__name__ == "UnidentifiedImageError":
         return "it is in no image format that noah knows, or damaged at its beginning"
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

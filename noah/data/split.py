@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -178,6 +179,40 @@ def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
         held_out[generator.permutation(members)[:count]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def hold_out(labels: np.ndarray, share: float, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hold two parts of every class out, at random.
+
+    Of a class with n images round(share * n) are held out, though at least two and at most n - 1; of an odd number the
+    second part gets one more. The same labels, share and seed give the same answer.
+
+    Args:
+        labels: Integers (n,); each that occurs does so at least three times.
+        share: Of both parts together, above 0 and below 1.
+        seed: Words of the seed.
+
+    Returns:
+        Indices kept, held out first and held out second, each sorted.
+    """
+    generator = np.random.default_rng(seed)
+    parts = np.zeros(len(labels), int)
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        if len(members) < 3:
+            raise ValueError(f"{len(members)} images of class {label} cannot be in three parts")
+        count = min(max(round(share * len(members)), 2), len(members) - 1)
+        parts[members[:count]] = 2
+        parts[members[: count // 2]] = 1
+    kept, first, second = (np.flatnonzero(parts == part) for part in range(3))
+    return kept, first, second
+
+
+def same_images(one: Split, other: Split) -> bool:
+    """Whether two splits are one, or choose the same images of one; without comparing any image."""
+    if isinstance(one, _Selection) and isinstance(other, _Selection):
+        return one.split is other.split and np.array_equal(one.indices, other.indices)
+    return one is other
 
 
 def _check_labels(labels: np.ndarray, count: int) -> None:

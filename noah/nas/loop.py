@@ -132,6 +132,24 @@ def bound_of(candidates: Sequence[Candidate], cost: float, top: int) -> Outcome 
     return rivals[top - 1].outcome if len(rivals) >= top else None
 
 
+def is_exhausted(candidates: Sequence[Candidate], task: Task) -> bool:
+    """Whether a search has seen every subnet that the budget admits, so that more time would find no other.
+
+    Where more than parameters are bounded, or some subnets are very unlikely to be drawn, that is known as far as
+    random draws can tell (`noah.nas.evolution.propose_generation`).
+
+    Args:
+        candidates: All that are finished.
+        task: What the search is about.
+    """
+    if len(candidates) >= task.planned:
+        return len(candidates) == task.space.size(task.budget.of_parameters())
+    known = {candidate.index for candidate in candidates}
+    missing = next(index for index in range(task.planned) if index not in known)
+    proposals = _propose(missing // task.settings.population, candidates, task)
+    return all(proposal.index in known for proposal in proposals)
+
+
 def objective_values(candidate: Candidate, settings: EvolutionSettings) -> list[float]:
     """The values of a complete candidate's objectives."""
     accuracy = candidate.score.accuracy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ from noah.data.augment.augmented_pixels import PREFETCHED, TrainingPixels, choos
 from noah.data.augment.image import Augmentation
 from noah.data.dataset import Dataset
 from noah.data.pixels.device_pixels import free_memory, place
+from noah.data.pixels.first_reading import Part, read_first
+from noah.data.pixels.originals import Originals
 from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.sources.registry import load_dataset
-from noah.data.split import Split
+from noah.data.split import Split, same_images
 from noah.errors import RunError, UsageError
 from noah.hardware.device import Choice, Hardware, choose_hardware
 from noah.hardware.memory import available_memory, format_bytes
@@ -79,6 +82,8 @@ class Materials:
     hardware: Hardware
     space: SearchSpace
     evaluation_batch: Choice | None = None
+    read: tuple[Pixels | Originals, ...] = ()
+    """Images that the beginning of the run has decoded, and that are in memory."""
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -118,13 +123,17 @@ class Materials:
 
         Where a GPU computes, images that take a small part of its memory live there.
         """
-        with listener.bar(f"decoding {title} images", len(split), "images") as bar:
-            pixels = load_pixels(
-                split,
-                self.backbone.preprocessing,
-                memory_limit=self._memory_limit(),
-                progress=lambda done, _: bar.update(done),
-            )
+        read = self._read(split)
+        if isinstance(read, Pixels):
+            pixels = read
+        else:
+            with listener.bar(f"decoding {title} images", len(split), "images") as bar:
+                pixels = load_pixels(
+                    split,
+                    self.backbone.preprocessing,
+                    memory_limit=self._memory_limit(),
+                    progress=lambda done, _: bar.update(done),
+                )
         pixels = place(pixels, self.hardware.device)
         if not pixels.in_memory or self.hardware.device.type == "cuda":
             listener.say(f"{title} images: {pixels.reason}")
@@ -153,10 +162,35 @@ class Materials:
                 workers=workers,
                 memory_limit=self._memory_limit(),
                 progress=lambda done, _: bar.update(done),
+                read=self._read(split),
             )
         if not pixels.in_memory:
             listener.say(f"training images: {pixels.reason}")
         return pixels
+
+    def reading(self, parts: Sequence[Part], listener: Listener) -> Materials:
+        """Decode all images of a run before it begins; the same materials with those that fit into memory.
+
+        Args:
+            parts: What its first stages want.
+            listener: Told the progress.
+
+        Raises:
+            UnreadableImageError: If any of them cannot be decoded; all of them are counted.
+        """
+        total = sum(len(part.split) for part in parts)
+        with listener.bar("checking training and validation images", total, "images") as bar:
+            read = read_first(
+                parts,
+                self.backbone.preprocessing,
+                memory_limit=self._memory_limit(),
+                progress=lambda done, _: bar.update(done),
+            )
+        return replace(self, read=tuple(read))
+
+    def _read(self, split: Split) -> Pixels | Originals | None:
+        """What the beginning of the run has read of a split."""
+        return next((read for read in self.read if same_images(read.split, split)), None)
 
     def _memory_limit(self) -> int | None:
         """Bytes that the images may take where several processes share this machine's memory; alone as by default."""
@@ -236,7 +270,7 @@ def at_image_size(materials: Materials, side: int) -> Materials:
     )
     backbone = _place_backbone(settings, materials.hardware)
     chosen = materials.evaluation_batch and choose_evaluation_batch(materials.hardware, backbone, materials.space)
-    return replace(materials, settings=settings, backbone=backbone, evaluation_batch=chosen)
+    return replace(materials, settings=settings, backbone=backbone, evaluation_batch=chosen, read=())
 
 
 def _place_backbone(settings: Settings, hardware: Hardware) -> Backbone:

@@ -1,5 +1,8 @@
 """What a run would take, from a few timed steps of each stage (`noah.prepare.trial_steps`): time, images, memory.
 
+Where a launcher started several processes, all of them time the same steps at once. A step of a training is then one
+that they take together, each its share of the batch, and in the search each evaluates candidates of its own.
+
 The test split stays closed, so its evaluation is left out.
 """
 
@@ -14,6 +17,7 @@ from noah.hardware.memory import process_peak
 from noah.nas.evolution import evaluations
 from noah.prepare.advice import advise
 from noah.prepare.context import Materials
+from noah.prepare.held_out import final_images
 from noah.prepare.trial_steps import TrainingTrial, try_evaluation, try_retraining, try_supernet_training
 from noah.progress import Listener
 from noah.settings.settings import EvolutionSettings, Settings, rerank_epochs
@@ -55,7 +59,8 @@ class Forecast:
     Args:
         device: What it runs on, such as "cpu".
         precision: "fp32" or "bf16".
-        threads: CPU threads.
+        threads: CPU threads of each process.
+        processes: How many share the work.
         supernet: The training of the supernet.
         search: The search.
         finalists: The training of the best candidates (`noah.stages.rerank`); None where the search has none.
@@ -76,6 +81,7 @@ class Forecast:
     device: str
     precision: str
     threads: int
+    processes: int
     supernet: Stage
     search: Stage
     finalists: Stage | None
@@ -121,6 +127,7 @@ def forecast(materials: Materials, budget: Budget, listener: Listener, *, retrai
         EmptySpaceError: If the budget admits nothing.
     """
     settings, space, data = materials.settings, materials.space, materials.dataset
+    processes = materials.hardware.processes.count
     check_budget(space, budget)
     training = try_supernet_training(materials, listener)
     supernet = _training_stage(len(data.train), settings.supernet, training)
@@ -128,7 +135,9 @@ def forecast(materials: Materials, budget: Budget, listener: Listener, *, retrai
     candidates = evaluations(space, budget, settings.search)
     images = candidates * len(data.validation)
     trial = try_evaluation(materials, budget, listener)
-    seconds = trial.reading_seconds + candidates * trial.merge_seconds + images * trial.image_seconds
+    one_after_the_other = math.ceil(candidates / processes)
+    evaluating = trial.merge_seconds + len(data.validation) * trial.image_seconds
+    seconds = trial.reading_seconds + one_after_the_other * evaluating
     search = Stage(
         candidates, images, trial.reading_seconds, seconds, trial.memory, at_most=_stops_early(settings.search)
     )
@@ -136,9 +145,8 @@ def forecast(materials: Materials, budget: Budget, listener: Listener, *, retrai
     finalists, retrain = None, None
     if retraining:
         retraining_trial = try_retraining(materials, budget, listener)
-        retrain = _training_stage(len(data.full_train), settings.retrain, retraining_trial)
+        retrain = _training_stage(len(final_images(materials).training), settings.retrain, retraining_trial)
         reading = training.reading_seconds + trial.reading_seconds
-        evaluating = trial.merge_seconds + len(data.validation) * trial.image_seconds
         finalists = _finalists(materials, candidates, reading, retraining_trial.step_seconds, evaluating)
     macs = backbone_macs(materials.backbone.model, len(data.classes))
     before = supernet.seconds + search.seconds + (finalists.seconds if finalists else 0.0)
@@ -146,6 +154,7 @@ def forecast(materials: Materials, budget: Budget, listener: Listener, *, retrai
         device=str(materials.hardware.device),
         precision=materials.hardware.precision,
         threads=materials.hardware.threads,
+        processes=processes,
         supernet=supernet,
         search=search,
         finalists=finalists,

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from noah.cost.latency_table import LatencyTable
-from noah.data.pixels.pixels import check_readable
-from noah.data.split import concatenate
+from noah.data.pixels.first_reading import Part
 from noah.errors import UsageError
 from noah.prepare.context import Materials, prepare
+from noah.prepare.held_out import final_images
 from noah.prepare.run_budget import LATENCY_FILE, budget_facts, decide_budget
 from noah.progress import Listener
 from noah.runs.folder import Run, check_new_name, create_run
@@ -64,15 +64,14 @@ def start_run(
                 "A subnet that is given has no supernet to inherit weights from.", "Add --set retrain.inherit=false."
             )
     materials = prepare(settings, listener, tell_data=True)
-    processes = materials.hardware.processes
+    final_images(materials)  # a share that cannot be held out is told now, not after the search
+    processes, read = materials.hardware.processes, materials
 
     def make() -> Path:
         check_new_name(root, materials.dataset.name, name, given=subnet is not None)
         facts, table = _facts(materials, listener, subnet, front, searched)
-        data = materials.dataset
-        images = concatenate(data.train, data.validation) if subnet is None else data.full_train
-        with listener.bar("checking training and validation images", len(images), "images") as bar:
-            check_readable(images, lambda done, _: bar.update(done))
+        nonlocal read
+        read = materials.reading(_parts(materials, searches=subnet is None), listener)
         run = create_run(
             root,
             settings,
@@ -88,7 +87,19 @@ def start_run(
         run.log("run", "created")
         return run.folder
 
-    return Run(processes.of_first(make), writes=processes.is_first), materials
+    return Run(processes.of_first(make), writes=processes.is_first), read
+
+
+def _parts(materials: Materials, *, searches: bool) -> list[Part]:
+    """The images that the run's first stages want."""
+    data, settings = materials.dataset, materials.settings
+    if not searches:
+        final = final_images(materials)
+        training = Part(final.training, settings.retrain.augmentation.random_resized_crop is not None)
+        held = final.held_out
+        return [training] if held is None else [training, Part(held.stopping), Part(held.gates)]
+    crops = settings.supernet.augmentation.random_resized_crop is not None
+    return [Part(data.train, crops), Part(data.validation)]
 
 
 def _facts(

@@ -22,6 +22,7 @@ from noah.data.augment.image import Augmentation
 from noah.data.pixels.pixels import load_pixels
 from noah.data.split import Split, select
 from noah.evaluation.score import compute_logits
+from noah.hardware.device import Hardware
 from noah.hardware.memory import PeakMemory, available_memory
 from noah.hardware.step_clock import (
     TIMED,
@@ -35,6 +36,7 @@ from noah.hardware.step_clock import (
 from noah.model.merge import merge
 from noah.prepare.build import build_supernet, class_weights
 from noah.prepare.context import Materials, seed_torch
+from noah.prepare.held_out import final_images
 from noah.progress import Listener
 from noah.settings.training_settings import TrainingSettings, shortened
 from noah.space.budget import Budget
@@ -96,7 +98,7 @@ def try_retraining(materials: Materials, budget: Budget, listener: Listener) -> 
     rng = np.random.default_rng([materials.settings.seed, _TRIAL])
     drawn = [sample(materials.space, rng, budget) for _ in range(_SUBNETS)]
     subnet = max(drawn, key=lambda each: each.parameter_count(materials.space.embed_dim))
-    split, settings = materials.dataset.full_train, materials.settings.retrain
+    split, settings = final_images(materials).training, materials.settings.retrain
     return _try_training(materials, split, subnet, lambda *_: (subnet,), settings, "timing the retraining", listener)
 
 
@@ -108,7 +110,9 @@ def try_evaluation(materials: Materials, budget: Budget, listener: Listener) -> 
     split = _some_of(materials.dataset.validation, batch_size, rng)
     started = time.perf_counter()
     pixels = load_pixels(
-        split, materials.backbone.preprocessing, memory_limit=_memory_share(split, materials.dataset.validation)
+        split,
+        materials.backbone.preprocessing,
+        memory_limit=_memory_share(split, materials.dataset.validation, hardware),
     )
     reading = _for_all(time.perf_counter() - started, split, materials.dataset.validation)
     seed_torch(settings.seed, _TRIAL)
@@ -148,7 +152,7 @@ def _try_training(
     seed = (materials.settings.seed, _TRIAL)
     some = _some_of(split, _STEPS * training.batch_size, np.random.default_rng(seed))
     started = time.perf_counter()
-    pixels = _training_pixels(materials, some, training, _memory_share(some, split))
+    pixels = _training_pixels(materials, some, training, _memory_share(some, split, materials.hardware))
     reading = _for_all(time.perf_counter() - started, some, split)
     # A checkpoint is written only where so few images are there that epochs end before enough steps were timed.
     epochs = math.ceil((_STEPS + 1) / math.ceil(len(some) / training.batch_size))
@@ -180,7 +184,10 @@ def _training_pixels(materials: Materials, split: Split, training: TrainingSetti
     preprocessing = materials.backbone.preprocessing
     if not training.augmentation.changes_images:
         return load_pixels(split, preprocessing, memory_limit=limit)
-    workers, _ = choose_workers(materials.settings.hardware.augmentation_workers, materials.hardware.device.type)
+    hardware = materials.hardware
+    workers, _ = choose_workers(
+        materials.settings.hardware.augmentation_workers, hardware.device.type, hardware.processes.local_count
+    )
     augmentation = Augmentation(training.augmentation, preprocessing)
     return load_augmented(split, preprocessing, augmentation, workers=workers, memory_limit=limit)
 
@@ -190,9 +197,9 @@ def _some_of(split: Split, count: int, rng: Generator) -> Split:
     return select(split, np.sort(rng.permutation(len(split))[:count]))
 
 
-def _memory_share(some: Split, split: Split) -> int:
+def _memory_share(some: Split, split: Split, hardware: Hardware) -> int:
     """The bytes that some of a split may take, so that as large a part of them is held in memory as of the whole."""
-    return available_memory() // 2 * len(some) // len(split)
+    return available_memory() // 2 // hardware.processes.local_count * len(some) // len(split)
 
 
 def _for_all(seconds: float, some: Split, split: Split) -> float:

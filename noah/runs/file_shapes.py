@@ -10,7 +10,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from noah.errors import RunError
+from noah.errors import RunError, inside_sentence
 
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
@@ -86,6 +86,7 @@ class Winner(TypedDict):
     evaluated: Size
     planned: Size
     stopped: str | None
+    exhausted: NotRequired[bool]
     as_good: Count
     given_up: Count
     images_shown: Count
@@ -163,5 +164,5 @@ def _first_problem(error: ValidationError | RecursionError) -> str:
         return "it is nested too deeply"
     first: Mapping[str, Any] = error.errors(include_url=False, include_input=False, include_context=False)[0]
     place = ".".join(map(str, first["loc"]))
-    message = str(first["msg"])[:1].lower() + str(first["msg"])[1:]
+    message = inside_sentence(str(first["msg"]))
     return f"{place}: {message}" if place else message

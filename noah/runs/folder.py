@@ -7,7 +7,7 @@
         supernet/       checkpoint.safetensors, losses.json; plan.json where a time limit chose the epochs
         search/         study.json, journal.log and lock: the record that all workers share; candidates.jsonl,
                         best.json, pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json
-        retrain/        settings.json, checkpoint.safetensors, model.json
+        retrain/        settings.json, checkpoint.safetensors, model.json; held_out.json where images are held out
         eval/           test.json, artifact/<name>.json, on/<name>.json, predictions/ with labels for the first two,
                         mistakes.json with pictures for the first
         export/<name>/  model.onnx, manifest.json

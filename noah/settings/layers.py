@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from noah.errors import SettingsError, UsageError
+from noah.errors import SettingsError, UsageError, inside_sentence
 from noah.files.bounded import LARGEST_YAML, PlainLoader, parse_yaml, read_bounded
 from noah.files.latest import follow_latest
 from noah.settings.settings import Settings
@@ -82,7 +82,7 @@ def resolve(layers: Sequence[Layer]) -> tuple[Settings, dict[str, str]]:
             path = [str(part) for part in detail["loc"]]
             key = next((".".join(path[:n]) for n in range(len(path), 0, -1) if ".".join(path[:n]) in origins), path[0])
             problems.append(
-                f"{key}: {detail['msg'].lower()}, found {detail['input']!r} ({origins.get(key, 'default')})"
+                f"{key}: {inside_sentence(detail['msg'])}, found {detail['input']!r} ({origins.get(key, 'default')})"
             )
     if problems:
         raise SettingsError(problems, "`noah recipes NAME` prints every setting with its value.")

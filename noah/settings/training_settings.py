@@ -140,9 +140,14 @@ class SupernetSettings(TrainingSettings):
 
 
 class RetrainSettings(TrainingSettings):
-    """The training of the winner; `inherit` starts it from the supernet's weights instead of fresh ones."""
+    """The training of the winner; `inherit` starts it from the supernet's weights instead of fresh ones.
+
+    `hold_out` is the share of the images that it leaves out, class by class (`noah.prepare.held_out`): half to stop by,
+    which nothing does yet, and half for what is measured before an artifact is accepted.
+    """
 
     inherit: bool = False
+    hold_out: Rate = 0.0
 
 
 Training = TypeVar("Training", bound=TrainingSettings)

@@ -27,8 +27,18 @@ def conclude(
     listener: Listener,
     *,
     stopped: bool,
+    exhausted: bool,
 ) -> dict[str, Any]:
     """Choose the winner, and write down the Pareto front, the winner, and how sure the choice is.
+
+    Args:
+        run: Gets the result.
+        materials: What the run works with.
+        task: What the search was about.
+        candidates: All that are finished.
+        listener: Told of candidates that were given up.
+        stopped: Whether a time limit ended the search.
+        exhausted: Whether it has seen every subnet that the budget admits.
 
     Raises:
         TrainingError: If no candidate gave finite logits.
@@ -45,6 +55,7 @@ def conclude(
         "evaluated": len(candidates),
         "planned": task.planned,
         "stopped": "time limit" if stopped else None,
+        "exhausted": exhausted,
         "as_good": as_good_as(best, candidates),
         "given_up": sum(candidate.lost for candidate in candidates),
         "images_shown": sum(candidate.score.total for candidate in candidates),

@@ -116,7 +116,7 @@ def rerank(
     missing = [candidate for candidate in chosen if candidate.index not in done]
     if missing:
         run.log("rerank", "started", candidates=len(chosen), finished=len(chosen) - len(missing), epochs=epochs)
-        run.write_json(settings.model_dump(mode="json"), "search", "rerank", "settings.json")
+        run.write_json(_dumped(settings), "search", "rerank", "settings.json")
         supernet = load_supernet(run, materials) if settings.inherit else None
         pixels = materials.training_pixels(materials.dataset.train, settings.augmentation, listener)
         validation = materials.pixels(materials.dataset.validation, "validation", listener)
@@ -147,13 +147,18 @@ def read_reranked(path: Path) -> list[Reranked]:
     return reranked
 
 
+def _dumped(settings: RetrainSettings) -> dict[str, Any]:
+    """What decides the training of a finalist: that learns from no validation image, and leaves nothing else out."""
+    return settings.model_dump(mode="json", exclude={"hold_out"})
+
+
 def _check_settings(run: Run, settings: RetrainSettings) -> None:
     """Refuse to mix trainings of different settings: they could not be compared, nor gone on with."""
     if not run.path("search", "rerank", "settings.json").is_file():
         return
     path, hint = run.path("search", "rerank", "settings.json"), "Remove it to go on with the settings of run.yaml."
     stored = check_shape(run.read_json("search", "rerank", "settings.json"), dict[str, Any], path, hint)
-    asked = settings.model_dump(mode="json")
+    asked = _dumped(settings)
     if stored != asked:
         keys = sorted(key for key in {*stored, *asked} if stored.get(key) != asked.get(key))
         raise RunError(

@@ -14,6 +14,7 @@ from noah.model.merge import merge
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.prepare.build import build_supernet, class_weights, load_supernet
 from noah.prepare.context import Materials, seed_torch
+from noah.prepare.held_out import check_held_out, describe_held_out, final_images, keep_held_out
 from noah.progress import Bar, Listener
 from noah.runs.file_shapes import Result, check_shape
 from noah.runs.folder import Run
@@ -61,6 +62,8 @@ def merged_logits(
 def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]:
     """Train the run's subnet on the full training split; goes on from its checkpoint if there is one.
 
+    What `retrain.hold_out` leaves out is told and written down.
+
     Returns:
         The content of retrain/model.json.
 
@@ -80,7 +83,16 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         model.load_trainable_state(slice_trainable_state(supernet, subnet))
     if not run.path("retrain", CHECKPOINT_FILE).exists():
         run.write_json(settings.retrain.model_dump(mode="json"), "retrain", "settings.json")
-    pixels = materials.training_pixels(materials.dataset.full_train, settings.retrain.augmentation, listener)
+    final = final_images(materials)
+    held_out = describe_held_out(final, materials)
+    keep_held_out(run, held_out)
+    if final.held_out is not None:
+        listener.say(
+            f"held out  {len(final.held_out.stopping):,} images to stop by, which nothing does yet, and "
+            f"{len(final.held_out.gates):,} for gates, of {len(materials.dataset.full_train):,}"
+        )
+    pixels = materials.training_pixels(final.training, settings.retrain.augmentation, listener)
+    weights = class_weights(pixels, materials)
     started = time.monotonic()
     run.log("retrain", "started", hardware=materials.hardware.to_json())
     title = "retraining the winner" if given_subnet(run) is None else "training the subnet"
@@ -97,15 +109,16 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
             bar=bar,
             stage="retrain",
             remedy=f"Train it in a new run with a lower learning rate: {_train_slower(run, settings.retrain)}",
-            class_weights=class_weights(pixels, materials),
+            class_weights=weights,
         )
-    if warning := doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain):
+    if warning := doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain, weights):
         listener.say(f"WARNING   {warning}")
     result = {
         "subnet": subnet.to_json(),
         "parameters": subnet.parameter_count(model.embed_dim),
         "head_parameters": sum(parameter.numel() for parameter in model.head.parameters()),
         "images": len(pixels),
+        **({"held_out": held_out} if held_out else {}),
         "seed": settings.seed,
         "hardware": materials.hardware.to_json(),
         "settings": settings.retrain.model_dump(mode="json"),
@@ -179,6 +192,7 @@ def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
 
     Raises:
         CommandOrderError: If it has not been retrained to its end.
+        RunError: If it left out other images than the materials say.
     """
     if not run.path("retrain", "model.json").is_file():
         started = run.path("retrain", CHECKPOINT_FILE).exists()
@@ -187,6 +201,8 @@ def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
             f"Type: noah retrain {'--resume ' if started else ''}--run {run.option}",
         )
     subnet = read_subnet(run, "retrain", "model.json")
+    stored = run.read_json("retrain", "model.json").get("held_out")
+    check_held_out(run, stored, describe_held_out(final_images(materials), materials))
     model = build_supernet(materials, subnet, materials.settings.retrain)
     load_weights(read_checkpoint(run.path("retrain", CHECKPOINT_FILE)), model)
     return model.eval(), subnet

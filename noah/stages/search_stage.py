@@ -20,7 +20,7 @@ from noah.model.supernet import Supernet
 from noah.nas.candidate import Candidate, rank
 from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch
 from noah.nas.evolution import needed_exactly
-from noah.nas.loop import Task, work
+from noah.nas.loop import Task, is_exhausted, work
 from noah.nas.racing import Rules
 from noah.nas.storage import journal_storage, open_storage
 from noah.nas.study import SearchStudy
@@ -73,7 +73,9 @@ def search(run: Run, materials: Materials, listener: Listener, *, time_limit: fl
     late = _out_of_time(started, time_limit)
     found = _evaluate(study, task, supernet, validation, materials, listener, late, run if run.writes else None)
     candidates = processes.of_first(lambda: found)
-    result = conclude(run, materials, task, candidates, listener, stopped=len(candidates) < task.planned and late())
+    exhausted = is_exhausted(candidates, task)
+    stopped = not exhausted and len(candidates) < task.planned and late()
+    result = conclude(run, materials, task, candidates, listener, stopped=stopped, exhausted=exhausted)
     run.log("search", "finished", seconds=round(time.monotonic() - started, 1), candidates=len(candidates))
     seal_search(run)
     return result

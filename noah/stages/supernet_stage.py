@@ -62,6 +62,7 @@ def train_supernet(
             seal_supernet(run)
         return supernet.eval()
     pixels = materials.training_pixels(materials.dataset.train, settings.augmentation, listener)
+    weights = class_weights(pixels, materials)
     run.log("supernet", "started", epochs=done)
 
     def enough() -> bool:
@@ -81,13 +82,13 @@ def train_supernet(
             stage="supernet",
             remedy="Start a new run with a lower learning rate, such as "
             f"--set supernet.learning_rate={lower_learning_rate(settings.learning_rate)}.",
-            class_weights=class_weights(pixels, materials),
+            class_weights=weights,
             enough=enough,
         )
     if len(losses) < settings.epochs:
         listener.say(f"stopped   after {len(losses)} of {settings.epochs} epochs, to leave time for the search")
         _keep_plan(run, len(losses), "the time limit, which came sooner than expected")
-    if warning := doubt("The supernet", losses[-1], pixels.labels, "supernet", settings):
+    if warning := doubt("The supernet", losses[-1], pixels.labels, "supernet", settings, weights):
         listener.say(f"WARNING   {warning}")
     run.write_json({"losses": losses}, "supernet", "losses.json")
     run.log("supernet", "finished", loss=losses[-1], warning=warning)

@@ -125,16 +125,51 @@ def _named(names: list[str]) -> str:
 
 _HARDLY_LEARNED = 0.98
 """Of the loss of guessing: a training that ends above that has hardly learned."""
+_ORDERS = 4
+"""Of the images, from which the mean share of a weighted class in a batch is taken."""
 
 
-def guessing_loss(labels: NDArray[np.int64]) -> float:
-    """The lowest mean cross-entropy of one prediction for all images, in nats: the entropy of the classes' shares."""
-    shares = np.bincount(labels) / len(labels)
+def guessing_loss(labels: NDArray[np.int64], class_weights: Tensor | None = None, batch_size: int = 64) -> float:
+    """The lowest mean training loss of one prediction for all images, in nats: the entropy of the classes' shares.
+
+    With class weights the loss of a batch is divided by the batch's own weights, so that a class has one share of the
+    loss in each batch; what counts is its mean share. That depends a little on which images meet in a batch, and is
+    taken from a few orders at random.
+
+    Args:
+        labels: int64 (n,).
+        class_weights: Weight of each class in the loss, (classes).
+        batch_size: Images a step; without effect where no class is weighted.
+    """
+    if class_weights is None:
+        shares = np.bincount(labels) / len(labels)
+    else:
+        shares = _weighted_shares(labels, class_weights.double().cpu().numpy(), batch_size)
     shares = shares[shares > 0]
     return float(-(shares * np.log(shares)).sum())
 
 
-def doubt(what: str, loss: float, labels: NDArray[np.int64], stage: str, settings: TrainingSettings) -> str:
+def _weighted_shares(labels: NDArray[np.int64], weights: NDArray[np.float64], batch_size: int) -> NDArray[np.float64]:
+    """Of each class in the loss of a batch, in the mean; (classes)."""
+    rng, total = np.random.default_rng(0), np.zeros(len(weights))
+    for _ in range(_ORDERS):
+        order = rng.permutation(labels)
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            weighed = np.bincount(batch, minlength=len(weights)) * weights
+            total += len(batch) * weighed / weighed.sum()
+    shares: NDArray[np.float64] = total / (_ORDERS * len(labels))
+    return shares
+
+
+def doubt(
+    what: str,
+    loss: float,
+    labels: NDArray[np.int64],
+    stage: str,
+    settings: TrainingSettings,
+    class_weights: Tensor | None = None,
+) -> str:
     """A warning where a training has hardly learned, else nothing.
 
     Where labels are smoothed or mixed nothing is told: the loss is high then, whatever was learned.
@@ -145,8 +180,9 @@ def doubt(what: str, loss: float, labels: NDArray[np.int64], stage: str, setting
         labels: int64 (n,), of the training images.
         stage: Of the settings.
         settings: Of the training.
+        class_weights: With which the loss was computed, (classes); guessing is weighed in the same way.
     """
-    guessing = guessing_loss(labels)
+    guessing = guessing_loss(labels, class_weights, settings.batch_size)
     vague = settings.label_smoothing or settings.augmentation.mixup or settings.augmentation.cutmix
     if vague or guessing == 0 or loss <= _HARDLY_LEARNED * guessing:
         return ""

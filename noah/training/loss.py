@@ -44,9 +44,13 @@ def share_of_loss(part: Tensor, batch: Tensor, class_weights: Tensor | None) -> 
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> Tensor:
-    """Class weights that make every class count the same in the loss: n / (classes x images of the class)."""
+    """Class weights that make every class count the same in the loss: n / (classes with images x images of the class).
+
+    A class without images weighs nothing, and the others weigh what they would if it were not there.
+    """
     counts = np.bincount(labels, minlength=classes)
-    return torch.tensor(len(labels) / (classes * np.maximum(counts, 1)), dtype=torch.float32)
+    weights = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return torch.tensor(np.where(counts > 0, weights, 0.0), dtype=torch.float32)
 
 
 def _divisor(targets: Tensor, class_weights: Tensor) -> Tensor:

@@ -9,17 +9,22 @@ from noah_cli.terminal.console import format_seconds
 
 def print_forecast(listener: Listener, forecast: Forecast) -> None:
     """The stages with their time and memory, what they are estimated from, and advice where they take too long."""
+    several = forecast.processes > 1
+    where = f"with {counted(forecast.threads, 'threads')}"
+    if several:
+        where = f"in {forecast.processes} processes at once {where} each"
     listener.say(
-        f"forecast  from a few steps timed on {forecast.device} in {forecast.precision} with "
-        f"{counted(forecast.threads, 'threads')}; nothing was written"
+        f"forecast  from a few steps timed on {forecast.device} in {forecast.precision} {where}; nothing was written"
     )
     listener.say(f"space     {forecast.space_size:,} subnets{_inside(forecast)}")
     listener.say(
-        f"supernet  {_stage(forecast, forecast.supernet, 'steps')}; {_short(forecast.step_seconds)} a step, "
+        f"supernet  {_stage(forecast, forecast.supernet, 'steps')}; {_short(forecast.step_seconds)} a step"
+        f"{' of all together' if several else ''}, "
         f"{format_seconds(forecast.epoch_seconds)} an epoch"
     )
+    candidates = f"subnets, {forecast.processes} at a time" if several else "subnets"
     listener.say(
-        f"search    {_stage(forecast, forecast.search, 'subnets')}; {_short(forecast.merge_seconds)} to merge one, "
+        f"search    {_stage(forecast, forecast.search, candidates)}; {_short(forecast.merge_seconds)} to merge one, "
         f"{_short(forecast.image_seconds)} an image"
     )
     if forecast.finalists is not None:
@@ -27,7 +32,8 @@ def print_forecast(listener: Listener, forecast: Forecast) -> None:
     if forecast.retrain is not None:
         listener.say(f"retrain   {_stage(forecast, forecast.retrain, 'steps')}")
     limit = "at most " if forecast.search.at_most else "about "
-    memory = f"; at least {forecast.process_memory:,.0f} MiB of main memory" if forecast.process_memory else ""
+    held = f"; at least {forecast.process_memory:,.0f} MiB of main memory" if forecast.process_memory else ""
+    memory = f"{held} in each process" if several and held else held
     listener.say(f"in all    {limit}{format_seconds(forecast.seconds)}{memory}")
     listener.say("          The test split stays closed: `noah eval` is not counted.")
     for number, sentence in enumerate(forecast.advice):
@@ -49,9 +55,10 @@ def _stage(forecast: Forecast, stage: Stage, unit: str) -> str:
     text = f"{stage.steps:,} {unit}, {bound}{stage.images:,} images: {bound or 'about '}{format_seconds(stage.seconds)}"
     if stage.memory is None:
         return text
+    several = forecast.processes > 1
     if forecast.device == "cpu":
-        return f"{text}, at least {stage.memory:,.0f} MiB more memory than before"
-    return f"{text}, {stage.memory:,.0f} MiB on the device"
+        return f"{text}, at least {stage.memory:,.0f} MiB more memory than before{' in each process' * several}"
+    return f"{text}, {stage.memory:,.0f} MiB on the device{' of each process' * several}"
 
 
 def _short(seconds: float) -> str:

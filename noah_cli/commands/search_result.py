@@ -27,6 +27,8 @@ def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
         listener.say(
             f"stopped   by the {result['stopped']} after {result['evaluated']:,} of {result['planned']:,} subnets"
         )
+    if result.get("exhausted"):
+        listener.say(f"exhausted {_all_of_the_space(result)}")
     listener.say(
         f"winner    subnet {result['index']} ({result['origin']}) of {result['evaluated']:,} evaluated, "
         f"{result['parameters']:,} parameters{allowed}, head not counted"
@@ -73,6 +75,17 @@ def print_front(listener: ConsoleListener, front: Sequence[dict[str, Any]], obje
     for number, candidate in enumerate(front, start=1):
         cost = describe_cost(COSTS[objective], candidate["cost"])
         listener.say(f"          {number:>2}  {candidate['accuracy']:.1%}  {cost}")
+
+
+def _all_of_the_space(result: dict[str, Any]) -> str:
+    """That every subnet was evaluated, and how sure that is."""
+    evaluated, counted = result["evaluated"], result["inside_budget"]
+    whole, verb = ("the only subnet", "was") if evaluated == 1 else (f"all {evaluated:,} subnets", "were")
+    if evaluated == result["space_size"]:
+        return f"{whole} of the space {verb} evaluated"
+    told = f"{whole} of the space inside the budget {verb} evaluated"
+    exact = evaluated == counted and not result["inside_budget_standard_error"]
+    return told if exact else f"{told}, as far as random draws can tell: none found another"
 
 
 def _print_racing(listener: ConsoleListener, result: dict[str, Any]) -> None:

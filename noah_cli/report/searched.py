@@ -30,6 +30,7 @@ class Winner:
         costs: Each bounded quantity but parameters: what it costs, in words, and what was allowed.
         finalists: How many candidates were trained briefly for the final choice; 0 where the search's ranking decided.
         stopped: What ended the search early; empty where nothing did.
+        exhausted: Whether every subnet that the budget admits was evaluated.
     """
 
     candidate: Candidate
@@ -39,6 +40,7 @@ class Winner:
     costs: tuple[tuple[str, str], ...]
     finalists: int
     stopped: str
+    exhausted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ def _winner(result: Mapping[str, Any]) -> Winner:
         ),
         finalists=len(reranked["finalists"]) if reranked else 0,
         stopped=result.get("stopped") or "",
+        exhausted=bool(result.get("exhausted")),
     )
 
 

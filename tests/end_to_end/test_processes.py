@@ -103,6 +103,16 @@ def test_the_run_is_written_and_told_once(together: tuple[Path, dict[str, Outcom
     assert "processes" not in outcomes["search alone"].out
 
 
+def test_a_forecast_is_of_both_processes(tmp_path: Path, tiny_settings: TinySettings) -> None:
+    write_settings(tmp_path, tiny_settings())
+    outcome = launch(tmp_path, "search", "--dry-run")
+    assert outcome.code == 0, outcome
+    words = " ".join(outcome.out.split())
+    assert words.count("forecast from a few steps timed on cpu in fp32 in 2 processes at once with 1 thread each") == 1
+    assert words.count("search 8 subnets, 2 at a time, ") == 1
+    assert list(tmp_path.glob("runs/**/run.yaml")) == []
+
+
 def test_both_processes_are_workers_of_the_search(together: tuple[Path, dict[str, Outcome]]) -> None:
     folder, _ = together
     journal = folder / "runs" / "shapes" / "both" / "search" / "journal.log"

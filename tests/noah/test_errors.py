@@ -10,7 +10,7 @@ import re
 import pytest
 
 from noah import errors
-from noah.errors import NoahError, SettingsError, UnreadableImageError, UsageError
+from noah.errors import NoahError, SettingsError, UnreadableImageError, UsageError, inside_sentence, system_cause
 
 CLASSES = [value for _, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, NoahError)]
 
@@ -37,6 +37,26 @@ def test_exit_codes_and_copies(kind: type[NoahError]) -> None:
     error = kind(["one", "two"], "hint") if issubclass(kind, SettingsError) else kind("one", "hint")
     for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301  # our own bytes
         assert (type(twin), twin.problem, twin.hint, str(twin)) == (kind, error.problem, error.hint, str(error))
+
+
+@pytest.mark.parametrize(
+    ("message", "inside"),
+    [
+        ("Input should be 'A'", "input should be 'A'"),
+        ("URL has no host", "URL has no host"),
+        ("A value of Mine", "a value of Mine"),
+        ("must be M or G", "must be M or G"),
+        ("", ""),
+    ],
+)
+def test_inside_a_sentence_a_message_keeps_all_but_its_first_letter(message: str, inside: str) -> None:
+    assert inside_sentence(message) == inside
+
+
+def test_the_systems_cause_keeps_what_may_be_a_path() -> None:
+    assert system_cause(OSError(2, "No such file or directory", "My/A")) == "no such file or directory"
+    assert system_cause(OSError("My/A: odd")) == "My/A: odd"
+    assert system_cause(OSError()) == "OSError"
 
 
 def test_text() -> None:

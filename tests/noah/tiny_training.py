@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ EVERYTHING = AugmentationSettings(
     cutmix=1.0,
 )
 SPACE: SearchSpace = make_space(BLOCKS, EMBED_DIM, {"prompt": (1, 3), "lora": (1, 4), "adapter": (2, 4)})
+_DRAW = partial(sample, SPACE)
 
 
 def settings(**changes: Any) -> TrainingSettings:
@@ -96,7 +98,7 @@ def run_training(
     training: TrainingSettings,
     *,
     pixels: TrainingPixels | None = None,
-    draw: Callable[[Generator], Subnet] | None = None,
+    draw: Callable[[Generator], Subnet] = _DRAW,
     draw_subnets: SubnetDraw | None = None,
     seed: tuple[int, ...] = (0, 1),
     bar: Bar | None = None,

@@ -91,6 +91,22 @@ def test_wrong_usage_is_exit_code_2_without_a_traceback(
             ],
         ),
         (
+            OSError(errno.EIO, "Input/output error on Disk A", "My Runs/A"),
+            1,
+            [
+                "Error: My Runs/A: input/output error on Disk A.",
+                "Check the path, its permissions and the free space; --debug tells more.",
+            ],
+        ),
+        (
+            OSError("My Photos/A.PNG: gone"),
+            1,
+            [
+                "Error: My Photos/A.PNG: gone.",
+                "Check the path, its permissions and the free space; --debug tells more.",
+            ],
+        ),
+        (
             OSError("odd"),
             1,
             ["Error: odd.", "Check the path, its permissions and the free space; --debug tells more."],

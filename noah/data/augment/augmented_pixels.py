@@ -17,7 +17,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from noah.data.augment.image import Augmentation
-from noah.data.pixels.originals import load_originals
+from noah.data.pixels.originals import Originals, load_originals
 from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import Split
@@ -119,6 +119,7 @@ def load_augmented(
     workers: int = 0,
     memory_limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    read: Pixels | Originals | None = None,
 ) -> AugmentedPixels:
     """Decode what is to be augmented into memory, as far as it fits: originals for random crops, else resized images.
 
@@ -129,15 +130,18 @@ def load_augmented(
         workers: Processes that augment beside this one; with 0 it does so itself.
         memory_limit: Bytes that decoded images may take; half of what is free now, if not given.
         progress: Called with the number of images decoded so far and of all.
+        read: These images, where they are in memory already; without effect if it is not what is to be augmented.
 
     Raises:
         UnreadableImageError: Images cannot be decoded; all of them are counted, the first are named with their cause.
     """
     source: _Source
     if augmentation.crops:
-        source = load_originals(split, memory_limit=memory_limit, progress=progress)
+        originals = read if isinstance(read, Originals) else None
+        source = originals or load_originals(split, memory_limit=memory_limit, progress=progress)
     else:
-        source = _Resized(load_pixels(split, preprocessing, memory_limit=memory_limit, progress=progress))
+        pixels = read if isinstance(read, Pixels) else None
+        source = _Resized(pixels or load_pixels(split, preprocessing, memory_limit=memory_limit, progress=progress))
     return AugmentedPixels(split.labels, source, augmentation, workers)
 
 

@@ -20,6 +20,7 @@ class Originals:
     """Images as they were taken, for random crops; made by `load_originals`.
 
     Attributes:
+        split: Where they come from.
         in_memory: Whether all images were decoded once for all.
         reason: Why, in one sentence with the sizes.
     """
@@ -27,7 +28,7 @@ class Originals:
     def __init__(self, split: Split, held: list[NDArray[np.uint8]], reason: str) -> None:
         self.in_memory = len(held) == len(split)
         self.reason = reason
-        self._split = split
+        self.split = split
         self._held = held
 
     def images(self, indices: np.ndarray) -> list[Image.Image]:
@@ -42,9 +43,9 @@ class Originals:
                 images.append(Image.fromarray(self._held[index]))
                 continue
             try:
-                images.append(self._split.open(index))
+                images.append(self.split.open(index))
             except UnreadableImageError as error:
-                failures.append(f"{self._split.name(index)}: {error.cause}")
+                failures.append(f"{self.split.name(index)}: {error.cause}")
         if failures:
             raise unreadable(failures, len(indices))
         return images
@@ -67,7 +68,6 @@ def load_originals(
         UnreadableImageError: Images cannot be decoded; all of them are counted, the first are named with their cause.
     """
     limit = available_memory() // 2 if memory_limit is None else memory_limit
-    allowed = f"the {format_bytes(limit)} that they may take"
     held: list[NDArray[np.uint8]] = []
     failures: list[str] = []
     needed = 0
@@ -89,12 +89,27 @@ def load_originals(
                 elif not failures:  # from the first failure on, images are only counted
                     needed += decoded.nbytes
                     if needed > limit:
-                        fit = f"Only {len(held):,} of {len(split):,} images at their own sizes fit into {allowed}"
-                        return Originals(split, held, f"{fit}: the others are decoded anew for each batch.")
+                        return Originals(split, held, held_reason(split, held, limit))
                     held.append(decoded)
             if progress:
                 progress(end, len(split))
     if failures:
         raise unreadable(failures, len(split))
+    return Originals(split, held, held_reason(split, held, limit))
+
+
+def held_reason(split: Split, held: list[NDArray[np.uint8]], limit: int) -> str:
+    """Why so many images are held: the sizes, in a sentence.
+
+    Args:
+        split: All images.
+        held: The first of them.
+        limit: Bytes that they may take.
+    """
+    allowed = f"the {format_bytes(limit)} that they may take"
+    if len(held) < len(split):
+        fit = f"Only {len(held):,} of {len(split):,} images at their own sizes fit into {allowed}"
+        return f"{fit}: the others are decoded anew for each batch."
+    needed = sum(image.nbytes for image in held)
     fit = f"{len(split):,} images at their own sizes need {format_bytes(needed)}, within {allowed}"
-    return Originals(split, held, f"{fit}: they are decoded once and held in memory.")
+    return f"{fit}: they are decoded once and held in memory."

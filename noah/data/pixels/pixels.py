@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -90,28 +91,34 @@ def load_pixels(
         UnreadableImageError: Images cannot be decoded; all of them are counted, the first are named with their cause.
     """
     limit = available_memory() // 2 if memory_limit is None else memory_limit
-    needed = len(split) * preprocessing.height * preprocessing.width * 3
-    images = f"{len(split):,} images of {preprocessing.width} x {preprocessing.height} pixels"
-    allowed = f"the {format_bytes(limit)} that they may take"
-    if needed > limit:
-        reason = f"{images} need {format_bytes(needed)}, more than {allowed}: they are decoded anew for each batch."
-        return Pixels(split, preprocessing, None, reason)
-    reason = f"{images} need {format_bytes(needed)}, within {allowed}: they are decoded once and held in memory."
-    memory = _decode(split, preprocessing, np.arange(len(split)), progress)
+    memory, reason = allocate(len(split), preprocessing, limit)
+    if memory is not None:
+        _decode(split, preprocessing, np.arange(len(split)), progress, memory)
     return Pixels(split, preprocessing, memory, reason)
 
 
-def check_readable(split: Split, progress: Callable[[int, int], None] | None = None) -> None:
-    """Decode every image once and keep none, so that a damaged one is found before hours of training and not after.
+def allocate(count: int, preprocessing: Preprocessing, limit: int) -> tuple[NDArray[np.uint8] | None, str]:
+    """Room for images at the backbone's size, if they fit.
 
     Args:
-        split: The images.
-        progress: Called with the number of images decoded so far and of all.
+        count: Number of images.
+        preprocessing: Gives their size.
+        limit: Bytes that they may take.
 
-    Raises:
-        UnreadableImageError: Images cannot be decoded; all of them are counted, the first are named with their cause.
+    Returns:
+        uint8 (count, height, width, 3), not filled yet, or None; and why, as `Pixels.reason`.
     """
-    _for_each(split, np.arange(len(split)), lambda _, image: None, progress)
+    shape = (count, preprocessing.height, preprocessing.width, 3)
+    needed = math.prod(shape)
+    images = f"{count:,} images of {preprocessing.width} x {preprocessing.height} pixels"
+    allowed = f"the {format_bytes(limit)} that they may take"
+    if needed > limit:
+        return (
+            None,
+            f"{images} need {format_bytes(needed)}, more than {allowed}: they are decoded anew for each batch.",
+        )
+    reason = f"{images} need {format_bytes(needed)}, within {allowed}: they are decoded once and held in memory."
+    return np.empty(shape, np.uint8), reason
 
 
 def _decode(
@@ -119,24 +126,33 @@ def _decode(
     preprocessing: Preprocessing,
     indices: np.ndarray,
     progress: Callable[[int, int], None] | None = None,
+    memory: NDArray[np.uint8] | None = None,
 ) -> np.ndarray:
-    """Decode and resize images; uint8 (B, height, width, 3)."""
-    pixels = np.empty((len(indices), preprocessing.height, preprocessing.width, 3), np.uint8)
+    """Decode and resize images; uint8 (B, height, width, 3), which is `memory` where that is given."""
+    pixels = memory
+    if pixels is None:
+        pixels = np.empty((len(indices), preprocessing.height, preprocessing.width, 3), np.uint8)
 
     def keep(place: int, image: Image) -> None:
         pixels[place] = preprocessing.pixels(image)
 
-    _for_each(split, indices, keep, progress)
+    failures = decode_each(split, indices, keep, progress)
+    if failures:
+        raise unreadable(failures, len(indices))
     return pixels
 
 
-def _for_each(
+def decode_each(
     split: Split,
     indices: np.ndarray,
     use: Callable[[int, Image], None],
     progress: Callable[[int, int], None] | None,
-) -> None:
-    """Decode images in threads, which Pillow lets run side by side, and hand each on with its place in `indices`."""
+) -> list[str]:
+    """Decode images in threads, which Pillow lets run side by side, and hand each on with its place in `indices`.
+
+    Returns:
+        A line for each that cannot be decoded: its name and the cause.
+    """
 
     def decode_one(place: int) -> str | None:
         index = int(indices[place])
@@ -153,8 +169,7 @@ def _for_each(
             failures += filter(None, threads.map(decode_one, range(start, end)))
             if progress:
                 progress(end, len(indices))
-    if failures:
-        raise unreadable(failures, len(indices))
+    return failures
 
 
 def unreadable(failures: list[str], count: int) -> UnreadableImageError:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, BinaryIO, Literal, cast
 
-from noah.errors import DataError
+from noah.errors import DataError, system_cause
 from noah.hardware.memory import format_bytes
 
 ARCHIVE_SUFFIXES = (".zip", ".tar.gz", ".tgz", ".tar")
@@ -103,7 +103,7 @@ def unpack(
     except FileExistsError as error:
         raise DataError(f"{archive} is refused: it holds {Path(error.filename).name} twice.", _DAMAGED) from error
     except OSError as error:
-        cause = (error.strerror or str(error)).lower()
+        cause = system_cause(error)
         raise DataError(f"Cannot unpack {archive}: {cause}.", _NO_ROOM if error.errno else _DAMAGED) from error
     except Exception as error:  # On damaged archives the decoders raise nearly anything: EOFError, zlib.error, ...
         cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__

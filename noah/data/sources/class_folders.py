@@ -11,7 +11,7 @@ import numpy as np
 
 from noah.data.decode import is_image_path
 from noah.data.split import FileSplit
-from noah.errors import DataError
+from noah.errors import DataError, system_cause
 
 LAYOUT = (
     "noah expects FOLDER/<class>/<image>, or FOLDER/train/<class>/<image> with val and test beside train, if you have "
@@ -96,7 +96,7 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
                     # Path.is_dir follows links and answers False where a link leads nowhere or to itself.
                     (folders if (path.is_dir() if entry.is_symlink() else entry.is_dir()) else files).append(path)
     except OSError as error:
-        raise DataError(f"Cannot list {folder}: {(error.strerror or str(error)).lower()}.") from error
+        raise DataError(f"Cannot list {folder}: {system_cause(error)}.") from error
     return sorted(folders), sorted(files)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from noah.data.split import FileSplit
-from noah.errors import DataError
+from noah.errors import DataError, system_cause
 from noah.files.bounded import read_bounded
 
 LARGEST_LIST = 2**27
@@ -97,7 +97,7 @@ def read_lines(path: Path, layout: str = "") -> list[tuple[int, str]]:
     except ValueError as error:
         raise DataError(f"{path} cannot be read: {error}.", layout) from None
     except OSError as error:
-        raise DataError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
+        raise DataError(f"Cannot read {path}: {system_cause(error)}.") from error
     return [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 

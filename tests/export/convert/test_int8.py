@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_builder
 from export.write.onnx_artifact import Request, export_artifact
 from noah.prepare.context import Materials, prepare
+from noah.prepare.held_out import final_images
 from noah.progress import Silent
 from noah.runs.folder import Run
+from noah.stages.retrain_stage import retrain
 from tests.commands import file_contents, noah
 from tests.conftest import PHOTO_CLASSES
 from tests.finished import FLOAT, UINT8, Finished
+from tests.noah.tiny_run import Recorder
 
 
 @pytest.fixture
@@ -55,9 +59,11 @@ def test_the_manifest_tells_what_is_in_8_bits_and_what_it_costs(quantized: Path)
     assert in_8_bits == manifest.types["weights"]["int8"] == record.products >= 20
     assert record.kept["of two activations or head by head"] >= 10
     assert record.ranges == (
-        "minmax over 36 training images of shapes" if manifest.precision == "int8" else "each batch, as it comes"
+        "minmax over 36 training images of shapes, which it was trained on"
+        if manifest.precision == "int8"
+        else "each batch, as it comes"
     )
-    assert (record.images, record.total) == ("18 validation images of shapes", 18)
+    assert (record.images, record.total) == ("18 validation images of shapes, which it was trained on", 18)
     assert record.correct >= record.correct_in_float32
     assert record.top1_agreement > 0.8
     (parity,) = manifest.parity
@@ -90,6 +96,29 @@ def test_it_is_smaller_and_predicts_nearly_the_same(quantized: Path, finished: F
         load_predictor(path, provider="cpu").probabilities(pixels) for path in (quantized, finished.artifact(UINT8))
     )
     assert 0 < np.abs(found - expected).max() < 0.4
+
+
+def test_what_was_held_out_measures_and_what_was_learned_from_calibrates(finished: Finished, tmp_path: Path) -> None:
+    """Of 54 images a third is held out, 9 of them for gates: these alone measure, and none of them calibrates."""
+    run = Run(finished.copy(tmp_path).run)
+    settings = run.settings()
+    retraining = settings.retrain.model_copy(update={"hold_out": 1 / 3})
+    materials = prepare(settings.model_copy(update={"retrain": retraining}), Silent())
+    shutil.rmtree(run.path("retrain"))
+    assert retrain(run, materials, Silent())["images"] == 36
+    final, listener = final_images(materials), Recorder()
+    assert final.held_out is not None
+    artifact = export_artifact(run, materials, listener, Request("int8", Int8Options(images=7)))
+    record = read_manifest(artifact).quantization
+    assert record is not None
+    images = "9 images of shapes that were held out of its training"
+    assert (record.images, record.total) == (images, 9)
+    assert record.ranges == "minmax over 7 training images of shapes, which it was trained on"
+    assert f"Of {images}, it puts" in (artifact / "model_card.md").read_text(encoding="utf-8")
+    assert any(f"of {images}, " in line for line in listener.said)
+    calibrating = calibration_pixels(materials, 1000, Silent())
+    held = {final.held_out.gates.name(index) for index in range(9)}
+    assert not held & {calibrating.name(index) for index in range(len(calibrating))}
 
 
 def test_calibration_takes_training_images_of_every_class(materials: Materials) -> None:
@@ -148,7 +177,7 @@ def test_an_artifact_that_loses_accuracy_is_refused_with_what_to_try(
     assert outcome.code == 1
     problem, hint = outcome.error_lines
     assert problem.startswith("Error: The exported model fails the check of accuracy: int8 loses ")
-    assert "points on 18 validation images of shapes (" in problem
+    assert "points on 18 validation images of shapes, which it was trained on (" in problem
     assert problem.endswith("and 0.5 is allowed.")
     assert hint == (
         "Nothing was written. Try --exclude-last-block, --calibration-images 12, --calibration percentile or "
@@ -164,8 +193,10 @@ def test_the_command_tells_each_step(project: Finished) -> None:
     assert "writing model.onnx, int8, opset 20, batch axis free" in outcome.words
     assert "others stay in float32: " in outcome.words
     assert "in the last block" in outcome.words
-    assert "calibrate entropy over 36 training images of shapes (all there are)" in outcome.words
-    assert "in float32 of 18 validation images of shapes, " in outcome.words
+    assert (
+        "calibrate entropy over 36 training images of shapes, which it was trained on (all there are)" in outcome.words
+    )
+    assert "in float32 of 18 validation images of shapes, which it was trained on, " in outcome.words
     last = json.loads((project.run / "log.jsonl").read_text().splitlines()[-1])
     assert last["name"] == "onnx-int8"
     outcome = noah("predict", "runs/latest/export/onnx-int8", project.folder / "predictions.csv")
@@ -180,4 +211,4 @@ def test_an_engine_in_8_bits_comes_from_a_symmetric_file(project: Finished) -> N
     assert manifest.engine is not None and manifest.quantization is not None
     assert manifest.engine.layers["QUANTIZE"] == {"INT8": manifest.quantization.products}
     assert manifest.types["MatMul"]["int8+int8"] > 10
-    assert manifest.quantization.ranges == "minmax over 12 training images of shapes"
+    assert manifest.quantization.ranges == "minmax over 12 training images of shapes, which it was trained on"

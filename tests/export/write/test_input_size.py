@@ -68,7 +68,7 @@ def test_it_takes_images_of_its_size_and_tells_the_accuracy_at_both(inside: Fini
     shares = (manifest.resized.correct / total, manifest.resized.correct_at_searched_size / total)
     assert (
         f"accuracy {shares[0]:.2%} at {SIDE} x {SIDE} px and {shares[1]:.2%} at {width} x {height}, the size of the "
-        f"search, of {total} validation images of shapes, which were trained on"
+        f"search, of {total} validation images of shapes, which it was trained on"
     ) in outcome.words
     card = (inside.artifact(NAME) / "model_card.md").read_text()
     assert f"{shares[0]:.2%} are right at this size and {shares[1]:.2%} at that one" in card

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.data.split import ArraySplit, FileSplit, Split, concatenate, select, stratified_split
+from noah.data.split import ArraySplit, FileSplit, Split, concatenate, hold_out, select, stratified_split
 from noah.errors import UnreadableImageError, UsageError
 from tests.noah.data.conftest import WriteImages
 
@@ -92,3 +93,29 @@ def test_concatenate_puts_one_after_another() -> None:
     both = concatenate(select(grays(3, "a"), np.array([2])), grays(2, "b"))
     assert described(both) == [("a/2", 2, (2, 2, 2)), ("b/0", 0, (0, 0, 0)), ("b/1", 1, (1, 1, 1))]
     assert both.labels.dtype == np.int64
+
+
+@given(
+    st.lists(st.integers(3, 30), min_size=1, max_size=5),
+    st.floats(0.001, 0.999),
+    st.integers(0, 2**32 - 1),
+    st.randoms(),
+)
+def test_two_parts_of_every_class_are_held_out(counts: list[int], share: float, seed: int, random: Random) -> None:
+    drawn = [label for label, count in enumerate(counts) for _ in range(count)]
+    random.shuffle(drawn)
+    labels = np.array(drawn)
+    parts = hold_out(labels, share, (seed, 7))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
+    kept, first, second = (np.bincount(labels[part], minlength=len(counts)) for part in parts)
+    for label, count in enumerate(counts):
+        assert first[label] + second[label] == min(max(round(share * count), 2), count - 1)
+        assert 0 <= second[label] - first[label] <= 1
+        assert kept[label] >= 1 and first[label] >= 1
+    for part, again in zip(parts, hold_out(labels, share, (seed, 7)), strict=True):
+        assert np.array_equal(part, again) and np.array_equal(part, np.sort(part))
+
+
+def test_a_class_of_two_cannot_be_in_three_parts() -> None:
+    with pytest.raises(ValueError, match="2 images of class 1"):
+        hold_out(np.array([0, 0, 0, 1, 1]), 0.5, (0,))

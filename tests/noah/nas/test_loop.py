@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ from noah.errors import EmptySpaceError
 from noah.files.process_space import process_space
 from noah.nas.candidate import Candidate, rank
 from noah.nas.evolution import propose_generation
-from noah.nas.loop import Task, bound_of, objective_values, work
+from noah.nas.loop import Task, bound_of, is_exhausted, objective_values, work
 from noah.nas.racing import Look, outcome_of
 from noah.nas.storage import journal_storage
 from noah.nas.study import SearchStudy
 from noah.nas.worker import UNSIGNED_SECONDS, Beat, Watch, Worker, this_worker
-from noah.space.budget import parameter_budget
+from noah.space.budget import Bound, Budget, parameter_budget
+from noah.space.search_space import make_space
 from noah.space.subnet import Subnet
 from tests.noah.shared_search import SETTINGS, SPACE, Answers, make_study, make_task, run_search
 
@@ -281,6 +283,39 @@ def test_a_search_that_runs_out_of_time_has_a_winner(rule: str) -> None:
     # Going on, nothing is lost of what was shown.
     assert work(study, task, show, this_worker()) == UNDISTURBED[rule]
     assert shown == {candidate.subnet: candidate.score.total for candidate in UNDISTURBED[rule]}
+
+
+FEW = make_space(2, 8, {"prompt": (1, 2)}, (1, 2))
+ALL = 2 + 4
+"""Subnets of `FEW`: a width in its first block, or in both."""
+
+
+@pytest.mark.parametrize("sampler", ["evolution", "nsga2", "tpe", "random", "published"])
+@pytest.mark.parametrize(
+    ("budget", "inside"),
+    [
+        (Budget(), ALL),
+        (parameter_budget(16, 8), 1 + 1 + 1),
+        (Budget((Bound("macs", 2, lambda subnet: sum(subnet.prompt)),)), 1 + 1 + 1),
+    ],
+    ids=["none", "parameters", "macs"],
+)
+def test_a_search_that_has_seen_the_whole_space_knows_it(sampler: str, budget: Budget, inside: int) -> None:
+    settings = SETTINGS.model_copy(update={"sampler": sampler, "population": 2, "generations": 9})
+    task = make_task(settings, space=FEW, budget=budget, images=IMAGES)
+    candidates = run_search(task, ANSWERS.show)
+    assert len(candidates) == inside
+    assert is_exhausted(candidates, task)
+    assert not is_exhausted(candidates[:-1], task)
+    short = replace(task, settings=settings.model_copy(update={"generations": 0}))
+    assert not is_exhausted(run_search(short, ANSWERS.show), short)
+
+
+def test_what_other_workers_hold_is_left_to_see() -> None:
+    settings = SETTINGS.model_copy(update={"population": 2, "generations": 9})
+    task = make_task(settings, space=FEW, images=IMAGES, budget=Budget())
+    candidates = run_search(task, ANSWERS.show)
+    assert not is_exhausted(candidates[:2] + candidates[3:], task)
 
 
 def test_a_finished_search_is_read_and_nothing_else() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from noah.backbone.load import Backbone, load_backbone
 from noah.data.dataset import Dataset
-from noah.data.pixels.pixels import pixels as pixels_module
+from noah.data.pixels import pixels as pixels_module
 from noah.data.sources.drawn.rendered import rendered_dataset
 from noah.data.split import FileSplit
 from noah.errors import DatasetNotFoundError, NoahError, RunError, SettingsError, UsageError

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.errors import EmptySpaceError
+from noah.hardware.processes import Processes
 from noah.prepare.context import Materials
 from noah.prepare.forecast import SEARCH_SHARE, Forecast, epochs_within, forecast, plan_epochs
+from noah.prepare.trial_steps import EvaluationTrial, TrainingTrial
 from noah.progress import Silent
 from noah.space.budget import Budget, parameter_budget
 from tests.conftest import TinySettings
@@ -50,6 +52,7 @@ def test_steps_and_images_are_those_of_the_run(made: Forecast, materials: Materi
     assert (made.space_size, made.inside_budget.number) == (materials.space.size(), materials.space.size(BUDGET))
     assert (made.inside_budget.standard_error, made.budget) == (0, "14,000 parameters")
     assert (made.device, made.precision, made.threads, made.backbone) == ("cpu", "fp32", 1, "test_vit")
+    assert made.processes == 1
     assert (made.advice, made.finalists) == ((), None)
 
 
@@ -81,6 +84,23 @@ def test_evaluations_are_as_many_as_there_can_be(
     assert (made.search.steps, made.search.images, made.search.at_most) == (steps, 18 * steps, at_most)
     assert (made.retrain, made.budget) == (None, "")
     assert set(listener.bars) == {"timing the training of the supernet", "timing the search"}
+
+
+@pytest.mark.parametrize(("count", "rounds"), [(1, 20), (2, 10), (3, 7), (64, 1)])
+def test_processes_share_the_candidates_and_a_step_is_that_of_all(
+    materials: Materials, monkeypatch: pytest.MonkeyPatch, count: int, rounds: int
+) -> None:
+    """With the timings given: those of a training are of steps that all processes took together."""
+    training, evaluation = TrainingTrial(3.0, 0.5, None), EvaluationTrial(2.0, 0.25, 0.125, None)
+    monkeypatch.setattr("noah.prepare.forecast.try_supernet_training", lambda *_: training)
+    monkeypatch.setattr("noah.prepare.forecast.try_retraining", lambda *_: training)
+    monkeypatch.setattr("noah.prepare.forecast.try_evaluation", lambda *_: evaluation)
+    hardware = replace(materials.hardware, processes=Processes(0, count, 0, count))
+    made = forecast(replace(materials, hardware=hardware), BUDGET, Silent())
+    assert made.processes == count
+    assert (made.search.steps, made.search.images) == (20, 20 * 18)
+    assert made.search.seconds == 2.0 + rounds * (0.25 + 18 * 0.125)
+    assert made.supernet.seconds == 3.0 + 20 * 4 * 0.5
 
 
 @pytest.mark.parametrize(

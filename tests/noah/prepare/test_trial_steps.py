@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from noah.data.pixels.pixels import Pixels, load_pixels
+from noah.data.pixels.preprocessing import Preprocessing
+from noah.data.split import Split
+from noah.hardware.processes import ALONE
 from noah.hardware.step_clock import TIMED, WARM_UP
+from noah.prepare import trial_steps
 from noah.prepare.trial_steps import try_evaluation, try_retraining, try_supernet_training
 from noah.space.budget import parameter_budget
 from tests.conftest import TinySettings
@@ -28,6 +34,34 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
+
+
+def test_the_memory_and_the_cores_of_the_machine_are_shared_as_in_the_run(
+    tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 4 processes on this machine each may hold a quarter of what one may, and augment beside it with fewer."""
+    limits, sharing = [], []
+
+    def load(split: Split, preprocessing: Preprocessing, *, memory_limit: int) -> Pixels:
+        limits.append(memory_limit / len(split))
+        return load_pixels(split, preprocessing, memory_limit=memory_limit)
+
+    def choose(asked: int | None, device: str, trainings: int = 1) -> tuple[int, str]:
+        sharing.append(trainings)
+        return 0, "as asked"
+
+    monkeypatch.setattr(trial_steps, "available_memory", lambda: 54 * 8 * 10_000)
+    monkeypatch.setattr(trial_steps, "load_pixels", load)
+    monkeypatch.setattr(trial_steps, "choose_workers", choose)
+    for local in (1, 4):
+        for augmentation in ({}, {"horizontal_flip": 0.5}):
+            materials = make_materials(tiny_settings({"supernet.augmentation": augmentation}))
+            hardware = replace(materials.hardware, processes=replace(ALONE, local_count=local))
+            try_supernet_training(replace(materials, hardware=hardware), Recorder())
+        try_evaluation(replace(materials, hardware=hardware), BUDGET, Recorder())
+    (alone_training, alone_validation), (training, validation) = limits[:2], limits[2:]
+    assert (training, validation) == pytest.approx((alone_training / 4, alone_validation / 4), rel=0.01)
+    assert sharing == [1, 4]
 
 
 @pytest.mark.parametrize(

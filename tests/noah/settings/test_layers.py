@@ -90,6 +90,21 @@ def test_every_mistake_is_told_at_once_with_key_and_source() -> None:
 
 
 @pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("budget.macs=Many", "budget.macs: must be a number of multiply-accumulates for one image, such as 4.5G, or"),
+        ("supernet.epochs=Five", "supernet.epochs: input should be a valid integer"),
+        ("retrain.augmentation.randaugment=Rand-M9", "retrain.augmentation.randaugment: must be rand, then any of -m0"),
+        ("data.class_weights=Balanced", "data.class_weights: input should be 'none' or 'balanced'"),
+    ],
+)
+def test_nothing_but_the_first_letter_of_a_message_is_made_small(assignment: str, told: str) -> None:
+    (problem,) = problems_of(assignment_layer(assignment))
+    assert problem.startswith(told)
+    assert problem.endswith(f"found {assignment.partition('=')[2]!r} (--set)")
+
+
+@pytest.mark.parametrize(
     ("key", "nearest"),
     [
         ("supernet.lerning_rate", "supernet.learning_rate"),

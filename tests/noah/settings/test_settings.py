@@ -182,7 +182,7 @@ def test_every_mistake_in_a_budget_is_told_at_once() -> None:
     values = {"parameters": 0, "macs": "1.1", "latency": 12, "latency_batch_size": 0}
     problems = problems_of(Layer(source="noah.yaml", values={"budget": {**values, "macs": "fast"}}))
     assert [problem.partition(":")[0] for problem in problems] == [f"budget.{key}" for key in values]
-    assert "such as 4.5g, or a multiple of the backbone's: 1.1x, found 'fast'" in problems[1]
+    assert "such as 4.5G, or a multiple of the backbone's: 1.1x, found 'fast'" in problems[1]
     assert "such as 12ms, 800us or 0.1s" in problems[2]
     assert all(problem.endswith("(noah.yaml)") for problem in problems)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import entropy
 from sklearn.metrics import accuracy_score, log_loss
 
 from noah.errors import CommandOrderError, EmptySpaceError, NoahError, RunError
@@ -241,6 +242,28 @@ def test_class_weights_count_where_the_classes_are_uneven(
         search(run, materials, Silent())
         losses[kind] = run.read_json("supernet", "losses.json")["losses"]
     assert losses["none"] != losses["balanced"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "guessing"), [("none", (entropy([1, 12, 12]), entropy([2, 18, 18]))), ("balanced", (np.log(3), np.log(3)))]
+)
+def test_a_weighted_training_that_learned_nothing_is_told_against_weighted_guessing(
+    tiny_settings: TinySettings, photo_folder: Path, tmp_path: Path, kind: str, guessing: tuple[float, float]
+) -> None:
+    folder = Path(shutil.copytree(photo_folder, tmp_path / "uneven"))
+    for split in ("train", "val"):
+        for path in sorted((folder / split / "circle").iterdir())[1:]:
+            path.unlink()
+    still = {"epochs": 1, "learning_rate": 1e-30, "minimum_learning_rate": 0.0, "warmup_epochs": 0, "batch_size": 64}
+    changes = {"data.folder": str(folder), "data.class_weights": kind, "search.generations": 0}
+    materials = make_materials(tiny_settings({**changes, "supernet": still, "retrain": still}))
+    run, listener = start_run(tmp_path, materials), Recorder()
+    search(run, materials, listener)
+    retrain(run, materials, listener)
+    warnings = [line for line in listener.said if "hardly learned" in line]
+    assert [line.split()[2] for line in warnings] == ["supernet", "subnet"]
+    told = [float(re.findall(r"that of guessing is ([0-9.]+)\.", line)[0]) for line in warnings]
+    assert told == pytest.approx(guessing, abs=1e-3)
 
 
 def test_a_stage_before_its_turn_names_the_command_to_type(finished: Finished, copied: Run) -> None:

@@ -19,10 +19,11 @@ from noah.prepare.context import Materials
 from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.runs.run_subnet import chosen_subnet
+from noah.space.budget import Bound, Budget
 from noah.stages import search_stage as search_module
 from noah.stages.rerank import read_reranked
 from noah.stages.retrain_stage import retrain
-from noah.stages.search_stage import has_begun, join_search, search, wait_until_begun
+from noah.stages.search_stage import finished_search, has_begun, join_search, search, wait_until_begun
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run
 
@@ -230,6 +231,34 @@ def test_nothing_is_begun_before_there_is_a_record(start: Start, monkeypatch: py
     assert search(run, materials, Silent())["evaluated"] == 8
 
 
+FEW = {"search.population": 2, "search.generations": 9, "space": {"preset": "prompt", "prompt": [1], "depths": [1, 2]}}
+
+
+@pytest.mark.parametrize("limit", [None, 1e-6])
+def test_a_search_of_a_small_space_ends_by_itself_whatever_the_time(
+    tiny_settings: TinySettings, tmp_path: Path, limit: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two subnets the bound of work admits one, and both were planned: there is nothing to go on with."""
+    materials = make_materials(tiny_settings(FEW))
+    run = start_run(tmp_path, materials)
+    cheapest = materials.space.smallest
+    monkeypatch.setattr(
+        search_module,
+        "run_budget",
+        lambda *_: Budget((Bound("macs", 1, lambda subnet: 1 if subnet == cheapest else 2),)),
+    )
+    best = search(run, materials, Silent(), time_limit=limit)
+    assert (best["evaluated"], best["planned"], best["stopped"], best["exhausted"]) == (1, 2, None, True)
+    assert finished_search(run) == best
+
+
+def test_a_space_of_two_is_seen_whole(tiny_settings: TinySettings, tmp_path: Path) -> None:
+    materials = make_materials(tiny_settings(FEW))
+    run = start_run(tmp_path, materials)
+    best = search(run, materials, Silent())
+    assert (best["evaluated"], best["planned"], best["exhausted"]) == (2, 2, True)
+
+
 def test_a_winner_that_was_chosen_early_is_retrained(start: Start) -> None:
     run, materials = start({"retrain.epochs": 1})
     search(run, materials, Silent(), time_limit=1e-6)
@@ -241,7 +270,17 @@ def test_the_result_says_what_was_done(start: Start) -> None:
     best, candidates = search(run, materials, Silent()), candidates_of(run)
     assert list(best) == [
         *candidates[0].to_json(),
-        *("evaluated", "planned", "stopped", "as_good", "given_up", "images_shown", "space_size", "inside_budget"),
+        *(
+            "evaluated",
+            "planned",
+            "stopped",
+            "exhausted",
+            "as_good",
+            "given_up",
+            "images_shown",
+            "space_size",
+            "inside_budget",
+        ),
         *("inside_budget_standard_error", "budget", "costs", "objective", "reference_count", "certainty", "rerank"),
     ]
     assert (best["evaluated"], best["planned"], best["stopped"], best["rerank"]) == (8, 8, None, None)

@@ -15,6 +15,7 @@ FORECAST = Forecast(
     device="cpu",
     precision="fp32",
     threads=2,
+    processes=1,
     supernet=Stage(6250, 200_000, 3.0, 7503.0, 812.4),
     search=Stage(800, 160_000, 1.0, 3601.0, None, at_most=True),
     finalists=None,
@@ -77,6 +78,26 @@ def test_what_is_not_known_is_not_told() -> None:
         "in all    about 3 h 5 min",
         "          The test split stays closed: `noah eval` is not counted.",
     ]
+
+
+def test_several_processes_are_told_with_what_each_takes() -> None:
+    lines = printed(replace(FORECAST, processes=4, threads=1))
+    assert lines[0] == (
+        "forecast  from a few steps timed on cpu in fp32 in 4 processes at once with 1 thread each; nothing was written"
+    )
+    assert lines[2] == (
+        "supernet  6,250 steps, 200,000 images: about 2 h 5 min, at least 812 MiB more memory than before in each "
+        "process; 1.2 s a step of all together, 1 min 15 s an epoch"
+    )
+    assert lines[3] == (
+        "search    800 subnets, 4 at a time, at most 160,000 images: at most 1 h 0 min; 31 ms to merge one, 2.2 ms an "
+        "image"
+    )
+    assert lines[5] == "in all    at most 3 h 45 min; at least 2,346 MiB of main memory in each process"
+    assert (
+        "4,096 MiB on the device of each process"
+        in printed(replace(FORECAST, device="cuda", processes=4, supernet=replace(FORECAST.supernet, memory=4096.0)))[2]
+    )
 
 
 def test_finalists_are_a_stage_of_their_own() -> None:

@@ -66,6 +66,37 @@ def test_a_search_that_was_stopped_says_so() -> None:
     assert "stopped by the time limit after 1,200 of 2,000 subnets" in told(stopped="time limit", planned=2000)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"space_size": 1200, "inside_budget": 1200}, "all 1,200 subnets of the space were evaluated"),
+        (
+            {"space_size": 5000, "inside_budget": 1200},
+            "all 1,200 subnets of the space inside the budget were evaluated",
+        ),
+        (
+            {"space_size": 5000, "inside_budget": 1180, "inside_budget_standard_error": 40.0},
+            "all 1,200 subnets of the space inside the budget were evaluated, as far as random draws can tell: none "
+            "found another",
+        ),
+        (
+            {"space_size": 5000, "inside_budget": 1201},
+            "all 1,200 subnets of the space inside the budget were evaluated, as far as random draws can tell: none "
+            "found another",
+        ),
+    ],
+)
+def test_a_space_that_was_seen_whole_is_told(changes: dict[str, Any], sentence: str) -> None:
+    words = told(exhausted=True, **{"inside_budget_standard_error": 0.0, **changes})
+    assert f"exhausted {sentence} winner" in words
+    assert "exhausted" not in told(**changes)
+
+
+def test_a_space_of_one_is_told_as_one() -> None:
+    words = told(exhausted=True, evaluated=1, planned=1, space_size=1, inside_budget=1, inside_budget_standard_error=0)
+    assert "exhausted the only subnet of the space was evaluated winner" in words
+
+
 def test_how_sure_the_choice_is() -> None:
     sure = {**certainty([[0], [0, 1, 2, 3, 4, 5]], 20, 0).to_json(), "indices": [7, 3]}
     assert "certainty The winner wins in" in told(certainty=sure)

@@ -10,7 +10,7 @@ from tempfile import mkdtemp
 from noah.data.sources.archives import ARCHIVE_SUFFIXES, unpack
 from noah.data.sources.vtab.vtab import VTAB_PARENTS, is_vtab_folder, vtab_places
 from noah.data.sources.vtab.vtab_tasks import VtabTask
-from noah.errors import DataError
+from noah.errors import DataError, system_cause
 
 _ABANDONED_SECONDS = 24 * 3600
 """After this long a temporary folder is what a killed process left behind."""
@@ -42,8 +42,7 @@ def unpack_vtab(task: VtabTask, archive: Path) -> Path:
         temporary = Path(mkdtemp(prefix=prefix, dir=archive.parent))
     except OSError as error:
         raise DataError(
-            f"{archive} cannot be unpacked, because {archive.parent} cannot be written: "
-            f"{(error.strerror or str(error)).lower()}.",
+            f"{archive} cannot be unpacked, because {archive.parent} cannot be written: {system_cause(error)}.",
             "Unpack it elsewhere and name that folder with --data-root.",
         ) from error
     try:
@@ -77,7 +76,7 @@ def _take_name(found: Path, folder: Path, archive: Path) -> None:
         if is_vtab_folder(folder):  # Another process was faster.
             return
         raise DataError(
-            f"{archive} cannot be unpacked to {folder}: {(error.strerror or str(error)).lower()}.",
+            f"{archive} cannot be unpacked to {folder}: {system_cause(error)}.",
             f"Move {folder} away if it is there: it holds no train800.txt.",
         ) from error
 

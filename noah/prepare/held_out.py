@@ -1,0 +1,144 @@
+"""What the final training learns from, and what it leaves out: images to stop by, and images for gates.
+
+Without `retrain.hold_out` it learns from all, and whatever is measured afterwards on training or validation images is
+measured on images that it has seen; `trained_on` says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from noah.data.split import Split, hold_out, select
+from noah.errors import DataError, RunError
+from noah.prepare.context import Materials
+from noah.runs.folder import Run
+from noah.runs.kept_predictions import fingerprint_split
+
+_HOLD_OUT = 7
+"""Second word of the seed, which no stage of a run has."""
+_NEEDED = 3
+"""Images of each class: one to learn from, one to stop by, one for gates."""
+_NAMED = 5
+_FILE = ("retrain", "held_out.json")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The images that the final training leaves out; both parts hold every class, and no image is in both.
+
+    Attributes:
+        share: Of all images, as set.
+        stopping: To stop by, and for the temperature; nothing uses them yet.
+        gates: For what is measured before an artifact is accepted.
+    """
+
+    share: float
+    stopping: Split
+    gates: Split
+
+
+@dataclass(frozen=True, slots=True)
+class FinalImages:
+    """The images of the final training, and those that it leaves out, if any."""
+
+    training: Split
+    held_out: HeldOut | None = None
+
+
+def final_images(materials: Materials) -> FinalImages:
+    """Divide the images by class, as `retrain.hold_out` and the seed say; always in the same way.
+
+    Raises:
+        DataError: If a class has too few images to be divided.
+    """
+    everything, share = materials.dataset.full_train, materials.settings.retrain.hold_out
+    if not share:
+        return FinalImages(everything)
+    _check_enough(materials)
+    parts = hold_out(everything.labels, share, (materials.settings.seed, _HOLD_OUT))
+    training, stopping, gates = (select(everything, indices) for indices in parts)
+    return FinalImages(training, HeldOut(share, stopping, gates))
+
+
+def describe_held_out(final: FinalImages, materials: Materials) -> dict[str, object] | None:
+    """What a final training leaves out, as written to files: the share, numbers of images, and their fingerprints."""
+    if final.held_out is None:
+        return None
+    parts = {"stopping": final.held_out.stopping, "gates": final.held_out.gates}
+    classes = materials.dataset.classes
+    described = {
+        name: {"images": len(split), "fingerprint": fingerprint_split(split, classes)} for name, split in parts.items()
+    }
+    return {"share": final.held_out.share, **described}
+
+
+def keep_held_out(run: Run, described: dict[str, object] | None) -> None:
+    """Write down what a final training leaves out when it begins, and compare it when it goes on.
+
+    Raises:
+        RunError: If it began with others.
+    """
+    path = run.path(*_FILE)
+    if path.exists():
+        check_held_out(run, run.read_json(*_FILE), described)
+    elif described is not None:
+        run.write_json(described, *_FILE)
+
+
+def check_held_out(run: Run, stored: object, described: dict[str, object] | None) -> None:
+    """Refuse to take images for held out that a training has learned from.
+
+    Args:
+        run: The run.
+        stored: What the training wrote down.
+        described: What would be held out now.
+
+    Raises:
+        RunError: If they differ.
+    """
+    if stored != described:
+        raise RunError(
+            f"The final training of {run.name} left out other images than its settings and images now say.",
+            "Restore both as they were when it began, or train the subnet in a new run: noah retrain --subnet",
+        )
+
+
+def gate_images(materials: Materials) -> tuple[Split, str]:
+    """The images on which a gate measures the final network, and what they are: those held out, else for validation."""
+    held = final_images(materials).held_out
+    name = materials.dataset.name
+    if held is not None:
+        return held.gates, f"{len(held.gates):,} images of {name} that were held out of its training"
+    split = materials.dataset.validation
+    return split, f"{len(split):,} validation images of {name}{trained_on(split, materials)}"
+
+
+def calibration_images(materials: Materials) -> Split:
+    """The training images from which some calibrate an artifact; none of them is held out."""
+    final = final_images(materials)
+    return materials.dataset.train if final.held_out is None else final.training
+
+
+def trained_on(split: Split, materials: Materials) -> str:
+    """How many of these images the final training learned from, to follow their number."""
+    trained = final_images(materials).training
+    known = {trained.name(index) for index in range(len(trained))}
+    count = sum(split.name(index) in known for index in range(len(split)))
+    if count == len(split):
+        return ", which it was trained on"
+    return f", of which it was trained on {count:,}" if count else ", which it was not trained on"
+
+
+def _check_enough(materials: Materials) -> None:
+    everything, classes = materials.dataset.full_train, materials.dataset.classes
+    counts = np.bincount(everything.labels, minlength=len(classes))
+    few = [f"{name} has {count}" for name, count in zip(classes, counts.tolist(), strict=True) if 0 < count < _NEEDED]
+    if few:
+        more = f" and {len(few) - _NAMED} more have as few" if len(few) > _NAMED else ""
+        raise DataError(
+            f"retrain.hold_out={materials.settings.retrain.hold_out:g} needs {_NEEDED} images of every class, one to "
+            f"learn from, one to stop by and one for gates: {', '.join(few[:_NAMED])}{more}.",
+            "Add images, or train on all: --set retrain.hold_out=0",
+        )

@@ -1,0 +1,126 @@
+"""What the final training leaves out: nothing by default, else two parts that hold every class and share no image."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from noah.data.split import Split, select
+from noah.errors import DataError, RunError
+from noah.prepare.forecast import forecast
+from noah.prepare.held_out import calibration_images, describe_held_out, final_images, gate_images, trained_on
+from noah.prepare.new_run import start_run as begin_run
+from noah.progress import Silent
+from noah.settings.layers import Layer, resolve
+from noah.space.budget import Budget
+from noah.stages.retrain_stage import load_retrained, retrain
+from tests.conftest import TinySettings
+from tests.noah.tiny_run import Recorder, content, make_materials
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def names(split: Split) -> list[str]:
+    return [split.name(index) for index in range(len(split))]
+
+
+def test_by_default_nothing_is_left_out_and_gates_say_what_they_measure_on(tiny_settings: TinySettings) -> None:
+    materials = make_materials(tiny_settings())
+    final = final_images(materials)
+    assert final.held_out is None
+    assert names(final.training) == names(materials.dataset.full_train)
+    split, told = gate_images(materials)
+    assert (split, told) == (
+        materials.dataset.validation,
+        "18 validation images of shapes, which it was trained on",
+    )
+    assert calibration_images(materials) is materials.dataset.train
+
+
+def test_images_that_were_not_trained_on_are_not_said_to_be(tiny_settings: TinySettings) -> None:
+    """As of a few-shot set, whose shots alone are trained on."""
+    materials = make_materials(tiny_settings())
+    data = materials.dataset
+    shots = replace(materials, dataset=replace(data, retrain=data.train))
+    assert gate_images(shots)[1] == "18 validation images of shapes, which it was not trained on"
+    some = replace(materials, dataset=replace(data, retrain=select(data.full_train, np.arange(36 + 5))))
+    assert trained_on(data.validation, some) == ", of which it was trained on 5"
+
+
+@pytest.mark.parametrize(("share", "each"), [(0.01, 1), (0.2, 2), (1 / 3, 3), (0.99, 8)])
+def test_both_parts_hold_every_class_and_share_no_image(tiny_settings: TinySettings, share: float, each: int) -> None:
+    materials = make_materials(tiny_settings({"retrain.hold_out": share}))
+    final = final_images(materials)
+    assert final.held_out is not None
+    parts = [final.training, final.held_out.stopping, final.held_out.gates]
+    assert sorted(chain.from_iterable(map(names, parts))) == sorted(names(materials.dataset.full_train))
+    assert all(set(part.labels.tolist()) == {0, 1, 2} for part in parts)
+    assert np.bincount(final.held_out.stopping.labels).tolist() == [each] * 3
+    split, told = gate_images(materials)
+    assert names(split) == names(final.held_out.gates)
+    assert told == f"{len(split)} images of shapes that were held out of its training"
+    assert names(calibration_images(materials)) == names(final.training)
+    again = final_images(make_materials(tiny_settings({"retrain.hold_out": share})))
+    assert describe_held_out(again, materials) == describe_held_out(final, materials)
+    other = final_images(make_materials(tiny_settings({"retrain.hold_out": share, "seed": 1})))
+    assert describe_held_out(other, materials) != describe_held_out(final, materials)
+
+
+@pytest.mark.parametrize("subnet", [None, "lora:2"])
+def test_too_few_images_of_a_class_are_told_before_there_is_a_run(
+    tiny_settings: TinySettings, photo_folder: Path, tmp_path: Path, subnet: str | None
+) -> None:
+    folder = Path(shutil.copytree(photo_folder, tmp_path / "few"))
+    for part in ("train", "val"):
+        for path in sorted((folder / part / "circle").iterdir())[1:]:
+            path.unlink()
+    values = tiny_settings({"retrain.hold_out": 0.1, "data.folder": str(folder)})
+    settings, origins = resolve([Layer(source="test", values=values)])
+    with pytest.raises(DataError, match=r"hold_out=0\.1 needs 3 images of every class, .*: circle has 2\.") as caught:
+        begin_run(tmp_path / "runs", settings, origins, Silent(), name=None, subnet=subnet)
+    assert "--set retrain.hold_out=0" in caught.value.hint
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_forecast_counts_what_is_trained_on(tiny_settings: TinySettings) -> None:
+    made = forecast(make_materials(tiny_settings({"retrain.hold_out": 1 / 3})), Budget(), Silent())
+    assert made.retrain is not None
+    assert (made.retrain.steps, made.retrain.images) == (2 * 5, 2 * 36)
+
+
+def test_the_final_training_leaves_them_out_and_goes_on_with_the_same(
+    tiny_settings: TinySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = tiny_settings({"retrain.hold_out": 1 / 3, "retrain.epochs": 3})
+    settings, origins = resolve([Layer(source="test", values=values)])
+    runs = {}
+    for name in ("whole", "stopped"):
+        runs[name], materials = begin_run(tmp_path, settings, origins, Silent(), name=name, subnet="lora:2")
+    listener = Recorder()
+    model = retrain(runs["whole"], materials, listener)
+    assert listener.said == ["held out  9 images to stop by, which nothing does yet, and 9 for gates, of 54"]
+    final = final_images(materials)
+    described = describe_held_out(final, materials)
+    assert (model["images"], model["held_out"]) == (36, described)
+    assert runs["whole"].read_json("retrain", "held_out.json") == described
+    with pytest.raises(KeyboardInterrupt):
+        retrain(runs["stopped"], materials, Recorder({"training the subnet": 1}))
+    retrain(runs["stopped"], materials, Silent())
+    assert content(runs["stopped"]) == content(runs["whole"])
+
+    other = make_materials({**values, "seed": 1})
+    for act in (retrain, load_retrained):
+        with pytest.raises(RunError, match="left out other images"):
+            act(runs["whole"], other, Silent()) if act is retrain else act(runs["whole"], other)
+
+
+def test_without_it_a_run_holds_no_word_of_it(tiny_settings: TinySettings, tmp_path: Path) -> None:
+    materials = make_materials(tiny_settings())
+    run, _ = begin_run(tmp_path, materials.settings, {}, Silent(), name="first", subnet="lora:2")
+    assert "held_out" not in retrain(run, materials, Silent())
+    assert not run.path("retrain", "held_out.json").exists()

@@ -1,0 +1,125 @@
+"""The beginning of a run decodes every image once, keeps what fits, and makes no folder where one is damaged."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL.Image import Image
+
+import noah.data.split as split_module
+from noah.data.decode import open_image
+from noah.data.pixels import first_reading, originals, pixels
+from noah.errors import UnreadableImageError
+from noah.prepare.context import Materials
+from noah.prepare.new_run import start_run
+from noah.progress import Silent
+from noah.runs.folder import Run
+from noah.settings.layers import Layer, resolve
+from noah.stages.retrain_stage import retrain
+from noah.stages.search_stage import search
+from tests.conftest import TinySettings
+from tests.noah.tiny_run import Recorder, content
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CROPS = {"random_resized_crop": [0.5, 1.0]}
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each file was decoded."""
+    counts: Counter[str] = Counter()
+
+    def counting(source: Path) -> Image:
+        counts[str(source)] += 1
+        return open_image(source)
+
+    monkeypatch.setattr(split_module, "open_image", counting)
+    return counts
+
+
+def begin(root: Path, values: dict[str, Any], subnet: str | None = None) -> tuple[Run, Materials]:
+    settings, origins = resolve([Layer(source="test", values=values)])
+    return start_run(root, settings, origins, Silent(), name="first", subnet=subnet)
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    for module in (first_reading, originals, pixels):
+        monkeypatch.setattr(module, "available_memory", lambda: free)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"supernet.augmentation": {"horizontal_flip": 0.5}}, {"supernet.augmentation": CROPS}],
+    ids=["plain", "flips", "crops"],
+)
+def test_a_search_decodes_each_image_once(
+    tiny_settings: TinySettings, tmp_path: Path, decoded: Counter[str], changes: dict[str, Any]
+) -> None:
+    run, materials = begin(tmp_path, tiny_settings(changes))
+    assert (len(decoded), set(decoded.values())) == (54, {1})
+    listener = Recorder()
+    search(run, materials, listener)
+    assert (len(decoded), set(decoded.values())) == (54, {1})
+    assert "decoding validation images" not in listener.bars
+
+
+@pytest.mark.parametrize("augmentation", [{}, CROPS], ids=["plain", "crops"])
+def test_the_training_of_a_given_subnet_does_so_too(
+    tiny_settings: TinySettings, tmp_path: Path, decoded: Counter[str], augmentation: dict[str, Any]
+) -> None:
+    run, materials = begin(tmp_path, tiny_settings({"retrain.augmentation": augmentation}), "lora:8")
+    retrain(run, materials, Silent())
+    assert (len(decoded), set(decoded.values())) == (54, {1})
+
+
+@pytest.mark.parametrize("augmentation", [{}, CROPS], ids=["plain", "crops"])
+def test_what_does_not_fit_is_decoded_anew_and_the_result_is_the_same(
+    tiny_settings: TinySettings,
+    tmp_path: Path,
+    decoded: Counter[str],
+    augmentation: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = tiny_settings({"supernet.augmentation": augmentation})
+    contents = []
+    for name, free in (("plenty", 10**9), ("short", 40_000)):
+        with monkeypatch.context() as patch:
+            short_of_memory(patch, free)
+            run, materials = begin(tmp_path / name, values)
+            search(run, materials, Silent())
+            contents.append(content(run))
+        assert (max(decoded.values()) > 1) == (name == "short")
+    assert contents[0] == contents[1]
+
+
+def test_a_stage_of_its_own_reads_the_same_pixels(tiny_settings: TinySettings, tmp_path: Path) -> None:
+    _, materials = begin(tmp_path, tiny_settings())
+    for split in (materials.dataset.train, materials.dataset.validation):
+        held = materials.pixels(split, "some", Silent())
+        assert held.memory is not None
+        anew = split_module.select(split, np.arange(len(split)))
+        np.testing.assert_array_equal(held.memory, materials.pixels(anew, "some", Silent()).memory)
+
+
+@pytest.mark.parametrize("subnet", [None, "lora:8"])
+@pytest.mark.parametrize("augmentation", [{}, CROPS], ids=["plain", "crops"])
+def test_damaged_images_of_all_parts_are_told_together_before_there_is_a_run(
+    tiny_settings: TinySettings, photo_folder: Path, tmp_path: Path, subnet: str | None, augmentation: dict[str, Any]
+) -> None:
+    folder = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
+    broken = [sorted((folder / part / "circle").iterdir())[1] for part in ("train", "val")]
+    for path in broken:
+        path.write_bytes(b"no image")
+    changes = {f"{stage}.augmentation": augmentation for stage in ("supernet", "retrain")}
+    with pytest.raises(UnreadableImageError) as caught:
+        begin(tmp_path / "runs", tiny_settings({**changes, "data.folder": str(folder)}), subnet)
+    first, *lines = caught.value.problem.splitlines()
+    assert first == "2 of 54 images cannot be read:"
+    assert [line.strip().partition(": ")[0] for line in lines] == list(map(str, broken))
+    assert not (tmp_path / "runs").exists()
