@@ -42,7 +42,7 @@ _PLACES = {
     "load_reference": "noah.model.published_weights",
     "merge": "noah.model.merge",
 }
-"""Public name -> the module that defines it."""
+"""The module that defines each public name."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,12 +1,13 @@
 """The one exception tree of the project.
 
-Every error that a person can cause or mend is a `NoahError`: what is wrong and where, then what to type or do next.
+Every error that a person can cause or fix is a `NoahError`: it says what is wrong and where, then what to type or do
+next.
 
     NoahError                        exit code 1
     ├── UsageError                   exit code 2: what was typed cannot be done
-    │   ├── SettingsError            one or more settings are wrong, all told at once
-    │   ├── DatasetNotFoundError     no dataset of that name or at that place
-    │   ├── UnknownBackboneError     no backbone of that name or at that place
+    │   ├── SettingsError            one or more settings are wrong; all are reported at once
+    │   ├── DatasetNotFoundError     there is no dataset of that name or at that path
+    │   ├── UnknownBackboneError     there is no backbone of that name or at that path
     │   ├── EmptySpaceError          the budget admits no subnet of the search space
     │   ├── RunExistsError           the run folder is already in use
     │   └── CommandOrderError        another command has to come first
@@ -16,14 +17,14 @@ Every error that a person can cause or mend is a `NoahError`: what is wrong and 
     │   ├── UnsupportedBackboneError the architecture is not one that the method covers
     │   ├── CheckpointError          the keys or shapes of a checkpoint do not fit
     │   └── DownloadError            the model hub or a data server cannot be reached
-    ├── TrainingError                training went wrong, as with a loss that is not finite
-    ├── ProcessError                 another of the processes that a launcher started has stopped
+    ├── TrainingError                training went wrong; for example, the loss is not finite
+    ├── ProcessError                 another process started by the same launcher has stopped
     ├── RunError                     a file of the run folder is missing or damaged
     │   └── RunBusyError             another process is working on the run
     ├── ExportError                  an artifact could not be written
-    │   └── ParityError              an artifact does not agree with the model that it was made from
+    │   └── ParityError              an artifact does not agree with the model it was made from
     ├── ArtifactError                an artifact cannot be read or run
-    │   └── NotHereError             nothing is wrong with it, but this machine does not run it
+    │   └── NotHereError             nothing is wrong with it, but this machine cannot run it
     └── MissingPackageError          an optional package is not installed
 """
 
@@ -69,11 +70,11 @@ class SettingsError(UsageError):
 
 
 class DatasetNotFoundError(UsageError):
-    """No dataset of that name or at that place."""
+    """There is no dataset of that name or at that path."""
 
 
 class UnknownBackboneError(UsageError):
-    """No backbone of that name or at that place."""
+    """There is no backbone of that name or at that path."""
 
 
 class EmptySpaceError(UsageError):
@@ -98,7 +99,7 @@ class UnreadableImageError(DataError):
     Args:
         problem: What is wrong, and where.
         hint: What to type or do next; may be empty.
-        cause: What is wrong, for where the file is named already; the problem itself if not given.
+        cause: What is wrong, without the file's name, for places that name the file themselves; defaults to `problem`.
     """
 
     def __init__(self, problem: str, hint: str = "", cause: str = "") -> None:
@@ -123,11 +124,11 @@ class DownloadError(BackboneError):
 
 
 class TrainingError(NoahError):
-    """Training went wrong, as with a loss that is not finite."""
+    """Training went wrong; for example, the loss is not finite."""
 
 
 class ProcessError(NoahError):
-    """Another of the processes that a launcher started has stopped."""
+    """Another process started by the same launcher has stopped."""
 
 
 class RunError(NoahError):
@@ -143,7 +144,7 @@ class ExportError(NoahError):
 
 
 class ParityError(ExportError):
-    """An artifact does not agree with the model that it was made from."""
+    """An artifact does not agree with the model it was made from."""
 
 
 class ArtifactError(NoahError):
@@ -151,7 +152,7 @@ class ArtifactError(NoahError):
 
 
 class NotHereError(ArtifactError):
-    """Nothing is wrong with an artifact, but this machine does not run it."""
+    """Nothing is wrong with an artifact, but this machine cannot run it."""
 
 
 class MissingPackageError(NoahError):

@@ -1,4 +1,4 @@
-"""How a stage tells what it is doing, without knowing who listens; and numbers of things in words."""
+"""How a stage reports what it is doing, without knowing who listens; and counts of things in words."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class TrainingDetail:
-    """What can be told of a training beside its epochs.
+    """What a training run reports besides its epochs.
 
     Attributes:
-        images: Of an epoch.
-        losses: The mean of each finished epoch.
-        stage: What is trained: supernet, retrain, or finalist and its number in the search.
-        learning_rate: Of the last step; None before the first.
+        images: Training images per epoch.
+        losses: The mean loss of each finished epoch.
+        stage: What is being trained: "supernet", "retrain", or "finalist" and its number in the search.
+        learning_rate: The learning rate of the last step; None before the first.
     """
 
     images: int
@@ -27,12 +27,12 @@ class TrainingDetail:
 
 @dataclass(frozen=True, slots=True)
 class CandidateDetail:
-    """What can be told of a candidate that was shown every image.
+    """What a search reports about a candidate that was scored on every image.
 
     Attributes:
-        index: Its number in the search.
-        accuracy: On the validation images.
-        parameters: Its trainable parameters.
+        index: The candidate's number in the search.
+        accuracy: Its accuracy on the validation set.
+        parameters: The number of its trainable parameters.
     """
 
     index: int
@@ -42,18 +42,18 @@ class CandidateDetail:
 
 @dataclass(frozen=True, slots=True)
 class SearchDetail:
-    """What can be told of a search beside the number of its candidates.
+    """What a search reports besides the number of its candidates.
 
     Attributes:
-        generation: That which is being evaluated, from 1.
-        generations: Of the whole search.
+        generation: The generation being evaluated, counted from 1.
+        generations: The number of generations in the whole search.
         accuracies: The best accuracy so far, after each finished candidate.
-        best: Number of the best candidate.
-        uses: What the best costs of each bound: its words, and its share of the limit.
-        given_up: Candidates that a race gave up.
-        images_shown: Images that were looked at.
-        images_of_all: Images that a full evaluation of the finished candidates would have looked at.
-        measured: The candidates whose accuracy is known, by their index; those that a race gave up have none.
+        best: The index of the best candidate.
+        uses: For each bound, what the best candidate costs in words, and which share of the limit that is.
+        given_up: How many candidates the race gave up on.
+        images_shown: How many images were evaluated.
+        images_of_all: How many images a full evaluation of the finished candidates would have taken.
+        measured: The candidates whose accuracy is known, by index; those that the race gave up on have none.
     """
 
     generation: int
@@ -74,15 +74,15 @@ class Bar(Protocol):
     """The progress of one piece of work."""
 
     def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
-        """Tell how many units are done, parts of one included, a few words such as the current loss, and details."""
+        """Report how many units are done (fractions count), a few words such as the current loss, and details."""
         ...
 
 
 class Listener(Protocol):
-    """Takes what a stage tells; the command line prints it."""
+    """Receives what a stage reports; the command line prints it."""
 
     def say(self, text: str) -> None:
-        """Take a finished sentence or line."""
+        """Receive one finished sentence or line."""
         ...
 
     def bar(self, title: str, total: int, unit: str) -> AbstractContextManager[Bar]:
@@ -91,13 +91,13 @@ class Listener(Protocol):
 
 
 class Silent:
-    """A listener, and a bar, that ignore everything."""
+    """A listener and a bar in one that ignores everything."""
 
     def say(self, text: str) -> None:
-        """Ignore it."""
+        """Ignore the text."""
 
     def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
-        """Ignore it."""
+        """Ignore the update."""
 
     @contextmanager
     def bar(self, title: str, total: int, unit: str) -> Iterator[Bar]:
@@ -106,5 +106,5 @@ class Silent:
 
 
 def counted(count: int, unit: str) -> str:
-    """A number and its unit, which is given in the plural: 1 image, 1,200 images."""
+    """Put a number before its unit, which is passed in the plural: 1 image, 1,200 images."""
     return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"

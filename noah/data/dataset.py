@@ -1,4 +1,4 @@
-"""A dataset: its classes, its three splits and what was chosen on the way."""
+"""A dataset: its classes, its three splits, and the choices that were made automatically."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ IMBALANCE = 10
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images with labels 0..len(classes)-1, split in three.
+    """Images with labels 0..len(classes)-1, in three splits.
 
     Attributes:
-        name: Short, fit for a folder name.
+        name: A short name that can be part of a folder's name.
         classes: The name of each label.
-        train: What the supernet is trained on.
-        validation: What the search scores subnets on.
-        load_test: Gives the test split; nothing of it is read or listed before this is called. Raises `DataError` where
-            there is none.
-        notes: Each automatic choice with its reason, one sentence each.
-        retrain: What the winner is trained on; training and validation images together where it is None.
+        train: The training set; the supernet is trained on it.
+        validation: The validation set; the search scores subnets on it.
+        load_test: Loads the test set; none of its images is read or listed before. Raises `DataError` if there is none.
+        notes: One sentence for each automatic choice, with its reason.
+        retrain: What the winner is trained on; None means the training and validation sets together.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Dataset:
 
     @cached_property
     def full_train(self) -> Split:
-        """What the last training before the test uses."""
+        """The images for the last training before the test."""
         return concatenate(self.train, self.validation) if self.retrain is None else self.retrain
 
 
@@ -49,7 +48,7 @@ def class_counts(split: Split, classes: tuple[str, ...]) -> dict[str, int]:
 
 
 def untrained_note(train: Split, classes: tuple[str, ...]) -> str | None:
-    """A sentence where classes have no training image, else None."""
+    """A warning if any class has no training image, else None."""
     missing = [name for name, count in class_counts(train, classes).items() if not count]
     if not missing:
         return None
@@ -58,7 +57,7 @@ def untrained_note(train: Split, classes: tuple[str, ...]) -> str | None:
 
 
 def imbalance_note(counts: Mapping[str, int]) -> str | None:
-    """A sentence where one class has ten times the images of another or more, else None; empty classes do not count."""
+    """A note if one class has at least ten times the images of another, else None; empty classes do not count."""
     present = {name: count for name, count in counts.items() if count}
     if not present:
         return None

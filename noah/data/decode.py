@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 from noah.errors import UnreadableImageError, system_cause
 
 MAXIMUM_PIXELS = 89_478_485
-"""Pixels above which an image is refused: 256 MiB of RGB, the size from which Pillow warns of a decompression bomb."""
+"""An image of more pixels is refused: they take 256 MiB as RGB, where Pillow starts to warn of decompression bombs."""
 
 _ROWS = 256
-"""Of a gray image that are converted at once."""
+"""How many rows of a 16-bit gray image are converted at once."""
 
 IMAGE_SUFFIXES: frozenset[str] = frozenset(
     {
@@ -39,28 +39,28 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset(
         ".webp",
     }
 )
-"""File name endings, in lower case, that are taken for images."""
+"""The endings, in lower case, of file names that count as images."""
 
-# The formats of IMAGE_SUFFIXES. Without this list Pillow would try all it knows; one of them, EPS, starts Ghostscript.
+# The formats of IMAGE_SUFFIXES. Without this list Pillow would try every format it knows; EPS starts Ghostscript.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 
 
 def is_image_path(path: Path | str) -> bool:
-    """Whether the name of a file ends like that of an image; the file itself is not looked at."""
+    """Whether a file's name ends like that of an image; the file itself is not opened."""
     return Path(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def open_image(source: Path | str | BinaryIO) -> Image.Image:
-    """Decode an image: upright by its EXIF orientation, in mode RGB, with no file left open.
+    """Decode an image, turned upright by its EXIF orientation, in mode RGB, and leave no file open.
 
-    Sixteen-bit gray is scaled to 8 bits. Everything else becomes RGB as Pillow converts it: alpha is dropped, the first
-    frame of an animation is taken.
+    Sixteen-bit gray is scaled to 8 bits. Everything else is converted to RGB by Pillow: alpha is dropped, and only the
+    first frame of an animation is used.
 
     Args:
-        source: A path, or a binary file that can be read from.
+        source: A path, or a readable binary file.
 
     Raises:
-        UnreadableImageError: The file is missing, damaged, cut short, too large, or in no known format.
+        UnreadableImageError: If the file is missing, damaged, cut short, too large, or in no known format.
     """
     name = str(source) if isinstance(source, Path | str) else str(getattr(source, "name", "image data"))
     try:
@@ -71,12 +71,12 @@ def open_image(source: Path | str | BinaryIO) -> Image.Image:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(name, "more") from None
-    except Exception as error:  # On damaged files Pillow's decoders raise nearly anything: struct.error, EOFError, ...
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged files: struct.error, EOFError, ...
         raise _unreadable(name, f"{_cause(error)}.") from error
 
 
 def _refuse_bomb(image: Image.Image, name: str) -> None:
-    """Judge the size that the header tells, before any pixel is decoded."""
+    """Refuse an image by the size in its header, before any pixel is decoded."""
     if image.width * image.height > MAXIMUM_PIXELS:
         raise _too_large(name, f"{image.width} x {image.height}, more")
 
@@ -105,14 +105,14 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
             name, "its floating-point pixels have no known range.", "Save the image with 8 or 16 bits a channel."
         )
     if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # Same colors as the direct way, which warns.
+        image = image.convert("RGBA")  # The same colors as converting directly, which warns.
     return image.convert("RGB")
 
 
 def _gray_16_to_rgb(values: np.ndarray) -> Image.Image:
-    """Scale 0..65535 to 0..255, rounding to nearest; 65535 = 257 * 255, and an odd divisor leaves no ties."""
+    """Scale 0..65535 to 0..255, rounding to the nearest; 65535 = 257 * 255, and an odd divisor leaves no ties."""
     gray = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), _ROWS):  # in parts, as the wider numbers of a large image are a gigabyte
+    for start in range(0, len(values), _ROWS):  # in parts, because a large image takes a gigabyte as uint32
         gray[start : start + _ROWS] = (values[start : start + _ROWS].astype(np.uint32) + 128) // 257
     return Image.fromarray(gray).convert("RGB")
 
@@ -122,7 +122,7 @@ def _unreadable(name: str, cause: str, hint: str = "") -> UnreadableImageError:
 
 
 def _cause(error: Exception) -> str:
-    """The reason alone, on one line, without the path that Pillow and the system repeat."""
+    """Only the reason, on one line, without the path that Pillow and the system repeat."""
     if isinstance(error, OSError) and error.strerror:
         return system_cause(error)
     if type(error).__name__ == "UnidentifiedImageError":

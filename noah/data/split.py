@@ -1,4 +1,4 @@
-"""Labeled images that are opened one at a time: a split, ways to combine splits, and how to draw one by class."""
+"""Labeled images that are opened one at a time: splits, how to combine them, and how to hold some images out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from noah.errors import UsageError
 
 
 class Split(Protocol):
-    """A sequence of labeled images. Making one reads no image; `open` does."""
+    """A sequence of labeled images. Only `open` reads an image; making a split reads none."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -25,10 +25,10 @@ class Split(Protocol):
     def __len__(self) -> int: ...
 
     def open(self, index: int) -> Image.Image:
-        """The image in mode RGB.
+        """Decode one image, in mode RGB.
 
         Raises:
-            UnreadableImageError: It cannot be decoded.
+            UnreadableImageError: If it cannot be decoded.
         """
         ...
 
@@ -42,7 +42,7 @@ class FileSplit:
     """Images in files.
 
     Attributes:
-        paths: One path an image.
+        paths: The path of each image.
         labels: int64 (n,).
     """
 
@@ -60,18 +60,18 @@ class FileSplit:
         return open_image(self.paths[index])
 
     def name(self, index: int) -> str:
-        """The path."""
+        """The image's path."""
         return str(self.paths[index])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArraySplit:
-    """Images that are in memory already.
+    """Images that are already in memory.
 
     Attributes:
-        images: uint8 (n, H, W) for gray or (n, H, W, 3) for RGB.
-        labels: int64 (n,).
-        prefix: Image 12 is named prefix/12.
+        images: uint8, (n, H, W) for gray or (n, H, W, 3) for RGB.
+        labels: int64, (n,).
+        prefix: Starts the images' names: number 12 is prefix/12.
     """
 
     images: np.ndarray
@@ -85,17 +85,17 @@ class ArraySplit:
         return len(self.images)
 
     def open(self, index: int) -> Image.Image:
-        """A copy in mode RGB."""
+        """Copy the image, in mode RGB."""
         return Image.fromarray(self.images[index]).convert("RGB")
 
     def name(self, index: int) -> str:
-        """Prefix and index."""
+        """The prefix and the index, such as digits/12."""
         return f"{self.prefix}/{index}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Selection:
-    """Some images of a split, which keep their names."""
+    """Some images of a split; they keep their names."""
 
     split: Split
     indices: np.ndarray
@@ -152,21 +152,16 @@ def concatenate(first: Split, second: Split) -> Split:
 
 
 def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out a fraction of every class, at random.
+    """Hold out a random fraction of every class.
 
-    Of a class with n images round(fraction * n) are held out, though at least one where n >= 2; at least one is always
-    kept. The same labels, fraction and seed give the same answer.
-
-    Args:
-        labels: Integers (n,).
-        fraction: Above 0 and below 1.
-        seed: Of the random generator.
+    Of a class with n images, round(fraction * n) are held out, but at least one if n >= 2; at least one is always kept.
+    The same labels, fraction and seed always give the same split.
 
     Returns:
-        Indices kept and indices held out, each sorted.
+        The indices kept and the indices held out, each in ascending order.
 
     Raises:
-        UsageError: The fraction is not between 0 and 1.
+        UsageError: If the fraction is not between 0 and 1.
     """
     if not 0 < fraction < 1:
         raise UsageError(

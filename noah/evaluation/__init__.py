@@ -1,1 +1,1 @@
-"""What an accuracy is worth: scores, calibration, intervals and tests."""
+"""How far to trust an accuracy: scores, calibration, intervals and tests."""

@@ -1,7 +1,7 @@
-"""Whether a network is as sure as it is right: confidences, the reliability diagram and the expected calibration error.
+"""Whether a network is right as often as it is confident: reliability diagram and expected calibration error.
 
-Images are sorted into bins by their confidence, the softmax probability of the predicted class. In a bin of a
-calibrated network the share that is right is the mean confidence (Guo et al., 2017, arXiv 1706.04599).
+Images are sorted into bins by their confidence, the softmax probability of the predicted class. If a network is
+calibrated, the accuracy in each bin equals its mean confidence (Guo et al., 2017, arXiv 1706.04599).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from noah.evaluation.significance import Proportion
 
 BINS = 15
-"""Of equal width, as `noah.evaluation.score.describe` has them."""
+"""The number of bins of equal width, the same as in `noah.evaluation.score.describe`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Bin:
     """The images whose confidence lies between two bounds.
 
     Args:
-        low: Smallest confidence.
-        high: Confidence of the next bin's smallest; that of the last bin belongs to it.
-        confidence: Mean confidence of its images.
-        right: How many of them are right.
+        low: The lower bound, which belongs to the bin.
+        high: The upper bound, which belongs to the next bin, except in the last one.
+        confidence: The mean confidence of the bin's images.
+        right: How many of the images are classified correctly.
     """
 
     low: float
@@ -36,13 +36,10 @@ class Bin:
 
 
 def confidences(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The softmax probability of the class with the largest logit.
-
-    Args:
-        logits: (n, classes).
+    """Compute the softmax probability of the class with the largest logit, from logits (n, classes).
 
     Returns:
-        float64 (n,).
+        float64, (n,).
     """
     values = logits.astype(np.float64)
     largest = values.max(axis=1, keepdims=True)
@@ -51,12 +48,12 @@ def confidences(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = BINS) -> tuple[Bin, ...]:
-    """The bins of a reliability diagram that hold an image, by rising confidence.
+    """Sort images into the bins of a reliability diagram; empty bins are left out, and confidence rises.
 
     Args:
-        confidence: Of each image, 0..1, (n,).
-        right: Whether each was predicted right, (n,).
-        bins: Number of bins between 0 and 1.
+        confidence: The confidence for each image, 0..1, (n,).
+        right: Whether each image is classified correctly, (n,).
+        bins: The number of bins of equal width between 0 and 1.
     """
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     found = []
@@ -68,6 +65,6 @@ def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins:
 
 
 def expected_calibration_error(bins: Sequence[Bin]) -> float:
-    """The mean distance between confidence and accuracy, each bin weighted by its images; 0..1."""
+    """The mean distance between confidence and accuracy, 0..1; each bin is weighted by its number of images."""
     images = sum(one.right.total for one in bins)
     return sum(one.right.total * abs(one.right.share - one.confidence) for one in bins) / images

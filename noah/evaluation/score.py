@@ -1,4 +1,4 @@
-"""How good a network is on some images, and how sure that figure is."""
+"""How accurate a network is on some images, and how certain that figure is."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Score:
     """Top-1 accuracy with its cross-entropy.
 
     Args:
-        correct: Images whose largest logit is the label's.
-        total: Images.
-        cross_entropy: Mean over the images, in nats; infinite where a logit is not finite.
+        correct: How many images have their largest logit at the label.
+        total: How many images were scored.
+        cross_entropy: The mean over all images, in nats; infinite if any logit is not finite.
     """
 
     correct: int
@@ -38,19 +38,19 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """Share of correct images, 0..1."""
+        """The share of correct images, 0..1."""
         return self.correct / self.total
 
     @property
     def standard_error(self) -> float:
-        """Binomial standard error of the accuracy, sqrt(p (1 - p) / n)."""
+        """The binomial standard error of the accuracy, sqrt(p (1 - p) / n)."""
         return math.sqrt(self.accuracy * (1 - self.accuracy) / self.total)
 
     def __str__(self) -> str:
         return f"{self.accuracy:.1%} ± {self.standard_error:.1%}"
 
     def to_json(self) -> dict[str, Any]:
-        """The score as written to files; JSON has no infinity, so a cross-entropy that is not finite becomes None."""
+        """The score as written to files; JSON has no infinity, so an infinite cross-entropy becomes None."""
         return {
             "correct": self.correct,
             "total": self.total,
@@ -70,16 +70,16 @@ def compute_logits(
     bar: Bar | None = None,
     chosen: NDArray[np.int64] | None = None,
 ) -> Logits:
-    """Logits float32 (n, classes) of every image, in order, or of those that are chosen.
+    """Compute float32 logits (n, classes) of all images in order, or of the chosen ones.
 
     Args:
-        model: Maps normalized images (B, 3, H, W) to logits (B, classes), in evaluation mode.
-        pixels: The images.
-        preprocessing: Their normalization.
-        hardware: Device and precision.
-        batch_size: Images at a time.
-        bar: Told the number of images that are done.
-        chosen: Indices of the images, in the order wanted; all if not given.
+        model: Maps normalized images (B, 3, H, W) to logits (B, classes); must be in evaluation mode.
+        pixels: The images to evaluate.
+        preprocessing: Gives mean and standard deviation for normalizing the images.
+        hardware: Gives device and precision.
+        batch_size: How many images go through the model at once.
+        bar: Updated with the number of images done.
+        chosen: Indices of the images, in the order wanted; all images if None.
     """
     batches = []
     chosen = np.arange(len(pixels)) if chosen is None else chosen
@@ -94,19 +94,19 @@ def compute_logits(
 
 
 def finite_rows(logits: Logits) -> NDArray[np.bool_]:
-    """Which images have logits (n, classes) that are all finite: bool (n,). Of others no label can be told."""
+    """Mark the images whose logits (n, classes) are all finite, bool (n,); the others have no predicted label."""
     finite: NDArray[np.bool_] = np.all(np.isfinite(logits), axis=1)
     return finite
 
 
 def predicted_labels(logits: Logits) -> NDArray[np.int64]:
-    """The label of the largest of each image's logits (n, classes): int64 (n,)."""
+    """The label with the largest logit of each image, int64 (n,), from logits (n, classes)."""
     predicted: NDArray[np.int64] = torch.from_numpy(logits).argmax(dim=1).numpy()
     return predicted
 
 
 def score(logits: Logits, labels: NDArray[np.int64]) -> Score:
-    """Score logits (n, classes) against labels (n); an image with a logit that is not finite counts as wrong."""
+    """Score logits (n, classes) against labels (n); an image counts as wrong if any of its logits is not finite."""
     values, targets, finite = torch.from_numpy(logits).double(), torch.from_numpy(labels), finite_rows(logits)
     return Score(
         correct=int(((predicted_labels(logits) == labels) & finite).sum()),
@@ -116,11 +116,11 @@ def score(logits: Logits, labels: NDArray[np.int64]) -> Score:
 
 
 def describe(logits: Logits, labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, Any]:
-    """The full account of a test: score, top-5, accuracy of each class, calibration error, confusions.
+    """Report a test in full: score, top-5 accuracy, accuracy of each class, calibration error, confusions.
 
-    Top-5 is left out where there are no more than five classes, and a class without images has the accuracy None. Of
-    the confusion matrix only what is not zero is kept, as [true label, predicted label, images]: no more entries than
-    images, where the matrix of a thousand classes has a million.
+    Top-5 accuracy is left out if there are at most five classes; a class without images has the accuracy None. The
+    confusion matrix keeps only its nonzero entries, as [true label, predicted label, images]. There are never more of
+    these than images, whereas the full matrix of a thousand classes has a million.
     """
     from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
@@ -132,7 +132,7 @@ def describe(logits: Logits, labels: NDArray[np.int64], classes: tuple[str, ...]
         account["top5_accuracy"] = float(
             multiclass_accuracy(values, targets, num_classes=count, top_k=5, average="micro")
         )
-    # Logits that all lie between 0 and 1 would be taken for probabilities.
+    # torchmetrics would take logits that are all between 0 and 1 for probabilities.
     probabilities = values.softmax(dim=1)
     account["calibration_error"] = float(
         multiclass_calibration_error(probabilities, targets, num_classes=count, n_bins=15)

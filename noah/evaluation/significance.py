@@ -1,4 +1,4 @@
-"""How sure an accuracy is, and whether two differ: Wilson's interval, McNemar's exact test, Holm's correction."""
+"""How certain an accuracy is, and whether two differ: Wilson's interval, McNemar's exact test, Holm's correction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 CONFIDENCE = 0.95
-"""Coverage of every interval that is shown."""
+"""The coverage of every interval that is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,8 @@ class Proportion:
     """A share of images, such as an accuracy.
 
     Args:
-        correct: Images that count.
-        total: All images, at least one.
+        correct: The number of images that make up the share.
+        total: The number of all images, at least one.
     """
 
     correct: int
@@ -34,20 +34,20 @@ class Proportion:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its confidence interval, by Wilson's score (Wilson, 1927)."""
+        """The share's confidence interval, by Wilson's score (Wilson, 1927)."""
         return wilson_interval(self.correct, self.total)
 
 
 def wilson_interval(correct: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson's score interval: the shares p with |correct / total - p| <= z sqrt(p (1 - p) / total).
+    """Compute Wilson's score interval: the shares p with |correct / total - p| <= z sqrt(p (1 - p) / total).
 
     Args:
-        correct: Successes.
-        total: Trials, at least one.
-        confidence: Coverage, above 0 and below 1.
+        correct: The number of successes.
+        total: The number of trials, at least one.
+        confidence: The coverage of the interval, above 0 and below 1.
 
     Returns:
-        Lower and upper end, within 0..1.
+        The lower and the upper end, within 0..1.
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     share = correct / total
@@ -61,17 +61,17 @@ def wilson_interval(correct: int, total: int, confidence: float = CONFIDENCE) ->
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The two-sided p-value of McNemar's exact test (McNemar, 1947).
+    """Compute the two-sided p-value of McNemar's exact test (McNemar, 1947).
 
-    If two classifiers are equally good, an image that only one of them gets right is as likely the one's as the
-    other's: the smaller of the two numbers is binomial with probability 1/2. Twice its lower tail is the p-value.
+    If two classifiers are equally good, an image that only one of them gets right is equally likely to be either one's.
+    The smaller of the two counts is then binomial with probability 1/2, and the p-value is twice its lower tail.
 
     Args:
-        only_first: Images that the first gets right and the second does not.
-        only_second: Images that the second gets right and the first does not.
+        only_first: The number of images that only the first classifier gets right.
+        only_second: The number of images that only the second classifier gets right.
     """
     n = only_first + only_second
-    # Whole numbers of any size: no rounding before the last division.
+    # Python's integers have any size, so nothing is rounded before the last division.
     tail = term = 1
     for successes in range(min(only_first, only_second)):
         term = term * (n - successes) // (successes + 1)
@@ -80,9 +80,9 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values of several tests, corrected so that the chance of any false finding stays below the level (Holm, 1979).
+    """Correct p-values of several tests so that the chance of any false finding stays below the level (Holm, 1979).
 
-    The k-th smallest of n is multiplied by n - k + 1, and none is left smaller than one before it.
+    The k-th smallest of n is multiplied by n - k + 1, and none may end up smaller than the one before it.
     """
     corrected = [0.0] * len(p_values)
     largest = 0.0

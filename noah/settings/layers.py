@@ -1,7 +1,7 @@
-"""Where settings come from: layers of nested mappings, put one over the other.
+"""Where settings come from: layers of nested mappings, each on top of the one before.
 
-The layers are the defaults, a recipe, a settings file, and options of the command line. A later layer overrides single
-values of an earlier one. Every mistake in every layer is told at once, with its source.
+The layers are the defaults, a recipe, a settings file, and command-line options. A later layer overrides single values
+of an earlier one. Every mistake in every layer is reported at once, with its source.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from noah.files.latest import follow_latest
 from noah.settings.settings import Settings
 
 _OF_A_RUN = {"noah", "created", "settings"}
-"""Keys that tell the run.yaml of a run from a settings file."""
+"""Keys that tell a run's run.yaml from a settings file."""
 PROJECT_FILE = Path("noah.yaml")
-"""A settings file of this name in the working folder is read without being asked for."""
+"""A settings file of this name in the working folder is read automatically."""
 
 
 class _Loader(PlainLoader):
@@ -41,9 +41,9 @@ class Layer(BaseModel):
     """One source of settings.
 
     Args:
-        source: Told in error messages and stored beside each value, such as "recipe demo" or "--set".
+        source: Named in error messages and stored with each value, such as "recipe demo" or "--set".
         values: A nested mapping of some of the settings.
-        complete: Whether it says all of them, as the run.yaml of a run does, so that nothing below it counts.
+        complete: Whether it holds all settings, as a run's run.yaml does, so that no layer below it counts.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,13 +54,14 @@ class Layer(BaseModel):
 
 
 def resolve(layers: Sequence[Layer]) -> tuple[Settings, dict[str, str]]:
-    """Put layers over the defaults.
+    """Apply layers on top of the defaults.
 
     Returns:
         The settings, and for each dotted key the source of its value.
 
     Raises:
-        SettingsError: With one line for each mistake, naming key and source; for an unknown key the nearest known one.
+        SettingsError: If any setting is wrong. It has one line for each mistake, which names the key and its source,
+            and for an unknown key the nearest known one.
     """
     defaults = Settings().model_dump(mode="python")
     merged = defaults
@@ -90,7 +91,7 @@ def resolve(layers: Sequence[Layer]) -> tuple[Settings, dict[str, str]]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a nested mapping as (dotted key, value)."""
+    """Yield the leaves of a nested mapping as (dotted key, value)."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
@@ -99,16 +100,16 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:
-    """{"a": {"b": value}} for "a.b"."""
+    """Make a nested mapping of a dotted key: {"a": {"b": value}} for "a.b"."""
     first, _, rest = key.partition(".")
     return {first: nested(rest, value) if rest else value}
 
 
 def assignment_layer(assignment: str) -> Layer:
-    """The layer of one `--set key=value`; the value is read as YAML.
+    """Read one `--set key=value` as a layer; the value is read as YAML.
 
     Raises:
-        SettingsError: If it has no equals sign or the value is no YAML.
+        SettingsError: If there is no equals sign, or the value is not YAML.
     """
     key, equals, text = assignment.partition("=")
     if not equals or not key.strip():
@@ -121,9 +122,9 @@ def assignment_layer(assignment: str) -> Layer:
 
 
 def file_layer(path: Path) -> Layer:
-    """The layer of a YAML settings file, or of the run.yaml of a run, which gives the settings of that run.
+    """Read a YAML settings file as a layer, or a run's run.yaml, which gives the settings of that run.
 
-    In a path such as runs/latest/run.yaml, `latest` stands for that run.
+    In a path such as runs/latest/run.yaml, `latest` stands for the latest run.
 
     Raises:
         UsageError: If the file is missing.
@@ -145,7 +146,7 @@ def file_layer(path: Path) -> Layer:
 
 
 def recipe_layer(name: str) -> Layer:
-    """The layer of a shipped recipe.
+    """Read a built-in recipe as a layer.
 
     Raises:
         UsageError: If there is no recipe of that name.
@@ -156,14 +157,14 @@ def recipe_layer(name: str) -> Layer:
 
 
 def recipe_names() -> list[str]:
-    """The shipped recipes."""
+    """The names of the built-in recipes, sorted."""
     return sorted(
         Path(file.name).stem for file in files("noah.settings.recipes").iterdir() if file.name.endswith(".yaml")
     )
 
 
 def recipe_text(name: str) -> str:
-    """The YAML text of a shipped recipe, with its comments."""
+    """The YAML text of a built-in recipe, with its comments."""
     return files("noah.settings.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 

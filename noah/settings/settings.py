@@ -1,4 +1,4 @@
-"""All settings of a run, with their defaults and their rules; `noah.settings.layers` says where values come from."""
+"""All settings of a run, with their defaults and rules; `noah.settings.layers` says where their values come from."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Tracker = Literal["tensorboard", "wandb"]
 class DataSettings(Section):
     """Which images, and how they are split.
 
-    `shots` makes the dataset a few-shot set with so many training images a class; `list_seed` chooses among the
-    published lists, the run's own seed where it is None.
+    `shots` turns the dataset into a few-shot dataset with so many training images per class; `list_seed` chooses among
+    the published lists. Where it is None, the run's own seed does.
     """
 
     dataset: str | None = None
@@ -42,8 +42,8 @@ class DataSettings(Section):
 class BackboneSettings(Section):
     """Which backbone, and what it sees.
 
-    `mean` and `std` are those of red, green and blue, for pixel values scaled to 0..1. They and `interpolation` are the
-    backbone's own where they are None.
+    `mean` and `std` are those of red, green and blue, for pixel values scaled to 0..1. Where they or `interpolation`
+    are None, the backbone's own are used.
     """
 
     name: str = "vit_base_patch16_224.orig_in21k"
@@ -65,9 +65,9 @@ class BackboneSettings(Section):
 class SpaceSettings(Section):
     """The search space: a preset, whose widths and depths can be replaced one by one.
 
-    An empty list of widths leaves the module out. Depths are numbers of blocks that carry a module; the default is the
-    quarters of the backbone's depth. With `placement` "first" these are the first blocks, as in the paper; with "any"
-    any so many blocks.
+    An empty list of widths leaves the module out. A depth is the number of blocks that carry a module; the default
+    depths are the quarters of the backbone's depth. With `placement` "first" these are the first blocks, as in the
+    paper; with "any" they may be any blocks.
     """
 
     preset: Literal["paper", "wide", "prompt", "lora", "adapter"] = "paper"
@@ -81,11 +81,11 @@ class SpaceSettings(Section):
 class BudgetSettings(Section):
     """Bounds on a subnet; None bounds nothing.
 
-    `parameters` are the trainable ones of the modules. `macs` are the multiply-accumulates of the merged network for
+    `parameters` are the modules' trainable parameters. `macs` are the multiply-accumulates of the merged network for
     one image: a number, with k, M or G, or a multiple of the plain backbone's such as 1.1x. `latency` is the merged
-    network's time for one image, such as 12ms, 800us or 0.1s, or a multiple of the plain backbone's: torch's time for a
-    batch of `latency_batch_size` images on the device, in the precision and with the threads of the run, divided by
-    their number, predicted from timings of single blocks (`noah.cost.latency_table`).
+    network's time for one image, such as 12ms, 800us or 0.1s, or a multiple of the plain backbone's. It is torch's time
+    for a batch of `latency_batch_size` images divided by their number, with the run's device, precision and threads,
+    and it is predicted from timings of single blocks (`noah.cost.latency_table`).
     """
 
     parameters: Count | None = 640_000
@@ -116,21 +116,22 @@ class EvolutionSettings(Section):
     """The evolutionary search of the paper (section 3.3), and how its candidates race (`noah.nas.racing`).
 
     The `sampler` is "evolution", "random" for nothing but random subnets, Optuna's "nsga2" or "tpe", or "published" for
-    the search of the published code (`noah.nas.published_search`), which races no candidates.
+    the search of the published code (`noah.nas.published_search`), which does not race its candidates.
 
-    The `objective` is accuracy alone, or accuracy and a cost: trainable parameters, or multiply-accumulates or latency
-    of an image. Two objectives give a Pareto front. `storage` is the URL of a database that holds the search; without
-    one it is a file in the run's folder.
+    The `objective` is accuracy alone, or accuracy and a cost: trainable parameters, or the multiply-accumulates or
+    latency of one image. Two objectives give a Pareto front. `storage` is the URL of a database that holds the search;
+    without one, a file in the run folder holds it.
 
-    The best `rerank` candidates are trained for `rerank_epochs` (a quarter of the retraining's where that is None) on
-    the training images, each on its own, and the winner is chosen anew by what they are then (`noah.stages.rerank`);
-    with 0 the search's own ranking decides.
+    The best `rerank` candidates are each trained on the training set for `rerank_epochs` (a quarter of the retraining's
+    epochs if None), and the winner is the best of them afterwards (`noah.stages.rerank`); with 0 the search's own
+    ranking decides.
 
-    `racing` "exact" gives a candidate up once it provably cannot be among the best `top`, or among the `parents` where
-    these are more; "paired" also one that a sign test finds worse; "off" shows every candidate every image.
+    `racing` "exact" gives up on a candidate once it provably cannot be among the best `top`, or among the `parents` if
+    there are more of these; "paired" also gives up on one that a sign test finds worse; "off" evaluates every candidate
+    on every image.
 
-    A mutation draws each width anew with `gene_probability` and each depth with `depth_probability`. A crossover takes
-    each module whole from one parent with `module_crossover`, else each width from either.
+    A mutation redraws each width with `gene_probability` and each depth with `depth_probability`. With probability
+    `module_crossover` a crossover takes each module whole from one parent; otherwise it takes each width from either.
     """
 
     generations: Annotated[int, Field(ge=0)] = 15
@@ -160,11 +161,10 @@ class EvolutionSettings(Section):
 class HardwareSettings(Section):
     """What the run computes on; "auto" is resolved, printed and stored.
 
-    `evaluation_batch_size` is the number of images that are evaluated at once; where it is None it is 64, or on a GPU
-    chosen by its free memory. `augmentation_workers` is the number of processes that augment training images beside the
-    one that trains; it is chosen and printed where it is None, and has no influence on the result. `compile` has
-    torch.compile make code of the blocks in training (`noah.model.compiled`), for GPUs; the first steps then take
-    minutes.
+    `evaluation_batch_size` is the number of images that are evaluated at once; if None it is 64, or on a GPU as many as
+    its free memory allows. `augmentation_workers` is the number of processes that augment training images alongside the
+    one that trains; if None it is chosen and printed, and it never changes the result. `compile` compiles the blocks
+    with torch.compile in training (`noah.model.compiled`). It is meant for GPUs, and the first steps then take minutes.
     """
 
     device: str = "auto"
@@ -176,9 +176,9 @@ class HardwareSettings(Section):
 
 
 class Settings(Section):
-    """Everything that, with the code and the data, decides a run.
+    """Everything that determines a run, together with the code and the data.
 
-    `trackers` are told its figures as they come (`noah_cli.trackers`), and decide nothing.
+    `trackers` receive its figures as they come (`noah_cli.trackers`) and change nothing.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -195,7 +195,7 @@ class Settings(Section):
     @field_validator("trackers", mode="before")
     @classmethod
     def _is_a_list(cls, names: object) -> object:
-        """One name alone is a list of one, as in --set trackers=tensorboard; a name that stands twice counts once."""
+        """Turn a single name into a list, as in --set trackers=tensorboard, and drop names given twice."""
         names = [names] if isinstance(names, str) else names
         return (
             list(dict.fromkeys(names)) if isinstance(names, list) and all(isinstance(n, str) for n in names) else names
@@ -203,5 +203,5 @@ class Settings(Section):
 
 
 def rerank_epochs(settings: Settings) -> int:
-    """Epochs of each finalist's training: as set, else a quarter of the retraining's."""
+    """Epochs of each finalist's training: as set, or else a quarter of the retraining's."""
     return settings.search.rerank_epochs or max(1, settings.retrain.epochs // 4)

@@ -1,6 +1,6 @@
-"""The settings of a training, of the supernet or of the winner, with the augmentation of their images.
+"""The settings for training the supernet or the winner, including the augmentation of their images.
 
-What all sections of the settings are made of stands first: values with their bounds, and what a section refuses.
+The building blocks of all settings sections come first: bounded values, and what a section refuses.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ Widths = tuple[Count, ...]
 
 
 class Section(BaseModel):
-    """A part of the settings: it cannot be changed, and takes no unknown keys and no numbers that are not finite."""
+    """A part of the settings: it is immutable, and refuses unknown keys and numbers that are not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 _LARGEST_RATE = 1e30
-"""AdamW multiplies the learning rate by up to ten and then needs it in float32, which ends at 3.4e38."""
+"""AdamW multiplies the learning rate by up to ten and then needs it in float32, whose range ends at 3.4e38."""
 _RANDAUGMENT = re.compile(
     r"rand(-m([0-9]|10)|-n[1-9]|-p(0(\.[0-9]+)?|1(\.0+)?)|-mstd[0-9]{1,2}(\.[0-9]+)?|-inc[01])*", re.ASCII
 )
 
 
 class AugmentationSettings(Section):
-    """Random changes of the training images; all are off by default.
+    """Random changes to the training images; all are off by default.
 
-    Of one image, in this order: `random_resized_crop` cuts out a share of the area between two bounds and resizes it,
-    `horizontal_flip` is a probability, `randaugment` is timm's spelling of RandAugment, such as rand-m9-mstd0.5-inc1:
-    magnitude m (10), n changes an image (2), probability p of each (0.5), standard deviation mstd of the magnitude (0),
-    and inc1 for changes that all grow with the magnitude. `color_jitter` is the largest relative change of brightness,
-    contrast and saturation. Of a batch: `random_erasing` is the probability that a rectangle of an image becomes noise,
-    `mixup` and `cutmix` are the a of Beta(a, a), from which the share of each image of a pair is drawn.
+    For single images, in this order: `random_resized_crop` cuts out a share of the area between two bounds and resizes
+    it; `horizontal_flip` is a probability; `randaugment` is timm's spelling of RandAugment, such as
+    rand-m9-mstd0.5-inc1, with magnitude m (10 by default), n changes per image (2), probability p of each (0.5),
+    standard deviation mstd of the magnitude (0), and inc1 for changes that all grow with the magnitude; `color_jitter`
+    is the largest relative change in brightness, contrast and saturation. For batches: `random_erasing` is the
+    probability that a rectangle of an image becomes noise; `mixup` and `cutmix` are the a of Beta(a, a), from which the
+    share of each image in a pair is drawn.
     """
 
     random_resized_crop: tuple[Share, Share] | None = None
@@ -53,7 +54,7 @@ class AugmentationSettings(Section):
 
     @property
     def changes_images(self) -> bool:
-        """Whether anything is done to single images, before they become a batch."""
+        """Whether single images are changed, before they become a batch."""
         return bool(
             self.random_resized_crop is not None
             or self.horizontal_flip
@@ -78,7 +79,7 @@ class AugmentationSettings(Section):
     @field_validator("randaugment")
     @classmethod
     def _is_what_timm_reads(cls, text: str | None) -> str | None:
-        """Refuse what makes timm fail an assertion, and what it silently leaves out."""
+        """Refuse spellings that make timm fail an assertion, or that it silently ignores."""
         parts = re.findall("-([a-z]+)", text or "")
         if text is not None and (not _RANDAUGMENT.fullmatch(text) or len(set(parts)) < len(parts)):
             raise PydanticCustomError(
@@ -92,13 +93,13 @@ class AugmentationSettings(Section):
 class TrainingSettings(Section):
     """One training stage: AdamW, linear warm-up, then cosine decay, both per step.
 
-    `prompt_dropout` draws the prompts' dropout once a batch, which allows keys and values of prompts to be computed
-    once a batch, or for each image.
+    `prompt_dropout` draws the prompts' dropout either once per batch, so that the prompts' keys and values are computed
+    only once per batch, or for each image.
 
-    `accumulation` cuts each batch into so many parts, whose gradients are added up before the optimizer's step, and
-    `activation_checkpointing` computes what a block remembered for its backward pass anew there. Both save memory and
-    change results by rounding alone, but that with `accumulation` each part has a dropout of its own; the second takes
-    about a third more time.
+    `accumulation` cuts each batch into so many parts, whose gradients are added up before the optimizer's step.
+    `activation_checkpointing` recomputes a block's activations in the backward pass instead of storing them, which
+    takes about a third more time. Both save memory and change results by rounding alone, except that `accumulation`
+    draws dropout separately for each part.
     """
 
     epochs: Count
@@ -119,7 +120,7 @@ class TrainingSettings(Section):
     @field_validator("warmup_epochs")
     @classmethod
     def _warms_up_in_time(cls, warmup_epochs: float, info: ValidationInfo) -> float:
-        epochs = info.data.get("epochs")  # missing where it is wrong itself
+        epochs = info.data.get("epochs")  # missing if it is itself wrong
         if epochs is not None and warmup_epochs >= epochs:
             raise PydanticCustomError("warmup", "must be fewer than the {epochs} epochs", {"epochs": epochs})
         return warmup_epochs
@@ -128,11 +129,10 @@ class TrainingSettings(Section):
 class SupernetSettings(TrainingSettings):
     """The training of the supernet, and how the subnets of its steps are drawn (`noah.training.subnet_draws`).
 
-    `sampling` "uniform" draws one subnet a step at random, as the paper does. "fair" draws one a step as well, such
-    that every depth and every width takes its turn equally often. "sandwich" trains the largest, the smallest and
-    `sandwich_random` random subnets on the batch of each step, of which all but the largest learn from the largest; a
-    step then costs `sandwich_random` + 2 forward and backward passes instead of one. `sandwich_random` means nothing
-    to the other two.
+    `sampling` "uniform" draws one random subnet per step, as the paper does. "fair" also draws one per step, such that
+    every depth and every width takes its turn equally often. "sandwich" trains the largest, the smallest and
+    `sandwich_random` random subnets on the batch of each step, and all others learn from the largest; a step then costs
+    `sandwich_random` + 2 forward and backward passes instead of one. The other two ignore `sandwich_random`.
     """
 
     sampling: Literal["uniform", "fair", "sandwich"] = "uniform"
@@ -140,7 +140,7 @@ class SupernetSettings(TrainingSettings):
 
 
 class RetrainSettings(TrainingSettings):
-    """The training of the winner; `inherit` starts it from the supernet's weights instead of fresh ones.
+    """The training of the winner; with `inherit` it starts from the supernet's weights instead of fresh ones.
 
     `hold_out` is the share of the images that it leaves out, class by class (`noah.prepare.held_out`): half to stop by,
     which nothing does yet, and half for what is measured before an artifact is accepted.
@@ -154,12 +154,7 @@ Training = TypeVar("Training", bound=TrainingSettings)
 
 
 def shortened(settings: Training, epochs: int) -> Training:
-    """The settings with another number of epochs, of which the warm-up keeps its share.
-
-    Args:
-        settings: Of either training.
-        epochs: At least one.
-    """
+    """The same settings for another number of epochs, at least 1; the warm-up keeps its share of them."""
     if epochs < 1:
         raise ValueError(f"a training of {epochs} epochs trains nothing")
     warmup_epochs = settings.warmup_epochs * epochs / settings.epochs

@@ -16,18 +16,18 @@ LATENCY_SPELLING = "a time for one image, such as 12ms, 800us or 0.1s, or a mult
 
 @dataclass(frozen=True, slots=True)
 class Multiple:
-    """A limit as a multiple of what the plain backbone costs."""
+    """A limit given as a multiple of what the plain backbone costs."""
 
     factor: float
 
 
 def read_parameters(text: str) -> int | None:
-    """The number in "0.64M", "500k" or "640000"; None where the text is no number of at least 1."""
+    """Read the number in "0.64M", "500k" or "640000"; None if the text is not a number of at least 1."""
     return _read_count(text, "km")
 
 
 def read_macs(text: str | int) -> int | Multiple | None:
-    """The number in "4.5G", "900M" or "4500000000", or the multiple in "1.1x"; None where the text is neither."""
+    """Read the number in "4.5G", "900M" or "4500000000", or the multiple in "1.1x"; None if the text is neither."""
     if isinstance(text, int):
         return text if text >= 1 else None
     multiple = _read_multiple(text)
@@ -35,7 +35,7 @@ def read_macs(text: str | int) -> int | Multiple | None:
 
 
 def read_latency(text: str) -> float | Multiple | None:
-    """The seconds in "12ms", "800us" or "0.1s", or the multiple in "1.1x"; None where the text is neither."""
+    """Read the seconds in "12ms", "800us" or "0.1s", or the multiple in "1.1x"; None if the text is neither."""
     multiple = _read_multiple(text)
     if multiple is not None:
         return multiple
@@ -45,7 +45,7 @@ def read_latency(text: str) -> float | Multiple | None:
 
 
 def spell_count(count: float) -> str:
-    """A number in three digits with its suffix: 5.47 G, 640 k; whole below a thousand."""
+    """Write a number with three digits and a suffix, such as 5.47 G or 640 k; below a thousand it is left whole."""
     for suffix, unit in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if count >= unit:
             return f"{_three_digits(count / unit)} {suffix}"
@@ -53,7 +53,7 @@ def spell_count(count: float) -> str:
 
 
 def spell_seconds(seconds: float) -> str:
-    """A time in three digits with its unit: 12 ms, 800 us, 1.5 s."""
+    """Write a time with up to three digits and its unit, such as 12 ms, 800 us or 1.5 s."""
     for suffix, unit in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= unit:
             return f"{_three_digits(seconds / unit)} {suffix}"
@@ -61,7 +61,7 @@ def spell_seconds(seconds: float) -> str:
 
 
 def write_limit(quantity: str, limit: float) -> str:
-    """A bound of a quantity as --budget takes it, such as params=1026, rounded up where it has to be rounded."""
+    """Write a bound the way --budget takes it, such as params=1026; fractions are rounded up."""
     if quantity == "latency":
         return f"latency={max(math.ceil(limit * 1e6), 1)}us"
     return f"{'params' if quantity == 'parameters' else quantity}={math.ceil(limit)}"

@@ -1,6 +1,6 @@
-"""The space of one module: its widths, the blocks that carry it, and how a search changes and mixes them.
+"""The space of one module: its widths, the blocks that carry it, and how a search mutates and crosses them.
 
-In the paper a module of depth d sits in the first d blocks ("first"); here it may also sit in any d of them ("any").
+In the paper a module of depth d sits in the first d blocks ("first"); here it may also sit in any d blocks ("any").
 """
 
 from __future__ import annotations
@@ -16,18 +16,12 @@ Placement = Literal["first", "any"]
 
 
 def carrying(widths: Sequence[int]) -> list[int]:
-    """The blocks that carry a module with these widths, ascending."""
+    """The blocks in which these widths are not 0, in ascending order."""
     return [block for block, width in enumerate(widths) if width]
 
 
 def place(widths: Sequence[int], where: Sequence[int], blocks: int) -> list[int]:
-    """A width for each block: these in the blocks `where`, 0 in all others.
-
-    Args:
-        widths: One for each block of `where`.
-        where: Blocks.
-        blocks: Number of blocks.
-    """
+    """Spread widths over all blocks: `widths[i]` goes into block `where[i]`, and all other blocks get 0."""
     placed = [0] * blocks
     for block, width in zip(where, widths, strict=True):
         placed[block] = width
@@ -35,7 +29,7 @@ def place(widths: Sequence[int], where: Sequence[int], blocks: int) -> list[int]
 
 
 def arrangements(placement: Placement, blocks: int, depth: int) -> int:
-    """Number of sets of blocks that a module of this depth can sit in."""
+    """How many different sets of blocks a module of this depth can sit in."""
     return math.comb(blocks, depth) if placement == "any" else 1
 
 
@@ -45,32 +39,26 @@ def is_placed(placement: Placement, where: Sequence[int]) -> bool:
 
 
 def draw_blocks(placement: Placement, blocks: int, depth: int, rng: Generator) -> list[int]:
-    """Blocks for a module of this depth, ascending, each set of them as likely; "first" takes no random number."""
+    """Draw blocks for a module of this depth uniformly, in ascending order; "first" uses no random numbers."""
     if placement == "first":
         return list(range(depth))
     return sorted(rng.choice(blocks, size=depth, replace=False).tolist())
 
 
 def cheapest_blocks(placement: Placement, blocks: int, depth: int) -> list[int]:
-    """The blocks in which a module of this depth makes least work.
+    """The blocks in which a module of this depth adds the least work.
 
-    These are the last ones. The last block of all computes the tokens that the head reads and no others; and prompts
-    that end before it, or that leave gaps, are carried through the blocks behind them as tokens like all others.
+    Where modules may sit anywhere, these are the last blocks. The very last block computes only the tokens that the
+    head reads; and prompts that end before it, or leave gaps, are carried through the later blocks as ordinary tokens.
     """
     return list(range(depth)) if placement == "first" else list(range(blocks - depth, blocks))
 
 
 def change_depth(placement: Placement, blocks: int, where: Sequence[int], depth: int, rng: Generator) -> list[int]:
-    """The blocks of a module whose depth changes, ascending.
+    """Give the blocks of a module after its depth changes, in ascending order.
 
-    "first" leaves out the last of them or adds those behind them; "any" leaves out or adds random ones.
-
-    Args:
-        placement: Where modules may sit.
-        blocks: Number of blocks.
-        where: The blocks until now.
-        depth: The new depth.
-        rng: Random numbers, for "any".
+    `where` holds its blocks so far. "first" drops the last blocks or adds the next ones, without random numbers; "any"
+    drops or adds random blocks.
     """
     if placement == "first":
         return list(range(depth))
@@ -82,18 +70,18 @@ def change_depth(placement: Placement, blocks: int, where: Sequence[int], depth:
 
 @dataclass(frozen=True, slots=True)
 class ModuleSpace:
-    """What one module may look like: as many blocks as one of `depths` says carry it, each with one of `widths`.
+    """What one module may look like: it has one of `depths` as its number of blocks, and one of `widths` in each.
 
     Args:
-        widths: Allowed widths, ascending, each at least 1.
-        depths: Allowed numbers of blocks, ascending; (0,) means that the module is absent.
+        widths: The widths allowed, in ascending order, each at least 1.
+        depths: The numbers of blocks allowed, in ascending order; (0,) means that the module is absent.
     """
 
     widths: tuple[int, ...]
     depths: tuple[int, ...]
 
     def size(self, placement: Placement, blocks: int) -> int:
-        """Number of different settings of this module."""
+        """How many different settings this module has in a backbone of so many blocks."""
         return sum(arrangements(placement, blocks, depth) * len(self.widths) ** depth for depth in self.depths)
 
     def contains(self, placement: Placement, widths: Sequence[int]) -> bool:
@@ -113,15 +101,9 @@ def mutate_widths(
     gene_probability: float,
     depth_probability: float,
 ) -> list[int]:
-    """Change one module a little, see `noah.space.operators.mutate`.
+    """Mutate one module, whose widths block by block are `old`; see `noah.space.operators.mutate`.
 
-    Args:
-        module: Its space.
-        placement: Where it may sit.
-        old: Its widths, one for each block.
-        rng: Random numbers.
-        gene_probability: That a width changes, or moves.
-        depth_probability: That the depth is drawn anew.
+    A width changes, or moves to another block, with `gene_probability`; the depth is redrawn with `depth_probability`.
     """
     where = carrying(old)
     if rng.random() < depth_probability:
@@ -138,19 +120,12 @@ def mutate_widths(
 
 
 def _free(where: Sequence[int], new: Sequence[int]) -> list[int]:
-    """Blocks that no width is meant for and none has moved to."""
+    """Blocks that are not to carry the module and that no width has moved to."""
     return [block for block, width in enumerate(new) if not width and block not in where]
 
 
 def cross_widths(placement: Placement, first: Sequence[int], second: Sequence[int], rng: Generator) -> list[int]:
-    """Mix one module of two subnets, see `noah.space.operators.cross_over`.
-
-    Args:
-        placement: Where it may sit.
-        first: Its widths in one parent, one for each block.
-        second: In the other.
-        rng: Random numbers.
-    """
+    """Cross one module of two parents, given its widths block by block; see `noah.space.operators.cross_over`."""
     parents = first, second
     depth = len(carrying(parents[int(rng.integers(2))]))
     if placement == "first":

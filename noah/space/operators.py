@@ -1,6 +1,6 @@
-"""How subnets are drawn from a search space and varied inside a budget (NOAH, section 3.2).
+"""How subnets are drawn from a search space and varied within a budget (NOAH, section 3.2).
 
-Every operator takes the random generator and gives a subnet inside the space and inside the budget by construction.
+Every operator takes the random generator, and what it returns is within the space and the budget by construction.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from noah.space.search_space import SearchSpace
 from noah.space.subnet import MODULES, Subnet
 
 _REDRAWS = 20
-"""How often a draw is repeated that a bound of work or time refuses, until it is repaired instead."""
+"""How many times to redraw a subnet that costs too much work or time before repairing it instead."""
 _ESTIMATE_DRAWS = 400
-"""Subnets of which the share that is inside every bound is found; its standard error is at most 2.5 % of the space."""
+"""How many draws estimate the share within every bound; its standard error is at most 2.5 % of the space."""
 
 
 def check_budget(space: SearchSpace, budget: Budget = UNBOUNDED) -> None:
-    """Refuse a budget that admits nothing.
+    """Refuse a budget that admits no subnet of the space.
 
     Raises:
-        EmptySpaceError: With the price of the cheapest subnet.
+        EmptySpaceError: If it admits none; the message gives the price of the cheapest subnet.
     """
     cheapest = space.smallest.parameter_count(space.embed_dim)
     if budget.parameters is not None and budget.parameters < cheapest:
@@ -42,10 +42,10 @@ def check_budget(space: SearchSpace, budget: Budget = UNBOUNDED) -> None:
 
 
 def estimate_size(space: SearchSpace, budget: Budget) -> SizeEstimate:
-    """About how many different subnets are inside the budget.
+    """Estimate how many different subnets are within the budget.
 
-    The bound of parameters is counted exactly. Of some hundred subnets inside it, each as likely, the share that
-    the other bounds admit is found, always with the same random numbers.
+    The subnets within the bound on parameters are counted exactly. A few hundred of them are drawn uniformly, always
+    with the same random numbers, to find the share that the other bounds admit.
     """
     inside = space.size(budget.of_parameters())
     if not budget.others or not inside:
@@ -63,12 +63,12 @@ def estimate_size(space: SearchSpace, budget: Budget) -> SizeEstimate:
 def sample(space: SearchSpace, rng: Generator, budget: Budget = UNBOUNDED) -> Subnet:
     """Draw a subnet: for each module a depth, then a width for each of its blocks, then its blocks, all uniformly.
 
-    Under a bound of parameters the draw has the distribution that redrawing until it fits would give, without
-    redrawing: the price of each module is drawn first from its exact distribution, then the widths given the price.
-    What another bound refuses is redrawn a few times; then the last draw is repaired (`shrink`).
+    Under a bound on parameters, the draw follows the distribution that redrawing until it fits would give, without any
+    redrawing: the price of each module is drawn first from its exact distribution, then the widths given that price.
+    A draw that another bound refuses is repeated a few times; then the last draw is repaired (`shrink`).
 
     Raises:
-        EmptySpaceError: If the budget admits nothing.
+        EmptySpaceError: If the budget admits no subnet.
     """
     check_budget(space, budget)
     for _ in range(_REDRAWS if budget.others else 1):
@@ -89,10 +89,10 @@ def mutate(
 ) -> Subnet:
     """Change a subnet a little.
 
-    Each module's depth is drawn anew with `depth_probability`; each width inside it with `gene_probability`, and
-    always where the block did not carry the module before. Where modules may sit in any blocks, such a change of a
-    width is, every other time, a move of the module with its width to a free block instead. What exceeds the
-    budget is repaired (`shrink`).
+    Each module's depth is redrawn with `depth_probability`, and each of its widths with `gene_probability`; a block
+    that did not carry the module before always gets a new width. Where modules may sit in any blocks, half of these
+    changes instead move the module, with its width, to a free block. A subnet that exceeds the budget is repaired
+    (`shrink`).
     """
     widths = {
         name: mutate_widths(
@@ -117,11 +117,12 @@ def cross_over(
     *,
     module_probability: float = 0.0,
 ) -> Subnet:
-    """Mix two subnets.
+    """Cross two subnets.
 
-    With `module_probability` each module comes whole from either parent. Else each module takes its depth from
-    either parent, sits in the blocks that both have and in random ones of the others', and takes each width from
-    either parent that has one there. What exceeds the budget is repaired (`shrink`).
+    With `module_probability` each module comes whole from one parent or the other. Otherwise each module takes its
+    depth from either parent, sits in the blocks that carry it in both parents and in random ones of those that carry
+    it in one, and takes each width from either parent that has one there. A subnet that exceeds the budget is repaired
+    (`shrink`).
     """
     if module_probability and rng.random() < module_probability:
         parents = first, second
@@ -134,14 +135,14 @@ def cross_over(
 
 
 def shrink(space: SearchSpace, subnet: Subnet, rng: Generator, budget: Budget) -> Subnet:
-    """Bring a subnet of the space inside the budget.
+    """Bring a subnet of the space within the budget.
 
-    Random widths go one step down, of the modules that a violated bound depends on. Where no widths could help,
-    depths change: under a bound of parameters alone random ones go down once all widths are the smallest; under
-    others the nearest feasible depths (`noah.space.repair`) are taken first.
+    Random widths of the modules that a violated bound depends on go down one step at a time. Where widths alone cannot
+    help, depths change too: under a bound on parameters alone, random depths go down once all widths are the smallest;
+    under other bounds, the nearest feasible depths (`noah.space.repair`) are taken first.
 
     Raises:
-        EmptySpaceError: If the budget admits nothing.
+        EmptySpaceError: If the budget admits no subnet.
     """
     if budget.admits(subnet):
         return subnet

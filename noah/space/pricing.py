@@ -1,8 +1,8 @@
 """Exact arithmetic of a budget: how many subnets cost how much.
 
 The price of a subnet is a sum over its genes, so the distribution of prices follows from convolutions of small tables.
-That makes drawing inside a budget exact, and free of redrawing: draw the price of each module, then widths of that
-price.
+Drawing within a budget is therefore exact and needs no redrawing: draw the price of each module, then widths that cost
+that much.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 Uniform = Literal["draws", "subnets"]
-"""What is drawn uniformly: "draws", a depth and then the widths, as a search draws; or "subnets", every subnet of the
-space as likely, which are almost all deep."""
+"""What is drawn uniformly. "draws": a depth and then the widths, as a search draws. "subnets": every subnet of the
+space is equally likely, and almost all of them are deep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,10 @@ class PricedModule:
     """One module of a search space with its prices.
 
     Args:
-        widths: Allowed widths.
-        prices: What each of them costs in one block, in parameters.
-        depths: Allowed numbers of blocks that carry the module.
-        arrangements: For each depth, in how many sets of blocks the module can sit; prices are the same in all.
+        widths: The widths allowed.
+        prices: What each width costs in one block, in parameters.
+        depths: The numbers of blocks that may carry the module.
+        arrangements: For each depth, how many sets of blocks the module can sit in; the price is the same in all.
     """
 
     widths: tuple[int, ...]
@@ -39,7 +39,7 @@ class PricedModule:
     arrangements: tuple[int, ...]
 
     def counts(self) -> dict[int, int]:
-        """Total price -> number of different settings of the module that cost it."""
+        """Map each total price to the number of different settings of the module that cost it."""
         counts: dict[int, int] = {}
         for depth, sets in zip(self.depths, self.arrangements, strict=True):
             for price, count in ways(self.prices, depth).items():
@@ -47,7 +47,7 @@ class PricedModule:
         return counts
 
     def distribution(self, uniform: Uniform = "draws") -> Distribution:
-        """The distribution of the price."""
+        """The distribution of the module's total price."""
         probabilities: dict[int, float] = {}
         if uniform == "subnets":
             counts = self.counts()
@@ -63,7 +63,7 @@ class PricedModule:
         return Distribution(np.array(prices), np.array([probabilities[price] for price in prices]))
 
     def draw(self, rng: Generator, price: int, uniform: Uniform = "draws") -> list[int]:
-        """Widths, as many as the depth, that cost exactly `price`, with their distribution given that price."""
+        """Draw a depth and that many widths from their distribution, given that they cost exactly `price`."""
         choices = max(1, len(self.prices))
         counts = [ways(self.prices, depth).get(price, 0) for depth in self.depths]
         if uniform == "subnets":
@@ -83,24 +83,24 @@ class PricedModule:
 
 @dataclass(frozen=True, slots=True)
 class SizeEstimate:
-    """The number of subnets inside a budget.
+    """The number of subnets within a budget.
 
     Args:
-        number: The number itself where only parameters are bounded, else an estimate.
-        standard_error: Of the estimate; 0 where the number is exact.
+        number: Exact where only parameters are bounded, otherwise an estimate.
+        standard_error: The standard error of the estimate; 0 where the number is exact.
     """
 
     number: int
     standard_error: float
 
     def to_json(self) -> dict[str, float]:
-        """As written to best.json."""
+        """The estimate as written to best.json."""
         return {"inside_budget": self.number, "inside_budget_standard_error": self.standard_error}
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Prices, ascending, and their probabilities."""
+    """Prices in ascending order, with their probabilities."""
 
     prices: NDArray[np.int64]
     probabilities: NDArray[np.float64]
@@ -108,7 +108,7 @@ class Distribution:
 
 @cache
 def ways(prices: tuple[int, ...], blocks: int) -> dict[int, int]:
-    """Total price -> number of width vectors over that many blocks that cost it."""
+    """Map each total price to the number of width vectors over so many blocks that cost it."""
     if blocks == 0:
         return {0: 1}
     totals: dict[int, int] = {}
@@ -120,9 +120,9 @@ def ways(prices: tuple[int, ...], blocks: int) -> dict[int, int]:
 
 @cache
 def count_inside(modules: tuple[PricedModule, ...], budget: int) -> int:
-    """Exact number of combinations of the three modules' settings that cost at most `budget`."""
+    """Count exactly the combinations of the three modules' settings that cost at most `budget`."""
     first, second, third = (module.counts() for module in modules)
-    budget = min(budget, sum(map(max, (first, second, third))))  # as prices do, it fits into 64 bits; counts do not
+    budget = min(budget, sum(map(max, (first, second, third))))  # fits into 64 bits like prices; counts do not
     second_prices, second_counts = np.array(list(second)), np.array(list(second.values()), dtype=object)
     third_prices = np.array(sorted(third))
     up_to = np.array([0, *accumulate(third[price] for price in third_prices.tolist())], dtype=object)
@@ -136,7 +136,7 @@ def count_inside(modules: tuple[PricedModule, ...], budget: int) -> int:
 def draw_prices(
     modules: tuple[PricedModule, ...], rng: Generator, budget: int, uniform: Uniform = "draws"
 ) -> list[int]:
-    """Prices of the modules, drawn from their joint distribution given that they sum to at most `budget`."""
+    """Draw the modules' prices from their joint distribution, given that they sum to at most `budget`."""
     drawn: list[int] = []
     for position in range(len(modules)):
         prices, weights = _admitted_prices(modules[position:], budget - sum(drawn), uniform)
@@ -144,11 +144,11 @@ def draw_prices(
     return drawn
 
 
-@lru_cache(maxsize=128)  # the first module's are needed in every draw
+@lru_cache(maxsize=128)  # every draw needs those of the first module
 def _admitted_prices(
     modules: tuple[PricedModule, ...], left: int, uniform: Uniform
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Prices of the first module, and weights: how likely each is while all of the modules cost at most `left`."""
+    """Prices of the first module, each weighted by its probability if all modules are to cost at most `left`."""
     table, *others = [_distribution(module, uniform) for module in modules]
     admitted = [_share_inside(others, left - price) for price in table.prices.tolist()]
     return table.prices, table.probabilities * np.array(admitted)
@@ -160,7 +160,7 @@ def _distribution(module: PricedModule, uniform: Uniform) -> Distribution:
 
 
 def _share_inside(tables: Sequence[Distribution], left: int) -> float:
-    """Probability that at most two modules with these distributions cost at most `left` together."""
+    """The probability that modules with these distributions, two at most, cost at most `left` together."""
     if left < 0:
         return 0.0
     if not tables:

@@ -1,8 +1,8 @@
-"""How a subnet that costs too much is brought inside its budget.
+"""How a subnet that costs too much is brought within its budget.
 
-A combination of depths is feasible if the narrowest subnet of these depths is inside the budget. At fixed depths and
-blocks nothing grows when a width gets smaller, so from a feasible combination, narrower and narrower widths end inside.
-Fewer blocks are not always cheaper: prompts that end before the last block are carried on as tokens like all others.
+A combination of depths is feasible if the narrowest subnet of these depths is within the budget. At fixed depths and
+blocks no cost grows when a width gets smaller, so narrowing the widths of a feasible combination always ends within the
+budget. Fewer blocks are not always cheaper: prompts that end before the last block are carried on as ordinary tokens.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from noah.space.search_space import SearchSpace
 from noah.space.subnet import MODULES, Subnet
 
 Depths = tuple[int, int, int]
-"""Number of blocks that carry prompt, LoRA and adapter."""
+"""The numbers of blocks that carry prompt, LoRA and adapter."""
 
 
 @lru_cache(maxsize=16)
 def feasible_depths(space: SearchSpace, budget: Budget) -> tuple[Depths, ...]:
-    """The feasible combinations of depths.
+    """The combinations of depths whose narrowest subnet is within the budget.
 
-    Where modules may sit in any blocks, the narrowest subnet has them in the cheapest (`cheapest_blocks`).
+    Where modules may sit in any blocks, the narrowest subnet has them in the cheapest ones (`cheapest_blocks`).
     """
     return tuple(depths for depths in _combinations(space) if budget.admits(space.narrowest(*depths)))
 
 
 def check_feasible(space: SearchSpace, budget: Budget) -> None:
-    """Refuse a budget that admits nothing.
+    """Refuse a budget that admits no subnet of the space.
 
     Raises:
-        EmptySpaceError: With the lowest price of the first quantity whose bound leaves no combination of depths.
+        EmptySpaceError: If it admits none; the message names the first bound that leaves no combination of depths, and
+            the lowest price in its quantity.
     """
     if feasible_depths(space, budget):
         return
@@ -58,19 +59,19 @@ def check_feasible(space: SearchSpace, budget: Budget) -> None:
 
 
 def repair(space: SearchSpace, subnet: Subnet, rng: Generator, budget: Budget) -> Subnet:
-    """Bring a subnet of the space inside a budget that admits one, see `noah.space.operators.shrink`."""
+    """Bring a subnet within a budget that admits at least one subnet; see `noah.space.operators.shrink`."""
     if budget.others:
         subnet = _reach_feasible(space, subnet, rng, budget)
     while not budget.admits(subnet):
         violated = [bound.name for bound in budget.bounds if not bound.admits(subnet)]
         steps = _narrower(space, subnet, violated)
-        # Without a step the bound is one of parameters, and alone: beside others the depths are feasible by now.
+        # No step is left only under a bound on parameters alone: under other bounds the depths are feasible by now.
         subnet = steps[int(rng.integers(len(steps)))] if steps else _shallower(space, subnet, rng)
     return subnet
 
 
 def _narrower(space: SearchSpace, subnet: Subnet, violated: Iterable[Quantity]) -> list[Subnet]:
-    """The subnets with one width one step smaller, where that lowers a violated cost."""
+    """All subnets with one width one step smaller, where that lowers a violated cost."""
     lowering = {name for quantity in violated for name in PRICED_MODULES[quantity]}
     return [
         _with_width(subnet, name, block, max(smaller))
@@ -82,7 +83,7 @@ def _narrower(space: SearchSpace, subnet: Subnet, violated: Iterable[Quantity]) 
 
 
 def _shallower(space: SearchSpace, subnet: Subnet, rng: Generator) -> Subnet:
-    """One module in fewer blocks, by one step of its depths."""
+    """Put one module into fewer blocks, one step down in its depths."""
     shallower = [
         (name, max(depths))
         for name in MODULES
@@ -93,7 +94,7 @@ def _shallower(space: SearchSpace, subnet: Subnet, rng: Generator) -> Subnet:
 
 
 def _reach_feasible(space: SearchSpace, subnet: Subnet, rng: Generator, budget: Budget) -> Subnet:
-    """Change depths, and then blocks, as little as makes the narrowest subnet of them affordable."""
+    """Change depths, and then blocks, just enough for the narrowest subnet of them to be within the budget."""
     if budget.admits(_narrowed(space, subnet)):
         return subnet
     feasible = feasible_depths(space, budget)
@@ -111,7 +112,7 @@ def _reach_feasible(space: SearchSpace, subnet: Subnet, rng: Generator, budget: 
 
 
 def _moves_to_cheapest_blocks(space: SearchSpace, subnet: Subnet) -> list[tuple[str, int, int]]:
-    """(module, block, free block): what may move to one of the blocks that are cheapest for the module's depth."""
+    """The moves (module, block, free block) into the blocks that are cheapest for the module's depth."""
     moves = []
     for name in ("prompt", "adapter"):  # LoRA costs the same wherever it is
         where = carrying(subnet.widths(name))
@@ -132,7 +133,7 @@ def _combinations(space: SearchSpace) -> Iterable[Depths]:
 
 
 def _narrowed(space: SearchSpace, subnet: Subnet) -> Subnet:
-    """The subnet with the smallest width wherever it has any."""
+    """The subnet with each of its widths replaced by the smallest one."""
     return Subnet(
         *([space.modules[name].widths[0] if width else 0 for width in subnet.widths(name)] for name in MODULES)
     )
@@ -145,7 +146,7 @@ def _with_width(subnet: Subnet, name: str, block: int, width: int) -> Subnet:
 
 
 def _with_depth(space: SearchSpace, subnet: Subnet, name: str, depth: int, rng: Generator) -> Subnet:
-    """The module in other blocks too or in fewer; where it is new its width is random."""
+    """Put the module into more or fewer blocks; in a block that is new its width is random."""
     old, choices = subnet.widths(name), space.modules[name].widths
     where = change_depth(space.placement, space.blocks, carrying(old), depth, rng)
     chosen = [old[block] or int(rng.choice(choices)) for block in where]

@@ -26,24 +26,24 @@ PRESETS: dict[str, dict[str, tuple[int, ...]]] = {
     "lora": {"lora": (1, 2, 4, 8, 16)},
     "adapter": {"adapter": (1, 2, 4, 8, 16)},
 }
-"""Widths of each module in the shipped spaces; a module that is not named is absent. `paper` is the space of the
-paper's VTAB results, `wide` the second one in circulation; the others search the widths of one module alone."""
+"""The widths of each module in the built-in spaces; a module that is not named is absent. `paper` is the space of the
+paper's VTAB results, `wide` is the other one in use; the rest search the widths of a single module."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
     """The subnets that a search may draw (NOAH, section 3.2).
 
-    How subnets are drawn from it and varied: `noah.space.operators`.
+    `noah.space.operators` draws and varies them.
 
     Args:
         blocks: Number of blocks of the backbone.
-        embed_dim: Width D of the backbone, which prices the modules.
+        embed_dim: Width D of the backbone, which determines what the modules cost.
         modules: The space of "prompt", "lora" and "adapter".
         placement: Whether a module of depth d sits in the first d blocks or in any d of them.
 
     Raises:
-        SettingsError: If widths or depths make no sense; all problems at once.
+        SettingsError: If widths or depths make no sense; it lists all problems at once.
     """
 
     blocks: int
@@ -63,14 +63,14 @@ class SearchSpace:
             raise SettingsError(sorted(problems))
 
     def __hash__(self) -> int:
-        """Of the values, so that what is computed for a space can be kept."""
+        """Hash the values, so that what is computed for a space can be cached."""
         return hash((self.blocks, self.embed_dim, *(self.modules[name] for name in MODULES), self.placement))
 
     @property
     def largest(self) -> Subnet:
-        """The widest width of every module in every block that it may sit in; sizes the supernet.
+        """The largest width of every module in every block that it may sit in; the supernet has this size.
 
-        Where modules may sit in any blocks these are all blocks, so that this subnet need not be in the space.
+        Where modules may sit in any blocks, that means all blocks, so this subnet need not belong to the space.
         """
         widths = []
         for module in (self.modules[name] for name in MODULES):
@@ -80,11 +80,11 @@ class SearchSpace:
 
     @property
     def smallest(self) -> Subnet:
-        """The subnet of fewest parameters, in the blocks where it makes least work."""
+        """The subnet with the fewest parameters, in the blocks where it adds the least work."""
         return self.narrowest(*(min(self.modules[name].depths) for name in MODULES))
 
     def narrowest(self, prompt: int, lora: int, adapter: int) -> Subnet:
-        """The subnet with these depths and the smallest widths, in the blocks where it makes least work."""
+        """The subnet with these depths and the smallest widths, in the blocks where it adds the least work."""
         widths = []
         for name, depth in zip(MODULES, (prompt, lora, adapter), strict=True):
             where = cheapest_blocks(self.placement, self.blocks, depth)
@@ -98,10 +98,10 @@ class SearchSpace:
         return all(module.contains(self.placement, subnet.widths(name)) for name, module in self.modules.items())
 
     def size(self, budget: Budget = UNBOUNDED) -> int:
-        """Exact number of different subnets, of those inside the budget where one is given.
+        """Count exactly the different subnets, or those within the budget if one is given.
 
         Raises:
-            ValueError: If the budget bounds more than parameters; `estimate_size` tells about how many there are.
+            ValueError: If the budget bounds more than parameters; `estimate_size` gives an estimate then.
         """
         if budget.others:
             raise ValueError(f"no exact number is known of the subnets inside {budget.describe()}")
@@ -131,7 +131,7 @@ class SearchSpace:
 
 
 def quarters(blocks: int) -> tuple[int, ...]:
-    """The paper's depths 3, 6, 9 and 12 of 12 blocks as quarters of any number of blocks, rounded up."""
+    """Generalize the paper's depths, 3, 6, 9 and 12 of 12 blocks, to quarters of any number of blocks, rounded up."""
     return tuple(sorted({math.ceil(blocks * quarter / 4) for quarter in (1, 2, 3, 4)}))
 
 
@@ -142,7 +142,7 @@ def make_space(
     depths: tuple[int, ...] | None = None,
     placement: Placement = "first",
 ) -> SearchSpace:
-    """A space in which each module named in `widths` may have the given depths (the paper's quarters by default)."""
+    """Make a space in which each module in `widths` may have the given depths (`quarters` by default)."""
     depths = tuple(sorted(set(depths))) if depths else quarters(blocks)
     return SearchSpace(
         blocks,

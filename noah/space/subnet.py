@@ -17,13 +17,13 @@ MODULES: tuple[str, str, str] = ("prompt", "lora", "adapter")
 class Subnet:
     """Three widths per block; 0 means that the module is absent.
 
-    A subnet is a value: immutable, hashable, comparable and serializable. It holds no weights; a supernet or a
-    `noah.model.merge.merge` call takes it as an argument.
+    A subnet is a value: immutable, hashable, comparable and serializable. It holds no weights; a supernet or
+    `noah.model.merge.merge` takes it as an argument.
 
     Args:
-        prompt: Number of prompt tokens brought by each block.
-        lora: Rank of LoRA on the query, key and value projection of each block.
-        adapter: Bottleneck size of the adapter after the MLP of each block.
+        prompt: The number of prompt tokens that each block adds.
+        lora: The rank of LoRA on the query, key and value projections of each block.
+        adapter: The bottleneck size of the adapter after the MLP of each block.
 
     Raises:
         SettingsError: If the three differ in length, are empty, or hold anything but whole numbers >= 0.
@@ -63,27 +63,27 @@ class Subnet:
         return self.prompt[index], self.lora[index], self.adapter[index]
 
     def parameter_count(self, embed_dim: int) -> int:
-        """Trainable parameters of the modules; the head is trained too and not counted.
+        """Count the modules' trainable parameters; the head is trained too but not counted.
 
-        Sum over blocks of p D + 4 D r + (2 D a + a + D if a > 0), with D = `embed_dim`.
+        It is the sum over blocks of p D + 4 D r + (2 D a + a + D if a > 0), with D = `embed_dim`.
         """
         return sum(module_parameters(module, width, embed_dim) for module in MODULES for width in self.widths(module))
 
     def reference_count(self, embed_dim: int, largest_prompt: int) -> int:
-        """The figure that the published code reports, for comparison with the paper's tables.
+        """Count parameters as the published code reports them, for comparison with the paper's tables.
 
-        It also counts tokens added before block 0 that block 0's own prompt replaces at once, and their position
+        It also counts tokens added before block 0, which block 0's own prompt replaces at once, and their position
         embedding: (p0 + `largest_prompt`) D dead parameters where p0 > 0.
 
         Args:
             embed_dim: Width D of the backbone.
-            largest_prompt: Number of prompt tokens that the published supernet was built with.
+            largest_prompt: The number of prompt tokens that the published supernet was built with.
         """
         dead = (self.prompt[0] + largest_prompt) * embed_dim if self.prompt[0] else 0
         return self.parameter_count(embed_dim) + dead
 
     def fits_inside(self, largest: Subnet) -> bool:
-        """Whether no width exceeds the one of `largest`, module by module and block by block."""
+        """Whether no width exceeds that of `largest` in the same module and block."""
         return self.depth == largest.depth and all(
             width <= limit
             for module in MODULES
@@ -91,7 +91,7 @@ class Subnet:
         )
 
     def to_json(self) -> dict[str, list[int]]:
-        """A mapping of three lists, as written to files."""
+        """The widths as a mapping of three lists, as written to files."""
         return {field.name: list(self.widths(field.name)) for field in fields(self)}
 
     @classmethod
@@ -99,7 +99,7 @@ class Subnet:
         """Read what `to_json` gave, as a mapping or as JSON text.
 
         Raises:
-            SettingsError: If it is not a subnet; every problem is named.
+            SettingsError: If it is not a subnet; it names every problem.
         """
         if isinstance(value, str):
             try:
@@ -116,16 +116,16 @@ class Subnet:
 
     @classmethod
     def uniform(cls, depth: int, *, prompt: int = 0, lora: int = 0, adapter: int = 0) -> Self:
-        """The same three widths in each of `depth` blocks."""
+        """Make a subnet with the same three widths in each of `depth` blocks."""
         return cls(prompt=[prompt] * depth, lora=[lora] * depth, adapter=[adapter] * depth)
 
 
 def module_parameters(module: str, width: int, embed_dim: int) -> int:
-    """Trainable parameters of one module in one block.
+    """Count the trainable parameters of one module in one block.
 
     Args:
         module: "prompt", "lora" or "adapter".
-        width: Its width; 0 costs nothing.
+        width: The module's width; 0 costs nothing.
         embed_dim: Width D of the backbone.
     """
     match module:

@@ -62,7 +62,7 @@ DATA = {
         1,
         [
             "photos/train has a class without images: hexagon.",
-            "Add images to it, or remove its folder. Images are told by their suffix, such as .jpg or .png.",
+            "Add images to it, or remove its folder. Images are recognized by their suffix, such as .jpg or .png.",
         ],
         add_folder("photos/train/hexagon"),
     ),

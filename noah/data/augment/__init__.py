@@ -1,1 +1,1 @@
-"""Random changes of training images, from seeds alone."""
+"""Random changes to training images, which depend on seeds alone."""

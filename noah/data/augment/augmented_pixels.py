@@ -1,4 +1,4 @@
-"""Training images that are augmented anew each time they are asked for, in this process or in others beside it."""
+"""Training images that are augmented anew each time they are requested, in this process or in worker processes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from noah.errors import UnreadableImageError
 from noah.progress import counted
 
 Draw = tuple[NDArray[np.int64], tuple[int, ...]]
-"""A batch to be drawn: the indices of its images, and the words of the seed to which each image adds its own."""
+"""A batch to be fetched: the indices of its images, and the words of its seed, to which each image adds its own."""
 
 _MOST_WORKERS = 16
 PREFETCHED = 2
-"""Batches that each process prepares ahead of the step that takes them."""
+"""How many batches each worker prepares ahead of the step that takes them."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -45,13 +45,13 @@ class _Source(Protocol):
 class AugmentedPixels:
     """Images of one split, changed at random; made by `load_augmented`.
 
-    An image's pixels depend on the image and on the seed of its batch, and neither on the other images of the batch nor
-    on the number of processes.
+    The pixels of an image depend on the image and the seed of its batch, but not on the other images in the batch or
+    the number of workers.
 
     Attributes:
-        labels: int64 (n,).
-        in_memory: Whether the images were decoded once for all.
-        reason: Why, in one sentence with the sizes.
+        labels: int64, (n,).
+        in_memory: Whether the images were all decoded into memory.
+        reason: One sentence that says why, with the sizes.
     """
 
     def __init__(self, labels: np.ndarray, source: _Source, augmentation: Augmentation, workers: int) -> None:
@@ -66,19 +66,19 @@ class AugmentedPixels:
         return len(self.labels)
 
     def batches(self, draws: Iterable[Draw]) -> Generator[NDArray[np.uint8]]:
-        """The batches of `draws`, in their order; closing the generator ends the processes.
+        """Yield the batches of `draws` in order; closing the generator ends the worker processes.
 
-        With processes the next draws are taken before their batches are asked for.
+        With workers, draws are taken before their batches are requested.
 
         Yields:
-            uint8 (B, height, width, 3).
+            uint8, (B, height, width, 3).
 
         Raises:
-            UnreadableImageError: Images that are not in memory cannot be decoded; all of the batch's are counted.
+            UnreadableImageError: If images that are not in memory cannot be decoded; it counts all those in the batch.
         """
         fetched: Iterable[NDArray[np.uint8] | UnreadableImageError] = map(self._fetch, draws)
         if self._workers:
-            # Batches come back as NumPy arrays through pipes: tensors would take shared memory, which containers limit.
+            # Batches come back as NumPy arrays through pipes: tensors would use shared memory, which containers limit.
             loader: Any = DataLoader(
                 _Batches(self._fetch),  # type: ignore[arg-type]  # it has no length, and with a sampler needs none
                 batch_size=None,
@@ -97,7 +97,7 @@ class AugmentedPixels:
             yield batch
 
     def _fetch(self, draw: Draw) -> NDArray[np.uint8] | UnreadableImageError:
-        """One batch, or what is wrong with it: an error raised in another process would come back in other words."""
+        """Fetch one batch, or return its error: one raised in a worker process would arrive with another text."""
         indices, seed = draw
         try:
             images = self._source.images(indices)
@@ -108,7 +108,7 @@ class AugmentedPixels:
 
 
 TrainingPixels = Pixels | AugmentedPixels
-"""What a training takes: the same pixels every time, or augmented ones."""
+"""What the training loop accepts: the same pixels every time, or augmented ones."""
 
 
 def load_augmented(
@@ -121,19 +121,19 @@ def load_augmented(
     progress: Callable[[int, int], None] | None = None,
     read: Pixels | Originals | None = None,
 ) -> AugmentedPixels:
-    """Decode what is to be augmented into memory, as far as it fits: originals for random crops, else resized images.
+    """Decode the images to be augmented into memory, if they fit: originals for random crops, else resized images.
 
     Args:
-        split: The images.
-        preprocessing: Gives their size and how they get it.
-        augmentation: What is done to them.
-        workers: Processes that augment beside this one; with 0 it does so itself.
-        memory_limit: Bytes that decoded images may take; half of what is free now, if not given.
-        progress: Called with the number of images decoded so far and of all.
-        read: These images, where they are in memory already; without effect if it is not what is to be augmented.
+        split: The images to augment.
+        preprocessing: The size of the images, and how they are brought to it.
+        augmentation: The changes to each image.
+        workers: The number of processes that augment; with 0 this process does it itself.
+        memory_limit: Bytes that the decoded images may take; by default half of the memory that is free now.
+        progress: Called with the number of images decoded so far and the number of all images.
+        read: These images, if they are in memory already; ignored unless they are what is to be augmented.
 
     Raises:
-        UnreadableImageError: Images cannot be decoded; all of them are counted, the first are named with their cause.
+        UnreadableImageError: If images cannot be decoded; it counts all of them and names the first with their causes.
     """
     source: _Source
     if augmentation.crops:
@@ -146,15 +146,15 @@ def load_augmented(
 
 
 def choose_workers(asked: int | None, device: str, trainings: int = 1) -> tuple[int, str]:
-    """The number of processes that augment images, and why.
+    """Choose the number of processes that augment images, and say why.
 
-    An image takes 3 to 11 ms on one core, decoding included. That is a hundredth of what ViT-B/16 takes to train on it
-    on a CPU, and several times what it takes on a large GPU.
+    An image takes 3 to 11 ms on one core, including decoding. That is a hundredth of the time that ViT-B/16 takes to
+    train on it on a CPU, and several times as long as it takes on a large GPU.
 
     Args:
-        asked: The number in the settings; None leaves it to be chosen.
-        device: Type of the device that trains, such as cpu or cuda.
-        trainings: Processes of this machine that train together and share its cores.
+        asked: The number in the settings; None leaves the choice to this function.
+        device: The type of the device that trains, such as cpu or cuda.
+        trainings: How many processes train together on this machine and share its cores.
     """
     if asked is not None:
         return asked, "as set"
@@ -180,7 +180,7 @@ class _Resized:
 
 
 class _Batches:
-    """What torch's loader takes for a dataset; its indices are draws."""
+    """A dataset for torch's loader; its indices are draws."""
 
     def __init__(self, fetch: Callable[[Draw], NDArray[np.uint8] | UnreadableImageError]) -> None:
         self._fetch = fetch
@@ -194,9 +194,9 @@ def _unchanged(batch: object) -> object:
 
 
 def _end_with(parent: int, _: int) -> None:
-    """Leave Ctrl-C to the parent, and on Linux end at once when it is killed.
+    """Leave Ctrl-C to the parent, and on Linux exit at once when the parent is killed.
 
-    A process that lived on would wait for ever to hand over its batch, and keep the run's lock.
+    A worker that lived on would wait forever to hand over its batch, and would keep the run's lock.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":

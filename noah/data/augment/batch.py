@@ -1,4 +1,4 @@
-"""The random changes of a whole batch: random erasing (Zhong et al., 2017), then mixup or CutMix, by timm."""
+"""The random changes to a whole batch: random erasing (Zhong et al., 2017), then mixup or CutMix, by timm."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ from noah.settings.training_settings import AugmentationSettings
 
 
 class BatchAugmentation:
-    """Erases rectangles of images, and mixes each image with another of its batch, each where the settings have it.
+    """Erases rectangles of images, and mixes each image with another from its batch, as far as the settings ask for it.
 
-    A rectangle is filled with normal noise. Mixing flips the batch: mixup (Zhang et al., 2017) adds lambda of an image
-    to 1 - lambda of its partner, CutMix (Yun et al., 2019) puts a rectangle of 1 - lambda of the area from the partner
-    into it; where both are on, a coin decides for each batch. Lambda is drawn once a batch from Beta(a, a) with the a
-    of the settings. The labels become shares of two classes, lambda and 1 - lambda.
+    A rectangle is filled with normal noise. Each image is mixed with its partner in the reversed batch: mixup (Zhang et
+    al., 2017) adds lambda of the image to 1 - lambda of its partner; CutMix (Yun et al., 2019) replaces a rectangle
+    of 1 - lambda of the image's area by its partner's. If both are on, a coin toss decides for each batch. Lambda is
+    drawn once per batch from Beta(a, a), with the a of the settings. The labels become shares of two classes, lambda
+    and 1 - lambda.
 
-    timm mixes even batches only; of an odd one the last image stays as it is.
-
-    Args:
-        settings: What to do, and how strongly.
-        num_classes: Classes of the labels.
+    timm mixes only batches of even size; the last image of an odd batch stays as it is.
     """
 
     def __init__(self, settings: AugmentationSettings, num_classes: int) -> None:
@@ -44,12 +41,12 @@ class BatchAugmentation:
         """Change one batch.
 
         Args:
-            images: float32 (B, 3, H, W), normalized; changed in place.
-            labels: int64 (B) on the same device.
+            images: float32, (B, 3, H, W), normalized; changed in place.
+            labels: int64, (B), on the same device.
             seed: Words of the seed, as `noah.data.augment.seeding.seeded` takes them.
 
         Returns:
-            The images, and `labels` themselves, or where images are mixed float32 (B, classes), whose rows sum to 1.
+            The images, with `labels` unchanged, or for mixed images float32, (B, classes), whose rows sum to 1.
         """
         if not self.is_on:
             return images, labels

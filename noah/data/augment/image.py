@@ -1,4 +1,4 @@
-"""The random changes of one training image, by the transforms of timm and torchvision."""
+"""The random changes to a single training image, by the transforms of timm and torchvision."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _WARPS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-"""Pillow shears and rotates with these alone; bicubic stands in for the others."""
+"""Pillow can shear and rotate only with these; bicubic stands in for the others."""
 
 
 class Augmentation:
-    """Crop, flip, RandAugment and color jitter, each where the settings have it, in timm's order.
+    """Crop, flip, RandAugment and color jitter, as far as the settings ask for them, in timm's order.
 
-    The numbers drawn depend on the seed of the call alone: the same image and seed give the same pixels in any batch,
-    process or order. timm leaves color jitter out where RandAugment is on, unless it is forced; here every setting
-    does what it says.
+    The random numbers depend only on the seed of the call: the same image and seed give the same pixels in any batch,
+    process or order. timm leaves out color jitter when RandAugment is on, unless it is forced; here every setting does
+    what it says.
 
     Args:
-        settings: What to do, and how strongly.
-        preprocessing: Size and interpolation of a crop, and the mean color, which fills corners that RandAugment
-            bares.
+        settings: Which changes to make, and how strong they are.
+        preprocessing: Gives the size and interpolation of a crop, and the mean color, which fills the corners that
+            RandAugment leaves empty.
 
     Attributes:
-        crops: Whether images are cropped, so that `apply` takes originals and not images of the backbone's size.
+        crops: Whether images are cropped, so that `apply` takes originals instead of images at the backbone's size.
     """
 
     def __init__(self, settings: AugmentationSettings, preprocessing: Preprocessing) -> None:
@@ -65,11 +65,11 @@ class Augmentation:
         """Change one image.
 
         Args:
-            image: In mode RGB: the original if `crops`, else at the size that the backbone takes.
+            image: In mode RGB; the original if `crops`, else at the backbone's input size.
             seed: Words of the seed, as `noah.data.augment.seeding.seeded` takes them.
 
         Returns:
-            uint8 (height, width, 3).
+            uint8, (height, width, 3).
         """
         with seeded(*seed):
             for transform in self._transforms:
@@ -86,6 +86,6 @@ def _randaugment(spelled: str, parameters: dict[str, Any]) -> Callable[[Image.Im
 
 
 def _posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
-    """Keep the first bits of each channel. At the largest magnitude timm keeps none of them, which Pillow refuses."""
+    """Keep the first bits of each channel. At the largest magnitude timm keeps none, which Pillow refuses."""
     mask = 256 - 2 ** (8 - bits)
     return image.point([value & mask for value in range(256)] * 3)

@@ -14,11 +14,11 @@ import torch
 def seeded(*words: int) -> Iterator[None]:
     """Seed the global generators of Python, NumPy and torch on the CPU, and put them back at the end.
 
-    What is drawn inside depends on the words alone, and what is drawn afterwards is what would have been drawn without
-    the `with` block. A process has one set of global generators, so no second thread may draw from them meanwhile.
+    What is drawn inside the `with` block depends on the words alone, and what is drawn after it is not affected. The
+    global generators belong to the whole process, so no other thread may draw from them meanwhile.
 
     Args:
-        words: Whole numbers from 0; the last one above 0, since to NumPy a last word of 0 is no word.
+        words: Whole numbers, 0 or more; the last must not be 0, because NumPy ignores a last word of 0.
     """
     python, array, tensor = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seeds = np.random.SeedSequence(words).generate_state(10)

@@ -1,1 +1,1 @@
-"""From image files to the tensors that a backbone takes."""
+"""From image files to a backbone's input tensors."""

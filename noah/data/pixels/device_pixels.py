@@ -1,4 +1,4 @@
-"""Decoded images that live on the device that trains, as bytes, where they take a small part of its memory."""
+"""Decoded images that live on the training device, as bytes, if they take only a small part of its memory."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from noah.data.pixels.pixels import Pixels
 from noah.hardware.memory import format_bytes
 
 DEVICE_SHARE = 0.25
-"""Of the device's free memory: the rest is for weights, activations and the optimizer."""
+"""The share of the device's free memory that images may take; the rest is for weights, activations and optimizer."""
 
 
 class DevicePixels(Pixels):
-    """Images of one split in main memory and, as bytes, on a device; made by `place`."""
+    """Images of one split in main memory and also, as bytes, on a device; made by `place`."""
 
     def __init__(self, pixels: Pixels, resident: Tensor, reason: str) -> None:
         super().__init__(pixels.split, pixels.preprocessing, pixels.memory, reason)
         self._resident = resident
 
     def fetch(self, indices: NDArray[np.int64]) -> Tensor:
-        """Some images, in the order of `indices`, which alone travel to the device.
+        """Select images, in the order of `indices`; only the indices travel to the device.
 
         Returns:
-            uint8 (B, height, width, 3) on the device.
+            uint8, (B, height, width, 3), on the device.
         """
         return self._resident.index_select(0, torch.from_numpy(indices).to(self._resident.device))
 
 
 def place(pixels: Pixels, device: torch.device, free: int | None = None) -> Pixels:
-    """Put images on the device if they are in memory and fit, and leave them where they are otherwise.
+    """Put images on the device if they are in memory and fit; otherwise leave them where they are.
 
     Args:
-        pixels: The images.
-        device: Where they are needed. On a CPU nothing is copied.
-        free: Bytes of its memory that nobody uses; asked of the device if not given.
+        pixels: The images to place.
+        device: The device that needs them; nothing is copied for a CPU.
+        free: Bytes of free memory on the device; by default the device is asked.
 
     Returns:
-        The images, whose `reason` says where they are and why.
+        The images; their `reason` says where they are and why.
     """
     if device.type == "cpu" or pixels.memory is None:
         return pixels
@@ -58,7 +58,7 @@ def place(pixels: Pixels, device: torch.device, free: int | None = None) -> Pixe
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes of a device's memory that nobody uses; None where it does not tell."""
+    """A device's free memory in bytes; None if the device cannot tell."""
     if device.type != "cuda":
         return None
     free, _ = torch.cuda.mem_get_info(device)

@@ -1,4 +1,4 @@
-"""The images of a split at their own sizes: decoded once and held in memory as far as they fit, else decoded anew."""
+"""The images of a split at their original sizes: as many as fit are decoded into memory, the others for each batch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from noah.hardware.memory import available_memory, format_bytes
 
 
 class Originals:
-    """Images as they were taken, for random crops; made by `load_originals`.
+    """Images at their original sizes, for random crops; made by `load_originals`.
 
     Attributes:
-        split: Where they come from.
-        in_memory: Whether all images were decoded once for all.
-        reason: Why, in one sentence with the sizes.
+        split: Where the images come from.
+        in_memory: Whether all images were decoded into memory.
+        reason: One sentence that says why, with the sizes.
     """
 
     def __init__(self, split: Split, held: list[NDArray[np.uint8]], reason: str) -> None:
@@ -32,10 +32,10 @@ class Originals:
         self._held = held
 
     def images(self, indices: np.ndarray) -> list[Image.Image]:
-        """Some images in mode RGB, in the order of `indices`.
+        """Give images in mode RGB, in the order of `indices`.
 
         Raises:
-            UnreadableImageError: Images that are not in memory cannot be decoded; all of them are counted.
+            UnreadableImageError: If images that are not in memory cannot be decoded; it counts all of them.
         """
         images, failures = [], []
         for index in indices.tolist():
@@ -60,12 +60,12 @@ def load_originals(
     """Decode the first images of a split into memory, as many as fit.
 
     Args:
-        split: The images.
-        memory_limit: Bytes that the pixels may take; half of what is free now, if not given.
-        progress: Called with the number of images decoded so far and of all.
+        split: The images to decode.
+        memory_limit: Bytes that the pixels may take; by default half of the memory that is free now.
+        progress: Called with the number of images decoded so far and the number of all images.
 
     Raises:
-        UnreadableImageError: Images cannot be decoded; all of them are counted, the first are named with their cause.
+        UnreadableImageError: If images cannot be decoded; it counts all of them and names the first with their causes.
     """
     limit = available_memory() // 2 if memory_limit is None else memory_limit
     held: list[NDArray[np.uint8]] = []
@@ -78,7 +78,7 @@ def load_originals(
         except UnreadableImageError as error:
             return f"{split.name(index)}: {error.cause}"
 
-    # An image a thread at a time, because nobody knows how large the next ones are.
+    # One image per thread at a time, because the next ones may be of any size.
     block = min(os.cpu_count() or 1, 32)
     with ThreadPoolExecutor(block) as threads:
         for start in range(0, len(split), block):
@@ -86,7 +86,7 @@ def load_originals(
             for decoded in threads.map(decode_one, range(start, end)):
                 if isinstance(decoded, str):
                     failures.append(decoded)
-                elif not failures:  # from the first failure on, images are only counted
+                elif not failures:  # after the first failure, images are only counted
                     needed += decoded.nbytes
                     if needed > limit:
                         return Originals(split, held, held_reason(split, held, limit))

@@ -1,4 +1,4 @@
-"""The resized images of a split: decoded once and held in memory as uint8 if they fit, else decoded batch by batch."""
+"""The resized images of a split: decoded once and kept in memory as uint8 if they fit, else decoded for each batch."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-_BLOCK = 256  # Images handed to the threads at once: enough to keep them busy, few enough to stop soon on Ctrl-C.
+_BLOCK = 256  # Images given to the threads at once: enough to keep them busy, few enough to stop soon on Ctrl-C.
 
 
 class Pixels:
-    """Images of one split at the size that the backbone takes; made by `load_pixels`.
+    """Images of one split at the backbone's input size; made by `load_pixels`.
 
     Attributes:
-        labels: int64 (n,).
-        split: Where they come from.
-        preprocessing: How they get their size.
-        memory: uint8 (n, height, width, 3) where the images were decoded once for all; None where they were not.
-        reason: Why, in one sentence with the sizes.
+        labels: int64, (n,).
+        split: The split that the images come from.
+        preprocessing: How the images are brought to their size.
+        memory: uint8, (n, height, width, 3), if all images were decoded into memory; otherwise None.
+        reason: One sentence that says why, with the sizes.
     """
 
     def __init__(self, split: Split, preprocessing: Preprocessing, memory: np.ndarray | None, reason: str) -> None:
@@ -46,17 +46,17 @@ class Pixels:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the images were decoded once for all."""
+        """Whether all images were decoded into memory."""
         return self.memory is not None
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
-        """Some images, in the order of `indices`.
+        """Give images in the order of `indices`.
 
         Returns:
-            uint8 (B, height, width, 3), a copy.
+            uint8, (B, height, width, 3), a copy.
 
         Raises:
-            UnreadableImageError: Images that are not in memory cannot be decoded; all of them are counted.
+            UnreadableImageError: If images that are not in memory cannot be decoded; it counts all of them.
         """
         if self.memory is None:
             return _decode(self.split, self.preprocessing, indices)
@@ -64,7 +64,7 @@ class Pixels:
         return pixels
 
     def fetch(self, indices: NDArray[np.int64]) -> NDArray[np.uint8] | Tensor:
-        """Some images as `batch` gives them, or a tensor where they live on a device (`DevicePixels`)."""
+        """Give images as `batch` does, or as a tensor if they live on a device (`DevicePixels`)."""
         return self.batch(indices)
 
     def name(self, index: int) -> str:
@@ -82,13 +82,13 @@ def load_pixels(
     """Decode a split into memory if it fits; otherwise read nothing yet.
 
     Args:
-        split: The images.
-        preprocessing: Gives their size and how they get it.
-        memory_limit: Bytes that the pixels may take; half of what is free now, if not given.
-        progress: Called with the number of images decoded so far and of all.
+        split: The images to decode.
+        preprocessing: The size of the images, and how they are brought to it.
+        memory_limit: Bytes that the pixels may take; by default half of the memory that is free now.
+        progress: Called with the number of images decoded so far and the number of all images.
 
     Raises:
-        UnreadableImageError: Images cannot be decoded; all of them are counted, the first are named with their cause.
+        UnreadableImageError: If images cannot be decoded; it counts all of them and names the first with their causes.
     """
     limit = available_memory() // 2 if memory_limit is None else memory_limit
     memory, reason = allocate(len(split), preprocessing, limit)
@@ -173,7 +173,7 @@ def decode_each(
 
 
 def unreadable(failures: list[str], count: int) -> UnreadableImageError:
-    """The error for some of `count` images that cannot be decoded, from a line for each."""
+    """Make the error for images, out of `count`, that cannot be decoded; `failures` has one line for each."""
     lines = [f"{len(failures):,} of {count:,} images cannot be read:", *(f"  {line}" for line in failures[:5])]
     if len(failures) > 5:
         lines.append(f"  and {len(failures) - 5:,} more")

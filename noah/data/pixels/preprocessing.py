@@ -1,7 +1,7 @@
 """From an RGB image to the pixels and the tensor that a backbone takes.
 
-The same object serves training, evaluation and the exported artifact, which stores it as JSON. It needs NumPy and
-Pillow alone; its "crop" gives, bit for bit, the pixels of timm's evaluation transform.
+The same object serves training, evaluation and the exported artifact, which stores it as JSON. It needs only NumPy and
+Pillow; its "crop" gives, bit for bit, the pixels of timm's evaluation transform.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Preprocessing:
         width: Width of the input in pixels.
         resize: "squash" resizes straight to (height, width), as the VTAB protocol does; "crop" keeps the aspect ratio,
             resizes so that the center crop of (height, width) is `crop_fraction` of the resized image, and crops.
-        crop_fraction: Above 0, at most 1; without effect on "squash".
+        crop_fraction: Above 0 and at most 1; "squash" ignores it.
         interpolation: nearest, bilinear, bicubic, lanczos, box or hamming.
         mean: Mean of each channel, for pixel values scaled to 0..1.
         std: Standard deviation of each channel, on the same scale.
 
     Raises:
-        ValueError: A value is out of range; the message begins with its name.
+        ValueError: If a value is out of range; the message begins with its name.
     """
 
     height: int
@@ -77,10 +77,10 @@ class Preprocessing:
         """Resize an RGB image.
 
         Returns:
-            uint8 (height, width, 3).
+            uint8, (height, width, 3).
 
         Raises:
-            UnreadableImageError: The image is so long and thin that "crop" would blow it up beyond all memory.
+            UnreadableImageError: If the image is so long and thin that resizing it for "crop" would exhaust the memory.
         """
         if self.resize == "squash":
             return np.array(image.resize((self.width, self.height), _FILTERS[self.interpolation]))
@@ -94,7 +94,7 @@ class Preprocessing:
         return np.array(resized.crop((left, top, left + self.width, top + self.height)))
 
     def _crop_scale(self, width: int, height: int) -> tuple[int, int]:
-        """The (width, height) to resize to before the crop, with the roundings of torchvision and timm."""
+        """The (width, height) to resize to before the crop, rounded as torchvision and timm do."""
         scaled_width = math.floor(self.width / self.crop_fraction)
         scaled_height = math.floor(self.height / self.crop_fraction)
         if scaled_width == scaled_height:  # torchvision's Resize: the shorter side is exact, the longer one cut down.
@@ -108,10 +108,10 @@ class Preprocessing:
         """Compute (pixels / 255 - mean) / std.
 
         Args:
-            pixels: uint8 (B, height, width, 3).
+            pixels: uint8, (B, height, width, 3).
 
         Returns:
-            float32 (B, 3, height, width), C-contiguous.
+            float32, (B, 3, height, width), C-contiguous.
         """
         planes = pixels.transpose(0, 3, 1, 2).astype(np.float32, order="C")
         planes /= np.float32(255)
@@ -120,15 +120,15 @@ class Preprocessing:
         return planes
 
     def to_json(self) -> dict[str, Any]:
-        """The values by name, in types that JSON has."""
+        """The values by name, in types that JSON knows."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, mapping: Mapping[str, Any]) -> Preprocessing:
-        """Undo `to_json`; nothing is guessed or left out.
+        """Undo `to_json`; nothing is guessed or ignored.
 
         Raises:
-            ArtifactError: A key is missing, unknown or holds a wrong value.
+            ArtifactError: If a key is missing, is unknown or holds a wrong value.
         """
         expected = {field.name for field in fields(cls)}
         problems = [f"unknown key {key!r}" for key in mapping if key not in expected]

@@ -1,4 +1,4 @@
-"""From stored pixels to the images that a network takes, on the device."""
+"""From stored pixels to a network's input images, on the device."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from torch import Tensor
 from noah.data.pixels.preprocessing import Preprocessing
 
 Batch = NDArray[np.uint8] | Tensor
-"""Pixels, uint8 (B, H, W, 3): in main memory, or on a device."""
+"""Pixels, uint8, (B, H, W, 3), in main memory or on a device."""
 
 
 def to_images(pixels: Batch, preprocessing: Preprocessing, device: torch.device) -> Tensor:
-    """Normalize a batch: (pixels / 255 - mean) / std, on the CPU the same floats as `Preprocessing.normalize`.
+    """Normalize a batch on the device: (pixels / 255 - mean) / std.
 
-    Args:
-        pixels: If they are not on the device yet, they travel there as bytes.
-        preprocessing: Mean and standard deviation.
-        device: Where to compute.
+    Pixels that are not on the device yet travel there as bytes. On a CPU the result equals `Preprocessing.normalize`
+    bit for bit.
 
     Returns:
-        float32 (B, 3, H, W).
+        float32, (B, 3, H, W).
     """
     stored = pixels if isinstance(pixels, Tensor) else torch.from_numpy(np.ascontiguousarray(pixels))
     images = stored.to(device).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)

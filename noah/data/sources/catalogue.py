@@ -1,4 +1,4 @@
-"""Which datasets noah knows by name, and which of them are there; nothing is opened but folders."""
+"""Which datasets noah knows by name, and which of them are present; only folders are listed, and no file is opened."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS, VtabTask
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One dataset.
+    """One line of the list of datasets.
 
     Attributes:
-        name: As `--dataset` takes it.
+        name: The name for `--dataset`.
         group: natural, specialized or structured for the tasks of VTAB-1k, else the experiment that it belongs to.
-        classes: How many.
-        present: Whether it can be used as it is.
-        where: Where it was found, below the data root where it lies there, or what is missing.
+        classes: The number of classes.
+        present: Whether it can be used right away.
+        where: Where it was found, as a path below the data root if it is there, or what is missing.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Entry:
 
 
 def list_datasets(data_root: Path) -> list[Entry]:
-    """Every dataset that has a name, those of one experiment together."""
+    """List every dataset that has a name, grouped by experiment."""
     return [
         Entry("digits", "built in", 10, True, "comes with scikit-learn"),
         Entry("rendered_dsprites_loc", "rendered", 16, True, "rendered by noah"),

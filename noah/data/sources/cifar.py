@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100 from their authors, each with 1,000 training images.
 
-CIFAR-100 is for those who have no VTAB-1k; the small training splits are drawn as VTAB-1k's were, and are not the same.
+CIFAR-100 is for those who do not have VTAB-1k. The small training sets are drawn the way VTAB-1k's were, but they are
+not the same.
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ def load_cifar10(data_root: Path, *, seed: int, validation_fraction: float, down
 
 
 def load_cifar100(data_root: Path, *, seed: int, validation_fraction: float, download: bool = True) -> Dataset:
-    """Draw 1,000 training images of CIFAR-100 (Krizhevsky, 2009); its 10,000 test images are the test split.
+    """Draw 1,000 training images of CIFAR-100 (Krizhevsky, 2009); its 10,000 test images are the test set.
 
-    The files are pickles, read by torchvision, which refuses them where their MD5 is not the published one. The images
-    of the test split are loaded by `load_test`; before that only the checksum of their file is computed.
+    The files are pickles, read by torchvision, which refuses them unless their MD5 is the published one. The test
+    images are loaded by `load_test`; before that, only the checksum of their file is computed.
 
     Args:
-        data_root: The folder that holds, or is to hold, cifar-100-python.
-        seed: Of both draws.
-        validation_fraction: Of the 1,000.
-        download: Whether to fetch the archive (169 MB) where the files are missing.
+        data_root: The folder that holds, or will hold, cifar-100-python.
+        seed: Draws the 1,000 images, and then the validation images among them.
+        validation_fraction: The fraction of the 1,000 images that is held out for validation.
+        download: Whether to download the archive (169 MB) if the files are missing.
 
     Raises:
-        DownloadError: The archive cannot be fetched, or it or its content is damaged.
-        DatasetNotFoundError: The files are missing and `download` is off.
-        UsageError: The fraction is not between 0 and 1.
+        DownloadError: If the archive cannot be downloaded, or it or its content is damaged.
+        DatasetNotFoundError: If the files are missing and `download` is off.
+        UsageError: If the fraction is not between 0 and 1.
     """
     return _load(100, data_root, seed, validation_fraction, download)
 
@@ -76,13 +77,13 @@ def _load_test(classes: Classes, data_root: Path) -> ArraySplit:
 
 
 def _split(source: Any, prefix: str) -> ArraySplit:
-    """Wrap torchvision's uint8 (n, 32, 32, 3) and list of labels."""
+    """Wrap torchvision's images, uint8, (n, 32, 32, 3), and its list of labels."""
     return ArraySplit(np.ascontiguousarray(source.data), np.array(source.targets, np.int64), prefix)
 
 
 def _open(classes: Classes, data_root: Path, *, train: bool, download: bool) -> Any:
-    """Torchvision's CIFAR10 or CIFAR100, fetched if need be."""
-    from torchvision import datasets  # Brings torch, which the rest of this package does without.
+    """Open torchvision's CIFAR10 or CIFAR100, and download it if necessary."""
+    from torchvision import datasets  # Imports torch, which the rest of this package does without.
     from torchvision.datasets.utils import check_integrity
 
     source = {10: datasets.CIFAR10, 100: datasets.CIFAR100}[classes]
@@ -98,7 +99,7 @@ def _open(classes: Classes, data_root: Path, *, train: bool, download: bool) -> 
     try:
         if not check_integrity(archive, source.tgz_md5):
             _fetch(source.url, archive)
-        if not check_integrity(archive, source.tgz_md5):  # Torchvision would now download itself, with no time limit.
+        if not check_integrity(archive, source.tgz_md5):  # Torchvision would now download it again, with no time limit.
             raise OSError(f"the checksum of {archive} is wrong")
         return source(data_root, train=train, download=True)  # Unpacks the archive.
     except (OSError, HTTPException, RuntimeError) as error:
@@ -106,14 +107,14 @@ def _open(classes: Classes, data_root: Path, *, train: bool, download: bool) -> 
 
 
 def _cause(error: Exception) -> str:
-    """The reason alone, on one line; urllib wraps the system's error in one of its own."""
+    """Only the reason, on one line; urllib wraps the system's error in one of its own."""
     reason = getattr(error, "reason", None)
     innermost = reason if isinstance(reason, OSError) else error
     return " ".join(str(innermost).split())
 
 
 def _fetch(url: str, archive: Path) -> None:
-    """Download to a file that takes its name when complete."""
+    """Download to a temporary name, and rename the file once it is complete."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     incomplete = archive.with_name(archive.name + ".part")
     try:

@@ -1,4 +1,4 @@
-"""Finds the images of a folder that has one sub-folder a class."""
+"""Finds the images in a folder that has one subfolder per class."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ClassFolders:
     """What a folder of class folders holds.
 
     Attributes:
-        folder: Where it was found.
-        images: The sorted paths of each class, the classes in plain sorted order of their names; a class may have none.
-        ignored: Visible files below the folder that have no name of an image.
+        folder: The folder that was listed.
+        images: The sorted paths of each class; classes are sorted by name, and a class may have no images.
+        ignored: The number of visible files below the folder whose names are not those of images.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class ClassFolders:
     ignored: int
 
     def split(self, classes: tuple[str, ...]) -> FileSplit:
-        """All images, labeled by the place of their class in `classes`; every class found has to be among them."""
+        """All images, labeled by the position of their class in `classes`, which must contain every class found."""
         label_of = {name: label for label, name in enumerate(classes)}
         paths = tuple(path for found in self.images.values() for path in found)
         labels = [label_of[name] for name, found in self.images.items() for _ in found]
@@ -44,11 +44,11 @@ class ClassFolders:
 def find_classes(folder: Path) -> ClassFolders:
     """List the class folders of `folder` and, recursively, their images; no image is opened.
 
-    Hidden files and folders are skipped. Links are followed, save those up the tree and second ways to one folder.
+    Hidden files and folders are skipped. Links are followed, except to folders further up the tree or already visited.
 
     Raises:
-        DataError: There are no class folders, one has a name that cannot be stored, images lie beside them, or a folder
-            cannot be listed.
+        DataError: If there are no class folders, one has a name that cannot be stored, images lie beside them, or a
+            folder cannot be listed.
     """
     folders, files = list_folder(folder)
     stray = [path.name for path in files if is_image_path(path)]
@@ -64,7 +64,7 @@ def find_classes(folder: Path) -> ClassFolders:
         if printable(class_folder.name) != class_folder.name:
             raise DataError(
                 f"The name of the class folder {printable(class_folder)} is not valid UTF-8.",
-                "Rename it: the class is called like the folder, and files that noah writes could not hold that name.",
+                "Rename it: the class is named after the folder, and files that noah writes could not hold that name.",
             )
     images: dict[str, list[Path]] = {}
     ignored = len(files)
@@ -76,15 +76,15 @@ def find_classes(folder: Path) -> ClassFolders:
 
 
 def printable(path: Path | str) -> str:
-    """A path with each byte that is not UTF-8 written as a backslash, x and two digits; any other path as it is."""
+    """Write a path with each byte that is not UTF-8 as a backslash, x and two digits; other paths stay as they are."""
     return str(path).encode("utf-8", sys.getfilesystemencodeerrors()).decode("utf-8", "backslashreplace")
 
 
 def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The visible folders and the visible other entries of a folder, each sorted by name.
+    """List the visible folders in a folder, and its other visible entries, each sorted by name.
 
     Raises:
-        DataError: The folder cannot be listed.
+        DataError: If the folder cannot be listed.
     """
     folders: list[Path] = []
     files: list[Path] = []
@@ -93,7 +93,7 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
             for entry in entries:
                 if not entry.name.startswith("."):
                     path = folder / entry.name
-                    # Path.is_dir follows links and answers False where a link leads nowhere or to itself.
+                    # Path.is_dir follows links and returns False if a link leads nowhere or to itself.
                     (folders if (path.is_dir() if entry.is_symlink() else entry.is_dir()) else files).append(path)
     except OSError as error:
         raise DataError(f"Cannot list {folder}: {system_cause(error)}.") from error
@@ -101,7 +101,7 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """The visible files below a folder, sorted."""
+    """All visible files below a folder, sorted."""
     seen = {_identity(parent) for parent in (*folder.absolute().parents, *folder.resolve().parents)}
     found: list[Path] = []
     waiting = [folder]
@@ -116,6 +116,6 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """The same for all paths to one folder."""
+    """Device and inode, which are the same for all paths to one folder."""
     status = folder.stat()
     return status.st_dev, status.st_ino

@@ -13,22 +13,22 @@ TRAINING_IMAGES_PER_CLASS = 100
 
 
 def load_digits(*, seed: int, validation_fraction: float) -> Dataset:
-    """Load 1,797 gray images of 8 x 8 pixels: 1,000 to train and validate on, 797 to test on.
+    """Load 1,797 gray images of 8 x 8 pixels: 1,000 for training and validation, 797 for testing.
 
-    The source is the test part of the UCI set "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998).
-    The test images are noah's own fixed choice, the same for every seed; the seed draws the validation images.
+    The source is the test set of the UCI dataset "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak,
+    1998). noah's own choice of test images is the same for every seed; the seed only draws the validation images.
 
     Args:
-        seed: Of the draw of the validation images.
-        validation_fraction: The fraction of the 1,000 that is held out for validation.
+        seed: Draws the validation images.
+        validation_fraction: The fraction of the 1,000 images that is held out for validation.
 
     Raises:
-        UsageError: The fraction is not between 0 and 1.
+        UsageError: If the fraction is not between 0 and 1.
     """
     from sklearn.datasets import load_digits as load_scikit_learn_digits  # Takes a second; few runs need it.
 
     values, labels = load_scikit_learn_digits(return_X_y=True)
-    pixels = np.rint(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # The source has 0..16.
+    pixels = np.rint(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # The source's values are 0..16.
     everything = ArraySplit(pixels, labels.astype(np.int64), "digits")
     training = _fixed_training_indices(everything.labels)
     test = np.setdiff1d(np.arange(len(everything)), training)
@@ -48,7 +48,7 @@ def load_digits(*, seed: int, validation_fraction: float) -> Dataset:
 
 
 def _fixed_training_indices(labels: np.ndarray) -> np.ndarray:
-    """100 images of each class at even distances, so that no version of a random generator can change the split."""
+    """Take 100 images of each class at even distances, so that no change to a random generator changes the split."""
     chosen = []
     for label in range(10):
         members = np.flatnonzero(labels == label)

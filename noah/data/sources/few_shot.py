@@ -1,15 +1,15 @@
-"""Few-shot sets in the layout of lists, as the paper publishes them.
+"""Few-shot datasets as lists of images, in the layout that the paper publishes.
 
-    <set>/annotations/train_meta.list.num_shot_<K>.seed_<S>    K images a class; which ones, the seed S has drawn
-    <set>/annotations/val_meta.list                            what the search scores subnets on
+    <set>/annotations/train_meta.list.num_shot_<K>.seed_<S>    K images per class, drawn with seed S
+    <set>/annotations/val_meta.list                            the images that the search scores subnets on
     <set>/annotations/test_meta.list
-    <set>/images/...                                           stanford_cars: below <set> itself
-    <set>/classes.txt                                          optional, one class name a line
+    <set>/images/...                                           stanford_cars: directly below <set>
+    <set>/classes.txt                                          optional, one class name per line
 
-ImageNet has its images in train/ and val/, and validates on 4 images a class out of the 16-shot training list:
+ImageNet's images are in train/ and val/, and 4 images per class from the 16-shot training list are for validation:
 
     imagenet/annotations/unofficial_val_list_4_shot16seed0     images in train/
-    imagenet/annotations/val_meta.list                         the test split: ImageNet's 50,000, images in val/
+    imagenet/annotations/val_meta.list                         the test set: ImageNet's 50,000 images in val/
 """
 
 from __future__ import annotations
@@ -33,39 +33,39 @@ LAYOUT = (
 )
 
 HELD_OUT = 4 / 16
-"""The part of ImageNet's training list that validates where there is no list for it: the paper's 4 of 16."""
+"""The share of ImageNet's training list held out for validation if there is no list for it: the paper's 4 of 16."""
 
 _IMAGENET_VALIDATION = "unofficial_val_list_4_shot16seed0"
 _TRAIN_NAME = re.compile(r"train_meta\.list\.num_shot_(\d+)\.seed_(\d+)")
 
 
 def load_few_shot(known: FewShotSet, root: Path, *, shots: int, list_seed: int, seed: int) -> Dataset:
-    """Load a set with the list of so many shots; the test list is not read before `load_test`.
+    """Load a few-shot dataset with so many shots; the test list is not read before `load_test`.
 
-    As in the paper, the supernet and the winner are both trained on the K-shot list, and the official validation list
-    is never trained on. Images of both lists are validated on only, unless a class would lose its last training image;
-    then they are trained on only.
+    As in the paper, the supernet and the winner are both trained on the K-shot list, never on the official validation
+    list. Images that are in both lists are used for validation only, unless a class would lose its last training image;
+    then they are used for training only.
 
     Args:
-        known: Which set.
+        known: The dataset to load.
         root: Its folder.
-        shots: K of the training list.
-        list_seed: S of the training list.
-        seed: Draws the validation images off the training list where ImageNet has no list for them.
+        shots: K in the training list's name.
+        list_seed: S in the training list's name.
+        seed: Draws the validation images from the training list if ImageNet has no list for them.
 
     Raises:
-        DataError: A list is missing or wrong, or an image that it names is missing.
+        DataError: If a list is missing or wrong, or an image that it names is missing.
     """
     listed = _read(known, root, _train_name(root, shots, list_seed), known.train)
     everything = listed.split
-    notes = [f"Of {known.name} the {shots}-shot list of seed {list_seed} is read: {listed.file}."]
+    notes = [f"The {shots}-shot list of {known.name} with seed {list_seed} is read: {listed.file}."]
     if listed.repeats:
         notes.append(f"{listed.file} lists {counted(listed.repeats, 'images')} more than once; each counts once.")
     counts = np.bincount(everything.labels, minlength=known.classes)
     uneven = int((counts != shots).sum())
     if uneven:
         notes.append(
-            f"{uneven:,} of the {known.classes:,} classes have not {shots} images in that list: accuracies are not "
+            f"{uneven:,} of the {known.classes:,} classes do not have {shots} images in that list: accuracies are not "
             "comparable with published ones."
         )
     name = _validation_name(known, root)
@@ -87,7 +87,7 @@ def load_few_shot(known: FewShotSet, root: Path, *, shots: int, list_seed: int, 
 
 
 def training_lists(root: Path) -> dict[int, list[int]]:
-    """The seeds of the training lists that exist, by shots, both sorted."""
+    """Map each number of shots to the seeds of the training lists that exist, both sorted."""
     found: dict[int, list[int]] = {}
     for path in sorted((root / "annotations").glob("train_meta.list.num_shot_*")):
         match = _TRAIN_NAME.fullmatch(path.name)
@@ -109,12 +109,12 @@ def _train_name(root: Path, shots: int, list_seed: int) -> str:
 
 
 def _validation_name(known: FewShotSet, root: Path) -> str | None:
-    """The validation list; None where ImageNet has none."""
+    """The name of the validation list; None if ImageNet has none."""
     if known is not IMAGENET:
         return "val_meta.list"
     if (root / "annotations" / _IMAGENET_VALIDATION).is_file():
         return _IMAGENET_VALIDATION
-    # Without a test list val_meta.list is ImageNet's official validation split, which is the test split here.
+    # Without a test list, val_meta.list is ImageNet's official validation set, which is the test set here.
     return "val_meta.list" if _test_name(root) == "test_meta.list" and _exists(root, "val_meta.list") else None
 
 
@@ -134,7 +134,7 @@ def _load_test(known: FewShotSet, root: Path) -> Split:
 
 
 def _read(known: FewShotSet, root: Path, name: str, folders: tuple[str, ...]) -> ImageList:
-    """Read a list; the published ones of oxford_pets say every line twice."""
+    """Read a list; repeats are allowed because every line of oxford_pets's published lists appears twice."""
     return read_list(
         root / "annotations" / name,
         tuple(root / folder for folder in folders),
@@ -154,14 +154,14 @@ def _hold_out(everything: Split, seed: int, path: Path) -> tuple[Split, Split, s
             "Add that list, or choose more --shots.",
         )
     note = (
-        f"{path.parent} has no list {_IMAGENET_VALIDATION}, so that seed {seed} holds out {len(held_out):,} of the "
+        f"{path.parent} has no list {_IMAGENET_VALIDATION}, so seed {seed} holds out {len(held_out):,} of the "
         f"{len(everything):,} listed images for the search, a quarter of each class as in the paper."
     )
     return select(everything, kept), select(everything, held_out), note
 
 
 def _separate(listed: ImageList, validation: ImageList, classes: int) -> tuple[Split, Split, str]:
-    """Training and validation images without those that both lists have, and a note about them."""
+    """Keep the images of both lists in one of them only; returns training set, validation set and a note."""
     note = f"The search validates on {validation.file}."
     common = set(listed.split.paths) & set(validation.split.paths)
     if not common:
@@ -188,12 +188,12 @@ def _separate(listed: ImageList, validation: ImageList, classes: int) -> tuple[S
 
 
 def _without(listed: ImageList, images: set[Path]) -> np.ndarray:
-    """The indices of the images that are not among these."""
+    """The indices of the listed images that are not among `images`."""
     return np.array([index for index, path in enumerate(listed.split.paths) if path not in images], np.int64)
 
 
 def _class_names(known: FewShotSet, root: Path, listed: ImageList) -> tuple[str, ...]:
-    """The rule of VTAB-1k; for ImageNet the synsets, which are the folders of the training images."""
+    """The class names from classes.txt, as for VTAB-1k; for ImageNet the synsets, its training images' folders."""
     if known is not IMAGENET:
         return read_class_names(root / "classes.txt", known.classes, known.name)
     synsets: dict[int, str] = {}

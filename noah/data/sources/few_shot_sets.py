@@ -1,7 +1,7 @@
-"""The few-shot sets of the paper: names, numbers of classes, and where their images lie.
+"""The few-shot datasets of the paper: names, numbers of classes, and where their images are.
 
-Source: "Neural Prompt Search" (Zhang, Zhou, Liu, 2022, arXiv 2206.04673), which takes the sets over from "Learning to
-Prompt for Vision-Language Models" (Zhou et al., 2021, arXiv 2109.01134).
+Source: "Neural Prompt Search" (Zhang, Zhou, Liu, 2022, arXiv 2206.04673), which takes them from "Learning to Prompt for
+Vision-Language Models" (Zhou et al., 2021, arXiv 2109.01134).
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ SHOTS = (1, 2, 4, 8, 16)
 LIST_SEEDS = (0, 1, 2)
 
 FEW_SHOT_PARENTS = (Path(), Path("few-shot"), Path("few_shot"))
-"""Where the folder of a set lies below the data root."""
+"""Where a dataset's folder may be, below the data root."""
 
 
 @dataclass(frozen=True, slots=True)
 class FewShotSet:
-    """One set.
+    """One few-shot dataset.
 
     Attributes:
-        name: What it is called here.
-        classes: How many it has.
-        aliases: Names by which the literature or its code call it.
-        train: Folders below that of the set to which the paths of training and validation lists are relative.
+        name: The name that noah uses.
+        classes: The number of classes.
+        aliases: Other names in the literature or its code.
+        train: The folders, below the dataset's own, that the paths in training and validation lists are relative to.
         test: The same for the test list.
     """
 
@@ -36,11 +36,11 @@ class FewShotSet:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The name, then the aliases."""
+        """The name, followed by the aliases."""
         return (self.name, *self.aliases)
 
     def places(self, data_root: Path) -> tuple[Path, ...]:
-        """Where its folder may lie; the published folders are spelled with hyphens as well as underscores."""
+        """Where its folder may be; the published folders are spelled with hyphens as well as underscores."""
         spellings = dict.fromkeys(spelled for name in self.names for spelled in (name, name.replace("_", "-")))
         return tuple(data_root / parent / spelled for parent in FEW_SHOT_PARENTS for spelled in spellings)
 
@@ -55,16 +55,16 @@ FEW_SHOT_SETS: tuple[FewShotSet, ...] = (
     FewShotSet("stanford_cars", 196, ("cars",), (".",), (".",)),
     IMAGENET,
 )
-"""The five in the order of the paper, then ImageNet."""
+"""The five datasets in the paper's order, then ImageNet."""
 
 _BY_NAME = {name: known for known in FEW_SHOT_SETS for name in known.names}
 
 
 def find_few_shot_set(name: str) -> FewShotSet | None:
-    """The set of this name or alias; capitals and hyphens make no difference."""
+    """Find a few-shot dataset by name or alias; capitals and hyphens make no difference."""
     return _BY_NAME.get(name.lower().replace("-", "_"))
 
 
 def find_few_shot_folder(known: FewShotSet, data_root: Path) -> Path | None:
-    """The folder of a set that holds its lists, at any of the usual places."""
+    """Find a few-shot dataset's folder, with its lists, in any of the usual places."""
     return next((place for place in known.places(data_root) if (place / "annotations").is_dir()), None)

@@ -1,4 +1,4 @@
-"""A person's own images: one folder a class, split by the person or by seed."""
+"""A user's own images: one folder per class, split by the user or at random."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ _SPLIT_NAMES = {"training", "testing", *_USED_NAMES}
 def load_folder(folder: Path, *, seed: int, validation_fraction: float, test_fraction: float) -> Dataset:
     """Load FOLDER/<class>/<image>, or FOLDER/train/<class>/<image> with val and test beside train.
 
-    The classes are the names of the folders in plain sorted order ("10" before "9"). Images are searched at any depth
-    of a class folder and told by their suffix. What the person has not split, the seed splits, class by class: first
-    the test images off all, then the validation images off the rest. A test folder is not listed before `load_test`.
+    The classes are the names of the folders in plain sorted order ("10" before "9"). Images are found at any depth of a
+    class folder and recognized by their suffix. Splits that the user has not made are drawn with the seed, class by
+    class: first the test images from all, then the validation images from the rest. A test folder is not listed before
+    `load_test`.
 
     Args:
         folder: Where the images are.
-        seed: Of the splits that are drawn.
-        validation_fraction: Of the images that are not for testing; without effect where there is a val folder.
-        test_fraction: Of all images; without effect where there is a train folder.
+        seed: Draws the splits that the user has not made.
+        validation_fraction: The fraction of the images not for testing; ignored if there is a val folder.
+        test_fraction: The fraction of all images; ignored if there is a train folder.
 
     Raises:
-        DatasetNotFoundError: There is no such folder.
-        DataError: The folder has not this layout, or its classes cannot be trained on.
-        UsageError: A fraction is not between 0 and 1.
+        DatasetNotFoundError: If there is no such folder.
+        DataError: If the folder does not have this layout, or its classes cannot be trained on.
+        UsageError: If a fraction is not between 0 and 1.
     """
     if not folder.is_dir():
         state = "is not a folder" if folder.exists() else "does not exist"
@@ -46,13 +47,13 @@ def load_folder(folder: Path, *, seed: int, validation_fraction: float, test_fra
 
 
 def _is_split(folder: Path, names: set[str]) -> bool:
-    """Whether a person has made the splits.
+    """Whether the user has made the splits.
 
     Raises:
-        DataError: Folders named like splits would be taken for classes.
+        DataError: If folders named like splits would be taken for classes.
     """
     others = {name for name in names if name.lower() not in _SPLIT_NAMES}
-    # Beside bus and ship, train is a class when images lie directly in it.
+    # Beside bus and ship, train is a class if images lie directly in it.
     train_classes = {name for name in names if name.lower() == "train" and others and _holds_images(folder / name)}
     if "train" in names - train_classes:
         return True
@@ -86,14 +87,14 @@ def _load_split(folder: Path, folders: list[Path], files: list[Path], seed: int,
     else:
         kept, held_out = stratified_split(train.labels, validation_fraction, seed)
         notes.append(
-            f"{folder} has no val folder, so that seed {seed} holds out {len(held_out):,} of the {len(train):,} images "
+            f"{folder} has no val folder, so seed {seed} holds out {len(held_out):,} of the {len(train):,} images "
             "of train for validation, class by class."
         )
         train, validation = select(train, kept), select(train, held_out)
     notes += _unused_notes(folder, folders, files)
-    if not (folder / "test").is_dir():  # nothing more may be asked of it before `load_test`
+    if not (folder / "test").is_dir():  # nothing else may be read from it before `load_test`
         notes.append(
-            f"{folder} has no test folder, so that `noah eval` has nothing to measure on; add test images as "
+            f"{folder} has no test folder, so `noah eval` has nothing to measure on; add test images as "
             f"{folder / 'test'}/<class>/<image>."
         )
     notes += _content_notes(classes, {"train": train, "validation": validation})
@@ -102,7 +103,7 @@ def _load_split(folder: Path, folders: list[Path], files: list[Path], seed: int,
 
 
 def _unused_notes(folder: Path, folders: list[Path], files: list[Path]) -> list[str]:
-    """What lies beside train and is not used; a name that only its capitals keep from being a split's is told apart."""
+    """Note what lies beside train and is not used; a split's name with wrong capitals gets a note of its own."""
     others = [path for path in folders if path.name not in _USED_NAMES]
     misspelled = [path for path in others if path.name.lower() in _USED_NAMES]
     notes = [
@@ -131,7 +132,7 @@ def _load_unsplit(folder: Path, seed: int, validation_fraction: float, test_frac
     train, validation, test = (select(everything, indices) for indices in (rest[kept], rest[held_out], tested))
     notes = [
         *_scan_notes(found),
-        f"{folder} has no train folder, so that seed {seed} splits its {len(everything):,} images class by class: "
+        f"{folder} has no train folder, so seed {seed} splits its {len(everything):,} images class by class: "
         f"{len(train):,} for training, {len(validation):,} for validation, {len(test):,} for testing.",
         *_content_notes(classes, {"train": train, "validation": validation, "test": test}),
     ]
@@ -145,7 +146,7 @@ def _load_test_folder(folder: Path, classes: tuple[str, ...]) -> Split:
 
 
 def _load_held_out(folder: Path, classes: tuple[str, ...]) -> Split:
-    """The images of a val or test folder, whose classes have to be among those of train."""
+    """Load the images of a val or test folder; its classes must be among those of train."""
     found = find_classes(folder)
     unknown = [name for name in found.images if name not in classes]
     if unknown:
@@ -164,7 +165,7 @@ def _usable_classes(found: ClassFolders) -> tuple[str, ...]:
     if empty:
         raise DataError(
             f"{found.folder} has a class without images: {', '.join(empty)}.",
-            "Add images to it, or remove its folder. Images are told by their suffix, such as .jpg or .png.",
+            "Add images to it, or remove its folder. Images are recognized by their suffix, such as .jpg or .png.",
         )
     if len(found.images) < 2:
         raise DataError(f"{found.folder} has only one class: {', '.join(found.images)}.", f"Add another. {LAYOUT}")
@@ -184,10 +185,10 @@ def _scan_notes(found: ClassFolders) -> list[str]:
 
 
 def _content_notes(classes: tuple[str, ...], splits: dict[str, Split]) -> list[str]:
-    """What the numbers of images say about the classes.
+    """Note classes that are missing from a split, and classes of very different sizes.
 
     Raises:
-        DataError: There is nothing to validate on.
+        DataError: If there is nothing to validate on.
     """
     if not len(splits["validation"]):
         raise DataError(

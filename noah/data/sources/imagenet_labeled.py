@@ -1,7 +1,7 @@
-"""Another dataset's test images with the labels of a run, so that a classifier can be tested where it was not trained.
+"""Another dataset's test images with the labels of a run, so that a classifier can be tested on foreign images.
 
-Its classes have to be classes of the run, all or some: ImageNet's variants for a run on ImageNet, or photographs of the
-same classes from another camera. They are matched by name; ImageNet's names are its synsets, such as n01440764.
+All their classes have to be classes of the run: ImageNet's variants for a run on ImageNet, or photographs of the same
+classes from another camera. Classes are matched by name; ImageNet's names are its synsets, such as n01440764.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ LAYOUT = (
 _SYNSET = re.compile(r"n\d{8}")
 _SPLIT_NAMES = {"train", "val", "valid", "validation", "test"}
 _DEEPEST = 3
-"""How many folders that hold nothing but one folder are gone through."""
+"""How many nested folders that hold nothing but one folder are searched."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForeignSet:
-    """Images from elsewhere.
+    """Images from another dataset than the run's.
 
     Attributes:
-        name: Fit for a file name.
-        source: The folder that they come from, or the name of the dataset.
-        split: The images, with labels of the run.
+        name: A name that can be part of a file's name.
+        source: The folder that the images come from, or the name of their dataset.
+        split: The images, with the labels of the run.
         present: The labels that occur, sorted.
-        notes: Each automatic choice with its reason.
+        notes: One sentence for each automatic choice, with its reason.
     """
 
     name: str
@@ -56,16 +56,16 @@ def foreign_folder(folder: Path, classes: Sequence[str], name: str | None = None
     """Read the test images of a folder: by its lists if it has annotations, else by its class folders.
 
     Args:
-        folder: Its layout is told by what is in it.
-        classes: Of the run, in the order of its labels.
-        name: Of the set; the folder's if not given.
+        folder: Where the images are.
+        classes: The classes of the run, in the order of its labels.
+        name: The name of the set; by default the folder's.
 
     Raises:
-        DatasetNotFoundError: There is no such folder.
-        DataError: It has neither layout, only one class, or classes that the run does not know.
+        DatasetNotFoundError: If there is no such folder.
+        DataError: If it has neither layout, only one class, or classes that the run does not know.
     """
     if not folder.is_dir():
-        raise DatasetNotFoundError(f"{folder} is no folder.", LAYOUT)
+        raise DatasetNotFoundError(f"{folder} is not a folder.", LAYOUT)
     if (folder / "annotations").is_dir():
         split, notes = _read_listed(folder, classes)
     else:
@@ -77,7 +77,7 @@ def foreign_variant(variant: Variant, data_root: Path, classes: Sequence[str]) -
     """Find and read one of ImageNet's variants.
 
     Raises:
-        DatasetNotFoundError: It is not there.
+        DatasetNotFoundError: If it is not there.
         DataError: See `foreign_folder`.
     """
     folder = find_variant_folder(variant, data_root)
@@ -97,10 +97,10 @@ def foreign_variant(variant: Variant, data_root: Path, classes: Sequence[str]) -
 
 
 def foreign_dataset(dataset: Dataset, classes: Sequence[str]) -> ForeignSet:
-    """Take the test split of a dataset that noah knows by name.
+    """Take the test set of a dataset that noah knows by name.
 
     Raises:
-        DataError: It has only one class, or classes that the run does not know.
+        DataError: If it has only one class, or classes that the run does not know.
     """
     label_of = _label_of(classes)
     _refuse_unknown(dataset.name, [name for name in dataset.classes if name not in label_of], classes)
@@ -115,7 +115,7 @@ def foreign_dataset(dataset: Dataset, classes: Sequence[str]) -> ForeignSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Relabeled:
-    """A split with other labels, int64 (n,)."""
+    """A split with other labels, int64, (n,)."""
 
     split: Split
     labels: np.ndarray
@@ -131,7 +131,7 @@ class _Relabeled:
 
 
 def _name(folder: Path) -> str:
-    """The folder's name; of a folder named like a split, with that of the folder around it."""
+    """The folder's name, preceded by its parent folder's if it is named like a split."""
     folder = folder.resolve()
     own = folder.name or "images"
     return f"{folder.parent.name}-{own}" if own.lower() in _SPLIT_NAMES else own
@@ -148,7 +148,7 @@ def _foreign_set(name: str, source: str, split: Split, notes: list[str]) -> Fore
 
 
 def _read_listed(folder: Path, classes: Sequence[str]) -> tuple[FileSplit, list[str]]:
-    """Read a list whose labels are ImageNet's; where a path has a class folder that the run knows, both must agree."""
+    """Read a list with ImageNet's labels; if an image's folder is a class that the run knows, the label must agree."""
     names = [name for name in ("test_meta.list", "val_meta.list") if (folder / "annotations" / name).is_file()]
     if not names:
         raise DataError(f"{folder / 'annotations'} holds neither val_meta.list nor test_meta.list.", LAYOUT)
@@ -171,7 +171,7 @@ def _read_listed(folder: Path, classes: Sequence[str]) -> tuple[FileSplit, list[
 
 
 def _read_class_folders(folder: Path, classes: Sequence[str]) -> tuple[FileSplit, list[str]]:
-    """Read one folder a class; ImageNetV2's own folders are named by the numbers of the labels."""
+    """Read one folder per class; the folders of ImageNetV2 are named by label number."""
     label_of = _label_of(classes)
     place = _class_folders_place(folder, label_of)
     found = find_classes(place)
@@ -179,7 +179,7 @@ def _read_class_folders(folder: Path, classes: Sequence[str]) -> tuple[FileSplit
     notes = [f"Each class is a folder of {place}."]
     numbered = all(map(_SYNSET.fullmatch, classes)) and all(name.isascii() and name.isdecimal() for name in names)
     if numbered:
-        notes.append("The folders are named by numbers, which are taken for ImageNet's labels.")
+        notes.append("The folders are named by numbers, which are taken as ImageNet's labels.")
         label_of = {str(label): label for label in range(len(classes))}
     _refuse_unknown(str(place), [name for name in names if name not in label_of], classes)
     paths = tuple(path for name in names for path in found.images[name])
@@ -190,7 +190,7 @@ def _read_class_folders(folder: Path, classes: Sequence[str]) -> tuple[FileSplit
 
 
 def _class_folders_place(folder: Path, label_of: dict[str, int]) -> Path:
-    """The folder itself, its test folder beside train or val, or what a single folder in it holds."""
+    """Find the class folders: in the folder itself, in its test folder, or in the only folder that it holds."""
     for _ in range(_DEEPEST):
         folders, files = list_folder(folder)
         names = {path.name for path in folders} - set(label_of)
@@ -199,7 +199,7 @@ def _class_folders_place(folder: Path, label_of: dict[str, int]) -> Path:
         if len(folders) != 1 or not names or any(map(is_image_path, files)):
             return folder
         below, _ = list_folder(folders[0])
-        if not below:  # A single class, which the run does not know.
+        if not below:  # It is a single class that the run does not know.
             return folder
         folder = folders[0]
     return folder

@@ -1,6 +1,6 @@
-"""Reads text files of labeled images, lines "<image path> <label>", and says which line is wrong.
+"""Reads text files with lines "<image path> <label>", and says which line is wrong.
 
-VTAB-1k, the few-shot sets and ImageNet's variants come as such lists; image paths may contain blanks.
+VTAB-1k, the few-shot datasets and ImageNet's variants come as such lists; image paths may contain spaces.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from noah.errors import DataError, system_cause
 from noah.files.bounded import read_bounded
 
 LARGEST_LIST = 2**27
-"""In bytes; twice the list of ImageNet's training images."""
+"""In bytes; twice the size of the list of ImageNet's training images."""
 _LONGEST_LABEL = 9
-"""Digits of a label."""
+"""The most digits that a label may have."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageList:
-    """The content of one list, its images found on the disk.
+    """The content of one list, whose images have been found on the disk.
 
     Attributes:
-        file: The list.
+        file: The path of the list.
         images: The paths as they are listed, each once.
         split: The images in the order of the list.
-        repeats: How many lines said again what an earlier line said.
+        repeats: How many lines repeat an earlier line.
     """
 
     file: Path
@@ -50,16 +50,15 @@ def read_list(
     """Read one list and check that its images are there; no image is opened.
 
     Args:
-        path: The list: UTF-8, with or without a byte order mark, with any line ends; blank lines do not count.
-        folders: What the paths in it are relative to; where there are several, each image is taken from the first that
-            holds it.
-        classes: How many labels there are; None to accept any.
-        dataset: Named in errors.
-        layout: One sentence about the layout, the hint of errors.
-        allow_repeats: Count a line that says again what an earlier one said once, instead of refusing it.
+        path: The list, in UTF-8, with or without a byte order mark, with any line endings; blank lines do not count.
+        folders: The folders that its paths are relative to; each image is taken from the first folder that has it.
+        classes: The number of different labels; None accepts any.
+        dataset: The name of the dataset in error messages.
+        layout: One sentence about the layout, as a hint in error messages.
+        allow_repeats: Whether to ignore a line that repeats an earlier one, instead of refusing it.
 
     Raises:
-        DataError: The list is missing or no text, a line is wrong, or an image that it names is missing.
+        DataError: If the list is missing or not text, a line is wrong, or an image that it names is missing.
     """
     lines: dict[PurePosixPath, int] = {}
     labels: dict[PurePosixPath, int] = {}
@@ -83,10 +82,10 @@ def read_list(
 
 
 def read_lines(path: Path, layout: str = "") -> list[tuple[int, str]]:
-    """The lines that are not blank, with their numbers; a byte order mark and Windows line ends do no harm.
+    """Read the lines that are not blank, with their numbers; a byte order mark and Windows line endings do no harm.
 
     Raises:
-        DataError: The file is missing or no UTF-8 text; `layout` is the hint.
+        DataError: If the file is missing or not UTF-8 text; `layout` is the hint.
     """
     try:
         text = read_bounded(path, LARGEST_LIST).decode("utf-8-sig")
@@ -102,10 +101,10 @@ def read_lines(path: Path, layout: str = "") -> list[tuple[int, str]]:
 
 
 def read_class_names(path: Path, count: int, dataset: str) -> tuple[str, ...]:
-    """The names in classes.txt, one a line; the numbers of the labels where there is no such file.
+    """Read the names in classes.txt, one per line; without that file, the names are the label numbers.
 
     Raises:
-        DataError: The file does not hold `count` different names.
+        DataError: If the file does not hold `count` different names.
     """
     if not path.exists():
         return tuple(map(str, range(count)))
@@ -113,13 +112,13 @@ def read_class_names(path: Path, count: int, dataset: str) -> tuple[str, ...]:
     if len(names) != count or len(set(names)) != len(names):
         raise DataError(
             f"{path} holds {len(set(names))} different names; {dataset} has {count} classes.",
-            "Write one name a line in the order of the labels, or remove the file.",
+            "Write one name per line in the order of the labels, or remove the file.",
         )
     return names
 
 
 def _parse(line: str, place: str, classes: int | None, dataset: str, layout: str) -> tuple[PurePosixPath, int]:
-    """Split "<image path> <label>" at its last blank."""
+    """Split "<image path> <label>" at its last space."""
     parts = line.rsplit(maxsplit=1)
     if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdecimal()):
         raise DataError(f"{place}: '{line}' is not of the form '<image path> <label>'.", layout)
@@ -139,7 +138,7 @@ def _parse(line: str, place: str, classes: int | None, dataset: str, layout: str
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is such a file; of a name that the system does not take there is none."""
+    """Whether there is such a file; False for a name that the system does not accept."""
     try:
         return path.is_file()
     except OSError:
@@ -147,7 +146,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _find_images(path: Path, folders: Sequence[Path], lines: dict[PurePosixPath, int]) -> tuple[Path, ...]:
-    """The file of each listed image."""
+    """Find the file of each listed image."""
     found: list[Path] = []
     missing: list[PurePosixPath] = []
     for image in lines:

@@ -1,4 +1,4 @@
-"""From what a person typed, `--dataset NAME` or `--data FOLDER`, to a dataset."""
+"""From what the user typed, `--dataset NAME` or `--data FOLDER`, to a dataset."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ RENDERED = {
     "rendered_dsprites_ori": load_dsprites_orientation,
     "shapes_count": load_shapes_count,
 }
-"""What noah draws itself, in one fixed split each."""
+"""The datasets that noah draws itself, each with one fixed split."""
 
 
 def dataset_names() -> tuple[str, ...]:
-    """The names that `load_dataset` knows, aliases left out; some are those of a VTAB-1k task and a few-shot set."""
+    """The names that `load_dataset` knows, without aliases; some name both a VTAB-1k task and a few-shot dataset."""
     tasks, few_shot = (task.name for task in VTAB_TASKS), (known.name for known in FEW_SHOT_SETS)
     return tuple(dict.fromkeys(("digits", *RENDERED, "cifar10", *tasks, *few_shot)))
 
@@ -47,25 +47,25 @@ def load_dataset(
     shots: int | None = None,
     list_seed: int | None = None,
 ) -> Dataset:
-    """Load a dataset by name, or a person's own folder of images; nothing of a test split in files is touched.
+    """Load a dataset by name, or the user's own folder of images; a test set that is in files is not touched.
 
     Args:
-        name: `digits`, `cifar10`, one of `RENDERED`, or a task of VTAB-1k or a few-shot set by its name or an alias;
-            None where `folder` is given.
-        folder: See `load_folder`; None where `name` is given.
-        data_root: Where datasets with a name are looked for, and downloaded or unpacked to.
-        seed: Of every split that is drawn; those of VTAB-1k and of `RENDERED` are fixed.
-        validation_fraction: Of the images that are not for testing, where the validation split is drawn.
-        test_fraction: Of all images, where the test split is drawn.
-        shots: Training images of each class of a few-shot set; None where the name is not meant as one.
-        list_seed: Which of the published lists of so many shots; that of the run's `seed` where it is None.
+        name: `digits`, `cifar10`, one of `RENDERED`, or a VTAB-1k task or few-shot dataset by its name or an alias;
+            None if `folder` is given.
+        folder: See `load_folder`; None if `name` is given.
+        data_root: Where named datasets are looked for, and downloaded or unpacked to.
+        seed: Draws every split that is not fixed; those of VTAB-1k and of `RENDERED` are.
+        validation_fraction: The fraction of the images not for testing, if the validation set is drawn.
+        test_fraction: The fraction of all images, if the test set is drawn.
+        shots: Training images per class of a few-shot dataset; None if the name does not mean one.
+        list_seed: Chooses among the published lists of so many shots; None means `seed`.
 
     Raises:
-        UsageError: Not exactly one of name and folder, a fraction is not between 0 and 1, or shots are given or missing
-            where they do not belong.
-        DatasetNotFoundError: The name is unknown, or there is nothing at the place.
-        DataError: The dataset is there, and something in it is wrong.
-        DownloadError: It is not there and cannot be downloaded.
+        UsageError: If not exactly one of name and folder is given, a fraction is not between 0 and 1, or `shots` or
+            `list_seed` is missing or does not apply.
+        DatasetNotFoundError: If the name is unknown, or the dataset is not there.
+        DataError: If the dataset is there, but something in it is wrong.
+        DownloadError: If it is not there and cannot be downloaded.
     """
     if name is not None and folder is not None:
         raise UsageError("Both --dataset and --data are given.", "Give one of them.")
@@ -81,7 +81,7 @@ def load_dataset(
 
 
 def _load_named(name: str, data_root: Path, seed: int, validation_fraction: float) -> Dataset:
-    """Load what has a name and no shots."""
+    """Load a dataset by name, without shots."""
     plain = name.lower().replace("-", "_")
     if plain == "digits":
         return load_digits(seed=seed, validation_fraction=validation_fraction)
@@ -121,8 +121,8 @@ def _load_few_shot(name: str | None, data_root: Path, shots: int, list_seed: int
     known = find_few_shot_set(name or "")
     if known is None:
         names = ", ".join(known.name for known in FEW_SHOT_SETS)
-        what = f"{name} is no few-shot set" if name else "--shots goes with --dataset, not with --data"
-        raise UsageError(f"{what}: --shots {shots} has no meaning.", f"Leave --shots out, or choose one of {names}.")
+        what = f"{name} is not a few-shot set" if name else "--shots goes with --dataset, not with --data"
+        raise UsageError(f"{what}: --shots {shots} does not apply.", f"Leave --shots out, or choose one of {names}.")
     root = find_few_shot_folder(known, data_root)
     if root is None:
         raise _missing_few_shot(known, data_root)
@@ -137,7 +137,7 @@ def _load_few_shot(name: str | None, data_root: Path, shots: int, list_seed: int
 
 
 def _load_cifar(found: Path | None, data_root: Path, seed: int, validation_fraction: float) -> Dataset:
-    """VTAB-1k's folder before torchvision's files; the choice is told."""
+    """Load CIFAR-100, from VTAB-1k's folder if there is one, else from torchvision's files; a note says which."""
     if found is not None:
         dataset = load_vtab("cifar", found)
         choice = f"Of the two sources of CIFAR-100, VTAB-1k's is used, because {found} exists."

@@ -1,1 +1,1 @@
-"""Datasets that are drawn here and need no download."""
+"""Datasets that noah draws itself, without any download."""

@@ -1,7 +1,7 @@
-"""Where a sprite is, and how it is turned: two tasks like those of VTAB-1k on dSprites, rendered without any file.
+"""Where a sprite is, and how it is rotated: two tasks like VTAB-1k's on dSprites, rendered without any file.
 
-VTAB-1k's dsprites_loc asks for the horizontal position of a shape, its dsprites_ori for the orientation, in 16 classes
-each. These are the same questions about noah's own drawing of the same parameters, and about another sample of them.
+VTAB-1k's dsprites_loc asks for the horizontal position of a shape, dsprites_ori for its orientation, in 16 classes
+each. These tasks ask the same questions about noah's own drawings of another sample of the same parameters.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from noah.data.sources.drawn.sprites import DRAWING, FACTORS, IMAGES, ORIENTATIO
 CLASSES = 16
 
 _SAMPLE = 1_701
-"""Seed of the one sample that both tasks use."""
+"""The seed of the sample that both tasks share."""
 
 
 def load_dsprites_location() -> Dataset:
@@ -24,9 +24,9 @@ def load_dsprites_location() -> Dataset:
 
 
 def load_dsprites_orientation() -> Dataset:
-    """Load rendered_dsprites_ori: orientation i of 40 is in class floor(i / 2.5), so classes take 3 and 2 in turns.
+    """Load rendered_dsprites_ori: orientation i of 40 is in class floor(i / 2.5), so classes alternately have 3 and 2.
 
-    As in the published dataset the first and the last orientation give the same image, and belong to the first and the
+    As in the published dataset, the first and the last orientation give the same image but belong to the first and the
     last class.
     """
     degrees = np.rint(np.degrees(ORIENTATIONS)).astype(int)
@@ -40,9 +40,9 @@ def load_dsprites_orientation() -> Dataset:
 
 
 def sample() -> np.ndarray:
-    """The numbers of the 2,000 images in use, drawn uniformly from all 737,280, none twice; int64 in random order.
+    """Draw the numbers of the 2,000 images, uniformly from all 737,280 and without repeats; int64, in random order.
 
-    They come from the raw output of a bit generator, which NumPy promises to keep for all versions.
+    They come from the raw output of a bit generator, which NumPy promises to keep the same in all versions.
     """
     wanted = TRAINING_IMAGES + VALIDATION_IMAGES + TEST_IMAGES
     drawn = np.random.PCG64(_SAMPLE).random_raw(2 * wanted) % np.uint64(IMAGES)

@@ -1,4 +1,4 @@
-"""Datasets that noah draws itself: images that are numbers until they are opened, in one fixed split."""
+"""Datasets that noah draws itself: each image is only a number until it is opened, and the split is fixed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRAINING_IMAGES, VALIDATION_IMAGES, TEST_IMAGES = 800, 200, 1000
 """The sizes of VTAB-1k's splits; its test splits are larger."""
 
 Render = Callable[[int], np.ndarray]
-"""From an image's number to its pixels: uint8 (H, W) for gray or (H, W, 3) for RGB, the same whenever it is called."""
+"""Turns an image's number into pixels, always the same: uint8, (H, W) for gray or (H, W, 3) for RGB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,12 +24,12 @@ class RenderedSplit:
     """Images that are drawn anew each time they are opened.
 
     Attributes:
-        numbers: Of each image, int64 (n,).
-        labels: int64 (n,).
-        render: Draws the image of a number.
-        drawing: The version of what `render` draws. It is part of the images' names, which stand for the images where
-            runs are compared or gone on with.
-        prefix: Image number 12 is named prefix/v1-12 in version 1 of the drawing.
+        numbers: The number of each image, int64, (n,).
+        labels: int64, (n,).
+        render: Draws the image of a given number.
+        drawing: The version of the drawing. It is part of the images' names, which identify them when runs are compared
+            or resumed.
+        prefix: Starts the images' names: number 12 is prefix/v1-12 in version 1 of the drawing.
     """
 
     numbers: np.ndarray
@@ -53,7 +53,7 @@ class RenderedSplit:
         return Image.fromarray(self.render(int(self.numbers[index]))).convert("RGB")
 
     def name(self, index: int) -> str:
-        """Prefix, version of the drawing, and number."""
+        """The prefix, the version of the drawing, and the image's number, such as shapes_count/v1-12."""
         return f"{self.prefix}/v{self.drawing}-{self.numbers[index]}"
 
 
@@ -66,19 +66,19 @@ def rendered_dataset(
     drawing: int,
     notes: tuple[str, ...],
 ) -> Dataset:
-    """The first 800 images to train on, the next 200 to validate on, the last 1,000 to test on; nothing is drawn yet.
+    """Make a dataset of the first 800 images for training, 200 for validation and 1,000 for testing; draw none yet.
 
     Args:
-        name: Of the dataset, and the first part of the names of its images.
+        name: The name of the dataset, and the first part of its images' names.
         classes: The name of each label.
-        numbers: Of 2,000 different images, int64.
-        labels: Of the same images, int64.
-        render: Draws the image of a number.
-        drawing: The version of what `render` draws, to be raised with any change of the pixels.
-        notes: What to tell of the images; a note on the split is put behind them.
+        numbers: The numbers of 2,000 different images, int64.
+        labels: The labels of the same images, int64.
+        render: Draws the image of a given number.
+        drawing: The version of the drawing; raise it with any change to the pixels.
+        notes: Sentences about the images; one about the split is added.
 
     Raises:
-        ValueError: There are not 2,000 images, one appears twice, or the labels do not fit.
+        ValueError: If there are not 2,000 images, one appears twice, or the labels do not fit.
     """
     if len(np.unique(numbers)) != TRAINING_IMAGES + VALIDATION_IMAGES + TEST_IMAGES or numbers.ndim != 1:
         raise ValueError(f"{name} needs 2,000 different images, not {len(np.unique(numbers))} in {numbers.shape}")

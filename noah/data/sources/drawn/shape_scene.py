@@ -1,4 +1,4 @@
-"""Scenes of separate colored shapes on a textured ground; how many shapes there are is the only thing given."""
+"""Scenes of separate colored shapes on a textured background; only the number of shapes is prescribed."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ SIZE = 64
 """Width and height of an image in pixels."""
 
 DRAWING = 1
-"""The version of the pixels. Raise it with any change of them, here or by the seeds and counts of `shapes_count`: runs
-tell by it which images they were made with."""
+"""The version of the pixels. Raise it with any change to them, be it here or in the seeds and counts of `shapes_count`:
+runs use it to tell which images they were made with."""
 
 MOST_SHAPES = 10
-"""More might find no room."""
+"""There might be no room for more."""
 
 GAP = 2.5
-"""Pixels at least between the circles about two shapes."""
+"""The least distance in pixels between the circles around two shapes."""
 
 CONTRAST = 70.0
-"""Distance in RGB, of 0..255 each, at least between the color of a shape and that of any pixel of the ground."""
+"""The least distance in RGB, 0..255 per channel, between the color of a shape and that of any background pixel."""
 
 AREA = (300.0, 640.0)
-"""Pixels that the shapes of an image cover in all, whatever their number; a little less where they found no room."""
+"""How many pixels an image's shapes cover in total, whatever their number; a little less if they do not all fit."""
 
-_CORNERS = (0, 3, 4, 5)  # Of each kind of shape, all regular; 0 is a disc.
-_MARGIN = 1.0  # Pixels at least between a circle about a shape and the frame.
-_TRIES = 40  # Places tried for a shape, before everything is drawn anew.
-_SHRINKING = 0.98  # Of the area, each time that everything is drawn anew.
+_CORNERS = (0, 3, 4, 5)  # The corners of each kind of shape, all regular; 0 is a disc.
+_MARGIN = 1.0  # The least distance in pixels between the circle around a shape and the frame.
+_TRIES = 40  # How many places are tried for a shape before starting over.
+_SHRINKING = 0.98  # The factor by which the area shrinks each time everything starts over.
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A disc or a regular polygon, in pixels from the left and upper edge; pixel 0 has its center at 0.5.
+    """A disc or a regular polygon, in pixels from the left and upper edges; pixel 0 has its center at 0.5.
 
     Attributes:
-        corners: 0 for a disc.
-        x: Of the center, to the right.
-        y: Of the center, downwards.
-        radius: Of the circle through the corners, or of the disc.
-        turn: Radians from the x axis to the middle of a side, clockwise.
+        corners: The number of corners; 0 for a disc.
+        x: The center's distance from the left edge.
+        y: The center's distance from the upper edge.
+        radius: The radius of the disc, or of the circle through the corners.
+        turn: Clockwise angle in radians from the x axis to the middle of a side.
     """
 
     corners: int
@@ -52,14 +52,14 @@ class Shape:
 
     @property
     def area(self) -> float:
-        """Square pixels."""
+        """The area in square pixels."""
         return _unit_area(self.corners) * self.radius**2
 
     def coverage(self) -> np.ndarray:
-        """How much of each pixel the shape covers, from the distance of the pixel's center to the outline.
+        """Estimate how much of each pixel the shape covers, from the distance of the pixel's center to the outline.
 
         Returns:
-            float64 (64, 64), from 0 to 1; 0.5 and more where the center is inside.
+            float64, (64, 64), from 0 to 1; 0.5 or more where the center is inside.
         """
         x, y = (np.arange(SIZE) + 0.5)[None, :] - self.x, (np.arange(SIZE) + 0.5)[:, None] - self.y
         if self.corners == 0:
@@ -77,10 +77,10 @@ class Scene:
     """An image and what it is made of.
 
     Attributes:
-        image: uint8 (64, 64, 3), RGB.
-        ground: The same without shapes.
-        shapes: From the largest to the smallest.
-        colors: float64 (number of shapes, 3), RGB of 0..255.
+        image: uint8, (64, 64, 3), RGB.
+        ground: The same image without shapes.
+        shapes: The shapes from the largest to the smallest.
+        colors: float64, (number of shapes, 3), RGB from 0 to 255.
     """
 
     image: np.ndarray
@@ -90,14 +90,10 @@ class Scene:
 
 
 def draw_scene(count: int, generator: np.random.Generator) -> Scene:
-    """Draw so many shapes, with edges smoothed over a pixel; the generator alone decides how they look.
-
-    Args:
-        count: 1 to 10.
-        generator: Of everything that is random.
+    """Draw `count` shapes, with edges smoothed over one pixel; everything else depends on the generator alone.
 
     Raises:
-        ValueError: The count is not in 1..10.
+        ValueError: If the count is not in 1..10.
     """
     if not 1 <= count <= MOST_SHAPES:
         raise ValueError(f"A scene has 1 to {MOST_SHAPES} shapes, not {count}")
@@ -111,12 +107,12 @@ def draw_scene(count: int, generator: np.random.Generator) -> Scene:
 
 
 def _ground(generator: np.random.Generator) -> np.ndarray:
-    """Plane waves of random lengths and tints about a middle color, and fine grain; float64 (64, 64, 3), 7..248."""
+    """Draw plane waves of random lengths and tints around a base color, and grain; float64, (64, 64, 3), 7..248."""
     waves = 6
     places = np.arange(SIZE)
     texture = np.zeros((SIZE, SIZE, 3))
     for length, angle, phase, strength in generator.random((waves, 4)):
-        wavenumber = 2 * pi / (6 * 12**length)  # Lengths of 6 to 72 pixels.
+        wavenumber = 2 * pi / (6 * 12**length)  # Wavelengths of 6 to 72 pixels.
         x, y = wavenumber * cos(2 * pi * angle) * places, wavenumber * sin(2 * pi * angle) * places
         wave = np.sin(x[None, :] + y[:, None] + 2 * pi * phase)
         texture += strength**2 * wave[..., None] * (generator.random(3) * 2 - 1)
@@ -127,7 +123,7 @@ def _ground(generator: np.random.Generator) -> np.ndarray:
 
 
 def _place(count: int, generator: np.random.Generator) -> tuple[Shape, ...]:
-    """Shapes of random kinds and sizes whose circles keep apart; drawn anew, a little smaller, until all have room."""
+    """Place shapes of random kinds and sizes with their circles apart; start over, a little smaller, until all fit."""
     area = AREA[0] + (AREA[1] - AREA[0]) * generator.random()
     while True:
         shares = 0.5 + generator.random(count)
@@ -146,7 +142,7 @@ def _place(count: int, generator: np.random.Generator) -> tuple[Shape, ...]:
 
 
 def _find_room(radius: float, corners: int, others: list[Shape], generator: np.random.Generator) -> Shape | None:
-    """The first of some random places that is far enough from the frame and from other shapes, if there is one."""
+    """Try random places, and take the first that is far enough from the frame and other shapes; None if none is."""
     turn = 2 * pi * generator.random()
     nearest = radius + _MARGIN
     for x, y in nearest + (SIZE - 2 * nearest) * generator.random((_TRIES, 2)):
@@ -156,10 +152,10 @@ def _find_room(radius: float, corners: int, others: list[Shape], generator: np.r
 
 
 def _colors(count: int, ground: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A color for each shape that is far from the box of all colors of the ground; float64 (count, 3).
+    """Choose a color for each shape, far from the box of all background colors; float64, (count, 3).
 
-    Where none of some random colors is, it is the corner of the RGB cube across from the ground's middle, which always
-    is: the box leaves 72 or more to it in each channel.
+    If none of a few random colors is far enough, take the corner of the RGB cube opposite the background's middle,
+    which always is: it is at least 72 away from the box in each channel.
     """
     low, high = ground.min(axis=(0, 1)), ground.max(axis=(0, 1))
     opposite = np.where(low + high < 255, 255.0, 0.0)
@@ -175,5 +171,5 @@ def _colors(count: int, ground: np.ndarray, generator: np.random.Generator) -> n
 
 
 def _unit_area(corners: int) -> float:
-    """Of a disc or a regular polygon in a circle of radius 1."""
+    """The area of a disc or a regular polygon in a circle of radius 1."""
     return pi if corners == 0 else corners / 2 * sin(2 * pi / corners)

@@ -11,7 +11,7 @@ from noah.data.sources.drawn.shape_scene import DRAWING, Scene, draw_scene
 COUNTS = range(3, 11)
 
 _IMAGES = TRAINING_IMAGES + VALIDATION_IMAGES + TEST_IMAGES
-_WORD = 310  # With an image's number, the seed of that image.
+_WORD = 310  # Together with an image's number, this is the image's seed.
 
 
 def load_shapes_count() -> Dataset:
@@ -26,10 +26,10 @@ def load_shapes_count() -> Dataset:
 
 
 def scene(number: int) -> Scene:
-    """The scene of an image; number 0 has 3 shapes, 1 has 4 and so on, and 8 has 3 again.
+    """Draw the scene of an image; number 0 has 3 shapes, 1 has 4 and so on, and 8 has 3 again.
 
     Raises:
-        ValueError: The number is below 0.
+        ValueError: If the number is below 0.
     """
     return draw_scene(COUNTS[number % len(COUNTS)], np.random.default_rng([_WORD, number]))
 

@@ -1,4 +1,4 @@
-"""Tells when small images come as JPEG, which costs accuracy."""
+"""Warns when small images come as JPEG files, which costs accuracy."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from PIL import Image
 
 SMALL_PIXELS = 64
-"""The longest side up to which an image counts as small: JPEG's blocks of 8 x 8 are then a large part of it."""
+"""An image counts as small if its longest side is at most this: JPEG's 8 x 8 blocks are then a large part of it."""
 
 _LOOKED_AT = 3
 
 
 def lossy_note(images: Sequence[Path]) -> str | None:
-    """A warning where the first of these images are small JPEG files, else None; only their headers are read.
+    """Warn if the first of these images are small JPEG files, else return None; only their headers are read.
 
     Re-encoding CIFAR-100 at Pillow's default quality is known to cost several points of accuracy.
     """
@@ -23,16 +23,16 @@ def lossy_note(images: Sequence[Path]) -> str | None:
         return None
     width, height = sizes[0] or (0, 0)
     return (
-        f"WARNING: The training images are JPEG files of {width} x {height} pixels. Images this small lose several "
-        "points of accuracy when they were encoded as JPEG at default quality; where you can, make the files anew "
-        "from the source, as PNG."
+        f"WARNING: The training images are JPEG files of {width} x {height} pixels. Images this small cost several "
+        "points of accuracy when encoded as JPEG at default quality; if you can, make the files again from the "
+        "source, as PNG."
     )
 
 
 def _jpeg_size(path: Path) -> tuple[int, int] | None:
-    """(width, height) of a JPEG file, whatever its name ends in; None where it is none."""
+    """(width, height) of a JPEG file, whatever its suffix; None if it is not a JPEG file."""
     try:
         with Image.open(path, formats=("JPEG",)) as image:
             return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Damage is told when it is decoded.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Damage is reported when it is decoded.
         return None

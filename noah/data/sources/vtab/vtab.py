@@ -1,9 +1,9 @@
-"""VTAB-1k in the layout of lists: a folder for each task, with images and one text file for each split.
+"""VTAB-1k as lists of images: a folder for each task, with images and one text file for each split.
 
     <task>/train800.txt  <task>/val200.txt  <task>/test.txt    lines "<image path> <label>", paths relative to <task>/
-    <task>/classes.txt                                         optional, one class name a line
+    <task>/classes.txt                                         optional, one class name per line
 
-The archive of that layout often unpacks into vtab-1k/vtab-1k/<task>.
+An archive with this layout often unpacks into vtab-1k/vtab-1k/<task>.
 """
 
 from __future__ import annotations
@@ -24,40 +24,36 @@ LAYOUT = (
 )
 
 VTAB_PARENTS = (Path(), Path("vtab-1k"), Path("vtab-1k/vtab-1k"))
-"""Where the folder of a task lies below the data root, or in an archive."""
+"""Where a task's folder may be, below the data root or in an archive."""
 
 _EXPECTED_IMAGES = {"train800.txt": 800, "val200.txt": 200}
 
 
 def find_vtab(name: str, data_root: Path) -> Path | None:
-    """The folder of a task, under its name or an alias, at any of the usual places of `data_root`."""
+    """Find a task's folder, under its name or an alias, in any of the usual places below `data_root`."""
     return next(filter(is_vtab_folder, vtab_places(name, data_root)), None)
 
 
 def is_vtab_folder(folder: Path) -> bool:
-    """Whether a folder holds a training list of a task."""
+    """Whether a folder holds a task's training list."""
     return (folder / "train800.txt").is_file() or (folder / "train800val200.txt").is_file()
 
 
 def vtab_places(name: str, data_root: Path) -> tuple[Path, ...]:
-    """Where `find_vtab` looks.
+    """All paths at which `find_vtab` looks.
 
     Raises:
-        DatasetNotFoundError: VTAB-1k has no such task.
+        DatasetNotFoundError: If VTAB-1k has no such task.
     """
     return tuple(data_root / parent / folder for parent in VTAB_PARENTS for folder in _task(name).names)
 
 
 def load_vtab(name: str, root: Path) -> Dataset:
-    """Load a task: train800 to train, val200 to validate; test.txt is not read before `load_test`.
-
-    Args:
-        name: Of the task, or an alias.
-        root: The folder of this task.
+    """Load a task by name or alias: train800 for training, val200 for validation; only `load_test` reads test.txt.
 
     Raises:
-        DatasetNotFoundError: VTAB-1k has no such task.
-        DataError: A list is missing or wrong, or an image that it names is missing.
+        DatasetNotFoundError: If VTAB-1k has no such task.
+        DataError: If a list is missing or wrong, or an image that it names is missing.
     """
     task = _task(name)
     lists = {file: _read(root, file, task) for file in _EXPECTED_IMAGES}

@@ -1,4 +1,4 @@
-"""A task of VTAB-1k that lies in the data root as an archive is unpacked once, to where its folder would lie."""
+"""Unpacks a VTAB-1k task that is in the data root as an archive, once, to where its folder would be."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from noah.data.sources.vtab.vtab_tasks import VtabTask
 from noah.errors import DataError, system_cause
 
 _ABANDONED_SECONDS = 24 * 3600
-"""After this long a temporary folder is what a killed process left behind."""
+"""A temporary folder older than this was left behind by a killed process."""
 
 
 def find_vtab_archive(task: VtabTask, data_root: Path) -> Path | None:
-    """The archive of a task, such as cifar.zip, at any place where `find_vtab` looks for its folder."""
+    """Find a task's archive, such as cifar.zip, in any place where `find_vtab` looks for its folder."""
     for folder in vtab_places(task.name, data_root):
         for suffix in ARCHIVE_SUFFIXES:
             archive = folder.with_name(folder.name + suffix)
@@ -27,13 +27,13 @@ def find_vtab_archive(task: VtabTask, data_root: Path) -> Path | None:
 
 
 def unpack_vtab(task: VtabTask, archive: Path) -> Path:
-    """Unpack the archive of a task beside it and give the task's folder, which has the archive's name.
+    """Unpack a task's archive into a folder beside it, with the archive's name, and return that folder.
 
-    The folder takes its name when it is complete, so that an interruption leaves nothing that looks like a dataset,
-    and of two processes that do this at once, one finds the other's folder.
+    The folder gets its name once it is complete, so an interruption leaves nothing that looks like a dataset, and if
+    two processes do this at once, one finds the other's folder.
 
     Raises:
-        DataError: The archive cannot be unpacked, holds no such task, or something else has its folder's name.
+        DataError: If the archive cannot be unpacked, does not hold this task, or something else has the folder's name.
     """
     folder = archive.with_name(next(archive.name.removesuffix(s) for s in ARCHIVE_SUFFIXES if archive.name.endswith(s)))
     prefix = f".{folder.name}.unpacking-"

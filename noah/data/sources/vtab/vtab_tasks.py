@@ -2,7 +2,7 @@
 
 Sources: "A Large-scale Study of Representation Learning with the Visual Task Adaptation Benchmark" (Zhai et al., 2019,
 arXiv 1910.04867) for VTAB-1k and its three groups; "Neural Prompt Search" (Zhang, Zhou, Liu, 2022, arXiv 2206.04673)
-for the names of the folders and the numbers of classes.
+for the folder names and the numbers of classes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class VtabTask:
-    """One task; `name` is that of its folder, `aliases` are names by which the literature or its code call it."""
+    """One task; `name` is also its folder's name, `aliases` are other names in the literature or its code."""
 
     name: str
     classes: int
@@ -22,7 +22,7 @@ class VtabTask:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The name, then the aliases."""
+        """The name, followed by the aliases."""
         return (self.name, *self.aliases)
 
 
@@ -47,11 +47,11 @@ VTAB_TASKS: tuple[VtabTask, ...] = (
     VtabTask("smallnorb_azi", 18, "structured", ("smallnorb_azimuth",)),
     VtabTask("smallnorb_ele", 9, "structured", ("smallnorb_elevation",)),
 )
-"""In the order in which results are listed: natural, specialized, structured."""
+"""The tasks in the order in which results are listed: natural, specialized, structured."""
 
 _BY_NAME = {name: task for task in VTAB_TASKS for name in task.names}
 
 
 def find_vtab_task(name: str) -> VtabTask | None:
-    """The task of this name or alias; capitals and hyphens make no difference."""
+    """Find a task by name or alias; capitals and hyphens make no difference."""
     return _BY_NAME.get(name.lower().replace("-", "_"))

@@ -29,7 +29,7 @@ def test_lists_become_splits(root: Path) -> None:
     assert [len(split) for split in (dataset.train, dataset.validation, dataset.load_test())] == [12, 6, 6]
     assert dataset.train.name(5) == str(root / "images" / "class 1" / "train 1.jpg")  # blanks in the path
     assert dataset.train.open(5).size == (32, 32) and dataset.train.labels[5] == 1
-    assert f"4-shot list of seed 0 is read: {root}" in dataset.notes[0]
+    assert f"4-shot list of mine with seed 0 is read: {root}" in dataset.notes[0]
 
 
 def test_shots_and_seed_choose_the_list(root: Path) -> None:
@@ -63,7 +63,7 @@ def test_published_lists_with_every_line_twice(root: Path) -> None:
 def test_a_list_with_other_numbers_of_images_is_noted(root: Path) -> None:
     path = root / "annotations" / "train_meta.list.num_shot_4.seed_0"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]))
-    assert any("1 of the 3 classes have not 4 images" in note for note in load(root).notes)
+    assert any("1 of the 3 classes do not have 4 images" in note for note in load(root).notes)
 
 
 def test_mark_and_windows_lines_do_no_harm(root: Path) -> None:

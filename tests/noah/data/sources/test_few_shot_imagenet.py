@@ -30,7 +30,7 @@ def test_classes_are_the_synsets_of_the_training_images(tmp_path: Path) -> None:
     dataset = load(write_imagenet(tmp_path, validation=1))
     assert len(dataset.classes) == 1000
     assert dataset.classes[: len(SYNSETS)] == SYNSETS and dataset.classes[999] == "999"
-    assert any("996 of the 1,000 classes have not 4 images" in note for note in dataset.notes)
+    assert any("996 of the 1,000 classes do not have 4 images" in note for note in dataset.notes)
 
 
 def test_the_held_out_images_are_not_trained_on_before_the_search(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_without_a_list_to_validate_on_the_seed_holds_images_out(tmp_path: Path)
     root = write_imagenet(tmp_path)
     dataset = load(root)
     assert counts(dataset) == [[3] * 4, [1] * 4, [4] * 4]
-    assert any("so that seed 0 holds out 4 of the 16 listed images for the search" in note for note in dataset.notes)
+    assert any("so seed 0 holds out 4 of the 16 listed images for the search" in note for note in dataset.notes)
     assert names(dataset) == names(load(root)) != names(load(root, seed=1))
 
 

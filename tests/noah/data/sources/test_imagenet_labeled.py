@@ -44,7 +44,7 @@ def test_folders_named_by_numbers_are_labels_of_imagenet(tmp_path: Path, write_i
     for label in (3, 0):
         write_images(folder / str(label), 2)
     found = foreign_folder(tmp_path, SYNSETS)
-    assert found.split.labels.tolist() == [0, 0, 3, 3] and "taken for ImageNet's labels" in found.notes[1]
+    assert found.split.labels.tolist() == [0, 0, 3, 3] and "taken as ImageNet's labels" in found.notes[1]
     with pytest.raises(DataError, match="has 2 classes that this run does not know: 0, 3"):
         foreign_folder(folder, ANIMALS)
 
@@ -107,7 +107,7 @@ def test_a_folder_with_splits_is_tested_on_its_test_folder(tmp_path: Path, write
 
 
 def test_folders_without_images_or_with_one_class(tmp_path: Path, write_images: WriteImages) -> None:
-    with pytest.raises(DatasetNotFoundError, match="is no folder"):
+    with pytest.raises(DatasetNotFoundError, match="is not a folder"):
         foreign_folder(tmp_path / "missing", ANIMALS)
     (tmp_path / "ant").mkdir()
     with pytest.raises(DataError, match="hold no image"):

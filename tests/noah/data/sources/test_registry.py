@@ -152,12 +152,12 @@ def test_one_name_two_sets(tmp_path: Path, write_images: WriteImages) -> None:
 
 def test_the_list_seed_is_the_runs_unless_given(tmp_path: Path) -> None:
     write_few_shot(tmp_path / "food-101", classes=2, seeds=(0, 1))
-    assert "list of seed 0" in load("food101", None, tmp_path, shots=1).notes[0]
-    assert "list of seed 1" in load("food-101", None, tmp_path, shots=1, list_seed=1).notes[0]
+    assert "list of food101 with seed 0" in load("food101", None, tmp_path, shots=1).notes[0]
+    assert "list of food101 with seed 1" in load("food-101", None, tmp_path, shots=1, list_seed=1).notes[0]
 
 
 def test_shots_where_they_do_not_belong(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="digits is no few-shot set") as caught:
+    with pytest.raises(UsageError, match="digits is not a few-shot set") as caught:
         load("digits", None, tmp_path, shots=4)
     assert "fgvc_aircraft, food101" in caught.value.hint
     with pytest.raises(UsageError, match="--shots goes with --dataset, not with --data"):
