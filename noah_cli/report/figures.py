@@ -5,7 +5,7 @@ from __future__ import annotations
 from noah.nas.gene_importance import GeneImportance
 from noah.space.subnet import MODULES, Subnet
 from noah_cli.report.artifacts import Bench, Exported
-from noah_cli.report.charts.accuracy import draw_calibration, draw_classes, draw_confusion
+from noah_cli.report.charts.accuracy import draw_classes, draw_confusion, draw_reliability
 from noah_cli.report.charts.comparison import draw_others, draw_speed
 from noah_cli.report.charts.drawing import Drawing
 from noah_cli.report.charts.search import draw_front, draw_progress
@@ -40,7 +40,7 @@ def draw_figures(facts: Facts, importance: GeneImportance | Missing) -> dict[str
     if not isinstance(facts.tested, Missing):
         drawings += [draw_confusion(facts.tested), draw_classes(facts.tested)]
         if not isinstance(facts.tested.bins, Missing):
-            drawings.append(draw_calibration(facts.tested.bins, facts.tested.calibration_error))
+            drawings.append(draw_reliability(facts.tested.bins, facts.tested.calibration_error))
     if isinstance(facts.others, Others) and (facts.others.runs or facts.others.paper):
         drawings.append(draw_others(facts.others))
     bench = facts.exported.bench if isinstance(facts.exported, Exported) else None

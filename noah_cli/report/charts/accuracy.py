@@ -69,7 +69,7 @@ def draw_classes(tested: Measured) -> Drawing:
     )
 
 
-def draw_calibration(bins: tuple[Bin, ...], error: float) -> Drawing:
+def draw_reliability(bins: tuple[Bin, ...], error: float) -> Drawing:
     """The reliability diagram.
 
     Args:
@@ -85,7 +85,7 @@ def draw_calibration(bins: tuple[Bin, ...], error: float) -> Drawing:
         "it says. Bars are 95% confidence intervals. Below, how many images lie in each group; the axis is "
         "logarithmic.",
         height=4.6,
-        paint=lambda figure: _paint_calibration(figure, bins),
+        paint=lambda figure: _paint_reliability(figure, bins),
     )
 
 
@@ -157,7 +157,7 @@ def _paint_classes(figure: Figure, hardest: list[ClassResult], overall: float) -
     percent_axis(axes, "x")
 
 
-def _paint_calibration(figure: Figure, bins: tuple[Bin, ...]) -> None:
+def _paint_reliability(figure: Figure, bins: tuple[Bin, ...]) -> None:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     confidence = [one.confidence for one in bins]
