@@ -17,7 +17,6 @@ from tests.lowest import PYPROJECT, bounds
 PROJECT = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
 PACKAGES = ("noah", "noah_cli", "export")
 NEVER_IMPORTED = {
-    "accelerate": "its launcher starts training in several processes",
     "onnxscript": "torch.onnx writes files with it",
     "tensorrt-rtx": "imported by a name that is chosen at run time",
     "tensorrt": "likewise",

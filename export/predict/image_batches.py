@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from noah.data.decode import open_image
+from noah.data.in_threads import in_threads
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import UnreadableImageError
 
-Decoded = tuple[Path, "Future[npt.NDArray[np.uint8]]"]
+Decoded = tuple[Path, npt.NDArray[np.uint8] | UnreadableImageError]
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ def read_ahead(
 ) -> Generator[ImageBatch, None, None]:
     """Give the images in batches, in order, while worker threads decode the next ones.
 
-    Beside the batch that the consumer holds, at most `depth` batches are decoded or being decoded. Threads are enough,
-    since Pillow decodes and resizes without the interpreter lock. Closing the generator, as leaving a
-    `contextlib.closing` block does, drops what is queued and waits for the few images being decoded.
+    Beside the batch that the consumer holds, at most `depth` batches are decoded or being decoded. Closing the
+    generator, as leaving a `contextlib.closing` block does, drops what is queued and waits for the few images being
+    decoded.
 
     Args:
         paths: Read no further ahead than needed.
@@ -52,36 +52,26 @@ def read_ahead(
     """
     if min(batch_size, workers, depth) < 1:
         raise ValueError(f"batch_size {batch_size}, workers {workers} and depth {depth} must be at least 1")
-    remaining = iter(paths)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
 
-    def start_batch() -> list[Decoded]:
-        return [(path, pool.submit(_decode, path, preprocessing)) for path in islice(remaining, batch_size)]
+    def decode(path: Path) -> npt.NDArray[np.uint8]:
+        with open_image(path) as image:
+            return preprocessing.pixels(image)
 
-    try:
-        ahead = deque(start_batch() for _ in range(depth))
-        while ahead[0]:  # An empty batch means that the paths have ended.
-            ahead.append(start_batch())
-            yield _gather(ahead.popleft(), preprocessing)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _decode(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
-    with open_image(path) as image:
-        return preprocessing.pixels(image)
+    with closing(in_threads(paths, decode, ahead=depth * batch_size, workers=workers)) as decoded:
+        while images := list(islice(decoded, batch_size)):
+            yield _gather(images, preprocessing)
 
 
 def _gather(images: list[Decoded], preprocessing: Preprocessing) -> ImageBatch:
-    """Wait for the images of one batch and keep apart those that could not be read."""
+    """Keep apart the images of one batch that could not be read."""
     paths: list[Path] = []
     pixels: list[npt.NDArray[np.uint8]] = []
     failures: list[tuple[Path, str]] = []
-    for path, decoded in images:
-        try:
-            pixels.append(decoded.result())
+    for path, found in images:
+        if isinstance(found, UnreadableImageError):
+            failures.append((path, found.cause))
+        else:
             paths.append(path)
-        except UnreadableImageError as error:
-            failures.append((path, error.cause))
+            pixels.append(found)
     none = np.empty((0, preprocessing.height, preprocessing.width, 3), np.uint8)
     return ImageBatch(tuple(paths), np.stack(pixels) if pixels else none, tuple(failures))

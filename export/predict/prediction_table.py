@@ -15,10 +15,8 @@ from typing import Any, Protocol, TextIO
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow
-import pyarrow.parquet
 
-from noah.errors import UsageError
+from noah.errors import MissingPackageError, UsageError
 from noah.files.atomic import atomic_file
 from noah.files.json_text import json_line
 
@@ -62,6 +60,7 @@ def open_writer(
 
     Raises:
         UsageError: The suffix or `format` is none of the three, or `path` cannot be a file.
+        MissingPackageError: Parquet is asked for, and pyarrow is not installed.
     """
     if top_k < 1:
         raise UsageError(f"top_k is {top_k}, and at least 1 label an image is needed.")
@@ -143,13 +142,20 @@ class _ParquetWriter:
     """Row groups of `ROWS_IN_A_GROUP` rows, each written as soon as it is full."""
 
     def __init__(self, path: Path, top_k: int) -> None:
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(
+                "Parquet is written by the package pyarrow, which is not installed.",
+                "Type: pip install 'noah-prompt-search[parquet]'. CSV and JSON Lines go without: --out predictions.csv",
+            ) from error
+        number, text = pyarrow.float32(), pyarrow.string()
         self._schema = pyarrow.schema(
-            [
-                (name, pyarrow.float32() if name.startswith("probability") else pyarrow.string())
-                for name in _columns(top_k)
-            ]
+            [(name, number if name.startswith("probability") else text) for name in _columns(top_k)]
         )
-        self._file = pyarrow.parquet.ParquetWriter(path, self._schema)
+        self._make_table = pyarrow.table
+        self._file = parquet.ParquetWriter(path, self._schema)
         self._columns: list[list[Any]] = [[] for _ in self._schema.names]
 
     def __enter__(self) -> _ParquetWriter:
@@ -171,7 +177,7 @@ class _ParquetWriter:
 
     def _write_group(self) -> None:
         if self._columns[0]:
-            self._file.write_table(pyarrow.table(self._columns, schema=self._schema))
+            self._file.write_table(self._make_table(self._columns, schema=self._schema))
             self._columns = [[] for _ in self._schema.names]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
 from noah.errors import UsageError
+from noah.files.record import Record
 from noah.runs.subnet_text import parse_subnet
 from noah.space.subnet import MODULES
 
@@ -18,7 +18,7 @@ PUBLISHED = "published"
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Record):
     """One training and its test.
 
     Attributes:
@@ -45,15 +45,6 @@ class Cell:
         if self.method == SEARCHED:
             return None
         return f"published:{self.task}" if self.method == PUBLISHED else self.method
-
-    def to_json(self) -> dict[str, Any]:
-        """The cell as written to files."""
-        return {"task": self.task, "method": self.method, "seed": self.seed}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        """Read what `to_json` gave."""
-        return cls(str(value["task"]), str(value["method"]), int(value["seed"]))
 
 
 def plan_cells(tasks: Sequence[str], methods: Sequence[str], seeds: Sequence[int]) -> tuple[Cell, ...]:

@@ -14,10 +14,12 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from pydantic import BeforeValidator, PlainSerializer
 
+from noah.files.record import Record
 from noah.model.token_plan import BlockPlan, Readers, plan_tokens
 from noah.space.subnet import Subnet
 
@@ -42,10 +44,10 @@ LARGEST_ERROR = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class TimedSubnet:
+class TimedSubnet(Record):
     """A whole subnet, as predicted and as timed."""
 
-    subnet: Subnet
+    subnet: Annotated[Subnet, BeforeValidator(Subnet.from_json), PlainSerializer(Subnet.to_json)]
     predicted: float
     measured: float
 
@@ -56,7 +58,7 @@ class TimedSubnet:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LatencyTable:
+class LatencyTable(Record):
     """Timings of blocks; a table equals itself alone.
 
     Args:
@@ -132,33 +134,8 @@ class LatencyTable:
             "blocks": {kind: [list(row) for row in rows] for kind, rows in self.blocks.items()},
             "median_error": middle,
             "largest_error": largest,
-            "checks": [
-                {"subnet": check.subnet.to_json(), "predicted": check.predicted, "measured": check.measured}
-                for check in self.checks
-            ],
+            "checks": [check.to_json() for check in self.checks],
         }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Read what `to_json` gave.
-
-        Raises:
-            KeyError, TypeError, ValueError, SettingsError: If it is something else.
-        """
-        return cls(
-            prompts=tuple(value["prompts"]),
-            adapters=tuple(value["adapters"]),
-            blocks={kind: tuple(map(tuple, rows)) for kind, rows in value["blocks"].items()},
-            ends=float(value["ends"]),
-            plain=float(value["plain"]),
-            last_readers=Readers(value["last_readers"]),
-            batch_size=int(value["batch_size"]),
-            hardware=value["hardware"],
-            checks=tuple(
-                TimedSubnet(Subnet.from_json(check["subnet"]), check["predicted"], check["measured"])
-                for check in value["checks"]
-            ),
-        )
 
 
 def kind_of(plan: BlockPlan) -> tuple[Kind, int]:

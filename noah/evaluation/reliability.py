@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from noah.evaluation.significance import Proportion
 
 BINS = 15
-"""The number of bins of equal width, the same as in `noah.evaluation.score.describe`."""
+"""The number of bins of equal width, the same as in Guo et al."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from noah.data.pixels.pixels import Pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.pixels.to_inputs import to_images
+from noah.evaluation.reliability import confidences, expected_calibration_error, reliability
 from noah.hardware.device import Hardware
 from noah.progress import Bar
 
@@ -122,23 +123,16 @@ def describe(logits: Logits, labels: NDArray[np.int64], classes: tuple[str, ...]
     confusion matrix keeps only its nonzero entries, as [true label, predicted label, images]. There are never more of
     these than images, whereas the full matrix of a thousand classes has a million.
     """
-    from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
-
-    values, targets = torch.from_numpy(logits), torch.from_numpy(labels)
     count, predicted = len(classes), predicted_labels(logits)
-    images, right = (np.bincount(some, minlength=count) for some in (labels, labels[predicted == labels]))
+    right = predicted == labels
+    images, hits = (np.bincount(some, minlength=count) for some in (labels, labels[right]))
     account = score(logits, labels).to_json()
     if count > 5:
-        account["top5_accuracy"] = float(
-            multiclass_accuracy(values, targets, num_classes=count, top_k=5, average="micro")
-        )
-    # torchmetrics would take logits that are all between 0 and 1 for probabilities.
-    probabilities = values.softmax(dim=1)
-    account["calibration_error"] = float(
-        multiclass_calibration_error(probabilities, targets, num_classes=count, n_bins=15)
-    )
+        best_five = torch.from_numpy(logits).topk(5).indices.numpy()
+        account["top5_accuracy"] = float((best_five == labels[:, None]).any(axis=1).mean())
+    account["calibration_error"] = expected_calibration_error(reliability(confidences(logits), right))
     account["class_accuracy"] = {
-        name: float(right[label] / images[label]) if images[label] else None for label, name in enumerate(classes)
+        name: float(hits[label] / images[label]) if images[label] else None for label, name in enumerate(classes)
     }
     pairs, counts = np.unique(np.stack([labels, predicted], axis=1), axis=0, return_counts=True)
     account["confusions"] = np.column_stack([pairs, counts]).tolist()

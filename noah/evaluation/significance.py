@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 CONFIDENCE = 0.95
 """The coverage of every interval that is shown."""
@@ -49,15 +47,10 @@ def wilson_interval(correct: int, total: int, confidence: float = CONFIDENCE) ->
     Returns:
         The lower and the upper end, within 0..1.
     """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = correct / total
-    middle = share + z * z / (2 * total)
-    half = z * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
-    scale = 1 + z * z / total
-    # Exact at the ends, where rounding would leave a trace.
-    low = 0.0 if correct == 0 else (middle - half) / scale
-    high = 1.0 if correct == total else (middle + half) / scale
-    return low, high
+    from scipy.stats import binomtest  # here, because it takes a second to load
+
+    interval = binomtest(correct, total).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -70,13 +63,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
         only_first: The number of images that only the first classifier gets right.
         only_second: The number of images that only the second classifier gets right.
     """
+    from scipy.stats import binomtest
+
     n = only_first + only_second
-    # Python's integers have any size, so nothing is rounded before the last division.
-    tail = term = 1
-    for successes in range(min(only_first, only_second)):
-        term = term * (n - successes) // (successes + 1)
-        tail += term
-    return 1.0 if 2 * tail >= 2**n else 2 * tail / 2**n
+    return float(binomtest(min(only_first, only_second), n).pvalue) if n else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

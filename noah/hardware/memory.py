@@ -8,34 +8,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import psutil
+
 if TYPE_CHECKING:  # reading images needs no torch
     import torch
 
-UNKNOWN = 4 * 2**30
-"""What is assumed to be free on systems other than Linux."""
-
-_MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
+_LIMITS = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
+"""Where versions 2 and 1 of control groups keep the limit, what is used, and how much of that can be given up."""
 
 
-def available_memory(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int:
+def available_memory(cgroup: Path = _CGROUP) -> int:
     """Bytes that can be taken without swapping: the machine's, or what a container's limit leaves if that is less.
 
     Args:
-        meminfo: The kernel's table of memory.
-        cgroup: The folder of the container's control group, version 2.
+        cgroup: The folder of the container's control groups, of which psutil knows nothing.
     """
-    free = UNKNOWN
-    if meminfo.is_file():
-        table = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-        if "MemAvailable" in table:
-            free = int(table["MemAvailable"].split()[0]) * 1024
-    limit, current, statistics = (cgroup / name for name in ("memory.max", "memory.current", "memory.stat"))
-    if limit.is_file() and (text := limit.read_text().strip()) != "max":
-        used = int(current.read_text())
-        # File contents that nobody reads count as used, but are given up when memory is asked for.
-        pages = dict(line.split() for line in statistics.read_text().splitlines())
-        free = min(free, int(text) - used + int(pages.get("inactive_file", 0)))
+    free = int(psutil.virtual_memory().available)
+    for limit, current, statistics, reclaimable in _LIMITS:
+        if (cgroup / limit).is_file() and (text := (cgroup / limit).read_text().strip()) != "max":
+            used = int((cgroup / current).read_text())
+            # File contents that nobody reads count as used, but are given up when memory is asked for.
+            pages = dict(line.split() for line in (cgroup / statistics).read_text().splitlines())
+            free = min(free, int(text) - used + int(pages.get(reclaimable, 0)))
     return max(free, 0)
 
 
@@ -68,7 +66,7 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self.mebibytes: float | None = None
         self._device = device
-        self._before: float | None = None
+        self._before = 0.0
 
     def __enter__(self) -> Self:
         gc.collect()  # what an earlier piece of work left behind is not this one's
@@ -88,16 +86,14 @@ class PeakMemory:
 
             self.mebibytes = torch.cuda.max_memory_allocated(self._device) / MEBIBYTE
         elif self._device.type == "cpu":
-            after = process_peak()
-            if self._before is not None and after is not None and after > self._before:
-                self.mebibytes = after - self._before
+            self.mebibytes = process_peak() - self._before or None
 
 
-def process_peak() -> float | None:
-    """The most MiB of main memory that this process has held since it began; None where the system does not tell."""
+def process_peak() -> float:
+    """The most MiB of main memory that this process has held since it began."""
     if sys.platform == "win32":
-        return None
-    import resource
+        return float(psutil.Process().memory_info().peak_wset) / MEBIBYTE
+    import resource  # psutil tells no peak on other systems
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / MEBIBYTE if sys.platform == "darwin" else peak / 1024  # KiB on Linux, bytes on macOS

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from noah.files.record import Record
 
 RESAMPLES = 2000
 """Of the validation images. The share of a win then has a standard error of at most 1.1%."""
@@ -29,7 +30,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Certainty:
+class Certainty(Record):
     """How often each candidate wins among resampled validation images.
 
     Attributes:
@@ -46,21 +47,6 @@ class Certainty:
     resamples: int
     lead: float | None
     lead_error: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        """The certainty as written to files."""
-        return {
-            "wins": list(self.wins),
-            "images": self.images,
-            "resamples": self.resamples,
-            "lead": self.lead,
-            "lead_error": self.lead_error,
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Certainty:
-        """Read what `to_json` gave."""
-        return cls(tuple(value["wins"]), value["images"], value["resamples"], value["lead"], value["lead_error"])
 
 
 def certainty(wrong_sets: Sequence[Sequence[int]], images: int, seed: int, *, resamples: int = RESAMPLES) -> Certainty:

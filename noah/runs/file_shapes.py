@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 from typing_extensions import TypedDict
 
-from noah.errors import RunError, inside_sentence
+from noah.errors import RunError
+from noah.files.record import adapter, first_problem
 
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
@@ -124,11 +123,6 @@ class Trained(TypedDict):
     losses: list[float]
 
 
-@cache
-def _adapter(shape: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(shape)
-
-
 def check_shape(value: Any, shape: Any, path: Path, hint: str) -> Any:
     """Give a value back that a file held.
 
@@ -142,9 +136,9 @@ def check_shape(value: Any, shape: Any, path: Path, hint: str) -> Any:
         RunError: If it is of another shape; names the first place.
     """
     try:
-        _adapter(shape).validate_python(value, strict=True)
+        adapter(shape).validate_python(value, strict=True)
     except (ValidationError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: {_first_problem(error)}.", hint) from error
+        raise RunError(f"{path} is damaged: {first_problem(error)}.", hint) from error
     return value
 
 
@@ -157,12 +151,3 @@ def check_winner(value: Any, path: Path, hint: str) -> dict[str, Any]:
     if any(sure and len(sure["wins"]) != len(sure["indices"]) for sure in sures):
         raise RunError(f"{path} is damaged: its certainty is of other candidates.", hint)
     return winner
-
-
-def _first_problem(error: ValidationError | RecursionError) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    first: Mapping[str, Any] = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(map(str, first["loc"]))
-    message = inside_sentence(str(first["msg"]))
-    return f"{place}: {message}" if place else message

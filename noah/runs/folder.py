@@ -48,7 +48,7 @@ from noah.settings.settings import Settings
 from noah.version import __version__
 
 RUN_FILE = "run.yaml"
-_VERSIONS = ("torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "onnx", "onnxruntime-gpu", "onnxruntime")
+_VERSIONS = ("torch", "torchvision", "timm", "numpy", "pillow", "onnx", "onnxruntime-gpu", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)

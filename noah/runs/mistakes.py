@@ -8,14 +8,16 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import BeforeValidator, PlainSerializer
 
 from noah.data.pixels.pixels import Pixels
 from noah.errors import RunError
+from noah.files.record import Record
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, short_name
 
@@ -26,9 +28,15 @@ KEPT = 12
 SIDE = 112
 """Longest side of a kept picture in pixels; smaller ones stay as they are."""
 
+_Base64 = Annotated[
+    bytes,
+    BeforeValidator(lambda text: base64.b64decode(text, validate=True)),
+    PlainSerializer(lambda content: base64.b64encode(content).decode("ascii")),
+]
+
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class Mistake(Record):
     """An image that a network got wrong.
 
     Args:
@@ -43,33 +51,12 @@ class Mistake:
     label: int
     predicted: int
     confidence: float
-    picture: bytes
+    picture: _Base64
 
     @property
     def media_type(self) -> str:
         """Of the picture: image/png or image/jpeg."""
         return "image/png" if self.picture.startswith(b"\x89PNG") else "image/jpeg"
-
-    def to_json(self) -> dict[str, Any]:
-        """The mistake as written to files."""
-        return {
-            "name": self.name,
-            "label": self.label,
-            "predicted": self.predicted,
-            "confidence": self.confidence,
-            "picture": base64.b64encode(self.picture).decode("ascii"),
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Mistake:
-        """Read what `to_json` gave."""
-        return cls(
-            str(value["name"]),
-            int(value["label"]),
-            int(value["predicted"]),
-            float(value["confidence"]),
-            base64.b64decode(value["picture"], validate=True),
-        )
 
 
 def most_confident_mistakes(predictions: KeptPredictions, count: int = KEPT) -> NDArray[np.int64]:

@@ -24,7 +24,8 @@ def predict(
         Path | None, typer.Option(help="File to write; CSV on standard output if not given.", metavar="FILE")
     ] = None,
     format: Annotated[  # noqa: A002  # the option's name
-        Literal["csv", "jsonl", "parquet"] | None, typer.Option("--format", help="By the suffix of --out if not given.")
+        Literal["csv", "jsonl", "parquet"] | None,
+        typer.Option("--format", help="By the suffix of --out if not given; parquet needs the extra of that name."),
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Labels for each image.", metavar="K")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one run of the model.", metavar="N")] = 32,

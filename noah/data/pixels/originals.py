@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from noah.data.in_threads import THREADS, in_threads
 from noah.data.pixels.pixels import unreadable
 from noah.data.split import Split
 from noah.errors import UnreadableImageError
@@ -72,27 +72,22 @@ def load_originals(
     failures: list[str] = []
     needed = 0
 
-    def decode_one(index: int) -> NDArray[np.uint8] | str:
-        try:
-            return np.asarray(split.open(index))
-        except UnreadableImageError as error:
-            return f"{split.name(index)}: {error.cause}"
+    def decode(index: int) -> NDArray[np.uint8]:
+        return np.asarray(split.open(index))
 
     # One image per thread at a time, because the next ones may be of any size.
-    block = min(os.cpu_count() or 1, 32)
-    with ThreadPoolExecutor(block) as threads:
-        for start in range(0, len(split), block):
-            end = min(start + block, len(split))
-            for decoded in threads.map(decode_one, range(start, end)):
-                if isinstance(decoded, str):
-                    failures.append(decoded)
-                elif not failures:  # after the first failure, images are only counted
-                    needed += decoded.nbytes
-                    if needed > limit:
-                        return Originals(split, held, held_reason(split, held, limit))
-                    held.append(decoded)
-            if progress:
-                progress(end, len(split))
+    with closing(in_threads(range(len(split)), decode, ahead=THREADS)) as images:
+        for index, image in images:
+            if isinstance(image, UnreadableImageError):
+                failures.append(f"{split.name(index)}: {image.cause}")
+            elif not failures:  # after the first failure, images are only counted
+                needed += image.nbytes
+                if needed > limit:
+                    return Originals(split, held, held_reason(split, held, limit))
+                held.append(image)
+            done = index + 1
+            if progress and (done % THREADS == 0 or done == len(split)):
+                progress(done, len(split))
     if failures:
         raise unreadable(failures, len(split))
     return Originals(split, held, held_reason(split, held, limit))

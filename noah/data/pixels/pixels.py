@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noah.data.in_threads import in_threads
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import Split
 from noah.errors import UnreadableImageError
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-_BLOCK = 256  # Images given to the threads at once: enough to keep them busy, few enough to stop soon on Ctrl-C.
+_BLOCK = 256
+"""Images handed to the threads ahead, which keeps them busy, and between two words of progress."""
 
 
 class Pixels:
@@ -148,27 +149,23 @@ def decode_each(
     use: Callable[[int, Image], None],
     progress: Callable[[int, int], None] | None,
 ) -> list[str]:
-    """Decode images in threads, which Pillow lets run side by side, and hand each on with its place in `indices`.
+    """Decode images in threads and hand each on with its place in `indices`.
 
     Returns:
         A line for each that cannot be decoded: its name and the cause.
     """
 
-    def decode_one(place: int) -> str | None:
-        index = int(indices[place])
-        try:
-            use(place, split.open(index))
-        except UnreadableImageError as error:
-            return f"{split.name(index)}: {error.cause}"
-        return None
+    def decode(place: int) -> None:
+        use(place, split.open(int(indices[place])))
 
     failures: list[str] = []
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 32)) as threads:
-        for start in range(0, len(indices), _BLOCK):
-            end = min(start + _BLOCK, len(indices))
-            failures += filter(None, threads.map(decode_one, range(start, end)))
-            if progress:
-                progress(end, len(indices))
+    with closing(in_threads(range(len(indices)), decode, ahead=_BLOCK)) as decoded:
+        for place, error in decoded:
+            if error is not None:
+                failures.append(f"{split.name(int(indices[place]))}: {error.cause}")
+            done = place + 1
+            if progress and (done % _BLOCK == 0 or done == len(indices)):
+                progress(done, len(indices))
     return failures
 
 

@@ -7,12 +7,14 @@ becomes a copy of it), and neither the disk nor the file table is filled up.
 from __future__ import annotations
 
 import gzip
+import posixpath
 import shutil
 import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, BinaryIO, Literal, cast
 
@@ -87,8 +89,10 @@ def unpack(
             else:
                 left = _take(left, member.size, archive, maximum_bytes)
                 place.parent.mkdir(parents=True, exist_ok=True)
-                with member.open() as source, place.open("xb") as file:
-                    _copy(source, file, member.size)
+                with member.open() as source, place.open("xb") as file:  # both libraries stop at the size they tell
+                    shutil.copyfileobj(source, file, _CHUNK)
+                    if file.tell() != member.size:
+                        raise EOFError("it ends too early")
         for member in links:  # Only now, because a link may come before the file that it leads to.
             target = folder / _link_path(archive, member)
             if not target.is_file():
@@ -125,11 +129,7 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
                     target = content.read(_LONGEST_LINK).decode(errors="replace")
                 yield _Member(info.filename, "link", 0, link=_from_root(info.filename, target))
             elif kind in (0, stat.S_IFREG):
-
-                def open_file(info: zipfile.ZipInfo = info) -> IO[bytes]:
-                    return opened.open(info)
-
-                yield _Member(info.filename, "file", info.file_size, open_file)
+                yield _Member(info.filename, "file", info.file_size, partial(opened.open, info))
             else:
                 yield _Member(info.filename, "special", 0)
 
@@ -146,11 +146,8 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
             elif info.islnk():  # A hard link is named from the root of the archive.
                 yield _Member(info.name, "link", 0, link=info.linkname)
             elif info.isreg():
-
-                def open_file(info: tarfile.TarInfo = info) -> IO[bytes]:
-                    return cast("IO[bytes]", opened.extractfile(info))  # None only for what is no file.
-
-                yield _Member(info.name, "file", info.size, open_file)
+                # extractfile gives None only for what is no file.
+                yield _Member(info.name, "file", info.size, cast(Any, partial(opened.extractfile, info)))
             else:
                 yield _Member(info.name, "special", 0)
 
@@ -185,7 +182,7 @@ class _BoundedReads:
 
 def _from_root(name: str, target: str) -> str:
     """Where a symbolic link leads, from the root of the archive; an absolute target stays one."""
-    return str(PurePosixPath(name).parent / target)
+    return posixpath.join(posixpath.dirname(name), target)
 
 
 def _member_path(archive: Path, member: _Member) -> Path:
@@ -197,17 +194,10 @@ def _member_path(archive: Path, member: _Member) -> Path:
 
 def _link_path(archive: Path, member: _Member) -> Path:
     """The target of a link as a relative path; it may go up, but not out."""
-    parts: list[str] = []
-    outside = _is_absolute(member.link) or "\\" in member.link
-    for part in PurePosixPath(member.link).parts:
-        outside = outside or (part == ".." and not parts)
-        if part == ".." and not outside:
-            parts.pop()
-        else:
-            parts.append(part)
-    if outside:
+    path = posixpath.normpath(member.link)
+    if _is_absolute(member.link) or "\\" in member.link or path.split("/")[0] == "..":
         raise _refused(archive, member, f"is a link to {member.link}, which leads out of the folder")
-    return Path(*parts)
+    return Path(path)
 
 
 def _is_absolute(name: str) -> bool:
@@ -222,16 +212,6 @@ def _take(left: int, size: int, archive: Path, maximum_bytes: int) -> int:
             "Make room, or unpack it yourself where there is room and name that folder with --data-root.",
         )
     return left - size
-
-
-def _copy(source: IO[bytes], file: IO[bytes], size: int) -> None:
-    """Copy as many bytes as the archive's table says, and no more, whatever the compressed stream holds."""
-    while size > 0:
-        chunk = source.read(min(size, _CHUNK))
-        if not chunk:
-            raise EOFError("it ends too early")
-        file.write(chunk)
-        size -= len(chunk)
 
 
 def _refused(archive: Path, member: _Member, reason: str) -> DataError:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from export.predict import prediction_table as predictions
 from export.predict.prediction_table import open_writer
-from noah.errors import UsageError
+from noah.errors import MissingPackageError, UsageError
 
 PATHS = [Path("photos/a.jpg"), Path('photos/odd, "name".png')]
 LABELS = [["dog", "café"], ["鳥", "dog"]]
@@ -101,6 +103,26 @@ def test_no_images_give_an_empty_file_with_its_columns(tmp_path: Path) -> None:
         assert read(tmp_path / f"out.{suffix}") == []
     assert (tmp_path / "out.csv").read_text() == "path,label,probability,label_2,probability_2\n"
     assert pyarrow.parquet.read_schema(tmp_path / "out.parquet").names[-1] == "probability_2"
+
+
+@pytest.mark.parametrize("hidden", ["pyarrow", "pyarrow.parquet"])
+def test_without_pyarrow_parquet_names_what_to_install_and_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hidden: str
+) -> None:
+    monkeypatch.setitem(sys.modules, hidden, None)
+    if hidden == "pyarrow.parquet":
+        monkeypatch.delattr("pyarrow.parquet")
+    (tmp_path / "out.parquet").write_text("before")
+    with pytest.raises(MissingPackageError, match=r"pip install 'noah-prompt-search\[parquet\]'"):
+        write(tmp_path / "out.parquet", 1)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+    write(tmp_path / "out.csv", 1)
+    assert len(read(tmp_path / "out.csv")) == 2
+
+
+def test_tables_of_text_load_no_pyarrow() -> None:
+    code = "import sys; from export.predict.prediction_table import open_writer; assert 'pyarrow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)

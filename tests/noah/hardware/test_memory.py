@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
-from noah.hardware.memory import UNKNOWN, available_memory, format_bytes
+from noah.hardware.memory import available_memory, format_bytes
 
-MEMINFO = "MemTotal:       24000000 kB\nMemAvailable:   2000000 kB\nHugePages_Total:       0\n"
+MACHINE = 2_048_000_000
+Group = Callable[[Path, str, int, int], Path]
 
 
-def cgroup(folder: Path, limit: str, current: int, inactive: int) -> Path:
+def version_2(folder: Path, limit: str, current: int, inactive: int) -> Path:
     folder.mkdir()
     (folder / "memory.max").write_text(f"{limit}\n")
     (folder / "memory.current").write_text(f"{current}\n")
@@ -17,23 +21,40 @@ def cgroup(folder: Path, limit: str, current: int, inactive: int) -> Path:
     return folder
 
 
+def version_1(folder: Path, limit: str, current: int, inactive: int) -> Path:
+    (folder / "memory").mkdir(parents=True)
+    unlimited = limit.replace("max", "9223372036854771712")
+    (folder / "memory" / "memory.limit_in_bytes").write_text(f"{unlimited}\n")
+    (folder / "memory" / "memory.usage_in_bytes").write_text(f"{current}\n")
+    (folder / "memory" / "memory.stat").write_text(f"cache 5\ntotal_inactive_file {inactive}\n")
+    return folder
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=MACHINE))
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("cgroup", [version_2, version_1])
 @pytest.mark.parametrize(
     ("limit", "current", "expected"),
     [
-        ("max", 10, 2_048_000_000),
-        (str(2**40), 10, 2_048_000_000),
+        ("max", 10, MACHINE),
+        (str(2**40), 10, MACHINE),
         ("1000000", 600_000, 450_000),  # The 50,000 bytes of unread file contents can be reclaimed.
         ("1000000", 2_000_000, 0),
     ],
 )
-def test_the_smaller_of_machine_and_container_counts(tmp_path: Path, limit: str, current: int, expected: int) -> None:
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text(MEMINFO)
-    assert available_memory(meminfo, cgroup(tmp_path / "cgroup", limit, current, 50_000)) == expected
+def test_the_smaller_of_machine_and_container_counts(
+    tmp_path: Path, cgroup: Group, limit: str, current: int, expected: int
+) -> None:
+    assert available_memory(cgroup(tmp_path / "cgroup", limit, current, 50_000)) == expected
 
 
-def test_other_systems_get_an_assumption(tmp_path: Path) -> None:
-    assert available_memory(tmp_path / "absent", tmp_path / "absent") == UNKNOWN
+@pytest.mark.usefixtures("machine")
+def test_without_control_groups_it_is_what_the_machine_has(tmp_path: Path) -> None:
+    assert available_memory(tmp_path / "absent") == MACHINE
 
 
 def test_this_machine_has_memory() -> None:
