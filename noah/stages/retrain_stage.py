@@ -183,7 +183,7 @@ def read_result(run: Run, *parts: str) -> dict[str, Any]:
     Raises:
         RunError: If it is missing or damaged.
     """
-    result: dict[str, Any] = check_shape(run.read_json(*parts), Result, run.path(*parts), "Measure anew with --again.")
+    result: dict[str, Any] = check_shape(run.read_json(*parts), Result, run.path(*parts), "Measure again with --again.")
     return result
 
 
