@@ -1,4 +1,4 @@
-"""How much memory is free, and how much a piece of work took at its peak, as far as the system tells."""
+"""How much memory is free, and how much a piece of work used at its peak, if the system can tell."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-if TYPE_CHECKING:  # reading images needs no torch
+if TYPE_CHECKING:  # reading images does not need torch
     import torch
 
 UNKNOWN = 4 * 2**30
-"""What is assumed to be free on systems other than Linux."""
+"""The memory that is assumed to be free on systems other than Linux, in bytes."""
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int:
-    """Bytes that can be taken without swapping: the machine's, or what a container's limit leaves if that is less.
+    """The bytes available without swapping: the machine's, or what a container's limit leaves if that is less.
 
     Args:
-        meminfo: The kernel's table of memory.
+        meminfo: The kernel's memory table.
         cgroup: The folder of the container's control group, version 2.
     """
     free = UNKNOWN
@@ -33,14 +33,14 @@ def available_memory(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int:
     limit, current, statistics = (cgroup / name for name in ("memory.max", "memory.current", "memory.stat"))
     if limit.is_file() and (text := limit.read_text().strip()) != "max":
         used = int(current.read_text())
-        # File contents that nobody reads count as used, but are given up when memory is asked for.
+        # Cached file contents count as used, but are dropped when memory is needed.
         pages = dict(line.split() for line in statistics.read_text().splitlines())
         free = min(free, int(text) - used + int(pages.get("inactive_file", 0)))
     return max(free, 0)
 
 
 def format_bytes(count: int) -> str:
-    """A size for people: 12 KiB, 12 MiB, 3.4 GiB."""
+    """Write a size for people to read, such as 12 KiB, 12 MiB or 3.4 GiB."""
     if count < 2**20:
         return f"{count / 2**10:.0f} KiB"
     if count < 2**30:
@@ -52,17 +52,17 @@ MEBIBYTE = 2**20
 
 
 class PeakMemory:
-    """Measures the work inside a `with` block.
+    """Measures the peak memory of the work inside a `with` block.
 
-    On CUDA it is the most memory that torch held there, backbone included. On a CPU the peak of the whole process is
-    all that the system keeps, so it is by how much that peak grew: at least that much more than before was needed, and
-    none is told where an earlier piece of work had needed more.
+    On CUDA this is the most memory that torch held on the device, including the backbone. On a CPU the system only
+    records the peak of the whole process, so this is the growth of that peak: the work needed at least that much more
+    than before. If an earlier piece of work needed more, nothing can be said.
 
     Args:
-        device: What the work runs on.
+        device: The device that the work runs on.
 
     Attributes:
-        mebibytes: The figure, after the block; None where nothing can be told.
+        mebibytes: The peak in MiB, available after the block; None if it is not known.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -71,7 +71,7 @@ class PeakMemory:
         self._before: float | None = None
 
     def __enter__(self) -> Self:
-        gc.collect()  # what an earlier piece of work left behind is not this one's
+        gc.collect()  # what an earlier piece of work left behind must not count
         if self._device.type == "cuda":
             import torch
 
@@ -94,7 +94,7 @@ class PeakMemory:
 
 
 def process_peak() -> float | None:
-    """The most MiB of main memory that this process has held since it began; None where the system does not tell."""
+    """The peak of this process's main memory so far, in MiB; None if the system cannot tell."""
     if sys.platform == "win32":
         return None
     import resource
