@@ -106,7 +106,7 @@ def read_reference_checkpoint(path: Path | str) -> dict[str, Tensor]:
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
         raise CheckpointError(
-            f"What {path} holds under 'model' is no state dictionary.",
+            f"What {path} holds under 'model' is not a state dictionary.",
             "Save it with torch.save({'model': model.state_dict()}, path).",
         )
     return state
@@ -201,7 +201,7 @@ def _grid_side(positions: Tensor) -> int:
     side = math.isqrt(max(patches, 0))
     if side == 0 or side * side != patches:
         raise CheckpointError(
-            f"The position embedding has {patches} patches, which make no square grid.", "Give img_size."
+            f"The position embedding has {patches} patches, which do not make a square grid.", "Give img_size."
         )
     return side
 
@@ -222,7 +222,7 @@ def _is_dead(name: object) -> bool:
 def _weight(name: object, value: Any) -> Tensor:
     """Convert a value to a tensor; refuse a name that no weight can have, and numbers that are not floating-point."""
     if not isinstance(name, str):
-        raise CheckpointError(f"{ascii(name)[:100]} is no name of a weight.", _OWN_STATE)
+        raise CheckpointError(f"{ascii(name)[:100]} is not the name of a weight.", _OWN_STATE)
     if name.startswith("blocks.") and not _IN_BLOCK.fullmatch(name):
         raise CheckpointError(f"{name[:100]!a} is not of the form 'blocks.NUMBER.NAME'.", _OWN_STATE)
     try:
