@@ -109,7 +109,7 @@ def run_cell(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener) -
     existing = sorted(runs.glob(f"*/{cell.file_name}/{RUN_FILE}"))
     if existing:
         run = Run(existing[0].parent)
-        again = "Remove that folder to begin this cell anew."
+        again = "Remove that folder to start this cell over."
         check_unchanged(run.settings(), settings, f"the run {run.folder}", again)
         materials = prepare(run.settings(machine_layers(settings)), listener)
         check_same_data(run, materials)

@@ -27,7 +27,7 @@ _OWN = {
     "data.folder": "a sweep is over the tasks of its suite",
     "data.shots": "a sweep is over the tasks of its suite",
     "data.list_seed": "a sweep is over the tasks of its suite",
-    "trackers": "a sweep keeps tables of its own and tells no tracker",
+    "trackers": "a sweep has its own tables and does not use trackers",
 }
 """Settings that only the sweep itself may make, and why."""
 

@@ -189,7 +189,7 @@ def _patch_size(kernel: Tensor) -> int:
     """The side of a patch in pixels, from the patch embedding (D, 3, P, P)."""
     if kernel.dim() != 4 or kernel.shape[2] != kernel.shape[3] or not kernel.shape[2]:
         raise CheckpointError(
-            f"The patch embedding has the shape {tuple(kernel.shape)}, which tells no side of a square patch.",
+            f"The patch embedding has the shape {tuple(kernel.shape)}, which is not that of square patches.",
             "Give patch_size.",
         )
     return kernel.shape[3]

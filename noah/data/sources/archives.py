@@ -33,7 +33,7 @@ MAXIMUM_RATIO = 100
 
 _CHUNK = 2**20
 _LARGEST_READ = 2**24
-"""Of a tar archive at once: its readers take whole headers, whose size the archive tells, into memory."""
+"""The most bytes of a tar archive read at once: headers are read into memory whole, and the archive sets their size."""
 _LONGEST_LINK = 4096
 
 
@@ -54,15 +54,15 @@ def unpack(
     """Unpack every file of an archive into an empty folder.
 
     Args:
-        archive: Its kind is told by its suffix, one of `ARCHIVE_SUFFIXES`.
-        folder: Exists; on an error it holds what had been unpacked so far.
-        maximum_members: How many entries the archive may have.
-        maximum_bytes: How large they may be together; if not given, what is free on the disk but for 1 GiB, and no more
-            than images can have been compressed.
+        archive: The archive, whose kind is recognized by its suffix, one of `ARCHIVE_SUFFIXES`.
+        folder: An existing folder; after an error it holds what had been unpacked so far.
+        maximum_members: The most entries that the archive may have.
+        maximum_bytes: The most bytes that they may have together; by default all but 1 GiB of the free disk space, and
+            no more than images can have been compressed from.
 
     Raises:
-        DataError: The archive is damaged, too large, or has a member that is refused: one that leads out of the folder,
-            a link that does, a device. Archive and member are named.
+        DataError: If the archive is damaged, too large, or has a member that is refused: a path or link that leads out
+            of the folder, or a device. It names archive and member.
     """
     if maximum_bytes is None:
         plausible = max(SMALL_BYTES, MAXIMUM_RATIO * archive.stat().st_size) if archive.is_file() else 0
@@ -92,7 +92,7 @@ def unpack(
         for member in links:  # Only now, because a link may come before the file it points to.
             target = folder / _link_path(archive, member)
             if not target.is_file():
-                raise _refused(archive, member, f"is a link to {member.link}, which is no file of the archive")
+                raise _refused(archive, member, f"is a link to {member.link}, which is not a file in the archive")
             left = _take(left, target.stat().st_size, archive, maximum_bytes)
             place = folder / _member_path(archive, member)
             place.parent.mkdir(parents=True, exist_ok=True)
