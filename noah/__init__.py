@@ -1,7 +1,7 @@
 """NOAH, Neural Prompt Search (Zhang, Zhou, Liu, 2022, arXiv 2206.04673): the method.
 
-What people import is what this package offers, each name loaded when it is first used: importing the package itself
-brings no heavy library, so that an exported artifact runs where torch is not installed.
+The public names are loaded when they are first used. Importing the package itself imports no heavy library, so an
+exported artifact runs where torch is not installed.
 """
 
 from __future__ import annotations

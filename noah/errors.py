@@ -34,7 +34,7 @@ from typing import ClassVar
 
 
 class NoahError(Exception):
-    """An error told in one or two lines.
+    """An error that is reported in one or two lines.
 
     Args:
         problem: What is wrong, and where.
@@ -160,16 +160,16 @@ class MissingPackageError(NoahError):
 
 
 def inside_sentence(message: str) -> str:
-    """A message that somebody else began with a capital letter, for the middle of a sentence.
+    """Adapt a message that begins with a capital letter to the middle of a sentence.
 
-    Nothing but its first letter changes, and not that of a word such as URL: the rest may quote what a person typed.
+    Only its first letter changes, and not that of a word such as URL: the rest may quote what the user typed.
     """
     return message if message[1:2].isupper() else message[:1].lower() + message[1:]
 
 
 def system_cause(error: OSError) -> str:
-    """What the operating system says, for the middle of a sentence; where it says nothing, the error in its own words.
+    """The operating system's message, for the middle of a sentence; if there is none, the text of the error itself.
 
-    Those stay as they are, as they may begin with a path.
+    That text is not adapted, because it may begin with a path.
     """
     return inside_sentence(error.strerror) if error.strerror else str(error) or type(error).__name__

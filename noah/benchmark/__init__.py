@@ -1,1 +1,1 @@
-"""Sweeps of methods over tasks and seeds: what there is to do, each result as it comes, tables beside the paper's."""
+"""Sweeps of methods over tasks and seeds: what to run, each result as it comes, and tables next to the paper's."""

@@ -1,4 +1,4 @@
-"""What a sweep has to do: one cell for each task, method and seed."""
+"""What a sweep runs: one cell for each task, method and seed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Cell(Record):
     """One training and its test.
 
     Attributes:
-        task: Name of the task.
-        method: `noah`, `published`, or a subnet of the same widths everywhere, as `parse_methods` spells it.
-        seed: Of everything random.
+        task: The name of the task.
+        method: `noah`, `published`, or a subnet with the same widths in every block, as `parse_methods` spells it.
+        seed: The seed of everything random.
     """
 
     task: str
@@ -33,7 +33,7 @@ class Cell(Record):
 
     @property
     def file_name(self) -> str:
-        """Its name, fit for a file or folder."""
+        """The cell's name as part of a file's or folder's name."""
         return f"{self.task}-{re.sub(r'[^a-z0-9.]+', '-', self.method.lower())}-seed{self.seed}"
 
     def __str__(self) -> str:
@@ -41,26 +41,26 @@ class Cell(Record):
 
     @property
     def subnet(self) -> str | None:
-        """The subnet to train as `--subnet` takes it; None where it is searched."""
+        """The subnet to train, spelled as for `--subnet`; None if it is searched."""
         if self.method == SEARCHED:
             return None
         return f"published:{self.task}" if self.method == PUBLISHED else self.method
 
 
 def plan_cells(tasks: Sequence[str], methods: Sequence[str], seeds: Sequence[int]) -> tuple[Cell, ...]:
-    """All cells, one seed after the other, so that a sweep that is stopped early has whole tables of some seeds."""
+    """List all cells, seed by seed, so that a sweep that is stopped early has complete tables for some seeds."""
     return tuple(Cell(task, method, seed) for seed in seeds for task in tasks for method in methods)
 
 
 def parse_methods(text: str, *, published: bool) -> tuple[str, ...]:
-    """The methods of a comma-separated list, each spelled in one way: modules in their order, widths without zeros.
+    """Read a comma-separated list of methods, and spell each in one way: modules in their order, without zero widths.
 
     Args:
-        text: What was typed.
+        text: What the user typed.
         published: Whether subnets were published for the tasks.
 
     Raises:
-        UsageError: A method is no method, or there twice.
+        UsageError: If one is not a method, or is given twice.
     """
     methods = tuple(_canonical(part.strip(), published) for part in text.split(","))
     _refuse_repeated("--methods", methods)
@@ -75,47 +75,47 @@ def _canonical(method: str, published: bool) -> str:
         raise UsageError("--methods: nothing was published for the tasks of this suite.", "Leave published out.")
     try:
         if lower.startswith(f"{PUBLISHED}:") or lower.endswith(".json"):
-            raise UsageError("a subnet for one task is no method for all")
+            raise UsageError("a subnet for one task is not a method for all")
         subnet = parse_subnet(method, depth=1)
     except UsageError as error:
         raise UsageError(
-            f"--methods: {method!r} is no method.",
+            f"--methods: {method!r} is not a method.",
             "Choose from noah, published, linear, lora:8, adapter:8, prompt:50 and the like, with commas.",
         ) from error
     return "+".join(f"{module}:{subnet.widths(module)[0]}" for module in MODULES if subnet.widths(module)[0])
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """The seeds of a comma-separated list.
+    """Read a comma-separated list of seeds.
 
     Raises:
-        UsageError: One is not a whole number from 0 to 2^32 - 1, or there twice.
+        UsageError: If one is not a whole number from 0 to 2^32 - 1, or is given twice.
     """
     parts = [part.strip() for part in text.split(",")]
     wrong = [part for part in parts if not re.fullmatch(r"[0-9]{1,10}", part) or int(part) >= 2**32]
     if wrong:
-        raise UsageError(f"--seeds: {wrong[0]!r} is no seed.", "Give whole numbers with commas, such as 0,1,2.")
+        raise UsageError(f"--seeds: {wrong[0]!r} is not a seed.", "Give whole numbers with commas, such as 0,1,2.")
     seeds = tuple(int(part) for part in parts)
     _refuse_repeated("--seeds", seeds)
     return seeds
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """(2, 8) from `2/8`: the second of eight shards.
+    """Read a shard: `2/8`, the second of eight, gives (2, 8).
 
     Raises:
-        UsageError: It is anything else.
+        UsageError: If the text is anything else.
     """
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
     if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard {text}: no shard.", "Write 2/8 for the second of eight; the first is 1/8.")
+        raise UsageError(f"--shard {text}: not a shard.", "Write 2/8 for the second of eight; the first is 1/8.")
     return int(match[1]), int(match[2])
 
 
 def take_shard(cells: Sequence[Cell], part: int, parts: int) -> tuple[Cell, ...]:
-    """A share of the cells, in their order; the shards together are all cells, each once.
+    """Take one shard of the cells, in their order; together the shards contain every cell once.
 
-    Each method is dealt out evenly, because a search takes several times as long as one training.
+    The cells of each method are dealt out evenly, because a search takes several times as long as one training.
     """
     share = set(sorted(cells, key=lambda cell: cell.method)[part - 1 :: parts])
     return tuple(cell for cell in cells if cell in share)

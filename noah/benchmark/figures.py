@@ -1,4 +1,4 @@
-"""Means and standard deviations over seeds, of one task or of several."""
+"""Means and standard deviations over seeds, for one task or several."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Figure:
     """A mean over seeds.
 
     Attributes:
-        mean: Between 0 and 1.
-        deviation: Sample standard deviation over the seeds (with n - 1); None of a single one.
-        seeds: How many there are.
+        mean: The mean over the seeds, 0..1.
+        deviation: The sample standard deviation over the seeds (with n - 1); None for a single seed.
+        seeds: The number of seeds.
     """
 
     mean: float
@@ -29,7 +29,7 @@ class Figure:
 
 
 def figure(values: Sequence[float]) -> Figure | None:
-    """The figure of one value for each seed; None of none."""
+    """Compute the figure from one value per seed; None if there are no values."""
     if not values:
         return None
     deviation = statistics.stdev(values) if len(values) > 1 else None
@@ -37,7 +37,7 @@ def figure(values: Sequence[float]) -> Figure | None:
 
 
 def accuracies(rows: Sequence[Row], method: str) -> dict[int, dict[str, float]]:
-    """Seed -> task -> accuracy of one method."""
+    """Map each seed to the accuracy of one method on each task."""
     found: dict[int, dict[str, float]] = {}
     for row in rows:
         if row.cell.method == method:
@@ -46,17 +46,17 @@ def accuracies(rows: Sequence[Row], method: str) -> dict[int, dict[str, float]]:
 
 
 def task_figure(rows: Sequence[Row], method: str, task: str) -> Figure | None:
-    """Of one task, over the seeds that have it."""
+    """Compute the figure for one task, over the seeds that have a result for it."""
     return figure([of_seed[task] for of_seed in accuracies(rows, method).values() if task in of_seed])
 
 
 def mean_figure(rows: Sequence[Row], method: str, groups: Sequence[Sequence[str]]) -> Figure | None:
-    """Of the mean of the groups' means, over the seeds that have every task of every group.
+    """Compute the figure for the mean of the groups' means, over the seeds that have results for every task.
 
     Args:
-        rows: Results.
-        method: Of this method only.
-        groups: The tasks of each group; one group with all tasks gives their plain mean.
+        rows: The results of any methods.
+        method: The method whose results count.
+        groups: The tasks of each group; a single group with all tasks gives their plain mean.
     """
     whole = [
         of_seed for of_seed in accuracies(rows, method).values() if all(task in of_seed for g in groups for task in g)
@@ -65,5 +65,5 @@ def mean_figure(rows: Sequence[Row], method: str, groups: Sequence[Sequence[str]
 
 
 def group_mean(of_task: Mapping[str, float], groups: Sequence[Sequence[str]]) -> float:
-    """The mean of the groups' means of one value for each task."""
+    """The mean of the groups' means, given one value for each task."""
     return statistics.fmean(statistics.fmean(of_task[task] for task in group) for group in groups)

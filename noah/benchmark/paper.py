@@ -1,8 +1,8 @@
-"""What the paper and later methods report on VTAB-1k, to stand beside one's own results.
+"""What the paper and later methods report on VTAB-1k, for comparison with one's own results.
 
-Sources: "Neural Prompt Search" (Zhang, Zhou, Liu, 2022, arXiv 2206.04673), Table 1, for the accuracy of each task; the
-papers of the later methods for their means of the three groups' means. All are for ViT-B/16, pre-trained on
-ImageNet-21k. The two lists of later methods differ in the protocol: in the first each paper's own, in the second one
+Sources: "Neural Prompt Search" (Zhang, Zhou, Liu, 2022, arXiv 2206.04673), Table 1, for the accuracy on each task; the
+papers of the later methods for their means of the three groups' means. All use ViT-B/16, pre-trained on ImageNet-21k.
+The two lists of later methods differ in the protocol: the first follows each paper's own protocol, the second the same
 protocol for all, with the accuracy of the last epoch.
 """
 
@@ -25,31 +25,31 @@ PAPER_NAMES = MappingProxyType(
         "noah": "NOAH",
     }
 )
-"""The methods of Table 1, and what they are called in tables."""
+"""The methods of Table 1, with their names in our tables."""
 
 
 def paper_method(method: str) -> str | None:
-    """The method of Table 1 that one of ours is shown beside, if there is one.
+    """Find the method of Table 1 that one of our methods is compared with; None if there is none.
 
-    LoRA and the adapter have one at the paper's width only. Prompts have VPT at every width, because the paper has no
-    single one for it: the best of several widths was taken for each task.
+    LoRA and adapter are compared only at the paper's width. Prompts are compared with VPT at every width, because the
+    paper has no single width for it: it takes the best of several for each task.
     """
     fixed = {"noah": "noah", "published": "noah", "lora:8": "lora", "adapter:8": "adapter", "linear": "linear"}
     return "vpt" if re.fullmatch(r"prompt:[0-9]+", method) else fixed.get(method)
 
 
 def paper_accuracy(method: str, task: str) -> float:
-    """Accuracy of a method of Table 1 on a task of VTAB-1k, between 0 and 1."""
+    """The accuracy of a method of Table 1 on a task of VTAB-1k, 0..1."""
     return float(_figures()["methods"][method]["top1"][task]) / 100
 
 
 def later_methods() -> tuple[tuple[str, float], ...]:
-    """Later methods with the mean of the groups' means that their own papers report, best first."""
+    """Later methods, each with the mean of the groups' means that its own paper reports, best first."""
     return _ordered("later_methods_group_mean")
 
 
 def later_methods_same_protocol() -> tuple[tuple[str, float], ...]:
-    """Methods with the mean of the groups' means under one protocol, the last epoch's accuracy; best first."""
+    """Methods with the mean of the groups' means, all with the same protocol (last epoch's accuracy), best first."""
     return _ordered("same_protocol_last_epoch_group_mean")
 
 

@@ -1,4 +1,4 @@
-"""The results of a sweep: one small file for each finished cell, so that processes and machines need not agree."""
+"""The results of a sweep: one small file for each finished cell, so processes and machines need no coordination."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from noah.files.bounded import LARGEST_JSON, parse_json, read_bounded
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one cell gave.
+    """The result of one cell.
 
     Attributes:
-        cell: Which one.
-        correct: Test images that were classified right.
-        total: Test images.
-        parameters: Trainable parameters of the subnet; the head is trained too and not counted.
-        details: What else is worth keeping: the subnet, hardware, versions, seconds of each stage.
+        cell: The cell that was run.
+        correct: The number of test images that were classified correctly.
+        total: The number of test images.
+        parameters: The subnet's trainable parameters; the head is trained too but not counted.
+        details: Everything else worth keeping: the subnet, hardware, versions, seconds of each stage.
     """
 
     cell: Cell
@@ -34,7 +34,7 @@ class Row:
 
     @property
     def accuracy(self) -> float:
-        """The share of test images that were classified right."""
+        """The share of test images that were classified correctly, 0..1."""
         return self.correct / self.total
 
     def to_json(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Row:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """Read what `to_json` gave."""
+        """Read what `to_json` returned."""
         known = ("task", "method", "seed", "accuracy", "correct", "total", "parameters")
         details = {key: item for key, item in value.items() if key not in known}
         correct, total, parameters = (int(value[key]) for key in ("correct", "total", "parameters"))
@@ -52,17 +52,17 @@ class Row:
 
 
 def row_path(folder: Path, cell: Cell) -> Path:
-    """The file of a cell's row below the folder of a sweep."""
+    """The file with a cell's row, in the folder of a sweep."""
     return folder / "rows" / f"{cell.file_name}.json"
 
 
 def failure_path(folder: Path, cell: Cell) -> Path:
-    """The file that tells why a cell failed."""
+    """The file that says why a cell failed."""
     return folder / "rows" / f"{cell.file_name}.failed.txt"
 
 
 def write_row(folder: Path, row: Row) -> None:
-    """Write a row, and forget that its cell failed before."""
+    """Write a row, and delete the record of an earlier failure of its cell."""
     write_json(row_path(folder, row.cell), row.to_json())
     failure_path(folder, row.cell).unlink(missing_ok=True)
 
@@ -73,20 +73,21 @@ def write_failure(folder: Path, cell: Cell, account: str) -> None:
 
 
 def read_rows(folder: Path, suite: Suite | None = None) -> list[Row]:
-    """All rows below the folder of a sweep, ordered by their file names.
+    """Read all rows in the folder of a sweep, sorted by file name.
 
     Args:
-        folder: Of the sweep.
-        suite: Whose tasks the rows have to be of, if given.
+        folder: The folder of the sweep.
+        suite: If given, every row has to belong to one of its tasks.
 
     Raises:
-        RunError: If one is damaged, or of no task of the suite.
+        RunError: If a row is damaged, or does not belong to the suite.
     """
     rows = list(_read_rows(folder))
     strange = [] if suite is None else [row.cell for row in rows if row.cell.task not in suite.names]
     if suite and strange:
         raise RunError(
-            f"{row_path(folder, strange[0])} is of no task of the suite {suite.name}.", "Remove it, or name its suite."
+            f"{row_path(folder, strange[0])} does not belong to a task of the suite {suite.name}.",
+            "Remove it, or name its suite.",
         )
     return rows
 
@@ -99,6 +100,6 @@ def _read_rows(folder: Path) -> Iterator[Row]:
                 raise ValueError("its figures or its name do not fit")
         except (ValueError, AttributeError, KeyError, OverflowError, TypeError) as error:
             raise RunError(
-                f"{path} is no row of a sweep: {error}.", "Remove it; its cell is then done anew."
+                f"{path} is not a row of a sweep: {error}.", "Remove it, and its cell is run again."
             ) from error
         yield row

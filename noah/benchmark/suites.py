@@ -1,4 +1,4 @@
-"""The suites of `noah benchmark`: which tasks, by which recipe, with which methods where none are named."""
+"""The suites of `noah benchmark`: their tasks, and their default recipes and methods."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Task:
     """One dataset of a suite.
 
     Attributes:
-        name: As `--dataset` takes it.
-        group: Tasks of a group are averaged together.
-        aliases: Other names for it.
-        settings: Dotted key -> value, over the recipe's.
+        name: The name for `--dataset`.
+        group: Tasks of the same group are averaged together.
+        aliases: Other names for the task.
+        settings: Settings that override the recipe's, by dotted key.
     """
 
     name: str
@@ -33,10 +33,10 @@ class Suite:
     """Tasks that are swept together.
 
     Attributes:
-        name: As typed after `noah benchmark`.
-        recipe: The recipe where none is named.
-        methods: The methods where none are named.
-        tasks: All of them.
+        name: The name for `noah benchmark`.
+        recipe: The recipe used unless another is named.
+        methods: The methods used unless others are named.
+        tasks: All tasks, in the order of the tables.
     """
 
     name: str
@@ -46,19 +46,19 @@ class Suite:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups, in the order of their first tasks."""
+        """The names of the groups, in the order of their first tasks."""
         return tuple(dict.fromkeys(task.group for task in self.tasks))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the tasks."""
+        """The names of all tasks, in order."""
         return tuple(task.name for task in self.tasks)
 
     def choose(self, names: str | None) -> tuple[Task, ...]:
-        """The tasks of a comma-separated list, in the suite's order; all where it is None.
+        """Read a comma-separated list of tasks, and give them in the suite's order; None means all.
 
         Raises:
-            UsageError: Names that the suite does not have; all of them are told.
+            UsageError: If the suite does not have one of the names; it lists all such names.
         """
         if names is None:
             return self.tasks
@@ -81,7 +81,7 @@ VTAB = Suite(
     methods=("noah", "lora:8", "adapter:8", "prompt:50", "linear"),
     tasks=tuple(Task(task.name, task.group, task.aliases) for task in VTAB_TASKS),
 )
-"""The 19 tasks of VTAB-1k, whose data has to be there."""
+"""The 19 tasks of VTAB-1k, whose data has to be present."""
 
 POCKET = Suite(
     name="pocket",
@@ -94,6 +94,6 @@ POCKET = Suite(
         Task("shapes_count", "pocket", settings={"backbone.image_size": 70}),
     ),
 )
-"""Real and rendered tasks that need no download, in sizes for two CPU cores."""
+"""Real and rendered tasks that need no download, small enough for two CPU cores."""
 
 SUITES: Mapping[str, Suite] = {suite.name: suite for suite in (VTAB, POCKET)}

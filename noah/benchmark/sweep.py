@@ -1,4 +1,4 @@
-"""Goes through the cells of a sweep: each is a run of its own, and what is finished is never done again."""
+"""Runs the cells of a sweep: each is a run of its own, and finished work is never repeated."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RUNS_FOLDER = "runs"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A cell that gave no row, and why."""
+    """A cell that has no row because it failed, and why."""
 
     cell: Cell
     problem: str
@@ -41,21 +41,21 @@ def run_sweep(
     listener: Listener,
     finished: Callable[[], object] = lambda: None,
 ) -> list[Failure]:
-    """Do every cell that has no row yet; a cell that fails does not stop the others.
+    """Run every cell that has no row yet; a cell that fails does not stop the others.
 
     Args:
-        sweep: Where the settings come from.
-        cells: What to do, in this order.
-        folder: Gets `sweep.yaml`, `rows/` and `runs/`.
-        listener: Told what happens.
+        sweep: Gives the settings of each cell.
+        cells: The cells to run, in this order.
+        folder: The folder that gets `sweep.yaml`, `rows/` and `runs/`.
+        listener: Receives the progress.
         finished: Called after each new row.
 
     Returns:
-        The cells that failed. Those of a task whose data cannot be loaded fail at once, for the same reason. Cells that
-        another process is working on are left to it, and are no failures.
+        The cells that failed. If the data of a task cannot be loaded, its other cells fail at once for the same reason.
+        Cells that another process is working on are left to it, and do not count as failures.
 
     Raises:
-        SettingsError: The settings are wrong, or not those that the folder's rows were made with.
+        SettingsError: If the settings are wrong, or not those that the folder's rows were made with.
     """
     begin_sweep(sweep, folder, listener)
     failures: list[Failure] = []
@@ -76,9 +76,9 @@ def run_sweep(
                 row = run_cell(sweep, cell, folder / RUNS_FOLDER, listener)
                 write_row(folder, row)
         except RunBusyError:
-            listener.say("          Another process is working on it: it is left to that one.")
+            listener.say("          Another process is working on it, so it is left to that process.")
             continue
-        except Exception as error:  # whatever it is, the other cells go on; the whole account is kept
+        except Exception as error:  # whatever went wrong, the other cells go on; the traceback is kept
             problem, hint = f"{type(error).__name__}: {error}", ""
             if isinstance(error, NoahError):
                 problem, hint = error.problem, error.hint
@@ -94,22 +94,22 @@ def run_sweep(
 
 
 def run_cell(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener) -> Row:
-    """Search or take the subnet, retrain it and test it; goes on with what a run of this cell already holds.
+    """Search the subnet or take the given one, retrain it and test it; an existing run of this cell is resumed.
 
     Args:
-        sweep: Where the settings come from.
-        cell: What to do.
+        sweep: Gives the settings of the cell.
+        cell: The cell to run.
         runs: The folder of the sweep's runs.
-        listener: Told what happens.
+        listener: Receives the progress.
 
     Raises:
-        NoahError: Whatever goes wrong.
+        NoahError: If anything goes wrong.
     """
     settings, origins = sweep.of_cell(cell)
     existing = sorted(runs.glob(f"*/{cell.file_name}/{RUN_FILE}"))
     if existing:
         run = Run(existing[0].parent)
-        again = "Remove that folder to begin this cell anew."
+        again = "Remove that folder to start this cell over."
         check_unchanged(run.settings(), settings, f"the run {run.folder}", again)
         materials = prepare(run.settings(machine_layers(settings)), listener)
         check_same_data(run, materials)
@@ -142,10 +142,10 @@ def run_cell(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener) -
 
 @contextmanager
 def _claimed(cell: Cell, folder: Path) -> Iterator[None]:
-    """Keep other processes from this cell, its beginning included, until the `with` block or this process ends.
+    """Keep other processes away from this cell, even from starting it, until the `with` block or this process ends.
 
     Raises:
-        RunBusyError: Another process has it.
+        RunBusyError: If another process has claimed it.
     """
     place = folder / RUNS_FOLDER / f".{cell.file_name}.lock"
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The settings of a sweep: what each cell gets, and that one folder holds rows of one kind only."""
+"""The settings of a sweep: those of each cell, and the check that a folder never mixes rows of different settings."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _OWN = {
     "data.folder": "a sweep is over the tasks of its suite",
     "data.shots": "a sweep is over the tasks of its suite",
     "data.list_seed": "a sweep is over the tasks of its suite",
-    "trackers": "a sweep keeps tables of its own and tells no tracker",
+    "trackers": "a sweep has its own tables and does not use trackers",
 }
-"""Settings that are the sweep's own to make, and why."""
+"""Settings that only the sweep itself may make, and why."""
 
 MAY_DIFFER = (
     "data.root",
@@ -39,7 +39,7 @@ MAY_DIFFER = (
     "hardware.evaluation_batch_size",
     "hardware.augmentation_workers",
 )
-"""Settings of the machine, which may change when a sweep goes on; the precision they come to may not."""
+"""The machine's settings, which may change when a sweep is resumed; the resulting precision may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class SweepSettings:
     """Where the settings of the cells come from.
 
     Attributes:
-        suite: Its tasks' settings come over the recipe's.
+        suite: The suite, whose tasks' settings override the recipe's.
         recipe: The recipe's layer.
-        changes: What a person changed, over everything else.
+        changes: What the user changed, which overrides everything else.
     """
 
     suite: Suite
@@ -57,15 +57,15 @@ class SweepSettings:
     changes: tuple[Layer, ...]
 
     def of_task(self, name: str) -> tuple[Settings, dict[str, str]]:
-        """The settings of every cell of a task but its seed, and where each comes from.
+        """The settings of all cells of a task, apart from the seed, and the source of each.
 
         Raises:
-            SettingsError: All mistakes at once.
+            SettingsError: If any are wrong; it lists all mistakes at once.
         """
         return resolve([self.recipe, *self._task_layers(name), *self.changes])
 
     def of_cell(self, cell: Cell) -> tuple[Settings, dict[str, str]]:
-        """The settings of a cell, and where each comes from."""
+        """The settings of a cell, and the source of each."""
         seed = Layer(source="--seeds", values={"seed": cell.seed})
         return resolve([self.recipe, *self._task_layers(cell.task), *self.changes, seed])
 
@@ -75,10 +75,10 @@ class SweepSettings:
             yield Layer(source=f"suite {self.suite.name}", values=nested(key, value))
 
     def check_own(self) -> None:
-        """Refuse settings that the sweep makes itself.
+        """Refuse changes to settings that the sweep makes itself.
 
         Raises:
-            SettingsError: All of them at once, with their sources.
+            SettingsError: If there are any; it lists all of them with their sources.
         """
         problems = [
             f"{key}: {_OWN[key]} ({layer.source})"
@@ -94,8 +94,8 @@ def begin_sweep(sweep: SweepSettings, folder: Path, listener: Listener) -> None:
     """Write the settings of a new sweep, or refuse to mix rows of different settings in one folder.
 
     Raises:
-        SettingsError: The settings are wrong, or not those of the sweep that the folder holds.
-        RunError: The folder's settings cannot be read.
+        SettingsError: If the settings are wrong, or not those of the sweep that the folder holds.
+        RunError: If the folder's settings cannot be read.
     """
     sweep.check_own()
     tasks = {task.name: sweep.of_task(task.name)[0] for task in sweep.suite.tasks}
@@ -121,22 +121,22 @@ def begin_sweep(sweep: SweepSettings, folder: Path, listener: Listener) -> None:
         if key in before and before[key] != value
     ]
     if problems:
-        problems = list(dict.fromkeys(problems))  # most are those of every task
+        problems = list(dict.fromkeys(problems))  # most appear once for every task
         raise SettingsError(problems, "Leave the change out, or choose another folder with --out.")
     missing = sorted({_without_task(key) for key in now.keys() - before.keys()})
     if missing:
         listener.say(
-            f"note      The sweep in {folder} was begun by a noah that did not have {', '.join(missing)}; "
+            f"note      The sweep in {folder} was started by a noah that did not have {', '.join(missing)}; "
             "their values are those of this one."
         )
 
 
 def sweep_suite(folder: Path) -> Suite:
-    """The suite whose rows a folder holds.
+    """Find the suite whose rows a folder holds.
 
     Raises:
-        UsageError: There is no sweep in it.
-        RunError: Its settings cannot be read.
+        UsageError: If there is no sweep in it.
+        RunError: If its settings cannot be read.
     """
     if not (folder / SWEEP_FILE).is_file():
         raise UsageError(f"There is no sweep in {folder}.", "Start one with: noah benchmark SUITE --out FOLDER")
@@ -147,10 +147,10 @@ def sweep_suite(folder: Path) -> Suite:
 
 
 def check_unchanged(before: Settings, now: Settings, what: str, hint: str) -> None:
-    """Refuse to go on with something that was begun with other settings than those of the machine.
+    """Refuse to resume something that was begun with other settings; only those of the machine may differ.
 
     Raises:
-        SettingsError: All that differ.
+        SettingsError: If any others differ; it lists all of them.
     """
     stored, asked = (dict(flatten(settings.model_dump(mode="json"))) for settings in (before, now))
     problems = [
@@ -163,18 +163,18 @@ def check_unchanged(before: Settings, now: Settings, what: str, hint: str) -> No
 
 
 def machine_layers(settings: Settings) -> list[Layer]:
-    """The settings of the machine, to go over those of a run that was begun on another."""
+    """The machine's settings as layers, to override those of a run that was begun on another machine."""
     values = dict(flatten(settings.model_dump(mode="json")))
     return [Layer(source="this sweep", values=nested(key, values[key])) for key in MAY_DIFFER]
 
 
 def _without_task(key: str) -> str:
-    """digits.retrain.epochs -> retrain.epochs; precision stays."""
+    """Turn digits.retrain.epochs into retrain.epochs; precision stays as it is."""
     return key.partition(".")[2] or key
 
 
 def _comparable(settings: Settings) -> dict[str, Any]:
-    """The settings on which rows depend, the sweep's own aside."""
+    """The settings that rows depend on, without those that the sweep makes itself."""
     values: dict[str, Any] = {}
     for key, value in flatten(settings.model_dump(mode="json")):
         if key not in MAY_DIFFER and key not in _OWN:
@@ -196,4 +196,4 @@ def _read(folder: Path) -> dict[str, Any]:
             raise TypeError
         return {"suite": stored["suite"], "precision": stored["precision"], "tasks": stored["tasks"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} holds no settings of a sweep.", "Choose another folder with --out.") from error
+        raise RunError(f"{path} does not hold the settings of a sweep.", "Choose another folder with --out.") from error

@@ -1,4 +1,4 @@
-"""The tables of a sweep: each group of tasks, the means beside the published ones, every seed."""
+"""The tables of a sweep: each group of tasks, the means next to the published ones, and every seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from noah.benchmark.rows import Row
 from noah.benchmark.suites import VTAB, Suite
 
 MISSING = "-"
-"""Stands where there is no result yet; a mean is there only where no task is missing."""
+"""Shown where there is no result yet; a mean is shown only if no task is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Table:
     """Lines of text cells; a cell may hold a second line, which is less important.
 
     Attributes:
-        title: What it shows.
-        columns: Headings; the first is that of the lines' names.
-        lines: As many cells each as there are columns.
+        title: The title, which says what the table shows.
+        columns: The headings; the first belongs to the names of the lines.
+        lines: The lines, each with one cell for each column.
     """
 
     title: str
@@ -38,13 +38,13 @@ class Table:
 
 
 def sweep_tables(suite: Suite, tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> list[Table]:
-    """All tables of a sweep.
+    """Make all tables of a sweep.
 
     Args:
-        suite: Tells the groups; VTAB-1k's has published figures to stand beside.
+        suite: Gives the groups of tasks; VTAB-1k's is shown next to published figures.
         tasks: The tasks to show.
         methods: The methods to show, in this order.
-        rows: The results so far, of whichever tasks and methods.
+        rows: The results so far, of any tasks and methods.
     """
     groups = {
         group: [task.name for task in suite.tasks if task.group == group and task.name in tasks]
@@ -58,7 +58,7 @@ def sweep_tables(suite: Suite, tasks: Sequence[str], methods: Sequence[str], row
 
 
 def found_in(suite: Suite, rows: Sequence[Row]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """All tasks of a suite, and the methods of its rows: the suite's own first, in its order."""
+    """All tasks of a suite, and the methods that have rows: first the suite's own, in its order."""
     methods = {row.cell.method for row in rows}
     own = [method for method in suite.methods if method in methods]
     return suite.names, (*own, *sorted(methods - set(own)))
@@ -84,7 +84,7 @@ def _group_table(suite: Suite, group: str, tasks: Sequence[str], methods: Sequen
 
 
 def _means_table(methods: Sequence[str], rows: Sequence[Row]) -> Table:
-    """Group means, their mean and the plain mean of the 19 tasks; below, what is published."""
+    """Show the group means, their mean and the plain mean of the 19 tasks, with the published figures below."""
     groups = [[task.name for task in VTAB.tasks if task.group == group] for group in VTAB.groups]
     everything = [task.name for task in VTAB.tasks]
     kinds = [[group] for group in groups] + [groups, [everything]]
@@ -96,7 +96,7 @@ def _means_table(methods: Sequence[str], rows: Sequence[Row]) -> Table:
         for name, mean in published:
             lines.append((f"{name}{note}", *[""] * len(groups), f"{100 * mean:.1f}", ""))
     columns = ("method", *VTAB.groups, "group mean", "mean of 19")
-    title = "means in percent, beside published ones (*: of one protocol, last epoch)"
+    title = "means in percent, beside published ones (*: with the same protocol, last epoch)"
     return Table(title, columns, tuple(lines))
 
 
@@ -118,7 +118,7 @@ def _seeds_table(tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Ro
 
 
 def _parameters(rows: Sequence[Row], method: str, tasks: Sequence[str]) -> str:
-    """Mean number of trained parameters of the rows so far, the head not counted."""
+    """The mean number of trained parameters over the rows so far; the head is not counted."""
     counts = [row.parameters for row in rows if row.cell.method == method and row.cell.task in tasks]
     return f"{sum(counts) / len(counts) / 1e6:.3f} M" if counts else MISSING
 
@@ -128,7 +128,7 @@ def _text(found: Figure | None) -> str:
 
 
 def to_markdown(tables: Sequence[Table]) -> str:
-    """The tables as Markdown, each under its title in bold."""
+    """Write the tables as Markdown, each under its title in bold."""
     parts = []
     for table in tables:
         head = f"| {' | '.join(table.columns)} |\n|---{'|---:' * (len(table.columns) - 1)}|"
@@ -138,7 +138,7 @@ def to_markdown(tables: Sequence[Table]) -> str:
 
 
 def to_csv(suite: Suite, rows: Sequence[Row]) -> str:
-    """One line for each row, for other programs."""
+    """Write one line per row, for other programs."""
     group = {task.name: task.group for task in suite.tasks}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -147,7 +147,7 @@ def to_csv(suite: Suite, rows: Sequence[Row]) -> str:
     )
     for row in sorted(rows, key=lambda row: (suite.names.index(row.cell.task), row.cell.method, row.cell.seed)):
         cell, paper = row.cell, paper_method(row.cell.method) if suite is VTAB else None
-        # What a stopped process had spent before a cell was resumed is not known.
+        # If a cell was resumed, nobody knows how long the stopped process had worked on it.
         seconds = "" if row.details.get("resumed") else round(sum(row.details.get("seconds", {}).values()), 1)
         counts = (f"{row.accuracy:.6f}", row.correct, row.total, row.parameters, seconds)
         writer.writerow(

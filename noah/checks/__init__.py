@@ -1,1 +1,1 @@
-"""Whether a run is what it says, and how runs compare."""
+"""Whether a run is what it claims to be, and how runs compare."""

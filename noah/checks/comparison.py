@@ -1,6 +1,6 @@
-"""Several runs side by side: what each costs, how good it is, and whether it differs from the first.
+"""Several runs side by side: what each costs, how accurate it is, and whether it differs from the first.
 
-Only files of the run folders are read; no image is opened and no weight is loaded.
+Only files in the run folders are read; no image is opened and no weights are loaded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TEST = "test.json"
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """What a run lacks to be compared, and the command that brings it, without its --run."""
+    """What a run still needs before it can be compared, and the command for it, without --run."""
 
     problem: str
     command: str
@@ -36,21 +36,21 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
-    """What is known of one run; None stands for what is not known yet.
+    """What is known about one run; None stands for what is not known yet.
 
     Args:
-        run: The run.
+        run: The run whose figures these are.
         method: The given subnet as it was typed, or "searched".
-        architecture: timm's name of the backbone's architecture.
-        image_size: Height and width of its input in pixels.
-        num_classes: Outputs of the head.
-        subnet: What the run is about.
-        parameters: Trainable ones, the head not counted.
-        relative_macs: Multiply-accumulates of the merged network, the plain backbone's being 1.
-        validation: Of the search's winner, with the supernet's weights.
-        test: Of the retrained subnet.
-        predictions: For each test image.
-        missing: What is not there yet, if anything.
+        architecture: timm's name for the backbone's architecture.
+        image_size: Height and width of the input in pixels.
+        num_classes: The number of outputs of the head.
+        subnet: The subnet that was given or found.
+        parameters: The subnet's trainable parameters; the head is not counted.
+        relative_macs: Multiply-accumulates of the merged network, as a multiple of the plain backbone's.
+        validation: The validation accuracy of the search's winner, with the supernet's weights.
+        test: The test accuracy of the retrained subnet.
+        predictions: The predictions for the test images.
+        missing: What the run still needs before it can be compared, if anything.
     """
 
     run: Run
@@ -72,11 +72,11 @@ class Pair:
     """One run against the first, on the same test images.
 
     Args:
-        figures: The other run.
-        only_this: Images that it gets right and the first does not.
-        only_first: Images that the first gets right and it does not.
-        total: Test images.
-        p_value: Of McNemar's exact test, two-sided, corrected by Holm for the number of pairs.
+        figures: The run that is compared with the first.
+        only_this: The number of images that only this run gets right.
+        only_first: The number of images that only the first run gets right.
+        total: The number of test images.
+        p_value: The two-sided p-value of McNemar's exact test, corrected by Holm for the number of pairs.
     """
 
     figures: RunFigures
@@ -87,15 +87,15 @@ class Pair:
 
     @property
     def difference(self) -> float:
-        """Accuracy of this run less that of the first, -1..1."""
+        """This run's accuracy minus that of the first, -1..1."""
         return (self.only_this - self.only_first) / self.total
 
 
 def check_runs(runs: Sequence[Run]) -> None:
-    """Refuse what is no comparison.
+    """Refuse runs that cannot be compared.
 
     Raises:
-        UsageError: Fewer than two runs, or one of them twice.
+        UsageError: If there are fewer than two runs, or one is named twice.
     """
     if len(runs) < 2:
         raise UsageError(
@@ -110,11 +110,11 @@ def check_runs(runs: Sequence[Run]) -> None:
 
 
 def read_figures(run: Run) -> RunFigures:
-    """Read what the run folder holds.
+    """Read the figures that the run folder holds.
 
     Raises:
-        RunError: A file in it is damaged.
-        BackboneError: The installed timm does not know the backbone any more.
+        RunError: If a file in it is damaged.
+        BackboneError: If the installed timm no longer knows the backbone.
     """
     description = run.description()
     try:
@@ -123,7 +123,7 @@ def read_figures(run: Run) -> RunFigures:
         classes = len(description["classes"])
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{run.path(RUN_FILE)} does not tell the backbone and the classes.", "Compare other runs."
+            f"{run.path(RUN_FILE)} does not say which backbone and classes it has.", "Compare other runs."
         ) from error
     subnet, validation = given_subnet(run), None
     method = SEARCHED if subnet is None else str(description["given"].get("spelling", "given"))
@@ -157,7 +157,7 @@ def pair_with_first(figures: Sequence[RunFigures]) -> tuple[list[Pair], list[Run
     """Compare each run with the first, image by image.
 
     Args:
-        figures: The runs; those that lack something are passed over.
+        figures: The runs; those that still need something are skipped.
 
     Returns:
         The pairs, with p-values corrected for their number, and the runs that were tested on other images.
@@ -192,15 +192,15 @@ def _find_missing(
     if predictions is None:
         return Unfinished("it was tested before single predictions were kept", "noah eval --again")
     if (int(predictions.right.sum()), len(predictions.labels)) != (test.correct, test.total):
-        return Unfinished("its predictions and its test's result are of two tests", "noah eval --again")
+        return Unfinished("its predictions and its test result come from different tests", "noah eval --again")
     return None
 
 
 def _read_share(run: Run, *parts: str) -> Proportion:
-    """The accuracy in a JSON file of the run.
+    """Read the accuracy from a JSON file of the run.
 
     Raises:
-        RunError: It holds none.
+        RunError: If there is none.
     """
     try:
         value = run.read_json(*parts)

@@ -1,9 +1,9 @@
-"""Measures again what a run stored: the winner on the validation images, the retrained subnet on the test split.
+"""Measures again what a run stored: the winner on the validation set, and the retrained subnet on the test set.
 
-On the machine that made them the figures come out exactly, every predicted label and the cross-entropy. Other machines
-round otherwise, and so do other batches, such as those of a race: in float32 one image of a thousand may change its
-label and the cross-entropy by one part in ten thousand; where either side computed in bf16, one of a hundred and one
-part in fifty.
+On the machine that computed them, the figures are reproduced exactly, every predicted label and the cross-entropy.
+Other machines round differently, and so do other batch sizes, such as those of a race. In float32, one image in a
+thousand may therefore change its label, and the cross-entropy may change by one part in ten thousand; if either side
+computed in bf16, one image in a hundred, and one part in fifty.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from noah.stages.conclude_search import read_winner
 from noah.stages.retrain_stage import load_retrained, merged_logits, read_result
 
 ALLOWED = {"fp32": (0.001, 1e-4), "bf16": (0.01, 0.02)}
-"""Precision -> share of the images that may change their label, relative change of the cross-entropy."""
+"""For each precision, the share of images that may change their label, and the relative change of the cross-entropy."""
 _EXACT = 1e-9
-"""Relative, of a cross-entropy that was written as decimal text: the same number."""
+"""The relative difference up to which two cross-entropies count as the same, since one was stored as decimal text."""
 
 
 def reproduce(run: Run, materials: Materials, listener: Listener) -> Iterator[Check]:
-    """Measure again whatever is stored, with the weights that are stored; nothing is written.
+    """Measure again every stored figure, with the stored weights; nothing is written.
 
-    The test split is opened only where a result of it is stored.
+    The test set is opened only if there is a stored result for it.
     """
     try:
         check_same_data(run, materials)
@@ -64,13 +64,13 @@ def reproduce(run: Run, materials: Materials, listener: Listener) -> Iterator[Ch
 
 
 def check_agreement(stored: Score, found: Score, changed: int, precisions: set[str]) -> str:
-    """What to say of figures that agree.
+    """Say in words how closely two figures agree.
 
     Args:
-        stored: As stored.
-        found: As measured now.
-        changed: Images with another label, or right here and wrong there.
-        precisions: In which they were computed, then and now.
+        stored: The stored score.
+        found: The score as measured now.
+        changed: The number of images whose label changed, or that are right in only one of the two.
+        precisions: The precisions in which they were computed, then and now.
 
     Raises:
         RunError: If they do not agree.
@@ -89,13 +89,16 @@ def check_agreement(stored: Score, found: Score, changed: int, precisions: set[s
 def stored_test_pixels(
     run: Run, materials: Materials, listener: Listener, *parts: str
 ) -> tuple[Pixels, KeptPredictions | None]:
-    """The test images, once it is clear that they are those of the stored result, and its predictions if kept.
+    """Load the test images, after checking that they are those of the stored result, and its predictions, if kept.
 
     Args:
-        run: The run.
-        materials: Its dataset.
-        listener: Told the progress.
+        run: The run that stored the result.
+        materials: Gives the dataset.
+        listener: Receives the progress.
         parts: The path of the result below eval/.
+
+    Raises:
+        RunError: If the images or their labels are not those that were measured.
     """
     split = materials.dataset.load_test()
     kept = read_predictions(run, *parts) if run.path("eval", "predictions", *parts).is_file() else None
@@ -105,7 +108,7 @@ def stored_test_pixels(
 
 
 def changed_labels(kept: KeptPredictions | None, predicted: NDArray[np.int64], stored: Score, found: Score) -> int:
-    """Images with another label than was stored; the difference in right ones where no labels were kept."""
+    """Count the images whose label changed; if no labels were kept, the difference in the number of right ones."""
     if kept is None or len(kept.predicted) != len(predicted):
         return abs(stored.correct - found.correct)
     return int((kept.predicted != predicted).sum())

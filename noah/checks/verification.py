@@ -1,6 +1,6 @@
-"""What is checked of a run without computing anything: its seals, and that its files belong together.
+"""What can be checked about a run without computing anything: its seals, and that its files belong together.
 
-`noah.checks.reproduction` measures again what is stored; `export.checks.belonging` looks at artifacts.
+`noah.checks.reproduction` measures again what is stored; `export.checks.belonging` checks artifacts.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from noah.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 RESTORE = "Restore the run folder from a copy, or start a new run with `noah search`."
 _NAMED = 3
 _UNSEALED = ("lock", ".owner", ".cache", "model_card.md", "log.jsonl", ".tmp")
-"""How the names of files end that nobody seals: locks, caches, what people may edit, and what a stage may add to."""
+"""The endings of files that are never sealed: locks, caches, files that people may edit or that stages append to."""
 _UNSEALED_PLACES = (FOLDER, "report", "report.html", "trackers")
-"""What no stage writes, in the run folder."""
+"""The places in the run folder that no stage writes to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """The outcome of one check.
 
     Attributes:
-        what: In a few words.
-        state: "ok"; "failed"; "absent", where there was nothing to check, or nothing to check it by; or "note", where
-            something is there that is not checked.
+        what: What was checked, in a few words.
+        state: "ok"; "failed"; "absent" if there was nothing to check, or nothing to check it against; or "note" if
+            there is something that is not checked.
         why: What was found.
-        following: The command or sentence that mends it; may be empty.
+        following: The command or sentence that fixes it; may be empty.
     """
 
     what: str
@@ -52,9 +52,9 @@ class Check:
 
 
 def check_run(run: Run) -> Iterator[Check]:
-    """Everything that can be told from the run folder alone, in the order of the stages.
+    """Check everything that the run folder alone reveals, in the order of the stages.
 
-    Nothing is written. A stage that another process is working on has no seal meanwhile, and counts as not finished.
+    Nothing is written. A stage that another process is working on has no seal yet, so it counts as not finished.
     """
     yield from _check_seals(run)
     yield checked("settings (run.yaml)", RESTORE, lambda: _check_settings(run))
@@ -78,19 +78,19 @@ _LOSSES = ("supernet", "losses.json")
 
 
 def results(run: Run) -> list[tuple[str, ...]]:
-    """The stored results of tests, as paths below eval/: the winner's first."""
+    """The stored test results, as paths below eval/, the winner's first."""
     root = run.path("eval")
     files = [root / "test.json", *sorted(root.glob("artifact/*.json")), *sorted(root.glob("on/*.json"))]
     return [path.relative_to(root).parts for path in files if path.is_file()]
 
 
 def checked(what: str, following: str, look: Callable[[], str]) -> Check:
-    """The outcome of a look that gives what it found, and raises a NoahError where something is wrong.
+    """Run one check and turn its result, or its error, into an outcome.
 
     Args:
-        what: Is looked at, in a few words.
-        following: The command or sentence that mends it.
-        look: Looks.
+        what: What is checked, in a few words.
+        following: The command or sentence that fixes it.
+        look: Says what it found, and raises a NoahError if something is wrong.
     """
     try:
         return Check(what, "ok", look())
@@ -99,7 +99,7 @@ def checked(what: str, following: str, look: Callable[[], str]) -> Check:
 
 
 def _check_seals(run: Run) -> Iterator[Check]:
-    """Each seal against its files, then what has none."""
+    """Compare each seal with its files; then report what has no seal."""
     sealed: set[str] = set()
     for place in sorted(seals(run), key=_order):
         name = f"seal of {'/'.join(place)}"
@@ -129,7 +129,7 @@ def _check_seals(run: Run) -> Iterator[Check]:
 
 
 def _check_unsealed(run: Run) -> Iterator[Check]:
-    """Stages that are not finished, or were finished by a version that kept no seals."""
+    """Report stages that are not finished, or were finished by a version that did not keep seals."""
     given = given_subnet(run) is not None
     resume = f"noah {'retrain --resume' if given else 'search --resume'} --run {run.option}"
     stages: list[tuple[Place, Path, Path, str]] = [(START, run.path(RUN_FILE), run.path(RUN_FILE), resume)]
@@ -154,7 +154,7 @@ def _check_unsealed(run: Run) -> Iterator[Check]:
 
 
 def _other_files(run: Run, sealed: set[str]) -> Iterator[Check]:
-    """Files that no seal names, told so that nobody takes them for checked."""
+    """Report files that no seal names, so that nobody believes they were checked."""
     found = [
         path.relative_to(run.folder).as_posix()
         for path in sorted(run.folder.rglob("*"))
@@ -172,7 +172,7 @@ def _order(place: Place) -> tuple[int, Place]:
 
 
 def _mend(run: Run, place: Place) -> str:
-    """What to do about a seal that is broken."""
+    """The command or sentence that fixes a broken seal."""
     match place[0]:
         case "retrain":
             return f"noah retrain --restart --run {run.option}"
@@ -188,7 +188,7 @@ def _mend(run: Run, place: Place) -> str:
 
 
 def _tested_artifact(run: Run, name: str) -> Path:
-    """The artifact of a result: its folder, or for a name such as trt-fp16.model.onnx a file in it."""
+    """The artifact that a result belongs to: its folder, or for a name such as trt-fp16.model.onnx a file in it."""
     for folder in sorted(run.path("export").glob("*/")):
         file = name.removeprefix(f"{folder.name}.")
         if file != name and (folder / file).is_file():
@@ -202,17 +202,17 @@ def _check_settings(run: Run) -> str:
 
 
 def _check_winner(run: Run) -> str:
-    """The winner is one of the candidates, as it was evaluated, and inside the budget."""
+    """Check that the winner is one of the candidates, with the same figures, and is within the budget."""
     winner = read_winner(run)
-    candidate = Candidate.from_json(winner)  # its shape is checked
+    candidate = Candidate.from_json(winner)  # its shape has been checked
     lines = read_lines(run.path("search", "candidates.jsonl"))
     twins = [line for line in lines if isinstance(line, dict) and line.get("index") == candidate.index]
     if len(twins) != 1:
         raise RunError(f"search/candidates.jsonl holds the winner, number {candidate.index}, {len(twins)} times.")
     if {**winner, **twins[0]} != winner:
-        raise RunError(f"search/candidates.jsonl says otherwise of the winner, number {candidate.index}.")
+        raise RunError(f"search/candidates.jsonl disagrees about the winner, number {candidate.index}.")
     if candidate.outcome.complete and candidate.score.correct != candidate.score.total - len(candidate.outcome.wrong):
-        raise RunError("The winner's number of right images is not that of its single images.")
+        raise RunError("The winner's number of right images does not match its list of wrong ones.")
     for quantity, limit in winner["budget"].items():
         cost = winner["parameters"] if quantity == "parameters" else winner["costs"][quantity]
         if cost > limit:
@@ -221,10 +221,10 @@ def _check_winner(run: Run) -> str:
 
 
 def _check_losses(run: Run, stage: str, losses: Any) -> str:
-    """The checkpoint is that of the training whose losses are stored."""
+    """Check that the checkpoint belongs to the training whose losses are stored."""
     found = read_checkpoint(run.path(stage, CHECKPOINT_FILE)).losses
     if list(found) != losses:
-        raise RunError(f"{run.path(stage, CHECKPOINT_FILE)} is of another training than the stored losses.")
+        raise RunError(f"{run.path(stage, CHECKPOINT_FILE)} belongs to another training than the stored losses.")
     return f"the checkpoint is that of the {len(found)} epochs"
 
 
@@ -237,16 +237,16 @@ def _check_retrained(run: Run) -> str:
 
 
 def _check_result(run: Run, parts: tuple[str, ...]) -> str:
-    """A result is of the subnet that was retrained, and of the predictions kept beside it."""
+    """Check that a result belongs to the retrained subnet and to the predictions that were kept with it."""
     result = read_result(run, "eval", *parts)
     if "subnet" in result and read_subnet(run, "eval", *parts) != read_subnet(run, "retrain", "model.json"):
         raise RunError("It was measured on another subnet than the retrained one.")
     share = f"{result['correct']:,} of {result['total']:,} right"
     if abs(result["accuracy"] * result["total"] - result["correct"]) > 1e-6 * result["total"]:
-        raise RunError(f"Its accuracy is not that of {share}.")
+        raise RunError(f"Its accuracy does not match {share}.")
     if not run.path("eval", "predictions", *parts).is_file():
         return share
     predictions = read_predictions(run, *parts)
     if (int(predictions.right.sum()), len(predictions.labels)) != (result["correct"], result["total"]):
-        raise RunError("Its predictions, image by image, are of another test.")
+        raise RunError("Its predictions, image by image, come from another test.")
     return f"{share}, as its predictions say image by image"

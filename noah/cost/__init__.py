@@ -1,1 +1,1 @@
-"""What a merged subnet costs: multiply-accumulates and time."""
+"""What a merged subnet costs, in multiply-accumulates and in time."""

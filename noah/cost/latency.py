@@ -1,4 +1,4 @@
-"""How long a merged network takes beside the plain backbone: both timed in turns, on one device, in one run."""
+"""How long a merged network takes compared with the plain backbone: both are timed in turns on the same device."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from noah.space.subnet import Subnet
 
 BATCH_SIZE = 32
 ROUNDS = 10
-"""Of timing; as many more would change the median little."""
+"""How many rounds are timed; twice as many would hardly change the median."""
 _WARM_UP = 2
-"""Rounds before them, in which memory is allocated and kernels are chosen."""
+"""How many rounds run first, untimed, while memory is allocated and kernels are chosen."""
 
 
 def relative_latency(
     architecture: str, image_size: tuple[int, int], num_classes: int, subnet: Subnet, hardware: Hardware, bar: Bar
 ) -> float:
-    """Time of a subnet's merged network, the plain backbone's being 1.
+    """Measure the time of a subnet's merged network, as a multiple of the plain backbone's.
 
     Time depends on shapes alone, so the weights are random and those of a run are not needed.
 
     Args:
-        architecture: timm's name of the backbone's architecture.
-        image_size: Height and width of its input in pixels.
-        num_classes: Outputs of the head.
-        subnet: The subnet.
-        hardware: Device, precision and threads.
-        bar: Told the rounds that are done, `ROUNDS` in all.
+        architecture: timm's name for the backbone's architecture.
+        image_size: Height and width of the input in pixels.
+        num_classes: The number of outputs of the head.
+        subnet: The subnet to merge and time.
+        hardware: Gives device, precision and threads.
+        bar: Updated with the number of rounds done, out of `ROUNDS`.
 
     Raises:
-        BackboneError: The installed timm cannot build the backbone.
+        BackboneError: If the installed timm cannot build the backbone.
     """
     backbone = untrained_backbone(architecture, image_size, num_classes).to(hardware.device)
     merged = merge(Supernet(backbone, subnet).eval(), subnet)
@@ -54,14 +54,14 @@ def relative_latency(
 def median_seconds(
     networks: Sequence[Callable[[Tensor], Tensor]], images: Tensor, hardware: Hardware, bar: Bar, rounds: int = ROUNDS
 ) -> list[float]:
-    """The median time of each network over some rounds, each of which runs every network once.
+    """Measure the median time of each network over several rounds, each of which runs every network once.
 
     Args:
         networks: Each maps images to logits.
         images: One batch (B, 3, H, W), on the device.
-        hardware: Device and precision.
-        bar: Told the rounds that are done.
-        rounds: How many.
+        hardware: Gives device and precision.
+        bar: Updated with the number of rounds done.
+        rounds: The number of rounds to time.
     """
 
     def run(network: Callable[[Tensor], Tensor]) -> None:

@@ -1,11 +1,11 @@
 """How long a subnet's merged network takes, predicted from timings of single blocks.
 
 Time depends on shapes alone, and the shape of a merged block on two things: what it does with prompt tokens
-(`noah.model.token_plan`) and how wide its adapter is; LoRA costs nothing. So few kinds of block are timed, and the time
-of a subnet is the sum over its blocks, plus that of the ends: patch embedding, last norm and head. Where there are many
-widths only some are timed, and what lies between two of them is interpolated linearly.
+(`noah.model.token_plan`) and how wide its adapter is; LoRA costs nothing. So only a few kinds of block are timed, and
+the time of a subnet is the sum over its blocks, plus the time of the ends: patch embedding, last norm and head. If
+there are many widths, only some are timed, and values in between are interpolated linearly.
 
-A sum of blocks is a model of a network, not the network: how far off it is on some whole subnets is measured with it.
+A sum of blocks is only a model of the network, so its error is measured, too, on a few whole subnets.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Kind = Literal["constant", "passed_on", "dropped", "last_constant", "last_carrie
 """What a block does with prompt tokens.
 
 - constant: they are its own and nobody reads them again, so their keys and values are constants; or there are none.
-- passed_on: they are tokens like all others, new or carried, and are read again.
-- dropped: they were carried here, give keys and values, and nobody reads them again.
-- last_constant, last_carried: like the first and the third, in the last block, which computes what the head reads.
+- passed_on: new or carried, they are tokens like all others, and are read again.
+- dropped: they were carried here and need keys and values, but nobody reads them again.
+- last_constant, last_carried: like constant and dropped, in the last block, which computes only what the head reads.
 """
 
 WITH_CONSTANTS: dict[Kind, Kind] = {
@@ -37,10 +37,10 @@ WITH_CONSTANTS: dict[Kind, Kind] = {
     "dropped": "constant",
     "last_carried": "last_constant",
 }
-"""The same place with constant prompts instead; the two are one where there are no prompts."""
+"""The kind of block in the same place with constant prompts instead; without prompts both are the same."""
 
 LARGEST_ERROR = 0.15
-"""A prediction that is off by more, relatively, is told to be a rough one."""
+"""A prediction with a larger relative error is reported as a rough one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class TimedSubnet(Record):
 
     @property
     def error(self) -> float:
-        """How far off the prediction is, relative to the measured time."""
+        """The error of the prediction relative to the measured time."""
         return abs(self.predicted / self.measured - 1)
 
 
@@ -62,16 +62,16 @@ class LatencyTable(Record):
     """Timings of blocks; a table equals itself alone.
 
     Args:
-        prompts: Numbers of prompt tokens that were timed, ascending, 0 first.
-        adapters: Widths of the adapter that were timed, ascending, 0 first.
-        blocks: For each kind the seconds of a batch in one block, a row for each of `prompts`, a column for each of
-            `adapters`. Rows and columns never fall, see `without_falls`.
-        ends: Seconds of a batch in everything but the blocks.
-        plain: Seconds of a batch in the plain backbone with a head.
-        last_readers: What the head reads of the last block.
-        batch_size: Images in a batch.
+        prompts: The numbers of prompt tokens that were timed, in ascending order from 0.
+        adapters: The widths of the adapter that were timed, in ascending order from 0.
+        blocks: For each kind, the seconds that a batch takes in one block, with a row for each of `prompts` and a
+            column for each of `adapters`. Rows and columns never fall; see `without_falls`.
+        ends: The seconds that a batch takes in everything but the blocks.
+        plain: The seconds that a batch takes in the plain backbone with a head.
+        last_readers: What the head reads after the last block.
+        batch_size: The number of images in a batch.
         hardware: Device, precision and threads.
-        checks: Whole subnets, in seconds of a batch.
+        checks: Whole subnets that were timed to check the predictions.
     """
 
     prompts: tuple[int, ...]
@@ -85,11 +85,11 @@ class LatencyTable(Record):
     checks: tuple[TimedSubnet, ...] = ()
 
     def __call__(self, subnet: Subnet) -> float:
-        """Predicted seconds for one image: those of a batch, divided by its images."""
+        """Predict the seconds for one image: those of a batch, divided by its number of images."""
         return self.batch_seconds(subnet) / self.batch_size
 
     def batch_seconds(self, subnet: Subnet) -> float:
-        """Predicted seconds for a batch."""
+        """Predict the seconds for a batch."""
         plans = plan_tokens(subnet.prompt, self.last_readers)
         return self.ends + sum(map(self._block_seconds, plans, subnet.adapter))
 
@@ -106,22 +106,22 @@ class LatencyTable(Record):
 
     @property
     def plain_seconds(self) -> float:
-        """Seconds of the plain backbone for one image."""
+        """The plain backbone's seconds for one image."""
         return self.plain / self.batch_size
 
     @property
     def errors(self) -> tuple[float, float]:
-        """Median and largest relative error of the predictions, on the whole subnets that were timed."""
+        """The median and the largest relative error of the predictions for the whole subnets that were timed."""
         errors = [check.error for check in self.checks]
         return median(errors), max(errors)
 
     def with_checks(self, subnets: Sequence[Subnet], measured: Sequence[float]) -> Self:
-        """The table with whole subnets beside its predictions; `measured` are their seconds of a batch."""
+        """Add whole subnets as checks; `measured` holds their seconds for a batch."""
         checks = (TimedSubnet(s, self.batch_seconds(s), seconds) for s, seconds in zip(subnets, measured, strict=True))
         return replace(self, checks=tuple(checks))
 
     def to_json(self) -> dict[str, Any]:
-        """The table as written to latency.json; times are seconds of a batch."""
+        """The table as written to latency.json; all times are seconds for a batch."""
         middle, largest = self.errors if self.checks else (None, None)
         return {
             "hardware": dict(self.hardware),
@@ -139,7 +139,7 @@ class LatencyTable(Record):
 
 
 def kind_of(plan: BlockPlan) -> tuple[Kind, int]:
-    """What a block does with prompt tokens, and with how many."""
+    """What a block does with prompt tokens, and how many there are."""
     last = plan.readers is not Readers.ALL
     if plan.passed_on:
         return "passed_on", plan.passed_on
@@ -149,12 +149,12 @@ def kind_of(plan: BlockPlan) -> tuple[Kind, int]:
 
 
 def without_falls(blocks: Mapping[Kind, Sequence[Sequence[float]]]) -> dict[str, tuple[tuple[float, ...], ...]]:
-    """Timings that never fall where the work grows.
+    """Reorder timings so that they never fall as the work grows.
 
-    Work grows with prompts and with the adapter's width; and prompts that are tokens, or carried, are more work than as
-    many constant ones. Where noise has it the other way round, timings change places: each row is sorted, then each
-    column, then each pair of kinds, and none of these steps undoes those before. So nothing is slower or faster on the
-    whole, as it would be if larger blocks were raised to the time of smaller ones.
+    Work grows with the number of prompts and with the adapter's width; and prompts that are tokens, or carried, are
+    more work than the same number of constant ones. Where noise turns the order around, timings change places: each row
+    is sorted, then each column, then each pair of kinds, and no step undoes an earlier one. The total time stays the
+    same, which would not be so if larger blocks were raised to the time of smaller ones.
     """
     sorted_rows = {kind: np.sort(np.sort(np.asarray(rows), axis=1), axis=0) for kind, rows in blocks.items()}
     for kind, without in WITH_CONSTANTS.items():
@@ -165,9 +165,9 @@ def without_falls(blocks: Mapping[Kind, Sequence[Sequence[float]]]) -> dict[str,
 
 
 def _position(points: Sequence[int], value: int) -> tuple[int, float]:
-    """The point at or below a value, and its share of the value; the rest is the next point's.
+    """The index of the point at or below a value, and its weight; the rest of the weight is the next point's.
 
-    Beyond the last point the value counts as that point.
+    A value beyond the last point counts as that point.
     """
     index = bisect_right(points, value) - 1
     if index >= len(points) - 1:

@@ -1,4 +1,4 @@
-"""The timings behind a latency table: parts of networks and whole ones, in turns, on the device in use."""
+"""The timings behind a latency table: parts of networks and whole networks, in turns, on the device in use."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
 
 ROUNDS = 5
-"""Of timing, each of all parts; the median of a part is kept."""
+"""How many rounds are timed, each over all parts; the median of each part is kept."""
 POINTS = 4
-"""Numbers of prompt tokens, and widths of the adapter, that are timed at most, 0 included."""
+"""The most numbers of prompt tokens, and the most widths of the adapter, that are timed, including 0."""
 _CHECKS = 5
-"""Random subnets that are timed whole."""
+"""How many random subnets are timed whole."""
 
 Timer = Callable[[Sequence[Callable[[Tensor], Tensor]], Tensor, Hardware, Bar, int], list[float]]
-"""`noah.cost.latency.median_seconds`, or what measures in its place: networks, images, hardware, bar and number of
-rounds -> seconds of each network."""
+"""`noah.cost.latency.median_seconds` or a replacement: it takes networks, images, hardware, bar and number of rounds,
+and returns the seconds of each network."""
 
 
 def measure_table(
@@ -44,24 +44,24 @@ def measure_table(
     bar: Bar,
     timer: Timer = median_seconds,
 ) -> LatencyTable:
-    """Time every kind of block that the space can have, the plain backbone, and some random subnets whole.
+    """Time every kind of block that the space can have, the plain backbone, and a few random subnets whole.
 
-    The backbone's weights are random, because time does not depend on them; torch's own random numbers are left as they
-    were. A kind of block is timed over all blocks of a network that are of this kind, one after another, so that
-    weights come from memory as they do in use.
+    The backbone's weights are random, because time does not depend on them; torch's own random state is not changed. A
+    kind of block is timed over all of a network's blocks of this kind, one after another, so weights come from memory
+    just as they do in use.
 
     Args:
-        space: Whose widths are timed.
-        architecture: timm's name of the backbone's architecture.
-        image_size: Height and width of its input in pixels.
-        num_classes: Outputs of the head.
-        hardware: Device, precision and threads.
-        batch_size: Images in a batch.
-        bar: Told the rounds that are done, `ROUNDS` in all.
-        timer: What measures.
+        space: The search space whose widths are timed.
+        architecture: timm's name for the backbone's architecture.
+        image_size: Height and width of the input in pixels.
+        num_classes: The number of outputs of the head.
+        hardware: Gives device, precision and threads.
+        batch_size: The number of images in a batch.
+        bar: Updated with the number of rounds done, out of `ROUNDS`.
+        timer: Measures the time of each network.
 
     Raises:
-        BackboneError: The installed timm cannot build the backbone.
+        BackboneError: If the installed timm cannot build the backbone.
     """
     random = np.random.default_rng(0)
     checked = [sample(space, random) for _ in range(_CHECKS)]
@@ -83,7 +83,7 @@ def measure_table(
         rows[part.row].append(measured / len(part.blocks))
     for kind, without in WITH_CONSTANTS.items():
         if kind in blocks:
-            blocks[kind][0] = blocks[without][0]  # no prompt tokens at all
+            blocks[kind][0] = blocks[without][0]  # without prompt tokens both kinds are the same
     table = LatencyTable(
         prompts,
         adapters,
@@ -98,7 +98,7 @@ def measure_table(
 
 
 def timed_points(widths: Sequence[int]) -> tuple[int, ...]:
-    """0 and the widths; where that is too many, some of them with the smallest and the largest."""
+    """The widths to time: 0 and the given ones, or if these are too many, a selection with the first and the last."""
     points = [0, *widths]
     count = min(len(points), POINTS)
     return tuple(points[round(place)] for place in np.linspace(0, len(points) - 1, count))
@@ -106,12 +106,12 @@ def timed_points(widths: Sequence[int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """Blocks of one kind and their input (B, N, D).
+    """Blocks of one kind, with their inputs (B, N, D).
 
     Args:
-        kind: What they do with prompt tokens.
-        row: Position of the number of prompt tokens among those that are timed.
-        blocks: At least one, each with the tokens that it takes.
+        kind: What the blocks do with prompt tokens.
+        row: The index of their number of prompt tokens among those that are timed.
+        blocks: At least one block, each with its input tokens.
     """
 
     kind: Kind
@@ -119,7 +119,7 @@ class _Part:
     blocks: list[tuple[nn.Module, Tensor]]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Run each block; the images are not looked at."""
+        """Run each block on its own tokens; the images are ignored."""
         for block, tokens in self.blocks:
             images = block(tokens)
         return images
@@ -128,7 +128,7 @@ class _Part:
 def _parts(
     supernet: Supernet, space: SearchSpace, prompts: Sequence[int], adapters: Sequence[int], batch_size: int
 ) -> Iterator[_Part]:
-    """Every kind of block, for every number of prompt tokens and, in ascending order, every width of the adapter."""
+    """Yield every kind of block, for every number of prompt tokens and, in ascending order, every adapter width."""
     backbone: Any = supernet.backbone
     depth = space.blocks
     device = backbone.patch_embed.proj.weight.device
@@ -159,7 +159,7 @@ def _parts(
 
 
 def _without_layer_scale(backbone: nn.Module) -> nn.Module:
-    """The backbone with the same weights, not copied, and no LayerScale: merged blocks have none."""
+    """Copy the backbone without its weights, which are shared, and without LayerScale, as merged blocks have none."""
     shared = {id(parameter): parameter for parameter in backbone.parameters()}
     bare: Any = copy.deepcopy(backbone, shared)
     for block in bare.blocks:

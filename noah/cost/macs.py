@@ -1,9 +1,10 @@
-"""How much work a network is: multiply-accumulates (MACs) for one image, by exact formulas from the shapes.
+"""How much work a network does: multiply-accumulates (MACs) for one image, by exact formulas from the shapes.
 
-A product of matrices (m, k) and (k, n) is m k n MACs, a convolution that many for each place of its kernel. Elementwise
-work is not counted: norms, softmax, activations, LayerScale, biases, residual sums and the mean of average pooling.
+A product of matrices (m, k) and (k, n) takes m k n MACs, and a convolution takes that many with a row for each position
+of its kernel. Elementwise work is not counted: norms, softmax, activations, LayerScale, biases, residual sums and the
+mean of average pooling.
 
-Only shapes are read, so a backbone on torch's meta device serves as well as one with weights.
+Only shapes are read, so a backbone on torch's meta device will do.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from noah.space.subnet import Subnet
 
 
 def backbone_macs(backbone: nn.Module, num_classes: int) -> int:
-    """MACs of the plain backbone with a head, as timm runs it: every token goes through every block.
+    """Count the MACs of the plain backbone with a head, as timm runs it: every token goes through every block.
 
     Args:
-        backbone: A timm `VisionTransformer` that the method covers; whether it has a head of its own is of no matter.
-        num_classes: Outputs of the head.
+        backbone: A timm `VisionTransformer` that the method covers, with or without a head of its own.
+        num_classes: The number of outputs of the head.
     """
     model: Any = backbone
     tokens = _image_tokens(model)
@@ -36,15 +37,15 @@ def backbone_macs(backbone: nn.Module, num_classes: int) -> int:
 
 
 def merged_macs(backbone: nn.Module, subnet: Subnet, num_classes: int) -> int:
-    """MACs of a subnet's merged network, see `noah.model.merge`.
+    """Count the MACs of a subnet's merged network; see `noah.model.merge`.
 
-    LoRA costs nothing there, nor do keys and values of prompts that nobody reads again, except in the products of
+    LoRA costs nothing there. Keys and values of prompts that nobody reads again cost something only in the products of
     attention. The last block computes only what the head reads.
 
     Args:
-        backbone: A timm `VisionTransformer` that the method covers; whether it has a head of its own is of no matter.
+        backbone: A timm `VisionTransformer` that the method covers, with or without a head of its own.
         subnet: Any subnet as deep as the backbone.
-        num_classes: Outputs of the head.
+        num_classes: The number of outputs of the head.
 
     Raises:
         SettingsError: If the depths differ.
@@ -53,11 +54,11 @@ def merged_macs(backbone: nn.Module, subnet: Subnet, num_classes: int) -> int:
 
 
 def macs_of(backbone: nn.Module, num_classes: int) -> Callable[[Subnet], int]:
-    """`merged_macs` of one backbone, for many subnets: the work of equal blocks is computed once.
+    """Make `merged_macs` for one backbone and many subnets: the work of equal blocks is computed only once.
 
     Args:
-        backbone: A timm `VisionTransformer` that the method covers; whether it has a head of its own is of no matter.
-        num_classes: Outputs of the head.
+        backbone: A timm `VisionTransformer` that the method covers, with or without a head of its own.
+        num_classes: The number of outputs of the head.
     """
     model: Any = backbone
     ends = _ends_macs(model, num_classes)
@@ -77,14 +78,14 @@ def macs_of(backbone: nn.Module, num_classes: int) -> Callable[[Subnet], int]:
 
 
 def _merged_block_macs(model: Any, block: Any, plan: BlockPlan, adapter: int) -> int:
-    """One block: attention in one of two forms, then MLP and adapter of the tokens that are read."""
+    """Count one block: attention in one of two forms, then MLP and adapter for the tokens that are read."""
     tokens = _image_tokens(model)
     read: int = {
         Readers.ALL: tokens + plan.passed_on,
         Readers.PATCHES: model.patch_embed.num_patches,
         Readers.CLASS: 1,
     }[plan.readers]
-    # Prompts that are passed on are projected like all other tokens; those new ones that are not are constants.
+    # Prompts that are passed on are projected like all other tokens; new ones that are not are constants.
     projected = tokens + (plan.passed_on or plan.carried)
     keys = projected + (0 if plan.passed_on else plan.new_prompts)
     if plan.readers is Readers.CLASS and isinstance(block.attn.k_norm, nn.Identity):
@@ -95,50 +96,50 @@ def _merged_block_macs(model: Any, block: Any, plan: BlockPlan, adapter: int) ->
 
 
 def _attention_macs(attention: Any, *, queries: int, projected: int, keys: int) -> int:
-    """Projection of queries, of keys and values, two products of attention, output projection.
+    """Count the projections of queries, keys and values, the two products of attention, and the output projection.
 
     Args:
         attention: timm's `Attention`.
-        queries: Tokens that give a query.
-        projected: Tokens that give a key and a value by a product.
-        keys: Tokens that are attended to, constant ones included.
+        queries: The number of tokens that need a query.
+        projected: The number of tokens whose key and value are computed.
+        keys: The number of tokens that are attended to, including constant ones.
     """
     products = 2 * queries * keys * int(attention.attn_dim)
     return products + (queries + 2 * projected) * _third_macs(attention) + queries * _output_macs(attention)
 
 
 def _class_attention_macs(attention: Any, embed_dim: int, *, keys: int) -> int:
-    """One query a head with the key matrix absorbed into it, the value matrix applied after the weighted sum.
+    """Count one query per head that absorbs the key matrix, with the value matrix applied after the weighted sum.
 
     Args:
         attention: timm's `Attention`.
-        embed_dim: Width D of the tokens, over which the two products of attention go here.
-        keys: Tokens that are attended to.
+        embed_dim: Width D of the tokens, which is the inner size of the two products of attention here.
+        keys: The number of tokens that are attended to.
     """
     products = 2 * int(attention.num_heads) * embed_dim * keys
     return products + 3 * _third_macs(attention) + _output_macs(attention)
 
 
 def _third_macs(attention: Any) -> int:
-    """The projection of one token to its query, or its key, or its value."""
+    """Count the projection of one token to its query, key or value."""
     return int(attention.qkv.weight.numel()) // 3
 
 
 def _output_macs(attention: Any) -> int:
-    """The output projection of one token."""
+    """Count the output projection of one token."""
     return int(attention.proj.weight.numel())
 
 
 def _mlp_macs(mlp: nn.Module) -> int:
-    """The MLP of one token."""
+    """Count the MLP for one token."""
     return sum(layer.weight.numel() for layer in mlp.modules() if isinstance(layer, nn.Linear))
 
 
 def _ends_macs(model: Any, num_classes: int) -> int:
-    """Patch embedding and head."""
+    """Count the patch embedding and the head."""
     return int(model.patch_embed.num_patches * model.patch_embed.proj.weight.numel() + model.embed_dim * num_classes)
 
 
 def _image_tokens(model: Any) -> int:
-    """Class token, registers and patches."""
+    """The number of class, register and patch tokens."""
     return int(model.num_prefix_tokens + model.patch_embed.num_patches)

@@ -33,7 +33,7 @@ class Split(Protocol):
         ...
 
     def name(self, index: int) -> str:
-        """What a person calls this image: its path, or a name such as digits/12."""
+        """The name of this image for people: its path, or a name such as digits/12."""
         ...
 
 
@@ -177,18 +177,18 @@ def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
 
 
 def hold_out(labels: np.ndarray, share: float, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hold two parts of every class out, at random.
+    """Hold out two random parts of every class.
 
-    Of a class with n images round(share * n) are held out, though at least two and at most n - 1; of an odd number the
-    second part gets one more. The same labels, share and seed give the same answer.
+    Of a class with n images, round(share * n) are held out, but at least two and at most n - 1; if their number is odd,
+    the second part gets one more. The same labels, share and seed always give the same parts.
 
     Args:
-        labels: Integers (n,); each that occurs does so at least three times.
-        share: Of both parts together, above 0 and below 1.
+        labels: Integers, (n,); each that occurs has to occur at least three times.
+        share: The share of both parts together, above 0 and below 1.
         seed: Words of the seed.
 
     Returns:
-        Indices kept, held out first and held out second, each sorted.
+        The indices kept, those of the first part and those of the second part, each in ascending order.
     """
     generator = np.random.default_rng(seed)
     parts = np.zeros(len(labels), int)
@@ -204,7 +204,7 @@ def hold_out(labels: np.ndarray, share: float, seed: Sequence[int]) -> tuple[np.
 
 
 def same_images(one: Split, other: Split) -> bool:
-    """Whether two splits are one, or choose the same images of one; without comparing any image."""
+    """Whether two splits are the same object or select the same images of one; no images are compared."""
     if isinstance(one, _Selection) and isinstance(other, _Selection):
         return one.split is other.split and np.array_equal(one.indices, other.indices)
     return one is other

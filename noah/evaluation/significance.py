@@ -23,7 +23,7 @@ class Proportion:
 
     def __post_init__(self) -> None:
         if not (0 <= self.correct <= self.total and self.total):
-            raise ValueError(f"{self.correct} of {self.total} is no share")
+            raise ValueError(f"{self.correct} of {self.total} is not a share")
 
     @property
     def share(self) -> float:

@@ -1,1 +1,1 @@
-"""Files that survive a crash, grow by lines, belong to one process, or come from a stranger."""
+"""Files that survive a crash, grow line by line, belong to one process, or come from a stranger."""

@@ -1,4 +1,4 @@
-"""Writes a file so that its name holds either the whole content or what was there before, and claims folders."""
+"""Writes files so that each holds either its whole new content or what was there before, and claims folders."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on leaving without an exception it takes the name `path`.
+    """Yield a temporary path beside `path`; if the block ends without an exception, the file is renamed to `path`.
 
-    The content reaches the disk before the name does, so that a power cut leaves no empty file behind. On an
-    exception, an interrupt included, the temporary file is removed and `path` is left as it was. The caller creates
-    the file and has it closed when the block ends.
+    The content reaches the disk before the name does, so a power cut leaves no empty file behind. On an exception,
+    including an interrupt, the temporary file is removed and `path` does not change. The caller creates the file, and
+    closes it before the block ends.
 
     Args:
-        path: The final file; its folder exists.
+        path: The final file, whose folder has to exist.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -46,12 +46,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def make_folder(parent: Path, name: str) -> Path:
-    """Make a folder of that name, or with -2, -3, ... behind it where another process or an earlier one made that.
-
-    Args:
-        parent: Where; made if it is missing.
-        name: Of the folder.
-    """
+    """Make a folder with that name in `parent`, which is created if missing; if it exists, append -2, -3 and so on."""
     parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
         folder = parent / (name if number == 1 else f"{name}-{number}")

@@ -1,6 +1,6 @@
-"""Text files that a stranger may have made, read as nothing but data: sizes first, then JSON or YAML of bounded size.
+"""Reads text files that a stranger may have made as nothing but data: JSON or YAML of limited size.
 
-Whatever is wrong with them comes as an OSError or a ValueError, which the caller turns into an error of its own.
+Whatever is wrong with them raises an OSError or a ValueError, which the caller turns into an error of its own.
 """
 
 from __future__ import annotations
@@ -14,38 +14,34 @@ from typing import Any
 import yaml
 
 LARGEST_JSON = 32 * 2**20
-"""In bytes; a gigabyte of memory if all of it were empty lists."""
+"""In bytes; if all of it were empty lists, they would take a gigabyte of memory."""
 LARGEST_YAML = 2**20
 MOST_NODES = 50_000
-"""Values of a YAML file, those that an alias repeats counted again: twice what the classes of ImageNet-21k need."""
+"""The most values in a YAML file, counting repeats through aliases: twice what ImageNet-21k's classes need."""
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
-    """The content of a regular file.
-
-    Args:
-        path: The file.
-        limit: Most bytes.
+    """Read a regular file of at most `limit` bytes.
 
     Raises:
         OSError: If it is missing or cannot be read.
-        ValueError: If it is larger, or is no regular file.
+        ValueError: If it is larger, or not a regular file.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe would never open
     with os.fdopen(os.open(path, flags), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         if status.st_size > limit:
             raise ValueError(f"it has {status.st_size:,} bytes, and {limit:,} are the most that noah reads")
         return file.read(limit)
 
 
 def parse_json(text: bytes | str) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: If it is none, or nested or long beyond what Python reads.
+        ValueError: If it is not JSON, or is nested too deeply or has too long numbers for Python.
     """
     try:
         return json.loads(text)
@@ -54,7 +50,7 @@ def parse_json(text: bytes | str) -> Any:
 
 
 class PlainLoader(yaml.SafeLoader):
-    """YAML's safe loader, which builds plain values only, with a bound on what aliases make of a few lines."""
+    """YAML's safe loader, which builds only plain values, with a limit on how much aliases can make of a few lines."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -62,7 +58,7 @@ class PlainLoader(yaml.SafeLoader):
         self._sizes: dict[str, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Count the values, an alias for as many as it stands for."""
+        """Count the values; an alias counts for as many as it stands for."""
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # no stub has the parser's part
         before = self._nodes
         if isinstance(event, yaml.AliasEvent):
@@ -80,15 +76,15 @@ class PlainLoader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str, loader: type[PlainLoader] = PlainLoader) -> Any:
-    """The value of a YAML text.
+    """Parse a YAML text.
 
     Raises:
-        ValueError: If it is none, asks for anything but plain values, or holds too many; `__cause__` tells the place.
+        ValueError: If it is not YAML, asks for anything but plain values, or has too many; `__cause__` has the place.
     """
     if len(text) > LARGEST_YAML:
         raise ValueError(f"it has {len(text):,} characters, and {LARGEST_YAML:,} are the most that noah reads")
     try:
         return yaml.load(text, Loader=loader)  # a SafeLoader
-    except Exception as error:  # beside its own errors PyYAML lets through whatever a value raises, RecursionError too
+    except Exception as error:  # PyYAML also passes on whatever a value raises, even RecursionError
         lines = str(error).splitlines() or [type(error).__name__]
         raise ValueError(lines[0]) from error

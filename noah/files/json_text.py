@@ -1,4 +1,4 @@
-"""JSON for a file that somebody else opened, in an encoding of their choice."""
+"""JSON for a file that was opened elsewhere, in any encoding."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TextIO
 
 
 def json_line(value: object, file: TextIO) -> str:
-    """A value as JSON without its line end, with escapes where the file's encoding has not all characters.
+    """Write a value as one line of JSON, without the line ending; escape characters if the encoding may lack some.
 
     Args:
-        value: What JSON can hold; anything else is written as its text.
-        file: What the line is for.
+        value: Anything; parts that JSON cannot express are written as text.
+        file: The file that the line is for.
     """
     unicode = codecs.lookup(file.encoding or "utf-8").name.startswith("utf")
     return json.dumps(value, ensure_ascii=not unicode, default=str)

@@ -1,4 +1,4 @@
-"""Files of JSON lines, which grow by a line: an interruption costs the line that it tore, and no other."""
+"""Files of JSON lines, which grow line by line: an interruption costs only the line being written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START_AGAIN = "Start a new run with `noah search`."
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
     """Append one JSON line in a single write, so that an interruption costs at most this line.
 
-    A last line that an earlier interruption tore is cut off first.
+    An incomplete last line from an earlier interruption is cut off first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
@@ -32,7 +32,7 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """The records of a JSON lines file; a last line that an interruption tore is cut off, in the file too.
+    """Read the records of a JSON lines file; an incomplete last line is cut off, in the file as well.
 
     Raises:
         RunError: If another line is damaged.

@@ -9,9 +9,9 @@ from noah.files.atomic import write_text
 
 LATEST = "latest"
 _LONGEST = 200
-"""Characters of a name; the system takes 255 for a file's."""
+"""The most characters in a name; file names may have 255."""
 DEFAULT_RUNS = Path("runs")
-"""The folder of all runs where no other is named."""
+"""The folder of all runs, unless another is named."""
 
 
 def write_latest(root: Path, name: str) -> None:
@@ -36,7 +36,7 @@ def read_latest(root: Path) -> str | None:
 
 
 def follow_latest(path: Path) -> Path:
-    """Replace a part `latest` by the run that it names, as in runs/latest/export/onnx-fp32; other paths stay."""
+    """Replace the part `latest` of a path, as in runs/latest/export/onnx-fp32, by that run; keep other paths as is."""
     for place, part in enumerate(path.parts):
         root = Path(*path.parts[:place])
         if part == LATEST and (name := read_latest(root)):

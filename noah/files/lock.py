@@ -1,7 +1,7 @@
-"""One process at a time, and who it is.
+"""Lets only one process work at a time, and says which one it is.
 
-The lock is the operating system's own, which a process that is killed gives back. Who holds it is written into a file
-beside the lock file; what a killed process left there counts for nothing, because its lock is free.
+The lock is the operating system's own, which is released if its process is killed. Its holder is recorded in a file
+beside the lock file; a record that a killed process left behind means nothing, because its lock is free.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Owner:
     """The process that holds a lock.
 
     Attributes:
-        process: Its number.
-        host: Name of its machine.
-        since: When it took the lock, local time with its offset.
-        command: What was typed to start it.
-        space: Where the number is its own (`noah.files.process_space`); empty in notes of older versions.
+        process: Its process number.
+        host: The name of its machine.
+        since: When it took the lock, in local time with its offset.
+        command: The command that started it.
+        space: Where the number is unique (`noah.files.process_space`); empty in records of older versions.
     """
 
     process: int
@@ -50,14 +50,14 @@ class Owner:
 
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Keep other processes out until the `with` block ends, or this process does.
+    """Keep other processes out until the `with` block or this process ends.
 
     Args:
-        path: The lock file; its folder exists.
-        what: What is worked on, for the error.
+        path: The lock file, whose folder has to exist.
+        what: What is being worked on, named in the error.
 
     Raises:
-        RunBusyError: If another process holds it; which one is told.
+        RunBusyError: If another process holds the lock; it says which one.
     """
     lock = FileLock(path, timeout=0)
     try:
@@ -73,18 +73,14 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
 
 
 def read_owner(path: Path) -> Owner | None:
-    """Who holds the lock file `path`, as it wrote down itself; None where it did not, or not yet.
-
-    Args:
-        path: The lock file; that it is held is known.
-    """
+    """Read who holds the lock file `path`, which is known to be held; None if the holder has not recorded itself."""
     try:
         with _note(path).open(encoding="utf-8") as file:
             value = {"space": "", **json.loads(file.read(_LARGEST_NOTE))}
         host, since, command, space = (str(value[name]) for name in ("host", "since", "command", "space"))
         return Owner(int(value["process"]), host, since, command, space)
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return None  # the lock itself decides; this only says more about it
+        return None  # the lock itself decides; the record only adds to the message
 
 
 def _note(path: Path) -> Path:

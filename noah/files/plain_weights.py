@@ -1,7 +1,7 @@
-"""Reads a pickled file of weights without running anything in it, and without much more memory than the file has bytes.
+"""Reads a pickled file of weights without running anything in it, and without using much more memory than its size.
 
-torch's weights-only reader builds nothing but tensors and plain values. Two things it does not look at: a file of a few
-bytes may be compressed, although torch never compresses, or hold tensors that are views of one number repeated.
+torch's weights-only reader builds only tensors and plain values. It does not check two things: a file of a few bytes
+may be compressed, although torch never compresses, or its tensors may be views of one repeated number.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import torch
 from torch import Tensor
 
 _NAMES = 4
-"""How many names one weight may have: tied weights are in a file once."""
+"""How many names one weight may have, because tied weights are in a file only once."""
 
 
 def load_plain(path: Path, allowed: Sequence[Any] = ()) -> Any:
-    """The content of a `.pth` file, on the CPU.
+    """Read a `.pth` file onto the CPU.
 
     Args:
-        path: The file.
-        allowed: What it may ask for beside tensors and plain values, as torch's `safe_globals` takes it.
+        path: The file to read.
+        allowed: What it may ask for besides tensors and plain values, in the form of torch's `safe_globals`.
 
     Raises:
-        ValueError: If it is compressed, or its tensors are larger than it.
-        Exception: Whatever torch raises of a damaged or hostile file, of many kinds.
+        ValueError: If it is compressed, or its tensors are far larger than the file.
+        Exception: Whatever torch raises for a damaged or hostile file, which may be of many kinds.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -42,23 +42,23 @@ def load_plain(path: Path, allowed: Sequence[Any] = ()) -> Any:
 
 
 def check_state(state: Any) -> dict[str, Tensor]:
-    """Give back a mapping of names to dense floating-point tensors.
+    """Check that this is a mapping of names to dense floating-point tensors, and return it.
 
     Raises:
-        ValueError: If it is anything else; names the first that is wrong.
+        ValueError: If it is anything else; it names the first thing that is wrong.
     """
     if not isinstance(state, dict):
-        raise ValueError(f"it holds {type(state).__name__}, no mapping of names to tensors")
+        raise ValueError(f"it holds {type(state).__name__}, not a mapping of names to tensors")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ValueError(f"{ascii(name)[:100]} is no name of a tensor")
+            raise ValueError(f"{ascii(name)[:100]} is not the name of a tensor")
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
-            raise ValueError(f"{ascii(name)[:100]} is no plain tensor")
+            raise ValueError(f"{ascii(name)[:100]} is not a plain tensor")
     return state
 
 
 def _tensor_bytes(content: Any) -> int:
-    """Bytes of all tensors if each had its own; inside mappings and lists, however deep."""
+    """The bytes of all tensors if none were shared, in mappings and lists however deep."""
     total, waiting, seen = 0, [content], set[int]()
     while waiting:
         value = waiting.pop()

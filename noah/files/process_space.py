@@ -1,7 +1,7 @@
-"""Where a process number means one process: a machine, or a container on it, until that is started again.
+"""Names the space in which a process number is unique: a machine, or a container on it, until it is restarted.
 
-The name of a host does not tell: containers are made from one description and may all have the same, and each counts
-its processes from 1.
+The host name is not enough: containers are made from the same description and may all have the same name, and each
+counts its processes from 1.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ _OF_THIS_PROCESS = secrets.token_hex(8)
 
 
 def process_space() -> str:
-    """A name that two processes share only if each would find the other by its process number.
+    """A name that two processes share only if each can find the other by its process number.
 
-    Linux names its boot and the namespace of process numbers; where it does not, no other process shares the name.
-    Other systems have no containers, so there the address of the network hardware tells the machine.
+    On Linux it is made of the ids of the boot and of the namespace of process numbers; if these cannot be read, no
+    other process shares the name. Other systems have no containers, so the network hardware's address identifies the
+    machine.
     """
     if sys.platform != "linux":
         return f"{uuid.getnode():012x}"

@@ -1,4 +1,4 @@
-"""Frozen weights held in the precision that they are computed in."""
+"""Holds frozen weights in the precision in which they are used."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import nn
 from noah.hardware.device import Hardware
 
 _CONSTANTS = ("constant_keys", "constant_values", "constant_inputs", "key_weight", "value_weight")
-"""Buffers of `noah.model.merged_attention` that are factors of matrix products."""
+"""The buffers of `noah.model.merged_attention` that are factors in matrix products."""
 
 
 @contextmanager
 def frozen_weights_held(model: nn.Module, hardware: Hardware) -> Iterator[None]:
-    """Hold the frozen layers of `model` in bfloat16 inside the `with` block, where the hardware computes in it.
+    """Hold the frozen layers of `model` in bfloat16 inside the `with` block, if the hardware computes in bfloat16.
 
-    Autocast would round each of their matrices and biases anew in every step; rounded once they give the same bits. On
-    leaving the block the float32 weights are back, because merging and exporting need them. Norms and everything that
-    is trained stay float32.
+    Autocast would round all their matrices and biases again in every step; rounding them once gives the same bits.
+    After the block the float32 weights are back, because merging and exporting need them. Norms and everything that is
+    trained stay float32.
 
     Args:
-        model: Its linear and convolutional layers whose weights need no gradient are meant.
-        hardware: Tells the precision; nothing happens in float32.
+        model: The model whose linear and convolutional layers are rounded if their weights need no gradient.
+        hardware: Gives the precision; nothing happens in float32.
     """
     layers = [
         layer
@@ -44,7 +44,7 @@ def frozen_weights_held(model: nn.Module, hardware: Hardware) -> Iterator[None]:
 
 
 def rounded_weights(model: nn.Module) -> dict[int, nn.Parameter]:
-    """Identity of each matrix of the linear and convolutional layers -> the matrix in bfloat16."""
+    """Round the matrices of all linear and convolutional layers to bfloat16, by the `id` of the original matrix."""
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     return {
         id(layer.weight): nn.Parameter(layer.weight.detach().to(torch.bfloat16), requires_grad=False)
@@ -55,16 +55,17 @@ def rounded_weights(model: nn.Module) -> dict[int, nn.Parameter]:
 def with_rounded_weights(
     model: nn.Module, hardware: Hardware, shared: Mapping[int, nn.Parameter] | None = None
 ) -> nn.Module:
-    """The network with its matrices in bfloat16 for good, where the hardware computes in it; else the network itself.
+    """Make a copy of the network with bfloat16 matrices if the hardware computes in bfloat16; else return it unchanged.
 
-    For networks that are only run: autocast would round each matrix anew in every forward pass, and constants in
-    float32 would widen the keys and values that they are appended to. The given network is left as it is; whatever is
-    not rounded is shared with it.
+    This is for networks that are only run: autocast would round each matrix again in every forward pass, and float32
+    constants would widen the keys and values that they are appended to. The original network does not change, and
+    everything that is not rounded is shared with it.
 
     Args:
-        model: Its linear and convolutional layers are meant, and the constants of merged attention.
-        hardware: Tells the precision.
-        shared: What `rounded_weights` gave for a network that shares some of its weights, to round these once only.
+        model: The network whose linear and convolutional layers, and constants of merged attention, are rounded.
+        hardware: Gives the precision.
+        shared: What `rounded_weights` returned for a network that shares some of the weights, so that these are rounded
+            only once.
     """
     if hardware.precision != "bf16":
         return model
@@ -72,7 +73,7 @@ def with_rounded_weights(
     own = [
         layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d) and id(layer.weight) not in known
     ]
-    # What deepcopy finds in its memo it takes instead of copying.
+    # deepcopy uses what it finds in its memo instead of copying.
     memo: dict[int, object] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     for name, constant in model.named_buffers():
         if name.rpartition(".")[2] in _CONSTANTS:

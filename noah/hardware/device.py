@@ -1,4 +1,4 @@
-"""What a run computes on: device, precision and threads, each chosen with a reason."""
+"""What a run computes on: device, precision and threads; each automatic choice comes with a reason."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """Resolved hardware of a run.
+    """The resolved hardware of a run.
 
     Args:
-        device: Where tensors live.
-        precision: Of matrix products in training and candidate evaluation; weights and optimizer stay float32.
-        threads: CPU threads of torch.
-        choices: The automatic choices among these.
-        processes: This process and those beside it.
-        compiled: Whether training runs compiled blocks.
+        device: The device that tensors live on.
+        precision: The precision of matrix products in training and candidate evaluation; weights and optimizer stay
+            float32.
+        threads: The number of CPU threads that torch uses.
+        choices: Which of these were chosen automatically.
+        processes: This process among all that the launcher started.
+        compiled: Whether training uses compiled blocks.
     """
 
     device: torch.device
@@ -51,21 +52,21 @@ class Hardware:
     compiled: bool = False
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The context in which forward passes run."""
+        """The context in which forward passes run; it casts to bfloat16 if that is the precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def to_json(self) -> dict[str, object]:
-        """The hardware as written beside every result."""
+        """The hardware as written with every result."""
         several = {"processes": self.processes.count} if self.processes.count > 1 else {}
         compiled = {"compiled": True} if self.compiled else {}
         return {"device": str(self.device), "precision": self.precision, "threads": self.threads, **several, **compiled}
 
 
 def choose_hardware(settings: HardwareSettings) -> Hardware:
-    """Resolve "auto", and set torch's thread count, how exact its convolutions are, and the GPU of this process.
+    """Resolve "auto", and set torch's number of threads, the precision of its convolutions, and this process's GPU.
 
     Raises:
-        UsageError: If the device asked for is not there, or cannot compute in the precision asked for, or if there are
+        UsageError: If the requested device is missing or cannot compute in the requested precision, or if there are
             fewer GPUs than processes.
     """
     choices = []
@@ -86,7 +87,7 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
         choices.append(Choice("precision", precision, reason))
     else:
         precision = settings.precision
-    # What is called fp32 is to be float32: cuDNN would round convolutions to TF32's 10 bits.
+    # fp32 is to mean float32, but cuDNN would round convolutions to TF32's 10 bits.
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -104,9 +105,9 @@ def _best_device() -> tuple[str, str]:
 
 
 def _take_gpu(processes: Processes) -> None:
-    """Make the GPU with this process's number on its machine the one that "cuda" means."""
+    """Make "cuda" mean the GPU with this process's number on its machine."""
     gpus = torch.cuda.device_count()
-    if processes.local_count > gpus:  # all of them notice, so the first can tell
+    if processes.local_count > gpus:  # all processes notice, so the first one can report it
         raise UsageError(
             f"{processes.local_count} processes were started on this machine, which has {counted(gpus, 'GPUs')}.",
             f"Start as many as GPUs, --nproc-per-node {gpus}, or add --device cpu.",
@@ -137,4 +138,4 @@ def _best_precision(device: torch.device) -> tuple[Precision, str]:
         return "fp32", "this GPU has no native bfloat16"
     if device.type == "cpu":
         return "fp32", "exact and repeatable; --precision bf16 trains faster on a CPU with AVX512-BF16"
-    return "fp32", f"nothing is known of bfloat16's speed on {device.type}"
+    return "fp32", f"nothing is known about the speed of bfloat16 on {device.type}"

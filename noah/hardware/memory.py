@@ -1,4 +1,4 @@
-"""How much memory is free, and how much a piece of work took at its peak, as far as the system tells."""
+"""How much memory is free, and how much a piece of work used at its peak, if the system can tell."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def available_memory(cgroup: Path = _CGROUP) -> int:
 
 
 def format_bytes(count: int) -> str:
-    """A size for people: 12 KiB, 12 MiB, 3.4 GiB."""
+    """Write a size for people to read, such as 12 KiB, 12 MiB or 3.4 GiB."""
     if count < 2**20:
         return f"{count / 2**10:.0f} KiB"
     if count < 2**30:
@@ -50,17 +50,17 @@ MEBIBYTE = 2**20
 
 
 class PeakMemory:
-    """Measures the work inside a `with` block.
+    """Measures the peak memory of the work inside a `with` block.
 
-    On CUDA it is the most memory that torch held there, backbone included. On a CPU the peak of the whole process is
-    all that the system keeps, so it is by how much that peak grew: at least that much more than before was needed, and
-    none is told where an earlier piece of work had needed more.
+    On CUDA this is the most memory that torch held on the device, including the backbone. On a CPU the system only
+    records the peak of the whole process, so this is the growth of that peak: the work needed at least that much more
+    than before. If an earlier piece of work needed more, nothing can be said.
 
     Args:
-        device: What the work runs on.
+        device: The device that the work runs on.
 
     Attributes:
-        mebibytes: The figure, after the block; None where nothing can be told.
+        mebibytes: The peak in MiB, available after the block; None if it is not known.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -69,7 +69,7 @@ class PeakMemory:
         self._before = 0.0
 
     def __enter__(self) -> Self:
-        gc.collect()  # what an earlier piece of work left behind is not this one's
+        gc.collect()  # what an earlier piece of work left behind must not count
         if self._device.type == "cuda":
             import torch
 

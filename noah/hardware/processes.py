@@ -6,10 +6,10 @@
 The -- keeps torchrun from taking our --run for an abbreviation of its own --run-path.
 
 All of them run the same command. In a training each takes its share of every batch, and the gradients are added up, so
-that all hold the same weights. In a search each is one worker more. The first alone writes the run folder and prints,
-and where a decision hangs on the clock or on what lies on a disk, the others take over its decision.
+all have the same weights. In a search each is another worker. Only the first writes to the run folder and prints, and
+if a decision depends on the clock or on what is on a disk, the others follow its decision.
 
-This module loads torch only where there are several.
+This module only loads torch if there are several processes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PATIENCE = timedelta(days=7)
-"""How long one waits for another, which may be downloading, decoding or choosing the winner. One that dies is noticed
-at once by its closed connection or by the launcher."""
+"""How long a process waits for another, which may be downloading, decoding or choosing the winner. If one dies, its
+closed connection or the launcher reveals it at once."""
 _LAUNCHER = "Start it with a launcher, as in: torchrun --nproc-per-node 2 -m -- noah_cli search --dataset digits"
 
 
@@ -39,10 +39,10 @@ class Processes:
     """This process among those of the command.
 
     Attributes:
-        rank: Its number, from 0.
-        count: Of all processes.
-        local_rank: Its number among those on this machine, which is that of its GPU.
-        local_count: Of those on this machine, which share its memory.
+        rank: The number of this process, counted from 0.
+        count: The number of all processes.
+        local_rank: Its number among those on this machine, which is also the number of its GPU.
+        local_count: The number of processes on this machine, which share its memory.
     """
 
     rank: int = 0
@@ -52,14 +52,14 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this one writes and prints."""
+        """Whether this process writes and prints."""
         return self.rank == 0
 
     def __str__(self) -> str:
         return f"process {self.rank + 1} of {self.count}"
 
     def of_first(self, value: Callable[[], T]) -> T:
-        """What the first process makes of `value`, which the others do not call; all of them have to ask.
+        """Call `value` in the first process only, and return its result in all of them; every process has to ask.
 
         Raises:
             ProcessError: If another process has stopped.
@@ -74,7 +74,7 @@ class Processes:
         return sent[0]  # type: ignore[return-value]  # every process but the first held None until now
 
     def wait(self) -> None:
-        """Wait until every process has come here.
+        """Wait until every process has reached this point.
 
         Raises:
             ProcessError: If another process has stopped.
@@ -83,11 +83,11 @@ class Processes:
             import torch.distributed as dist
 
             with self._together():
-                dist.all_gather_object([None] * self.count, None)  # over gloo, unlike a barrier, wherever tensors are
+                dist.all_gather_object([None] * self.count, None)  # unlike a barrier, always over gloo
 
     @contextmanager
     def first_goes_ahead(self) -> Iterator[None]:
-        """The `with` block in the first process, then in all others, which find what it downloaded.
+        """Run the `with` block in the first process, then in all others, so that they find what it downloaded.
 
         Raises:
             ProcessError: If another process has stopped.
@@ -99,10 +99,10 @@ class Processes:
             self.wait()
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over the processes, the same bits in all of them.
+        """Replace each tensor by its sum over the processes; all of them get the same bits.
 
         Args:
-            tensors: On one device and of one dtype; all processes give the same shapes in the same order.
+            tensors: Tensors of one dtype on one device; all processes pass the same shapes in the same order.
 
         Raises:
             ProcessError: If another process has stopped.
@@ -122,7 +122,7 @@ class Processes:
 
     @contextmanager
     def _together(self) -> Iterator[None]:
-        """The group of all processes, which is made the first time; its errors in words."""
+        """Make the group of all processes on the first use, and turn its errors into ours."""
         import torch
         import torch.distributed as dist
 
@@ -140,14 +140,14 @@ class Processes:
 
 
 ALONE = Processes()
-"""What there is without a launcher."""
+"""The only process, without a launcher."""
 
 
 def launched_processes() -> Processes:
-    """The processes that the launcher's environment variables tell of.
+    """Read the launcher's environment variables.
 
     Raises:
-        UsageError: If these contradict each other.
+        UsageError: If they contradict each other.
     """
     count = os.environ.get("WORLD_SIZE", "1")
     if count == "1":
@@ -156,7 +156,7 @@ def launched_processes() -> Processes:
         local_rank, local_count = (int(os.environ[name]) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
         found = Processes(int(os.environ["RANK"]), int(count), local_rank, local_count)
     except (KeyError, ValueError) as error:
-        problem = f"WORLD_SIZE is {count!r}, and the variables beside it do not fit it: {error}."
+        problem = f"WORLD_SIZE is {count!r}, and the variables that go with it do not match: {error}."
         raise UsageError(problem, _LAUNCHER) from error
     if not 0 <= found.rank < found.count:
         raise UsageError(f"RANK is {found.rank}, and WORLD_SIZE {found.count}.", _LAUNCHER)
@@ -164,7 +164,7 @@ def launched_processes() -> Processes:
 
 
 def leave() -> None:
-    """End the group of processes, if there is one; each does so at the end of a command that went well."""
+    """Leave the group of processes, if there is one; each process does so at the end of a successful command."""
     if launched_processes().count > 1:
         import torch.distributed as dist
 

@@ -1,4 +1,4 @@
-"""How long single steps take: the first are warm-up, and slow ones are not repeated more often than they have to be."""
+"""How long single steps take: the first ones are warm-up, and slow steps are not repeated more often than needed."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from noah.hardware.processes import ALONE, Processes
 from noah.progress import Bar, Detail
 
 WARM_UP = 2
-"""Steps that are not counted, in which memory is allocated, kernels are chosen and processes start."""
+"""How many steps are not counted, while memory is allocated, kernels are chosen and processes start."""
 TIMED = 5
-"""Steps that are counted: their median stands even where one or two are disturbed."""
+"""How many steps are counted: their median holds even if one or two are disturbed."""
 _SLOW = 2.0
-"""Seconds of a first step from which on it is warm-up enough: a second one would cost more than it tells."""
+"""If the first step takes this many seconds, it is enough as a warm-up: a second one would not be worth its time."""
 _PATIENCE = 20.0
-"""Seconds after which one counted step has to do."""
+"""After this many seconds, a single counted step is enough."""
 
 
 class StepTimer:
-    """The bar of a training that times its steps, which begin where it is updated, and tells when it has enough.
+    """The bar of a training that times its steps, which begin at each update, and says when it has timed enough.
 
     Args:
-        device: What the steps run on.
-        bar: Told the number of steps that are done.
-        processes: Those that train together; the first says when they have enough.
+        device: The device that the steps run on.
+        bar: Updated with the number of steps done.
+        processes: The processes that train together; the first decides when they have timed enough.
 
     Attributes:
-        durations: Seconds of each step so far.
-        has_enough: Whether these tell how long further ones take.
+        durations: The seconds of each step so far.
+        has_enough: Whether enough steps were timed to know how long further ones take.
     """
 
     def __init__(self, device: torch.device, bar: Bar, processes: Processes = ALONE) -> None:
@@ -44,37 +44,37 @@ class StepTimer:
         self._started = 0.0
 
     def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
-        """Take the time of the step that ended, if the training has come further."""
+        """Record the time of the step that has ended, if the training has made progress."""
         wait(self._device)
         now = time.perf_counter()
         if done > self._done:
             self.durations.append(now - self._started)
             self._bar.update(len(self.durations))
             self.has_enough = self._processes.of_first(lambda: is_enough(self.durations))
-        # Told twice at the same place, as around the set-up and between two epochs, the later time is the step's.
+        # If updated twice at the same point, as before the first step and between epochs, the later time counts.
         self._done, self._started = done, now
 
 
 def warm_up_steps(durations: Sequence[float]) -> int:
-    """How many of the first steps are warm-up: two, one where the first took long, none where that drowns a warm-up."""
+    """How many of the first steps are warm-up: two, or one if the first took long, or none if it took very long."""
     if not durations or durations[0] < _SLOW:
         return WARM_UP
     return 1 if durations[0] < _PATIENCE else 0
 
 
 def is_enough(durations: Sequence[float]) -> bool:
-    """Whether steps of these seconds tell how long further ones take."""
+    """Whether these steps are enough to know how long further ones take."""
     timed = len(durations) - warm_up_steps(durations)
     return timed >= TIMED or (timed >= 1 and sum(durations) >= _PATIENCE)
 
 
 def typical_seconds(durations: Sequence[float]) -> float:
-    """The median of the steps after the warm-up, of which there is at least one."""
+    """The median time of the steps after the warm-up; there has to be at least one."""
     return median(durations[warm_up_steps(durations) :])
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

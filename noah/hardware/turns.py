@@ -1,4 +1,4 @@
-"""Times several things in turns, so that what slows the machine for a while slows all of them."""
+"""Times several things in turns, so that whatever slows the machine for a while slows all of them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ def seconds_in_turns(
     is_enough: Callable[[int, float], bool],
     settle: Callable[[], object] = lambda: None,
 ) -> list[list[float]]:
-    """Run everything once a round, every other round in the opposite order.
+    """Run everything once per round, in the opposite order in every other round.
 
     Args:
-        runs: What to time.
-        warm_up: Rounds before those that count, in which memory is allocated and kernels are chosen.
-        is_enough: Told after every round how many have counted, and the seconds that all of them took, the warm-up
-            included; whether to stop.
-        settle: Waits until the device has done what it was given, where it works on its own.
+        runs: The things to time.
+        warm_up: How many rounds come first without being counted, while memory is allocated and kernels are chosen.
+        is_enough: Decides after every round whether to stop, given the number of counted rounds and the seconds that
+            all rounds took, including the warm-up.
+        settle: Waits until the device has finished its work, if it works asynchronously.
 
     Returns:
-        For each of `runs` its seconds in every round that counts.
+        For each of `runs`, its seconds in every counted round.
     """
     seconds: list[list[float]] = [[] for _ in runs]
     began = time.perf_counter()

@@ -1,1 +1,1 @@
-"""The trainable network, and the plain network that it is merged into."""
+"""The trainable network, and the plain network into which it is merged."""

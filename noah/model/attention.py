@@ -13,34 +13,34 @@ from noah.model.token_plan import Readers
 
 
 def split_heads(features: Tensor, heads: int) -> Tensor:
-    """(B, N, heads x d) -> (B, heads, N, d)."""
+    """Reshape (B, N, heads x d) to (B, heads, N, d)."""
     batch, tokens, width = features.shape
     return features.reshape(batch, tokens, heads, width // heads).transpose(1, 2)
 
 
 def keys_and_values(attention: Any, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys, normed where the backbone does so, and values by head from their projections (B, N, heads d)."""
+    """Split projected keys and values (B, N, heads x d) by head, and norm the keys if the backbone does."""
     return attention.k_norm(split_heads(keys, attention.num_heads)), split_heads(values, attention.num_heads)
 
 
 def append_tokens(tokens: Tensor, extra: Tensor, dim: int) -> Tensor:
-    """Append `extra`, which may hold one copy for the whole batch, to `tokens` along `dim`."""
+    """Append `extra` to `tokens` along `dim`; `extra` may have a single copy for the whole batch."""
     return torch.cat([tokens, extra.expand(tokens.shape[0], *[-1] * (extra.dim() - 1))], dim=dim)
 
 
 def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor, key_bias: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention with the backbone's output norm.
 
-    On a CPU that computes in bfloat16 the two products are written out, because there torch's fused kernel is slower:
-    its backward pass takes 2 to 6.5 times as long (`benchmarks/attention.py`, docs/performance.md). Everywhere else the
+    On a CPU in bfloat16 the two products are computed one by one, because torch's fused kernel is slower there: its
+    backward pass takes 2 to 6.5 times as long (`benchmarks/attention.py`, docs/performance.md). Everywhere else the
     fused kernel is used.
 
     Args:
-        attention: timm's `Attention`, for its scale and its norm.
+        attention: timm's `Attention`, which gives scale and norm.
         queries: (B, heads, M, d).
         keys: (B, heads, N, d).
         values: (B, heads, N, d).
-        key_bias: Added to the scores of each key, (N): minus infinity for a key that nobody is to see.
+        key_bias: Added to the scores of each key, (N); minus infinity hides a key.
 
     Returns:
         (B, M, heads x d), before the output projection.
@@ -55,14 +55,14 @@ def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor, key_bi
 
 
 def read_tokens(readers: Readers, prefix: int, tokens: int, carried: int, passed_on: int) -> slice:
-    """The positions of the tokens that give queries.
+    """The positions of the tokens whose output is read, which are the only ones that need queries.
 
     Args:
-        readers: Which tokens, prompts aside, are read.
-        prefix: Number of class and register tokens, which come first.
-        tokens: Number of all tokens in the block, prompts last.
-        carried: How many of them are prompt tokens.
-        passed_on: How many prompt tokens are read by the next block.
+        readers: Which tokens other than prompts are read.
+        prefix: The number of class and register tokens, which come first.
+        tokens: The number of all tokens in the block; prompts come last.
+        carried: How many of these are prompt tokens.
+        passed_on: How many prompt tokens the next block reads.
     """
     match readers:
         case Readers.CLASS:
@@ -74,5 +74,5 @@ def read_tokens(readers: Readers, prefix: int, tokens: int, carried: int, passed
 
 
 def pool(readers: Readers, tokens: Tensor) -> Tensor:
-    """The pooled feature (B, D) of the tokens (B, N, D) that the head reads."""
+    """Pool the tokens that the head reads, (B, N, D), into one feature per image, (B, D)."""
     return tokens[:, 0] if readers is Readers.CLASS else tokens.mean(dim=1)

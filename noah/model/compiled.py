@@ -1,10 +1,10 @@
-"""A supernet's blocks compiled once for all subnets.
+"""A supernet's blocks, compiled once for all subnets.
 
-Every step of the supernet's training has another subnet and so other shapes, for each of which a compiler would start
-anew. Here every module is computed at its largest width, and what the subnet does not use is multiplied by zero, or
-hidden from attention. What remains different between blocks is where prompts come from and who reads them: seven kinds
-at most, each compiled the first time that it comes up. Logits and gradients are those of `Supernet.forward` to
-rounding; dropout draws other random numbers.
+Each step of the supernet's training has another subnet and so other shapes, and a compiler would start over for each of
+them. Here every module is computed at its largest width, and the parts that the subnet does not use are multiplied by
+zero or hidden from attention. Blocks then differ only in where prompts come from and who reads them. There are at most
+seven kinds, each of which is compiled the first time it occurs. Logits and gradients equal those of `Supernet.forward`
+up to rounding; dropout draws other random numbers.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from noah.model.token_plan import plan_tokens
 from noah.space.subnet import Subnet
 
 MOST_KINDS = 64
-"""Versions of a block before it is given up: seven kinds, by batch sizes and by whether their input has a gradient."""
+"""How many versions of a block torch may compile: seven kinds, by batch size and whether the input has a gradient."""
 
 
 class CompiledForward:
     """`Supernet.forward` with compiled blocks.
 
     Args:
-        supernet: What is computed; its weights may change.
-        backend: What torch hands the traced blocks to.
+        supernet: The supernet to compute; its weights may change later.
+        backend: The backend of torch.compile.
     """
 
     def __init__(self, supernet: Supernet, backend: str | Callable[..., Any] = "inductor") -> None:
@@ -44,11 +44,11 @@ class CompiledForward:
         self._masks: dict[tuple[int, int], Tensor] = {}
 
     def __call__(self, images: Tensor, subnet: Subnet) -> Tensor:
-        """Logits (B, classes) of normalized `images` (B, 3, H, W) through one subnet.
+        """Compute logits (B, classes) of normalized `images` (B, 3, H, W) with one subnet.
 
         Raises:
             SettingsError: If the subnet does not fit inside the largest widths.
-            BackboneError: If torch cannot compile here.
+            BackboneError: If torch cannot compile on this machine.
         """
         supernet, largest = self.supernet, self.supernet.largest
         supernet.check_fits(subnet)
@@ -77,9 +77,9 @@ class CompiledForward:
         return supernet.classify(x)
 
     def drop_gradients_of_unused(self, subnets: Sequence[Subnet]) -> None:
-        """Leave modules that none of `subnets` has without gradients, as if they had never been computed.
+        """Remove the gradients of modules that none of `subnets` has, as if they had never been computed.
 
-        Gradients of zero would still move them: AdamW has momentum and decays weights.
+        Gradients of zero would still move their weights: AdamW has momentum and weight decay.
         """
         supernet = self.supernet
         for module, widths in (
@@ -91,7 +91,7 @@ class CompiledForward:
                     layer.zero_grad(set_to_none=True)
 
     def _mask(self, used: int, most: int) -> Width:
-        """Ones for the rows in use, zeros for the others, (`most`); the number 0 where there are no rows at all."""
+        """A mask (`most`) with ones for the rows in use and zeros for the others; the number 0 if there are no rows."""
         if not most:
             return 0
         if (used, most) not in self._masks:
@@ -100,7 +100,7 @@ class CompiledForward:
         return self._masks[used, most]
 
     def _drop_path_rate(self, index: int) -> float | Tensor:
-        """A tensor, so that blocks which differ in it alone share their code."""
+        """The rate as a tensor, so that blocks that differ only in it share their code."""
         rate = self.supernet.drop_path_rates[index]
         if not (any(self.supernet.drop_path_rates) and self.supernet.training):
             return 0.0
@@ -108,7 +108,7 @@ class CompiledForward:
 
 
 def _hide(used: int, most: int, others: int, device: torch.device) -> Tensor:
-    """What is added to the scores of `others` keys and of `most` prompts after them, to hide all but `used`."""
+    """A bias for the scores of `others` keys and then `most` prompts, which hides all prompts but the first `used`."""
     bias = torch.zeros(others + most, device=device)
     bias[others + used :] = -torch.inf
     return bias

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def fold_scale(layer: nn.Linear, scale: Any) -> nn.Linear:
-    """LayerScale after a linear layer, folded into it."""
+    """Fold the LayerScale after a linear layer into that layer."""
     if isinstance(scale, nn.Identity):
         return layer
     gamma = scale.gamma
@@ -17,7 +17,7 @@ def fold_scale(layer: nn.Linear, scale: Any) -> nn.Linear:
 
 
 def fold_normalization(patches: nn.Conv2d, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Conv2d:
-    """(x / 255 - mean) / std before a convolution without padding, folded into it."""
+    """Fold (x / 255 - mean) / std into the convolution without padding that follows it."""
     weight = patches.weight.double()
     shape = (1, 3, 1, 1)
     means, stds = (weight.new_tensor(values).view(shape) for values in (mean, std))
@@ -30,7 +30,7 @@ def fold_normalization(patches: nn.Conv2d, mean: tuple[float, ...], std: tuple[f
 
 
 def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A linear layer around given weights (out, in) and bias (out), not copied."""
+    """Make a linear layer around weights (out, in) and a bias (out), without copying them."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     layer.weight = nn.Parameter(weight, requires_grad=False)
     layer.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # type: ignore[assignment]  # torch types it as always there
@@ -38,12 +38,12 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def rows_of(layer: nn.Linear, rows: slice) -> nn.Linear:
-    """The linear layer that gives some of another's output features."""
+    """Make a linear layer that computes only some of another's output features."""
     return linear(layer.weight[rows], None if layer.bias is None else layer.bias[rows])
 
 
 def with_layers(module: nn.Module, **layers: nn.Module) -> Any:
-    """A shallow copy of a module with some of its layers replaced; the others are shared."""
+    """Copy a module shallowly and replace some of its layers; the others are shared."""
     changed = copy.copy(module)
     changed._modules = {**module._modules, **layers}
     return changed

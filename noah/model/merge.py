@@ -1,18 +1,18 @@
-"""The exact merge: supernet + subnet -> a plain network with the same logits and less work.
+"""The exact merge of supernet and subnet into a plain network with the same logits and less work.
 
-Every rewrite is an identity of linear algebra and holds to float rounding:
+Every rewrite is an identity of linear algebra, exact up to float rounding:
 
 - LoRA folds into the projection: W + B A.
 - LayerScale folds into the layer before it: W2 <- gamma W2, b2 <- gamma b2. Then the adapter's output bias folds into
-  the MLP's: b2 <- b2 + u, and v <- v - V u undoes what the adapter would see of it.
+  the MLP's: b2 <- b2 + u, and v <- v - V u cancels its effect on the adapter's input.
 - Keys and values of prompt tokens that nobody reads again are constants.
 - Class-token pooling: the last block has one query per head, so the key matrix is absorbed into it,
   q . (W_k h_j + b_k) = (W_k^T q) . h_j + a constant that softmax ignores, and the value matrix is applied after the
-  weighted sum. Keys and values are never formed. (Not where keys are normed: that norm is not linear.)
-- Average pooling: the last block computes queries of the patch tokens only.
-- The prefix tokens with their position are one constant; the normalization of pixels folds into the patch embedding.
+  weighted sum. Keys and values are never formed. (This is impossible if keys are normed: that norm is not linear.)
+- Average pooling: the last block computes queries for the patch tokens only.
+- The prefix tokens with their positions are one constant; the normalization of pixels folds into the patch embedding.
 
-What stays is the adapter's nonlinearity.
+Only the adapter's nonlinearity remains.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def merge(
 ) -> MergedViT:
     """Fold a subnet into a plain network.
 
-    Frozen weights that need no change are shared with the backbone, not copied; trained ones are copied, so that
-    training on does not change the result.
+    Frozen weights that do not change are shared with the backbone, not copied; trained ones are copied, so further
+    training does not change the result.
 
     Args:
-        supernet: Where the weights come from.
-        subnet: Which of them to use.
-        raw_pixels: Mean and standard deviation per channel (of pixels in 0..1) to fold into the patch embedding; the
+        supernet: Gives the weights.
+        subnet: Says which of them are used.
+        raw_pixels: Mean and standard deviation per channel (for pixels in 0..1) to fold into the patch embedding; the
             network then takes raw uint8 pixels (B, H, W, 3) instead of normalized images (B, 3, H, W).
 
     Raises:
@@ -57,7 +57,7 @@ def merge(
 
 
 class MergedViT(nn.Module):
-    """A supernet's subnet as a plain network: images -> logits. Build it with `merge`."""
+    """A supernet's subnet as a plain network from images to logits; `merge` builds it."""
 
     prefix_tokens: Tensor
     patch_positions: Tensor
@@ -73,7 +73,7 @@ class MergedViT(nn.Module):
             fold_normalization(backbone.patch_embed.proj, *raw_pixels) if raw_pixels else (backbone.patch_embed.proj)
         )
         self.patch_norm = backbone.patch_embed.norm
-        # With all-zero patches, the position embedding leaves just the constants that it adds.
+        # For all-zero patches, the position embedding returns just the constants that it adds.
         grid = backbone.patch_embed.grid_size
         shape = (
             (1, *grid, supernet.embed_dim) if backbone.dynamic_img_size else (1, grid[0] * grid[1], supernet.embed_dim)
@@ -90,10 +90,10 @@ class MergedViT(nn.Module):
         self.head = linear(supernet.head.weight.clone(), supernet.head.bias.clone())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, classes).
+        """Compute logits (B, classes).
 
         Args:
-            images: Normalized (B, 3, H, W), or raw uint8 pixels (B, H, W, 3) where the normalization is folded in.
+            images: Normalized images (B, 3, H, W), or raw uint8 pixels (B, H, W, 3) if the normalization is folded in.
         """
         if self.takes_raw_pixels:
             images = images.permute(0, 3, 1, 2).to(self.patches.weight.dtype)
@@ -109,10 +109,10 @@ class MergedBlock(nn.Module):
     """One block: attention in one of two forms, then MLP and adapter.
 
     Args:
-        attention: Maps tokens (B, N, D) to those that are read, attention added.
+        attention: Maps tokens (B, N, D) to the tokens that are read, with attention added.
         norm: The norm before the MLP.
         mlp: The MLP with LayerScale and the adapter's output bias folded in.
-        adapter: The rest of the adapter, or None.
+        adapter: What remains of the adapter, or None.
     """
 
     def __init__(self, attention: nn.Module, norm: nn.Module, mlp: nn.Module, adapter: nn.Module | None) -> None:
@@ -123,7 +123,7 @@ class MergedBlock(nn.Module):
         self.adapter = adapter
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, D) -> the tokens that are read (B, M, D)."""
+        """Map tokens (B, N, D) to the tokens that are read, (B, M, D)."""
         x = self.attention(x)
         m: Tensor = self.mlp(self.norm(x))
         if self.adapter is not None:
@@ -132,7 +132,7 @@ class MergedBlock(nn.Module):
 
 
 class MergedAdapter(nn.Module):
-    """m' -> U g(V m' + v'), where m' already holds the output bias."""
+    """Computes U g(V m' + v'), where m' already includes the output bias."""
 
     def __init__(self, down: nn.Linear, up: nn.Linear) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class MergedAdapter(nn.Module):
         self.up = up
 
     def forward(self, m: Tensor) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
+        """Compute the addition to `m`, (B, N, D), of the same shape."""
         return output_of(self.up, quick_gelu(self.down(m)))
 
 

@@ -1,8 +1,8 @@
 """The attention of a merged network, in its two forms.
 
-`MergedAttention` keeps keys and values of prompts that nobody reads again as constants. `ClassAttention` is the last
-block's under class-token pooling, where one query per head makes keys and values unnecessary. `noah.model.merge` says
-why both are exact.
+`MergedAttention` stores the keys and values of prompts that nobody reads again as constants. `ClassAttention` is for
+the last block under class-token pooling, where one query per head makes keys and values unnecessary.
+`noah.model.merge` says why both are exact.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class MergedAttention(nn.Module):
     """Attention with constant keys and values for prompts that nobody reads again.
 
     Args:
-        block: timm's block, for its norms.
-        plan: What happens to prompt tokens.
-        prefix: Number of class and register tokens.
-        qkv: Projection with LoRA folded in.
-        proj: Output projection with LayerScale folded in.
+        block: timm's block, which gives the norms.
+        plan: What the block does with prompt tokens.
+        prefix: The number of class and register tokens.
+        qkv: The projection to queries, keys and values, with LoRA folded in.
+        proj: The output projection, with LayerScale folded in.
         new_tokens: This block's prompt tokens (1, p, D), or None.
     """
 
@@ -43,7 +43,7 @@ class MergedAttention(nn.Module):
         self.attention = with_layers(block.attn, qkv=nn.Identity(), proj=nn.Identity())
         self.proj = proj
         third = block.attn.attn_dim
-        # One product where every token gives a query, two where some give keys and values only.
+        # One product if every token needs a query, two if some only need keys and values.
         self.qkv: nn.Linear | None = None
         self.q: nn.Linear | None = None
         self.kv: nn.Linear | None = None
@@ -62,12 +62,12 @@ class MergedAttention(nn.Module):
         self.register_buffer("new_tokens", None if constant else new_tokens)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, D) -> the tokens that are read (B, M, D), attention added."""
+        """Map tokens (B, N, D) to the tokens that are read, (B, M, D), with attention added."""
         if self.new_tokens is not None:
             x = append_tokens(x, self.new_tokens, dim=1)
         h = self.norm(x).to(
             self.proj.weight.dtype
-        )  # once, where the weights are rounded (`noah.hardware.bf16_weights`)
+        )  # round only once, if the weights are rounded (`noah.hardware.bf16_weights`)
         if self.qkv is not None:
             queries, keys, values = self.qkv(h).chunk(3, dim=-1)
         else:
@@ -88,9 +88,9 @@ class ClassAttention(nn.Module):
     """Attention of the class token alone, without forming keys and values.
 
     Args:
-        block: timm's block, for its norms.
-        qkv: Projection with LoRA folded in.
-        proj: Output projection with LayerScale folded in.
+        block: timm's block, which gives the norms.
+        qkv: The projection to queries, keys and values, with LoRA folded in.
+        proj: The output projection, with LayerScale folded in.
         new_tokens: This block's prompt tokens (1, p, D), or None.
     """
 
@@ -116,7 +116,7 @@ class ClassAttention(nn.Module):
         self.register_buffer("constant_inputs", None if new_tokens is None else block.norm1(new_tokens))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, D) -> the class token (B, 1, D), attention added."""
+        """Map tokens (B, N, D) to the class token (B, 1, D), with attention added."""
         h = self.norm(x).to(self.key_weight.dtype)
         if self.constant_inputs is not None:
             h = append_tokens(h, self.constant_inputs, dim=1)

@@ -2,14 +2,15 @@
 
     supernet = load_reference(read_reference_checkpoint("checkpoint.pth"), num_heads=12)
 
-A checkpoint file is what its training writes (Neural Prompt Search, Zhang, Zhou, Liu, 2022, arXiv 2206.04673): a
-pickled mapping with the state dictionary under `model`, beside `optimizer`, `lr_scheduler`, `epoch`, `scaler` and
-`args`. It holds the frozen backbone too. The backbone alone, as its authors published it (`.npz`) or in timm's names,
-is read by `noah.backbone.load.load_backbone`.
+Its training (Neural Prompt Search, Zhang, Zhou, Liu, 2022, arXiv 2206.04673) writes a checkpoint file as a pickled
+mapping with the state dictionary under `model`, next to `optimizer`, `lr_scheduler`, `epoch`, `scaler` and `args`. It
+includes the frozen backbone. `noah.backbone.load.load_backbone` reads the backbone alone, as its authors published it
+(`.npz`) or with timm's names.
 
-Its names, ours: `blocks.B.visual_prompt_token` (1, P, D) is the prompt; `blocks.B.attn.LoRA_a.weight` (R, D) and
-`LoRA_b.weight` (3 D, R) are A and B; `blocks.B.adapter.ln1` is V and v, `ln2` is U and u. The top-level
-`visual_prompt_token*` are dead: block 0's own prompt replaces those tokens before anything reads them.
+Its names correspond to ours as follows: `blocks.B.visual_prompt_token` (1, P, D) is the prompt;
+`blocks.B.attn.LoRA_a.weight` (R, D) and `LoRA_b.weight` (3 D, R) are A and B; `blocks.B.adapter.ln1` is V and v, `ln2`
+is U and u. The top-level `visual_prompt_token*` are dead: block 0's own prompt replaces those tokens before anything
+reads them.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ _OWN_STATE = "Pass the model's own state dictionary (in a checkpoint file it lie
 
 
 class _NumPyValue:
-    """Stands for a NumPy scalar or its type in a file, and keeps nothing of what it is made from.
+    """A stand-in for a NumPy scalar or its type in a file, which ignores its value.
 
-    Training options may be NumPy scalars. No function of NumPy is called to rebuild them, because nobody reads them.
+    Training options may be NumPy scalars. Nobody reads them, so no NumPy function is called to rebuild them.
     """
 
     def __init__(self, *_: object) -> None: ...
@@ -61,23 +62,23 @@ _ALLOWED: list[Any] = [
     (_NumPyValue, "numpy.dtype"),
     (_NumPyValue, "numpy._core.multiarray.scalar"),
     (_NumPyValue, "numpy.core.multiarray.scalar"),  # as NumPy 1 calls it
-    (_NumPyValue, "builtins.bytes"),  # the value of an empty text; other values are made by what torch allows
+    (_NumPyValue, "builtins.bytes"),  # the value of an empty text; torch itself allows other values
 ]
-"""What a file may ask for beside tensors and plain values, and under which name where something stands for it."""
+"""What a file may ask for besides tensors and plain values; stand-ins are paired with the names they replace."""
 
 
 def read_reference_checkpoint(path: Path | str) -> dict[str, Tensor]:
-    """The state dictionary in a checkpoint file of the published code, on the CPU.
+    """Read the state dictionary from a checkpoint file of the published code, onto the CPU.
 
-    No code in the file runs: torch's weights-only reader builds nothing but tensors and plain values, and here also
-    `argparse.Namespace`, which the published training stores and which only takes attributes. NumPy scalars in it are
-    passed over.
+    No code in the file runs: torch's weights-only reader builds only tensors and plain values, and here also
+    `argparse.Namespace`, which the published training stores and which only holds attributes. NumPy scalars are
+    ignored.
 
     Args:
         path: The file, such as `checkpoint.pth`.
 
     Returns:
-        Published parameter name -> tensor, for `load_reference`.
+        The tensors by their published names, for `load_reference`.
 
     Raises:
         CheckpointError: If the file is missing or damaged, asks for any other object, or holds no weights under
@@ -105,7 +106,7 @@ def read_reference_checkpoint(path: Path | str) -> dict[str, Tensor]:
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
         raise CheckpointError(
-            f"What {path} holds under 'model' is no state dictionary.",
+            f"What {path} holds under 'model' is not a state dictionary.",
             "Save it with torch.save({'model': model.state_dict()}, path).",
         )
     return state
@@ -117,13 +118,13 @@ def load_reference(
     """Build a supernet from the published code's weights, in their precision.
 
     Args:
-        weights: Parameter name -> array or tensor.
-        num_heads: Attention heads, which the weights do not tell; ViT-B/16 has 12.
-        patch_size: Side of a patch in pixels; None reads it off the patch embedding.
-        img_size: Side of the image in pixels; None reads it off the position embedding, whose grid has to be square.
+        weights: Arrays or tensors by their published names.
+        num_heads: The number of attention heads, which the weights do not reveal; ViT-B/16 has 12.
+        patch_size: Side of a patch in pixels; None takes it from the patch embedding.
+        img_size: Side of the image in pixels; None takes it from the position embedding, whose grid has to be square.
 
     Raises:
-        CheckpointError: If names, values or shapes do not fit the published model; they are named.
+        CheckpointError: If names, values or shapes do not fit the published model; it says which.
         UsageError: If `patch_size` or `img_size` is below 1.
     """
     for option, side in (("patch_size", patch_size), ("img_size", img_size)):
@@ -185,28 +186,28 @@ def our_name(name: str) -> str:
 
 
 def _patch_size(kernel: Tensor) -> int:
-    """Side of a patch in pixels, from the patch embedding (D, 3, P, P)."""
+    """The side of a patch in pixels, from the patch embedding (D, 3, P, P)."""
     if kernel.dim() != 4 or kernel.shape[2] != kernel.shape[3] or not kernel.shape[2]:
         raise CheckpointError(
-            f"The patch embedding has the shape {tuple(kernel.shape)}, which tells no side of a square patch.",
+            f"The patch embedding has the shape {tuple(kernel.shape)}, which is not that of square patches.",
             "Give patch_size.",
         )
     return kernel.shape[3]
 
 
 def _grid_side(positions: Tensor) -> int:
-    """Patches along a side of the image, from the position embedding (1, 1 + patches, D)."""
+    """The number of patches along a side of the image, from the position embedding (1, 1 + patches, D)."""
     patches = positions.shape[1] - 1
     side = math.isqrt(max(patches, 0))
     if side == 0 or side * side != patches:
         raise CheckpointError(
-            f"The position embedding has {patches} patches, which make no square grid.", "Give img_size."
+            f"The position embedding has {patches} patches, which do not make a square grid.", "Give img_size."
         )
     return side
 
 
 def _refusal(error: Exception) -> str:
-    """Why a file was refused, in one line; the object that it asks for is named where torch names it."""
+    """Say in one line why a file was refused; if torch names the object that it asks for, so does this line."""
     if match := re.search(r"GLOBAL (\S+)", str(error)):
         return f"it asks for {match[1][:100]!a}, which could run code"
     if isinstance(error, pickle.UnpicklingError):
@@ -219,9 +220,9 @@ def _is_dead(name: object) -> bool:
 
 
 def _weight(name: object, value: Any) -> Tensor:
-    """A value as a tensor, once its name can be a weight's and it holds floating-point numbers."""
+    """Convert a value to a tensor; refuse a name that no weight can have, and numbers that are not floating-point."""
     if not isinstance(name, str):
-        raise CheckpointError(f"{ascii(name)[:100]} is no name of a weight.", _OWN_STATE)
+        raise CheckpointError(f"{ascii(name)[:100]} is not the name of a weight.", _OWN_STATE)
     if name.startswith("blocks.") and not _IN_BLOCK.fullmatch(name):
         raise CheckpointError(f"{name[:100]!a} is not of the form 'blocks.NUMBER.NAME'.", _OWN_STATE)
     try:
@@ -236,7 +237,7 @@ def _weight(name: object, value: Any) -> Tensor:
 
 
 def _depth(weights: Mapping[str, Tensor]) -> int:
-    """Number of blocks, of which none may be missing."""
+    """The number of blocks, none of which may be missing."""
     blocks = {int(match[1]) for name in weights if (match := _IN_BLOCK.fullmatch(name))}
     depth = len(blocks)
     if missing := sorted(set(range(depth or 1)) - blocks):
@@ -245,12 +246,12 @@ def _depth(weights: Mapping[str, Tensor]) -> int:
 
 
 def _width(weights: Mapping[str, Tensor], name: str, form: str, axis: str) -> int:
-    """Width of a module, from the shape of its weight; 0 where it is absent."""
+    """The width of a module, from the shape of its weight; 0 if it is absent."""
     return _length(weights, name, form, axis) if name in weights else 0
 
 
 def _length(weights: Mapping[str, Tensor], name: str, form: str, axis: str) -> int:
-    """Length of an axis of a weight whose shape is of the form, such as "1 P D"; an axis called 1 has that length."""
+    """The length of a weight's axis in a form such as "1 P D"; the shape must match, and axes named 1 have length 1."""
     shape, axes = tuple(_present(weights, name).shape), form.split()
     alike = len(shape) == len(axes) and all(length == 1 for length, of in zip(shape, axes, strict=True) if of == "1")
     if not alike or not shape[axes.index(axis)]:

@@ -1,8 +1,8 @@
-"""One trained subnet without its backbone: modules and head in one safetensors file of a few MB, and its way back.
+"""Saves and loads one trained subnet without its backbone: modules and head in one safetensors file of a few MB.
 
-The metadata of the file, a JSON text each, hold the subnet, the classes, the preprocessing, which backbone it belongs
-to, and the logits that it gave for one made-up image. They are compared when it is loaded: another backbone, or other
-weights of the same, would go unnoticed otherwise.
+The file's metadata, each a JSON text, are the subnet, the classes, the preprocessing, the backbone it belongs to, and
+its logits for one made-up image. These logits are compared on loading, because another backbone, or other weights of
+the same one, would otherwise go unnoticed.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ MODULES_FILE = "modules.safetensors"
 FORMAT_VERSION = 1
 _KEY = "noah."
 _PROBE_TOLERANCE = 1e-4
-"""Of the largest logit: a hundred times what rounding does, a thousandth of what another backbone does."""
+"""Relative to the largest logit: a hundred times the effect of rounding, a thousandth of that of another backbone."""
 
 
 @dataclass(frozen=True)
 class SavedModules:
-    """What the file tells beside the weights.
+    """What the file holds besides the weights.
 
     Attributes:
         subnet: The widths of the modules.
-        classes: Labels in the order of the logits.
-        preprocessing: From an image to the network's input.
+        classes: The class names in the order of the logits.
+        preprocessing: Turns an image into the network's input.
         backbone: The settings with which the run loaded its backbone.
-        architecture: timm's name of the backbone's architecture.
-        probe: Logits (classes) for the image of `probe_image`.
+        architecture: timm's name for the backbone's architecture.
+        probe: The logits (classes) for one image of noise.
     """
 
     subnet: Subnet
@@ -58,11 +58,11 @@ class SavedModules:
 
 
 class Classifier(nn.Module):
-    """A trained subnet with its backbone: images -> logits. `load` gives it.
+    """A trained subnet with its backbone, from images to logits; made by `load`.
 
     Args:
-        supernet: Backbone, head, and modules just as large as the subnet; in evaluation mode.
-        saved: What its file told.
+        supernet: The backbone, the head, and modules of exactly the subnet's size; in evaluation mode.
+        saved: What the file holds besides the weights.
     """
 
     def __init__(self, supernet: Supernet, saved: SavedModules) -> None:
@@ -73,11 +73,11 @@ class Classifier(nn.Module):
         self.preprocessing = saved.preprocessing
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, classes) of normalized images (B, 3, H, W)."""
+        """Compute logits (B, classes) of normalized images (B, 3, H, W)."""
         return output_of(self.supernet, images, self.subnet)
 
     def merge(self) -> MergedViT:
-        """The same as one plain network, which is faster."""
+        """Merge it into one plain network, which is faster."""
         return merge(self.supernet, self.subnet)
 
 
@@ -91,16 +91,16 @@ def save_modules(
     backbone: BackboneSettings,
     architecture: str,
 ) -> None:
-    """Write modules and head of a supernet that is just as large as the subnet.
+    """Write the modules and head of a supernet of exactly the subnet's size.
 
     Args:
-        path: The file.
-        supernet: In evaluation mode, on the CPU.
-        subnet: Its largest widths.
-        classes: Labels in the order of the logits.
-        preprocessing: From an image to the network's input.
+        path: The file to write.
+        supernet: The weights; it has to be in evaluation mode and on the CPU.
+        subnet: The largest widths of the supernet.
+        classes: The class names in the order of the logits.
+        preprocessing: Turns an image into the network's input.
         backbone: The settings with which the backbone was loaded.
-        architecture: timm's name of its architecture.
+        architecture: timm's name for the backbone's architecture.
     """
     if subnet != supernet.largest:
         raise ValueError("a supernet that is larger than its subnet would be saved whole")
@@ -116,14 +116,14 @@ def save_modules(
     }
     metadata = {f"{_KEY}{name}": json.dumps(value, ensure_ascii=False) for name, value in notes.items()}
     state = {name: value.detach().contiguous() for name, value in supernet.trainable_state().items()}
-    path.write_bytes(save(state, metadata))  # save_file would make a file that only its owner reads
+    path.write_bytes(save(state, metadata))  # save_file would write a file that only its owner can read
 
 
 def read_saved(path: Path) -> tuple[SavedModules, dict[str, Tensor]]:
-    """Read a file of `save_modules`: what it tells, and the weights by name.
+    """Read a file that `save_modules` wrote: its metadata, and the weights by name.
 
     Raises:
-        ArtifactError: If it is missing, damaged, of a newer noah, or no such file.
+        ArtifactError: If it is missing, damaged, from a newer noah, or another kind of file.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -160,7 +160,7 @@ def read_saved(path: Path) -> tuple[SavedModules, dict[str, Tensor]]:
 
 
 def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classifier:
-    """Give the torch network of a file that `noah export --format safetensors` wrote.
+    """Load the torch network from a file that `noah export --format safetensors` wrote.
 
     Args:
         path: The artifact's folder, or its `modules.safetensors`.
@@ -168,13 +168,13 @@ def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classi
             another name or file of the same weights. None loads the backbone by the name that the run used.
 
     Returns:
-        In evaluation mode, on the CPU or where the given backbone is. Its modules can be trained on.
+        The network in evaluation mode, on the CPU or the given backbone's device. Its modules can be trained further.
 
     Raises:
         ArtifactError: If the file is missing or damaged.
-        CheckpointError: If the backbone is another than the run's.
-        BackboneError: If it cannot be loaded.
-        UnknownBackboneError: If there is none of that name or at that place.
+        CheckpointError: If the backbone is not the run's.
+        BackboneError: If the backbone cannot be loaded.
+        UnknownBackboneError: If there is no backbone of that name or at that path.
     """
     path = Path(path)
     path = path / MODULES_FILE if path.is_dir() else path
@@ -183,7 +183,7 @@ def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classi
     if saved.subnet.parameter_count(cast(Any, network).embed_dim) > sum(value.numel() for value in state.values()):
         raise CheckpointError(
             f"The modules of {path} do not fit the backbone.", _hint(saved)
-        )  # nor the memory, perhaps
+        )  # and might not fit into the memory
     supernet = Supernet(network, saved.subnet, num_classes=len(saved.classes)).eval()
     expected = {name: value.shape for name, value in supernet.trainable_state().items()}
     if expected != {name: value.shape for name, value in state.items()}:
@@ -191,7 +191,7 @@ def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classi
     supernet.load_trainable_state(state)
     try:
         found = np.array(_probe(supernet, saved.subnet, saved.preprocessing))
-    except (AssertionError, RuntimeError) as error:  # timm's and torch's, of an image of another size
+    except (AssertionError, RuntimeError) as error:  # from timm or torch, for an image of another size
         raise CheckpointError(f"The backbone does not take the images of {path}: {error}", _hint(saved)) from error
     difference = np.abs(found - saved.probe).max() / np.abs(saved.probe).max()
     if not difference < _PROBE_TOLERANCE:
@@ -231,7 +231,7 @@ def _load_backbone(saved: SavedModules, name: str | None, path: Path) -> nn.Modu
 
 @torch.inference_mode()
 def _probe(supernet: Supernet, subnet: Subnet, preprocessing: Preprocessing) -> list[float]:
-    """Logits for one image of noise, the same on every machine."""
+    """The logits for one image of noise, which is the same on every machine."""
     noise = np.random.default_rng(0).normal(size=(1, 3, preprocessing.height, preprocessing.width))
     weight = supernet.head.weight
     return list(output_of(supernet, torch.from_numpy(noise).to(weight), subnet)[0].tolist())

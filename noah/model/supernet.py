@@ -23,25 +23,25 @@ class Supernet(nn.Module):
 
     In block b with widths p, r, a and tokens X (class token and registers, patches, prompts last):
 
-    1. p > 0: prompt tokens carried from before are dropped and the first p rows of this block's prompt are appended;
-       p = 0: carried tokens stay and travel on.
+    1. p > 0: prompt tokens carried from earlier blocks are dropped, and the first p rows of this block's prompt are
+       appended; p = 0: carried tokens stay and are carried on.
     2. h = LN1(X); qkv = h W + c + (h A[:r]^T) B[:, :r]^T; X = X + LS1(proj(attention)).
     3. m = LS2(MLP(LN2(X))); X = X + m + U[:, :a] g(V[:a] m + v[:a]) + u; a = 0: X + m.
     4. logits = head(fc_norm(pool(norm(X)))).
 
     Tokens whose output nobody reads (see `noah.model.token_plan`) are not computed; the logits are the same. Modules
-    start such that every subnet without prompts gives the plain backbone's logits. The backbone stays in evaluation
-    mode whatever `train()` says, and is shared, not copied. (NOAH, section 3.)
+    are initialized such that every subnet without prompts gives the plain backbone's logits. The backbone stays in
+    evaluation mode whatever `train()` says, and it is shared, not copied. (NOAH, section 3.)
 
     Args:
         backbone: A timm `VisionTransformer`.
         largest: The largest width of each module, block by block; no subnet may exceed it.
-        num_classes: Outputs of a fresh head; None takes a copy of the backbone's own.
-        dropout: Rate of the dropout in the modules, in training.
-        drop_path: Rate of stochastic depth in the last block, rising linearly from 0, in training.
-        prompt_dropout_per_image: Draw the prompts' dropout for each image instead of once a batch; slower.
-        activation_checkpointing: Keep only the tokens between blocks for the backward pass, and compute the rest anew
-            there, with the same random numbers.
+        num_classes: The number of outputs of a fresh head; None copies the backbone's own head.
+        dropout: The dropout rate in the modules, in training.
+        drop_path: The rate of stochastic depth in the last block, rising linearly from 0 in the first, in training.
+        prompt_dropout_per_image: Draw the prompts' dropout for each image instead of once per batch; slower.
+        activation_checkpointing: Keep only the tokens between blocks for the backward pass, and recompute the rest
+            there with the same random numbers.
 
     Raises:
         UnsupportedBackboneError: If the method does not cover the backbone.
@@ -88,33 +88,33 @@ class Supernet(nn.Module):
 
     @property
     def last_readers(self) -> Readers:
-        """What the head reads of the last block."""
+        """What the head reads after the last block."""
         return Readers.CLASS if self.backbone.global_pool == "token" else Readers.PATCHES
 
     @property
     def num_classes(self) -> int:
-        """Number of classes of the head."""
+        """The number of classes, which is the head's number of outputs."""
         return self.head.out_features
 
     def train(self, mode: bool = True) -> Self:
-        """Switch dropout of the modules and drop-path; the frozen backbone always stays in evaluation mode."""
+        """Switch the modules' dropout and drop-path on or off; the frozen backbone always stays in evaluation mode."""
         super().train(mode)
         self.backbone.eval()
         return self
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """The weights of modules and head, without the backbone's."""
+        """The weights of the modules and the head, without the backbone's."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith("backbone.")}
 
     def load_trainable_state(self, state: dict[str, Tensor]) -> None:
-        """Load what `trainable_state` gave; keys and shapes have to fit exactly."""
+        """Load what `trainable_state` returned; keys and shapes have to match exactly."""
         missing = set(self.trainable_state()) ^ set(state)
         if missing:
             raise SettingsError([f"supernet: these weights do not fit the modules: {', '.join(sorted(missing)[:5])}"])
         self.load_state_dict(state, strict=False)
 
     def forward(self, images: Tensor, subnet: Subnet) -> Tensor:
-        """Logits (B, classes) of normalized `images` (B, 3, H, W) through one subnet.
+        """Compute logits (B, classes) of normalized `images` (B, 3, H, W) with one subnet.
 
         Raises:
             SettingsError: If the subnet does not fit inside the largest widths.
@@ -135,11 +135,11 @@ class Supernet(nn.Module):
         return forward_block(self.block(index), x, use)
 
     def embed(self, images: Tensor) -> Tensor:
-        """What the first block is given, (B, N, D), of normalized `images` (B, 3, H, W)."""
+        """Compute the first block's input tokens, (B, N, D), from normalized `images` (B, 3, H, W)."""
         return output_of(self.backbone.norm_pre, self.backbone._pos_embed(self.backbone.patch_embed(images)))
 
     def classify(self, x: Tensor) -> Tensor:
-        """Logits (B, classes) of what the last block gave."""
+        """Compute logits (B, classes) from the last block's output."""
         return output_of(self.head, self.backbone.fc_norm(pool(self.last_readers, self.backbone.norm(x))))
 
     def check_fits(self, subnet: Subnet) -> None:
@@ -150,12 +150,12 @@ class Supernet(nn.Module):
             )
 
     def block(self, index: int) -> SupernetBlock:
-        """What one block is made of."""
+        """The parts of one block, the same for every subnet."""
         lora, adapter = cast(LoRA, self.loras[index]), cast(Adapter, self.adapters[index])
         return SupernetBlock(self.backbone.blocks[index], lora, adapter, self.backbone.num_prefix_tokens)
 
     def new_tokens(self, index: int, count: int, batch: int) -> Tensor | None:
-        """The first `count` prompts of a block, (1 or `batch`, `count`, D); None where there are none."""
+        """The first `count` prompt tokens of a block, (1 or `batch`, `count`, D); None if there are none."""
         if not count:
             return None
         copies = batch if self.prompt_dropout_per_image and self.training else 1
@@ -163,7 +163,7 @@ class Supernet(nn.Module):
 
 
 def _frozen(backbone: nn.Module) -> Any:
-    """The backbone in evaluation mode and without gradients; typed loosely, as timm's parts carry no types."""
+    """Put the backbone into evaluation mode, without gradients; typed loosely, because timm's parts have no types."""
     return backbone.requires_grad_(False).eval()
 
 
@@ -175,7 +175,7 @@ def _fresh_head(embed_dim: int, num_classes: int) -> nn.Linear:
 
 
 def slice_trainable_state(supernet: Supernet, subnet: Subnet) -> dict[str, Tensor]:
-    """The trainable weights that a subnet uses, cut out of the supernet's, to start a smaller supernet from."""
+    """Cut the trainable weights that a subnet uses out of the supernet's, as a start for a smaller supernet."""
     smaller = Supernet(supernet.backbone, subnet, num_classes=supernet.num_classes)
     state = supernet.trainable_state()
     with torch.no_grad():

@@ -1,8 +1,8 @@
-"""One block of the supernet: a frozen transformer block with a LoRA, an adapter and prompt tokens beside it.
+"""One block of the supernet: a frozen transformer block with LoRA, adapter and prompt tokens.
 
-A width is given as a number, and the first so many rows of the module are used, or as a mask over all of its rows:
-ones, then zeros. Both give the same. With masks the shapes are the same for every subnet, which is what a compiler
-needs (`noah.model.compiled`); with numbers nothing is computed in vain.
+A width is either a number, so that only that many rows of the module are used, or a mask of ones and then zeros over
+all of its rows. Both give the same result. With masks the shapes are the same for every subnet, which a compiler needs
+(`noah.model.compiled`); with numbers nothing is computed in vain.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _ALL, _QUERIES, _KEYS_VALUES = slice(None), slice(0, 1), slice(1, 3)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SupernetBlock:
-    """What one block is made of, the same for every subnet.
+    """The parts of one block, the same for every subnet.
 
     Attributes:
         layers: timm's `Block`, frozen.
-        lora: Of its query, key and value projection.
-        adapter: After its MLP.
-        prefix: Number of class and register tokens.
+        lora: The LoRA on the query, key and value projection.
+        adapter: The adapter after the MLP.
+        prefix: The number of class and register tokens.
     """
 
     layers: Any
@@ -40,7 +40,7 @@ class SupernetBlock:
     prefix: int
 
     def project(self, h: Tensor, rank: Width, thirds: slice) -> Tensor:
-        """Some of queries, keys and values, side by side, of normalized tokens (..., N, D), with the LoRA's share."""
+        """Project normalized tokens (..., N, D) to some thirds of queries, keys and values, with LoRA's addition."""
         qkv = self.layers.attn.qkv
         start, stop, _ = thirds.indices(3)
         rows = slice(start * (qkv.out_features // 3), stop * (qkv.out_features // 3))
@@ -53,12 +53,12 @@ class BlockUse:
     """How a subnet uses a block in one forward pass.
 
     Attributes:
-        plan: Which tokens are new, carried and read.
-        new_tokens: The prompts that the block brings, (1 or B, p, D).
-        rank: Of the LoRA.
-        width: Of the adapter.
-        drop_path_rate: Of both residual branches; applied in training, which the adapter tells.
-        key_bias: Added to the attention's scores of each key, (N + p) or None.
+        plan: Which prompt tokens are new, carried or passed on, and which other tokens are read.
+        new_tokens: The prompt tokens that the block adds, (1 or B, p, D), or None.
+        rank: The rank of the LoRA, as a number or a mask.
+        width: The width of the adapter, as a number or a mask.
+        drop_path_rate: The rate for both residual branches; it applies if the adapter is in training mode.
+        key_bias: Added to the attention scores of each key, (N + p), or None.
     """
 
     plan: BlockPlan
@@ -70,20 +70,20 @@ class BlockUse:
 
 
 def forward_block(block: SupernetBlock, x: Tensor, use: BlockUse) -> Tensor:
-    """The tokens after the block that anybody reads; for the formulas see `noah.model.supernet.Supernet`.
+    """Compute the tokens that are read after the block; for the formulas see `noah.model.supernet.Supernet`.
 
     Args:
-        block: What it is made of.
+        block: The parts of the block.
         x: Tokens (B, N, D): class token and registers, patches, carried prompts.
-        use: What the subnet makes of it.
+        use: How the subnet uses the block.
 
     Returns:
-        (B, M, D), M the number of tokens that are read.
+        (B, M, D), where M is the number of tokens that are read.
     """
     layers, attention, training = block.layers, block.layers.attn, block.adapter.training
     plan, new_tokens = use.plan, use.new_tokens
 
-    # New prompts that later blocks read are tokens like all others; the rest are keys and values only.
+    # New prompts that the next block reads are tokens like all others; the rest are only keys and values.
     if new_tokens is not None and plan.passed_on:
         x, new_tokens = append_tokens(x, new_tokens, dim=1), None
     read = read_tokens(plan.readers, block.prefix, x.shape[1], plan.passed_on or plan.carried, plan.passed_on)
@@ -91,7 +91,7 @@ def forward_block(block: SupernetBlock, x: Tensor, use: BlockUse) -> Tensor:
 
     h = _rounded_once(layers.norm1(x))
     if all_read:
-        # In the backward pass of one `chunk` the three are put together; slices would be padded and added up.
+        # The backward pass of one `chunk` joins the three gradients; slices would be padded and added up.
         queries, keys, values = block.project(h, use.rank, _ALL).chunk(3, dim=-1)
     else:
         queries = block.project(h[:, read], use.rank, _QUERIES)
@@ -102,7 +102,7 @@ def forward_block(block: SupernetBlock, x: Tensor, use: BlockUse) -> Tensor:
         of_prompts = block.project(layers.norm1(new_tokens), use.rank, _KEYS_VALUES)
         prompt_keys, prompt_values = keys_and_values(attention, *of_prompts.chunk(2, dim=-1))
         keys, values = append_tokens(keys, prompt_keys, dim=2), append_tokens(values, prompt_values, dim=2)
-        # Keys and values are copies now. Were the queries not, the whole projection would stay for the backward pass.
+        # Keys and values are copies now. If the queries were not, they would keep the whole projection in memory.
         queries = queries.contiguous() if torch.is_grad_enabled() else queries
     attended = layers.ls1(attention.proj(attend(attention, queries, keys, values, use.key_bias)))
     x = x[:, read] + _drop_path(attended, use.drop_path_rate, training)
@@ -114,13 +114,13 @@ def forward_block(block: SupernetBlock, x: Tensor, use: BlockUse) -> Tensor:
 
 
 def _rounded_once(features: Tensor) -> Tensor:
-    """As autocast would round them for each of their readers: the projection, and the LoRA after its dropout."""
+    """Round once, as autocast would do for each reader: the projection, and the LoRA after its dropout."""
     device = features.device.type
     return features.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else features
 
 
 def _drop_path(branch: Tensor, rate: float | Tensor, training: bool) -> Tensor:
-    """Stochastic depth as timm has it; a rate in a tensor is not compiled into the code."""
+    """Apply stochastic depth as timm does; a rate given as a tensor is not compiled into the code as a constant."""
     if isinstance(rate, float):
         return output_of(drop_path, branch, rate, training)
     kept = (torch.rand(len(branch), 1, 1, device=branch.device) >= rate).to(branch.dtype)

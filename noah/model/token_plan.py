@@ -1,12 +1,12 @@
-"""Which tokens a block has to compute, and which of them anybody reads.
+"""Which tokens a block has to compute, and which of them are read afterwards.
 
-In a plain transformer every token of a block gives a query, a key and a value, and goes through the MLP. Two facts
-make much of that unnecessary without changing a single logit:
+In a plain transformer, every token of a block has a query, a key and a value, and goes through the MLP. Two facts make
+much of that unnecessary without changing a single logit:
 
 - A prompt's output is read only if the next block has no prompt of its own. Otherwise the next block replaces it, and
-  in the last block the head never looks at it. Such a prompt is needed as a key and a value only. In the block that
-  brings it, these do not depend on the image at all: they are constants of the model.
-- In the last block the head reads the class token, or the mean of the patch tokens. Only these need a query, a
+  after the last block the head ignores it. Such a prompt is needed only as a key and a value. In the block that adds
+  it, these do not depend on the image at all: they are constants of the model.
+- In the last block the head reads only the class token, or the mean of the patch tokens. Only these need a query, a
   projection, an MLP and an adapter there.
 """
 
@@ -18,7 +18,7 @@ from enum import Enum
 
 
 class Readers(Enum):
-    """The tokens, prompts aside, whose output of a block is read by somebody."""
+    """The tokens other than prompts whose output is read after a block."""
 
     ALL = "all"
     CLASS = "class token"
@@ -30,13 +30,13 @@ class BlockPlan:
     """What one block does with prompt tokens.
 
     Args:
-        new_prompts: Tokens that this block brings; they replace those carried from before.
-        carried: Prompt tokens that arrive from the block before and stay.
-        passed_on: Prompt tokens (new or carried) whose output the next block reads.
+        new_prompts: How many prompt tokens this block adds; they replace those carried from earlier blocks.
+        carried: How many prompt tokens arrive from the block before and stay.
+        passed_on: How many prompt tokens (new or carried) the next block reads.
         readers: The other tokens whose output is read.
 
-    Prompt tokens that are not passed on give keys and values only: constants where they are new, computed from the
-    carried tokens where they are not.
+    Prompt tokens that are not passed on need only keys and values: constants if they are new, otherwise computed from
+    the carried tokens.
     """
 
     new_prompts: int
@@ -46,11 +46,11 @@ class BlockPlan:
 
 
 def plan_tokens(prompt_widths: Sequence[int], last_readers: Readers) -> tuple[BlockPlan, ...]:
-    """The plan of every block.
+    """Plan every block.
 
     Args:
-        prompt_widths: Number of prompt tokens that each block brings.
-        last_readers: What the head reads of the last block.
+        prompt_widths: The number of prompt tokens that each block adds.
+        last_readers: What the head reads after the last block.
     """
     plans = []
     alive = 0

@@ -1,1 +1,1 @@
-"""The search among subnets: who proposes, who evaluates, who is given up, who wins."""
+"""The search among subnets: how they are proposed and evaluated, when they are given up, and which one wins."""

@@ -1,7 +1,7 @@
-"""A subnet of a search: proposed, then evaluated; and which candidates are beaten by which.
+"""A subnet of a search, first proposed and then evaluated; and which candidates dominate which.
 
-One candidate dominates another if it ranks before it (`Candidate.rank_key`) and costs no more. Where accuracy is the
-only objective every cost is 0, and the number of candidates that dominate one is its place in the ranking.
+One candidate dominates another if it ranks higher (`Candidate.rank_key`) and costs no more. If accuracy is the only
+objective, every cost is 0, and a candidate's place in the ranking is the number of candidates that dominate it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Proposal:
     """A subnet that is to be evaluated.
 
     Attributes:
-        index: Its number in the search, from 0.
-        generation: 0 is the random start.
+        index: The number of the proposal in the search, counted from 0.
+        generation: The number of its generation; 0 is the random start.
         origin: How it came about: "random", "mutation", "crossover", or the sampler that suggested it.
-        subnet: The subnet.
+        subnet: The subnet to evaluate.
     """
 
     index: int
@@ -44,7 +44,7 @@ class Proposal:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Proposal:
-        """Read what `to_json` gave."""
+        """Read what `to_json` returned."""
         return cls(value["index"], value["generation"], value["origin"], Subnet.from_json(value["subnet"]))
 
 
@@ -53,9 +53,9 @@ class Candidate(Proposal):
     """A proposal that was evaluated.
 
     Attributes:
-        parameters: Its trainable parameters.
-        outcome: On the validation images, with the supernet's weights.
-        cost: Value of the second objective, the smaller the better; 0 where accuracy is the only one.
+        parameters: The number of trainable parameters.
+        outcome: The result on the validation images, with the supernet's weights.
+        cost: The value of the second objective, which is minimized; 0 if accuracy is the only objective.
     """
 
     parameters: int
@@ -64,7 +64,7 @@ class Candidate(Proposal):
 
     @property
     def failed(self) -> bool:
-        """Whether it was given up because a logit was not finite."""
+        """Whether it was given up because a logit is not finite."""
         return math.isinf(self.score.cross_entropy)
 
     @property
@@ -74,15 +74,15 @@ class Candidate(Proposal):
 
     @property
     def score(self) -> Score:
-        """Accuracy and cross-entropy on the images that it was shown."""
+        """Accuracy and cross-entropy on the images that it has been evaluated on."""
         return self.outcome.score
 
     @property
     def rank_key(self) -> tuple[bool, int, float, int]:
-        """Sorts the best first: accuracy, then cross-entropy (accuracy moves in coarse steps), then the earlier.
+        """Sort the best first: by accuracy, then cross-entropy (accuracy moves in coarse steps), then age.
 
-        Those that were given up come last: in a race they are known not to be among the best, and of those whose logits
-        were not finite nothing is known.
+        Candidates that were given up come last: those that lost a race are known not to be among the best, and nothing
+        is known about those whose logits are not finite.
         """
         return (not self.outcome.complete, -self.score.correct, self.score.cross_entropy, self.index)
 
@@ -99,7 +99,7 @@ class Candidate(Proposal):
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Candidate:
-        """Read what `to_json` gave."""
+        """Read what `to_json` returned."""
         entropy = value["cross_entropy"]
         return cls(
             value["index"],
@@ -122,18 +122,18 @@ def rank(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def as_good_as(best: Candidate, candidates: Sequence[Candidate]) -> int:
-    """How many other candidates are known to lie within one standard error of the best one's accuracy.
+    """How many other candidates are known to be within one standard error of the best one's accuracy.
 
-    Of those that were given up in a race the accuracy is not known.
+    The accuracy of candidates that were given up in a race is not known.
     """
     limit = best.score.accuracy - best.score.standard_error
     return sum(c.score.accuracy >= limit for c in candidates if c.outcome.complete and c.index != best.index)
 
 
 def dominators(candidates: Sequence[Candidate]) -> list[tuple[Candidate, int]]:
-    """Each candidate with the number of those that dominate it (Fonseca and Fleming, 1993), in the order of `rank`.
+    """Pair each candidate with the number of others that dominate it (Fonseca and Fleming, 1993), in order of `rank`.
 
-    Those that were given up in a race are left out: only that many others dominate them is known.
+    Candidates that were given up in a race are left out: all that is known is that many others dominate them.
     """
     costs: list[float] = []
     counted = []
@@ -146,12 +146,12 @@ def dominators(candidates: Sequence[Candidate]) -> list[tuple[Candidate, int]]:
 
 
 def front(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The Pareto front: what nothing dominates, the most accurate first."""
+    """The Pareto front: the candidates that no other dominates, the most accurate first."""
     return [candidate for candidate, count in dominators(candidates) if count == 0]
 
 
 def select(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
-    """The `count` candidates that the fewest others dominate, and the whole front where that is more; best first."""
-    counted = sorted(dominators(candidates), key=lambda pair: pair[1])  # stable: of equal ones the better ranked first
+    """The `count` candidates that the fewest others dominate, but at least the whole front; best first."""
+    counted = sorted(dominators(candidates), key=lambda pair: pair[1])  # stable: better ranked first
     whole_front = sum(dominated == 0 for _, dominated in counted)
     return [candidate for candidate, _ in counted[: max(count, whole_front)]]

@@ -1,4 +1,4 @@
-"""Shows validation images to candidates: by their merged networks, of which those used last are kept."""
+"""Evaluates candidates on validation images with their merged networks, and keeps the most recently used ones."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from noah.nas.racing import Look, look_at
 from noah.space.subnet import Subnet
 
 _KEPT_BYTES = 2**30
-"""Of merged networks. A race comes back to most candidates soon or never, so a few are enough."""
+"""How much memory merged networks may take. A race returns to most candidates soon or never, so a few are enough."""
 
 
 Ask = Callable[[Subnet, NDArray[np.int64]], Logits]
-"""Logits float32 (m, classes) that a subnet gives the images with these indices, int64 (m)."""
+"""Takes a subnet and image indices, int64, (m), and returns the subnet's logits, float32, (m, classes)."""
 
 
 def candidate_logits(
     supernet: Supernet, validation: Pixels, preprocessing: Preprocessing, hardware: Hardware, batch_size: int
 ) -> Ask:
-    """A function that asks a subnet for its logits.
+    """Make a function that computes a subnet's logits for any of the validation images.
 
     Args:
-        supernet: Trained, in evaluation mode.
-        validation: The images.
-        preprocessing: Their normalization.
-        hardware: Device and precision.
-        batch_size: Images at a time, at most.
+        supernet: The trained supernet, in evaluation mode.
+        validation: The validation images.
+        preprocessing: Gives mean and standard deviation for normalizing the images.
+        hardware: Gives device and precision.
+        batch_size: The most images that go through a network at once.
     """
     size: int = sum(parameter.nbytes for parameter in supernet.backbone.parameters())
     shared = rounded_weights(supernet.backbone) if hardware.precision == "bf16" else {}
@@ -53,13 +53,13 @@ def candidate_logits(
 
 
 def showing(ask: Ask, labels: NDArray[np.int64]) -> Callable[[Subnet, NDArray[np.int64]], Look]:
-    """A function that shows images to a subnet and judges its answers by the labels of all images, int64 (n)."""
+    """Make a function that evaluates a subnet on some images, given the labels of all images, int64, (n)."""
     return lambda subnet, images: look_at(images, labels[images], ask(subnet, images))
 
 
 def smallest_batch(hardware: Hardware, batch_size: int) -> int:
-    """How few images at a time are worth a look.
+    """The smallest number of images that it makes sense to evaluate at once.
 
-    A CPU takes a time that grows with their number from a few on; a GPU takes as long for few as for a whole batch.
+    On a CPU the time grows with their number from a few images on; a GPU takes as long for a few as for a whole batch.
     """
     return min(8, batch_size) if hardware.device.type == "cpu" else batch_size

@@ -1,12 +1,12 @@
-"""How sure the choice among candidates is, given that the validation images are a sample.
+"""How certain the choice among candidates is, given that the validation images are only a sample.
 
-Other validation images of the same kind might have chosen another candidate. The bootstrap (Efron, 1979) stands in for
-them: images are drawn from the validation images with replacement, as many as there are, and the candidates are ranked
+Other validation images of the same kind might have led to another choice. The bootstrap (Efron, 1979) stands in for
+them: as many images as there are validation images are drawn from these with replacement, and the candidates are ranked
 on them, many times over.
 
-Candidates that have the fewest mistakes together share the win evenly. The search itself breaks ties by cross-entropy,
-but of single images only right and wrong is kept; and between two candidates that are right on the same images there is
-nothing to be sure of.
+Candidates that tie for the fewest mistakes share the win evenly. The search itself breaks ties by cross-entropy, but
+for single images only right and wrong is kept; and between two candidates that are right on the same images, nothing
+can be certain anyway.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from noah.files.record import Record
 
 RESAMPLES = 2000
-"""Of the validation images. The share of a win then has a standard error of at most 1.1%."""
+"""How often the validation images are resampled; the share of wins then has a standard error of at most 1.1%."""
 _CERTAINTY = 5
-"""Second word of the seed, which no stage of a run has."""
+"""The second word of the seed, which no stage of a run uses."""
 _BLOCK = 100
-"""Resamples at a time, so that many images and many candidates fit into memory."""
+"""How many resamples are handled at once, so that many images and candidates fit into memory."""
 _NAMED = 3
-"""Candidates beside the winner that are named in the sentence."""
+"""How many candidates besides the winner are named in the sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Certainty(Record):
 
     Attributes:
         wins: The share of resamples that each candidate wins, in the order given; they sum to 1.
-        images: Number of validation images.
+        images: The number of validation images.
         resamples: How often they were resampled.
-        lead: Accuracy of the first candidate less that of the second; None where there is no second.
-        lead_error: Standard error of the lead: of the paired difference, so that images on which both are right or
-            both are wrong add nothing. It is what infinitely many resamples would give.
+        lead: The first candidate's accuracy minus the second's; None if there is no second.
+        lead_error: The standard error of the lead. It is that of the paired difference, so images on which both are
+            right or both are wrong add nothing, and equals what infinitely many resamples would give.
     """
 
     wins: tuple[float, ...]
@@ -53,11 +53,11 @@ def certainty(wrong_sets: Sequence[Sequence[int]], images: int, seed: int, *, re
     """Resample the validation images and count who wins.
 
     Args:
-        wrong_sets: Of each candidate the images that it gets wrong, the winner first, the runner-up second; all
-            candidates were shown all images.
-        images: Number of validation images.
-        seed: Of the random draws.
-        resamples: How often.
+        wrong_sets: The images that each candidate gets wrong, for the winner first and the runner-up second; all
+            candidates were evaluated on all images.
+        images: The number of validation images.
+        seed: The seed of the random draws.
+        resamples: How often to resample.
 
     Raises:
         ValueError: If there is no candidate or no image.
@@ -67,9 +67,9 @@ def certainty(wrong_sets: Sequence[Sequence[int]], images: int, seed: int, *, re
     wrong = np.zeros((len(wrong_sets), images), dtype=bool)
     for candidate, indices in enumerate(wrong_sets):
         wrong[candidate, list(indices)] = True
-    # Images that the same candidates get wrong are interchangeable, and there are far fewer kinds of them than images.
+    # Images that the same candidates get wrong are interchangeable, and there are far fewer such kinds than images.
     unique, counts = np.unique(wrong, axis=1, return_counts=True)
-    kinds = unique.astype(np.float64)  # products of floats are faster, and whole numbers stay exact in them
+    kinds = unique.astype(np.float64)  # float products are faster, and whole numbers stay exact
     rng = np.random.default_rng([seed, _CERTAINTY])
     wins = np.zeros(len(wrong_sets))
     for start in range(0, resamples, _BLOCK):
@@ -80,12 +80,7 @@ def certainty(wrong_sets: Sequence[Sequence[int]], images: int, seed: int, *, re
 
 
 def describe_certainty(sure: Certainty, indices: Sequence[int]) -> str:
-    """A sentence for people.
-
-    Args:
-        sure: The certainty.
-        indices: The number by which each candidate is called, in the same order.
-    """
+    """Say how certain the choice is, in a sentence or two; `indices` are the candidates' numbers, in the same order."""
     text = f"The winner wins in {sure.wins[0]:.0%} of {sure.resamples:,} resamples of the validation images"
     others = sorted(zip(sure.wins[1:], indices[1:], strict=True), key=lambda pair: -pair[0])
     named = [(f"{index}", f"{share:.0%}") for share, index in others[:_NAMED] if share >= 0.005]
@@ -103,14 +98,14 @@ def describe_certainty(sure: Certainty, indices: Sequence[int]) -> str:
 
 
 def _shares_of_wins(mistakes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mistakes of each candidate in each resample (B, k) -> its share of that resample's win (B, k)."""
+    """Turn each candidate's mistakes in each resample, (B, k), into its share of that resample's win, (B, k)."""
     fewest = mistakes == mistakes.min(axis=1, keepdims=True)
     shares: NDArray[np.float64] = fewest / fewest.sum(axis=1, keepdims=True)
     return shares
 
 
 def _lead(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[float, float]:
-    """Mean and standard error of the paired difference: on each image 1, 0 or -1 mistakes more of the second."""
+    """The mean and standard error of the paired difference: the second makes 1, 0 or -1 more mistakes on each image."""
     difference = second.astype(np.float64) - first
     return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
 

@@ -1,7 +1,7 @@
-"""Which subnets a search looks at (NOAH, section 3.3).
+"""Which subnets a search tries (NOAH, section 3.3).
 
-The proposals of a generation are a pure function of the candidates of the generations before it: proposal number i is
-drawn by a generator seeded with (seed, i). So a search that stops goes on as if it had not, and any number of workers
+The proposals of a generation are a pure function of the candidates of earlier generations: proposal number i is drawn
+with a generator seeded with (seed, i). So a search that was stopped continues as if it had not been, and all workers
 that know the same candidates propose the same subnets.
 """
 
@@ -22,21 +22,21 @@ from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
 
 _DRAWS = 10_000
-"""How many random draws may all have been seen before, until the space counts as exhausted."""
+"""After so many random draws in a row that were all seen before, the space counts as exhausted."""
 _CHANGES = 50
-"""How many mutations or crossovers may all have been seen before, until a random subnet takes the place."""
+"""After so many mutations or crossovers in a row that were all seen before, a random subnet is used instead."""
 
 
 def evaluations(space: SearchSpace, budget: Budget, settings: EvolutionSettings) -> int:
-    """Number of candidates of a whole search; the most it can be where more than parameters are bounded."""
+    """The number of candidates of a whole search; an upper limit if more than parameters are bounded."""
     return min(settings.population * (settings.generations + 1), space.size(budget.of_parameters()))
 
 
 def needed_exactly(settings: EvolutionSettings) -> int:
-    """How many of the best candidates have to be known for certain, so that racing changes nothing that comes after.
+    """How many of the best candidates have to be known for certain, so that racing does not change what follows.
 
-    These are the best that are to be found, those that are trained in the end, and those from which the sampler makes
-    the next generation.
+    These are the best ones to be found, those that are trained in the end, and those from which the sampler makes the
+    next generation.
     """
     of_sampler = {"evolution": settings.parents, "nsga2": settings.population, "tpe": TPE_GOOD}
     return max(settings.top, settings.rerank, of_sampler.get(settings.sampler, 0))
@@ -50,27 +50,27 @@ def propose_generation(
     settings: EvolutionSettings,
     seed: Sequence[int],
 ) -> list[Proposal]:
-    """The subnets of a generation, none of which was evaluated before.
+    """Propose the subnets of a generation, none of which has been evaluated before.
 
     In every generation but the first, mutations of the best come first, then crossovers of two of the best, then random
-    subnets. The best are the top `parents` of all earlier generations; with two objectives those that the fewest others
-    dominate, at least the whole Pareto front. The sampler "published" orders and changes subnets as
+    subnets. The best are the top `parents` of all earlier generations; with two objectives they are those that the
+    fewest others dominate, but at least the whole Pareto front. The sampler "published" ranks and changes subnets as
     `noah.nas.published_search` says; "random" draws all of them at random; "nsga2" and "tpe" are Optuna's.
 
     Args:
-        generation: Its number, from 0.
-        candidates: All of the earlier generations.
-        space: Where subnets come from.
-        budget: What they may cost.
-        settings: Sizes of generations and probabilities.
+        generation: The number of the generation, counted from 0.
+        candidates: All candidates of earlier generations.
+        space: The search space.
+        budget: What the subnets may cost.
+        settings: The sizes of generations, and probabilities.
         seed: Words of the seed.
 
     Returns:
-        `population` proposals, fewer in the last generation of a search that sees the whole space, or where no more new
+        `population` proposals, or fewer in the last generation of a search that sees the whole space, or if no more new
         subnets could be found.
 
     Raises:
-        EmptySpaceError: If the budget admits nothing.
+        EmptySpaceError: If the budget admits no subnet.
     """
     start = generation * settings.population
     stop = min(start + settings.population, evaluations(space, budget, settings))
@@ -97,7 +97,7 @@ def propose_generation(
 
 
 def winner(candidates: Sequence[Candidate], settings: EvolutionSettings) -> Candidate:
-    """The best candidate; the published search does not look at its last generation, unless it is the only one."""
+    """The best candidate; the published search ignores its last generation, unless it is the only one."""
     if settings.sampler != "published":
         return rank(candidates)[0]
     ranked = [candidate for candidate in candidates if candidate.generation < max(1, settings.generations)]
@@ -123,7 +123,7 @@ def _child(
     budget: Budget,
     settings: EvolutionSettings,
 ) -> tuple[str, Subnet | None]:
-    """The origin of the subnet at a place of its generation, and the subnet; None where it is to be random."""
+    """Make the subnet at a place in its generation; returns its origin and the subnet, or None for a random one."""
     if not parents or place >= settings.mutations + settings.crossovers:
         return "random", None
     origin = "mutation" if place < settings.mutations else "crossover"
@@ -152,7 +152,7 @@ def _change(
     budget: Budget,
     settings: EvolutionSettings,
 ) -> Subnet | None:
-    """A mutation of the first subnet or a crossover of both; None where the published search would draw again."""
+    """Mutate the first subnet or cross both; returns None if the published search would draw again."""
     if settings.sampler == "published":
         if origin == "mutation":
             child = mutate_depths(space, first, rng, settings.depth_probability)

@@ -2,12 +2,12 @@
 
 A forest learns to predict a candidate's accuracy from its widths, one for each module and block. The importance of a
 width is how much worse the forest predicts candidates that it has not seen when that width is shuffled among them, as a
-share of the variance of their accuracy. What chance alone makes of it is measured by the way: every width gets a
-shuffled copy that takes part as if it were real (Kursa and Rudnicki, 2010). A width counts as important where it beats
+share of the variance of their accuracy. The effect of chance alone is measured along with it: every width gets a
+shuffled copy that takes part as if it were real (Kursa and Rudnicki, 2010). A width counts as important if it beats
 every copy.
 
-Candidates that were given up in a race were shown the hardest images only. Their accuracy on all is estimated from how
-often the others get the images wrong that they were not shown.
+Candidates that were given up in a race were evaluated on the hardest images only. Their accuracy on all images is
+estimated from how often the others get the remaining images wrong.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from noah.progress import Bar
 from noah.space.subnet import MODULES
 
 FEWEST = 20
-"""Candidates; below this every fold would hold fewer than four, and chance has all the say."""
+"""The fewest candidates; with fewer, every fold would have fewer than four, and chance would decide everything."""
 _IMPORTANCE = 5
-"""Second word of the seed, which no stage of a run has."""
+"""The second word of the seed, which no stage of a run uses."""
 _FOLDS = 5
 REPEATS = 6
-"""Cross-validations, each with copies and folds of its own."""
+"""The number of cross-validations, each with its own copies and folds."""
 _TREES = 60
 
 
@@ -38,14 +38,14 @@ class GeneImportance:
     """How much the accuracy of candidates depends on each width.
 
     Attributes:
-        importance: Module -> block by block the share of the variance that shuffling this width takes from the
-            forest's prediction; about 0 for a width that does not matter. None where all candidates have the same.
-        error: Module -> block by block the standard error over repetitions; None likewise.
-        chance: The largest importance of a shuffled copy, in the mean over the repetitions.
-        explained: Share of the variance among candidates not seen that the forest explains; 0 or less where it
-            learned nothing.
-        candidates: How many there were.
-        estimated: Of these, how many were given up, so that their accuracy was estimated.
+        importance: For each module, block by block, the share of the variance that the forest no longer explains when
+            this width is shuffled; about 0 for a width that does not matter, None if all candidates have the same.
+        error: For each module, block by block, the standard error over the repetitions; None where importance is None.
+        chance: The largest importance of a shuffled copy, averaged over the repetitions.
+        explained: The share of the variance among unseen candidates that the forest explains; 0 or less if it learned
+            nothing.
+        candidates: The number of candidates.
+        estimated: How many of these were given up, so that their accuracy was estimated.
     """
 
     importance: Mapping[str, tuple[float | None, ...]]
@@ -57,7 +57,7 @@ class GeneImportance:
 
     @property
     def important(self) -> tuple[tuple[str, int], ...]:
-        """The module and block (from 0) of every width that beats chance, the most important first."""
+        """The module and block (counted from 0) of every width that beats chance, the most important first."""
         if self.explained <= 0:
             return ()
         found = [
@@ -72,13 +72,14 @@ class GeneImportance:
 def gene_importance(
     candidates: Sequence[Candidate], images: int, seed: int, bar: Bar | None = None
 ) -> GeneImportance | None:
-    """Measure it; None where there are fewer than `FEWEST` candidates or all are equally accurate.
+    """Measure the importance of each width; None if there are fewer than `FEWEST` candidates or all are equally good.
 
     Args:
-        candidates: Of one search; of those with logits that are not finite no accuracy is known, and they are left out.
-        images: Number of validation images.
-        seed: Of the forests and the shuffles.
-        bar: Told the number of finished repetitions.
+        candidates: The candidates of one search; those whose logits are not finite are left out, because their accuracy
+            is not known.
+        images: The number of validation images.
+        seed: The seed of the forests and the shuffles.
+        bar: Updated with the number of finished repetitions.
     """
     candidates = [candidate for candidate in candidates if not candidate.failed]
     accuracy = estimated_accuracy(candidates, images)
@@ -107,12 +108,7 @@ def gene_importance(
 
 
 def estimated_accuracy(candidates: Sequence[Candidate], images: int) -> NDArray[np.float64]:
-    """The accuracy of each candidate on all validation images, measured, or estimated where it was given up: (n,).
-
-    Args:
-        candidates: Of one search.
-        images: Number of validation images.
-    """
+    """The accuracy of each candidate of a search on all validation images, (n,); estimated if it was given up."""
     looks = [
         Look(c.outcome.shown if c.outcome.shown is not None else tuple(range(images)), c.outcome.wrong, 0.0)
         for c in candidates
@@ -133,15 +129,10 @@ def estimated_accuracy(candidates: Sequence[Candidate], images: int) -> NDArray[
 def _one_round(
     widths: NDArray[np.float64], accuracy: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], float]:
-    """Cross-validate once with fresh copies and folds.
-
-    Args:
-        widths: (n, genes).
-        accuracy: (n,).
-        rng: Random numbers.
+    """Cross-validate once, with fresh copies and folds, given widths (n, genes) and accuracies (n,).
 
     Returns:
-        What shuffling takes from the explained share, for every gene and then every copy (2 genes,), and that share.
+        How much shuffling reduces the explained share, for every gene and then every copy, (2 genes,), and that share.
     """
     from sklearn.ensemble import RandomForestRegressor
 

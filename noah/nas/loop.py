@@ -1,8 +1,8 @@
-"""What one process does for a search: take the most promising candidate, show it a few images, write down what it said.
+"""What one process does for a search: take the most promising candidate, evaluate it on a few images, and record them.
 
-Every decision is a function of what the study holds. So one worker that is stopped anywhere goes on as if it had not
-been, several workers share a search without knowing of each other, and whatever a dead worker held is taken over with
-all that it was shown.
+Every decision is a function of what the study holds. So a worker that was stopped at any point continues as if it had
+not been, several workers share a search without knowing of each other, and whatever a dead worker held is taken over
+with all its results.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
 
 _WAIT_SECONDS = 0.1
-"""Between two looks at the study while other workers have all that is left to do."""
+"""The time between two checks of the study while other workers hold everything that is left to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a search is about; the same for every worker, and to its end.
+    """What a search is about; it is the same for every worker and never changes.
 
     Attributes:
-        space: Where subnets come from.
-        budget: What they may cost.
-        settings: Sizes of generations and probabilities.
+        space: The search space.
+        budget: What the subnets may cost.
+        settings: The sizes of generations, and probabilities.
         seed: Words of the seed.
-        rules: Of the race.
-        cost: Value of the second objective; 0 where accuracy is the only one.
+        rules: The rules of the race.
+        cost: Computes the second objective of a subnet; always 0 if accuracy is the only objective.
     """
 
     space: SearchSpace
@@ -51,7 +51,7 @@ class Task:
 
     @property
     def planned(self) -> int:
-        """Number of candidates of the whole search."""
+        """The number of candidates of the whole search."""
         return evaluations(self.space, self.budget, self.settings)
 
 
@@ -64,21 +64,21 @@ def work(
     out_of_time: Callable[[], bool] = lambda: False,
     tell: Callable[[Sequence[Candidate]], None] = lambda _: None,
 ) -> list[Candidate]:
-    """Work on a search until every candidate is finished, whoever does it.
+    """Work on a search until every candidate is finished, by this worker or another.
 
     Args:
         study: The record that all workers share.
         task: What the search is about.
-        show: Shows the images of these indices to a subnet.
-        worker: Who works.
-        out_of_time: Whether to stop; asked between looks, and heeded once a candidate is finished.
-        tell: Told all finished candidates, as they come.
+        show: Evaluates a subnet on the images with these indices.
+        worker: The worker that this process is.
+        out_of_time: Whether to stop; asked between looks, but the first candidate is always finished.
+        tell: Called with all finished candidates whenever the study was read.
 
     Returns:
-        All candidates that are finished, by their index.
+        All finished candidates, sorted by index.
 
     Raises:
-        EmptySpaceError: If the budget admits nothing.
+        EmptySpaceError: If the budget admits no subnet.
     """
     check_budget(task.space, task.budget)
     ledger, pulse, watch = _Ledger(study, task), _Pulse(study, worker), Watch()
@@ -87,7 +87,7 @@ def work(
         while True:
             entries = ledger.read()
             tell(ledger.candidates)
-            if out_of_time() and ledger.candidates:  # no race gives the first up: it was shown all, or has failed
+            if out_of_time() and ledger.candidates:  # the first is never lost: it has seen all images, or failed
                 return ledger.candidates
             generation = ledger.unfinished_generation()
             if generation is None:
@@ -100,8 +100,8 @@ def work(
                 continue
             unfinished = [entry for entry in entries.values() if not entry.finished]
             if not unfinished:
-                return ledger.candidates  # the space holds no more
-            beats = study.beats()  # after the entries: whoever took one has beaten before
+                return ledger.candidates  # the space has no more subnets
+            beats = study.beats()  # read after the entries, because a worker beats before it takes one
             dead = _dead_holders(unfinished, beats, watch, worker)
             if dead:
                 for entry in unfinished:
@@ -127,19 +127,19 @@ def work(
 
 
 def bound_of(candidates: Sequence[Candidate], cost: float, top: int) -> Outcome | None:
-    """What a candidate of this cost has to beat: the k-th best of those that were shown all images and cost no more."""
+    """What a candidate of this cost has to beat: the k-th best of the complete candidates that cost no more."""
     rivals = [c for c in rank(candidates) if c.outcome.complete and c.cost <= cost]
     return rivals[top - 1].outcome if len(rivals) >= top else None
 
 
 def is_exhausted(candidates: Sequence[Candidate], task: Task) -> bool:
-    """Whether a search has seen every subnet that the budget admits, so that more time would find no other.
+    """Whether a search has seen every subnet that the budget admits, so that more time would not find another.
 
-    Where more than parameters are bounded, or some subnets are very unlikely to be drawn, that is known as far as
-    random draws can tell (`noah.nas.evolution.propose_generation`).
+    If more than parameters are bounded, or some subnets are very unlikely to be drawn, this is only as certain as
+    random draws can make it (`noah.nas.evolution.propose_generation`).
 
     Args:
-        candidates: All that are finished.
+        candidates: All finished candidates.
         task: What the search is about.
     """
     if len(candidates) >= task.planned:
@@ -168,10 +168,10 @@ def _look(
     task: Task,
     show: Callable[[Subnet, NDArray[np.int64]], Look],
 ) -> None:
-    """Show a candidate that is held the next few images, unless it is lost already; end it where that decides it."""
+    """Evaluate a held candidate on the next few images, unless it has already lost; finish it if that decides it."""
     subnet = entry.proposal.subnet
     bound = bound_of(ledger.candidates, task.cost(subnet), task.rules.top)
-    images = next_images(task.rules, ledger.shares, entry.looks, bound)  # none: who showed the last died right then
+    images = next_images(task.rules, ledger.shares, entry.looks, bound)  # none: a worker died after the last
     if len(images) and not is_lost(task.rules, entry.looks, bound):
         added = study.add(entry, show(subnet, images))
         if added is None:
@@ -183,7 +183,7 @@ def _look(
 
 
 def _dead_holders(entries: Sequence[Entry], beats: Mapping[str, Beat], watch: Watch, worker: Worker) -> set[str]:
-    """Who holds a candidate and has died; whoever took one without signing has, once no other worker lives."""
+    """The holders that have died; those that took a candidate without signing count as dead once no other lives."""
     living = _living_others(beats, watch, worker)
     holders = {entry.holder for entry in entries if entry.holder is not None} - {worker.name, *living}
     return {name for name in holders if name in beats or not living or watch.has_died(name, None)}
@@ -198,7 +198,7 @@ def _living_others(beats: Mapping[str, Beat], watch: Watch, worker: Worker) -> s
 
 
 class _Ledger:
-    """What the study says, with what follows from it."""
+    """What the study holds, and what follows from it."""
 
     def __init__(self, study: SearchStudy, task: Task) -> None:
         self._study, self._task = study, task
@@ -209,7 +209,7 @@ class _Ledger:
         self.candidates: list[Candidate] = []
 
     def read(self) -> dict[int, Entry]:
-        """Every entry by its index."""
+        """Read the study, and return every entry by its index."""
         entries = {entry.proposal.index: entry for entry in self._study.entries()}
         for index, entry in entries.items():
             for look in entry.looks[self._counted.get(index, 0) :]:
@@ -222,21 +222,21 @@ class _Ledger:
         return entries
 
     def candidate(self, entry: Entry) -> Candidate:
-        """What became of an entry so far."""
+        """The candidate of an entry, with its results so far."""
         task, subnet = self._task, entry.proposal.subnet
         return candidate_of(entry, task.rules.images, task.space.embed_dim, task.cost(subnet))
 
     def unfinished_generation(self) -> int | None:
-        """The first generation of which a candidate is missing; None at the end of the search."""
+        """The first generation with an unfinished candidate; None at the end of the search."""
         if len(self.candidates) >= self._planned:
             return None
         first = next(index for index in range(self._planned) if index not in self._known)
         return first // self._task.settings.population
 
     def promise(self, entry: Entry) -> tuple[bool, float, int]:
-        """Sorts what to look at first: what was shown nothing, then what may make the fewest errors, then the earlier.
+        """Sort what to evaluate next: new candidates first, then those expected to make the fewest errors, then by age.
 
-        Where nothing is given up, one is finished after the other instead.
+        If candidates are never given up, they are finished one after another instead.
         """
         if self._task.rules.rule == "off":
             return (entry.holder is None and not entry.looks, 0.0, entry.proposal.index)
@@ -244,14 +244,14 @@ class _Ledger:
 
 
 class _Pulse:
-    """Shows now and then that this worker lives."""
+    """Records from time to time that this worker is alive."""
 
     def __init__(self, study: SearchStudy, worker: Worker) -> None:
         self._study, self._worker = study, worker
         self._number, self._idle, self._last = 0, False, -BEAT_SECONDS
 
     def beat(self, *, idle: bool) -> None:
-        """Write a beat if it is time, or if there is news."""
+        """Write a beat if one is due, or if the worker has become idle or busy."""
         now = time.monotonic()
         if self._number and idle == self._idle and now - self._last < BEAT_SECONDS:
             return

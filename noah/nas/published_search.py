@@ -1,15 +1,15 @@
-"""The published search, as a baseline: what the authors' code does, where it differs from `noah.nas.evolution`.
+"""The published search, as a baseline: what the authors' code does differently from `noah.nas.evolution`.
 
-- Candidates are ordered by accuracy alone; of equal ones the older stays ahead.
-- A mutation draws depths anew with `depth_probability`. Blocks that a deeper module reaches get a width; a width that
-  stays inside the depth never changes.
+- Candidates are ranked by accuracy alone; among equals the older one stays ahead.
+- A mutation redraws depths with `depth_probability`. Blocks that a deeper module newly reaches get a width; a width
+  that is still within the depth never changes.
 - A crossover takes each module whole from one of the two parents.
-- Its modules sit in the first blocks; where the space lets them sit in any, a deeper one reaches random blocks.
-- The last generation is evaluated, and never ranked: the winner comes from the generations before.
+- Its modules sit in the first blocks; if the space lets them sit in any blocks, a deeper one reaches random blocks.
+- The last generation is evaluated but never ranked: the winner comes from earlier generations.
 
 Source: "Neural Prompt Search" (Zhang, Zhou, Liu, 2022, arXiv 2206.04673) and the behavior of the code published with
-it. Two things are not taken over: a subnet is never evaluated twice, and random subnets are drawn inside the budget at
-once.
+it. Two things are different here: a subnet is never evaluated twice, and random subnets are drawn within the budget
+from the start.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from noah.space.subnet import MODULES, Subnet
 
 
 def rank_by_age(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates by accuracy, of equal ones the older first; those whose logits were not finite last."""
+    """Sort candidates by accuracy, the older first among equals, and those whose logits are not finite last."""
     return sorted(candidates, key=lambda each: (not each.outcome.complete, -each.score.correct, each.index))
 
 
 def mutate_depths(space: SearchSpace, subnet: Subnet, rng: Generator, depth_probability: float) -> Subnet:
-    """Draw each module's depth anew with this probability, and widths for the blocks that it reaches newly."""
+    """Redraw each module's depth with this probability, and draw widths for the blocks that it newly reaches."""
     widths = {}
     for name in MODULES:
         module, old = space.modules[name], list(subnet.widths(name))
@@ -43,6 +43,6 @@ def mutate_depths(space: SearchSpace, subnet: Subnet, rng: Generator, depth_prob
 
 
 def swap_modules(first: Subnet, second: Subnet, rng: Generator) -> Subnet:
-    """Take each module whole from one of the two."""
+    """Take each module whole from one of the two subnets."""
     parents = first, second
     return Subnet(**{name: parents[int(rng.integers(2))].widths(name) for name in MODULES})

@@ -1,12 +1,13 @@
-"""Racing: a candidate is given up as soon as it cannot be among the best any more.
+"""Racing: a candidate is given up as soon as it can no longer be among the best.
 
-A candidate is shown the validation images a few at a time, hardest first as judged by what all candidates got wrong so
-far, so that a bad one fails soon. Exact racing gives up only what provably cannot enter the best k, ties included: the
-best k and their order are those of a full evaluation. Paired racing also gives up what a sign test on the images seen
-so far finds worse than the k-th best; it looks at fewer images and may, rarely, lose a good candidate.
+A candidate is evaluated on a few validation images at a time. The hardest come first, judged by what all candidates
+have got wrong so far, so a bad candidate fails soon. Exact racing only gives up on candidates that provably cannot be
+among the best k, ties included: the best k and their order are those of a full evaluation. Paired racing also gives up
+on candidates that a sign test on the images so far finds worse than the k-th best; it needs fewer images and may, in
+rare cases, lose a good candidate.
 
-With two objectives, the best k are those that fewer than k others dominate: what a candidate has to beat is then the
-k-th most accurate of those that cost no more than it.
+With two objectives, the best k are those that fewer than k others dominate. A candidate then has to beat the k-th most
+accurate of those that cost no more than it does.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from noah.evaluation.score import Logits, Score, finite_rows
 Rule = Literal["exact", "paired", "off"]
 
 SIGNIFICANCE = 0.01
-"""Of the one-sided sign test of paired racing, at each look."""
+"""The level of the one-sided sign test in paired racing, at each look."""
 _ROUNDING = 1e-9
-"""By so much, relatively, a cross-entropy has to be larger to count as larger."""
+"""The relative difference from which on a cross-entropy counts as larger than another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a few images said of one candidate.
+    """The result of one candidate on a few images.
 
     Attributes:
-        images: Their indices, in the order shown.
-        wrong: Which of these it got wrong.
-        entropy: The sum of its cross-entropies on them, in nats; infinite where a logit was not finite.
+        images: The indices of the images, in the order in which they were evaluated.
+        wrong: The images that it got wrong.
+        entropy: The sum of its cross-entropies on them, in nats; infinite if a logit is not finite.
     """
 
     images: tuple[int, ...]
@@ -47,7 +48,7 @@ class Look:
 
     @property
     def failed(self) -> bool:
-        """Whether it found a logit that is not finite."""
+        """Whether any logit is not finite."""
         return math.isinf(self.entropy)
 
     def to_json(self) -> dict[str, Any]:
@@ -60,19 +61,19 @@ class Look:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Look:
-        """Read what `to_json` gave."""
+        """Read what `to_json` returned."""
         entropy = math.inf if value["entropy"] is None else value["entropy"]
         return cls(tuple(value["images"]), tuple(value["wrong"]), entropy)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the validation images say of one subnet.
+    """The result of one subnet on the validation images.
 
     Attributes:
-        score: On the images that it was shown.
-        wrong: Which of these it got wrong, ascending.
-        shown: Which images it was shown, in this order; None where it was shown all, and gave finite logits to all.
+        score: Its score on the images that it was evaluated on.
+        wrong: The images that it got wrong, in ascending order.
+        shown: The images that it was evaluated on, in this order; None for all images, with finite logits for each.
     """
 
     score: Score
@@ -81,7 +82,7 @@ class Outcome:
 
     @property
     def complete(self) -> bool:
-        """Whether it was shown every image, and was not given up over the last ones."""
+        """Whether it was evaluated on every image, and not given up on the last ones."""
         return self.shown is None
 
 
@@ -90,11 +91,11 @@ class Rules:
     """How candidates race.
 
     Attributes:
-        rule: When to give up; "off" shows every image, in its own order.
-        images: Number of validation images.
-        top: How many of the best are to be found for certain.
-        smallest_batch: Images at a time, at least.
-        batch_size: Images at a time, at most.
+        rule: When to give up; "off" evaluates every image, in the original order.
+        images: The number of validation images.
+        top: How many of the best have to be found for certain.
+        smallest_batch: The fewest images evaluated at once.
+        batch_size: The most images evaluated at once.
     """
 
     rule: Rule
@@ -105,55 +106,50 @@ class Rules:
 
 
 class Difficulty:
-    """How often each image was shown to a candidate, and how often the candidate got it wrong.
+    """How often a candidate was evaluated on each image, and how often it was wrong.
 
     Args:
-        images: Number of validation images.
+        images: The number of validation images.
     """
 
     def __init__(self, images: int) -> None:
         self._shown, self._wrong = np.zeros(images, dtype=np.int64), np.zeros(images, dtype=np.int64)
 
     def add(self, look: Look) -> None:
-        """Count a look at some of the images."""
+        """Count the results of one look."""
         self._shown[list(look.images)] += 1
         self._wrong[list(look.wrong)] += 1
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """The share of wrong answers to each image, (images).
+        """The share of candidates that got each image wrong, (images).
 
-        Each counts one imagined candidate that was half right, so that an image that few were shown is neither easy
-        nor hard.
+        One imaginary candidate that was half right is counted for each image, so an image that only few candidates have
+        seen is neither easy nor hard.
         """
         shares: NDArray[np.float64] = (self._wrong + 0.5) / (self._shown + 1)
         return shares
 
 
 def look_at(images: NDArray[np.int64], labels: NDArray[np.int64], logits: Logits) -> Look:
-    """Judge the logits of some images.
+    """Compare the logits of some images with their labels.
 
     Args:
-        images: Their indices, int64 (m).
-        labels: Their labels, int64 (m).
-        logits: Float32 (m, classes).
+        images: The indices of the images, int64, (m).
+        labels: The labels of these images, int64, (m).
+        logits: The logits of these images, float32, (m, classes).
     """
     values, targets = torch.from_numpy(logits).double(), torch.from_numpy(labels)
-    finite = torch.from_numpy(finite_rows(logits))  # of others the largest is whatever was found first
+    finite = torch.from_numpy(finite_rows(logits))  # argmax means nothing for the others
     errors = ((values.argmax(dim=1) != targets) | ~finite).numpy()
-    # Of multiples of 2^-32 sums are exact, so that the order in which images are shown does not decide a tie.
+    # Sums of multiples of 2^-32 are exact, so the order of the images cannot decide a tie.
     entropies = torch.round(F.cross_entropy(values, targets, reduction="none") * 2**32) / 2**32
     entropies = entropies.where(finite, math.inf)
     return Look(tuple(images.tolist()), tuple(images[errors].tolist()), float(entropies.sum()))
 
 
 def outcome_of(looks: Sequence[Look], images: int) -> Outcome:
-    """What several looks say together; they show no image twice.
-
-    Args:
-        looks: At least one.
-        images: Number of validation images.
-    """
+    """Combine several looks, at least one, none of which share an image; `images` is the number of all images."""
     shown = [image for look in looks for image in look.images]
     wrong = sorted(image for look in looks for image in look.wrong)
     entropy = sum(look.entropy for look in looks)
@@ -165,13 +161,13 @@ def outcome_of(looks: Sequence[Look], images: int) -> Outcome:
 def next_images(
     rules: Rules, shares: NDArray[np.float64], looks: Sequence[Look], bound: Outcome | None
 ) -> NDArray[np.int64]:
-    """The images that a candidate is shown next: as many as it takes at the least to be lost, within reason.
+    """The images to evaluate a candidate on next: as many as it needs at least to lose, within the batch sizes.
 
     Args:
-        rules: Of the race.
-        shares: Of wrong answers to each image, (images).
-        looks: At the candidate, so far.
-        bound: What it has to beat; None while there is no such thing.
+        rules: The rules of the race.
+        shares: The share of candidates that got each image wrong, (images).
+        looks: The candidate's results so far.
+        bound: What the candidate has to beat; None if there is nothing to beat yet.
     """
     unseen = np.ones(rules.images, dtype=bool)
     for look in looks:
@@ -188,11 +184,11 @@ def next_images(
 
 
 def expected_errors(shares: NDArray[np.float64], looks: Iterable[Look]) -> float:
-    """How many images a candidate will get wrong, if it stays as much better or worse than the others as it was so far.
+    """How many images a candidate will get wrong if it stays as much better or worse than the others as it is so far.
 
     Args:
-        shares: Of wrong answers to each image, (images).
-        looks: At the candidate, so far.
+        shares: The share of candidates that got each image wrong, (images).
+        looks: The candidate's results so far.
     """
     shown, wrong = 0.0, 0
     for look in looks:
@@ -204,12 +200,13 @@ def expected_errors(shares: NDArray[np.float64], looks: Iterable[Look]) -> float
 def is_lost(rules: Rules, looks: Sequence[Look], bound: Outcome | None) -> bool:
     """Whether a candidate may be given up after these looks.
 
-    One with a logit that is not finite always is, whatever the rule: how good it is cannot be told.
+    A candidate with a logit that is not finite is always given up, whatever the rule, because nobody can tell how good
+    it is.
 
     Args:
-        rules: Of the race.
-        looks: At the candidate, so far.
-        bound: What it has to beat; None while there is no such thing.
+        rules: The rules of the race.
+        looks: The candidate's results so far.
+        bound: What the candidate has to beat; None if there is nothing to beat yet.
     """
     if any(look.failed for look in looks):
         return True
@@ -219,7 +216,7 @@ def is_lost(rules: Rules, looks: Sequence[Look], bound: Outcome | None) -> bool:
     allowed = rules.images - bound.score.correct
     if mistakes > allowed:
         return True
-    # It could still be equally accurate, by being right on all the rest; each image adds a cross-entropy of 0 or more.
+    # It could still tie on accuracy by being right on all the rest; each image adds a cross-entropy of 0 or more.
     entropy = sum(look.entropy for look in looks) / rules.images
     if mistakes == allowed and entropy > bound.score.cross_entropy * (1 + _ROUNDING):
         return True
@@ -231,6 +228,6 @@ def is_lost(rules: Rules, looks: Sequence[Look], bound: Outcome | None) -> bool:
 
 
 def sign_test(worse: int, better: int) -> float:
-    """The chance of `worse` or more out of both, if either were as likely; the exact one-sided sign test."""
+    """The one-sided p-value of the exact sign test: the chance of `worse` or more if both were equally likely."""
     trials = worse + better
     return float(sum(math.comb(trials, count) for count in range(worse, trials + 1)) / 2**trials)

@@ -1,8 +1,8 @@
 """Optuna's NSGA-II and TPE as pure functions of the candidates so far.
 
-A study in memory is told all earlier candidates and asked for the next generation; then it is forgotten. So these
-samplers, too, go on after an interruption as if nothing had happened. A subnet is a flat mapping of named choices, its
-genes, which Optuna samples, stores and shows.
+A study in memory is told all earlier candidates and asked for the next generation, and then discarded. So these
+samplers, too, continue after an interruption as if nothing had happened. A subnet is a flat mapping of named choices,
+its genes, which Optuna samples, stores and displays.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from noah.space.subnet import MODULES, Subnet
 
 
 def gene_choices(space: SearchSpace) -> dict[str, tuple[int, ...]]:
-    """Name of each gene -> the values that it may take.
+    """Map the name of each gene to the values that it may take.
 
-    `lora.depth` is the number of blocks that carry LoRA, `lora.03` its width in the third block. Where a module fills
-    blocks from the first, the widths of blocks that its depth does not reach lie dormant. Where it may lie in any
-    blocks, a width may be 0 instead, and the depth is what these widths make it.
+    `lora.depth` is the number of blocks that carry LoRA, and `lora.03` its width in the third block. If a module fills
+    the first blocks, the widths of blocks that its depth does not reach are dormant. If it may sit in any blocks, a
+    width may be 0 instead, and the depth follows from the widths.
     """
     choices = {}
     for name in MODULES:
@@ -54,10 +54,10 @@ def to_genes(subnet: Subnet, space: SearchSpace) -> dict[str, int]:
 
 
 def from_genes(genes: Mapping[str, int], space: SearchSpace) -> Subnet:
-    """The subnet of the space that these genes mean.
+    """Turn genes into the subnet of the space that they stand for.
 
-    Where they give a module a number of blocks that the space does not have, the nearest one holds (of two the
-    smaller): the last blocks lose the module, or the first that lack it get its smallest width.
+    If they give a module a depth that the space does not allow, the nearest allowed one is used (the smaller of two):
+    the last blocks lose the module, or the first blocks without it get its smallest width.
     """
     widths = {}
     for name in MODULES:
@@ -84,9 +84,9 @@ def _gene(name: str, block: int) -> str:
 
 
 TPE_GOOD = 25
-"""TPE tells the best tenth of its trials, and at most so many, from all others; of these only the values matter."""
+"""TPE separates the best tenth of its trials, but at most this many, from all others; only their values matter."""
 _ASKED_AGAIN = 20
-"""How often a sampler is asked anew where it suggests a subnet that was evaluated before."""
+"""How often a sampler is asked again if it suggests a subnet that was evaluated before."""
 
 
 def suggest(
@@ -97,22 +97,22 @@ def suggest(
     seed: Sequence[int],
     count: int,
 ) -> list[Subnet | None]:
-    """The next subnets, inside the budget: what the sampler suggests beyond it is repaired (`shrink`).
+    """Suggest the next subnets within the budget; a suggestion that exceeds it is repaired (`shrink`).
 
     A suggestion that was evaluated before gets the accuracy found then, and the sampler is asked again. Candidates that
-    were given up in a race count as right on no image: how far they fell short depends on the order of evaluations, and
-    that they did is all that matters.
+    were given up in a race count as wrong on every image: how far they fell short depends on the order of evaluations,
+    and it only matters that they did.
 
     Args:
-        settings: Sampler "nsga2" or "tpe", and the size of a generation.
-        candidates: All so far, in order.
-        space: Where subnets come from.
-        budget: What they may cost.
+        settings: Gives the sampler, "nsga2" or "tpe", and the size of a generation.
+        candidates: All candidates so far, in order.
+        space: The search space.
+        budget: What the subnets may cost.
         seed: Words of the seed.
-        count: How many are wanted.
+        count: How many subnets are wanted.
 
     Returns:
-        So many subnets; None where the sampler keeps suggesting what was there before.
+        So many subnets, with None wherever the sampler kept suggesting known ones.
     """
     rng = np.random.default_rng(seed)
     study = _replay(_sampler(settings, int(rng.integers(2**31))), settings, candidates, space)
@@ -157,7 +157,7 @@ def _replay(
     for candidate in candidates:
         study.enqueue_trial(to_genes(candidate.subnet, space))
         trial = study.ask(genes)
-        if isinstance(sampler, NSGAIISampler):  # it counts a trial to a generation only where it sampled its genes
+        if isinstance(sampler, NSGAIISampler):  # it assigns a generation only to trials whose genes it sampled
             sampler.get_trial_generation(study, study.get_trials(deepcopy=False)[-1])
         study.tell(trial, _values(candidate, settings))
     return study
@@ -169,7 +169,7 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 def _values(candidate: Candidate, settings: EvolutionSettings) -> list[float]:
-    # Accuracy moves in coarse steps; a millionth of the cross-entropy orders what is equally accurate.
+    # Accuracy moves in coarse steps; a millionth of the cross-entropy orders equally accurate candidates.
     score = candidate.score
     accuracy = score.accuracy - 1e-6 * min(score.cross_entropy, 100.0) if candidate.outcome.complete else 0.0
     return [accuracy] if settings.objective == "accuracy" else [accuracy, candidate.cost]

@@ -13,16 +13,13 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from noah.errors import RunError, UsageError
 
 _POLL_SECONDS = 0.002
-"""Between two tries to lock a journal; whoever has it keeps it for one line."""
+"""The time between two attempts to lock a journal; whoever holds the lock only writes one line."""
 _BUSY_SECONDS = 60
 """How long a process waits for a database file that another one is writing to."""
 
 
 def journal_storage(path: Path) -> JournalStorage:
-    """A journal file that several processes, on one machine or on many, append to.
-
-    Args:
-        path: The file; it and its folder are created.
+    """Open a journal file, to which several processes may append, on one machine or many; create it if necessary.
 
     Raises:
         RunError: If the file is damaged.
@@ -32,19 +29,19 @@ def journal_storage(path: Path) -> JournalStorage:
         return JournalStorage(JournalFileBackend(str(path), lock_obj=_JournalLock(path)))
     except OSError:
         raise
-    except Exception as error:  # Optuna hands through whatever a line of something else raises
+    except Exception as error:  # Optuna passes on whatever an invalid line raises
         raise RunError(f"{path} is damaged: {error}", "Start a new run with `noah search`.") from error
 
 
 def open_storage(url: str) -> BaseStorage:
-    """A database by its URL, as Optuna takes them: sqlite:///FILE, postgresql://..., mysql://...
+    """Open a database by a URL that Optuna accepts, such as sqlite:///FILE, postgresql://... or mysql://...
 
     Raises:
         UsageError: If it cannot be opened.
     """
     try:
         return optuna.storages.get_storage(_open_sqlite(url) if url.startswith("sqlite") else url)
-    except Exception as error:  # Optuna hands through whatever SQLAlchemy and the database's driver raise
+    except Exception as error:  # Optuna passes on whatever SQLAlchemy and the database's driver raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
             f"The storage {without_password(url)} cannot be opened: {reason}",
@@ -55,14 +52,14 @@ def open_storage(url: str) -> BaseStorage:
 
 
 class _JournalLock(JournalFileOpenLock):
-    """The system's lock of a file beside the journal, which a process that is killed gives back.
+    """A lock by the operating system on a file beside the journal, which is released if its process is killed.
 
-    Whoever gets it removes a last line that was left without its end. (Optuna's own locks are files that stay where a
-    process was killed; everyone then waits for half a minute, and the next line goes on where the torn one ends.)
+    Whoever gets it removes an incomplete last line. (Optuna's own locks are files that stay behind when a process is
+    killed; everyone then waits for half a minute, and the next line is appended to the torn one.)
     """
 
     def __init__(self, journal: Path) -> None:
-        super().__init__(str(journal))  # nothing of which is left: the base class of Optuna's locks is not public
+        super().__init__(str(journal))  # everything of it is overridden: the base class of Optuna's locks is not public
         self._journal = journal
         self._lock = FileLock(journal.with_name("lock"))
 
@@ -85,16 +82,16 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def _open_sqlite(url: str) -> RDBStorage:
-    """A database file whose transactions exclude each other from their beginning.
+    """Open a database file whose transactions exclude each other from the start.
 
-    SQLite would let two processes read that a candidate waits before either writes that it has taken it.
+    Otherwise SQLite would let two processes read that a candidate is waiting before either writes that it took it.
     """
     from sqlalchemy import event
 
     storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _BUSY_SECONDS}})
     event.listen(storage.engine, "connect", _leave_transactions_to_us)
     event.listen(storage.engine, "begin", _begin_at_once)
-    storage.engine.dispose()  # connections that were opened before
+    storage.engine.dispose()  # drop the connections that were opened before
     return storage
 
 
@@ -107,6 +104,6 @@ def _begin_at_once(connection: Any) -> None:
 
 
 def without_password(url: str) -> str:
-    """The URL without its user, password and options, of which one may be a password as well."""
+    """The URL without its user, password and options; an option may be a password, too."""
     scheme, separator, rest = url.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"

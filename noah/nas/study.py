@@ -1,13 +1,13 @@
 """The record of a search that several processes share: an Optuna study, in a journal file or a database.
 
 Every candidate is a trial. Its genes are the trial's parameters, and everything else is in user attributes: the
-proposal, the worker that holds it, and one look after the other. A trial waits until a worker takes it, runs while it
-is held, and ends complete, or pruned where it was given up in the race. A worker that lets go of a candidate, or dies,
-leaves a failed trial and a new one with the same looks.
+proposal, the worker that holds it, and each of its looks. A trial waits until a worker takes it, runs while it is held,
+and ends as complete, or as pruned if it was given up in the race. When a worker lets go of a candidate, or dies, its
+trial fails and a new one with the same looks replaces it.
 
-Proposals are a pure function of finished candidates, so two workers may write down the same ones at the same time: of
-two trials with one index that with more looks counts, of equal ones the older. All of this needs nothing of a storage
-but that a waiting trial is given to one process only, and that a finished one stays as it is.
+Proposals are a pure function of finished candidates, so two workers may record the same ones at the same time: of two
+trials with the same index the one with more looks counts, or else the older one. All that this requires of a storage is
+that a waiting trial is given to one process only, and that a finished one never changes.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Entry:
     """A candidate of the study, at any stage.
 
     Attributes:
-        trial: Number of its trial.
-        proposal: What is to be evaluated.
-        looks: At the images that it was shown so far.
-        holder: Name of the worker that holds it, or while that has not signed yet, one that nobody else has; None
-            while it waits, and when it is finished.
-        finished: Whether it was shown every image, or given up.
+        trial: The number of its trial.
+        proposal: The proposal to be evaluated.
+        looks: Its results so far.
+        holder: The name of the worker that holds it, or a unique placeholder until that worker has signed; None while
+            it waits and when it is finished.
+        finished: Whether it was evaluated on every image, or given up.
     """
 
     trial: int
@@ -57,10 +57,10 @@ class SearchStudy:
     """The study of one search.
 
     Args:
-        storage: Where it is kept.
-        name: Unique in the storage.
-        space: The search space, which names the genes.
-        settings: Of the search; the objective decides the study's directions.
+        storage: Where the study is stored.
+        name: The name of the study, unique in the storage.
+        space: The search space, which determines the genes.
+        settings: The settings of the search; the objective determines the study's directions.
     """
 
     def __init__(self, storage: BaseStorage, name: str, space: SearchSpace, settings: EvolutionSettings) -> None:
@@ -69,7 +69,7 @@ class SearchStudy:
             storage=storage, study_name=name, directions=directions(settings), load_if_exists=True
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # names for the dashboard; nothing rests on them
+            warnings.simplefilter("ignore", ExperimentalWarning)  # names for the dashboard; nothing depends on them
             self._study.set_metric_names(settings.objective.split(","))
         self._storage, self._study_id = storage, storage.get_study_id_from_name(name)
         self._space = space
@@ -77,20 +77,20 @@ class SearchStudy:
         self._finished: dict[int, Entry] = {}
 
     def entries(self) -> list[Entry]:
-        """All candidates that were proposed, by their index; one for each."""
+        """All candidates that were proposed, sorted by index, one entry for each."""
         states = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
         entries: dict[int, Entry] = {}
         for trial in self._storage.get_all_trials(self._study_id, deepcopy=False, states=states):
             entry = self._finished.get(trial.number) or _read_entry(trial)
             if entry.finished:
                 self._finished[trial.number] = entry
-            known = entries.get(entry.proposal.index)  # an older one: trials come in the order of their numbers
+            known = entries.get(entry.proposal.index)  # an older one, because trials are sorted by number
             if known is None or (known.finished, len(known.looks)) < (entry.finished, len(entry.looks)):
                 entries[entry.proposal.index] = entry
         return sorted(entries.values(), key=lambda entry: entry.proposal.index)
 
     def propose(self, proposals: Sequence[Proposal], looks: Sequence[Look] = ()) -> None:
-        """Write down what is to be evaluated, with what is known of it already."""
+        """Record proposals to be evaluated, with the looks that are already known."""
         for proposal in proposals:
             genes = to_genes(proposal.subnet, self._space)
             attributes = {f"{_LOOK}{number:05d}": look.to_json() for number, look in enumerate(looks)}
@@ -114,7 +114,7 @@ class SearchStudy:
         return replace(entry, holder=worker.name)
 
     def add(self, entry: Entry, look: Look) -> Entry | None:
-        """Write down a look at a candidate that this process holds; None if it was taken from it meanwhile."""
+        """Record a look at a candidate that this process holds; None if another has taken it over meanwhile."""
         try:
             self._storage.set_trial_user_attr(self._trial_id(entry), f"{_LOOK}{len(entry.looks):05d}", look.to_json())
         except UpdateFinishedTrialError:
@@ -122,12 +122,12 @@ class SearchStudy:
         return replace(entry, looks=(*entry.looks, look))
 
     def finish(self, entry: Entry, candidate: Candidate, values: Sequence[float]) -> None:
-        """End a candidate that this process holds; nothing happens if it was taken from it meanwhile.
+        """Finish a candidate that this process holds; nothing happens if another has taken it over meanwhile.
 
         Args:
-            entry: It.
-            candidate: What became of it.
-            values: Of its objectives, which only a complete one has.
+            entry: The entry that is finished.
+            candidate: The entry's candidate, with its outcome.
+            values: The values of its objectives; only a complete candidate has them.
         """
         complete = candidate.outcome.complete
         try:
@@ -140,9 +140,9 @@ class SearchStudy:
             return
 
     def let_go(self, entry: Entry) -> None:
-        """Let others have a candidate that this process, or one that died, holds; its looks are kept.
+        """Release a candidate that this process, or a dead one, holds; its looks are kept.
 
-        They are written to the new trial first, so that nothing is lost with a process that dies in between.
+        They are written to the new trial first, so nothing is lost if this process dies in between.
         """
         self.propose([entry.proposal], entry.looks)
         try:
@@ -151,11 +151,11 @@ class SearchStudy:
             return
 
     def beat(self, beat: Beat) -> None:
-        """Write down a sign of life."""
+        """Record a worker's sign of life."""
         self._storage.set_study_user_attr(self._study_id, f"{_BEAT}{beat.worker.name}", beat.to_json())
 
     def beats(self) -> dict[str, Beat]:
-        """The latest sign of life of every worker, by its name."""
+        """The latest sign of life of every worker, by name."""
         attributes = self._storage.get_study_user_attrs(self._study_id)
         names = [key.removeprefix(_BEAT) for key in attributes if key.startswith(_BEAT)]
         return {name: Beat.from_json(name, attributes[f"{_BEAT}{name}"]) for name in names}
@@ -165,13 +165,13 @@ class SearchStudy:
 
 
 def candidate_of(entry: Entry, images: int, embed_dim: int, cost: float) -> Candidate:
-    """The candidate of an entry with looks.
+    """Make the candidate of an entry that has looks.
 
     Args:
-        entry: The entry.
-        images: Number of validation images.
+        entry: The entry, with at least one look.
+        images: The number of validation images.
         embed_dim: Width D of the backbone.
-        cost: Value of its second objective, 0 where there is none.
+        cost: The value of the second objective, 0 if there is none.
     """
     proposal = entry.proposal
     return Candidate(
@@ -193,7 +193,7 @@ def _read_entry(trial: FrozenTrial) -> Entry:
         looks = tuple(Look.from_json(attributes[key]) for key in keys)
     except (KeyError, TypeError, SettingsError) as error:
         raise RunError(
-            f"The record of the search is damaged: its entry {trial.number} is no candidate.",
+            f"The record of the search is damaged: its entry {trial.number} is not a candidate.",
             "Start a new run with `noah search`.",
         ) from error
     unsigned = f"whoever holds trial {trial.number}"

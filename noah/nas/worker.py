@@ -14,11 +14,11 @@ from typing import Any
 from noah.files.process_space import process_space
 
 BEAT_SECONDS = 5.0
-"""How often a worker shows that it lives; between two looks at a few images, so it may take longer."""
+"""How often a worker shows that it is alive. It does so between two looks at a few images, so it may take longer."""
 LAPSE_SECONDS = 300.0
-"""After so long without a beat a worker that cannot be seen from here counts as dead; no look takes as long."""
+"""A worker that cannot be seen from here counts as dead after so long without a beat; no look takes that long."""
 UNSIGNED_SECONDS = 10.0
-"""After so long a candidate that was taken without the name of a worker counts as a dead one's: it signs at once."""
+"""A worker that took a candidate but has not signed it counts as dead after so long; normally it signs at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class Worker:
     """One process that evaluates candidates.
 
     Attributes:
-        name: Unique among all that ever worked on the search.
-        host: Name of its machine.
-        process: Its process number there.
-        space: Where that number is its own (`noah.files.process_space`); empty in records of older versions.
+        name: A name that no other worker of the search ever had.
+        host: The name of its machine.
+        process: Its process number on that machine.
+        space: Where that number is unique (`noah.files.process_space`); empty in records of older versions.
     """
 
     name: str
@@ -43,9 +43,9 @@ class Beat:
     """A sign of life.
 
     Attributes:
-        worker: Whose.
-        number: Grows with every beat.
-        idle: Whether it has nothing to do, and would take over what others hold.
+        worker: The worker that is alive.
+        number: A number that grows with every beat.
+        idle: Whether the worker has nothing to do, and would take over what others hold.
     """
 
     worker: Worker
@@ -60,13 +60,13 @@ class Beat:
 
     @classmethod
     def from_json(cls, name: str, value: Mapping[str, Any]) -> Beat:
-        """Read what `to_json` gave."""
+        """Read what `to_json` returned."""
         worker = Worker(name, value["host"], value["process"], value.get("space", ""))
         return cls(worker, value["number"], value["idle"])
 
 
 def this_worker() -> Worker:
-    """A new name for this process."""
+    """Make a worker with a new name for this process."""
     host = socket.gethostname()
     return Worker(f"{host}-{os.getpid()}-{secrets.token_hex(8)}", host, os.getpid(), process_space())
 
@@ -74,12 +74,12 @@ def this_worker() -> Worker:
 class Watch:
     """Tells which workers have died.
 
-    A worker on this machine has died when its process is gone, or is this very one: its number was given again. One on
-    another machine, or in another container, counts as dead when its beats have stopped for `LAPSE_SECONDS` of this
-    machine's clock; the clocks of two machines are never compared.
+    A worker on this machine is dead if its process is gone, or if its process number is this very process's, because
+    the number was reused. A worker on another machine, or in another container, counts as dead if its beats have
+    stopped for `LAPSE_SECONDS` by this machine's clock; the clocks of two machines are never compared.
 
     Args:
-        clock: Seconds that only grow.
+        clock: Returns the time in seconds, which never goes backwards.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -88,9 +88,10 @@ class Watch:
         self._seen: dict[str, tuple[int, float]] = {}
 
     def has_died(self, name: str, beat: Beat | None) -> bool:
-        """Whether another worker is dead, by its latest beat.
+        """Whether another worker is dead, judging by its latest beat.
 
-        Every worker beats before it takes a candidate, and signs right after: who has no beat died in between.
+        Every worker beats before it takes a candidate and signs right after. A worker that never beat died before
+        signing.
         """
         if beat is not None and (beat.worker.host, beat.worker.space) == self._here:
             process = beat.worker.process
@@ -105,21 +106,21 @@ class Watch:
 
 
 def _process_lives(process: int) -> bool:
-    if os.name == "nt":  # signal 0 would end the process there; its beats tell as well
+    if os.name == "nt":  # signal 0 would end the process there; its beats show it, too
         return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it lives, and belongs to someone else
+    except PermissionError:  # it is alive, but belongs to someone else
         return True
     return not _has_ended(process)
 
 
 def _has_ended(process: int) -> bool:
-    """Whether it only waits for its parent to ask how it ended, which in a container may be never; Linux tells."""
+    """Whether a process has ended and only waits for its parent to notice, which in a container may never happen."""
     try:
         status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    return status.rpartition(")")[2].split()[0] == "Z"  # the name before it may hold anything
+    return status.rpartition(")")[2].split()[0] == "Z"  # the name before it may contain anything

@@ -1,1 +1,1 @@
-"""How a run begins: settings to materials, and what it would take."""
+"""How a run begins: from settings to materials, and a forecast of what the run would take."""

@@ -1,4 +1,4 @@
-"""What makes a run that would take too long shorter, as far as it applies to the settings at hand."""
+"""Advice for shortening a run that would take too long, as far as it applies to the settings at hand."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from noah.settings.settings import Settings
 from noah.settings.training_settings import TrainingSettings
 
 LONG = 6 * 3600.0
-"""Seconds from which on a run is worth advice: longer than one leaves a machine alone for."""
+"""A run of more seconds than this gets advice: it is longer than one would leave a machine alone."""
 SMALL_MACS = 4.6e9
 """Multiply-accumulates of ViT-S/16 for one image of 224 pixels (`noah.cost.macs`)."""
 LARGE_MACS = 2 * SMALL_MACS
-"""From here on a small backbone is worth naming; ViT-B/16 has 17.6e9."""
+"""Above this, a smaller backbone is suggested; ViT-B/16 has 17.6e9."""
 _FEW_EPOCHS = 10
 _FEW_PATCHES = 8
-"""Patches along a side, fewer than which are not halved."""
+"""If a side has fewer patches than this, they are not halved."""
 
 
 def advise(materials: Materials, macs: int, search_seconds: float, retrain_seconds: float) -> tuple[str, ...]:
-    """Sentences for a run that would take longer than `LONG`: what that means, then what would shorten it.
+    """Say what it means that a run takes longer than `LONG`, and what would shorten it; nothing for a shorter run.
 
     Args:
         materials: What the run works with.
-        macs: Multiply-accumulates of the plain backbone for one image.
-        search_seconds: Supernet and search.
-        retrain_seconds: The retraining.
+        macs: The plain backbone's multiply-accumulates for one image.
+        search_seconds: The time for the supernet's training and the search.
+        retrain_seconds: The time for the retraining.
     """
     if search_seconds + retrain_seconds <= LONG:
         return ()
@@ -70,13 +70,13 @@ def advise(materials: Materials, macs: int, search_seconds: float, retrain_secon
 
 
 def _part(times: float) -> str:
-    """What a work that is so many times smaller is of the larger, from a half to a tenth."""
+    """The word for one part in so many, from half to a tenth."""
     names = {2: "half", 3: "third", 4: "quarter", 5: "fifth", 6: "sixth", 7: "seventh", 8: "eighth", 9: "ninth"}
     return names.get(round(times), "tenth or less")
 
 
 def _half_side(materials: Materials) -> int | None:
-    """Half the side of the images in whole patches; None where that would leave too little to see."""
+    """Half the side of the images, in whole patches; None if that would leave too little to see."""
     model: Any = materials.backbone.model
     height, width = materials.backbone.image_size
     patch: int = model.patch_embed.patch_size[0]
@@ -85,7 +85,7 @@ def _half_side(materials: Materials) -> int | None:
 
 
 def _computes_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 numbers by instructions of its own."""
+    """Whether this CPU has instructions for multiplying bfloat16 numbers."""
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
@@ -99,7 +99,7 @@ def _exceeds_quick(settings: Settings) -> bool:
 
 
 def _fewer_epochs(section: str, training: TrainingSettings) -> str:
-    """The options for few epochs, with a shorter warm-up where it would not end in time."""
+    """The options for fewer epochs, with a shorter warm-up if it would otherwise not end in time."""
     text = f"--set {section}.epochs={_FEW_EPOCHS}"
     if training.warmup_epochs >= _FEW_EPOCHS:
         text += f" --set {section}.warmup_epochs={_FEW_EPOCHS * training.warmup_epochs / training.epochs:g}"

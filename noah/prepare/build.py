@@ -1,4 +1,4 @@
-"""Supernets as the settings of a run describe them, and the class weights that they are trained with."""
+"""Builds supernets as the settings of a run describe them, and the class weights for their training."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from noah.training.loss import balanced_weights
 
 
 def build_supernet(materials: Materials, largest: Subnet, training: TrainingSettings) -> Supernet:
-    """A supernet with fresh modules and a fresh head, which takes its random numbers from torch's global generator.
+    """Build a supernet with fresh modules and a fresh head, initialized from torch's global generator.
 
     Args:
-        materials: Give the backbone and the number of classes.
+        materials: Gives the backbone and the number of classes.
         largest: The largest width of each module, block by block.
-        training: The settings of its training.
+        training: The settings of its training, which include dropout and drop-path.
     """
     return Supernet(
         materials.backbone.model,
@@ -34,7 +34,7 @@ def build_supernet(materials: Materials, largest: Subnet, training: TrainingSett
 
 
 def load_supernet(run: Run, materials: Materials) -> Supernet:
-    """The trained supernet of a run, in evaluation mode.
+    """Load the trained supernet of a run, in evaluation mode.
 
     Raises:
         RunError: If its checkpoint is missing or damaged.
@@ -45,7 +45,7 @@ def load_supernet(run: Run, materials: Materials) -> Supernet:
 
 
 def class_weights(pixels: TrainingPixels, materials: Materials) -> Tensor | None:
-    """The weight of each class in the loss, (classes); None where the settings weigh no class."""
+    """The weight of each class in the loss, (classes); None if the settings do not ask for class weights."""
     if materials.settings.data.class_weights == "none":
         return None
     return balanced_weights(pixels.labels, len(materials.dataset.classes))

@@ -37,27 +37,27 @@ if TYPE_CHECKING:
 
 
 USUAL_BATCH = 64
-"""On a CPU, where larger batches are no faster and only take memory."""
+"""The batch size on a CPU, where larger batches are no faster and only take memory."""
 LARGEST_BATCH = 512
-"""On a GPU, whose arithmetic is busy with fewer."""
+"""The largest batch size on a GPU; fewer images already keep it busy."""
 MEMORY_SHARE = 0.25
-"""Of the device's free memory: other processes, and images that live there, need some too."""
+"""The share of the device's free memory to use: other processes, and images that live there, need some too."""
 _BYTES = {"fp32": 64, "bf16": 40}
-"""Of one number of a token's width D: the tokens twice, queries, keys and values, and the hidden layer of 4 D twice."""
+"""Bytes per token and unit of its width D: tokens twice, queries, keys and values, and the hidden layer (4 D) twice."""
 
 
 def choose_evaluation_batch(
     hardware: Hardware, backbone: Backbone, space: SearchSpace, free: int | None = None
 ) -> Choice | None:
-    """A batch size by the GPU's free memory; None elsewhere, where `USUAL_BATCH` serves.
+    """Choose an evaluation batch size by the GPU's free memory; None on other devices, which use `USUAL_BATCH`.
 
     It is a power of two, so that a little more or less memory in use at another time changes nothing.
 
     Args:
-        hardware: Device and precision.
-        backbone: Its tokens and their width.
-        space: Its largest prompt, whose tokens come on top.
-        free: Bytes of the device that nobody uses; asked of it if not given.
+        hardware: Gives device and precision.
+        backbone: Gives the number of tokens and their width.
+        space: Gives the largest prompt, whose tokens are added.
+        free: Bytes of free memory on the device; by default the device is asked.
     """
     free = free_memory(hardware.device) if free is None else free
     if free is None:
@@ -74,7 +74,7 @@ def choose_evaluation_batch(
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """Loaded once a command and passed on."""
+    """Everything that the stages of a run share; loaded once per command and passed on."""
 
     settings: Settings
     dataset: Dataset
@@ -83,23 +83,23 @@ class Materials:
     space: SearchSpace
     evaluation_batch: Choice | None = None
     read: tuple[Pixels | Originals, ...] = ()
-    """Images that the beginning of the run has decoded, and that are in memory."""
+    """Images that were decoded at the start of the run and are in memory."""
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """The automatic choices of the hardware and of what goes through it at once."""
+        """The automatic choices of hardware and evaluation batch size."""
         return (*self.hardware.choices, *filter(None, [self.evaluation_batch]))
 
     @property
     def evaluation_batch_size(self) -> int:
-        """Images that are evaluated at once: as set, else as chosen, else as usual."""
+        """How many images are evaluated at once: the setting, or else the automatic choice, or else `USUAL_BATCH`."""
         asked = self.settings.hardware.evaluation_batch_size
         if asked is not None:
             return asked
         return USUAL_BATCH if self.evaluation_batch is None else int(self.evaluation_batch.value)
 
     def facts(self) -> dict[str, Any]:
-        """What run.yaml keeps of the data and the backbone."""
+        """What run.yaml records about the data and the backbone."""
         return {
             "classes": list(self.dataset.classes),
             "data": {
@@ -119,9 +119,9 @@ class Materials:
         }
 
     def pixels(self, split: Split, title: str, listener: Listener) -> Pixels:
-        """Decode a split, or arrange for it to be decoded batch by batch, and tell where its images are if it matters.
+        """Decode a split, or arrange to decode it batch by batch, and report where its images are if it matters.
 
-        Where a GPU computes, images that take a small part of its memory live there.
+        On a GPU, images that take only a small part of its memory live there.
         """
         read = self._read(split)
         if isinstance(read, Pixels):
@@ -140,7 +140,7 @@ class Materials:
         return pixels
 
     def training_pixels(self, split: Split, settings: AugmentationSettings, listener: Listener) -> TrainingPixels:
-        """Like `pixels`; where single images are augmented, tell in how many processes, and why."""
+        """Do the same as `pixels`; if single images are augmented, report in how many processes, and why."""
         if not settings.changes_images:
             return self.pixels(split, "training", listener)
         workers, reason = choose_workers(
@@ -169,14 +169,14 @@ class Materials:
         return pixels
 
     def reading(self, parts: Sequence[Part], listener: Listener) -> Materials:
-        """Decode all images of a run before it begins; the same materials with those that fit into memory.
+        """Decode all images of a run before it begins, and return materials that keep those that fit into memory.
 
         Args:
-            parts: What its first stages want.
-            listener: Told the progress.
+            parts: The images that the first stages need.
+            listener: Receives the progress.
 
         Raises:
-            UnreadableImageError: If any of them cannot be decoded; all of them are counted.
+            UnreadableImageError: If images cannot be decoded; it counts all of them.
         """
         total = sum(len(part.split) for part in parts)
         with listener.bar("checking training and validation images", total, "images") as bar:
@@ -189,11 +189,11 @@ class Materials:
         return replace(self, read=tuple(read))
 
     def _read(self, split: Split) -> Pixels | Originals | None:
-        """What the beginning of the run has read of a split."""
+        """The images of a split that were decoded at the start of the run; None if there are none."""
         return next((read for read in self.read if same_images(read.split, split)), None)
 
     def _memory_limit(self) -> int | None:
-        """Bytes that the images may take where several processes share this machine's memory; alone as by default."""
+        """Bytes that the images may take if several processes share this machine's memory; None means the default."""
         sharing = self.hardware.processes.local_count
         return None if sharing == 1 else available_memory() // 2 // sharing
 
@@ -202,12 +202,12 @@ def prepare(settings: Settings, listener: Listener, *, tell_data: bool = False) 
     """Load dataset and backbone, resolve the hardware and build the search space.
 
     Args:
-        settings: Resolved settings.
-        listener: Told every automatic choice made here.
-        tell_data: Tell of the dataset and the backbone too, as the first stage of a run does.
+        settings: The resolved settings of the run.
+        listener: Receives every automatic choice made here.
+        tell_data: Whether to report the dataset and the backbone too, as the first stage of a run does.
 
     Raises:
-        NoahError: Whatever is wrong with any of them.
+        NoahError: If anything is wrong with any of them.
     """
     with launched_processes().first_goes_ahead():
         return _prepare(settings, listener, tell_data=tell_data)
@@ -253,14 +253,14 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool) -> Mate
 
 
 def at_image_size(materials: Materials, side: int) -> Materials:
-    """The same with a backbone that takes square images of another size; its position embeddings are resampled.
+    """Replace the backbone by one for square images of another size; its position embeddings are resampled.
 
     Args:
-        materials: What a run works with.
+        materials: What the run works with.
         side: Height and width in pixels.
 
     Raises:
-        SettingsError: If the backbone's patches do not fill it.
+        SettingsError: If the side is not a multiple of the patch size.
     """
     if materials.backbone.image_size == (side, side):
         return materials
@@ -274,7 +274,7 @@ def at_image_size(materials: Materials, side: int) -> Materials:
 
 
 def _place_backbone(settings: Settings, hardware: Hardware) -> Backbone:
-    """The backbone of the settings, on the device."""
+    """Load the backbone of the settings onto the device."""
     backbone = load_backbone(
         settings.backbone.name,
         architecture=settings.backbone.architecture,
@@ -289,7 +289,7 @@ def _place_backbone(settings: Settings, hardware: Hardware) -> Backbone:
 
 
 def _normalization(settings: Settings, backbone: Backbone) -> str:
-    """Mean and std for the line of the backbone, where a person set one or a local file leaves both to be assumed."""
+    """Mean and std for the line about the backbone, if one of them is set or both are assumed for a local file."""
     told = {"mean": settings.backbone.mean, "std": settings.backbone.std}
     values = {name: f"{name} ({', '.join(f'{x:g}' for x in getattr(backbone.preprocessing, name))})" for name in told}
     if all(value is None for value in told.values()):
@@ -300,7 +300,7 @@ def _normalization(settings: Settings, backbone: Backbone) -> str:
 
 
 def build_space(settings: Settings, backbone: Backbone) -> SearchSpace:
-    """The search space of the settings on a backbone.
+    """Build the search space that the settings describe for a backbone.
 
     Raises:
         SettingsError: If depths exceed the backbone's.
@@ -315,9 +315,9 @@ def build_space(settings: Settings, backbone: Backbone) -> SearchSpace:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """A hash of the names and labels of the training and validation images, in order; no image is opened.
+    """Hash the names and labels of the training and validation images, in order; no image is opened.
 
-    Names of images that noah draws hold the version of the drawing.
+    The names of images that noah draws include the version of the drawing.
     """
     digest = hashlib.sha256()
     for split in (dataset.train, dataset.validation):
@@ -328,7 +328,7 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def check_same_data(run: Run, materials: Materials) -> None:
-    """Refuse to go on with a run whose data has changed.
+    """Refuse to continue a run whose data has changed.
 
     Raises:
         RunError: If images or labels differ from those that the run was started with.
@@ -341,5 +341,5 @@ def check_same_data(run: Run, materials: Materials) -> None:
 
 
 def seed_torch(*words: int) -> None:
-    """Seed torch's global generator from several words."""
+    """Seed torch's global generator from several numbers."""
     torch.manual_seed(int(np.random.default_rng(words).integers(2**63)))

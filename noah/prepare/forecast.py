@@ -1,9 +1,9 @@
-"""What a run would take, from a few timed steps of each stage (`noah.prepare.trial_steps`): time, images, memory.
+"""What a run would take in time, images and memory, from a few timed steps of each stage (`noah.prepare.trial_steps`).
 
-Where a launcher started several processes, all of them time the same steps at once. A step of a training is then one
-that they take together, each its share of the batch, and in the search each evaluates candidates of its own.
+If a launcher started several processes, all of them time the same steps at once. In a training they take each step
+together, each with its share of the batch; in the search each evaluates candidates of its own.
 
-The test split stays closed, so its evaluation is left out.
+The test set stays closed, so its evaluation is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from noah.space.operators import check_budget, estimate_size
 from noah.space.pricing import SizeEstimate
 
 SEARCH_SHARE = 0.3
-"""Of a limited time, kept for the search; `epochs_within` says why."""
+"""The share of a limited time that is kept for the search; `epochs_within` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class Stage:
     """What one stage would take.
 
     Args:
-        steps: Optimizer steps, or candidates in the search.
-        images: Images that go through, counted as often as they do; once a step, however many subnets it trains.
-        reading: Seconds to read its images into memory, once.
-        seconds: All of it, reading included.
-        memory: Peak in MiB, see `noah.hardware.memory.PeakMemory`: the device's own on CUDA, on a CPU at least so much
-            more than before; None where nothing is told.
-        at_most: Whether steps stop early, so that images and seconds are bounds.
+        steps: The number of optimizer steps, or of candidates in the search.
+        images: How many images are processed, counting repeats, but once per step however many subnets it trains.
+        reading: Seconds for reading the images into memory, once.
+        seconds: Seconds for the whole stage, including reading.
+        memory: Peak memory in MiB, see `noah.hardware.memory.PeakMemory`: the device's own on CUDA; on a CPU, at least
+            so much more than before; None if it is not known.
+        at_most: Whether the stage may stop early, so that images and seconds are upper limits.
     """
 
     steps: int
@@ -57,25 +57,25 @@ class Forecast:
     """What a run would take.
 
     Args:
-        device: What it runs on, such as "cpu".
-        precision: "fp32" or "bf16".
-        threads: CPU threads of each process.
-        processes: How many share the work.
-        supernet: The training of the supernet.
-        search: The search.
-        finalists: The training of the best candidates (`noah.stages.rerank`); None where the search has none.
-        retrain: The retraining; None where it was not asked for, and the finalists with it.
-        epoch_seconds: One epoch of the supernet's training.
-        step_seconds: One of its steps.
-        merge_seconds: Merging one candidate.
-        image_seconds: One image through a merged network.
-        space_size: Number of subnets of the space.
-        inside_budget: Of these, how many the budget admits; exact where only parameters are bounded.
-        budget: The budget in words; empty where nothing is bounded.
-        backbone: Name of the architecture.
-        macs: Multiply-accumulates of the plain backbone for one image.
-        process_memory: The most MiB of main memory that this process has held; the whole run takes at least that.
-        advice: What makes a run that takes too long shorter; empty where it does not.
+        device: The device that it runs on, such as "cpu".
+        precision: The precision, "fp32" or "bf16".
+        threads: The number of CPU threads of each process.
+        processes: How many processes share the work.
+        supernet: The cost of training the supernet.
+        search: The cost of the search.
+        finalists: The cost of training the best candidates (`noah.stages.rerank`); None if the search has no finalists.
+        retrain: The cost of retraining; None if it was not asked for, and then finalists is None, too.
+        epoch_seconds: Seconds for one epoch of the supernet's training.
+        step_seconds: Seconds for one step of the supernet's training.
+        merge_seconds: Seconds for merging one candidate.
+        image_seconds: Seconds for one image through a merged network.
+        space_size: The number of subnets in the space.
+        inside_budget: How many of these the budget admits; exact if only parameters are bounded.
+        budget: The budget in words; empty if nothing is bounded.
+        backbone: The name of the architecture.
+        macs: The plain backbone's multiply-accumulates for one image.
+        process_memory: The peak of this process's main memory in MiB; the whole run takes at least that much.
+        advice: How to shorten a run that takes too long; empty for other runs.
     """
 
     device: str
@@ -100,12 +100,12 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """All stages together."""
+        """The seconds for all stages together."""
         return self.search_seconds + (self.retrain.seconds if self.retrain else 0.0)
 
     @property
     def search_seconds(self) -> float:
-        """All but the retraining: what `noah search` takes."""
+        """The seconds for everything but the retraining, which is what `noah search` takes."""
         return self.supernet.seconds + self.search.seconds + (self.finalists.seconds if self.finalists else 0.0)
 
     def to_json(self) -> dict[str, Any]:
@@ -118,13 +118,13 @@ def forecast(materials: Materials, budget: Budget, listener: Listener, *, retrai
     """Time a few steps of each stage and say what the whole run would take. No run folder is touched.
 
     Args:
-        materials: Settings, dataset, backbone, hardware and search space of the run to be.
-        budget: What its candidates may cost.
-        listener: Told the progress of the timing.
-        retraining: Whether the retraining is timed too; a limited search does not need it.
+        materials: Settings, dataset, backbone, hardware and search space of the future run.
+        budget: What the candidates may cost.
+        listener: Receives the progress of the timing.
+        retraining: Whether to time the retraining too; a search with a time limit does not need it.
 
     Raises:
-        EmptySpaceError: If the budget admits nothing.
+        EmptySpaceError: If the budget admits no subnet.
     """
     settings, space, data = materials.settings, materials.space, materials.dataset
     processes = materials.hardware.processes.count
@@ -181,23 +181,24 @@ def epochs_within(
     search_seconds: float = math.inf,
     share: float = SEARCH_SHARE,
 ) -> int:
-    """How many epochs of the supernet's training fit into a limited time that the search shares.
+    """Compute how many epochs of the supernet's training fit into a limited time that it shares with the search.
 
-    The search keeps 30% of the time, or what it needs at most where that is less. A step of training costs about three
-    forward passes an image, and by default there is one validation image for four training images; so each epoch that
-    fits into the other 70% leaves the search 0.3 / 0.7 x 3 x 4, or five, whole evaluations. Ten epochs, fewer than
-    which hardly teach a supernet to rank, leave it fifty, which are a first generation and some to build on it; racing
-    makes them two to three times as many. A smaller share would leave a supernet with nothing chosen from it.
+    30% of the time is kept for the search, or the most that it needs, if that is less. A step of training costs about
+    three forward passes per image, and by default there is one validation image for every four training images. So each
+    epoch that fits into the other 70% leaves time for 0.3 / 0.7 x 3 x 4, or about five, full evaluations. Ten epochs,
+    the fewest that teach a supernet to rank reasonably well, leave time for fifty, which are a first generation and a
+    start on the next; racing makes it two to three times as many. With a smaller share, there would be a supernet but
+    nothing chosen from it.
 
     Args:
-        seconds: The time for both.
-        epoch_seconds: One epoch.
-        epochs: The most that are wanted.
-        search_seconds: What the whole search takes at most.
-        share: Of the time, kept for the search.
+        seconds: The time for training and search together.
+        epoch_seconds: Seconds for one epoch.
+        epochs: The most epochs that are wanted.
+        search_seconds: The most seconds that the whole search takes.
+        share: The share of the time that is kept for the search.
 
     Returns:
-        At least 1, even where nothing fits: without a supernet there is no search.
+        At least 1, even if nothing fits: without a supernet there is no search.
     """
     left = seconds - min(share * seconds, search_seconds)
     fitting = left / epoch_seconds if epoch_seconds > 0 else math.inf
@@ -205,12 +206,12 @@ def epochs_within(
 
 
 def plan_epochs(seconds: float, made: Forecast, settings: Settings) -> int:
-    """The epochs of the supernet's training for a search with a time limit; at least 1, at most those of the settings.
+    """Choose the epochs of the supernet's training under a time limit; at least 1, at most those in the settings.
 
     Args:
-        seconds: From now to the limit; what the forecast itself took is over.
-        made: What the search would take without a limit.
-        settings: Of the run.
+        seconds: The time left until the limit, after the forecast.
+        made: The forecast for the search without a limit.
+        settings: The settings of the run.
     """
     left = max(0.0, seconds - made.supernet.reading)
     epochs = settings.supernet.epochs
@@ -226,7 +227,7 @@ def _training_stage(images: int, settings: TrainingSettings, trial: TrainingTria
 def _finalists(
     materials: Materials, candidates: int, reading: float, step_seconds: float, evaluating: float
 ) -> Stage | None:
-    """The training of the best candidates on the training images, and the evaluation of each; None without any."""
+    """The cost of training the best candidates on the training set and evaluating each; None if there are none."""
     settings, images = materials.settings, len(materials.dataset.train)
     count = min(settings.search.rerank, candidates)
     if count < 2:  # there is nothing to choose from
@@ -242,5 +243,5 @@ def _steps_an_epoch(images: int, settings: TrainingSettings) -> int:
 
 
 def _stops_early(settings: EvolutionSettings) -> bool:
-    """Whether candidates are given up before they have seen every image."""
+    """Whether candidates may be given up before they have been evaluated on every image."""
     return settings.racing != "off" and settings.sampler != "published"

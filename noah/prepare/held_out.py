@@ -1,7 +1,7 @@
-"""What the final training learns from, and what it leaves out: images to stop by, and images for gates.
+"""Which images the final training uses, and which it leaves out: images to stop by, and images for gates.
 
-Without `retrain.hold_out` it learns from all, and whatever is measured afterwards on training or validation images is
-measured on images that it has seen; `trained_on` says so.
+Without `retrain.hold_out` it uses all images. Anything measured on training or validation images afterwards is then
+measured on images that the network was trained on, and `trained_on` says so.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from noah.runs.folder import Run
 from noah.runs.kept_predictions import fingerprint_split
 
 _HOLD_OUT = 7
-"""Second word of the seed, which no stage of a run has."""
+"""The second word of the seed, which no stage of a run uses."""
 _NEEDED = 3
-"""Images of each class: one to learn from, one to stop by, one for gates."""
+"""How many images each class needs: one to learn from, one to stop by, one for gates."""
 _NAMED = 5
 _FILE = ("retrain", "held_out.json")
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The images that the final training leaves out; both parts hold every class, and no image is in both.
+    """The images that the final training leaves out; both parts have images of every class, and no image is in both.
 
     Attributes:
-        share: Of all images, as set.
-        stopping: To stop by, and for the temperature; nothing uses them yet.
-        gates: For what is measured before an artifact is accepted.
+        share: The share of all images, as set.
+        stopping: The images for early stopping and for the temperature; nothing uses them yet.
+        gates: The images on which an artifact is measured before it is accepted.
     """
 
     share: float
@@ -48,7 +48,7 @@ class FinalImages:
 
 
 def final_images(materials: Materials) -> FinalImages:
-    """Divide the images by class, as `retrain.hold_out` and the seed say; always in the same way.
+    """Divide the images class by class, as `retrain.hold_out` and the seed say; the result is always the same.
 
     Raises:
         DataError: If a class has too few images to be divided.
@@ -63,7 +63,7 @@ def final_images(materials: Materials) -> FinalImages:
 
 
 def describe_held_out(final: FinalImages, materials: Materials) -> dict[str, object] | None:
-    """What a final training leaves out, as written to files: the share, numbers of images, and their fingerprints."""
+    """Describe what a final training leaves out, for files: the share, numbers of images, and their fingerprints."""
     if final.held_out is None:
         return None
     parts = {"stopping": final.held_out.stopping, "gates": final.held_out.gates}
@@ -75,10 +75,10 @@ def describe_held_out(final: FinalImages, materials: Materials) -> dict[str, obj
 
 
 def keep_held_out(run: Run, described: dict[str, object] | None) -> None:
-    """Write down what a final training leaves out when it begins, and compare it when it goes on.
+    """Record what a final training leaves out when it begins, and compare the record when it is resumed.
 
     Raises:
-        RunError: If it began with others.
+        RunError: If it left out other images when it began.
     """
     path = run.path(*_FILE)
     if path.exists():
@@ -88,11 +88,11 @@ def keep_held_out(run: Run, described: dict[str, object] | None) -> None:
 
 
 def check_held_out(run: Run, stored: object, described: dict[str, object] | None) -> None:
-    """Refuse to take images for held out that a training has learned from.
+    """Refuse to treat images as held out if the network was trained on them.
 
     Args:
-        run: The run.
-        stored: What the training wrote down.
+        run: The run that is named in the error.
+        stored: What the training recorded.
         described: What would be held out now.
 
     Raises:
@@ -106,7 +106,7 @@ def check_held_out(run: Run, stored: object, described: dict[str, object] | None
 
 
 def gate_images(materials: Materials) -> tuple[Split, str]:
-    """The images on which a gate measures the final network, and what they are: those held out, else for validation."""
+    """The images on which a gate measures the final network, and what they are: held out, or else for validation."""
     held = final_images(materials).held_out
     name = materials.dataset.name
     if held is not None:
@@ -116,13 +116,13 @@ def gate_images(materials: Materials) -> tuple[Split, str]:
 
 
 def calibration_images(materials: Materials) -> Split:
-    """The training images from which some calibrate an artifact; none of them is held out."""
+    """The training images from which those that calibrate an artifact are taken; none of them is held out."""
     final = final_images(materials)
     return materials.dataset.train if final.held_out is None else final.training
 
 
 def trained_on(split: Split, materials: Materials) -> str:
-    """How many of these images the final training learned from, to follow their number."""
+    """Say how many of these images the final network was trained on, as a clause that follows their number."""
     trained = final_images(materials).training
     known = {trained.name(index) for index in range(len(trained))}
     count = sum(split.name(index) in known for index in range(len(split)))
@@ -136,7 +136,7 @@ def _check_enough(materials: Materials) -> None:
     counts = np.bincount(everything.labels, minlength=len(classes))
     few = [f"{name} has {count}" for name, count in zip(classes, counts.tolist(), strict=True) if 0 < count < _NEEDED]
     if few:
-        more = f" and {len(few) - _NAMED} more have as few" if len(few) > _NAMED else ""
+        more = f" and {len(few) - _NAMED} more have too few" if len(few) > _NAMED else ""
         raise DataError(
             f"retrain.hold_out={materials.settings.retrain.hold_out:g} needs {_NEEDED} images of every class, one to "
             f"learn from, one to stop by and one for gates: {', '.join(few[:_NAMED])}{more}.",

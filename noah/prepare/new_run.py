@@ -1,4 +1,4 @@
-"""The start of a run: its data, backbone and hardware are looked at once, and its folder is made."""
+"""The start of a run: loads its data, backbone and hardware once, and makes its folder."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ def start_run(
     subnet: str | None = None,
     searched: Run | None = None,
 ) -> tuple[Run, Materials]:
-    """Make the folder of a new run, of a search or of one subnet that is given instead of searched.
+    """Make the folder of a new run, either for a search or for one subnet that is given instead.
 
-    Of several processes the first makes it, and the others get it.
+    If there are several processes, the first makes it for all of them.
 
     Args:
         root: The folder of all runs.
-        settings: Resolved settings.
-        origins: Where each value came from.
-        listener: Told of the dataset, the backbone and every automatic choice.
-        name: The run's id; the date and time where it is None.
-        subnet: The subnet as a person types it, see `parse_subnet`; None for a run that will search its own. The
-            budget bounds a search only.
-        searched: The run whose Pareto front a spelling such as pareto:2 means.
+        settings: The resolved settings of the run.
+        origins: The source of each setting.
+        listener: Receives the dataset, the backbone and every automatic choice.
+        name: The run's id; None means the date and time.
+        subnet: The subnet as the user types it, see `parse_subnet`; None for a run that will search its own. The
+            budget applies only to a search.
+        searched: The run whose Pareto front a spelling such as pareto:2 refers to.
 
     Returns:
         The run, and what its stages work with.
 
     Raises:
-        NoahError: Whatever is wrong with the settings, the data, the backbone, the subnet or the folder. No run
+        NoahError: If anything is wrong with the settings, the data, the backbone, the subnet or the folder. No run
             is begun then.
     """
     front: Subnet | None = None
     if subnet is not None:
-        # Before data and backbone are loaded.
+        # This comes before data and backbone are loaded.
         front = front_subnet(searched, subnet) if searched is not None and subnet.startswith(FRONT) else None
         if front is None:
             check_spelling(subnet)
@@ -64,7 +64,7 @@ def start_run(
                 "A subnet that is given has no supernet to inherit weights from.", "Add --set retrain.inherit=false."
             )
     materials = prepare(settings, listener, tell_data=True)
-    final_images(materials)  # a share that cannot be held out is told now, not after the search
+    final_images(materials)  # report a share that cannot be held out now, not after the search
     processes, read = materials.hardware.processes, materials
 
     def make() -> Path:
@@ -91,7 +91,7 @@ def start_run(
 
 
 def _parts(materials: Materials, *, searches: bool) -> list[Part]:
-    """The images that the run's first stages want."""
+    """The images that the run's first stages need."""
     data, settings = materials.dataset, materials.settings
     if not searches:
         final = final_images(materials)
@@ -105,7 +105,7 @@ def _parts(materials: Materials, *, searches: bool) -> list[Part]:
 def _facts(
     materials: Materials, listener: Listener, subnet: str | None, front: Subnet | None, searched: Run | None
 ) -> tuple[dict[str, Any], LatencyTable | None]:
-    """What run.yaml keeps beside the settings, and the timings behind a bound or an objective of latency."""
+    """What run.yaml records besides the settings, and the timings behind a bound or an objective of latency."""
     facts: dict[str, Any] = materials.facts()
     if subnet is None:
         budget, table = decide_budget(materials, listener)

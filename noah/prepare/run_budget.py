@@ -1,4 +1,4 @@
-"""The budget of a run: decided once at its start, kept in its folder, and the same for whoever works on it later."""
+"""The budget of a run: decided once at its start, stored in its folder, and the same for every later process."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LATENCY_FILE = ("search", "latency.json")
 
 
 def decide_budget(materials: Materials, listener: Listener) -> tuple[Budget, LatencyTable | None]:
-    """Turn the settings of a budget into numbers, and tell each that had to be found, with its reason.
+    """Turn the budget's settings into numbers, and report each limit other than parameters, with its reason.
 
     Returns:
-        The budget, and the table that predicts latency where that is bounded or an objective of the search.
+        The budget, and the table that predicts latency, if latency is bounded or an objective of the search.
     """
     settings, space = materials.settings.budget, materials.space
     bounds = list(parameter_budget(settings.parameters, space.embed_dim).bounds)
@@ -82,25 +82,26 @@ def _measure(materials: Materials, listener: Listener) -> LatencyTable:
         f"and {largest:.1%} at most"
     )
     if largest > LARGEST_ERROR:
-        listener.say(f"          That is more than {LARGEST_ERROR:.0%}: take the bound of latency as a rough one.")
+        listener.say(f"          That is more than {LARGEST_ERROR:.0%}: treat the bound on latency as a rough one.")
     return table
 
 
 def budget_facts(budget: Budget) -> dict[str, Any]:
-    """What run.yaml keeps of a budget: each limit as a number, and where it comes from."""
+    """What run.yaml records about a budget: each limit as a number, and where it comes from."""
     return {bound.name: {"limit": bound.limit, "reason": bound.reason} for bound in budget.bounds}
 
 
 def run_budget(run: Run, materials: Materials) -> Budget:
-    """The budget that a run was started with; nothing is timed again.
+    """Read the budget that a run was started with; nothing is timed again.
 
     Raises:
-        RunError: If what the run folder holds of it is missing or damaged.
+        RunError: If its record in the run folder is missing or damaged.
     """
     facts: Any = run.description().get("budget")
     settings = materials.settings.budget
     if facts is None and settings.macs is None and settings.latency is None:
-        return parameter_budget(settings.parameters, materials.space.embed_dim)  # of a version that kept no facts
+        # The run is from a version that did not record its budget.
+        return parameter_budget(settings.parameters, materials.space.embed_dim)
     try:
         if not set(facts) <= set(PRICED_MODULES):
             raise ValueError(f"unknown quantities: {facts}")
@@ -113,10 +114,10 @@ def run_budget(run: Run, materials: Materials) -> Budget:
 
 
 def run_cost(quantity: Quantity, run: Run, materials: Materials) -> Callable[[Subnet], float]:
-    """What a subnet costs in a run, whether that is bounded or not; latency as it was timed at the run's start.
+    """The function that says what a subnet costs in a run, bounded or not; latency is as timed at the run's start.
 
     Raises:
-        RunError: If latency was not timed then, or the file of it is damaged.
+        RunError: If latency was not timed then, or its file is damaged.
     """
     match quantity:
         case "parameters":
@@ -128,7 +129,7 @@ def run_cost(quantity: Quantity, run: Run, materials: Materials) -> Callable[[Su
                 return LatencyTable.from_json(run.read_json(*LATENCY_FILE))
             except (AttributeError, KeyError, OverflowError, TypeError, ValueError, SettingsError) as error:
                 raise RunError(
-                    f"{run.path(*LATENCY_FILE)} is damaged: it is no table of timings.",
+                    f"{run.path(*LATENCY_FILE)} is damaged: it is not a table of timings.",
                     "Start a new run with `noah search`.",
                 ) from error
 
@@ -143,11 +144,11 @@ COSTS: dict[str, Quantity] = {
     "accuracy,macs": "macs",
     "accuracy,latency": "latency",
 }
-"""Objectives of a search -> the quantity of the second; there is none beside accuracy alone."""
+"""The quantity that is the second objective of a search; accuracy alone has none."""
 
 
 def objective_cost(run: Run, materials: Materials) -> Callable[[Subnet], float]:
-    """What the search makes small besides making accuracy large; 0 for every subnet where accuracy is all.
+    """The cost that the search minimizes while it maximizes accuracy; always 0 if accuracy is the only objective.
 
     Raises:
         RunError: If the run's table of latencies is missing or damaged.

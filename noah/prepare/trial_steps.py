@@ -1,7 +1,7 @@
-"""A few real steps of each stage, timed: on the run's own images, backbone and device, and thrown away.
+"""Times a few real steps of each stage, with the run's own images, backbone and device, and throws their results away.
 
-The steps are those of the stages themselves: `noah.training.loop.train` for both trainings, merging and
-`compute_logits` for candidates. Nothing is kept; the temporary folder that a training needs is gone afterwards.
+The steps are those of the stages themselves: `noah.training.loop.train` for both trainings, and merging and
+`compute_logits` for candidates. Nothing is kept; the temporary folder that a training needs is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ from noah.training.loop import train
 from noah.training.subnet_draws import SubnetDraw, draw_subnets
 
 _TRIAL = 6
-"""Second word of the seed, which no stage of a run has."""
+"""The second word of the seed, which no stage of a run uses."""
 _STEPS = WARM_UP + TIMED
 _SUBNETS = 8
-"""Drawn to find a large one inside the budget: the winners of a search lie near its bound."""
+"""How many subnets are drawn to find a large one within the budget: a search's winners are near its bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingTrial:
-    """What a few steps of a training say.
+    """The figures from a few steps of a training.
 
     Args:
-        reading_seconds: For the images of the whole training, as far as they will be held in memory.
-        step_seconds: For one optimizer step.
-        memory: Peak in MiB, see `PeakMemory`.
+        reading_seconds: Seconds for decoding all images of the training that will be held in memory.
+        step_seconds: Seconds for one optimizer step.
+        memory: Peak memory in MiB, see `PeakMemory`.
     """
 
     reading_seconds: float
@@ -70,13 +70,13 @@ class TrainingTrial:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationTrial:
-    """What the evaluation of a few candidates says.
+    """The figures from the evaluation of a few candidates.
 
     Args:
-        reading_seconds: For all validation images, as far as they will be held in memory.
-        merge_seconds: For one candidate.
-        image_seconds: For one image through a merged network.
-        memory: Peak in MiB, see `PeakMemory`.
+        reading_seconds: Seconds for decoding all validation images that will be held in memory.
+        merge_seconds: Seconds for merging one candidate.
+        image_seconds: Seconds for one image through a merged network.
+        memory: Peak memory in MiB, see `PeakMemory`.
     """
 
     reading_seconds: float
@@ -86,7 +86,7 @@ class EvaluationTrial:
 
 
 def try_supernet_training(materials: Materials, listener: Listener) -> TrainingTrial:
-    """Time steps of the supernet's training, with subnets drawn as in the run."""
+    """Time a few steps of the supernet's training, with subnets drawn as in the run."""
     settings, space = materials.settings, materials.space
     draw = partial(draw_subnets, space, settings.supernet, (settings.seed, _TRIAL))
     title = "timing the training of the supernet"
@@ -94,7 +94,7 @@ def try_supernet_training(materials: Materials, listener: Listener) -> TrainingT
 
 
 def try_retraining(materials: Materials, budget: Budget, listener: Listener) -> TrainingTrial:
-    """Time steps of the retraining, of a subnet with many of the parameters that the budget allows."""
+    """Time a few steps of retraining a subnet that uses most of the parameters that the budget allows."""
     rng = np.random.default_rng([materials.settings.seed, _TRIAL])
     drawn = [sample(materials.space, rng, budget) for _ in range(_SUBNETS)]
     subnet = max(drawn, key=lambda each: each.parameter_count(materials.space.embed_dim))
@@ -103,7 +103,7 @@ def try_retraining(materials: Materials, budget: Budget, listener: Listener) -> 
 
 
 def try_evaluation(materials: Materials, budget: Budget, listener: Listener) -> EvaluationTrial:
-    """Time merging and evaluating random subnets inside the budget, on a batch of validation images each."""
+    """Time the merging and evaluation of random subnets within the budget, each on one batch of validation images."""
     settings, hardware = materials.settings, materials.hardware
     rng = np.random.default_rng([settings.seed, _TRIAL])
     batch_size = materials.evaluation_batch_size
@@ -154,7 +154,7 @@ def _try_training(
     started = time.perf_counter()
     pixels = _training_pixels(materials, some, training, _memory_share(some, split, materials.hardware))
     reading = _for_all(time.perf_counter() - started, some, split)
-    # A checkpoint is written only where so few images are there that epochs end before enough steps were timed.
+    # Checkpoints are only written if there are so few images that epochs end before enough steps have been timed.
     epochs = math.ceil((_STEPS + 1) / math.ceil(len(some) / training.batch_size))
     seed_torch(*seed)
     model = build_supernet(materials, largest, training)
@@ -193,12 +193,12 @@ def _training_pixels(materials: Materials, split: Split, training: TrainingSetti
 
 
 def _some_of(split: Split, count: int, rng: Generator) -> Split:
-    """At most so many images of a split, at random, so that their sizes are like those of all."""
+    """Draw at most `count` images of a split at random, so that their sizes are typical."""
     return select(split, np.sort(rng.permutation(len(split))[:count]))
 
 
 def _memory_share(some: Split, split: Split, hardware: Hardware) -> int:
-    """The bytes that some of a split may take, so that as large a part of them is held in memory as of the whole."""
+    """The bytes that a sample of a split may take, so that the same share of it is held in memory as of the whole."""
     return available_memory() // 2 // hardware.processes.local_count * len(some) // len(split)
 
 

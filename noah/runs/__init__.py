@@ -1,1 +1,1 @@
-"""The run folder: its files, their shapes and seals, and the subnet that it is about."""
+"""The run folder: its files, their shapes and seals, and the subnet of the run."""

@@ -1,4 +1,4 @@
-"""What later commands rely on in the files of a run; a file that holds something else is an error, not a traceback."""
+"""What later commands rely on in a run's files; a file with anything else leads to an error, not to a traceback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Texts = dict[str, Any]
 
 
 class Description(TypedDict):
-    """run.yaml."""
+    """The content of run.yaml."""
 
     settings: Texts
     data: NotRequired[Texts]
@@ -30,7 +30,7 @@ class Description(TypedDict):
 
 
 class Result(TypedDict):
-    """eval/test.json, eval/artifact/<name>.json, eval/on/<name>.json."""
+    """The content of eval/test.json, eval/artifact/<name>.json and eval/on/<name>.json."""
 
     correct: Count
     total: Size
@@ -44,7 +44,7 @@ class Result(TypedDict):
 
 
 class Sure(TypedDict):
-    """How sure a choice is."""
+    """How certain a choice is (`noah.nas.certainty`)."""
 
     wins: Annotated[list[Share], Field(min_length=1)]
     images: Size
@@ -63,14 +63,14 @@ class Finalist(TypedDict):
 
 
 class Finalists(TypedDict):
-    """The final choice among the best."""
+    """The final choice among the best candidates (`noah.stages.rerank`)."""
 
     finalists: Annotated[list[Finalist], Field(min_length=1)]
     certainty: Sure
 
 
 class Winner(TypedDict):
-    """search/best.json."""
+    """The content of search/best.json."""
 
     index: Count
     origin: str
@@ -105,35 +105,35 @@ class FrontCandidate(TypedDict):
 
 
 class Plan(TypedDict):
-    """supernet/plan.json."""
+    """The content of supernet/plan.json."""
 
     epochs: Size
 
 
 class Study(TypedDict):
-    """search/study.json."""
+    """The content of search/study.json."""
 
     name: str
 
 
 class Trained(TypedDict):
-    """retrain/model.json."""
+    """The content of retrain/model.json."""
 
     subnet: dict[str, list[Count]]
     losses: list[float]
 
 
 def check_shape(value: Any, shape: Any, path: Path, hint: str) -> Any:
-    """Give a value back that a file held.
+    """Check the shape of a value that was read from a file, and return it.
 
     Args:
-        value: What was read.
-        shape: One of the classes of this module, or a list of one; further keys are allowed.
-        path: The file, for the error.
-        hint: What to type where it is wrong.
+        value: The value that was read.
+        shape: One of the classes of this module, or a list of one; additional keys are allowed.
+        path: The file that the error names.
+        hint: What to type if the value is wrong.
 
     Raises:
-        RunError: If it is of another shape; names the first place.
+        RunError: If it has another shape; it names the first place that does not fit.
     """
     try:
         adapter(shape).validate_python(value, strict=True)
@@ -143,11 +143,11 @@ def check_shape(value: Any, shape: Any, path: Path, hint: str) -> Any:
 
 
 def check_winner(value: Any, path: Path, hint: str) -> dict[str, Any]:
-    """The same for search/best.json, whose parts have to fit each other too."""
+    """Check the shape of search/best.json, and that its parts agree with each other."""
     winner: dict[str, Any] = check_shape(value, Winner, path, hint)
     if winner["correct"] > winner["total"] or not winner["budget"].keys() - {"parameters"} <= winner["costs"].keys():
         raise RunError(f"{path} is damaged: its figures contradict each other.", hint)
     sures = [winner.get("certainty"), (winner.get("rerank") or {}).get("certainty")]
     if any(sure and len(sure["wins"]) != len(sure["indices"]) for sure in sures):
-        raise RunError(f"{path} is damaged: its certainty is of other candidates.", hint)
+        raise RunError(f"{path} is damaged: its certainty belongs to other candidates.", hint)
     return winner

@@ -4,19 +4,19 @@
         run.yaml        resolved settings with the source of each, choices, data, versions
         log.jsonl       what happened, with times
         lock            held by the process that is searching or retraining, which lock.owner names
-        supernet/       checkpoint.safetensors, losses.json; plan.json where a time limit chose the epochs
+        supernet/       checkpoint.safetensors, losses.json; plan.json if a time limit chose the epochs
         search/         study.json, journal.log and lock: the record that all workers share; candidates.jsonl,
                         best.json, pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json
-        retrain/        settings.json, checkpoint.safetensors, model.json; held_out.json where images are held out
+        retrain/        settings.json, checkpoint.safetensors, model.json; held_out.json if images are held out
         eval/           test.json, artifact/<name>.json, on/<name>.json, predictions/ with labels for the first two,
                         mistakes.json with pictures for the first
         export/<name>/  model.onnx, manifest.json
-        trackers/       what TensorBoard and Weights & Biases keep, and what each was told (`noah_cli.trackers`)
-        seals/          the SHA-256 of what each stage left (`noah.runs.seals`)
-        report.html     what `noah report` makes of all this; report/ holds its figures
+        trackers/       what TensorBoard and Weights & Biases store, and what each has received (`noah_cli.trackers`)
+        seals/          the SHA-256 of the files of each stage (`noah.runs.seals`)
+        report.html     what `noah report` makes of all this; report/ has its figures
     runs/latest         the name of the latest run
 
-Files are written atomically; lists that grow by a line are cut back to their last whole line when a run is resumed.
+Files are written atomically; lists that grow line by line are cut back to the last whole line when a run is resumed.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Run:
     """One run folder.
 
     Attributes:
-        folder: Where it is.
-        writes: Whether this process writes to it; beside a launcher's first process the others only read. What they
-            would write is what the first writes.
+        folder: The run folder.
+        writes: Whether this process writes to it. If a launcher started several processes, only the first does; the
+            others would write the same.
     """
 
     folder: Path
@@ -66,12 +66,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """<dataset>/<id>, as `--run` takes it."""
+        """The run's name for `--run`, <dataset>/<id>."""
         return f"{self.folder.parent.name}/{self.folder.name}"
 
     @property
     def option(self) -> str:
-        """What `--run` takes to find this run again: its name in the default folder, else its path; quoted."""
+        """The argument of `--run` for this run, quoted: its name in the default folder, otherwise its path."""
         return shlex.quote(self.name if self.folder == DEFAULT_RUNS / self.name else str(self.folder))
 
     def path(self, *parts: str) -> Path:
@@ -79,7 +79,7 @@ class Run:
         return self.folder.joinpath(*parts)
 
     def description(self) -> dict[str, Any]:
-        """The content of run.yaml.
+        """Read run.yaml.
 
         Raises:
             RunError: If it is damaged.
@@ -99,7 +99,7 @@ class Run:
         return resolve([Layer(source=str(self.path(RUN_FILE)), values=self.description()["settings"]), *changes])[0]
 
     def read_json(self, *parts: str) -> Any:
-        """A JSON file of the run.
+        """Read a JSON file of the run.
 
         Raises:
             RunError: If it is missing or damaged.
@@ -124,12 +124,12 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from writing to this run until the `with` block ends, or this process does.
+        """Keep other processes from writing to this run until the `with` block or this process ends.
 
         Nothing happens in a process that only reads.
 
         Raises:
-            RunBusyError: If another process holds it.
+            RunBusyError: If another process holds the lock.
         """
         if not self.writes:
             yield
@@ -170,13 +170,13 @@ def create_run(
 
     Args:
         root: The folder of all runs.
-        settings: Resolved settings.
-        origins: Where each value came from.
-        dataset: Name of the dataset, which becomes a folder name.
-        name: The run's id, which becomes a folder name; the date and time where it is None, with -2, -3 behind
-            it for runs of the same second.
-        facts: More for run.yaml, such as the data and the preprocessing.
-        choices: The automatic choices.
+        settings: The resolved settings of the run.
+        origins: The source of each setting.
+        dataset: The name of the dataset, which becomes a folder name.
+        name: The run's id, which becomes a folder name; None means the date and time, followed by -2, -3 and so on for
+            runs of the same second.
+        facts: Additional content of run.yaml, such as the data and the preprocessing.
+        choices: The automatic choices to record.
 
     Raises:
         UsageError: If the name is a path.
@@ -206,13 +206,13 @@ def create_run(
 
 
 def check_new_name(root: Path, dataset: str, name: str | None, *, given: bool) -> None:
-    """Refuse the name of a new run that is a path, or that of a run which is there.
+    """Refuse the name of a new run if it is a path, or if such a run already exists.
 
     Args:
         root: The folder of all runs.
-        dataset: Name of the dataset.
-        name: The run's id; nothing is wrong with None.
-        given: Whether its subnet is given.
+        dataset: The name of the dataset.
+        name: The run's id; None is always accepted.
+        given: Whether the run's subnet is given instead of searched, which changes the hint.
 
     Raises:
         UsageError: If the name is a path.
@@ -237,16 +237,16 @@ def check_new_name(root: Path, dataset: str, name: str | None, *, given: bool) -
 
 
 def _folder_name(dataset: str) -> str:
-    """The dataset's name, but for one that would hide the file `latest` beside its folder."""
+    """The dataset's name, changed if it would collide with the file `latest`."""
     return f"{LATEST}-images" if dataset == LATEST else dataset
 
 
 def open_run(root: Path, name: str | None) -> Run:
-    """The run of that name, id or path; the latest where the name is None or "latest".
+    """Open the run with this name, id or path; None or "latest" means the latest one.
 
     Raises:
         CommandOrderError: If there is no run yet.
-        UsageError: If there is none of that name, or several of that id.
+        UsageError: If there is no run with that name, or several with that id.
     """
     if name is None or name == LATEST:
         name = read_latest(root)
@@ -262,7 +262,7 @@ def open_run(root: Path, name: str | None) -> Run:
     ]
     if len(same_id) > 1:
         raise UsageError(
-            f"Several runs have the id {name}.", f"Name one of them whole: {', '.join(run.name for run in same_id)}."
+            f"Several runs have the id {name}.", f"Give one of them in full: {', '.join(run.name for run in same_id)}."
         )
     if same_id:
         return same_id[0]
@@ -274,7 +274,7 @@ def open_run(root: Path, name: str | None) -> Run:
 
 
 def installed_versions() -> dict[str, str]:
-    """The versions of noah and of the libraries that decide its results."""
+    """The versions of noah and of the libraries that affect its results."""
     found = {"noah": __version__, "python": platform.python_version()}
     for package in _VERSIONS:
         try:

@@ -1,8 +1,8 @@
 """What a test predicted for each of its images, kept so that two runs can be compared image by image.
 
-eval/<name>.json says how good a network was; eval/predictions/<name>.json holds which labels it gave, and how
-confidently. The second is written first: where the first is there, both are. It holds a fingerprint of the test split,
-so that predictions are paired only where the images and labels are the same, without that split being opened again.
+eval/<name>.json says how accurate a network was; eval/predictions/<name>.json has the labels it predicted, and how
+confidently. The second is written first, so if the first exists, both do. It includes a fingerprint of the test set, so
+that predictions are only compared if images and labels are the same, without opening the test set again.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from noah.files.atomic import write_text
 from noah.runs.folder import Run
 
 FOLDER = "predictions"
-"""Below eval/."""
+"""The folder of predictions, below eval/."""
 _NAMED_BY = 2
-"""How many parts at the end of a path name an image: its folder and file, wherever the dataset lies."""
+"""How many parts at the end of a path identify an image: its folder and file, wherever the dataset is."""
 _DIGITS = 5
-"""Of a kept confidence, after the point."""
+"""The number of decimal places of a stored confidence."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +35,10 @@ class KeptPredictions:
     """The labels of a test's images, true and predicted, in the order of the split.
 
     Args:
-        fingerprint: Of the split, see `fingerprint_split`.
-        labels: int64 (n,).
-        predicted: int64 (n,).
-        confidence: Softmax probability of each predicted label, float64 (n,); None where an earlier version tested.
+        fingerprint: The fingerprint of the split, see `fingerprint_split`.
+        labels: The true labels, int64, (n,).
+        predicted: The predicted labels, int64, (n,).
+        confidence: The softmax probability of each predicted label, float64, (n,); None if an earlier version tested.
     """
 
     fingerprint: str
@@ -48,16 +48,16 @@ class KeptPredictions:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Which images were predicted right, (n,)."""
+        """Which images were classified correctly, (n,)."""
         right: NDArray[np.bool_] = self.labels == self.predicted
         return right
 
 
 def fingerprint_split(split: Split, classes: tuple[str, ...]) -> str:
-    """A hash of the classes and of the names and labels of the images, in order; moving the folder does not change it.
+    """Hash the classes, and the names and labels of the images in order; moving the folder does not change the hash.
 
     Args:
-        split: The images; none is opened.
+        split: The images, none of which is opened.
         classes: The name of each label.
     """
     digest = hashlib.sha256(json.dumps(classes).encode())
@@ -68,16 +68,16 @@ def fingerprint_split(split: Split, classes: tuple[str, ...]) -> str:
 
 
 def short_name(name: str) -> str:
-    """The end of an image's name that stays the same wherever the dataset lies."""
+    """The end of an image's name, which stays the same wherever the dataset is."""
     return Path(*Path(name).parts[-_NAMED_BY:]).as_posix()
 
 
 def write_predictions(run: Run, predictions: KeptPredictions, *parts: str) -> None:
-    """Keep the predictions of the test whose result is eval/PARTS: one line of JSON, a few bytes an image, atomically.
+    """Write the predictions behind the result eval/PARTS atomically, as one line of JSON with a few bytes per image.
 
     Args:
-        run: The run.
-        predictions: What to keep.
+        run: The run that was tested.
+        predictions: The predictions to write.
         parts: The path of the result below eval/, such as "test.json".
     """
     value: dict[str, Any] = {
@@ -91,7 +91,7 @@ def write_predictions(run: Run, predictions: KeptPredictions, *parts: str) -> No
 
 
 def read_predictions(run: Run, *parts: str) -> KeptPredictions:
-    """The predictions of the test whose result is eval/PARTS.
+    """Read the predictions behind the result eval/PARTS.
 
     Raises:
         RunError: If they are missing or damaged.

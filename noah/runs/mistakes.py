@@ -1,6 +1,6 @@
-"""The most confident mistakes of a test, kept with small pictures while its images are at hand.
+"""The most confident mistakes in a test, stored with small pictures while its images are at hand.
 
-Nothing but `noah eval` opens the test split, so whoever wants to see what went wrong later needs them kept.
+Only `noah eval` opens the test set, so anyone who wants to see later what went wrong needs them to be stored.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, short_name
 
 MISTAKES_FILE = "mistakes.json"
-"""Below eval/."""
+"""The file with the mistakes, below eval/."""
 KEPT = 12
-"""Mistakes of a test."""
+"""How many mistakes of a test are stored."""
 SIDE = 112
-"""Longest side of a kept picture in pixels; smaller ones stay as they are."""
+"""The longest side of a stored picture in pixels; smaller pictures stay as they are."""
 
 _Base64 = Annotated[
     bytes,
@@ -40,11 +40,11 @@ class Mistake(Record):
     """An image that a network got wrong.
 
     Args:
-        name: Its folder and file, or what the dataset calls it.
-        label: True class.
-        predicted: Class that was predicted.
-        confidence: Softmax probability of the latter, 0..1.
-        picture: What the network saw, as a PNG or JPEG file.
+        name: The image's folder and file, or the dataset's name for it.
+        label: The true class.
+        predicted: The predicted class.
+        confidence: The softmax probability of the predicted class, 0..1.
+        picture: The image as the network saw it, as a PNG or JPEG file.
     """
 
     name: str
@@ -55,15 +55,15 @@ class Mistake(Record):
 
     @property
     def media_type(self) -> str:
-        """Of the picture: image/png or image/jpeg."""
+        """The picture's media type, image/png or image/jpeg."""
         return "image/png" if self.picture.startswith(b"\x89PNG") else "image/jpeg"
 
 
 def most_confident_mistakes(predictions: KeptPredictions, count: int = KEPT) -> NDArray[np.int64]:
-    """The images that were predicted wrong with the highest confidence, highest first; of equal ones the earlier.
+    """The indices of the misclassified images with the highest confidence, highest first, and earlier ones before ties.
 
     Raises:
-        ValueError: If the confidences were not kept.
+        ValueError: If the confidences were not stored.
     """
     if predictions.confidence is None:
         raise ValueError("these predictions have no confidences")
@@ -74,15 +74,15 @@ def most_confident_mistakes(predictions: KeptPredictions, count: int = KEPT) -> 
 
 
 def keep_mistakes(run: Run, predictions: KeptPredictions, pixels: Pixels) -> None:
-    """Write the most confident mistakes of the test whose result is eval/test.json.
+    """Write the most confident mistakes behind the result eval/test.json.
 
     Args:
-        run: The run.
-        predictions: Of the test, with confidences.
-        pixels: Its images.
+        run: The run that was tested.
+        predictions: The predictions of the test, with confidences.
+        pixels: The images of the test.
     """
     chosen = most_confident_mistakes(predictions)
-    assert predictions.confidence is not None  # else there were no most confident ones
+    assert predictions.confidence is not None  # otherwise the line above has raised
     pictures = map(_picture, pixels.batch(chosen)) if len(chosen) else ()
     kept = [
         Mistake(
@@ -99,11 +99,11 @@ def keep_mistakes(run: Run, predictions: KeptPredictions, pixels: Pixels) -> Non
 
 
 def read_mistakes(run: Run, fingerprint: str) -> tuple[Mistake, ...] | None:
-    """The kept mistakes, the most confident first; None where none were kept, or those of another test split.
+    """Read the stored mistakes, the most confident first; None if there are none, or they belong to another test set.
 
     Args:
-        run: The run.
-        fingerprint: Of the test split (`noah.runs.kept_predictions`).
+        run: The run that was tested.
+        fingerprint: The fingerprint of the test set (`noah.runs.kept_predictions`).
 
     Raises:
         RunError: If they are damaged.
@@ -122,7 +122,7 @@ def read_mistakes(run: Run, fingerprint: str) -> tuple[Mistake, ...] | None:
 
 
 def _picture(pixels: NDArray[np.uint8]) -> bytes:
-    """uint8 (height, width, 3) as a small file: lossless where the image is small anyway."""
+    """Save pixels, uint8, (height, width, 3), as a small file, without loss if the image is small anyway."""
     image = Image.fromarray(pixels)
     file = io.BytesIO()
     if max(image.size) <= SIDE:

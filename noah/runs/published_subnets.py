@@ -1,10 +1,10 @@
-"""The subnets that the authors published: 19 for the tasks of VTAB-1k, 26 for the few-shot sets and ImageNet.
+"""The subnets that the authors published: 19 for the tasks of VTAB-1k, 26 for the few-shot datasets and ImageNet.
 
-All are for ViT-B/16: 12 blocks, D = 768. On that backbone those of VTAB-1k have 0.360 M trainable parameters in the
-mean (0.443 M as `Subnet.reference_count` counts them, with a largest prompt of 100). Of the few-shot ones the subnets
-searched with the lists of seed 0 are known; ImageNet's is for 16 shots.
+All are for ViT-B/16 with 12 blocks and D = 768. On that backbone the mean for VTAB-1k is 0.360 M trainable parameters
+(0.443 M as `Subnet.reference_count` counts them, with a largest prompt of 100). For the few-shot datasets, only the
+subnets searched with the lists of seed 0 are known; ImageNet's is for 16 shots.
 
-Source: the experiment settings beside "Neural Prompt Search" (Zhang, Zhou, Liu, 2022, arXiv 2206.04673).
+Source: the experiment settings published with "Neural Prompt Search" (Zhang, Zhou, Liu, 2022, arXiv 2206.04673).
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from noah.errors import UsageError
 from noah.space.subnet import Subnet
 
 PUBLISHED_FILE = "published_subnets.json"
-"""The packaged file: group -> the authors' name -> widths."""
+"""The file in this package that maps groups, and the authors' names in each, to widths."""
 
 _THEIR_FEW_SHOT_NAME = re.compile(r"(.+)_shot([0-9]+)-seed0")
 _EXAMPLES = "Published are the 19 tasks of VTAB-1k, such as cifar, and the few-shot sets, such as food101:16."
 
 
 def published_names() -> tuple[str, ...]:
-    """The names of all 45: tasks of VTAB-1k in the order of the tables, then `SET:SHOTS` by set and shots."""
+    """The names of all 45 subnets: VTAB-1k's tasks in the order of the tables, then `SET:SHOTS` by set and shots."""
     return tuple(_subnets())
 
 
 def published_subnet(name: str) -> Subnet:
-    """The published subnet of this name.
+    """Find a published subnet by name.
 
     Args:
-        name: A task of VTAB-1k (`cifar`), a few-shot set with its shots (`food101:16`), or the latter as the authors
-            spell it (`food-101_shot16-seed0`). Every alias does; capitals and hyphens make no difference. A name
-            without shots is VTAB-1k's where both have it.
+        name: A task of VTAB-1k (`cifar`), a few-shot dataset with its shots (`food101:16`), or the latter as the
+            authors spell it (`food-101_shot16-seed0`). Aliases work, too; capitals and hyphens make no difference. If
+            both have a name without shots, it means VTAB-1k's.
 
     Raises:
-        UsageError: If nothing is published under this name; the nearest name, or the published shots, are told.
+        UsageError: If nothing is published under this name; it suggests the nearest name, or the published shots.
     """
     text = name.strip().lower()
     theirs = _THEIR_FEW_SHOT_NAME.fullmatch(text)
@@ -70,7 +70,7 @@ def published_subnet(name: str) -> Subnet:
 
 
 def _nearest(data: str, shots: str | None) -> str:
-    """The published name whose dataset is spelled most like `data`, or nothing where none comes near."""
+    """The published name whose dataset is spelled most like `data`; empty if none is close."""
     tasks = {name: task.name for task in VTAB_TASKS for name in task.names}
     sets: dict[str, str] = {}
     for known in FEW_SHOT_SETS:
@@ -84,7 +84,7 @@ def _nearest(data: str, shots: str | None) -> str:
 
 @cache
 def _subnets() -> MappingProxyType[str, Subnet]:
-    """Every published subnet by its name here, in the order of `published_names`."""
+    """All published subnets by noah's names, in the order of `published_names`."""
     content = json.loads(files("noah.runs").joinpath(PUBLISHED_FILE).read_text(encoding="utf-8"))
     found = {}
     for name, widths in content["vtab"].items():

@@ -1,4 +1,4 @@
-"""Which subnet a run is about: the winner of its search, or the one that it was given."""
+"""Which subnet a run trains: the winner of its search, or the one that it was given."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
 
 FRONT = "pareto:"
-"""How the spelling of a subnet of a Pareto front begins."""
+"""The beginning of a subnet's spelling that refers to a Pareto front."""
 
 
 def chosen_subnet(run: Run) -> Subnet:
-    """The subnet that the run is about: the one that it was given, else the winner of its search.
+    """The subnet that the run trains: the one that it was given, or else the winner of its search.
 
     Raises:
         CommandOrderError: If the search has not finished.
@@ -39,15 +39,15 @@ def given_subnet(run: Run) -> Subnet | None:
     try:
         return Subnet.from_json(given["subnet"])
     except (KeyError, TypeError, SettingsError) as error:
-        raise RunError(f"{run.path(RUN_FILE)} holds no subnet under given.", "Start the run anew.") from error
+        raise RunError(f"{run.path(RUN_FILE)} holds no subnet under given.", "Start the run again.") from error
 
 
 def front_subnet(run: Run, spelling: str) -> Subnet:
-    """The subnet that `pareto:2` means: the second of the run's Pareto front, of which the first is the most accurate.
+    """Find the subnet that, for example, `pareto:2` means: the second in the run's Pareto front, most accurate first.
 
     Raises:
         CommandOrderError: If the search has not finished.
-        UsageError: If the front has no such subnet, or the search had one objective only.
+        UsageError: If the front has no such subnet, or the search had only one objective.
     """
     given = run.description().get("given")
     if given is not None:
@@ -76,7 +76,7 @@ def front_subnet(run: Run, spelling: str) -> Subnet:
 
 
 def _read_front(run: Run) -> list[Subnet]:
-    """The subnets of the run's Pareto front, at least one; the most accurate first."""
+    """Read the subnets of the run's Pareto front, at least one, the most accurate first."""
     try:
         front = [Subnet.from_json(candidate["subnet"]) for candidate in run.read_json("search", "pareto.json")]
     except (KeyError, TypeError, SettingsError):
@@ -87,10 +87,10 @@ def _read_front(run: Run) -> list[Subnet]:
 
 
 def check_inherits(run: Run, settings: RetrainSettings) -> None:
-    """Refuse to start from a supernet's weights where there never was a supernet.
+    """Refuse to start from a supernet's weights if there never was a supernet.
 
     Raises:
-        UsageError: If `settings` say so and the run's subnet was given.
+        UsageError: If `settings` ask for it and the run's subnet was given.
     """
     if settings.inherit and given_subnet(run) is not None:
         raise UsageError(
@@ -100,10 +100,10 @@ def check_inherits(run: Run, settings: RetrainSettings) -> None:
 
 
 def read_subnet(run: Run, *parts: str) -> Subnet:
-    """The subnet in a JSON file of the run.
+    """Read the subnet from a JSON file of the run.
 
     Raises:
-        RunError: If it holds none.
+        RunError: If there is none.
     """
     try:
         return Subnet.from_json(run.read_json(*parts)["subnet"])

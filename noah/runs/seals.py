@@ -1,10 +1,11 @@
-"""Seals: the SHA-256 of every file that a stage of a run left, so that a changed or damaged one is noticed.
+"""Seals: the SHA-256 of every file that a stage of a run wrote, so that a changed or damaged file is noticed.
 
-A stage breaks its seal when it begins and sets it anew when all its files are there. So a seal that exists belongs to a
-whole stage, whatever was killed when, and a checkpoint that every epoch replaces is hashed once, at the end. It lies in
-seals/<stage>.json of the run folder, or seals/<stage>/<name>.json where a stage has several results.
+A stage breaks its seal when it begins, and sets it again once all its files are there. So an existing seal always
+belongs to a complete stage, whatever was killed when, and a checkpoint that every epoch replaces is hashed only once,
+at the end. A seal is in seals/<stage>.json of the run folder, or in seals/<stage>/<name>.json if a stage has several
+results.
 
-Of a file that only grows, such as a log, the bytes that were there are sealed; more may follow.
+For a file that only grows, such as a log, the seal covers the bytes that were there; more may follow.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ GROWING = ("log.jsonl", "search/journal.log")
 _CHUNK = 2**20
 
 Place = tuple[str, ...]
-"""Which seal: the parts of its path below the folder of seals, without its suffix."""
+"""Identifies a seal: the parts of its path below the folder of seals, without the suffix."""
 State = Literal["whole", "changed", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
 class SealedFile:
-    """What a file was when it was sealed.
+    """The state of a file when it was sealed.
 
     Attributes:
-        path: Below the run folder, with slashes.
-        sha256: Of its first `size` bytes, in hexadecimal.
-        size: In bytes.
+        path: Its path below the run folder, with slashes.
+        sha256: The hash of its first `size` bytes, in hexadecimal.
+        size: Its size in bytes.
     """
 
     path: str
@@ -44,7 +45,7 @@ class SealedFile:
     size: int
 
     def compare(self, run: Run) -> State:
-        """Whether the file is still what it was."""
+        """Compare the file with its state when it was sealed."""
         path = run.path(*self.path.split("/"))
         if not path.is_file():
             return "missing"
@@ -55,7 +56,7 @@ class SealedFile:
 
 
 def hash_file(path: Path, size: int | None = None) -> str:
-    """SHA-256 of a file, or of its first `size` bytes, in constant memory."""
+    """Compute the SHA-256 of a file, or of its first `size` bytes, in constant memory."""
     digest, left = hashlib.sha256(), path.stat().st_size if size is None else size
     with path.open("rb") as file:
         while left > 0 and (chunk := file.read(min(_CHUNK, left))):
@@ -65,7 +66,7 @@ def hash_file(path: Path, size: int | None = None) -> str:
 
 
 def set_seal(run: Run, place: Place, paths: Iterable[Path]) -> None:
-    """Seal the files of a stage that has ended; those that do not exist are passed over."""
+    """Seal the files of a finished stage; files that do not exist are skipped."""
     if not run.writes:
         return
     files = {}
@@ -76,13 +77,13 @@ def set_seal(run: Run, place: Place, paths: Iterable[Path]) -> None:
 
 
 def break_seal(run: Run, place: Place) -> None:
-    """Take the seal off, before the first of its files changes."""
+    """Remove a seal, before the first of its files changes."""
     if run.writes:
         seal_path(run, place).unlink(missing_ok=True)
 
 
 def is_sealed(run: Run, place: Place) -> bool:
-    """Whether there is such a seal; whether it is whole is another question."""
+    """Whether there is such a seal; its files are not checked."""
     return seal_path(run, place).is_file()
 
 
@@ -92,7 +93,7 @@ def seal_path(run: Run, place: Place) -> Path:
 
 
 def read_seal(run: Run, place: Place) -> tuple[SealedFile, ...]:
-    """The files of a seal.
+    """Read which files a seal covers.
 
     Raises:
         RunError: If it is missing or damaged, or names a file outside the run folder.
@@ -104,7 +105,7 @@ def read_seal(run: Run, place: Place) -> tuple[SealedFile, ...]:
             SealedFile(name, str(entry["sha256"]), int(entry["bytes"])) for name, entry in value["files"].items()
         )
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise RunError(f"{path} is damaged: it is no seal.", "Restore the run folder from a copy.") from error
+        raise RunError(f"{path} is damaged: it is not a seal.", "Restore the run folder from a copy.") from error
     for file in files:
         if file.path.startswith("/") or "\\" in file.path or ".." in file.path.split("/") or ":" in file.path:
             raise RunError(f"{path} names a file outside the run folder.", "Restore the run folder from a copy.")
@@ -112,41 +113,36 @@ def read_seal(run: Run, place: Place) -> tuple[SealedFile, ...]:
 
 
 def seals(run: Run) -> list[Place]:
-    """All seals of a run, in the order of their names."""
+    """All seals of a run, sorted by name."""
     root = run.path(FOLDER)
     return sorted(path.relative_to(root).with_suffix("").parts for path in root.rglob("*.json") if path.is_file())
 
 
 def seal_start(run: Run) -> None:
-    """Seal what a run was started with, unless that was done: run.yaml and the timings behind a bound of latency."""
+    """Seal what a run was started with, unless it is sealed: run.yaml, and the timings behind a bound on latency."""
     if not is_sealed(run, START):
         set_seal(run, START, [run.path(RUN_FILE), run.path("search", "latency.json")])
 
 
 def seal_supernet(run: Run) -> None:
-    """Seal the trained supernet."""
+    """Seal the trained supernet's files."""
     set_seal(run, SUPERNET, [*run.path("supernet").glob("*.*"), run.path("log.jsonl")])
 
 
 def seal_search(run: Run) -> None:
-    """Seal a search that is at its end, with the short trainings of its finalists."""
+    """Seal a finished search, including the short trainings of its finalists."""
     names = ("study.json", "journal.log", "candidates.jsonl", "pareto.json", "rerank.jsonl", "best.json")
     files = [run.path("search", name) for name in names]
     set_seal(run, SEARCH, [*files, *run.path("search", "rerank").rglob("*.*"), run.path("log.jsonl")])
 
 
 def seal_retrained(run: Run) -> None:
-    """Seal the retrained subnet."""
+    """Seal the retrained subnet's files."""
     set_seal(run, RETRAIN, [*run.path("retrain").glob("*.*"), run.path("log.jsonl")])
 
 
 def seal_result(run: Run, *parts: str) -> None:
-    """Seal the result eval/PARTS with the predictions behind it.
-
-    Args:
-        run: The run.
-        parts: The path of the result below eval/, such as "test.json".
-    """
+    """Seal the result eval/PARTS, such as test.json, with the predictions behind it."""
     files = [run.path("eval", *parts), run.path("eval", "predictions", *parts)]
     if parts == ("test.json",):
         files.append(run.path("eval", "mistakes.json"))
@@ -154,10 +150,10 @@ def seal_result(run: Run, *parts: str) -> None:
 
 
 def artifact_place(name: str) -> Place:
-    """The seal of the artifact export/NAME."""
+    """The place of the seal for the artifact export/NAME."""
     return ("export", name)
 
 
 def result_place(*parts: str) -> Place:
-    """The seal of the result eval/PARTS."""
+    """The place of the seal for the result eval/PARTS."""
     return ("eval", *parts[:-1], parts[-1].removesuffix(".json"))

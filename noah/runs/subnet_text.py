@@ -1,4 +1,4 @@
-"""A subnet as a person types it: `published:cifar`, `FILE.json`, `lora:8+adapter:4` or `linear`."""
+"""Reads a subnet as the user types it: `published:cifar`, `FILE.json`, `lora:8+adapter:4` or `linear`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from noah.runs.published_subnets import published_subnet
 from noah.space.subnet import MODULES, Subnet
 
 LARGEST_WIDTH = 1_000
-"""A wider module is taken for a slip of the keyboard."""
+"""A wider module is assumed to be a typing error."""
 
 LARGEST_FILE = 1_000_000
-"""Bytes; a larger file is refused before it is read."""
+"""In bytes; a larger file is refused before it is read."""
 
 _PUBLISHED = "published:"
 _LINEAR = "linear"
@@ -30,17 +30,17 @@ def parse_subnet(text: str, *, depth: int) -> Subnet:
     """Read a subnet from what was typed after `--subnet`.
 
     - `lora:8`, `adapter:8`, `prompt:50`, or several joined by `+`: these widths in every block.
-    - `linear`: no module in any block; the head alone is trained.
-    - `published:NAME`: what `noah.runs.published_subnets.published_subnet` knows by this name.
+    - `linear`: no module in any block; only the head is trained.
+    - `published:NAME`: the subnet that `noah.runs.published_subnets.published_subnet` finds by this name.
     - `FILE.json`: a file with the lists `prompt`, `lora` and `adapter`, alone or under the key `subnet`, as in a run's
       `best.json` and `model.json` and an artifact's `manifest.json`. It is parsed as JSON and nothing else.
 
     Args:
-        text: What was typed; blanks around its parts and capitals in its words make no difference.
-        depth: Blocks of the backbone.
+        text: What the user typed; spaces around its parts and capitals in its words make no difference.
+        depth: The number of blocks of the backbone.
 
     Raises:
-        UsageError: If it is no subnet, or one of another depth.
+        UsageError: If it is not a subnet, or has another depth.
     """
     text = text.strip()
     subnet = _parse(text)
@@ -59,13 +59,13 @@ def check_spelling(text: str) -> None:
     """Refuse whatever `parse_subnet` would refuse for every depth.
 
     Raises:
-        UsageError: If it is no subnet.
+        UsageError: If it is not a subnet.
     """
     _parse(text.strip())
 
 
 def _parse(text: str) -> Subnet | dict[str, int]:
-    """A subnet of its own depth, or the widths of the modules in every block."""
+    """Read a subnet with a depth of its own, or the widths that the modules have in every block."""
     if not text:
         raise UsageError("--subnet: nothing is given.", _SPELLINGS)
     if text.lower().startswith(_PUBLISHED):
@@ -76,7 +76,7 @@ def _parse(text: str) -> Subnet | dict[str, int]:
 
 
 def _parse_widths(text: str) -> dict[str, int]:
-    """Module -> its width, from `lora:8+adapter:4` or `linear`."""
+    """Read the width of each module from `lora:8+adapter:4` or `linear`."""
     widths: dict[str, int] = {}
     parts = [part.strip() for part in text.split("+")]
     for part in parts:
@@ -144,7 +144,7 @@ def _to_subnet(text: str, value: Any) -> Subnet:
 
 
 def _read_bytes(text: str) -> bytes:
-    """The content of a regular file that is not too large; nothing else is opened."""
+    """Read a regular file that is not too large; nothing else is opened."""
     try:
         if not Path(text).is_file():
             raise _error(text, "there is no such file", "Check the path after --subnet.")
@@ -161,6 +161,6 @@ def _error(text: str, problem: str, hint: str) -> UsageError:
 
 
 def _shown(text: str, length: int = 100) -> str:
-    """What was typed or read, fit for one line of an error."""
+    """Shorten what was typed or read to fit on one line of an error."""
     text = text if text.isprintable() else ascii(text)
     return text if len(text) <= length else f"{text[:length]}..."

@@ -26,7 +26,7 @@ class DataSettings(Section):
     """Which images, and how they are split.
 
     `shots` turns the dataset into a few-shot dataset with so many training images per class; `list_seed` chooses among
-    the published lists. Where it is None, the run's own seed does.
+    the published lists. If it is None, the run's own seed does.
     """
 
     dataset: str | None = None
@@ -42,7 +42,7 @@ class DataSettings(Section):
 class BackboneSettings(Section):
     """Which backbone, and what it sees.
 
-    `mean` and `std` are those of red, green and blue, for pixel values scaled to 0..1. Where they or `interpolation`
+    `mean` and `std` are those of red, green and blue, for pixel values scaled to 0..1. If they or `interpolation`
     are None, the backbone's own are used.
     """
 

@@ -1,4 +1,4 @@
-"""How a person writes the limits of a budget: 0.64M, 1.1x, 12ms."""
+"""How people write the limits of a budget: 0.64M, 1.1x, 12ms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a search ends: the winner, the Pareto front, how sure the choice is; and how they are read again."""
+"""How a search ends, with the winner, the Pareto front and how certain the choice is; and how these are read again."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def conclude(
     stopped: bool,
     exhausted: bool,
 ) -> dict[str, Any]:
-    """Choose the winner, and write down the Pareto front, the winner, and how sure the choice is.
+    """Choose the winner, and write the Pareto front, the winner, and how certain the choice is.
 
     Args:
         run: Gets the result.
         materials: What the run works with.
-        task: What the search was about.
-        candidates: All that are finished.
-        listener: Told of candidates that were given up.
+        task: What was searched: space, budget and rules.
+        candidates: All finished candidates.
+        listener: Receives the number of candidates that were given up, if any.
         stopped: Whether a time limit ended the search.
-        exhausted: Whether it has seen every subnet that the budget admits.
+        exhausted: Whether the search has seen every subnet that the budget admits.
 
     Raises:
         TrainingError: If no candidate gave finite logits.
@@ -75,13 +75,13 @@ def conclude(
 
 
 def _check_finite(materials: Materials, best: Candidate, candidates: Sequence[Candidate], listener: Listener) -> None:
-    """Tell how many candidates were given up because their logits were not finite; refuse to choose among none."""
+    """Report how many candidates were given up because their logits were not finite; fail if none is left."""
     failed = sum(candidate.failed for candidate in candidates)
     if best.failed:
         other = "" if materials.hardware.precision == "fp32" else "--precision fp32 or "
         raise TrainingError(
             f"No subnet can win: the logits of {failed:,} of {len(candidates):,} are not finite for some images.",
-            f"Start a new run with {other}a lower supernet.learning_rate, or look for what is wrong with the backbone.",
+            f"Start a new run with {other}a lower supernet.learning_rate, or find out what is wrong with the backbone.",
         )
     if failed:
         listener.say(
@@ -90,7 +90,7 @@ def _check_finite(materials: Materials, best: Candidate, candidates: Sequence[Ca
 
 
 def _certainty(best: Candidate, candidates: Sequence[Candidate], top: int, images: int, seed: int) -> dict[str, Any]:
-    """How often the winner wins against the best others on resampled validation images."""
+    """How often the winner beats the best other candidates on resampled validation images."""
     others = [c for c in rank(candidates) if c.outcome.complete and c.index != best.index]
     field = [best, *others[: top - 1]]
     sure = certainty([candidate.outcome.wrong for candidate in field], images, seed)
@@ -106,13 +106,13 @@ def _rerank_result(reranked: Sequence[Reranked], images: int, seed: int) -> dict
 
 
 def read_winner(run: Run) -> dict[str, Any]:
-    """The content of search/best.json.
+    """Read search/best.json.
 
     Raises:
         RunError: If it is missing or damaged.
     """
     path = run.path("search", "best.json")
-    hint = f"Remove it and type: noah search --resume --run {run.option}. It is made anew from what was searched."
+    hint = f"Remove it and type: noah search --resume --run {run.option}. It is made again from the candidates."
     try:
         value = run.read_json("search", "best.json")
     except RunError as error:
@@ -121,7 +121,7 @@ def read_winner(run: Run) -> dict[str, Any]:
 
 
 def read_front(run: Run) -> list[dict[str, Any]]:
-    """The content of search/pareto.json.
+    """Read search/pareto.json.
 
     Raises:
         RunError: If it is missing or damaged.

@@ -1,4 +1,4 @@
-"""A stage: the retrained winner is tested on another dataset, as for domain generalization."""
+"""The stage that tests the retrained winner on another dataset, as for domain generalization."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from noah.stages.retrain_stage import load_retrained, merged_logits
 
 
 def find_foreign(on: str, settings: Settings, classes: tuple[str, ...]) -> ForeignSet:
-    """From what a person typed to the images: a variant of ImageNet, a folder, or a dataset with a name.
+    """Find the images that the user means: a variant of ImageNet, a folder, or a named dataset.
 
     Args:
-        on: A name or a path.
-        settings: Of the run; named datasets are looked for in its data root.
-        classes: Of the run.
+        on: The name or path that the user typed.
+        settings: The settings of the run; named datasets are looked for in its data root.
+        classes: The classes of the run.
 
     Raises:
-        DatasetNotFoundError: There is nothing of that name or at that place.
-        DataError: It has classes that the run does not know, or something in it is wrong.
+        DatasetNotFoundError: If there is no dataset of that name or at that path.
+        DataError: If it has classes that the run does not know, or something in it is wrong.
     """
     data_root = Path(settings.data.root)
     variant = find_variant(on)
@@ -53,10 +53,10 @@ def find_foreign(on: str, settings: Settings, classes: tuple[str, ...]) -> Forei
 
 
 def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listener: Listener) -> dict[str, Any]:
-    """Evaluate the retrained winner on images from elsewhere, among the classes that occur there.
+    """Evaluate the retrained winner on another dataset, among the classes that occur there.
 
-    As is usual for ImageNet-A and -R, which hold 200 of ImageNet's classes, the logits of all other classes are left
-    out, so that a prediction is always one of the classes that are present.
+    As is usual for ImageNet-A and -R, which have 200 of ImageNet's classes, the logits of all other classes are
+    ignored, so the prediction is always one of the classes that are present.
 
     Returns:
         The content of eval/on/<name>.json.

@@ -1,10 +1,10 @@
-"""The final choice: the best candidates of a search are trained briefly, each on its own, and ranked anew.
+"""The final choice: the best candidates of a search are briefly trained, each on its own, and ranked again.
 
-A search ranks subnets by the supernet's weights, which they share. Those are a stand-in for weights of their own, and
-one that is least to be trusted among the best, where the differences are small. So each of these few is trained on the
-training images as the winner will be, only for fewer epochs, and measured on the validation images.
+A search ranks subnets with the supernet's weights, which they share. These only stand in for weights of their own, and
+they are least reliable among the best candidates, where the differences are small. So each of these few is trained on
+the training set the way the winner will be, only for fewer epochs, and measured on the validation set.
 
-Nothing of it touches the test split, and no validation image is trained on.
+The test set is not touched, and no validation image is used for training.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from noah.training.divergence import lower_learning_rate
 from noah.training.loop import train
 
 _RERANK = 4
-"""Second word of the seed of this stage. All candidates have the same seed, so that their images come in the same order
-and luck tells them apart as little as it can."""
+"""The second word of this stage's seed. All candidates share the seed, so their images come in the same order and as
+little as possible is left to luck."""
 _NEW_RUN = "Start a new run with `noah search`."
 
 
@@ -46,9 +46,9 @@ class Reranked:
 
     Args:
         index: The candidate's number in the search.
-        subnet: The subnet.
-        outcome: On all validation images, with the weights of this training.
-        losses: Mean training loss of each epoch.
+        subnet: The widths of its modules.
+        outcome: The result on all validation images, with the weights of this training.
+        losses: The mean training loss of each epoch.
     """
 
     index: int
@@ -73,7 +73,7 @@ class Reranked:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Reranked:
-        """Read what `to_json` gave."""
+        """Read what `to_json` returned."""
         return cls(
             value["index"],
             Subnet.from_json(value["subnet"]),
@@ -85,22 +85,22 @@ class Reranked:
 def rerank(
     run: Run, materials: Materials, candidates: Sequence[Candidate], m: int, epochs: int, listener: Listener
 ) -> list[Reranked]:
-    """Train the best candidates briefly and rank them by what they are then; goes on from what the run folder holds.
+    """Train the best candidates briefly and rank them by the result; work that the run folder holds is not repeated.
 
-    Each is trained with the settings of the retraining, with as large a share of warm-up, on the training images alone.
-    It starts from fresh modules and head, or from its slice of the supernet's weights where `retrain.inherit` says so.
+    Each is trained with the settings of the retraining, with the same share of warm-up, on the training set alone. It
+    starts from a fresh head and modules, or from its slice of the supernet's weights if `retrain.inherit` is set.
 
     Args:
-        run: Gets search/rerank.jsonl, a line for each that is finished, and search/rerank/, with a checkpoint of each.
+        run: Gets search/rerank.jsonl, with a line for each finished candidate, and search/rerank/, with checkpoints.
         materials: What the run works with.
-        candidates: Of the search, the best first. Those that were given up in a race are passed over.
-        m: How many of them are trained.
-        epochs: Of each training.
-        listener: Told the progress.
+        candidates: The candidates of the search, best first. Those that the race gave up on are skipped.
+        m: How many candidates are trained.
+        epochs: The number of epochs of each training.
+        listener: Receives the progress.
 
     Returns:
-        The m candidates, or all where there are fewer: the most accurate first, of equally accurate ones that of the
-        lower cross-entropy, then that which the search ranked first.
+        The m candidates, or all if there are fewer, with the most accurate first. Among equally accurate ones, the one
+        with the lower cross-entropy comes first, then the one that the search ranked higher.
 
     Raises:
         RunError: If a file is damaged, or was left by trainings with other settings.
@@ -133,7 +133,7 @@ def rerank(
 
 
 def read_reranked(path: Path) -> list[Reranked]:
-    """The finished candidates in a run's search/rerank.jsonl, in the order in which they were trained; none without it.
+    """Read the finished candidates from a run's search/rerank.jsonl, in the order of training; none without the file.
 
     Raises:
         RunError: If a line is damaged.
@@ -143,17 +143,17 @@ def read_reranked(path: Path) -> list[Reranked]:
         try:
             reranked.append(Reranked.from_json(line))
         except (KeyError, TypeError, SettingsError) as error:
-            raise RunError(f"{path} is damaged in line {number}: it is no trained candidate.", _NEW_RUN) from error
+            raise RunError(f"{path} is damaged in line {number}: it is not a trained candidate.", _NEW_RUN) from error
     return reranked
 
 
 def _dumped(settings: RetrainSettings) -> dict[str, Any]:
-    """What decides the training of a finalist: that learns from no validation image, and leaves nothing else out."""
+    """The settings that affect a finalist; `hold_out` does not, as finalists are trained on the whole training set."""
     return settings.model_dump(mode="json", exclude={"hold_out"})
 
 
 def _check_settings(run: Run, settings: RetrainSettings) -> None:
-    """Refuse to mix trainings of different settings: they could not be compared, nor gone on with."""
+    """Refuse to mix trainings with different settings: they could be neither compared nor resumed."""
     if not run.path("search", "rerank", "settings.json").is_file():
         return
     path, hint = run.path("search", "rerank", "settings.json"), "Remove it to go on with the settings of run.yaml."
@@ -164,7 +164,7 @@ def _check_settings(run: Run, settings: RetrainSettings) -> None:
         raise RunError(
             f"The finalists of {run.name} were trained with other settings: {', '.join(keys)}.",
             f"Go on with the settings that it was started with, or remove {run.path('search', 'rerank')} and "
-            f"{run.path('search', 'rerank.jsonl')} to train all of them anew.",
+            f"{run.path('search', 'rerank.jsonl')} to train all of them again.",
         )
 
 
@@ -178,7 +178,7 @@ def _train(
     title: str,
     listener: Listener,
 ) -> tuple[Supernet, list[float]]:
-    """One candidate, from its checkpoint if there is one: the model in evaluation mode, and its losses."""
+    """Train one candidate, from its checkpoint if there is one; returns the model in evaluation mode and its losses."""
     seed = (materials.settings.seed, _RERANK)
     seed_torch(*seed)
     model = build_supernet(materials, candidate.subnet, settings)
@@ -204,7 +204,7 @@ def _train(
 
 
 def _outcome(model: Supernet, subnet: Subnet, validation: Pixels, materials: Materials) -> Outcome:
-    """What all validation images say of the merged network."""
+    """Evaluate the merged network on all validation images."""
     logits = merged_logits(model, subnet, validation, materials)
     wrong = (predicted_labels(logits) != validation.labels).nonzero()[0]
     return Outcome(score(logits, validation.labels), tuple(wrong.tolist()))

@@ -29,16 +29,16 @@ from noah.training.divergence import doubt, lower_learning_rate
 from noah.training.loop import train
 
 _RETRAIN = 3
-"""Second word of the seed of this stage, which no other has."""
+"""The second word of this stage's seed, which no other stage uses."""
 
 
 def merged_logits(
     supernet: Supernet, subnet: Subnet, pixels: Pixels, materials: Materials, bar: Bar | None = None
 ) -> Logits:
-    """Logits float32 (n, classes) of every image, by the subnet's merged network.
+    """Compute float32 logits (n, classes) of all images with the subnet's merged network.
 
     Raises:
-        TrainingError: If some are not finite, so that no figure of them would mean anything.
+        TrainingError: If some are not finite, so that no figure computed from them would mean anything.
     """
     logits = compute_logits(
         merge(supernet, subnet),
@@ -60,16 +60,16 @@ def merged_logits(
 
 
 def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]:
-    """Train the run's subnet on the full training split; goes on from its checkpoint if there is one.
+    """Train the run's subnet on all images that are not for testing, from its checkpoint if there is one.
 
-    What `retrain.hold_out` leaves out is told and written down.
+    The images that `retrain.hold_out` leaves out are reported and recorded.
 
     Returns:
         The content of retrain/model.json.
 
     Raises:
         CommandOrderError: If the search has not finished.
-        UsageError: If it is to start from a supernet's weights, and the run has no supernet.
+        UsageError: If it is to start from a supernet's weights but the run has no supernet.
     """
     settings = materials.settings
     subnet = chosen_subnet(run)
@@ -131,7 +131,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
 
 
 def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]:
-    """Evaluate the retrained winner on the test split, which is opened here for the first time.
+    """Evaluate the retrained winner on the test set, which is opened here for the first time.
 
     Returns:
         The content of eval/test.json.
@@ -160,13 +160,13 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
 
 
 def _train_slower(run: Run, settings: RetrainSettings) -> str:
-    """The command that trains the same subnet in a new run, with a lower learning rate."""
+    """The command that trains the same subnet in a new run with a lower learning rate."""
     given = run.description().get("given")
     subnet, like = shlex.quote(str(run.path("search", "best.json"))), run.option
     if given is not None:
         spelling = str(given.get("spelling"))
         subnet = shlex.quote(spelling)
-        if spelling.startswith(FRONT):  # it means something in the run that was searched alone
+        if spelling.startswith(FRONT):  # it only has a meaning in the run that was searched
             like = Run(run.folder.parent.parent / str(given.get("searched"))).option
     fresh = " --set retrain.inherit=false" if settings.inherit else ""
     rate = lower_learning_rate(settings.learning_rate)
@@ -174,24 +174,20 @@ def _train_slower(run: Run, settings: RetrainSettings) -> str:
 
 
 def read_result(run: Run, *parts: str) -> dict[str, Any]:
-    """A stored result of a test.
-
-    Args:
-        run: The run.
-        parts: Of its path in the run folder, such as "eval", "test.json".
+    """Read the stored result of a test, whose path in the run folder has these parts, such as "eval", "test.json".
 
     Raises:
         RunError: If it is missing or damaged.
     """
-    result: dict[str, Any] = check_shape(run.read_json(*parts), Result, run.path(*parts), "Measure anew with --again.")
+    result: dict[str, Any] = check_shape(run.read_json(*parts), Result, run.path(*parts), "Measure again with --again.")
     return result
 
 
 def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
-    """The trained subnet: a supernet just as large as it, in evaluation mode.
+    """Load the trained subnet: a supernet of exactly its size, in evaluation mode, and its widths.
 
     Raises:
-        CommandOrderError: If it has not been retrained to its end.
+        CommandOrderError: If its retraining has not finished.
         RunError: If it left out other images than the materials say.
     """
     if not run.path("retrain", "model.json").is_file():

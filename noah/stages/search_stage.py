@@ -1,4 +1,4 @@
-"""The first stage of a run: the supernet is trained, then searched by one process or by several."""
+"""The first stage of a run: train the supernet, then search it with one or several processes."""
 
 from __future__ import annotations
 
@@ -38,32 +38,32 @@ from noah.stages.supernet_stage import train_supernet
 from noah.training.checkpoint import CHECKPOINT_FILE
 
 SEARCH_SEED = 2
-"""Second word of the seed of this stage, which no other has."""
+"""The second word of this stage's seed, which no other stage uses."""
 _WAIT_SECONDS = 1.0
-"""Between two looks at a supernet that another process trains."""
+"""The time between two checks on a supernet that another process is training."""
 
 
 def search(run: Run, materials: Materials, listener: Listener, *, time_limit: float | None = None) -> dict[str, Any]:
-    """Train the supernet, search it, and choose the winner; goes on from whatever the run folder already holds.
+    """Train the supernet, search it, and choose the winner; work that the run folder already holds is not repeated.
 
-    Several processes of one command train the supernet together, and then each is a worker of the search.
+    Several processes of one command train the supernet together, and then each becomes a worker of the search.
 
     Args:
         run: Gets the supernet, the search and its result.
         materials: What the run works with.
-        listener: Told the progress.
-        time_limit: Seconds from now in which a winner is to be chosen: the supernet's training stops at an epoch and
-            the search at a candidate. A final training of the best (`search.rerank`) comes on top.
+        listener: Receives the progress.
+        time_limit: Seconds from now within which to choose a winner: the supernet's training stops after an epoch, and
+            the search after a candidate. The final training of the best (`search.rerank`) takes extra time.
 
     Returns:
-        The content of search/best.json: the winner, and how sure that is.
+        The content of search/best.json: the winner, and how certain the choice is.
     """
     started = time.monotonic()
     task = _task(run, materials)
     check_budget(task.space, task.budget)
     seal_start(run)
     break_seal(run, SEARCH)
-    # Decoded first: an image that cannot be read is told before hours of training, not after.
+    # Decoded first, so that an unreadable image is reported before hours of training, not after.
     validation = materials.pixels(materials.dataset.validation, "validation", listener)
     supernet = train_supernet(run, materials, task.budget, listener, time_limit=time_limit)
     processes = materials.hardware.processes
@@ -82,7 +82,7 @@ def search(run: Run, materials: Materials, listener: Listener, *, time_limit: fl
 
 
 def finished_search(run: Run) -> dict[str, Any] | None:
-    """The result of a search that is at its end; None where it is not, or was stopped by a time limit.
+    """The result of a finished search; None if it has not finished, or was stopped by a time limit.
 
     Raises:
         RunError: If search/best.json is damaged.
@@ -92,7 +92,7 @@ def finished_search(run: Run) -> dict[str, Any] | None:
     result = read_winner(run)
     if result["stopped"] is not None:
         return None
-    if not is_sealed(run, SEARCH):  # it was stopped in between, or an earlier version searched
+    if not is_sealed(run, SEARCH):  # it was stopped just before sealing, or an earlier version searched
         seal_search(run)
     return result
 
@@ -100,12 +100,12 @@ def finished_search(run: Run) -> dict[str, Any] | None:
 def join_search(
     run: Run, materials: Materials, listener: Listener, *, time_limit: float | None = None
 ) -> list[Candidate]:
-    """Work on a search that has begun, until it is at its end or the time is over.
+    """Work on a search that has begun, until it is finished or the time is up.
 
-    Nothing but the search's record is written: choosing the winner is left to a process that holds the run's lock.
+    Only the search's record is written: choosing the winner is left to the process that holds the run's lock.
 
     Returns:
-        All candidates that are finished.
+        All finished candidates.
     """
     started = time.monotonic()
     task = _task(run, materials)
@@ -119,7 +119,7 @@ def wait_until_begun(run: Run, listener: Listener) -> None:
     """Wait while another process trains the supernet.
 
     Raises:
-        CommandOrderError: If no process does.
+        CommandOrderError: If no process is training it.
     """
     told = False
     while not has_begun(run):
@@ -135,7 +135,7 @@ def wait_until_begun(run: Run, listener: Listener) -> None:
 
 
 def has_begun(run: Run) -> bool:
-    """Whether the supernet is trained and candidates are being evaluated, so that others may join."""
+    """Whether the supernet is trained and the search has begun, so that other processes may join."""
     return run.path("search", "study.json").is_file() and run.path("supernet", CHECKPOINT_FILE).is_file()
 
 
@@ -143,7 +143,7 @@ def _task(run: Run, materials: Materials) -> Task:
     settings, hardware = materials.settings, materials.hardware
     batch_size = materials.evaluation_batch_size
     rules = Rules(
-        rule="off" if settings.search.sampler == "published" else settings.search.racing,  # it ranks in another way
+        rule="off" if settings.search.sampler == "published" else settings.search.racing,  # it ranks differently
         images=len(materials.dataset.validation),
         top=needed_exactly(settings.search),
         smallest_batch=smallest_batch(hardware, batch_size),
@@ -160,15 +160,15 @@ def _task(run: Run, materials: Materials) -> Task:
 
 
 def _open_study(run: Run, materials: Materials, *, new: bool) -> SearchStudy:
-    """The search's record; its name holds a random part, so that no other run in the same storage can have it.
+    """Open the search's record; its name has a random part, so that no other run in the same storage can share it.
 
-    Where study.json is, the record is there too: the file is written after it.
+    If study.json exists, so does the record, because the file is written last.
     """
     settings, path = materials.settings.search, run.path("search", "study.json")
     begin = new and not path.exists()
     if begin and run.path("search", "candidates.jsonl").exists():
         raise RunError(
-            f"{run.name} was searched by an older version, which kept its search in another way.",
+            f"{run.name} was searched by an older version, which stored its search in another form.",
             "Start a new run with `noah search`.",
         )
     name = f"{run.name}-{secrets.token_hex(4)}" if begin else _study_name(run)
@@ -176,9 +176,9 @@ def _open_study(run: Run, materials: Materials, *, new: bool) -> SearchStudy:
     storage: BaseStorage = open_storage(settings.storage) if settings.storage else journal_storage(journal)
     if not begin and name not in get_all_study_names(storage):
         raise RunError(
-            f"The search of {run.name} is not in {'its database' if settings.storage else journal} any more.",
+            f"The search of {run.name} is not in {'its database' if settings.storage else journal} anymore.",
             f"{'A path in sqlite:///FILE starts from the working folder. ' if settings.storage else ''}"
-            f"Restore it; or remove {path} and candidates.jsonl beside it to search anew with the supernet as it is.",
+            f"Restore it; or remove {path} and candidates.jsonl beside it to search again with the same supernet.",
         )
     study = SearchStudy(storage, name, materials.space, settings)
     if begin:
@@ -188,7 +188,7 @@ def _open_study(run: Run, materials: Materials, *, new: bool) -> SearchStudy:
 
 def _study_name(run: Run) -> str:
     path = run.path("search", "study.json")
-    hint = "Restore it; or remove it and candidates.jsonl beside it to search anew with the supernet as it is."
+    hint = "Restore it; or remove it and candidates.jsonl beside it to search again with the same supernet."
     name: str = check_shape(run.read_json("search", "study.json"), Study, path, hint)["name"]
     return name
 
@@ -207,7 +207,7 @@ def _evaluate(
     out_of_time: Callable[[], bool],
     run: Run | None,
 ) -> list[Candidate]:
-    """Work on the search; candidates.jsonl of the run follows it, where one is given."""
+    """Work on the search; if a run is given, its candidates.jsonl is kept up to date."""
     ask = candidate_logits(
         supernet, validation, materials.backbone.preprocessing, materials.hardware, task.rules.batch_size
     )
@@ -230,7 +230,7 @@ def _evaluate(
 
 
 def _detail(task: Task, candidates: Sequence[Candidate]) -> SearchDetail:
-    """What there is to tell of a search that has come so far."""
+    """The details to report about a search so far."""
     population = task.settings.population
     generations = math.ceil(task.planned / population)
     best = rank(candidates)[0] if candidates else None

@@ -1,4 +1,4 @@
-"""The training of a run's supernet, in as many epochs as the settings say or as a time limit allows."""
+"""The training of a run's supernet, for as many epochs as the settings say or as a time limit allows."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from noah.training.loop import train
 from noah.training.subnet_draws import draw_subnets
 
 _SUPERNET = 1
-"""Second word of the seed of this stage, which no other has."""
+"""The second word of this stage's seed, which no other stage uses."""
 
 
 def train_supernet(
     run: Run, materials: Materials, budget: Budget, listener: Listener, *, time_limit: float | None = None
 ) -> Supernet:
-    """Train the supernet, or go on with its training, or load it where that is done.
+    """Train the supernet, resume its training, or load it if its training is finished.
 
-    Under a time limit a few steps are timed first, and a number of epochs is chosen that leaves time for the search;
-    the learning rate then falls over these. The choice is kept in supernet/plan.json, which a resumed training obeys.
+    Under a time limit, a few steps are timed first, and the number of epochs is chosen to leave time for the search;
+    the learning rate then decays over these epochs. The choice is stored in supernet/plan.json, which a resumed
+    training follows.
 
     Args:
         run: Gets the checkpoint and the losses.
         materials: What the run works with.
-        budget: What the candidates of the search may cost; the timing draws some.
-        listener: Told the progress, and the number of epochs with its reason where it is chosen.
+        budget: What the candidates of the search may cost; the timing draws some of them.
+        listener: Receives the progress, and the number of epochs with its reason if it is chosen.
         time_limit: Seconds from now for the training and the search after it.
 
     Returns:
@@ -58,7 +59,7 @@ def train_supernet(
     if stored and len(stored.losses) >= settings.epochs:
         load_weights(stored, supernet)
         run.write_json({"losses": list(stored.losses)}, "supernet", "losses.json")
-        if not is_sealed(run, SUPERNET):  # it was stopped in between, or an earlier version trained it
+        if not is_sealed(run, SUPERNET):  # it was stopped just before sealing, or an earlier version trained it
             seal_supernet(run)
         return supernet.eval()
     pixels = materials.training_pixels(materials.dataset.train, settings.augmentation, listener)
@@ -97,7 +98,7 @@ def train_supernet(
 
 
 def _planned(run: Run, settings: SupernetSettings) -> SupernetSettings:
-    """The settings with the epochs that an earlier command chose, where it did."""
+    """The settings, with the number of epochs that an earlier command chose, if it did."""
     if not run.path("supernet", "plan.json").is_file():
         return settings
     path, hint = run.path("supernet", "plan.json"), "Remove it to train in all epochs."
@@ -114,9 +115,9 @@ def _fit(
     time_limit: float,
     listener: Listener,
 ) -> tuple[SupernetSettings, float]:
-    """The settings with the epochs that fit into the time, which are told and stored, and the seconds for the search.
+    """Choose the epochs that fit into the time, report and store them; returns settings and the search's seconds.
 
-    Of a training that goes on, `done` epochs are there already.
+    A resumed training has already finished `done` epochs.
     """
     started = time.monotonic()
     made = forecast(materials, budget, listener, retraining=False)

@@ -1,1 +1,1 @@
-"""One training: its steps, its loss, its checkpoints, and when it has failed."""
+"""One training: its steps, its loss, its checkpoints, and how to notice that it has failed."""

@@ -1,8 +1,8 @@
 """The state of a training after a whole epoch, in one safetensors file.
 
-The file holds the trainable weights, AdamW's moments and, as metadata, the number of finished epochs and their losses.
-It is replaced atomically, so it always describes one epoch's end. Randomness needs no place in it: every epoch starts
-from a seed of its own.
+The file holds the trainable weights, AdamW's moments and, as metadata, the losses of the finished epochs. It is
+replaced atomically, so it always describes the end of an epoch. It does not need to store any random state, because
+every epoch starts from its own seed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Checkpoint:
     """What a checkpoint file holds.
 
     Args:
-        losses: Mean training loss of each finished epoch.
-        weights: `Supernet.trainable_state`.
-        moments: Parameter name -> AdamW's state of it.
+        losses: The mean training loss of each finished epoch.
+        weights: What `Supernet.trainable_state` returned.
+        moments: AdamW's state for each parameter, by name.
     """
 
     losses: tuple[float, ...]
@@ -46,7 +46,7 @@ def save_checkpoint(path: Path, supernet: Supernet, optimizer: Optimizer, losses
     """Write the state of a training after a whole epoch.
 
     Raises:
-        OSError: If it cannot be written; an earlier checkpoint stays.
+        OSError: If it cannot be written; an earlier checkpoint is kept.
     """
     tensors = {f"weights/{name}": value for name, value in supernet.trainable_state().items()}
     for name, parameter in supernet.named_parameters():
@@ -55,7 +55,7 @@ def save_checkpoint(path: Path, supernet: Supernet, optimizer: Optimizer, losses
     path.parent.mkdir(parents=True, exist_ok=True)
     values = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic_file(path) as temporary:
-        # save_file says that a disk is full by an error that is no OSError.
+        # save_file reports a full disk with an error that is not an OSError.
         temporary.write_bytes(save(values, metadata={"losses": json.dumps(losses)}))
 
 
@@ -72,7 +72,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except (OSError, SafetensorError, KeyError, OverflowError, TypeError, ValueError, RuntimeError) as error:
         again = "Start a new run."
         if path.parent.name == "retrain":
-            again = f"Train the winner anew: noah retrain --restart --run {Run(path.parents[1]).option}"
+            again = f"Train the winner again: noah retrain --restart --run {Run(path.parents[1]).option}"
         what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
         raise RunError(f"The checkpoint {path} {what}.", again) from error
     moments: dict[str, dict[str, Tensor]] = {}
@@ -87,7 +87,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def restore(checkpoint: Checkpoint, supernet: Supernet, optimizer: Optimizer) -> None:
-    """Put a checkpoint back into a supernet and its optimizer.
+    """Load a checkpoint into a supernet and its optimizer.
 
     Raises:
         RunError: If the checkpoint belongs to another supernet.
@@ -112,7 +112,7 @@ def _check_moments(name: str, parameter: Tensor, moments: dict[str, Tensor]) -> 
 
 
 def load_weights(checkpoint: Checkpoint, supernet: Supernet) -> None:
-    """Put a checkpoint's weights into a supernet.
+    """Load a checkpoint's weights into a supernet.
 
     Raises:
         RunError: If the checkpoint belongs to another supernet.
@@ -121,7 +121,7 @@ def load_weights(checkpoint: Checkpoint, supernet: Supernet) -> None:
         with torch.no_grad():
             supernet.load_trainable_state(checkpoint.weights)
     except (SettingsError, RuntimeError) as error:
-        # torch's first line says nothing; each further one names a weight.
+        # The first line of torch's message is of no use; each further line names a weight.
         raise RunError(
             f"The checkpoint does not fit this run's modules: {str(error).splitlines()[-1].strip()}",
             "It belongs to another run; start a new one with `noah search`.",

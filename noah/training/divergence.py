@@ -1,7 +1,7 @@
-"""Notices a training that has gone wrong or learned nothing, before it costs more time or is kept as if it were good.
+"""Notices a training that has gone wrong or learned nothing, before it wastes more time or is kept as if it were good.
 
-A loss that is not finite says so itself. Weights and AdamW's moments may be past saving while every loss is finite: no
-loss comes after an epoch's last step, none is of widths that were not drawn since, and where the second moment of a
+A loss that is not finite is easy to see. But weights and AdamW's moments can be ruined while every loss is finite: no
+loss follows an epoch's last step, no loss covers widths that have not been drawn since, and if the second moment of a
 weight overflows to infinity, every further step of that weight is zero.
 """
 
@@ -21,20 +21,20 @@ from noah.model.supernet import Supernet
 from noah.settings.training_settings import TrainingSettings
 
 LOOK_EVERY = 20
-"""Steps between two looks at the losses: on a GPU, a look waits for the device."""
+"""How many steps pass between two checks of the losses: on a GPU, a check has to wait for the device."""
 _LOWER_RATE = 1e-4
-"""The learning rate to try, or a tenth of the one in use where that is less."""
+"""The learning rate to suggest, unless a tenth of the one in use is lower."""
 _NAMED = 3
 
 
 class StepLosses:
-    """The losses of an epoch's steps, looked at every few of them and after the last.
+    """The losses of an epoch's steps, checked every few steps and after the last.
 
     Args:
-        epoch: Its number, from 1.
-        steps: Of the epoch.
-        hardware: Device, precision and processes; the processes look together.
-        remedy: What to do about a learning rate that is too high, in a sentence.
+        epoch: The number of the epoch, counted from 1.
+        steps: The number of steps in the epoch.
+        hardware: Gives device, precision and processes; the processes check together.
+        remedy: What to do about a learning rate that is too high, in one sentence.
     """
 
     def __init__(self, epoch: int, steps: int, hardware: Hardware, remedy: str) -> None:
@@ -43,10 +43,10 @@ class StepLosses:
         self._added = self._looked = 0
 
     def add(self, loss: Tensor) -> None:
-        """The loss of the next step: this process's part of it.
+        """Add this process's part of the next step's loss.
 
         Raises:
-            TrainingError: If it, or one that was not looked at yet, is not finite.
+            TrainingError: If it, or an earlier one that has not been checked yet, is not finite.
             ProcessError: If another process has stopped.
         """
         self._losses[self._added] = loss
@@ -77,14 +77,14 @@ def check_state(supernet: Supernet, optimizer: Optimizer, epoch: int, hardware: 
     """Refuse to keep weights that are not finite, or that would never change again.
 
     Args:
-        supernet: After the epoch.
-        optimizer: AdamW, with its moments of the supernet's weights.
-        epoch: Its number, from 1.
-        hardware: Tells the precision.
-        remedy: What to do about a learning rate that is too high, in a sentence.
+        supernet: The supernet after the epoch.
+        optimizer: AdamW, with its moments for the supernet's weights.
+        epoch: The number of the epoch, counted from 1.
+        hardware: Gives the precision.
+        remedy: What to do about a learning rate that is too high, in one sentence.
 
     Raises:
-        TrainingError: With the names of the first such weights.
+        TrainingError: If there are any; it names the first ones.
     """
     trained = {name: value for name, value in supernet.named_parameters() if value.requires_grad}
     broken = [name for name, value in trained.items() if not torch.isfinite(value).all()]
@@ -108,14 +108,14 @@ def check_state(supernet: Supernet, optimizer: Optimizer, epoch: int, hardware: 
 
 
 def lower_learning_rate(learning_rate: float) -> str:
-    """A learning rate to try instead of one that was too high, as it is typed."""
+    """Suggest a learning rate instead of one that was too high, spelled as the user would type it."""
     return np.format_float_scientific(min(learning_rate / 10, _LOWER_RATE), precision=2, trim="-", exp_digits=1)
 
 
 def _advice(hardware: Hardware, epoch: int, remedy: str) -> str:
     if hardware.precision == "fp32":
         return remedy
-    goes_on = "goes on from the last good epoch" if epoch > 1 else "begins anew"
+    goes_on = "goes on from the last good epoch" if epoch > 1 else "starts over"
     return f"Try --precision fp32 first: with --resume it {goes_on}. {remedy}"
 
 
@@ -124,22 +124,22 @@ def _named(names: list[str]) -> str:
 
 
 _HARDLY_LEARNED = 0.98
-"""Of the loss of guessing: a training that ends above that has hardly learned."""
+"""A training whose loss ends above this share of the loss of guessing has hardly learned anything."""
 _ORDERS = 4
-"""Of the images, from which the mean share of a weighted class in a batch is taken."""
+"""How many random orders of the images are used to find the mean share of a weighted class in a batch."""
 
 
 def guessing_loss(labels: NDArray[np.int64], class_weights: Tensor | None = None, batch_size: int = 64) -> float:
-    """The lowest mean training loss of one prediction for all images, in nats: the entropy of the classes' shares.
+    """The lowest mean training loss, in nats, of the same prediction for all images: the entropy of the class shares.
 
-    With class weights the loss of a batch is divided by the batch's own weights, so that a class has one share of the
-    loss in each batch; what counts is its mean share. That depends a little on which images meet in a batch, and is
-    taken from a few orders at random.
+    With class weights, the loss of a batch is divided by the batch's own weights, so a class has another share of the
+    loss in each batch, and its mean share counts. That depends a little on which images are in a batch together, so it
+    is taken from a few random orders.
 
     Args:
-        labels: int64 (n,).
-        class_weights: Weight of each class in the loss, (classes).
-        batch_size: Images a step; without effect where no class is weighted.
+        labels: int64, (n,).
+        class_weights: The weight of each class in the loss, (classes).
+        batch_size: The number of images per step; it matters only if classes are weighted.
     """
     if class_weights is None:
         shares = np.bincount(labels) / len(labels)
@@ -150,7 +150,7 @@ def guessing_loss(labels: NDArray[np.int64], class_weights: Tensor | None = None
 
 
 def _weighted_shares(labels: NDArray[np.int64], weights: NDArray[np.float64], batch_size: int) -> NDArray[np.float64]:
-    """Of each class in the loss of a batch, in the mean; (classes)."""
+    """The mean share of each class in the loss of a batch, (classes)."""
     rng, total = np.random.default_rng(0), np.zeros(len(weights))
     for _ in range(_ORDERS):
         order = rng.permutation(labels)
@@ -170,17 +170,17 @@ def doubt(
     settings: TrainingSettings,
     class_weights: Tensor | None = None,
 ) -> str:
-    """A warning where a training has hardly learned, else nothing.
+    """Warn if a training has hardly learned anything; otherwise the text is empty.
 
-    Where labels are smoothed or mixed nothing is told: the loss is high then, whatever was learned.
+    If labels are smoothed or mixed there is no warning, because the loss is then high whatever was learned.
 
     Args:
-        what: Was trained, at the beginning of a sentence.
-        loss: Mean cross-entropy of the last epoch, in nats.
-        labels: int64 (n,), of the training images.
-        stage: Of the settings.
-        settings: Of the training.
-        class_weights: With which the loss was computed, (classes); guessing is weighed in the same way.
+        what: What was trained, as the beginning of a sentence.
+        loss: The mean cross-entropy of the last epoch, in nats.
+        labels: The labels of the training images, int64, (n,).
+        stage: The section of the settings, such as "supernet".
+        settings: The settings of the training.
+        class_weights: The class weights in the loss, (classes); guessing is weighted in the same way.
     """
     guessing = guessing_loss(labels, class_weights, settings.batch_size)
     vague = settings.label_smoothing or settings.augmentation.mixup or settings.augmentation.cutmix
@@ -188,6 +188,7 @@ def doubt(
         return ""
     rate = lower_learning_rate(settings.learning_rate)
     return (
-        f"{what} has hardly learned: its loss is {loss:.3f} at the end, and that of guessing is {guessing:.3f}. What "
-        f"follows from it is chance. In a new run, try --set {stage}.learning_rate={rate} or more epochs."
+        f"{what} has hardly learned: its loss is {loss:.3f} at the end, and that of guessing is {guessing:.3f}. "
+        "Results below this line are no better than guessing. "
+        f"In a new run, try --set {stage}.learning_rate={rate} or more epochs."
     )

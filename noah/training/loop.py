@@ -1,4 +1,4 @@
-"""Training the modules and the head of a supernet, the backbone frozen (NOAH, section 3.3)."""
+"""Training the modules and the head of a supernet, with the backbone frozen (NOAH, section 3.3)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from noah.training.step import Step, own_share
 from noah.training.subnet_draws import SubnetDraw
 
 _IMAGES, _BATCHES = 1, 2
-"""Words of the seed after the epoch's, so that neither shares random numbers with the other or with the epoch."""
+"""The seed's words after that of the epoch, so that images, batches and the epoch never share random numbers."""
 
 
 def train(
@@ -51,36 +51,37 @@ def train(
 ) -> list[float]:
     """Train in place, with a checkpoint after every epoch.
 
-    Every step takes one batch and its subnets, whose gradients are added up (`noah.training.loss`). The epoch's
-    generator is seeded by `seed` and the epoch's number, so that a training that goes on from its checkpoint takes the
-    same steps as one that was never interrupted. So are the generators of every augmented image and batch.
+    Every step takes one batch and its subnets, and adds up their gradients (`noah.training.loss`). The epoch's
+    generator is seeded with `seed` and the epoch's number, and so are the generators of every augmented image and
+    batch. A training that is resumed from its checkpoint therefore takes the same steps as one that was never
+    interrupted.
 
-    Where several processes train together, each holds a supernet with the same weights and takes its share of every
-    batch; all draw the same orders and subnets. The first writes the checkpoint, and all go on from it.
+    If several processes train together, each has a supernet with the same weights and takes its share of every batch;
+    all draw the same orders and subnets. The first writes the checkpoint, and all of them resume from it.
 
     Args:
-        supernet: Trained in place; also holds the result.
-        pixels: The training images; augmented ones where the settings change single images.
-        preprocessing: Their normalization.
-        draw_subnets: The subnets of a step; a constant function trains one subnet.
+        supernet: The supernet, which is trained in place.
+        pixels: The training images; they have to be augmented ones if the settings change single images.
+        preprocessing: Gives mean and standard deviation for normalizing the images.
+        draw_subnets: Draws the subnets of a step; a constant function trains a single subnet.
         settings: Epochs, batch size, learning rate and so on.
-        hardware: Device, precision and processes.
+        hardware: Gives device, precision and processes.
         seed: Words of the seed.
-        checkpoint: The checkpoint file; if it exists the training goes on from it.
-        bar: Told the number of finished epochs, with the finished part of the running one.
-        stage: What the bar is told that this training is.
-        remedy: What a person can do where the learning rate is too high, in a sentence.
-        class_weights: Weight of each class in the loss, (classes).
-        enough: Asked after every epoch whether to stop before the last; in the first process only.
-        leave: Asked where a step begins and where an epoch has ended, in every process, whether to end right there; a
-            running epoch then has no loss and no checkpoint.
+        checkpoint: The checkpoint file; if it exists, the training is resumed from it.
+        bar: Updated with the number of finished epochs, including the finished part of the current one.
+        stage: The name of this training in the bar's details.
+        remedy: What the user can do if the learning rate is too high, in one sentence.
+        class_weights: The weight of each class in the loss, (classes).
+        enough: Asked after every epoch whether to stop early; in the first process only.
+        leave: Asked before every step and after every epoch, in every process, whether to stop at once; an unfinished
+            epoch then has no loss and no checkpoint.
 
     Returns:
-        The mean training loss of each epoch, that of the first subnet of each step.
+        The mean training loss of each epoch, which is that of the first subnet of each step.
 
     Raises:
-        TrainingError: If a loss is not finite, or weights or moments at the end of an epoch
-            (`noah.training.divergence`); the last good checkpoint stays.
+        TrainingError: If a loss is not finite, or if weights or moments are not finite at the end of an epoch
+            (`noah.training.divergence`); the last good checkpoint is kept.
         RunError: If the checkpoint is damaged or belongs to another supernet.
         ProcessError: If another process has stopped.
     """
@@ -101,11 +102,11 @@ def train(
     training_step = Step(supernet, hardware, settings.accumulation, weights, settings.label_smoothing, compiled)
 
     def fetched(count: int) -> slice:
-        """The images of a batch that this process needs: what changes a whole batch needs all of them."""
+        """The images of a batch that this process needs: augmentation of whole batches needs all of them."""
         return slice(0, count) if augmentation.is_on or count < processes.count else own_share(count, processes)
 
     def end_epoch() -> bool:
-        """Judge and write what all processes have now; whether to stop here."""
+        """Check and save the weights, which are the same in all processes; returns whether to stop here."""
         check_state(supernet, optimizer, len(losses), hardware, remedy)
         save_checkpoint(checkpoint, supernet, optimizer, losses)
         return enough()
@@ -119,7 +120,7 @@ def train(
     with frozen_weights_held(supernet, hardware), batches as prepared:
         for epoch in epochs:
             rng, torch_seed, order = _begin_epoch(seed, epoch, len(pixels))
-            torch.manual_seed((torch_seed + processes.rank) % 2**63)  # a dropout of its own for each share
+            torch.manual_seed((torch_seed + processes.rank) % 2**63)  # each share has its own dropout
             supernet.train()
             total = torch.zeros((), device=device)
             watched = StepLosses(1 + epoch, steps, hardware, remedy)
@@ -138,7 +139,7 @@ def train(
                 loss = training_step.add_gradients(images, targets, subnets)
                 watched.add(loss)
                 optimizer.step()
-                total += loss * (len(indices) / len(pixels))  # shares, so that a sum of large losses stays finite
+                total += loss * (len(indices) / len(pixels))  # added as shares, so that large losses stay finite
             processes.add_up([total])
             losses.append(total.item())
             stop = processes.of_first(end_epoch)
@@ -150,7 +151,7 @@ def train(
 
 def _begin_epoch(seed: tuple[int, ...], epoch: int, count: int) -> tuple[np.random.Generator, int, NDArray[np.int64]]:
     """The epoch's generator, its seed for torch, and its order of the images."""
-    rng = np.random.default_rng([*seed, 1 + epoch])  # to NumPy a last word of 0 is no word
+    rng = np.random.default_rng([*seed, 1 + epoch])  # NumPy ignores a last word of 0
     torch_seed = int(rng.integers(2**63))
     return rng, torch_seed, rng.permutation(count)
 
@@ -166,9 +167,9 @@ def _pixel_batches(
     epochs: range,
     fetched: Callable[[int], slice],
 ) -> Generator[Batch]:
-    """The pixels of every batch of every epoch, of the images that `fetched` names by their number in the batch.
+    """Yield the pixels of every batch of every epoch, limited to the positions in the batch that `fetched` returns.
 
-    Other processes may prepare them ahead of time.
+    Worker processes may prepare them ahead of time.
     """
     draws = (
         (indices[fetched(len(indices))], (*seed, 1 + epoch, _IMAGES))
@@ -182,7 +183,7 @@ def _pixel_batches(
 
 
 def make_optimizer(supernet: Supernet, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW for modules and head, in one kernel on a GPU. Matrices decay; biases do not, as in timm's recipes."""
+    """Make AdamW for modules and head, fused on a GPU; only matrices have weight decay, as in timm's recipes."""
     trainable = [parameter for parameter in supernet.parameters() if parameter.requires_grad and parameter.numel()]
     groups: list[dict[str, object]] = [
         {"params": [parameter for parameter in trainable if parameter.dim() > 1], "weight_decay": weight_decay},

@@ -13,15 +13,15 @@ from noah.space.subnet import Subnet
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None, label_smoothing: float) -> Tensor:
-    """Mean cross-entropy of a batch; labels that are mixed count as so many shares of images.
+    """Compute the mean cross-entropy of a batch; a mixed label counts as shares of an image.
 
     A share t of class c in image i counts t w_c, and the sum over images and classes is divided by the sum of all t w_c
-    before smoothing, so that labels given as rows with a single 1 have the same loss as the labels themselves.
+    before smoothing. Labels given as rows with a single 1 therefore have the same loss as the labels themselves.
 
     Args:
-        logits: float32 (B, classes).
-        targets: int64 (B), or float32 (B, classes) whose rows sum to 1.
-        class_weights: The w_c, float32 (classes); all are 1 if None.
+        logits: float32, (B, classes).
+        targets: int64, (B), or float32, (B, classes), whose rows sum to 1.
+        class_weights: The weights w_c, float32, (classes); all are 1 if None.
         label_smoothing: The share of each label that is spread over all classes.
     """
     if targets.dim() == 1 or class_weights is None:
@@ -31,7 +31,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None,
 
 
 def share_of_loss(part: Tensor, batch: Tensor, class_weights: Tensor | None) -> Tensor | float:
-    """By what the mean of a part has to be multiplied so that the parts' products add up to the mean of the batch.
+    """The factor by which to multiply the mean of a part, so that the parts add up to the mean of the batch.
 
     Args:
         part: The targets of the part.
@@ -46,7 +46,7 @@ def share_of_loss(part: Tensor, batch: Tensor, class_weights: Tensor | None) -> 
 def balanced_weights(labels: np.ndarray, classes: int) -> Tensor:
     """Class weights that make every class count the same in the loss: n / (classes with images x images of the class).
 
-    A class without images weighs nothing, and the others weigh what they would if it were not there.
+    A class without images has the weight 0, and does not change the weights of the others.
     """
     counts = np.bincount(labels, minlength=classes)
     weights = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
@@ -66,21 +66,21 @@ def add_gradients(
 ) -> Tensor:
     """Add up the gradients of all subnets of a step, one forward and one backward pass each.
 
-    The loss of the first is that of the labels. Its softmax, through which no gradient flows, is what the others learn
-    instead of the labels: their loss is the mean cross-entropy - sum over classes of softmax(first) log softmax(own)
-    (Yu and Huang, 2019, "Universally slimmable networks and improved training techniques"). Class weights, smoothing
-    and mixed labels reach them through the first subnet only. Each backward pass follows its forward pass at once, so
-    the activations of one subnet are held at a time.
+    The first subnet learns the labels. The others learn its softmax instead, through which no gradient flows: their
+    loss is the mean cross-entropy - sum over classes of softmax(first) log softmax(own) (Yu and Huang, 2019,
+    "Universally slimmable networks and improved training techniques"). Class weights, smoothing and mixed labels reach
+    them only through the first subnet. Each backward pass follows its forward pass at once, so only the activations of
+    one subnet are in memory at a time.
 
     Args:
-        forward: Logits (B, classes) of the step's images through a subnet.
-        subnets: At least one.
-        label_loss: Loss of the first subnet's logits.
+        forward: Computes logits (B, classes) of the step's images with a subnet.
+        subnets: At least one subnet.
+        label_loss: Computes the loss of the first subnet's logits.
         backward: Adds the gradients of a loss to those of the parameters.
-        share: By what the loss of the others is multiplied: the share of the step's images that these are.
+        share: The share of the step's images that these are, by which the loss of the others is multiplied.
 
     Returns:
-        The loss of the first subnet, without a graph; not finite where the loss of any subnet is not.
+        The loss of the first subnet, without a graph; it is not finite if the loss of any subnet is not.
     """
     first, *others = subnets
     logits = forward(first)

@@ -1,4 +1,4 @@
-"""The gradients of one step: those of the whole batch, however it is cut into parts and whoever computes them."""
+"""The gradients of one step: those of the whole batch, however it is divided among parts and processes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from noah.training.loss import add_gradients, cross_entropy, share_of_loss
 class Step:
     """What every step of a training has in common.
 
-    Each part's loss counts by its share of the batch's, so the gradients of the parts add up to those of the whole
-    batch, to rounding: in parts of different sizes too, and where classes have weights. Dropout and stochastic depth
-    are drawn for each part, and so is the prompts' dropout mask.
+    Each part's loss is weighted by its share of the batch, so the gradients of the parts add up to those of the whole
+    batch, up to rounding, even if parts differ in size or classes have weights. Dropout, stochastic depth and the
+    prompts' dropout mask are drawn for each part.
 
     Attributes:
-        supernet: What is trained.
-        hardware: Device, precision and processes.
-        accumulation: Parts of the batch that a process takes one after the other.
-        class_weights: Weight of each class in the loss, (classes), on the device.
+        supernet: The supernet being trained.
+        hardware: Gives device, precision and processes.
+        accumulation: How many parts of the batch a process takes, one after another.
+        class_weights: The weight of each class in the loss, (classes), on the device.
         label_smoothing: The share of each label that is spread over all classes.
-        compiled: The supernet with compiled blocks, where it is to be computed by them.
+        compiled: The supernet with compiled blocks, if these are to be used.
     """
 
     supernet: Supernet
@@ -44,16 +44,16 @@ class Step:
     compiled: CompiledForward | None = None
 
     def add_gradients(self, images: Tensor, targets: Tensor, subnets: Sequence[Subnet]) -> Tensor:
-        """Add the gradients of a batch to those of the parameters, in every process the same ones.
+        """Add the gradients of a batch to those of the parameters; they are the same in every process.
 
         Args:
-            images: Normalized, (b, 3, H, W): this process's share of the batch (`noah.training.step.own_share`).
-            targets: int64 (B) or float32 (B, classes), of the whole batch.
-            subnets: Of the step; the first learns the labels, the others learn from the first.
+            images: This process's share of the batch (`noah.training.step.own_share`), normalized, (b, 3, H, W).
+            targets: The targets of the whole batch, int64, (B), or float32, (B, classes).
+            subnets: The subnets of the step; the first learns the labels, the others learn from the first.
 
         Returns:
-            This process's part of the batch's loss, which is the sum over the processes: that of the first subnet,
-            without a graph; not finite where the loss of any subnet is not.
+            This process's part of the first subnet's loss, without a graph; the parts of all processes add up to the
+            loss of the batch. It is not finite if the loss of any subnet is not.
 
         Raises:
             ProcessError: If another process has stopped.
@@ -83,10 +83,10 @@ class Step:
         return cross_entropy(logits, targets, self.class_weights, self.label_smoothing) * share
 
     def _add_up(self, *, someone_has_none: bool) -> None:
-        """Add up the gradients of all processes; a parameter that has none in any of them keeps none.
+        """Add up the gradients of all processes; a parameter that has no gradient in any of them still has none.
 
-        All processes train the same subnets, so they have gradients of the same parameters, but for one that has no
-        image of a small last batch.
+        All processes train the same subnets, so they have gradients for the same parameters, except for a process that
+        gets no image of a small last batch.
         """
         processes = self.hardware.processes
         if processes.count == 1:
@@ -103,15 +103,15 @@ class Step:
 
 
 def own_parts(count: int, accumulation: int, processes: Processes) -> list[slice]:
-    """The parts of a batch that this process takes, one after the other.
+    """The parts of a batch that this process takes, one after another.
 
     Args:
-        count: Images of the batch.
-        accumulation: Parts of each process.
-        processes: They share the batch; each gets as many images as another, or one more.
+        count: The number of images in the batch.
+        accumulation: The number of parts for each process.
+        processes: The processes that share the batch; their numbers of images differ by at most one per part.
 
     Returns:
-        So many parts, or fewer where there are fewer images than parts; none is empty.
+        `accumulation` parts, or fewer if there are too few images; none is empty.
     """
     parts = processes.count * accumulation
     edges = [part * count // parts for part in range(processes.rank * accumulation, parts + 1)][: accumulation + 1]
@@ -119,5 +119,5 @@ def own_parts(count: int, accumulation: int, processes: Processes) -> list[slice
 
 
 def own_share(count: int, processes: Processes) -> slice:
-    """All images of a batch that this process takes."""
+    """The images of a batch that this process takes, all parts together."""
     return next(iter(own_parts(count, 1, processes)), slice(0, 0))

@@ -1,4 +1,4 @@
-"""Which subnets a step of the supernet's training takes: pure functions, so that a training can go on anywhere."""
+"""Which subnets a step of the supernet's training uses: pure functions, so a training can be resumed at any point."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from noah.space.search_space import SearchSpace
 from noah.space.subnet import MODULES, Subnet
 
 SubnetDraw = Callable[[int, Generator], Sequence[Subnet]]
-"""Number of the step, from 0 at the start of the training -> generator of its epoch -> the subnets of the step, at
-least one. The first learns the labels, the others learn from the first (`noah.training.loss`)."""
+"""Takes the number of the step, counted from 0 over the whole training, and the epoch's generator, and returns the
+subnets of the step, at least one. The first learns the labels, the others learn from the first
+(`noah.training.loss`)."""
 
 _FAIR = 0
-"""Word of the seed after the stage's; an epoch has a word above 0 there, so that they share no random numbers."""
+"""The seed's word after the stage's; epochs have a word above 0 there, so they never share random numbers."""
 
 
 def draw_subnets(
     space: SearchSpace, settings: SupernetSettings, seed: tuple[int, ...], step: int, rng: Generator
 ) -> tuple[Subnet, ...]:
-    """The subnets of one step of the supernet's training.
+    """Draw the subnets of one step of the supernet's training.
 
-    - uniform: one, by `noah.space.operators.sample` from the epoch's generator (NOAH, section 3.3).
-    - fair: one, by `fair_subnet`; its number is the step's, so that a cycle goes on in the next epoch.
+    - uniform: one subnet, drawn by `noah.space.operators.sample` with the epoch's generator (NOAH, section 3.3).
+    - fair: one subnet, drawn by `fair_subnet` with the number of the step, so cycles continue across epochs.
     - sandwich: the largest, the smallest and `sandwich_random` others (Yu and Huang, 2019, "Universally slimmable
       networks and improved training techniques"). The others are fair draws too, numbered across the steps.
 
     Args:
-        space: Where they are drawn from.
-        settings: Which of the three.
+        space: The search space to draw from.
+        settings: Says which of the three ways is used.
         seed: Words of the training's seed.
-        step: Its number, from 0 at the start of the training.
+        step: The number of the step, counted from 0 over the whole training.
         rng: The epoch's generator; only uniform draws from it.
     """
     match settings.sampling:
@@ -51,32 +52,32 @@ def draw_subnets(
 
 
 def fair_subnet(space: SearchSpace, seed: tuple[int, ...], number: int) -> Subnet:
-    """Draw `number` of an endless sequence that takes turns exactly, in random order.
+    """Draw subnet `number` of an endless sequence in which all choices take turns equally, in random order.
 
-    A module with d depths and w widths has cycles of d w draws: each of its depths comes w times, and in these w draws
+    A module with d depths and w widths has cycles of d w draws: each of its depths occurs w times, and in these w draws
     each block that the depth reaches takes each of the w widths once. So in every cycle, for every block, each pair of
-    a depth that reaches the block and a width comes exactly once; hence each depth comes equally often, and so does
-    each width among the draws that reach the block. No shorter cycle can do that: the last block that is reached at
-    all is reached by the largest depth alone, in one draw of d, and w has to divide their number.
+    a width and a depth that reaches the block occurs exactly once. Each depth therefore occurs equally often, and so
+    does each width among the draws that reach the block. No shorter cycle can do that: the last block that is reached
+    at all is reached only by the largest depth, in one of d draws, and w has to divide the number of these draws.
 
     Where modules may sit in any blocks, widths are drawn as if for the first ones and then put, in their order, into
-    random blocks; each depth, and each width whatever the block, still takes its turn exactly.
+    random blocks; each depth, and each width regardless of the block, still takes its turn exactly.
 
-    The order of the draws and of the widths in each block are independent random permutations, anew in each cycle and
-    for each module, so a single draw has the distribution of `noah.space.operators.sample`. Equal shares of training
-    for every choice are the idea of FairNAS (Chu, Zhang and Xu, 2021), which trains all of them before each step of the
+    The order of the draws and of the widths in each block are independent random permutations, drawn for each cycle and
+    module, so a single draw has the distribution of `noah.space.operators.sample`. Giving every choice an equal share
+    of the training is the idea of FairNAS (Chu, Zhang and Xu, 2021), which trains all of them before each step of the
     optimizer; here they take turns over the steps.
 
     Args:
-        space: Where it is drawn from.
-        seed: Words of the training's seed; with them and the number the draw is fixed.
-        number: From 0.
+        space: The search space to draw from.
+        seed: Words of the training's seed; together with `number` they determine the draw.
+        number: The position in the sequence, counted from 0.
     """
     drawn = []
     for position, name in enumerate(MODULES):
         module = space.modules[name]
         cycle, turn = divmod(number, _module_cycle(module))
-        rng = np.random.default_rng([*seed, _FAIR, 1 + position, 1 + cycle])  # to NumPy a last word of 0 is no word
+        rng = np.random.default_rng([*seed, _FAIR, 1 + position, 1 + cycle])  # NumPy ignores a last word of 0
         widths = _fair_widths(module, rng, turn)
         blocks = np.arange(space.blocks)
         if space.placement == "any":
@@ -86,7 +87,7 @@ def fair_subnet(space: SearchSpace, seed: tuple[int, ...], number: int) -> Subne
 
 
 def cycle_length(space: SearchSpace) -> int:
-    """Number of fair draws, counted from the first, after which every module is at the end of a cycle."""
+    """The number of fair draws after which all modules complete a cycle at the same time."""
     return math.lcm(*(_module_cycle(module) for module in space.modules.values()))
 
 
@@ -95,7 +96,7 @@ def _module_cycle(module: ModuleSpace) -> int:
 
 
 def _fair_widths(module: ModuleSpace, rng: Generator, turn: int) -> list[int]:
-    """The widths, block by block, of one turn of the cycle that `rng` draws."""
+    """The widths, block by block, for one turn of the cycle that `rng` determines."""
     if not module.widths:
         return []
     order = rng.permutation(_module_cycle(module))

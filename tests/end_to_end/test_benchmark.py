@@ -99,9 +99,9 @@ def test_interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "line"),
     [
         ("--tasks cifra", "Error: --tasks: the suite vtab has no 'cifra'."),
-        ("--methods lora", "Error: --methods: 'lora' is no method."),
-        ("--seeds a", "Error: --seeds: 'a' is no seed."),
-        ("--shard 3/2", "Error: --shard 3/2: no shard."),
+        ("--methods lora", "Error: --methods: 'lora' is not a method."),
+        ("--seeds a", "Error: --seeds: 'a' is not a seed."),
+        ("--shard 3/2", "Error: --shard 3/2: not a shard."),
         ("--recipe vtb", "Error: No recipe is named 'vtb'."),
         ("--set retrain.epoch=3", "Error: retrain.epoch: unknown setting (--set); did you mean retrain.epochs?"),
     ],

@@ -25,7 +25,7 @@ def test_the_supernet(good_folder: Path, precision: str) -> None:
     assert problem.startswith("Error: The training loss is ")
     assert " of 5 in epoch 1." in problem
     lower = "Start a new run with a lower learning rate, such as --set supernet.learning_rate=1e-4."
-    in_fp32 = "Try --precision fp32 first: with --resume it begins anew. "
+    in_fp32 = "Try --precision fp32 first: with --resume it starts over. "
     assert hint == (lower if precision == "fp32" else in_fp32 + lower)
     assert not (RUN / "supernet" / "checkpoint.safetensors").exists()
 

@@ -142,7 +142,7 @@ WITH_A_RUN = {
         1,
         [
             "The checkpoint runs/shapes/first/retrain/checkpoint.safetensors cannot be read: ...",
-            "Train the winner anew: noah retrain --restart --run shapes/first",
+            "Train the winner again: noah retrain --restart --run shapes/first",
         ],
         damage("retrain/checkpoint.safetensors", length=1000),
     ),

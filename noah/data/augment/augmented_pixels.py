@@ -1,4 +1,4 @@
-"""Training images that are augmented anew each time they are requested, in this process or in worker processes."""
+"""Training images that are augmented afresh each time they are requested, in this process or in worker processes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The first reading of a run's images: all are decoded, so that a damaged one is found before hours of training.
 
-What was decoded is kept as far as it fits, so that no stage decodes it again.
+Decoded images are kept if they fit into memory, so that no stage has to decode them again.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from noah.hardware.memory import available_memory
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Images of a run, and what a stage will want of them.
+    """Images of a run, and the size at which a stage will need them.
 
     Attributes:
-        split: The images.
-        at_own_size: Whether they are wanted as they were taken, for random crops; else at the backbone's size.
+        split: The images to read.
+        at_own_size: Whether they are needed at their original size, for random crops, or at the backbone's.
     """
 
     split: Split
@@ -44,16 +44,16 @@ def read_first(
     """Decode every image of all parts once.
 
     Args:
-        parts: Each may take half of the memory that those before it leave; images are told in this order, too.
-        preprocessing: Gives the backbone's size.
-        memory_limit: Bytes that each may take; half of what is free, if not given.
-        progress: Called with the number of images decoded so far and of all.
+        parts: The images to read, in this order; each part may take half of the memory that earlier ones leave.
+        preprocessing: Gives the backbone's input size.
+        memory_limit: Bytes that each part may take; by default half of the memory that is free.
+        progress: Called with the number of images decoded so far and the number of all images.
 
     Returns:
         The images of those parts that fit into memory.
 
     Raises:
-        UnreadableImageError: Images cannot be decoded; those of all parts are counted together.
+        UnreadableImageError: If images cannot be decoded; those of all parts are counted together.
     """
     total, free, done = sum(len(part.split) for part in parts), available_memory(), 0
     kept: list[Pixels | Originals] = []
@@ -94,7 +94,7 @@ class _Resized:
 
 
 class _OwnSizes:
-    """Keeps images as they were taken, from the first to where they do not fit any more."""
+    """Keeps images at their original sizes, from the first on until no more fit."""
 
     def __init__(self, split: Split, limit: int) -> None:
         self._split, self._limit = split, limit
@@ -103,7 +103,7 @@ class _OwnSizes:
         self.taken = 0
 
     def keep(self, place: int, image: Image) -> None:
-        with self._lock:  # threads decode side by side
+        with self._lock:  # threads decode in parallel
             needed = 3 * image.width * image.height
             self._full = self._full or self.taken + needed > self._limit
             if not self._full:

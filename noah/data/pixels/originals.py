@@ -94,12 +94,12 @@ def load_originals(
 
 
 def held_reason(split: Split, held: list[NDArray[np.uint8]], limit: int) -> str:
-    """Why so many images are held: the sizes, in a sentence.
+    """Say in one sentence, with the sizes, why so many images are held in memory.
 
     Args:
         split: All images.
-        held: The first of them.
-        limit: Bytes that they may take.
+        held: The first images of the split, which are held.
+        limit: Bytes that the images may take.
     """
     allowed = f"the {format_bytes(limit)} that they may take"
     if len(held) < len(split):

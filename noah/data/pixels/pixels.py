@@ -69,7 +69,7 @@ class Pixels:
         return self.batch(indices)
 
     def name(self, index: int) -> str:
-        """What a person calls this image."""
+        """The name of this image for people."""
         return self.split.name(index)
 
 
@@ -99,15 +99,15 @@ def load_pixels(
 
 
 def allocate(count: int, preprocessing: Preprocessing, limit: int) -> tuple[NDArray[np.uint8] | None, str]:
-    """Room for images at the backbone's size, if they fit.
+    """Allocate memory for images at the backbone's input size, if they fit.
 
     Args:
-        count: Number of images.
-        preprocessing: Gives their size.
-        limit: Bytes that they may take.
+        count: The number of images.
+        preprocessing: Gives the size of the images.
+        limit: Bytes that the images may take.
 
     Returns:
-        uint8 (count, height, width, 3), not filled yet, or None; and why, as `Pixels.reason`.
+        uint8, (count, height, width, 3), not filled yet, or None; and the reason, for `Pixels.reason`.
     """
     shape = (count, preprocessing.height, preprocessing.width, 3)
     needed = math.prod(shape)
@@ -129,7 +129,7 @@ def _decode(
     progress: Callable[[int, int], None] | None = None,
     memory: NDArray[np.uint8] | None = None,
 ) -> np.ndarray:
-    """Decode and resize images; uint8 (B, height, width, 3), which is `memory` where that is given."""
+    """Decode and resize images; returns uint8, (B, height, width, 3), which is `memory` if that is given."""
     pixels = memory
     if pixels is None:
         pixels = np.empty((len(indices), preprocessing.height, preprocessing.width, 3), np.uint8)
@@ -152,7 +152,7 @@ def decode_each(
     """Decode images in threads and hand each on with its place in `indices`.
 
     Returns:
-        A line for each that cannot be decoded: its name and the cause.
+        A line for each image that cannot be decoded, with its name and the cause.
     """
 
     def decode(place: int) -> None:

@@ -1,7 +1,7 @@
 """Unpacks a zip or tar archive of images that a stranger may have made.
 
-Whatever the archive says, nothing is written outside the folder given, no link is made (a link to a file of the archive
-becomes a copy of it), and neither the disk nor the file table is filled up.
+Whatever the archive says, nothing is written outside the given folder, no link is made (a link to a file in the archive
+becomes a copy of it), and neither the disk nor the file table fills up.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from noah.hardware.memory import format_bytes
 ARCHIVE_SUFFIXES = (".zip", ".tar.gz", ".tgz", ".tar")
 
 MAXIMUM_MEMBERS = 200_000
-"""More than twice the files of the largest task of VTAB-1k."""
+"""More than twice as many files as the largest task of VTAB-1k has."""
 
 RESERVED_BYTES = 2**30
-"""What is left free on the disk."""
+"""How many bytes are left free on the disk."""
 
 SMALL_BYTES = 2**30
 MAXIMUM_RATIO = 100
-"""An archive may unpack to `SMALL_BYTES`, or to so many times its own size if that is more; images hardly shrink."""
+"""An archive may unpack to `SMALL_BYTES`, or to this many times its own size if that is more; images hardly shrink."""
 
 _CHUNK = 2**20
 _LARGEST_READ = 2**24
-"""Of a tar archive at once: its readers take whole headers, whose size the archive tells, into memory."""
+"""The most bytes of a tar archive read at once: headers are read into memory whole, and the archive sets their size."""
 _LONGEST_LINK = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """One entry of an archive; `link` is the path in the archive that a link leads to."""
+    """One entry of an archive; `link` is the path within the archive that a link points to."""
 
     name: str
     kind: Literal["file", "folder", "link", "special"]
@@ -56,15 +56,15 @@ def unpack(
     """Unpack every file of an archive into an empty folder.
 
     Args:
-        archive: Its kind is told by its suffix, one of `ARCHIVE_SUFFIXES`.
-        folder: Exists; on an error it holds what had been unpacked so far.
-        maximum_members: How many entries the archive may have.
-        maximum_bytes: How large they may be together; if not given, what is free on the disk but for 1 GiB, and no more
-            than images can have been compressed.
+        archive: The archive, whose kind is recognized by its suffix, one of `ARCHIVE_SUFFIXES`.
+        folder: An existing folder; after an error it holds what had been unpacked so far.
+        maximum_members: The most entries that the archive may have.
+        maximum_bytes: The most bytes that they may have together; by default all but 1 GiB of the free disk space, and
+            no more than images can have been compressed from.
 
     Raises:
-        DataError: The archive is damaged, too large, or has a member that is refused: one that leads out of the folder,
-            a link that does, a device. Archive and member are named.
+        DataError: If the archive is damaged, too large, or has a member that is refused: a path or link that leads out
+            of the folder, or a device. It names archive and member.
     """
     if maximum_bytes is None:
         plausible = max(SMALL_BYTES, MAXIMUM_RATIO * archive.stat().st_size) if archive.is_file() else 0
@@ -96,7 +96,7 @@ def unpack(
         for member in links:  # Only now, because a link may come before the file that it leads to.
             target = folder / _link_path(archive, member)
             if not target.is_file():
-                raise _refused(archive, member, f"is a link to {member.link}, which is no file of the archive")
+                raise _refused(archive, member, f"is a link to {member.link}, which is not a file in the archive")
             left = _take(left, target.stat().st_size, archive, maximum_bytes)
             place = folder / _member_path(archive, member)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def unpack(
     except OSError as error:
         cause = system_cause(error)
         raise DataError(f"Cannot unpack {archive}: {cause}.", _NO_ROOM if error.errno else _DAMAGED) from error
-    except Exception as error:  # On damaged archives the decoders raise nearly anything: EOFError, zlib.error, ...
+    except Exception as error:  # Decoders raise almost anything on damaged archives: EOFError, zlib.error, ...
         cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise DataError(f"Cannot unpack {archive}: {cause}.", _DAMAGED) from error
 
@@ -121,7 +121,7 @@ _NO_ROOM = "Make room, or unpack it yourself and name that folder with --data-ro
 def _zip_members(archive: Path) -> Iterator[_Member]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was not made on Unix.
+            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the archive was not made on Unix.
             if info.is_dir():
                 yield _Member(info.filename, "folder", 0)
             elif kind == stat.S_IFLNK:
@@ -153,30 +153,30 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
 
 
 def _decompressed(file: BinaryIO) -> IO[bytes]:
-    """The content of a file that may be compressed by gzip."""
+    """Open the content of a file that may be compressed with gzip."""
     compressed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     return cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if compressed else file
 
 
 class _BoundedReads:
-    """A file that refuses to give very much at once, for tarfile to read headers from."""
+    """A file that refuses to return very much at once, from which tarfile reads headers."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
     def read(self, size: int = -1) -> bytes:
-        """Give the next bytes."""
+        """Read the next bytes, unless they are too many."""
         if not 0 <= size <= _LARGEST_READ:
             raise ValueError(f"a header of it claims {size:,} bytes")
         return self._file.read(size)
 
     def seek(self, place: int, whence: int = 0) -> int:
-        """Go to another place."""
+        """Go to another position, and return it."""
         return self._file.seek(place, whence)
 
     def tell(self) -> int:
-        """The place."""
+        """The current position."""
         return self._file.tell()
 
 
@@ -205,7 +205,7 @@ def _is_absolute(name: str) -> bool:
 
 
 def _take(left: int, size: int, archive: Path, maximum_bytes: int) -> int:
-    """What is left of the room after a file of this size."""
+    """The room that is left after a file of this size."""
     if size > left:
         raise DataError(
             f"{archive} unpacks to more than the {format_bytes(maximum_bytes)} that it may take on this disk.",

@@ -48,16 +48,16 @@ def test_a_shard(text: str, shard: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "2", "0/8", "9/8", "2/0", "-1/8", "a/b", "2/8/1", "1.5/8", "1/1000000000"])
 def test_no_shard(text: str) -> None:
-    with pytest.raises(UsageError, match=r"no shard\.\nWrite 2/8"):
+    with pytest.raises(UsageError, match=r"not a shard\.\nWrite 2/8"):
         parse_shard(text)
 
 
 def test_seeds() -> None:
     assert parse_seeds("0, 1,17") == (0, 1, 17)
     for text, problem in {
-        "": "'' is no seed",
-        "1,": "'' is no seed",
-        "-1": "'-1' is no seed",
+        "": "'' is not a seed",
+        "1,": "'' is not a seed",
+        "-1": "'-1' is not a seed",
         "4294967296": "no seed",
         "1,2,1": "1 is given twice",
     }.items():
@@ -76,12 +76,12 @@ def test_methods_are_spelled_in_one_way() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("noah,lora", "'lora' is no method"),
-        ("loar:8", "'loar:8' is no method"),
-        ("noah,", "'' is no method"),
-        ("", "'' is no method"),
-        ("published:cifar", "'published:cifar' is no method"),
-        ("mine.json", "'mine.json' is no method"),
+        ("noah,lora", "'lora' is not a method"),
+        ("loar:8", "'loar:8' is not a method"),
+        ("noah,", "'' is not a method"),
+        ("", "'' is not a method"),
+        ("published:cifar", "'published:cifar' is not a method"),
+        ("mine.json", "'mine.json' is not a method"),
         ("noah,noah", "noah is given twice"),
         ("lora:8,LoRA:08", "lora:8 is given twice"),
         ("published", "nothing was published for the tasks of this suite"),

@@ -48,8 +48,8 @@ def test_a_damaged_row_is_told(tmp_path: Path, change: dict[str, object]) -> Non
     write_row(tmp_path, row("digits", "linear", 0, 700))
     path = row_path(tmp_path, Cell("digits", "linear", 0))
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(RunError, match=r"is no row of a sweep: .*\nRemove it"):
+    with pytest.raises(RunError, match=r"is not a row of a sweep: .*\nRemove it"):
         read_rows(tmp_path)
     path.write_text("{")
-    with pytest.raises(RunError, match="is no row of a sweep"):
+    with pytest.raises(RunError, match="is not a row of a sweep"):
         read_rows(tmp_path)

@@ -175,7 +175,7 @@ def test_settings_that_an_older_noah_did_not_have_are_told(sweep: SweepSettings,
     recorder = Recorder()
     run_sweep(sweep, [], tmp_path, recorder)
     assert recorder.said == [
-        f"note      The sweep in {tmp_path} was begun by a noah that did not have search.racing; "
+        f"note      The sweep in {tmp_path} was started by a noah that did not have search.racing; "
         "their values are those of this one."
     ]
 

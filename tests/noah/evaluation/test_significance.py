@@ -37,7 +37,7 @@ def test_wilson_by_hand() -> None:
 
 @pytest.mark.parametrize("share", [(-1, 3), (4, 3), (0, 0)])
 def test_what_is_no_share_is_refused(share: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="is no share"):
+    with pytest.raises(ValueError, match="is not a share"):
         Proportion(*share)
 
 

@@ -114,10 +114,10 @@ def test_a_checkpoint_that_is_compressed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("state", "told"),
     [
-        ({1: torch.zeros(2)}, "1 is no name of a tensor"),
-        ({"a": [1]}, "'a' is no name of a tensor"),
-        ([torch.zeros(2)], "no mapping of names to tensors"),
-        ({"a": torch.zeros(4).to_sparse()}, "'a' is no plain tensor"),
+        ({1: torch.zeros(2)}, "1 is not the name of a tensor"),
+        ({"a": [1]}, "'a' is not the name of a tensor"),
+        ([torch.zeros(2)], "not a mapping of names to tensors"),
+        ({"a": torch.zeros(4).to_sparse()}, "'a' is not a plain tensor"),
     ],
 )
 def test_what_is_no_state_dictionary(tmp_path: Path, state: object, told: str) -> None:

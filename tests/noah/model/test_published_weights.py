@@ -161,7 +161,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("name", [None, 1, b"head.weight", ("head", "weight")])
     def test_a_name_that_is_no_text_is_refused(self, weights: dict[str, np.ndarray], name: Any) -> None:
-        with pytest.raises(CheckpointError, match="is no name of a weight"):
+        with pytest.raises(CheckpointError, match="is not the name of a weight"):
             load({**weights, name: np.zeros(3)})
 
     @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ class TestNumPyScalars:
     def test_among_the_weights_they_are_no_weights(self, tmp_path: Path, value: np.generic) -> None:
         path = tmp_path / "checkpoint.pth"
         torch.save({"model": {**WEIGHTS, "head.bias": value}}, path)
-        with pytest.raises(CheckpointError, match="no state dictionary"):
+        with pytest.raises(CheckpointError, match="is not a state dictionary"):
             read_reference_checkpoint(path)
 
     def test_they_are_not_allowed_afterwards(self, tmp_path: Path) -> None:
@@ -202,9 +202,9 @@ class TestOtherFiles:
             ({}, "no weights under 'model'; it holds nothing."),
             ([1, 2], "no weights under 'model'; it holds list."),
             (argparse.Namespace(model=WEIGHTS), "no weights under 'model'; it holds Namespace."),
-            ({"model": [1]}, "no state dictionary"),
-            ({"model": {"head.bias": 1.0}}, "no state dictionary"),
-            ({"model": {1: torch.ones(1)}}, "no state dictionary"),
+            ({"model": [1]}, "is not a state dictionary"),
+            ({"model": {"head.bias": 1.0}}, "is not a state dictionary"),
+            ({"model": {1: torch.ones(1)}}, "is not a state dictionary"),
         ],
     )
     def test_no_weights_in_their_place(self, tmp_path: Path, content: Any, told: str) -> None:

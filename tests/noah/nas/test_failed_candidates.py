@@ -139,7 +139,7 @@ def test_stages_refuse_to_choose_or_to_store_such_figures(tiny_settings: TinySet
         search(run, materials, Silent())
     assert str(raised.value) == (
         "No subnet can win: the logits of 8 of 8 are not finite for some images.\n"
-        "Start a new run with a lower supernet.learning_rate, or look for what is wrong with the backbone."
+        "Start a new run with a lower supernet.learning_rate, or find out what is wrong with the backbone."
     )
     assert not run.path("search", "best.json").exists()
 

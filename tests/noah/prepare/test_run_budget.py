@@ -72,7 +72,7 @@ def test_the_timings_of_the_start_are_those_of_the_run(
     words = " ".join(listener.said)
     assert "latency   predicted from timings of single blocks in torch (cpu, fp32, 1 thread, batch size 2)" in words
     assert "budget    latency " in words
-    assert ("15%: take the bound of latency as a rough one." in words) == (stored["largest_error"] > 0.15)
+    assert ("15%: treat the bound on latency as a rough one." in words) == (stored["largest_error"] > 0.15)
 
     def measure(*_: object) -> None:
         raise AssertionError("timed again")
@@ -110,7 +110,7 @@ def test_a_rough_prediction_is_called_one(tiny_settings: TinySettings, monkeypat
     assert table is not None
     assert table.errors[1] > 0.15
     assert listener.said[-2:] == [
-        "          That is more than 15%: take the bound of latency as a rough one.",
+        "          That is more than 15%: treat the bound on latency as a rough one.",
         "budget    latency 10 s an image (as set; the plain backbone takes 1 s)",
     ]
     assert budget.parameters == 14_000

@@ -158,7 +158,7 @@ def test_a_record_that_is_gone_is_told(start: Start, tmp_path: Path, kind: str) 
         search(run, materials, Recorder({TITLE: 3}))
     (path if kind == "database" else run.path("search", "journal.log")).unlink()
     for stage in (search, join_search):
-        with pytest.raises(RunError, match=r"is not in .* any more\.\n") as raised:
+        with pytest.raises(RunError, match=r"is not in .* anymore\.\n") as raised:
             stage(run, materials, Silent())
         assert ("its database" in raised.value.problem) == (kind == "database")
     # As the hint says.

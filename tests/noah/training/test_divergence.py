@@ -104,7 +104,7 @@ def test_gradients_whose_squares_overflow_are_told(
     assert raised.value.problem.endswith("or a backbone whose own outputs are this large.")
     assert (
         raised.value.hint
-        == ("Try --precision fp32 first: with --resume it begins anew. " if precision == "bf16" else "") + REMEDY
+        == ("Try --precision fp32 first: with --resume it starts over. " if precision == "bf16" else "") + REMEDY
     )
     assert not list(tmp_path.iterdir())
 

@@ -153,7 +153,7 @@ def other_result(run: Path) -> None:
         (without("retrain", "model.json"), "it has not been retrained", "noah retrain --resume"),
         (without("eval"), "it has not been tested", "noah eval"),
         (without("eval", "predictions"), "it was tested before single predictions were kept", "noah eval --again"),
-        (other_result, "its predictions and its test's result are of two tests", "noah eval --again"),
+        (other_result, "its predictions and its test result come from different tests", "noah eval --again"),
     ],
 )
 def test_what_is_missing_comes_with_its_command(runs: Path, spoil: Any, problem: str, command: str) -> None:
@@ -238,7 +238,7 @@ def test_no_run_at_all_is_wrong_usage() -> None:
         ("eval/test.json", '{"correct": 9, "total": 3}', "holds no accuracy."),
         ("eval/predictions/test.json", "{", "is damaged: "),
         ("eval/predictions/test.json", "[]", "holds no predictions."),
-        ("run.yaml", "settings: {}", "does not tell the backbone and the classes."),
+        ("run.yaml", "settings: {}", "does not say which backbone and classes it has."),
     ],
 )
 def test_damaged_files(runs: Path, file: str, content: str, problem: str) -> None:

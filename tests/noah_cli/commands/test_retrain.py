@@ -126,7 +126,7 @@ def test_a_damaged_checkpoint_is_told(project: Finished) -> None:
     assert outcome.code == 1
     assert len(outcome.error_lines) == 2
     assert str(checkpoint.relative_to(project.folder)) in outcome.error_lines[0]
-    assert outcome.error_lines[1] == "Train the winner anew: noah retrain --restart --run shapes/first"
+    assert outcome.error_lines[1] == "Train the winner again: noah retrain --restart --run shapes/first"
 
 
 def test_a_resumed_retraining_keeps_its_settings(project: Finished) -> None:

@@ -289,7 +289,7 @@ def test_a_database_holds_the_search(working_folder: Path, monkeypatch: pytest.M
     for command in (("--resume", "--run", run), ("--join", run)):
         outcome = noah("search", *command)
         assert outcome.code == 1
-        assert outcome.error_lines[0] == "Error: The search of shapes/first is not in its database any more."
+        assert outcome.error_lines[0] == "Error: The search of shapes/first is not in its database anymore."
         assert "starts from the working folder" in outcome.error_lines[1]
     monkeypatch.chdir(working_folder)
     assert noah("search", "--resume").code == 0

@@ -162,16 +162,16 @@ def test_other_weights_than_those_of_the_winner_are_found(project: Finished) -> 
     ("name", "values", "told"),
     [
         ("search", {"index": 1_000}, "holds the winner, number 1000, 0 times"),
-        ("search", {"cross_entropy": 0.1}, "says otherwise of the winner"),
+        ("search", {"cross_entropy": 0.1}, "disagrees about the winner"),
         ("search", {"budget": {"parameters": 1}}, "parameters, and 1 are allowed"),
-        ("retrain", {"losses": [0.1]}, "is of another training than the stored losses"),
+        ("retrain", {"losses": [0.1]}, "belongs to another training than the stored losses"),
         (
             "retrain",
             {"subnet": {"prompt": [0] * 6, "lora": [1] * 6, "adapter": [0] * 6}},
             "not the one that the run is",
         ),
-        ("eval/test", {"correct": 3}, "Its accuracy is not that of 3 of 18 right"),
-        ("eval/test", {"correct": 0, "accuracy": 0.0}, "Its predictions, image by image, are of another test"),
+        ("eval/test", {"correct": 3}, "Its accuracy does not match 3 of 18 right"),
+        ("eval/test", {"correct": 0, "accuracy": 0.0}, "Its predictions, image by image, come from another test"),
     ],
 )
 def test_files_that_contradict_each_other_are_found(

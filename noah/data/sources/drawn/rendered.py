@@ -21,7 +21,7 @@ Render = Callable[[int], np.ndarray]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RenderedSplit:
-    """Images that are drawn anew each time they are opened.
+    """Images that are drawn each time they are opened.
 
     Attributes:
         numbers: The number of each image, int64, (n,).
