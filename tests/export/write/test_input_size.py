@@ -71,7 +71,7 @@ def test_it_takes_images_of_its_size_and_tells_the_accuracy_at_both(inside: Fini
         f"search, of {total} validation images of shapes, which it was trained on"
     ) in outcome.words
     card = (inside.artifact(NAME) / "model_card.md").read_text()
-    assert f"{shares[0]:.2%} are right at this size and {shares[1]:.2%} at that one" in card
+    assert f"{shares[0]:.2%} are right at this size and {shares[1]:.2%} at the original size" in card
     assert "test images right" not in card  # which is of the other size
 
 
@@ -93,7 +93,7 @@ def test_the_size_of_the_search_gives_the_usual_artifact(project: Finished) -> N
 def test_it_is_verified_as_an_artifact_of_its_run(inside: Finished) -> None:
     outcome = noah("verify")
     assert outcome.code == 0, outcome.out
-    assert f"artifact {NAME}: files, weights, subnet and classes are those of its run" in outcome.words
+    assert f"artifact {NAME}: its files, weights, subnet and classes match the run" in outcome.words
     total = right(inside, SIDE, "test")
     assert f"accuracy of {NAME}: {total} of 18 right again, exactly" in outcome.words
 

@@ -164,7 +164,7 @@ def test_an_engine_without_a_gpu_says_what_to_use_instead(engine_project: Finish
     outcome = noah("eval", engine_project.artifact(ENGINES[0]))
     assert outcome.code == 1
     problem, hint = outcome.error_lines
-    assert problem.endswith(f"model.engine is a TensorRT engine, which needs an NVIDIA GPU, and {why_no_gpu()}.")
+    assert problem.endswith(f"model.engine is a TensorRT engine, which needs an NVIDIA GPU, but {why_no_gpu()}.")
     assert hint.endswith("noah export --format onnx")
 
 

@@ -44,10 +44,10 @@ def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, mon
         (("--format", "tflite"), 2, "'tflite'"),
         (("--precision", "int4"), 2, "'int4'"),
         (("--output", "top5"), 2, "'top5'"),
-        (("--batch", "1:64:32"), 2, "Error: --batch 1:64:32: not a smallest, usual and largest batch."),
+        (("--batch", "1:64:32"), 2, "Error: --batch 1:64:32 is not a smallest, usual and largest batch."),
         (("--target", "sm89"), 2, "Error: --target is for engines."),
-        (("--format", "trt", "--target", "sm61"), 2, "Error: tensorrt-rtx builds nothing for --target sm61."),
-        (("--format", "trt", "--precision", "bf16", "--target", "sm75"), 2, "Error: sm75 has no bf16."),
+        (("--format", "trt", "--target", "sm61"), 2, "Error: tensorrt-rtx does not support --target sm61."),
+        (("--format", "trt", "--precision", "bf16", "--target", "sm75"), 2, "Error: sm75 does not support bf16."),
         (("--format", "onnx", "--input", "uint16"), 2, "'uint16'"),
         (("--calibration", "entropy"), 2, "Error: --calibration is for --precision int8, not fp32."),
         (("--precision", "int8-dynamic", "--calibration-images", "9"), 2, "Error: --calibration-images is for "),
@@ -57,7 +57,7 @@ def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, mon
             "Error: --exclude-last-block is for --precision int8 and ",
         ),
         (("--precision", "int8", "--calibration", "guess"), 2, "'guess'"),
-        (("--precision", "int8-dynamic", "--format", "trt"), 2, "Error: Engines have no int8-dynamic: "),
+        (("--precision", "int8-dynamic", "--format", "trt"), 2, "Error: Engines do not support int8-dynamic: "),
     ],
 )
 def test_what_is_refused(project: Finished, arguments: tuple[str, ...], code: int, message: str) -> None:
