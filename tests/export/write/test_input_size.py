@@ -121,7 +121,7 @@ def test_the_report_tells_both_sizes(resized: Finished, tmp_path: Path, monkeypa
     ("arguments", "message"),
     [
         (("--format", "onnx", "--input-size", "50"), "--input-size: 50 is not a multiple of the patch size 16; use 48"),
-        (("--format", "safetensors", "--input-size", "48"), "--input-size is of no use with --format safetensors"),
+        (("--format", "safetensors", "--input-size", "48"), "--input-size has no effect with --format safetensors"),
     ],
 )
 def test_what_is_refused(inside: Finished, arguments: tuple[str, ...], message: str) -> None:

@@ -192,7 +192,7 @@ def test_a_network_that_comes_back_changed_gets_no_name(
 def test_options_of_graphs_are_refused(project: Finished) -> None:
     outcome = noah("export", "--format", "safetensors", "--precision", "fp16", "--batch", "1:2:4")
     assert outcome.code == 2
-    assert outcome.error_lines[0].startswith("Error: --precision is of no use with --format safetensors")
+    assert outcome.error_lines[0].startswith("Error: --precision has no effect with --format safetensors")
     assert outcome.error_lines[1] == "Leave out --precision and --batch."
 
 

@@ -48,7 +48,7 @@ def test_a_measured_result_is_shown_again(project: Finished, arguments: tuple[st
     path.write_text(json.dumps(marked))
     outcome = noah("eval", *arguments)
     assert outcome.code == 0
-    assert "was measured before; --again measures it anew." in outcome.words
+    assert "was measured before; --again repeats it." in outcome.words
     assert "test 12.30% ±" in outcome.words
     assert noah("eval", *arguments, "--again").code == 0
     assert stored(project, name)["accuracy"] != 0.123

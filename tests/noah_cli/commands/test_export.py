@@ -83,7 +83,7 @@ def test_an_engine_tells_its_builder_its_precision_and_what_was_not_run(engines:
     outcome = engines.outcomes[ENGINES[0]]
     assert (outcome.code, outcome.err) == (0, "")
     words = outcome.words
-    assert "precision fp16 (every target has it, it is half the size of fp32, and closer to it than bf16)" in words
+    assert "precision fp16 (all targets support it; half the size of fp32, and closer to it than bf16)" in words
     assert "builder tensorrt-rtx " in words
     assert "(--target asks for engines built ahead of time)" in words
     assert "building model.engine for sm89, batches 1:4:20" in words

@@ -328,4 +328,4 @@ def test_a_run_of_a_given_subnet(tmp_path: Path, tiny_settings: TinySettings, mo
 def test_what_contradicts_a_quick_look(project: Finished) -> None:
     outcome = noah("verify", "--quick", "--device", "cpu")
     assert outcome.code == 2
-    assert outcome.error_lines[0] == "Error: --device is of no use with --quick, which computes nothing."
+    assert outcome.error_lines[0] == "Error: --device has no effect with --quick, which computes nothing."
