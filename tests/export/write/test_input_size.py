@@ -85,7 +85,7 @@ def test_the_size_of_the_search_gives_the_usual_artifact(project: Finished) -> N
     side = read_manifest(project.artifact()).backbone.image_size[0]
     outcome = noah("export", "--format", "onnx", "--input-size", str(side))
     assert outcome.code == 0, outcome.err
-    assert f"input {side} px, as the search had them" in outcome.words
+    assert f"input {side} px, as in the search" in outcome.words
     assert read_manifest(project.artifact(FLOAT)).resized is None
     assert not list(project.run.glob("export/*px"))
 
