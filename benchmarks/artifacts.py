@@ -1,11 +1,11 @@
-"""How fast merged subnets are in onnxruntime beside their plain backbone, in float32 and in 8 bits.
+"""How fast merged subnets are in onnxruntime compared with their plain backbone, in float32 and in 8 bits.
 
     python benchmarks/artifacts.py [--seconds 20] [--batch 32]
 
-Both are exported in the same way and run in turns. The weights are random: time depends on shapes alone. For a
-ViT-S/14 at 98 px and a ViT-B/16 at 224 px, a subnet of the paper's size (prompts in the first blocks) and one with 100
-prompts a block; of the former also 8-bit files beside the float32 one. Prints one line of JSON each: the ratio of
-throughputs, its quartiles, the number of rounds and the ratio of file sizes.
+Both are exported in the same way and run in turns. The weights are random, since time depends only on shapes. A
+ViT-S/14 at 98 px and a ViT-B/16 at 224 px are each measured with a subnet of the paper's size (prompts in the first
+blocks) and one with 100 prompts per block; the ViT-S/14 also in 8 bits against float32. Prints one line of JSON each:
+the ratio of throughputs, its quartiles, the number of rounds and the ratio of file sizes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SUBNETS = {
 
 
 def measure(first: Path, second: Path, images: np.ndarray, seconds: float) -> dict[str, Any]:
-    """How many times as fast the first file is."""
+    """Measure how many times as fast the first file is as the second."""
     runs = [partial(open_session(file, provider="cpu").run, images) for file in (first, second)]
     durations, reference = time_in_turns(runs, seconds, lambda _: None)
     ratio = speedup(durations, reference)

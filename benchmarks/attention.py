@@ -3,7 +3,7 @@
     python benchmarks/attention.py [--device cpu] [--repetitions 30]
 
 Both ways take turns on the same queries, keys and values of ViT-S (6 heads of 64, 50 images); forward and backward are
-timed apart. Prints one line of JSON for each number of tokens: medians in milliseconds, and fused / written out.
+timed separately. Prints one line of JSON for each number of tokens: medians in milliseconds, and fused / written out.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ HEADS, WIDTH, IMAGES, PROMPTS = 6, 64, 50, 5
 
 
 def fused(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Torch's fused kernel."""
+    """Compute attention with torch's fused kernel."""
     return F.scaled_dot_product_attention(queries, keys, values)
 
 
 def written_out(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Product, softmax, product."""
+    """Compute attention as product, softmax, product."""
     return (queries * WIDTH**-0.5 @ keys.transpose(-2, -1)).softmax(dim=-1) @ values
 
 
 def main() -> None:
-    """Time both for the numbers of tokens of 56, 70, 98 px (patch 14) and 224 px (patch 16)."""
+    """Time both with the number of tokens at 56, 70 and 98 px (patch 14) and at 224 px (patch 16)."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repetitions", type=int, default=30)

@@ -1,16 +1,16 @@
-"""How good a choice of a subnet is: judged against a pool of subnets that were each trained on their own.
+"""Judges how good a choice of a subnet is, against a pool of subnets that were each trained on their own.
 
     python -m benchmarks.choice train --tasks digits,shapes_count --seeds 0,1
     python -m benchmarks.choice judge
 
-`train` fills docs/choice/pool: for each task and seed, random subnets inside the budget and single modules of about its
-parameters, all trained alike in a cheap setting (56 px, 500 images, 15 epochs), tested, and written a line each. It can
-be stopped and started anew at any time. A few subnets are trained a second time with another seed, which tells how
-reliable the pool itself is. With `--evidence` each is also trained on the 400 training images alone and measured on the
-100 validation images: what an oracle that trains every candidate would choose by.
+`train` fills docs/choice/pool: for each task and seed, random subnets within the budget and single modules of about the
+same size, all trained alike in a cheap setting (56 px, 500 images, 15 epochs), tested, and written one per line.
+It can be stopped and started again at any time. A few subnets are trained a second time with another seed, which shows
+how reliable the pool itself is. With `--evidence`, each is also trained on just the 400 training images and measured on
+the 100 validation images, which is what an oracle that trains every candidate would choose by.
 
 A method of choosing is anything that scores the subnets of a pool. `judge` reads docs/choice/scores, where each file
-holds one method's scores of one pool, and tells how well the choices did: in seconds, because nothing is trained.
+holds one method's scores for one pool, and says how well the choices did; that takes seconds, as nothing is trained.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from noah.stages.retrain_stage import merged_logits
 from noah.training.loop import train
 
 DEVELOPMENT = ("digits", "rendered_dsprites_loc", "shapes_count")
-"""Tasks on which ideas about choosing may be tried; those that confirm them are others."""
+"""Tasks on which ideas about choosing may be tried; they have to be confirmed on others."""
 RANDOM = 16
-"""Random subnets of a pool."""
+"""Number of random subnets in a pool."""
 SINGLES = ("lora:8", "adapter:16", "prompt:33", "linear")
 """Single modules with about the budget's 160,000 parameters on ViT-S, and none at all."""
 REPEATED = 6
-"""Random subnets that are trained twice."""
+"""Number of random subnets that are trained twice."""
 TRAINED, VALIDATED = 400, 100
-"""Images of the cheap setting; a final training takes both."""
+"""Training and validation images of the cheap setting; a final training takes both."""
 SETTING: Mapping[str, Any] = {
     "backbone": {"image_size": 56},
     "retrain": {"epochs": 15},
@@ -59,7 +59,7 @@ SETTING: Mapping[str, Any] = {
 }
 FOLDER = Path("docs/choice")
 _SUBSET, _POOL, _TRAINING = 11, 12, 13
-"""Words of the seeds."""
+"""Constants that keep the random streams apart."""
 
 Bits = NDArray[np.bool_]
 
@@ -72,10 +72,10 @@ class Entry:
         name: "random 3", or a single module as it is typed.
         repeat: 0, or 1 for a second training with another seed.
         subnet: Its widths.
-        parameters: Trainable ones, the head not counted.
+        parameters: Trainable parameters without the head.
         steps: Optimizer steps of the training.
-        correct: Of each test image, whether it was right; bool (n,).
-        evidence: Accuracy and cross-entropy on the validation images after a training without them, if it was done.
+        correct: Whether each test image was classified correctly; bool (n,).
+        evidence: Accuracy and cross-entropy on the validation images after a training without them, if there was one.
     """
 
     name: str
@@ -88,11 +88,11 @@ class Entry:
 
     @property
     def accuracy(self) -> float:
-        """On the test images, in percent."""
+        """Accuracy on the test images, in percent."""
         return 100 * float(self.correct.mean())
 
     def to_json(self) -> dict[str, Any]:
-        """The entry as a line of a pool's file; the bits as hexadecimal digits."""
+        """Give the entry as a line of a pool's file, with the bits as hexadecimal digits."""
         return {
             "name": self.name,
             "repeat": self.repeat,
@@ -107,7 +107,7 @@ class Entry:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Entry:
-        """Read what `to_json` gave."""
+        """Read the result of `to_json`."""
         packed = np.frombuffer(bytes.fromhex(value["correct"]), np.uint8)
         return cls(
             value["name"],
@@ -125,11 +125,11 @@ class Verdict:
     """How one choice did.
 
     Attributes:
-        percentile: Share of the pool's other random subnets that the chosen one beats, in percent, ties counted half;
-            50 is chance.
-        regret: Points of accuracy to the pool's best random subnet.
+        percentile: Share of the pool's other random subnets that the chosen one beats, in percent; ties count half,
+            and 50 is chance.
+        regret: Percentage points of accuracy below the pool's best random subnet.
         tau: Kendall's tau-b between scores and accuracies of the random subnets.
-        over_single: Points of accuracy over each single module.
+        over_single: Percentage points of accuracy above each single module.
     """
 
     percentile: float
@@ -139,7 +139,7 @@ class Verdict:
 
 
 def percentile(chosen: float, others: Sequence[float]) -> float:
-    """Where an accuracy stands among others, in percent; equal ones count half.
+    """Give the share of other accuracies that an accuracy beats, in percent; equal ones count half.
 
     Raises:
         ValueError: If there are no others.
@@ -151,10 +151,10 @@ def percentile(chosen: float, others: Sequence[float]) -> float:
 
 
 def judge(scores: Mapping[str, float], pool: Sequence[Entry]) -> Verdict:
-    """Judge the choice of the highest score among a pool's random subnets; of equal scores the first counts.
+    """Judge the choice of the highest score among a pool's random subnets; among equal scores, the first is chosen.
 
     Args:
-        scores: Name of an entry -> its score; names of single modules are passed over.
+        scores: Score of each entry by name; single modules are ignored.
         pool: First trainings of all entries.
 
     Raises:
@@ -163,7 +163,7 @@ def judge(scores: Mapping[str, float], pool: Sequence[Entry]) -> Verdict:
     drawn = [entry for entry in pool if is_random(entry) and entry.repeat == 0]
     singles = [entry for entry in pool if not is_random(entry) and entry.repeat == 0]
     if missing := [entry.name for entry in drawn if entry.name not in scores]:
-        raise ValueError(f"no score of {', '.join(missing)}")
+        raise ValueError(f"no score for {', '.join(missing)}")
     given = [scores[entry.name] for entry in drawn]
     place = int(np.argmax(given))
     others = [entry.accuracy for index, entry in enumerate(drawn) if index != place]
@@ -177,7 +177,7 @@ def judge(scores: Mapping[str, float], pool: Sequence[Entry]) -> Verdict:
 
 
 def ceiling_of_test(pool: Sequence[Entry], rounds: int = 200, seed: int = 0) -> float:
-    """The percentile of a choice by half of the test images, judged by the other half: what their number allows."""
+    """Find the percentile of a choice by half of the test images, judged by the other half: the best they allow."""
     drawn = [entry for entry in pool if is_random(entry) and entry.repeat == 0]
     correct = np.stack([entry.correct for entry in drawn])
     rng = np.random.default_rng(seed)
@@ -192,7 +192,7 @@ def ceiling_of_test(pool: Sequence[Entry], rounds: int = 200, seed: int = 0) -> 
 
 
 def ceiling_of_training(pool: Sequence[Entry]) -> float | None:
-    """The percentile of a choice by a second training of the same subnets; None where fewer than two were repeated."""
+    """Find the percentile of a choice by a second training of the same subnets; None if fewer than two have one."""
     again = {entry.name: entry.accuracy for entry in pool if entry.repeat == 1}
     first = [entry for entry in pool if entry.repeat == 0 and entry.name in again]
     if len(first) < 2:
@@ -201,12 +201,12 @@ def ceiling_of_training(pool: Sequence[Entry]) -> float | None:
 
 
 def interval(values: Mapping[str, Sequence[float]], rounds: int = 10_000, seed: int = 0) -> tuple[float, float, float]:
-    """Mean over tasks, and its 95 % interval by a bootstrap over tasks and, within each, over seeds.
+    """Compute the mean over tasks, and its 95 % interval by a bootstrap over tasks and, within each, over seeds.
 
     Args:
-        values: Task -> a value for each seed.
-        rounds: Of the bootstrap.
-        seed: Of its random numbers.
+        values: For each task, a value for each seed.
+        rounds: Number of bootstrap samples.
+        seed: Seed of the bootstrap.
 
     Returns:
         Mean, lower and upper end.
@@ -224,12 +224,12 @@ def interval(values: Mapping[str, Sequence[float]], rounds: int = 10_000, seed: 
 
 
 def is_random(entry: Entry) -> bool:
-    """Whether it was drawn, rather than a single module."""
+    """Whether the entry is a random subnet rather than a single module."""
     return entry.name.startswith("random ")
 
 
 def read_pool(folder: Path, task: str, seed: int) -> list[Entry]:
-    """The entries that are finished, in the order in which they were trained; a torn last line is passed over."""
+    """Read the finished entries, in the order in which they were trained; an incomplete last line is ignored."""
     path = folder / "pool" / f"{task}-seed{seed}.jsonl"
     if not path.is_file():
         return []
@@ -238,7 +238,7 @@ def read_pool(folder: Path, task: str, seed: int) -> list[Entry]:
 
 
 def fill_pool(folder: Path, task: str, seed: int, *, evidence: bool) -> None:
-    """Train what a pool lacks, one entry after the other, and append each when it is finished."""
+    """Train what a pool lacks, one entry after another, and append each as soon as it is finished."""
     path = folder / "pool" / f"{task}-seed{seed}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     done = read_pool(folder, task, seed)
@@ -257,7 +257,7 @@ def fill_pool(folder: Path, task: str, seed: int, *, evidence: bool) -> None:
 
 
 def wanted(materials: Materials) -> Iterator[tuple[str, int, Subnet]]:
-    """Name, number of the training, and subnet of every entry of a pool; single modules first."""
+    """Yield the name, the number of the training, and the subnet of every entry of a pool, single modules first."""
     depth, width = materials.space.blocks, materials.space.embed_dim
     for spelling in SINGLES:
         yield spelling, 0, parse_subnet(spelling, depth=depth)
@@ -272,7 +272,7 @@ def wanted(materials: Materials) -> Iterator[tuple[str, int, Subnet]]:
 
 
 def few_images(dataset: Dataset, seed: int) -> Dataset:
-    """The dataset with 400 training and 100 validation images, drawn without looking at labels; the test set stays."""
+    """Reduce a dataset to 400 training and 100 validation images, drawn regardless of labels; the test set stays."""
     rng = np.random.default_rng([seed, _SUBSET])
 
     def drawn(split: Split, count: int) -> Split:
@@ -284,7 +284,7 @@ def few_images(dataset: Dataset, seed: int) -> Dataset:
 
 
 def train_entry(name: str, repeat: int, subnet: Subnet, materials: Materials, *, evidence: bool) -> Entry:
-    """Train a subnet on all 500 images and test it; with evidence, train it on 400 first and validate it."""
+    """Train a subnet on all 500 images and test it; with `evidence`, also train it on 400 and validate it."""
     found = None
     if evidence:
         logits, labels, _ = _train(subnet, repeat, materials, materials.dataset.train, materials.dataset.validation)
@@ -299,7 +299,7 @@ def train_entry(name: str, repeat: int, subnet: Subnet, materials: Materials, *,
 def _train(
     subnet: Subnet, repeat: int, materials: Materials, split: Split, measured: Split
 ) -> tuple[Any, NDArray[np.int64], int]:
-    """Logits of the measured images and their labels, and the steps of the training."""
+    """Train a subnet, and give the logits of the measured images, their labels, and the number of steps."""
     settings = materials.settings.retrain
     seed_torch(materials.settings.seed, _TRAINING, repeat)
     model = build_supernet(materials, subnet, settings)
@@ -322,7 +322,7 @@ def _train(
 
 
 def oracle_scores(pool: Sequence[Entry]) -> dict[str, float] | None:
-    """What training every candidate says of it: minus the cross-entropy on the validation images, if all have one."""
+    """Score each subnet by its own training: minus the cross-entropy on the validation images, if all have one."""
     first = [entry for entry in pool if entry.repeat == 0]
     if not first or any(entry.evidence is None for entry in first):
         return None
@@ -330,7 +330,7 @@ def oracle_scores(pool: Sequence[Entry]) -> dict[str, float] | None:
 
 
 def report(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
-    """A table of every method that has scores, over the pools that are there."""
+    """Make a table of every method that has scores, over the pools that exist."""
     pools = {(task, seed): pool for task in tasks for seed in seeds if (pool := read_pool(folder, task, seed))}
     methods: dict[str, dict[tuple[str, int], Mapping[str, float]]] = {}
     for cell, pool in pools.items():
@@ -358,7 +358,7 @@ def report(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
 
 
 def main() -> None:
-    """Train what is missing, or judge what is there."""
+    """Train the missing entries, or judge the existing scores."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("do", choices=("train", "judge"))
     parser.add_argument("--tasks", default=",".join(DEVELOPMENT))

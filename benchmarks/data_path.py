@@ -1,10 +1,10 @@
-"""Do training steps wait for their images? Steps a second with data, beside those with one batch that never changes.
+"""Do training steps wait for their images? Compares steps per second on data with those on a batch that never changes.
 
     python -m benchmarks.data_path [--model vit-s14-98] [--steps 6] [--rounds 7] [--precision bf16]
 
-Four ways take turns, each for some steps in a row after one that is not counted: a fixed batch; decoded pixels as a run
-without augmentation takes them; the augmentation of the recipe `few_shot` in the training process; and the same in one
-process beside it. Images are of 256 x 256 pixels, decoded. Prints and writes the median ratio to the fixed batch.
+Four ways take turns, each for some steps in a row after one that is not counted: a fixed batch; decoded pixels, as in a
+run without augmentation; the augmentation of the recipe `few_shot` in the training process; and the same in a separate
+process. Images are 256 x 256 pixels, already decoded. Prints and writes the median ratio to the fixed batch.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from noah.training.loop import make_optimizer
 from noah.training.step import Step
 
 SIDE, IMAGES = 256, 128
-"""Of the images that are trained on."""
+"""Side in pixels and number of the training images."""
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure all four ways, and print and write the ratios."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="vit-s14-98", choices=list(ARCHITECTURES))
     parser.add_argument("--precision", default="bf16", choices=["fp32", "bf16"])
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def measure(setting: Setting, steps: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of a step by each way, a mean for each round."""
+    """Measure the mean seconds per step in each round, for each way."""
     side = ARCHITECTURES[setting.model][1]
     rng = np.random.default_rng(0)
     images = rng.integers(256, size=(IMAGES, SIDE, SIDE, 3), dtype=np.uint8)

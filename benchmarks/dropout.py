@@ -1,9 +1,9 @@
-"""How fast dropout is on a CPU: torch's own against `noah.model.modules`, on the tokens that a LoRA takes.
+"""How fast dropout is on a CPU: torch's own against `noah.model.modules`, on the tokens that a LoRA module receives.
 
     python benchmarks/dropout.py [--threads 2] [--rounds 30]
 
 Both take turns on the same tokens, forward and backward. Prints one line of JSON for each type and number of tokens:
-medians in milliseconds, and torch's own / noah's.
+medians in milliseconds, and torch's time / noah's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IMAGES, WIDTH, RATE = 32, 384, 0.1
 
 
 def main() -> None:
-    """Time both for the tokens of ViT-S/14 at 98 px, without and with 50 prompts, in both precisions."""
+    """Time both with the tokens of ViT-S/14 at 98 px, with and without 50 prompts, in both precisions."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=30)

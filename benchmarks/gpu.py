@@ -1,11 +1,11 @@
-"""On one NVIDIA GPU: the table of `benchmarks.steps`, and the paper's whole recipe timed on synthetic images.
+"""Measures on one NVIDIA GPU the table of `benchmarks.steps`, and the time of the paper's recipe on synthetic images.
 
     python -m benchmarks.gpu [--rounds 15] [--batch-size 64] [--steps-only | --recipe-only] [--supernet-epochs 500]
                              [--generations 15] [--retrain-epochs 100] [--out docs/steps/cuda]
 
-The recipe is that of one VTAB task: 500 epochs of the supernet on 800 images, 800 candidates on 200, 100 epochs of the
-winner on 1000; ViT-B/16 at 224 px, space paper. Nothing is downloaded, weights are random, and onnxruntime is not
-needed.
+The recipe is for one VTAB task: 500 epochs of the supernet on 800 images, 800 candidates on 200, and 100 epochs of the
+winner on 1000, with ViT-B/16 at 224 px and the space `paper`. Weights are random, so nothing is downloaded; onnxruntime
+is not needed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = read_arguments()
     if not torch.cuda.is_available():
         sys.exit(
-            "This benchmark needs an NVIDIA GPU, and torch finds none here. On a CPU run: python -m benchmarks.steps"
+            "This benchmark needs an NVIDIA GPU, but torch finds none here. On a CPU, run: python -m benchmarks.steps"
         )
     if not arguments.recipe_only:
         time_steps(arguments)
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def read_arguments() -> argparse.Namespace:
-    """What was typed."""
+    """Read the options of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="vit-s14-98,vit-b16-224")
     parser.add_argument("--space", default="paper,wide")
@@ -62,7 +62,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 def time_steps(arguments: argparse.Namespace) -> None:
-    """The table; what is there already is not measured again."""
+    """Measure and print the table; existing results are not measured again."""
     results = []
     works: tuple[Work, Work] = ("training", "evaluation")
     for model in arguments.model.split(","):
@@ -79,7 +79,7 @@ def time_steps(arguments: argparse.Namespace) -> None:
 
 
 def time_whole_recipe(arguments: argparse.Namespace) -> None:
-    """The stages, with the target beside them."""
+    """Time every stage of the recipe, and print them beside the target."""
     hardware = choose_hardware(HardwareSettings(device="cuda"))
     settings = vtab_settings(
         supernet={"epochs": arguments.supernet_epochs},

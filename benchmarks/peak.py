@@ -1,4 +1,4 @@
-"""The peak memory of a piece of work in a process that does nothing else."""
+"""Measures the peak memory of a piece of work, in a process that does nothing else."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def held(device: torch.device) -> float | None:
-    """MiB that torch holds on a GPU, or this process in main memory; None where the system does not tell."""
+    """Give the MiB that torch holds on a GPU, or this process in main memory; None if the system does not say."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device) / MEBIBYTE
     return _kilobytes("VmRSS")
 
 
 def peak(device: torch.device, work: Callable[[], object]) -> float | None:
-    """The most MiB held while the work was done, what was held before included; None where the system does not tell."""
+    """Do the work and give the most MiB held during it, with what was held before; None if the system does not say."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -30,7 +30,7 @@ def peak(device: torch.device, work: Callable[[], object]) -> float | None:
         return torch.cuda.max_memory_allocated(device) / MEBIBYTE
     if sys.platform != "linux":
         return None
-    _CLEAR.write_text("5")  # the kernel begins its record of the peak anew
+    _CLEAR.write_text("5")  # resets the kernel's record of the peak
     work()
     return _kilobytes("VmHWM")
 

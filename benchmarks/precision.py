@@ -1,10 +1,10 @@
-"""What bfloat16 changes: the ranking of a search's candidates, and the accuracy of its winner when trained anew.
+"""What bfloat16 changes: the ranking of a search's candidates, and the accuracy of its retrained winner.
 
     python -m benchmarks.precision --datasets shapes_count --seeds 0,1,2 --shard 1/2
 
-For each dataset and seed a search of 100 candidates runs in float32 on a supernet of `benchmarks.search`. The same
-candidates are then evaluated in bfloat16, and the winner is trained and tested in both. Every dataset and seed gives
-one file; those that exist are skipped, and trainings that were stopped go on.
+For each dataset and seed, a search of 100 candidates runs in float32 on a supernet of `benchmarks.search`. The same
+candidates are then evaluated in bfloat16, and the winner is trained and tested in both. Each dataset and seed gives one
+file; existing files are skipped, and stopped trainings go on.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ GENERATIONS, POPULATION, TOP = 1, 50, 10
 
 
 def main() -> None:
-    """Measure whatever of the datasets and seeds belongs to this shard and is not there yet."""
+    """Measure the datasets and seeds of this shard that have no file yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     measure_cells(parser, seeds="0,1,2", prefix="precision-", measure=measure)
 
 
 def measure(dataset: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One search, its candidates in both precisions, and its winner trained in both."""
+    """Run one search, evaluate its candidates in both precisions, and train its winner in both."""
     run, materials, supernet = supernet_run(arguments.runs, dataset, seed, threads=arguments.threads)
     exact = in_precision(materials, "fp32")
     found = rank(search(run, exact, supernet))
@@ -73,12 +73,12 @@ def measure(dataset: str, seed: int, arguments: argparse.Namespace) -> dict[str,
 
 
 def in_precision(materials: Materials, precision: Precision) -> Materials:
-    """The same with another precision."""
+    """Give the same materials with another precision."""
     return dataclasses.replace(materials, hardware=dataclasses.replace(materials.hardware, precision=precision))
 
 
 def search(run: Run, materials: Materials, supernet: Supernet) -> list[Candidate]:
-    """The candidates of a search that shows every candidate every image."""
+    """Run a search that shows every candidate every image, and give its candidates."""
     validation = materials.pixels(materials.dataset.validation, "validation", Silent())
     ask = candidate_logits(supernet, validation, materials.backbone.preprocessing, materials.hardware, 64)
     settings = materials.settings.search.model_copy(
@@ -101,13 +101,13 @@ def search(run: Run, materials: Materials, supernet: Supernet) -> list[Candidate
 
 
 def score_all(supernet: Supernet, subnets: list[Subnet], materials: Materials) -> list[Score]:
-    """The validation scores of the subnets."""
+    """Measure the validation scores of the subnets."""
     validation = materials.pixels(materials.dataset.validation, "validation", Silent())
     return [score(merged_logits(supernet, subnet, validation, materials), validation.labels) for subnet in subnets]
 
 
 def train_alone(searched: Run, subnet: Subnet, precision: Precision, threads: int) -> dict[str, Any]:
-    """A run of that subnet alone, trained and tested in one precision: the test's score."""
+    """Train and test that subnet in a run of its own, in one precision, and give the test result."""
     name = f"{searched.folder.name}-winner-{precision}"
     runs, dataset = searched.folder.parent.parent, searched.folder.parent.name
     if (runs / dataset / name / "eval" / "test.json").exists():

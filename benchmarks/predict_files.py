@@ -1,13 +1,13 @@
-"""`noah predict` on many files with broken ones among them: what is read, what is listed, and how much memory it takes.
+"""Runs `noah predict` on many files, some of them broken: what is read, what is listed, and how much memory it takes.
 
     python benchmarks/predict_files.py runs/latest/export/onnx-fp32 [--files 10000] [--broken 50]
 
-Writes that many image files into a temporary folder: JPEGs of photographic size, and of each odd kind some (CMYK,
-16-bit, palette with transparency, turned by EXIF, one pixel, 20,000 pixels wide), broken ones (cut short, empty, text)
-among them. Predicts a tenth of them and then all, each in a process of its own, and prints one line of JSON: peak
-memory of both, files listed as broken, and how many of all predictions differ from Pillow, the training's preprocessing
-and the model, one image at a time. Fails if a broken file is not listed, a readable one is, a label differs, or memory
-grows by more than a tenth.
+Writes that many image files into a temporary folder: JPEGs of photographic size, some of each unusual kind (CMYK,
+16-bit, palette with transparency, rotated by EXIF, one pixel, 20,000 pixels wide), and some broken ones (truncated,
+empty, text). Predicts a tenth of them and then all, each in a process of its own, and prints one line of JSON: the peak
+memory of both, the files listed as broken, and how many predictions differ from those made one image at a time with
+Pillow, the training's preprocessing and the model. Fails if a broken file is not listed, a readable one is listed, a
+label differs, or memory grows by more than a tenth.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from export.predict.predictor import load_predictor
 from noah.data.decode import open_image
 
 _TIE = 1e-4
-"""Probabilities that are nearer to one another may change places with the size of the batch."""
+"""Probabilities that are closer than this may change places with the size of the batch."""
 
 
 def write_files(folder: Path, count: int, broken: int) -> tuple[list[Path], list[Path]]:
-    """Write the files, odd kinds and broken ones spread between them; gives the readable and the broken."""
+    """Write the files, with unusual and broken ones spread among them; give the readable and the broken paths."""
     rng = np.random.default_rng(0)
     kinds = (_jpeg, _jpeg, _jpeg, _jpeg, _cmyk, _sixteen_bit, _palette, _turned, _one_pixel, _wide)
     wrecks = (_cut_short, _empty, _text)
@@ -104,7 +104,7 @@ def _text(_: Image.Image, name: Path) -> Path:
 
 
 def run_predict(artifact: Path, names: list[Path], folder: Path, out: Path) -> tuple[int, str]:
-    """Run the command on files; gives its peak memory in KiB and what it told on standard error."""
+    """Run the command on files; give its peak memory in KiB and its standard error."""
     part = folder / f"part-{len(names)}"
     part.mkdir()
     for name in names:
@@ -118,7 +118,7 @@ def run_predict(artifact: Path, names: list[Path], folder: Path, out: Path) -> t
 
 
 def count_different(artifact: Path, rows: dict[str, str], paths: list[Path]) -> int:
-    """How many labels differ from those of each image by itself, ties aside."""
+    """Count the labels that differ from those predicted one image at a time, not counting ties."""
     predictor = load_predictor(artifact, provider="cpu")
     different = 0
     for path in paths:
@@ -133,7 +133,7 @@ def count_different(artifact: Path, rows: dict[str, str], paths: list[Path]) -> 
 
 
 def main() -> None:
-    """Write, predict, compare."""
+    """Write the files, predict them, and compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--files", type=int, default=10_000)

@@ -1,12 +1,12 @@
-"""Does a supernet rank subnets as their own training does? Kendall's tau for three ways of training the supernet.
+"""Does a supernet rank subnets as their own trainings do? Kendall's tau for three ways of training the supernet.
 
     python -m benchmarks.ranking --datasets digits,shapes_count --seeds 0 --shard 1/2
 
-For each dataset and seed, random subnets inside the budget are trained each on its own, on the training images, and
+For each dataset and seed, random subnets within the budget are each trained on their own on the training images, and
 measured on the validation images. Supernets whose steps draw their subnets in different ways score the same subnets. A
-step of the sandwich rule costs four times as much as one of the others, so it is also measured with a quarter of the
-epochs; and as it trains the largest subnet in every step, with the paper's learning rate beside the recipe's. Every
-dataset and seed gives one file; those that exist are skipped, and trainings that were stopped go on.
+step of the sandwich rule costs four times as much as one of the others, so the rule is also measured with a quarter of
+the epochs; since it trains the largest subnet in every step, it is measured with the paper's learning rate as well as
+the recipe's. Each dataset and seed gives one file; existing files are skipped, and stopped trainings go on.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ WAYS = (
     ("uniform", 20, 5e-4),
     ("sandwich", 5, 5e-4),
 )
-"""How the subnets of a step are drawn, for how many epochs, and the learning rate where it is not the recipe's."""
+"""How the subnets of a step are drawn, for how many epochs, and the learning rate if it is not the recipe's."""
 
 
 def main() -> None:
-    """Measure whatever of the datasets and seeds belongs to this shard and is not there yet."""
+    """Measure the datasets and seeds of this shard that have no file yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--subnets", type=int, default=24)
-    parser.add_argument("--epochs", type=int, default=10, help="of each subnet's own training")
+    parser.add_argument("--epochs", type=int, default=10, help="epochs of each subnet's own training")
     measure_cells(parser, seeds="0", prefix="ranking-", measure=measure)
 
 
 def measure(dataset: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The subnets' own scores, those by each supernet, and how well they agree."""
+    """Measure the subnets' own scores and those by each supernet, and how well they agree."""
     subnets: list[Subnet] = []
     own: list[Score] = []
     ways = []
@@ -92,7 +92,7 @@ def measure(dataset: str, seed: int, arguments: argparse.Namespace) -> dict[str,
 
 
 def draw(run: Run, materials: Materials, count: int) -> list[Subnet]:
-    """So many different random subnets inside the budget."""
+    """Draw `count` different random subnets within the budget."""
     rng = np.random.default_rng([materials.settings.seed, 9])
     drawn: dict[Subnet, None] = {}
     while len(drawn) < count:
@@ -101,7 +101,7 @@ def draw(run: Run, materials: Materials, count: int) -> list[Subnet]:
 
 
 def train_each(run: Run, materials: Materials, subnets: Sequence[Subnet], epochs: int) -> list[Score]:
-    """The validation scores of the subnets, each after a training of its own."""
+    """Train each subnet on its own, and give their validation scores."""
     nothing = Outcome(Score(0, 1, 0.0), (0,))
     candidates = [Candidate(index, 0, "random", subnet, 0, nothing) for index, subnet in enumerate(subnets)]
     found = rerank(run, materials, candidates, len(candidates), epochs, Silent())
@@ -109,13 +109,13 @@ def train_each(run: Run, materials: Materials, subnets: Sequence[Subnet], epochs
 
 
 def score_by(supernet: Supernet, subnets: Sequence[Subnet], materials: Materials) -> list[Score]:
-    """The validation scores of the subnets with a supernet's weights."""
+    """Measure the validation scores of the subnets with a supernet's weights."""
     validation = materials.pixels(materials.dataset.validation, "validation", Silent())
     return [score(merged_logits(supernet, subnet, validation, materials), validation.labels) for subnet in subnets]
 
 
 def tau(first: Sequence[float], second: Sequence[float]) -> float:
-    """Kendall's tau-b, which counts ties."""
+    """Compute Kendall's tau-b, which accounts for ties."""
     return float(kendalltau(first, second).statistic)
 
 

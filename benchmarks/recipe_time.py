@@ -1,7 +1,7 @@
-"""The paper's whole recipe for one VTAB task on synthetic images: how long each stage takes. Nothing of it is learned.
+"""Times each stage of the paper's whole recipe for one VTAB task, on synthetic images from which nothing is learned.
 
-The stages are the product's own: the supernet's training, the search over its candidates, the winner's retraining, with
-the settings of the recipe `vtab`. Only the images are made up, which is no matter to a clock.
+The stages are the real ones, with the settings of the recipe `vtab`: the supernet's training, the search over its
+candidates, and the winner's retraining. Only the images are made up, which does not change the time.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from noah.training.loop import train
 from noah.training.subnet_draws import SubnetDraw, draw_subnets
 
 TRAIN, VALIDATION = 800, 200
-"""Images of VTAB-1k's two splits."""
+"""Number of images in VTAB-1k's two splits."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecipeTime:
-    """Seconds of each stage.
+    """The seconds that each stage took.
 
     Attributes:
-        supernet: Of its training.
-        search: Of all candidates.
-        retrain: Of the winner's training.
-        candidates: How many there were.
-        images_shown: To all of them together; racing leaves some out.
+        supernet: Seconds of the supernet's training.
+        search: Seconds of the search over all candidates.
+        retrain: Seconds of the winner's training.
+        candidates: Number of candidates.
+        images_shown: Number of images shown to all candidates together; racing saves some.
     """
 
     supernet: float
@@ -58,12 +58,12 @@ class RecipeTime:
 
     @property
     def total(self) -> float:
-        """All stages."""
+        """Seconds of all stages together."""
         return self.supernet + self.search + self.retrain
 
 
 def vtab_settings(**changes: dict[str, object]) -> Settings:
-    """The recipe's settings, with other values in some of its sections."""
+    """Give the recipe's settings, with changed values in some of its sections."""
     settings, _ = resolve([recipe_layer("vtab")])
     sections = {name: getattr(settings, name).model_copy(update=values) for name, values in changes.items()}
     return settings.model_copy(update=sections)
@@ -72,14 +72,14 @@ def vtab_settings(**changes: dict[str, object]) -> Settings:
 def time_recipe(
     setting: Setting, hardware: Hardware, settings: Settings, evaluation_batch_size: int, listener: Listener
 ) -> RecipeTime:
-    """Go through all stages.
+    """Run all stages and time them.
 
     Args:
         setting: The backbone, with random weights, and the space.
-        hardware: Where and in which precision.
+        hardware: Device and precision.
         settings: Epochs, candidates and so on.
-        evaluation_batch_size: Images at once in the search.
-        listener: Told the progress.
+        evaluation_batch_size: Images per batch in the search.
+        listener: Shows the progress.
     """
     backbone = setting.backbone()
     space = setting.search_space(backbone)
@@ -120,7 +120,7 @@ def time_recipe(
 
 
 def make_task(space: SearchSpace, settings: Settings, hardware: Hardware, batch_size: int) -> Task:
-    """The search as `noah.stages.search_stage` begins it."""
+    """Set up the search as `noah.stages.search_stage` does."""
     rules = Rules(
         rule=settings.search.racing,
         images=VALIDATION,

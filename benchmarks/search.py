@@ -1,14 +1,14 @@
-"""Racing and samplers measured: searches of 200 candidates that share a supernet and what it answered.
+"""Measures racing and samplers: searches of 200 candidates that share a supernet and its answers.
 
     python -m benchmarks.search --datasets digits,shapes_count --seeds 0,1,2,3,4 --shard 1/2
 
-For each dataset and seed a supernet is trained as `noah search --recipe pocket` does, once. On it run
+For each dataset and seed, a supernet is trained once, as `noah search --recipe pocket` does. On it run
 
 1. a search that shows every candidate every image, and the same search with exact and with paired racing;
-2. the published search, and the search of noah with exact racing that stops when it has looked at as many images.
+2. the published search, and noah's search with exact racing, which stops when it has evaluated as many images.
 
-What a subnet answered to an image is computed once and kept in memory, so the searches are told the same. Every dataset
- and seed gives one file; those that exist are skipped, so a measurement that was stopped goes on.
+A subnet's answer to an image is computed once and kept in memory, so all searches see the same answers. Each dataset
+and seed gives one file; existing files are skipped, so a stopped measurement goes on.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ from noah.runs.folder import Run
 from noah.space.subnet import Subnet
 
 POPULATION, TOP = 50, 10
-"""Candidates of a generation, and how many of the best have to be the same."""
+"""Candidates per generation, and how many of the best have to be the same."""
 
 
 def main() -> None:
-    """Measure whatever of the datasets and seeds belongs to this shard and is not there yet."""
+    """Measure the datasets and seeds of this shard that have no file yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--candidates", type=int, default=200)
     measure_cells(parser, seeds="0,1,2,3,4", prefix="", measure=measure_cell)
 
 
 def measure_cell(dataset: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The searches of one dataset and seed."""
+    """Run all searches of one dataset and seed."""
     trained = supernet_run(arguments.runs, dataset, seed, threads=arguments.threads)
     return measure(*trained, arguments.candidates)
 
 
 def measure(run: Run, materials: Materials, supernet: Supernet, candidates: int) -> dict[str, Any]:
-    """All searches of one run, and what they looked at and found."""
+    """Run all searches on one supernet, and give what they evaluated and found."""
     budget = run_budget(run, materials)
     validation = materials.pixels(materials.dataset.validation, "validation", Silent())
     preprocessing, hardware = materials.backbone.preprocessing, materials.hardware
@@ -112,7 +112,7 @@ def measure(run: Run, materials: Materials, supernet: Supernet, candidates: int)
 
 
 def remembering(ask: Ask) -> Ask:
-    """Ask a subnet only for images that it was never asked for."""
+    """Wrap `ask` so that a subnet is asked for each image only once."""
     known: dict[Subnet, dict[int, NDArray[np.float32]]] = {}
 
     def asked(subnet: Subnet, images: NDArray[np.int64]) -> Logits:
@@ -126,12 +126,12 @@ def remembering(ask: Ask) -> Ask:
 
 
 def top_of(found: Sequence[Candidate]) -> list[Subnet]:
-    """The best of a search, in order."""
+    """List the best `TOP` subnets of a search, in order."""
     return [candidate.subnet for candidate in rank(found)[:TOP]]
 
 
 def found_by(best: Candidate, candidates: int, images: int) -> dict[str, Any]:
-    """The winner of a search, with the number of candidates that it finished and of images that it looked at."""
+    """Describe the winner of a search, with the numbers of finished candidates and of evaluated images."""
     return {"candidates": candidates, "images": images, **dataclasses.asdict(best.score)}
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/search.md from the files that `benchmarks.search` and `benchmarks.ranking` left.
+"""Makes the tables of docs/search.md from the files that `benchmarks.search` and `benchmarks.ranking` write.
 
     python -m benchmarks.search_tables
 
@@ -18,7 +18,7 @@ from noah.files.atomic import write_text
 
 FOLDER = Path(__file__).parent.parent / "docs" / "search"
 TOP = 10
-"""Candidates that have to be the same."""
+"""Number of best candidates that have to be the same."""
 MARKS = re.compile(r"(<!-- tables -->\n).*(<!-- end of tables -->)", flags=re.DOTALL)
 
 
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def make_tables(folder: Path) -> str:
-    """All tables in Markdown, of the datasets and seeds that were measured."""
+    """Make all tables in Markdown, for the datasets and seeds that were measured."""
     read = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     searches = [row for row in read if "exact" in row]
     rankings = [row for row in read if "ways" in row]
@@ -57,10 +57,10 @@ def _racing(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _foreseen(row: dict[str, Any]) -> float:
-    """Share of the images that proves the same ten where every answer is known beforehand.
+    """Compute the share of images that would prove the same top ten if every answer were known beforehand.
 
-    The best are shown every image; each of the others as many of those that it gets wrong as the tenth best does, and
-    one more.
+    The best are shown every image; each of the others is shown one more image that it gets wrong than the tenth best
+    gets wrong.
     """
     images, candidates = row["validation"], row["candidates"]
     wrong = images - round(row["accuracy_of_last_of_top"] * images)

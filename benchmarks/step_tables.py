@@ -1,4 +1,4 @@
-"""The figures of `benchmarks.steps` as ratios and tables."""
+"""Turns the figures of `benchmarks.steps` into ratios and tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REFERENCE = "straightforward fp32"
 
 
 def read_result(path: Path, rounds: int) -> dict[str, Any] | None:
-    """What was measured before; None where it is not there, or has fewer rounds."""
+    """Read an earlier measurement; None if there is none, or it has fewer rounds."""
     if not path.is_file():
         return None
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -20,13 +20,13 @@ def read_result(path: Path, rounds: int) -> dict[str, Any] | None:
 
 
 def ratio(result: dict[str, Any], name: str, other: str) -> float:
-    """How many times as fast as another one way is: the median of the rounds' ratios."""
+    """Compute how many times as fast one way is as another: the median of the rounds' ratios."""
     seconds = result["seconds"]
     return median(theirs / own for own, theirs in zip(seconds[name], seconds[other], strict=True))
 
 
 def rows_of(result: dict[str, Any]) -> list[list[str]]:
-    """A row for each way; "by MACs" is how many times as fast as the backbone the arithmetic alone would make it."""
+    """Make a row for each way; "by MACs" is its speed relative to the backbone if only arithmetic took time."""
     rows = []
     for name, seconds in result["seconds"].items():
         floor = f"backbone {name.split()[1]}"
@@ -49,7 +49,7 @@ def rows_of(result: dict[str, Any]) -> list[list[str]]:
 
 
 def print_table(results: Sequence[dict[str, Any]]) -> None:
-    """A table in Markdown, as documents hold it."""
+    """Print the table in Markdown, as it is in the documents."""
     for result in results[:1]:
         print(f"\n{result['device']}, {result['threads']} threads, medians of {result['rounds']} rounds\n")
     rows = [row for result in results for row in rows_of(result)]

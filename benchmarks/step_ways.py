@@ -1,7 +1,7 @@
 """The ways of computing a step that `benchmarks.steps` and `benchmarks.gpu` time side by side.
 
-A way is given a subnet and makes what is timed: a whole step of training, or the logits of a batch. What a run does
-once for many batches, such as merging a candidate, is done before and not timed with it.
+A way takes a subnet and returns the function to be timed: a whole training step, or the logits of a batch. Work that a
+run does once for many batches, such as merging a candidate, is done beforehand and not timed.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from noah.training.step import Step
 Work = Literal["training", "evaluation"]
 Prepare = Callable[[Subnet], Callable[[], Tensor]]
 CLASSES = 100
-"""Of the head: as many as CIFAR-100 has."""
+"""Outputs of the head, as many as CIFAR-100 has classes."""
 ARCHITECTURES = {
     "vit-s14-98": ("vit_small_patch14_dinov2", 98),
     "vit-b16-224": ("vit_base_patch16_224", 224),
     "tiny": ("test_vit", 32),
 }
-"""timm's name and the images' side; the last is for a quick look at whether everything runs."""
+"""timm's name and the images' side in pixels; the last one is for a quick check that everything runs."""
 DROPOUT = 0.1
-"""In the modules and of the last block's path, in training, as published."""
+"""Rate of dropout in the modules and of drop-path in the last block, in training, as published."""
 SETTINGS = {"learning_rate": 5e-4, "weight_decay": 1e-4}
 
 
@@ -55,10 +55,10 @@ class Setting:
 
     Attributes:
         model: A name in `ARCHITECTURES`.
-        space: A preset of the search spaces.
-        device: Where.
-        batch_size: Images a step.
-        precision: The best of the device.
+        space: Name of a preset of the search space.
+        device: The device to measure on.
+        batch_size: Images per step.
+        precision: The device's best precision.
     """
 
     model: str
@@ -68,26 +68,26 @@ class Setting:
     precision: Precision
 
     def hardware(self, precision: Precision) -> Hardware:
-        """The device in a precision."""
+        """Give the device with a precision."""
         return Hardware(self.device, precision, torch.get_num_threads(), ())
 
     def backbone(self) -> nn.Module:
-        """With random weights, of which times do not depend; the same every time."""
+        """Make the backbone with random weights, the same every time; times do not depend on them."""
         name, side = ARCHITECTURES[self.model]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             backbone = untrained_backbone(name, (side, side), CLASSES)
             for parameter_name, parameter in backbone.named_parameters():
-                if parameter_name.endswith("gamma"):  # LayerScale starts so small that a fault would not show
+                if parameter_name.endswith("gamma"):  # LayerScale starts so small that a mistake would not show
                     nn.init.uniform_(parameter, 0.5, 1.5)
         return backbone.to(self.device)
 
     def search_space(self, backbone: Any) -> SearchSpace:
-        """The space on a backbone."""
+        """Give the search space for a backbone."""
         return make_space(len(backbone.blocks), backbone.embed_dim, PRESETS[self.space])
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Normalized images and their labels; random."""
+        """Make random normalized images and labels."""
         generator = torch.Generator().manual_seed(1)
         side = ARCHITECTURES[self.model][1]
         images = torch.randn(self.batch_size, 3, side, side, generator=generator)
@@ -96,7 +96,7 @@ class Setting:
 
 
 def pair(setting: Setting, dropout: float) -> tuple[Straightforward, Supernet]:
-    """Both implementations with the same weights, none of them zero, on one backbone."""
+    """Make both implementations on one backbone, with the same weights, none of which is zero."""
     backbone = setting.backbone()
     largest = setting.search_space(backbone).largest
     torch.manual_seed(2)
@@ -111,7 +111,7 @@ def pair(setting: Setting, dropout: float) -> tuple[Straightforward, Supernet]:
 
 
 def synthetic_pixels(setting: Setting, count: int) -> Pixels:
-    """Random images, decoded and placed as real ones are."""
+    """Make random images in the form of decoded ones, held where a run would hold them."""
     side = ARCHITECTURES[setting.model][1]
     rng = np.random.default_rng(count)
     images = rng.integers(256, size=(count, side, side, 3), dtype=np.uint8)
@@ -122,12 +122,12 @@ def synthetic_pixels(setting: Setting, count: int) -> Pixels:
 
 @contextmanager
 def all_ways(setting: Setting, work: Work, only: str | None = None) -> Iterator[dict[str, Prepare]]:
-    """The ways by their names, the straightforward one first; they hold their weights until the `with` block ends.
+    """Yield the ways by name, the straightforward one first; they hold their weights until the `with` block ends.
 
     Args:
-        setting: What is measured.
+        setting: Backbone, space and device.
         work: A step of training, or the logits of a batch.
-        only: The name of one way; nothing is made for the others.
+        only: The name of one way, if nothing should be made for the others.
     """
     images, labels = setting.batch()
     training = work == "training"
@@ -163,13 +163,13 @@ def all_ways(setting: Setting, work: Work, only: str | None = None) -> Iterator[
 
 
 def check_agreement(setting: Setting, subnet: Subnet) -> dict[str, float]:
-    """The largest differences of logits and gradients between the straightforward way and ours, in float32.
+    """Find the largest differences of logits and gradients between the straightforward way and ours, in float32.
 
     Returns:
-        Each relative to the largest value of its kind.
+        Each difference relative to the largest value of its kind.
 
     Raises:
-        AssertionError: If they are more than rounding.
+        AssertionError: If a difference is larger than rounding explains.
     """
     plain, supernet = pair(setting, 0.0)
     images, labels = setting.batch()
@@ -216,7 +216,7 @@ def _straightforward_step(model: Straightforward, images: Tensor, labels: Tensor
 
 
 def _our_step(step: Step, images: Tensor, labels: Tensor, pixels: Pixels | None = None) -> Prepare:
-    """As `noah.training.loop.train` takes it; from decoded pixels if they are given, else from the images."""
+    """Take a step as `noah.training.loop.train` does, from decoded pixels if they are given, else from the images."""
     supernet, optimizer = step.supernet, make_optimizer(step.supernet, **SETTINGS)
     rng = np.random.default_rng(3)
 
@@ -245,7 +245,7 @@ def _straightforward_logits(model: Straightforward, images: Tensor) -> Prepare:
 
 
 def _our_logits(supernet: Supernet, images: Tensor, hardware: Hardware) -> Prepare:
-    """As `noah.nas.candidate_evaluation` asks a candidate."""
+    """Compute logits as `noah.nas.candidate_evaluation` does."""
 
     def prepare(subnet: Subnet) -> Callable[[], Tensor]:
         return _forward(with_rounded_weights(merge(supernet, subnet), hardware), images, hardware)
@@ -254,7 +254,7 @@ def _our_logits(supernet: Supernet, images: Tensor, hardware: Hardware) -> Prepa
 
 
 def _backbone_logits(backbone: nn.Module, images: Tensor, hardware: Hardware) -> Prepare:
-    """The forward pass as timm has it, its matrices rounded once as ours are."""
+    """Compute timm's own forward pass, with its matrices rounded once, like ours."""
     forward = _forward(with_rounded_weights(backbone, hardware), images, hardware)
     return lambda _: forward
 
@@ -270,7 +270,7 @@ def _forward(network: nn.Module, images: Tensor, hardware: Hardware) -> Callable
 
 
 def default_batch_size(model: str, device: torch.device) -> int:
-    """The paper's on a GPU; on a CPU so few that a step takes seconds."""
+    """Give the paper's batch size on a GPU; on a CPU, a small one, so that a step takes only seconds."""
     if device.type != "cpu":
         return 64
     return {"vit-s14-98": 32, "vit-b16-224": 8, "tiny": 8}[model]

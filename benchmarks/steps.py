@@ -1,22 +1,22 @@
-"""A step of training and the evaluation of a candidate, timed beside a straightforward implementation of the method.
+"""Times a training step and the evaluation of a candidate against a straightforward implementation of the method.
 
     python -m benchmarks.steps [--model vit-s14-98,vit-b16-224] [--space paper,wide] [--work training,evaluation]
                                [--rounds 15] [--no-memory] [--out docs/steps]
 
-For each backbone and space the same random subnets take their turns through
+For each backbone and space, the same random subnets are computed in turns by
 
 - straightforward fp32: `benchmarks.straightforward`;
-- ours fp32, and ours in the best precision of the device, which in training is also timed from decoded pixels on, as
-  a run computes it, and not only from one batch that never changes;
-- the plain backbone's forward pass, in both precisions: the floor.
+- ours in fp32, and ours in the device's best precision, which in training is timed both from decoded pixels, as in a
+  run, and from one batch that never changes;
+- the plain backbone's forward pass in both precisions, as the lower bound.
 
-In every round each way computes one step with the round's subnet, in an order that turns from round to round. A ratio
-is the median of the rounds' ratios, so what slows the machine down for a while disturbs it little. Before anything is
-timed, logits and gradients of the straightforward way and of ours are compared in float32. Peak memory is measured in
-a process of its own for each way.
+In every round, each way computes one step with the round's subnet, in an order that rotates from round to round. A
+ratio is the median of the rounds' ratios, so it is hardly affected if the machine is slow for a while. Before anything
+is timed, logits and gradients of the straightforward way and of ours are compared in float32. Peak memory is measured
+in a separate process for each way.
 
-Each backbone, space and work gives one JSON file. Those that hold enough rounds are not measured again, so a benchmark
-that was stopped goes on; --again begins anew.
+Each backbone, space and work gives one JSON file. Files with enough rounds are not measured again, so a stopped
+benchmark goes on; --again starts from scratch.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from noah.space.operators import sample
 from noah.space.subnet import Subnet
 
 WARM_UP = 2
-"""Rounds that are not counted."""
+"""Rounds at the start that are not counted."""
 MEMORY_STEPS = 3
-"""Steps, each of another subnet, over which the peak of memory is taken."""
+"""Steps, each with another subnet, over which peak memory is measured."""
 
 
 def main() -> None:
-    """Measure what is asked for and not there yet, then print the table."""
+    """Measure what is asked for and has no file yet, then print the table."""
     arguments = read_arguments()
     device = torch.device(arguments.device)
     if arguments.threads:
@@ -85,29 +85,29 @@ def main() -> None:
 
 
 def read_arguments() -> argparse.Namespace:
-    """What was typed."""
+    """Read the options of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="vit-s14-98,vit-b16-224", help=f"some of {', '.join(ARCHITECTURES)}")
     parser.add_argument("--space", default="paper,wide", help="presets of the search space")
     parser.add_argument("--work", default="training,evaluation")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--batch-size", type=int, help="images a step")
-    parser.add_argument("--threads", type=int, help="of torch")
+    parser.add_argument("--batch-size", type=int, help="images per step")
+    parser.add_argument("--threads", type=int, help="threads of torch")
     parser.add_argument(
         "--processor-time",
         action="store_true",
-        help="time of the processor instead of the clock: with --threads 1 for a machine that others use too",
+        help="measure processor time instead of elapsed time: with --threads 1, for a machine that others use too",
     )
     parser.add_argument("--no-memory", action="store_true", help="leave peak memory out")
-    parser.add_argument("--again", action="store_true", help="measure what is measured already")
+    parser.add_argument("--again", action="store_true", help="measure again what has been measured")
     parser.add_argument("--out", type=Path, default=Path("docs/steps"))
-    parser.add_argument("--peak-of", help=argparse.SUPPRESS)  # of one way: what a process of its own is started for
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)  # the way whose peak memory a separate process measures
     return parser.parse_args()
 
 
 def best_precision(device: torch.device) -> Precision:
-    """bfloat16 where the device computes in it natively."""
+    """Give bfloat16 if the device supports it natively, else float32."""
     if device.type == "cpu":
         native: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
         return "bf16" if native else "fp32"
@@ -115,7 +115,7 @@ def best_precision(device: torch.device) -> Precision:
 
 
 def random_subnets(setting: Setting, count: int) -> list[Subnet]:
-    """The same ones every time, drawn as a supernet's training draws them."""
+    """Draw subnets as a supernet's training does, the same ones every time."""
     space = setting.search_space(setting.backbone())
     rng = np.random.default_rng(7)
     return [sample(space, rng) for _ in range(count)]
@@ -124,7 +124,7 @@ def random_subnets(setting: Setting, count: int) -> list[Subnet]:
 def measure(
     setting: Setting, work: Work, rounds: int, clock: Callable[[], float] = time.perf_counter, *, memory: bool
 ) -> dict[str, Any]:
-    """All ways of one work, and what is needed to judge the figures."""
+    """Measure all ways of one kind of work, and describe the machine and the measurement."""
     subnets = random_subnets(setting, WARM_UP + rounds)
     agreement = check_agreement(setting, subnets[0])
     seconds: dict[str, list[float]] = {}
@@ -159,14 +159,14 @@ def measure(
 
 
 def macs_ratios(setting: Setting, subnets: list[Subnet]) -> list[float]:
-    """The exact multiply-accumulates of each subnet's merged network, as a multiple of the backbone's."""
+    """Count the exact multiply-accumulates of each subnet's merged network, as a multiple of the backbone's."""
     backbone = setting.backbone()
     macs, plain = macs_of(backbone, CLASSES), backbone_macs(backbone, CLASSES)
     return [macs(subnet) / plain for subnet in subnets]
 
 
 def peaks(setting: Setting, work: Work, names: list[str]) -> dict[str, float | None]:
-    """The peak memory of each way: on a GPU torch's own figure, on a CPU that of a process which does nothing else."""
+    """Measure each way's peak memory: torch's own figure on a GPU, that of a separate process on a CPU."""
     if setting.device.type != "cpu":
         return {name: peak_memory(setting, work, name) for name in names}
     found = {}
@@ -185,7 +185,7 @@ def peaks(setting: Setting, work: Work, names: list[str]) -> dict[str, float | N
 
 
 def peak_memory(setting: Setting, work: Work, name: str) -> float | None:
-    """The most MiB that one way needs for its weights and a few steps, beyond what Python and its libraries hold."""
+    """Measure the most MiB that one way needs for its weights and a few steps, beyond Python and its libraries."""
     subnets = random_subnets(setting, MEMORY_STEPS)
     before = held(setting.device)
 
@@ -200,7 +200,7 @@ def peak_memory(setting: Setting, work: Work, name: str) -> float | None:
 
 
 def device_name(device: torch.device) -> str:
-    """What a person knows it by."""
+    """Give the product name of the GPU or the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []

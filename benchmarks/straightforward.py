@@ -1,9 +1,9 @@
-"""The method written down as it is defined, with nothing saved: what `benchmarks.steps` compares ours with.
+"""The method written exactly as it is defined, with no optimization: what `benchmarks.steps` compares ours with.
 
-Prompts are tokens in every block, LoRA stands beside the projection, attention is product, softmax, product, and every
-token goes through every layer of every block. Widths are arguments, and the names of the weights are those of
-`noah.model.supernet.Supernet`, so that the two can hold the same ones. It knows class tokens and LayerScale, which is
-what the measured backbones have.
+Prompts are tokens in every block, LoRA is computed beside the projection, attention is product, softmax, product, and
+every token goes through every layer of every block. Widths are arguments, and the weights have the same names as in
+`noah.model.supernet.Supernet`, so that the two can share them. It supports class tokens and LayerScale, which the
+measured backbones have.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from noah.space.subnet import Subnet
 
 
 class Straightforward(nn.Module):
-    """Backbone, head and the modules of every block at their largest width.
+    """A backbone with a head, and with the modules of every block at their largest width.
 
     Args:
         backbone: A timm `VisionTransformer` with class-token pooling; frozen here.
@@ -48,13 +48,13 @@ class Straightforward(nn.Module):
         self.drop_path_rates = [drop_path * block / max(1, largest.depth - 1) for block in range(largest.depth)]
 
     def train(self, mode: bool = True) -> Straightforward:
-        """Switch dropout of the modules and drop-path; the backbone stays in evaluation mode."""
+        """Switch the modules' dropout and drop-path; the backbone stays in evaluation mode."""
         super().train(mode)
         self.backbone.eval()
         return self
 
     def forward(self, images: Tensor, subnet: Subnet) -> Tensor:
-        """Logits (B, classes) of normalized `images` (B, 3, H, W) through one subnet."""
+        """Compute logits (B, classes) of normalized `images` (B, 3, H, W) with one subnet."""
         backbone = self.backbone
         x = backbone.norm_pre(backbone._pos_embed(backbone.patch_embed(images)))
         tokens = x.shape[1]
@@ -77,7 +77,7 @@ class Straightforward(nn.Module):
         return logits
 
     def _attention(self, attention: Any, index: int, h: Tensor, rank: int) -> Tensor:
-        """Of all tokens (B, N, D) over all tokens, after the output projection."""
+        """Compute attention of all tokens (B, N, D) to all tokens, including the output projection."""
         qkv = attention.qkv(h)
         if rank:
             lora: Any = self.loras[index]
@@ -93,7 +93,7 @@ class Straightforward(nn.Module):
 
 
 def _weights(**shapes: tuple[int, ...]) -> nn.Module:
-    """A module that holds weights of these shapes, which are not set."""
+    """Make a module that holds uninitialized weights of these shapes."""
     module = nn.Module()
     for name, shape in shapes.items():
         module.register_parameter(name, nn.Parameter(torch.zeros(shape)))

@@ -1,4 +1,4 @@
-"""What measurements of the search share: options, and supernets, trained once as in `noah benchmark pocket`."""
+"""What the measurements of the search share: options, and supernets trained once, as in `noah benchmark pocket`."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def supernet_run(
     learning_rate: float | None = None,
     threads: int = 1,
 ) -> tuple[Run, Materials, Supernet]:
-    """The run of one supernet, which is trained now if it is not there yet, or goes on if its training was stopped.
+    """Give the run of one supernet; it is trained now if there is none yet, and a stopped training goes on.
 
     Args:
         runs: Folder of the runs.
         dataset: Name of a dataset that comes with noah or is drawn by it.
-        seed: Of the split and the training.
+        seed: Seed of the split and the training.
         sampling: How the subnets of a step are drawn.
-        epochs: Of its training.
-        learning_rate: Of its training; the recipe's where it is None.
-        threads: Of torch.
+        epochs: Epochs of the supernet's training.
+        learning_rate: Learning rate of the supernet's training; None for the recipe's.
+        threads: Number of torch's threads.
     """
     name = f"{sampling}-{epochs}{'' if learning_rate is None else f'-{learning_rate:g}'}-seed{seed}"
     supernet: dict[str, Any] = {"sampling": sampling, "epochs": epochs}
@@ -60,7 +60,7 @@ def supernet_run(
 
 
 def pocket_settings(dataset: str, values: dict[str, Any]) -> tuple[Settings, dict[str, str]]:
-    """The settings of the pocket benchmark for a dataset, with some of one's own, and where each comes from."""
+    """Give the settings of the pocket benchmark for a dataset, with the given changes, and each value's source."""
     changes = (Layer(source="benchmark", values=values),)
     return SweepSettings(POCKET, recipe_layer("pocket"), changes).of_task(dataset)
 
@@ -68,13 +68,13 @@ def pocket_settings(dataset: str, values: dict[str, Any]) -> tuple[Settings, dic
 def measure_cells(
     parser: argparse.ArgumentParser, *, seeds: str, prefix: str, measure: Callable[[str, int, argparse.Namespace], Any]
 ) -> None:
-    """Measure whatever of the datasets and seeds belongs to this shard and is not there yet, a file each.
+    """Measure the datasets and seeds of this shard that have no file yet, and write a file for each.
 
     Args:
-        parser: With the options of the one measurement; those that all share are added.
-        seeds: Measured where none are named.
-        prefix: Of the files' names.
-        measure: Dataset, seed and options -> what is written.
+        parser: Has the options of this measurement; the shared ones are added.
+        seeds: The default of --seeds.
+        prefix: Beginning of the files' names.
+        measure: Takes dataset, seed and options, and gives the content of the file.
     """
     parser.add_argument("--datasets", default=DATASETS)
     parser.add_argument("--seeds", default=seeds)

@@ -1,10 +1,10 @@
-"""Two processes on one search against one: candidates a minute, and whether anything was evaluated twice.
+"""Compares two processes on one search with one: candidates per minute, and whether anything was evaluated twice.
 
     python -m benchmarks.workers --dataset digits --seed 0
 
-The search of a trained supernet is run anew by one process of one thread, by two, and by two of which one is killed in
-the middle. Times are those of the search's own record, from the first candidate that was begun to the last that was
-finished, so that starting a process does not count.
+The search on a trained supernet is run by one process with one thread, by two, and by two of which one is killed
+halfway. Times come from the search's own record, from the start of the first candidate to the end of the last one, so
+that starting a process does not count.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GENERATIONS, POPULATION = 4, 40
 
 
 def main() -> None:
-    """Run the search three times and write what came of it."""
+    """Run the search three times and write the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--seed", type=int, default=0)
@@ -52,15 +52,15 @@ def main() -> None:
     }
     path = arguments.out / f"workers-{arguments.dataset}-seed{arguments.seed}.json"
     write_json(path, result)
-    print(f"{path} written: {result['speed_up']:.2f} times as many candidates a minute")
+    print(f"{path} written: {result['speed_up']:.2f} times as many candidates per minute")
 
 
 def search(trained: Run, *, workers: int, kill: bool = False) -> dict[str, Any]:
-    """Search a copy of a run with so many processes of one thread.
+    """Search on a copy of a run with several processes of one thread each.
 
     Args:
-        trained: Its supernet is taken.
-        workers: How many.
+        trained: The run whose supernet is used.
+        workers: Number of processes.
         kill: Kill the last of them once half of the candidates are finished.
     """
     run = Run(trained.folder.with_name(f"{trained.folder.name}-workers"))
@@ -88,7 +88,7 @@ def search(trained: Run, *, workers: int, kill: bool = False) -> dict[str, Any]:
 
 
 def read_record(run: Run) -> dict[str, Any]:
-    """What the search's record says of its speed, and of what was done twice."""
+    """Read the search's speed from its record, and what was evaluated twice."""
     storage = journal_storage(run.path("search", "journal.log"))
     study = storage.get_study_id_from_name(run.read_json("search", "study.json")["name"])
     trials = [
@@ -109,12 +109,12 @@ def read_record(run: Run) -> dict[str, Any]:
 
 
 def looks_of(trial: FrozenTrial) -> list[dict[str, Any]]:
-    """What a candidate was shown."""
+    """List the records of the images that a candidate was shown."""
     return [value for key, value in trial.user_attrs.items() if key.startswith("look.")]
 
 
 def images_shown_twice(trial: FrozenTrial) -> int:
-    """Images that a candidate was shown more than once."""
+    """Count the images that a candidate was shown more than once."""
     images = [image for look in looks_of(trial) for image in look["images"]]
     return len(images) - len(set(images))
 

@@ -1,4 +1,4 @@
-"""Writes the test images of the digits dataset as PNG files, one folder a class, to have photos to predict.
+"""Writes the test images of the digits dataset as PNG files, with one folder per class, to try predictions on.
 
 Usage: python examples/write_digits.py FOLDER
 """

@@ -1,1 +1,1 @@
-"""From a searched network to files that run without it: writing, proving and running artifacts."""
+"""From a searched network to files that run without it: writing artifacts, checking them and running them."""

@@ -1,1 +1,1 @@
-"""The command line of noah: one file a command, no logic of the method."""
+"""The command line of noah: one file per command, none of the method's logic."""

@@ -1,4 +1,4 @@
-"""Lets `python -m noah_cli` stand for `noah`."""
+"""Makes `python -m noah_cli` run `noah`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The `noah` command: collects the commands, turns errors into one or two lines and an exit code.
+"""The `noah` command: collects the commands, and turns errors into one or two lines and an exit code.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 """
@@ -36,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Search the best mix of LoRA, adapters and visual prompts for a frozen vision transformer, and export it.",
+    help="Search for the best mix of LoRA, adapters and visual prompts for a frozen vision transformer, and export it.",
 )
 app.command("search")(search)
 app.command("retrain")(retrain)
@@ -60,9 +60,9 @@ def _print_version(asked: bool) -> None:
 
 
 _PATIENCE = 15.0
-"""Seconds that the first of several processes has to tell what is wrong with the command."""
+"""Seconds that the first of several processes has to report what is wrong with the command."""
 _SHARED = ("search", "retrain")
-"""Commands whose work several processes share."""
+"""Commands whose work several processes can share."""
 
 
 @app.callback()
@@ -71,20 +71,22 @@ def common(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors; works anywhere.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors; allowed anywhere.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print every setting with its source, too; works anywhere.")
+        bool,
+        typer.Option("--verbose", "-v", help="Also print every setting with its source; allowed anywhere."),
     ] = False,
     json: Annotated[
-        bool, typer.Option("--json", help="Give the result as one JSON object on standard output; works anywhere.")
+        bool,
+        typer.Option("--json", help="Print the result as one JSON object on standard output; allowed anywhere."),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; allowed anywhere.")] = False,
 ) -> None:
-    """Options of every command; their work is done elsewhere."""
+    """Options of every command; `noah_cli.terminal` reads all but --version before the command is parsed."""
     if launched_processes().count > 1 and context.invoked_subcommand not in _SHARED:
         raise UsageError(
             f"noah {context.invoked_subcommand} does not share its work between processes.",
-            "Start it without a launcher; search and retrain may have one.",
+            "Start it without a launcher; only search and retrain can use one.",
         )
 
 
@@ -106,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
         if debug:
             raise
         return _fail(error, output)
-    except OSError as error:  # a folder that may not be written to, a full disk
+    except OSError as error:  # a folder without permission to write, a full disk
         if debug:
             raise
         return _fail(_as_noah_error(error), output)
@@ -119,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch found no room on a GPU; torch is asked only where a command has loaded it."""
+    """Whether torch ran out of GPU memory; torch is asked only if a command has already loaded it."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
@@ -134,18 +136,18 @@ def _full_memory(error: RuntimeError) -> NoahError:
 
 
 def _fail(error: NoahError, output: Output) -> int:
-    """Print an error, and where the result was to be JSON give it as such; its exit code."""
+    """Print an error, also as JSON if the result was to be JSON, and give its exit code."""
     processes = _processes()
     console.print_error(error, processes)
     if isinstance(error, UsageError) and processes.local_rank > 0:
-        time.sleep(_PATIENCE)  # a launcher ends all as soon as one has, and the first may not have told it yet
+        time.sleep(_PATIENCE)  # a launcher stops all processes when one ends; let the first one report first
     if output.json and processes.is_first:
         console.print_json({"error": error.problem, "hint": error.hint, "exit_code": error.exit_code})
     return error.exit_code
 
 
 def _processes() -> Processes:
-    """This process among those of the command; alone where what the launcher says is itself the error."""
+    """This process among those of the command; if the launcher's variables are the error, it counts as alone."""
     try:
         return launched_processes()
     except UsageError:
@@ -153,7 +155,7 @@ def _processes() -> Processes:
 
 
 def _as_noah_error(error: OSError) -> NoahError:
-    """An error of the operating system in the form of the others."""
+    """Turn an error of the operating system into one of noah's."""
     place = f"{error.filename}: " if error.filename else ""
     return NoahError(
         f"{place}{system_cause(error)}.", "Check the path, its permissions and the free space; --debug tells more."

@@ -1,1 +1,1 @@
-"""What an artifact says of itself: manifest, metadata, model card."""
+"""What an artifact says about itself: manifest, metadata, model card."""

@@ -1,4 +1,4 @@
-"""The folder of an artifact takes its name only when it is finished; until then an older one of that name stays."""
+"""An artifact's folder gets its name only once it is finished; until then an older artifact of that name stays."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from noah.runs.seals import artifact_place, break_seal, set_seal
 
 @contextmanager
 def new_artifact(run: Run, name: str) -> Iterator[Path]:
-    """Give an empty folder that becomes export/NAME of the run if nothing goes wrong, and nothing at all otherwise.
+    """Yield an empty folder that becomes the run's export/NAME if the block succeeds, and is removed if it fails.
 
-    It is sealed then, but for the model card, which people may edit.
+    The finished folder is sealed, except for the model card, which people may edit.
 
     Raises:
         ExportError: If the finished folder cannot be moved there.
@@ -36,7 +36,7 @@ def new_artifact(run: Run, name: str) -> Iterator[Path]:
 
 
 def _replace(building: Path, final: Path) -> None:
-    """Give the finished folder its name; an older one of that name goes only now."""
+    """Give the finished folder its name; only now is an older folder of that name removed."""
     old = building.with_suffix(".old")
     try:
         if final.exists():

@@ -1,6 +1,6 @@
-"""`manifest.json`: what an artifact is, in enough detail to run it without asking anyone.
+"""`manifest.json`: describes an artifact in enough detail to run it without further information.
 
-The manifest lies beside the files that it describes and carries their SHA-256. It is read without torch.
+The manifest is in the same folder as the files that it describes, and holds their SHA-256. Reading it needs no torch.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ class Manifest(Record):
     Attributes:
         dataset: Name of the dataset that the classes come from.
         classes: Labels in the order of the outputs.
-        preprocessing: What `noah.data.pixels.preprocessing.Preprocessing.to_json` gave.
-        parameters: Trainable parameters of the subnet's modules.
+        preprocessing: The result of `noah.data.pixels.preprocessing.Preprocessing.to_json`.
+        parameters: Number of trainable parameters in the subnet's modules.
         precision: Number format found in the file: fp32, fp16, bf16, int8 or int8-dynamic.
-        opset: Operator set of the ONNX file; None where there is none.
-        types: Types found in the file: operator, or "input", "output" or "weights" -> type -> how many.
-        quantization: What was written in 8 bits, in an artifact of precision int8 or int8-dynamic.
-        resized: What the size of its input costs, where that is not the size of the search.
-        parity: The comparisons that it passed, at least one.
-        engine: What the engine is, in an artifact of format trt.
+        opset: Operator set of the ONNX file; None if there is no such file.
+        types: How many of each type were found in the file, by operator or by "input", "output" and "weights".
+        quantization: What was written in 8 bits, for precision int8 or int8-dynamic.
+        resized: The accuracy that the input size costs, if it is not the size of the search.
+        parity: The comparisons that the artifact passed, at least one.
+        engine: Describes the engine, for format trt.
         files: Every file of the artifact that a program reads, by its name in the folder; not the model card, which
             people may edit.
         versions: Versions of the packages that wrote the artifact.
@@ -88,7 +88,7 @@ class Manifest(Record):
 
     @property
     def file_hashes(self) -> dict[str, str]:
-        """SHA-256 of each file, by name: tells one artifact from another of the same name."""
+        """SHA-256 of each file by name, which tells artifacts of the same name apart."""
         return {name: record.sha256 for name, record in self.files.items()}
 
     @model_validator(mode="after")
@@ -125,7 +125,7 @@ def read_manifest(path: Path) -> Manifest:
         path: The folder of the artifact, or its `manifest.json`.
 
     Raises:
-        ArtifactError: It is missing, not JSON, of a newer noah, or has wrong keys, all of which are named.
+        ArtifactError: If it is missing, not JSON, from a newer noah, or has wrong keys, all of which are named.
     """
     path = path / MANIFEST_FILE if path.is_dir() else path
     try:
@@ -149,7 +149,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def how_to_load(format_: str, folder: Path) -> str:
-    """What runs an artifact that no command of noah runs: a line of Python, or a server's."""
+    """Give the line that loads an artifact that noah's commands cannot run, in Python or for a server."""
     if format_ == "triton":
         return f"tritonserver --model-repository {shlex.quote((folder / 'models').as_posix())}"
     if format_ == "timm":
@@ -158,7 +158,7 @@ def how_to_load(format_: str, folder: Path) -> str:
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> Path:
-    """Write `manifest.json` into an existing folder, whole or not at all, and give its path."""
+    """Write `manifest.json` into an existing folder, completely or not at all, and give its path."""
     path = folder / MANIFEST_FILE
     with atomic_file(path) as temporary:
         temporary.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8", newline="\n")
@@ -166,7 +166,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> Path:
 
 
 def file_record(path: Path) -> FileRecord:
-    """Measure a file of an artifact; reads it once, in constant memory."""
+    """Compute size and SHA-256 of a file, reading it once in constant memory."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return FileRecord(sha256=digest, bytes=file.tell())
@@ -176,7 +176,7 @@ def check_files(manifest: Manifest, folder: Path) -> None:
     """Compare every file that the manifest names with its recorded size and SHA-256.
 
     Raises:
-        ArtifactError: A file is missing or differs, or its name leads out of the folder.
+        ArtifactError: If a file is missing or differs, or its name leads out of the folder.
     """
     for name, expected in manifest.files.items():
         if _leaves_folder(name):
@@ -194,7 +194,7 @@ def check_files(manifest: Manifest, folder: Path) -> None:
 
 
 def _refuse_newer(content: dict[str, object], path: Path) -> None:
-    """A newer layout has keys of its own; say that it is newer instead of listing them as unknown."""
+    """Refuse a newer layout as such, instead of listing its new keys as unknown."""
     version = content.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ArtifactError(
@@ -205,13 +205,13 @@ def _refuse_newer(content: dict[str, object], path: Path) -> None:
 
 
 def _one_problem(error: ErrorDetails) -> str:
-    """`parity.batches.0.batch: Field required`, without pydantic's own prefix for errors raised here."""
+    """Format a problem as `parity.batches.0.batch: Field required`, without pydantic's prefix for our own errors."""
     place = ".".join(map(str, error["loc"]))
     message = error["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
 
 
 def _leaves_folder(name: str) -> bool:
-    """Whether a name, read as a path of either system, could lead out of the folder that holds it."""
+    """Whether a name, read as a POSIX or a Windows path, could lead out of the folder that holds it."""
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     return posix.is_absolute() or bool(windows.anchor) or ".." in posix.parts or ".." in windows.parts

@@ -19,27 +19,27 @@ CLASSES = "noah.classes"
 
 
 def label_difference(found: Sequence[str], expected: Sequence[str]) -> str:
-    """Where two lists of labels differ first, in words; empty where they are the same."""
+    """Say in words where two lists of labels first differ; empty if they are the same."""
     if len(found) != len(expected):
-        return f"it names {len(found)} classes, and there are {len(expected)}"
+        return f"it names {len(found)} classes instead of {len(expected)}"
     for index, (name, right) in enumerate(zip(found, expected, strict=True)):
         if name != right:
-            return f"it names class {index} {name!r}, and it is {right!r}"
+            return f"it calls class {index} {name!r} instead of {right!r}"
     return ""
 
 
 PREPROCESSING = "noah.preprocessing"
-"""What `Preprocessing.to_json` gave."""
+"""The note that holds the result of `Preprocessing.to_json`."""
 SUBNET = "noah.subnet"
-"""Three lists of widths, one a block."""
+"""The note that holds three lists of widths, one width per block."""
 OUTPUT = "noah.output"
-"""logits or probabilities."""
+"""The note that says what the outputs are: logits or probabilities."""
 PRECISION = "noah.precision"
 ORIGIN = "noah.created_by"
 
 
 def write_metadata(path: Path, notes: Mapping[str, Any]) -> None:
-    """Write notes into an ONNX file, each as JSON, in place of those that it has; weights stay where they are."""
+    """Replace the notes of an ONNX file, each written as JSON; weights in a file beside it are not touched."""
     model = onnx.load(str(path), load_external_data=False)
     onnx.helper.set_model_props(model, {name: json.dumps(value, ensure_ascii=False) for name, value in notes.items()})
     onnx.save(model, str(path))
@@ -55,10 +55,10 @@ def check_labels(path: Path, classes: Sequence[str]) -> None:
     """Compare the labels that a file carries with those of the run.
 
     Raises:
-        ExportError: Naming the first label that differs.
+        ExportError: If they differ; names the first label that does.
     """
     difference = label_difference(read_metadata(path).get(CLASSES, []), classes)
     if difference:
         raise ExportError(
-            f"The exported model fails the check of labels: {difference}.", "Nothing was written. Please report this."
+            f"The exported model fails the label check: {difference}.", "Nothing was written. Please report this."
         )

@@ -1,4 +1,4 @@
-"""`model_card.md`: what an artifact is, in words, for whoever finds the folder later."""
+"""`model_card.md`: describes an artifact in words, for whoever finds the folder later."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _FORMS = {
     "onnx": _MERGED,
     "trt": _MERGED,
     "triton": _MERGED,
-    "safetensors": "which this artifact holds with the head, and without the backbone",
-    "timm": "LoRA alone, folded into the backbone's own layers",
+    "safetensors": "stored here with the head but without the backbone",
+    "timm": "only LoRA, folded into the backbone's own layers",
 }
 
 
@@ -26,10 +26,10 @@ def write_card(manifest: Manifest, run: Run, path: Path, folder: Path) -> None:
     """Write the card of an artifact.
 
     Args:
-        manifest: What the artifact is.
-        run: Where it comes from; its test accuracy is told if it was measured.
+        manifest: Describes the artifact.
+        run: The run that it comes from; the card gives its test accuracy if that was measured.
         path: The file to write.
-        folder: Where the artifact will lie.
+        folder: The folder that the artifact will end up in.
     """
     test = run.read_json("eval", "test.json") if run.path("eval", "test.json").is_file() else None
     path.write_text(model_card(manifest, test, folder), encoding="utf-8", newline="\n")
@@ -39,9 +39,9 @@ def model_card(manifest: Manifest, test: dict[str, Any] | None, folder: Path) ->
     """The text of the card, Markdown.
 
     Args:
-        manifest: What the artifact is.
-        test: The content of `eval/test.json`, None where the test split was not opened yet.
-        folder: Where the artifact will lie.
+        manifest: Describes the artifact.
+        test: The content of `eval/test.json`; None if the test split has not been opened yet.
+        folder: The folder that the artifact will end up in.
     """
     sections = [
         f"# {folder.name} of {manifest.run.name}\n",
@@ -86,7 +86,7 @@ def _what(manifest: Manifest) -> str:
 
 
 def _subnet(manifest: Manifest) -> str:
-    """Blocks across, modules down; a dot is an absent module."""
+    """A drawing with blocks across and modules down; a dot is an absent module."""
     widths = manifest.subnet
     head = ("", *(str(block + 1) for block in range(len(widths.lora))))
     rows = [(name, *(str(width or "·") for width in getattr(widths, name))) for name in ("prompt", "lora", "adapter")]
@@ -97,7 +97,7 @@ def _accuracy(manifest: Manifest, test: dict[str, Any] | None) -> str:
     if manifest.resized is not None:
         return _resized(manifest.resized, manifest.input)
     if test is None:
-        return "Not measured on the test split when this was written; `noah eval` does.\n"
+        return "Not measured on the test split when this was written; `noah eval` measures it.\n"
     return (
         f"{test['accuracy']:.2%} ± {test['standard_error']:.2%} of {test['total']:,} test images right, cross-entropy "
         f"{test['cross_entropy']:.4f}; measured on the torch model that this artifact was proved against.\n"
@@ -105,13 +105,13 @@ def _accuracy(manifest: Manifest, test: dict[str, Any] | None) -> str:
 
 
 def _resized(record: ResizedRecord, model_input: ModelInput) -> str:
-    """What is known where the artifact takes images of another size than those that the run was measured on."""
+    """What is known if the artifact takes images of another size than the run was measured on."""
     (height, width), (searched_height, searched_width) = model_input.image_size, record.searched_size
     return (
         f"Searched and trained on images of {searched_width} x {searched_height} px, and made for {width} x {height} "
         f"px. Of {record.images}, {record.correct / record.total:.2%} are right at this size and "
-        f"{record.correct_at_searched_size / record.total:.2%} at that one. `noah eval` measures this artifact on the "
-        f"test split.\n"
+        f"{record.correct_at_searched_size / record.total:.2%} at the original size. `noah eval` measures this "
+        "artifact on the test split.\n"
     )
 
 
@@ -154,8 +154,8 @@ def _quantization(record: QuantizationRecord) -> str:
     return (
         f"{record.products} products are in 8 bits; others stay in float32: {kept}. Ranges of activations: "
         f"{record.ranges}. "
-        f"Of {record.images}, it puts {record.correct:,} right, the same network in float32 "
-        f"{record.correct_in_float32:,}; {record.top1_agreement:.1%} have the same first class in both.\n"
+        f"Of {record.images}, it gets {record.correct:,} right, and the same network in float32 "
+        f"{record.correct_in_float32:,}; both predict the same class for {record.top1_agreement:.1%}.\n"
     )
 
 
@@ -163,8 +163,8 @@ def _engine(engine: EngineRecord) -> str:
     profile = engine.profile
     return (
         f"`{ENGINE_FILE}` was built from `{MODEL_FILE}` by {engine.package} {engine.version} ({engine.reason}) for "
-        f"{', '.join(engine.targets)}; it takes batches of {profile.minimum} to {profile.maximum} images and was made "
-        f"for {profile.optimum}. {engine.verified[0].upper()}{engine.verified[1:]}.\n"
+        f"{', '.join(engine.targets)}; it takes batches of {profile.minimum} to {profile.maximum} images and is "
+        f"optimized for {profile.optimum}. {engine.verified[0].upper()}{engine.verified[1:]}.\n"
     )
 
 
@@ -177,7 +177,7 @@ def _usage(manifest: Manifest, folder: Path) -> str:
         return command
     model = shlex.quote(f"{folder.name}/{MODEL_FILE}")
     return (
-        f"{command}\nThat needs an NVIDIA GPU of one of the targets. The same model in onnxruntime:\n\n"
+        f"{command}\nThis needs an NVIDIA GPU of one of the targets. To run the same model in onnxruntime:\n\n"
         f"    noah predict {model} IMAGES... --out predictions.csv\n"
     )
 

@@ -1,4 +1,4 @@
-"""Where an artifact comes from: the parts of a manifest that every format has alike."""
+"""Where an artifact comes from: the parts of a manifest that all formats share."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from noah.training.checkpoint import CHECKPOINT_FILE
 
 
 def origin(run: Run, materials: Materials) -> RunRecord:
-    """The run, its data and the weights that `noah retrain` left last."""
+    """Record the run, its data and the weights that its latest `noah retrain` wrote."""
     weights = file_record(run.path("retrain", CHECKPOINT_FILE)).sha256
     return RunRecord(name=run.name, data=fingerprint(materials.dataset), weights=weights)
 
 
 def describe_origin(run: Run, materials: Materials, model: Supernet, subnet: Subnet) -> dict[str, Any]:
-    """Run, classes, preprocessing, subnet and backbone, as fields of a manifest."""
+    """Give the run, classes, preprocessing, subnet and backbone as fields of a manifest."""
     backbone = materials.backbone
     return {
         "run": origin(run, materials),

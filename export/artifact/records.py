@@ -1,4 +1,4 @@
-"""The parts of a manifest: small unchangeable records that pydantic checks. Read without torch."""
+"""The parts of a manifest: small immutable records that pydantic checks. Reading them needs no torch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 FloatPrecision = Literal["fp32", "fp16", "bf16"]
 Int8Precision = Literal["int8", "int8-dynamic"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic"]
-"""int8: products read 8-bit weights and activations of calibrated scales; int8-dynamic: scales found batch by batch."""
+"""int8 has 8-bit weights and activations with calibrated scales; int8-dynamic finds the scales in each batch."""
 Int8Calibration = Literal["minmax", "entropy", "percentile"]
-"""How the range of an activation follows from what calibration saw of it."""
+"""How the range of an activation is chosen from the values seen in calibration."""
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
 Difference = Annotated[float, Field(ge=0)]
@@ -19,11 +19,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Shape = Annotated[tuple[Size | Name, ...], Field(min_length=1)]
-"""Whole numbers are fixed sizes, names are sizes that the caller chooses, as in ("batch", 3, 224, 224)."""
+"""Whole numbers are fixed sizes, and names are sizes that the caller chooses, as in ("batch", 3, 224, 224)."""
 
 
 class Record(BaseModel):
-    """Unchangeable, and complete: an unknown key is an error, NaN and infinity are no measurements."""
+    """An immutable record that refuses unknown keys, NaN and infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -45,7 +45,7 @@ class BackboneRecord(Record):
 
 
 class ModelInput(Record):
-    """The one input: float32 NCHW of normalized values, or uint8 NHWC of raw pixels."""
+    """The only input: normalized float32 NCHW, or raw pixels as uint8 NHWC."""
 
     name: Name
     shape: Shape
@@ -59,7 +59,7 @@ class ModelInput(Record):
         if kind not in {("float32", "NCHW", "normalized"), ("uint8", "NHWC", "raw")}:
             raise ValueError(f"{' '.join(kind)} is neither float32 NCHW normalized nor uint8 NHWC raw")
         if len(self.shape) != 4:
-            raise ValueError(f"shape has {len(self.shape)} sizes and {self.layout} needs 4")
+            raise ValueError(f"shape has {len(self.shape)} sizes, but {self.layout} needs 4")
         return self
 
     @property
@@ -70,7 +70,7 @@ class ModelInput(Record):
 
 
 class ModelOutput(Record):
-    """The one output, (batch, classes)."""
+    """The only output, (batch, classes)."""
 
     name: Name
     shape: Shape
@@ -79,15 +79,15 @@ class ModelOutput(Record):
 
 
 class ParityBatch(Record):
-    """How far the artifact was from its reference on one batch size.
+    """How far the artifact's outputs were from the reference's at one batch size.
 
     Attributes:
         batch: Number of images in the batch.
-        max_difference: Largest difference of the outputs: of logits relative to the largest one, of probabilities
-            absolute.
+        max_difference: Largest difference of the outputs, relative to the largest logit for logits and absolute for
+            probabilities.
         mean_difference: Mean difference, in the same unit.
         max_absolute: Largest absolute difference of the outputs.
-        top1_agreement: Share of the images with the same first class, 0 to 1.
+        top1_agreement: Share of the images with the same top-1 class, 0 to 1.
     """
 
     batch: Size
@@ -98,9 +98,9 @@ class ParityBatch(Record):
 
 
 class Tolerance(Record):
-    """What was allowed: two differences in the unit of `ParityBatch`, and a share of images with another first class.
+    """What was allowed: two differences in the unit of `ParityBatch`, and a share of images with another top-1 class.
 
-    Of few images one may have another first class wherever any share of them may.
+    If that share is not zero, one image may always differ, however few there are.
     """
 
     max_difference: Difference
@@ -112,14 +112,14 @@ class Parity(Record):
     """One comparison with the model that the artifact was made from.
 
     Attributes:
-        method: `run`: the artifact itself; `simulated`: its graph in float32, with every weight and every result
-            rounded to its precision, for what no device here computes so.
-        runs_on: What ran it.
-        reference: What it was compared with.
-        images: Which images.
-        values: What the outputs are.
-        tolerance: What was allowed.
-        batches: What was found.
+        method: `run` for the artifact itself; `simulated` for its graph in float32, with every weight and every result
+            rounded to its precision, because no device here computes in it.
+        runs_on: The provider or device that ran it.
+        reference: The model that it was compared with, in words.
+        images: The images, in words.
+        values: Whether the outputs are logits or probabilities.
+        tolerance: The largest differences that pass.
+        batches: The differences found at each batch size.
     """
 
     method: Literal["run", "simulated"]
@@ -132,7 +132,7 @@ class Parity(Record):
 
 
 NOT_VERIFIED = "not run here"
-"""How `EngineRecord.verified` begins where the engine was built and not run."""
+"""How `EngineRecord.verified` begins if the engine was built but not run."""
 
 
 class EngineTensor(Record):
@@ -152,20 +152,20 @@ class EngineProfile(Record):
 
 
 class EngineRecord(Record):
-    """What a TensorRT engine is; read from the typed network and the builder's configuration before building.
+    """Describes a TensorRT engine, as read from the typed network and the builder's configuration before building.
 
     Attributes:
-        package: `tensorrt` or `tensorrt-rtx`; only the same package runs it.
-        version: Of the package; an engine runs on no other.
-        reason: Why it was that package.
-        targets: Compute capabilities that the engine runs on, as in sm89.
-        profile: Batch sizes.
-        inputs: Of the network.
-        outputs: Of the network.
-        layers: Kind of layer -> type that it gives -> how many; products, norms, softmax and quantization.
-        timing_cache: What became of the builder's measurements.
+        package: `tensorrt` or `tensorrt-rtx`; only the same package runs the engine.
+        version: Version of the package; the engine runs on no other.
+        reason: Why that package was chosen.
+        targets: Compute capabilities that the engine runs on, as sm89.
+        profile: Smallest, usual and largest batch.
+        inputs: Inputs of the network.
+        outputs: Outputs of the network.
+        layers: How many products, norms, softmax and quantization layers return each type, by kind of layer.
+        timing_cache: Whether the builder's timings were kept, and in which file.
         build_seconds: Duration of the build.
-        warnings: What the builder warned of.
+        warnings: The builder's warnings.
         verified: Whether and where the engine was run.
     """
 
@@ -187,14 +187,14 @@ class QuantizationRecord(Record):
     """What was written in 8 bits, and what that costs in accuracy.
 
     Attributes:
-        products: Products that read 8-bit weights and activations.
-        kept: Products that compute in float32: why -> how many.
-        ranges: Where the ranges of the activations come from.
-        images: What accuracy was measured on.
+        products: Number of products with 8-bit weights and activations.
+        kept: Number of products that compute in float32, by reason.
+        ranges: Where the ranges of the activations come from, in words.
+        images: The images that accuracy was measured on, in words.
         total: Number of these images.
-        correct: Of them, put right by the artifact.
-        correct_in_float32: Put right by the same network in float32, before it was quantized.
-        top1_agreement: Share of them with the same first class in both, 0 to 1.
+        correct: How many of them the artifact gets right.
+        correct_in_float32: How many of them the same network in float32 gets right, before it was quantized.
+        top1_agreement: Share of them with the same top-1 class in both, 0 to 1.
     """
 
     products: Size
@@ -208,14 +208,14 @@ class QuantizationRecord(Record):
 
 
 class ResizedRecord(Record):
-    """Another size of input than the subnet was searched and retrained at, and what that costs in accuracy.
+    """What it costs in accuracy that the input has another size than in the search and the retraining.
 
     Attributes:
-        searched_size: (height, width) in pixels that it was searched and retrained at.
-        images: What accuracy was measured on.
+        searched_size: (height, width) in pixels of the search and the retraining.
+        images: The images that accuracy was measured on, in words.
         total: Number of these images.
-        correct: Of them, put right at the artifact's size.
-        correct_at_searched_size: Of them, put right at the searched size.
+        correct: How many of them are right at the artifact's size.
+        correct_at_searched_size: How many of them are right at the searched size.
     """
 
     searched_size: tuple[Size, Size]
@@ -229,7 +229,7 @@ class RunRecord(Record):
     """Where the artifact comes from.
 
     Attributes:
-        name: The run, as `noah --run` takes it.
+        name: The run, as --run takes it.
         data: SHA-256 of the names and labels of its training and validation images.
         weights: SHA-256 of the checkpoint that was exported.
     """
@@ -240,7 +240,7 @@ class RunRecord(Record):
 
 
 class FileRecord(Record):
-    """What a file of the artifact has to be: its SHA-256 in hexadecimal and its size in bytes."""
+    """The SHA-256 in hexadecimal and the size in bytes that a file of the artifact must have."""
 
     sha256: Sha256
     bytes: Count

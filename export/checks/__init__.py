@@ -1,1 +1,1 @@
-"""Measuring an artifact that is there: accuracy, speed, belonging."""
+"""Checking a finished artifact: its accuracy, its speed, and whether it belongs to its run."""

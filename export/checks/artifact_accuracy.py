@@ -22,38 +22,38 @@ from noah.runs.seals import break_seal, result_place, seal_result
 def evaluate_artifact(
     predictor: Predictor, run: Run, materials: Materials, listener: Listener, file_name: str
 ) -> dict[str, Any]:
-    """Run an artifact over the test split, at the size of image that it takes.
+    """Run an artifact over the test split, at the image size that it takes.
 
     Args:
         predictor: The artifact.
         run: The run whose data it is measured on.
         materials: The run's dataset.
-        listener: Told the progress.
+        listener: Shows the progress.
         file_name: The file under eval/artifact/ that keeps the result.
 
     Returns:
         The content of that file.
 
     Raises:
-        ArtifactError: If the artifact has other classes, preprocessing, images or weights than the run; its own
-            training images could lie in the run's test split then.
+        ArtifactError: If the artifact has other classes, preprocessing, images or weights than the run: images that it
+            was trained on could be in the run's test split.
     """
     materials = materials_of(predictor, materials)
     if predictor.classes != materials.dataset.classes or predictor.preprocessing != materials.backbone.preprocessing:
         raise ArtifactError(
-            f"The artifact was not exported from a run like {run.name}: classes or preprocessing differ.",
+            f"The artifact was not exported from {run.name}: its classes or preprocessing differ.",
             "Name its own run with --run.",
         )
     found, expected = predictor.manifest.run, origin(run, materials)
     if found.data != expected.data:
         raise ArtifactError(
-            f"The artifact was exported from {found.name}, whose images are split otherwise than those of {run.name}.",
+            f"The artifact was exported from {found.name}, whose images are split differently from {run.name}'s.",
             f"Name its own run: --run {found.name}",
         )
     if found.weights != expected.weights:
         raise ArtifactError(
-            f"The artifact was exported from {found.name}, with other weights than those that {run.name} has now.",
-            f"Name its own run with --run, or export anew: noah export --format onnx --run {run.option}",
+            f"The artifact was exported from {found.name}, with other weights than {run.name} has now.",
+            f"Name its own run with --run, or export it again: noah export --format onnx --run {run.option}",
         )
     split, classes = materials.dataset.load_test(), materials.dataset.classes
     pixels = materials.pixels(split, "test", listener)
@@ -77,10 +77,10 @@ def evaluate_artifact(
 
 
 def materials_of(predictor: Predictor, materials: Materials) -> Materials:
-    """What a run works with, at the size of image that its artifact takes.
+    """Give a run's materials at the image size that its artifact takes.
 
     Raises:
-        SettingsError: If the run's backbone cannot take it.
+        SettingsError: If the run's backbone cannot take that size.
     """
     if predictor.manifest.resized is None:
         return materials
@@ -88,13 +88,13 @@ def materials_of(predictor: Predictor, materials: Materials) -> Materials:
 
 
 def artifact_logits(predictor: Predictor, pixels: Pixels, batch_size: int, bar: Bar) -> Logits:
-    """Logits (n, classes) that an artifact gives, up to a constant for each image where it gives probabilities.
+    """Compute an artifact's logits (n, classes); from probabilities, they are known up to a constant per image.
 
     Args:
         predictor: The artifact.
         pixels: The images, at the size that it takes.
         batch_size: Images at a time.
-        bar: Told the number of images that are done.
+        bar: Counts the images that are done.
 
     Raises:
         ArtifactError: If some are not finite.
@@ -109,8 +109,8 @@ def artifact_logits(predictor: Predictor, pixels: Pixels, batch_size: int, bar: 
     if not finite.all():
         raise ArtifactError(
             f"The artifact's outputs are not finite for {(~finite).sum():,} of {len(outputs):,} images.",
-            "Train its winner anew with a lower learning rate, and export that."
+            "Retrain its winner with a lower learning rate, and export that."
             if predictor.manifest.precision == "fp32"
-            else "Export it anew in another precision, such as --precision fp32.",
+            else "Export it again in another precision, such as --precision fp32.",
         )
     return outputs if predictor.manifest.output.values == "logits" else np.log(np.maximum(outputs, 1e-30))

@@ -1,4 +1,4 @@
-"""Whether the artifacts of a run are those of its weights, and give the accuracy that is stored of them."""
+"""Checks that a run's artifacts were made from its weights and reach the accuracy that the run stores for them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from noah.training.checkpoint import CHECKPOINT_FILE
 
 
 def artifacts(run: Run) -> list[Path]:
-    """The folders of a run's artifacts."""
+    """List the folders of a run's finished artifacts, sorted by name."""
     return sorted(path.parent for path in run.path("export").glob(f"*/{MANIFEST_FILE}") if path.parent.name[0] != ".")
 
 
 def check_artifacts(run: Run) -> Iterator[Check]:
-    """Each artifact's files against its manifest, the manifest against the run, and results against both."""
+    """Check each artifact's files against its manifest, the manifest against the run, and results against both."""
     found = artifacts(run)
     if not found:
         yield Check("artifacts", "absent", "none was exported", f"noah export --format onnx --run {run.option}")
@@ -43,23 +43,23 @@ def check_artifacts(run: Run) -> Iterator[Check]:
         except NoahError as error:
             yield Check(f"artifact {folder.name}", "failed", error.problem, following)
             continue
-        yield Check(f"artifact {folder.name}", "ok", "files, weights, subnet and classes are those of its run")
+        yield Check(f"artifact {folder.name}", "ok", "its files, weights, subnet and classes match the run")
         for model in runnables(folder, manifest):
             if model.result_file(run).is_file() and (problem := _problem_of_result(run, model, manifest)):
                 yield Check(f"result of {model.name}", "failed", problem, f"{model.eval_command} --again")
 
 
 def reproduce_artifacts(run: Run, materials: Materials, listener: Listener) -> Iterator[Check]:
-    """Measure again each artifact whose result is stored, where it runs as it did then."""
+    """Measure again each artifact whose result is stored, if it runs here on the provider that it ran on then."""
     for folder in artifacts(run):
         try:
             models = runnables(folder, read_manifest(folder))
-        except ArtifactError:  # `check_artifacts` tells it
+        except ArtifactError:  # `check_artifacts` reports it
             continue
         measured = [model for model in models if model.result_file(run).is_file()]
         if models and not measured:
             here = first_here(models)
-            why = "it was not measured" + ("" if here else f", and {models[0].why_not_here}")
+            why = "it has not been measured" + ("" if here else f", and {models[0].why_not_here}")
             yield Check(f"accuracy of {folder.name}", "absent", why, here.eval_command if here else "")
         for model in measured:
             try:
@@ -69,25 +69,25 @@ def reproduce_artifacts(run: Run, materials: Materials, listener: Listener) -> I
 
 
 def _problem_of_result(run: Run, model: Runnable, manifest: Manifest) -> str:
-    """What is wrong with the stored result of an artifact; empty where nothing is."""
+    """Say what is wrong with the stored result of an artifact; empty if nothing is."""
     try:
         result = read_result(run, "eval", "artifact", model.result_file(run).name)
     except NoahError as error:
         return error.problem
-    return "" if result.get("files") == manifest.file_hashes else "it is of another artifact of that name"
+    return "" if result.get("files") == manifest.file_hashes else "it belongs to another artifact of that name"
 
 
 def _check_origin(run: Run, manifest: Manifest) -> None:
-    """Refuse an artifact of other weights, data, classes or another subnet.
+    """Refuse an artifact made from other weights, data, classes, preprocessing or another subnet.
 
     Raises:
-        ArtifactError: The first that differs.
+        ArtifactError: If any of them differs; names the first.
     """
     description = run.description()
     subnet = Subnet(manifest.subnet.prompt, manifest.subnet.lora, manifest.subnet.adapter)
     checkpoint = run.path("retrain", CHECKPOINT_FILE)
     if not checkpoint.is_file():
-        raise ArtifactError(f"It was exported from {manifest.run.name}, and this run holds no retrained weights.")
+        raise ArtifactError(f"It was exported from {manifest.run.name}, but this run holds no retrained weights.")
     told: list[tuple[str, Any, Any]] = [
         ("weights than the run has now", manifest.run.weights, hash_file(checkpoint)),
         ("training images", manifest.run.data, description.get("data", {}).get("fingerprint")),
@@ -103,7 +103,7 @@ def _check_origin(run: Run, manifest: Manifest) -> None:
 
 
 def _at_searched_size(manifest: Manifest) -> dict[str, Any]:
-    """The preprocessing of an artifact, but for another size of input that it was asked for."""
+    """The preprocessing of an artifact, with the search's image size in place of one chosen at export."""
     if manifest.resized is None:
         return manifest.preprocessing
     height, width = manifest.resized.searched_size

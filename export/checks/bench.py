@@ -1,4 +1,4 @@
-"""Measures artifacts: latency and throughput by batch size, load time and size, beside the plain backbone."""
+"""Measures artifacts beside the plain backbone: latency and throughput by batch size, load time and file size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from export.runtime.tensors import OpenModel
 from noah.progress import Listener
 
 _LOADS = 3
-"""Times that a file is opened; the fastest counts, with the file in the system's cache."""
+"""How often a file is opened; the fastest time counts, when the file is in the system's cache."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Contender:
     """A model to be measured.
 
     Attributes:
-        name: What it is called in the table.
-        model: Opened.
-        provider: What runs it.
+        name: Its name in the table.
+        model: Open and ready to run.
+        provider: The onnxruntime provider, or the engine's package and GPU.
         image_size: Height and width in pixels.
         raw_pixels: Whether it takes uint8 pixels; else normalized float32.
-        load_seconds: To open it.
-        bytes: Size of its file, weights beside it included.
-        reference: The name of the contender that it is compared with; None where it is compared with none.
+        load_seconds: Time to open it.
+        bytes: Size of its file, including weights in a file beside it.
+        reference: Name of the contender that it is compared with, if any.
     """
 
     name: str
@@ -55,12 +55,12 @@ class Contender:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was found of one contender.
+    """The results of one contender.
 
     Attributes:
-        contender: Which.
+        contender: The model that was measured.
         timings: One for each batch size.
-        ratios: As many, or none where it is compared with none.
+        ratios: Also one for each batch size; empty if it has no reference.
     """
 
     contender: Contender
@@ -68,7 +68,7 @@ class Measurement:
     ratios: tuple[Ratio, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it in types that JSON has; ratios first, times in seconds."""
+        """Give all of it in JSON's types: ratios first, times in seconds."""
         contender = self.contender
         return {
             "name": contender.name,
@@ -91,22 +91,22 @@ def measure(
     threads: int | None,
     listener: Listener,
 ) -> list[Measurement]:
-    """Measure artifacts in turns with what they are compared with.
+    """Measure artifacts in turns with the models that they are compared with.
 
-    What is timed is the model alone, on random images that are ready for it: neither decoding nor, where that is not
-    part of the model, normalization.
+    Only the model is timed, on random images in the form that it takes: no decoding, and no normalization unless it is
+    part of the model.
 
     Args:
         predictors: The artifacts.
         against: Another artifact, the plain backbone in a precision, or nothing.
         batches: Batch sizes.
-        seconds: For each model and batch size.
-        provider: As `open_session`, for the plain backbone.
-        threads: Likewise.
-        listener: Told the progress.
+        seconds: Measuring time for each model and batch size.
+        provider: Runs the plain backbone; as in `open_session`.
+        threads: For every model on the CPU; as in `open_session`.
+        listener: Shows the progress.
 
     Returns:
-        The artifacts in the order given, then what they are compared with.
+        The artifacts in the order given, then the models that they are compared with.
     """
     with ExitStack() as stack:
         references: dict[object, Contender] = {}
@@ -152,7 +152,7 @@ def _measure(
 
 
 def _images(contender: Contender, batch: int) -> NDArray[Any]:
-    """Random images, the same for every contender of a size."""
+    """Make random images, the same for all contenders of one image size."""
     pixels = np.random.default_rng(0).integers(0, 256, (batch, *contender.image_size, 3), dtype=np.uint8)
     if contender.raw_pixels:
         return pixels
@@ -213,7 +213,7 @@ def _bytes(file: Path) -> int:
 
 
 def _names(predictors: Sequence[Predictor]) -> list[str]:
-    """The name of each artifact; with its run's, where two have the same, and numbered, where that does not help."""
+    """Name each artifact; those that share a name get their run's name too, or a number if that does not help."""
     names = [predictor.name for predictor in predictors]
     if len(set(names)) < len(names):
         names = [f"{predictor.manifest.run.name}/{predictor.name}" for predictor in predictors]

@@ -1,4 +1,4 @@
-"""The plain backbone as an ONNX file, exported as an artifact is: what the artifact's speed is compared with."""
+"""The plain backbone as an ONNX file, exported like an artifact so that the two speeds can be compared."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from noah.model.modules import output_of
 
 @dataclass(frozen=True)
 class PlainBackbone:
-    """A backbone with a head and nothing else; artifacts that are alike in all of this share one.
+    """A backbone with a head and nothing else; artifacts that agree in all attributes share one.
 
     Attributes:
         architecture: timm's name.
         image_size: Height and width in pixels.
-        classes: Outputs of the head.
+        classes: Number of outputs of the head.
         raw_pixels: Whether it takes uint8 pixels (B, H, W, 3).
         probabilities: Whether it ends in softmax.
-        precision: Of the file.
+        precision: Number format of the file.
     """
 
     architecture: str
@@ -41,7 +41,7 @@ class PlainBackbone:
 
 
 def plain_backbone(manifest: Manifest, precision: Precision) -> PlainBackbone:
-    """The one that an artifact was made from, with its input and output."""
+    """Describe the backbone that an artifact was made from, with the artifact's kind of input and output."""
     return PlainBackbone(
         architecture=manifest.backbone.arch,
         image_size=manifest.backbone.image_size,
@@ -53,16 +53,16 @@ def plain_backbone(manifest: Manifest, precision: Precision) -> PlainBackbone:
 
 
 def write_plain_backbone(backbone: PlainBackbone, path: Path) -> None:
-    """Write its ONNX file. Time depends on shapes alone, so the weights are random: nothing is downloaded or read.
+    """Write a backbone as an ONNX file with random weights; nothing is downloaded, since time depends on shapes only.
 
     Raises:
         BackboneError: If the installed timm cannot build it.
-        UsageError: If it was to be in int8: what a calibration on random weights finds is worth nothing.
+        UsageError: If the precision is int8: calibrating random weights would be meaningless.
     """
     precision = backbone.precision
     if precision == "int8":
         raise UsageError(
-            "The plain backbone has no int8: there is nothing to calibrate it on.",
+            "The plain backbone cannot be in int8: there is nothing to calibrate it on.",
             "Compare with --against backbone, backbone:fp16 or backbone:int8-dynamic, or with another artifact.",
         )
     height, width = backbone.image_size
@@ -85,12 +85,12 @@ def write_plain_backbone(backbone: PlainBackbone, path: Path) -> None:
 
 
 class _FromPixels(nn.Module):
-    """A network whose first convolution takes pixels as they are, as where the normalization is folded into it."""
+    """A network that takes raw pixels, as an artifact does whose first convolution includes the normalization."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits (B, classes) of pixels (B, H, W, 3)."""
+        """Compute logits (B, classes) from pixels (B, H, W, 3)."""
         return output_of(self.network, pixels.permute(0, 3, 1, 2))

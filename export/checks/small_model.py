@@ -1,4 +1,4 @@
-"""A model of three operators in every precision, by which a machine shows what it can run."""
+"""A model of three operators in any precision, for finding out what a machine can run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from export.convert.quantize import write_int8, write_int8_dynamic
 
 
 def write_small_model(folder: Path, precision: Precision) -> Path:
-    """A file with one convolution and one product, in a precision, written as artifacts are."""
+    """Write a model with one convolution and one matrix product the way artifacts are written, and give its path."""
     weights = {"kernel": np.ones((4, 3, 2, 2), np.float32), "matrix": np.ones((36, 32), np.float32)}
     graph = helper.make_graph(
         [

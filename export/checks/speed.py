@@ -1,4 +1,4 @@
-"""Times models in turns, and says what is made of the durations."""
+"""Times models in turns, and summarizes the durations."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from noah.hardware.turns import seconds_in_turns
 
 WARM_UP = 3
-"""Rounds that are not counted, in which memory is allocated and kernels are chosen."""
+"""Rounds at the start that are not counted: memory is allocated and kernels are chosen in them."""
 FEWEST, MOST = 10, 1000
-"""Rounds that are counted, whatever time they take."""
+"""The fewest and the most rounds that are counted, however long they take."""
 
 Durations = NDArray[np.float64]
-"""Seconds of each round."""
+"""Seconds that each round took."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Timing:
     Attributes:
         batch: Images in the batch.
         runs: Number of rounds.
-        p50: Seconds of the run in the middle.
-        p90: Seconds that nine runs of ten keep to.
-        p99: Seconds that 99 of 100 keep to; the slowest, where there were fewer.
+        p50: Median seconds.
+        p90: Seconds that 90 % of the rounds do not exceed.
+        p99: Seconds that 99 % of the rounds do not exceed; the slowest if there were fewer than 100.
         throughput: Images per second over all rounds.
     """
 
@@ -42,7 +42,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast as the reference: the median over the rounds, and the quartiles around it."""
+    """How many times as fast a model is as its reference: the median over the rounds, and the quartiles around it."""
 
     median: float
     low: float
@@ -52,15 +52,15 @@ class Ratio:
 def time_in_turns(
     runs: Sequence[Callable[[], object]], seconds: float, progress: Callable[[float], None]
 ) -> list[Durations]:
-    """Run everything once a round, every other round in the opposite order.
+    """Run everything once per round, in the opposite order in every other round.
 
     Args:
-        runs: What to time; each works alone.
-        seconds: After how long to stop, if there are at least `FEWEST` rounds; the warm-up counts.
-        progress: Told the share of it that is done, 0 to 1.
+        runs: The functions to time, one at a time.
+        seconds: Time after which to stop, warm-up included, if there have been at least `FEWEST` rounds.
+        progress: Called with the share that is done, 0 to 1.
 
     Returns:
-        For each of `runs` its duration in every round.
+        The duration of each of `runs` in every round.
     """
 
     def is_enough(counted: int, passed: float) -> bool:
@@ -74,12 +74,12 @@ def time_in_turns(
 
 
 def summarize(durations: Durations, batch: int) -> Timing:
-    """The percentiles and the throughput of some durations."""
+    """Compute the percentiles and the throughput of a model's durations."""
     p50, p90, p99 = np.percentile(durations, (50, 90, 99), method="higher").tolist()
     return Timing(batch, len(durations), p50, p90, p99, batch * len(durations) / float(durations.sum()))
 
 
 def speedup(durations: Durations, reference: Durations) -> Ratio:
-    """How many times as fast as the reference, round by round."""
+    """Compute how many times as fast a model is as its reference, from the ratios of the rounds."""
     low, median, high = np.percentile(reference / durations, (25, 50, 75)).tolist()
     return Ratio(median, low, high)

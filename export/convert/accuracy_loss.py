@@ -1,4 +1,4 @@
-"""What 8 bits cost in accuracy, on images that were held out or on validation images, and the bound on it."""
+"""Measures the accuracy that 8 bits cost, on held-out or validation images, and sets a limit to it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ POINTS_ALLOWED = 0.5
 
 @dataclass(frozen=True)
 class AccuracyLoss:
-    """First classes of two files on the same images.
+    """Compares the predictions of two files on the same images.
 
     Attributes:
-        images: What these images are.
-        total: How many.
-        correct: Of them, put right by the quantized file.
-        correct_in_float32: Put right by the float32 file.
-        agreeing: With the same first class in both.
+        images: Describes these images.
+        total: Number of images.
+        correct: How many of them the quantized file gets right.
+        correct_in_float32: How many of them the float32 file gets right.
+        agreeing: How many of them have the same top-1 class in both.
     """
 
     images: str
@@ -38,12 +38,12 @@ class AccuracyLoss:
 
     @property
     def points(self) -> float:
-        """Percentage points lost; negative where some are won."""
+        """Percentage points lost; negative if accuracy rises."""
         return 100 * (self.correct_in_float32 - self.correct) / self.total
 
     @property
     def is_allowed(self) -> bool:
-        """Whether it keeps to `POINTS_ALLOWED`."""
+        """Whether the loss is at most `POINTS_ALLOWED`."""
         return 100 * (self.correct_in_float32 - self.correct) <= POINTS_ALLOWED * self.total
 
 
@@ -53,11 +53,11 @@ def measure_accuracy_loss(
     """Run both files on the images for gates (`noah.prepare.held_out`).
 
     Args:
-        quantized: The file that is asked about.
-        in_float32: The one that it was made from.
-        materials: Whose images.
-        listener: Told the progress.
-        raw_pixels: Whether both take pixels as they are; else they are normalized.
+        quantized: The 8-bit file.
+        in_float32: The file that it was made from.
+        materials: The run's dataset and backbone.
+        listener: Shows the progress.
+        raw_pixels: Whether both files take raw pixels; else normalized ones.
     """
     split, images = gate_images(materials)
     pixels = materials.pixels(split, "gate", listener)
@@ -77,7 +77,7 @@ def measure_accuracy_loss(
 def _first_classes(
     file: Path, pixels: Pixels, materials: Materials, listener: Listener, title: str, *, raw_pixels: bool
 ) -> NDArray[np.int64]:
-    """The class that a file puts first for each image, int64 (n,)."""
+    """Give a file's top-1 class for each image, int64 (n,)."""
     model = open_session(file, provider=CPU)
     batch_size = materials.evaluation_batch_size
     classes = []

@@ -1,4 +1,4 @@
-"""An 8-bit ONNX file from a float32 one, accepted only if it is nearly as accurate."""
+"""Makes an 8-bit ONNX file from a float32 one, and accepts it only if it is nearly as accurate."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def quantize(
     """Write a float32 file in 8 bits, and measure what that costs.
 
     Args:
-        in_float32: As the exporter wrote it.
-        file: To be written.
-        precision: With calibrated scales, or with those of each batch.
-        options: How.
-        materials: Training images calibrate, those for gates measure.
-        listener: Told each step.
-        raw_pixels: Whether the network takes pixels as they are.
-        symmetric: As `write_int8`.
+        in_float32: The file that the exporter wrote.
+        file: The 8-bit file to write.
+        precision: int8 for calibrated scales, int8-dynamic for scales found in each batch.
+        options: Calibration method and number of images, and which products to leave out.
+        materials: The run's training images calibrate, its images for gates measure.
+        listener: Prints each step.
+        raw_pixels: Whether the network takes raw pixels; else normalized ones.
+        symmetric: Whether activations are signed, as TensorRT needs them; see `write_int8`.
 
     Raises:
-        ParityError: If more than `POINTS_ALLOWED` of accuracy are lost.
+        ParityError: If more than `POINTS_ALLOWED` points of accuracy are lost.
         ExportError: If it cannot be quantized.
     """
     graph = onnx.load(str(in_float32), load_external_data=False)
@@ -52,7 +52,7 @@ def quantize(
         ranges = _write_calibrated(in_float32, file, products, options, materials, listener, raw_pixels, symmetric)
     else:
         write_int8_dynamic(in_float32, file, products)
-        ranges = "each batch, as it comes"
+        ranges = "each batch when it is run"
     loss = measure_accuracy_loss(file, in_float32, materials, listener, raw_pixels=raw_pixels)
     listener.say(
         f"accuracy  {loss.correct / loss.total:.2%} in 8 bits and {loss.correct_in_float32 / loss.total:.2%} in "
@@ -82,7 +82,7 @@ def _write_calibrated(
     raw_pixels: bool,
     symmetric: bool,
 ) -> str:
-    """Write the file with calibrated ranges, and tell where these come from."""
+    """Write the file with calibrated ranges, and say where these come from."""
     pixels = calibration_pixels(materials, options.images, listener)
     ranges = f"{options.calibration} over {len(pixels):,} training images of {materials.dataset.name}"
     ranges += trained_on(pixels.split, materials)
@@ -98,7 +98,7 @@ def _told(products: Products) -> str:
 
 
 def _refusal(loss: AccuracyLoss, precision: Int8Precision, options: Int8Options, available: int) -> ParityError:
-    """The error that says by how much, and what to try."""
+    """Make the error that says how much is lost and what to try."""
     ways = [] if options.exclude_last_block else ["--exclude-last-block"]
     if precision == "int8":
         if available > options.images:
@@ -107,7 +107,7 @@ def _refusal(loss: AccuracyLoss, precision: Int8Precision, options: Int8Options,
     *first, last = *ways, "--precision fp16"
     tried = f"{', '.join(first)} or {last}" if first else last
     return ParityError(
-        f"The exported model fails the check of accuracy: {precision} loses {loss.points:.1f} points on {loss.images} "
-        f"({loss.correct:,} right instead of {loss.correct_in_float32:,}), and {POINTS_ALLOWED} is allowed.",
+        f"The exported model fails the accuracy check: {precision} loses {loss.points:.1f} points on {loss.images} "
+        f"({loss.correct:,} right instead of {loss.correct_in_float32:,}), but only {POINTS_ALLOWED} is allowed.",
         f"Nothing was written. Try {tried}.",
     )

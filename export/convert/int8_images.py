@@ -1,4 +1,4 @@
-"""The images on which the ranges of activations are found: some of the run's own training images."""
+"""The images that int8 is calibrated on: some of the run's own training images."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from noah.prepare.held_out import calibration_images
 from noah.progress import Bar, Listener
 
 _BATCH = 8
-"""Images at a time: histograms take every activation of a batch, about 160 MB an image for a ViT-B at 224 px."""
+"""Images per batch: histograms hold every activation of a batch, about 160 MB per image for a ViT-B at 224 px."""
 
 
 def calibration_pixels(materials: Materials, count: int, listener: Listener) -> Pixels:
-    """Training images spread over the split, so that every class is among them; all of them where there are fewer."""
+    """Take training images spread over the split, so that every class is among them; all of them if there are fewer."""
     split = calibration_images(materials)
     chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
     return materials.pixels(select(split, chosen), "calibration", listener)
 
 
 class CalibrationBatches(Sequence[Inputs]):
-    """The inputs of the network, decoded when they are asked for.
+    """The inputs of the network in batches, each decoded when it is asked for.
 
     Args:
-        pixels: The images.
-        raw_pixels: Whether the network takes them as they are; else they are normalized.
-        bar: Told how many images were given.
+        pixels: The images to calibrate on.
+        raw_pixels: Whether the network takes raw pixels; else normalized ones.
+        bar: Counts the images that have been given.
     """
 
     def __init__(self, pixels: Pixels, *, raw_pixels: bool, bar: Bar) -> None:
@@ -45,7 +45,7 @@ class CalibrationBatches(Sequence[Inputs]):
         return -(-len(self._pixels) // _BATCH)
 
     def __getitem__(self, index: Any) -> Any:
-        """One batch by its number."""
+        """Decode one batch by its number."""
         chosen = np.arange(len(self._pixels))[index * _BATCH : (index + 1) * _BATCH]
         if not len(chosen):
             raise IndexError(index)

@@ -15,11 +15,11 @@ PROTOBUF_LIMIT = 2**31 - 2**24
 
 
 def save_onnx(model: ModelProto, path: Path) -> None:
-    """Write a model whose weights are in memory, replacing the file and the weights beside it.
+    """Write a model whose weights are in memory, replacing the file and any weights beside it.
 
     Args:
-        model: Weights included.
-        path: The file; weights beyond 2 GiB go to a file of this name with `.data` added.
+        model: The model with its weights.
+        path: The file; if it would exceed 2 GiB, the weights go to a file of this name with `.data` added.
     """
     beside = path.with_name(f"{path.name}.data")
     beside.unlink(missing_ok=True)  # onnx would append to it
@@ -34,12 +34,12 @@ def save_onnx(model: ModelProto, path: Path) -> None:
 
 
 def check_valid(path: Path, hint: str = "") -> None:
-    """Let onnx.checker look at a file, types and shapes included.
+    """Run onnx.checker on a file, including types and shapes.
 
-    The plain check passes operators in types that their opset does not have, such as a bf16 Conv before opset 22.
+    The plain check accepts operators in types that their opset does not have, such as a bf16 Conv before opset 22.
 
     Raises:
-        ExportError: With the first line of what it found.
+        ExportError: If it finds a fault; gives the first line of the report.
     """
     try:
         onnx.checker.check_model(str(path), full_check=True)

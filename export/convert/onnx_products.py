@@ -1,4 +1,4 @@
-"""The matrix products of an ONNX graph that 8 bits can serve, and why the others stay in float32."""
+"""Chooses which matrix products of an ONNX graph to quantize, and says why the others stay in float32."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from onnx import ModelProto, NodeProto
 from noah.errors import ExportError
 
 NARROWEST = 32
-"""Weights with fewer rows or columns, as those of adapters and of most heads, stay in float32. They are no work: on the
-digits run of `make demo` quantizing them too won no time, and the outputs were 1.6 times as far from float32's."""
+"""Weights with fewer rows or columns, like those of adapters and most heads, stay in float32. They take little time: on
+the digits run of `make demo`, quantizing them too saved nothing and put the outputs 1.6 times as far from float32's."""
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
-"""The exporter's note on a node: the names of the modules that it comes from, outermost first, as a Python list."""
+"""The exporter's note on a node: a Python list of the names of the modules that it comes from, outermost first."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Products:
     """Which products to quantize.
 
     Attributes:
-        names: Their nodes.
-        kept: Why the others stay in float32 -> how many.
+        names: Names of their nodes.
+        kept: How many others stay in float32, for each reason.
     """
 
     names: tuple[str, ...]
@@ -33,15 +33,15 @@ class Products:
 
 
 def choose_products(model: ModelProto, *, gemm: bool, exclude_last_block: bool) -> Products:
-    """Take every product of activations with a wide constant matrix.
+    """Choose every product of activations and a wide constant matrix.
 
     Args:
         model: As the exporter wrote it; its weights are not read.
-        gemm: Take Gemm too, not MatMul alone.
+        gemm: Take Gemm as well as MatMul.
         exclude_last_block: Leave out the last block of the network.
 
     Raises:
-        ExportError: If nothing is left, or the graph does not tell which nodes the last block has.
+        ExportError: If nothing is left, or the graph does not say which nodes the last block has.
     """
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     blocks = {node.name: _block(node) for node in model.graph.node}
@@ -75,7 +75,7 @@ def choose_products(model: ModelProto, *, gemm: bool, exclude_last_block: bool) 
 
 
 def _block(node: NodeProto) -> int:
-    """The number of the block that a node comes from; -1 where it comes from none."""
+    """The number of the block that a node comes from, counted from 0; -1 if it comes from none."""
     notes = {entry.key: entry.value for entry in node.metadata_props}
     scopes = ast.literal_eval(notes.get(_SCOPES, "[]"))
     numbers = (int(match[1]) for scope in scopes if (match := re.fullmatch(r"(?:.+\.)?blocks\.(\d+)", scope)))

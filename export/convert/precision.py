@@ -1,8 +1,8 @@
 """Writes a float32 ONNX graph in fp16 or bf16: products in half precision, norms and softmax in float32.
 
-Precision lies in the file: strongly typed engines and onnxruntime compute every operator in the types that it has
+The file decides the precision: strongly typed engines and onnxruntime compute every operator in the types that it has
 there. The rewrite goes through the nodes in order. A node computes in the low type unless it is one of
-`FLOAT32_OPERATORS`; a Cast stands wherever a tensor crosses from one to the other, once for each tensor. Inputs and
+`FLOAT32_OPERATORS`; wherever a tensor crosses from one type to the other, one Cast is inserted for it. Inputs and
 outputs of the graph keep their types.
 """
 
@@ -23,34 +23,34 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FLOAT = TensorProto.FLOAT
 
 ELEMENT_TYPES: dict[FloatPrecision, int] = {"fp32": FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-"""ONNX element type of each precision that is a type of float."""
+"""ONNX element type of each floating-point precision."""
 
 OLDEST_OPSETS: dict[Precision, int] = {"fp32": 18, "fp16": 18, "bf16": 22, "int8": 18, "int8-dynamic": 18}
-"""bf16 Conv came with opset 22; onnx's plain check passes it in older ones all the same."""
+"""bf16 Conv came with opset 22, although onnx's plain check accepts it in older ones."""
 DEFAULT_OPSETS: dict[Precision, int] = {"fp32": 20, "fp16": 20, "bf16": 22, "int8": 20, "int8-dynamic": 20}
 """20 has LayerNormalization (17) and Gelu (20) as operators of their own."""
 
 NORMS_AND_SOFTMAX = ("LayerNormalization", "RMSNormalization", "Softmax")
-"""Sums of squares and of exponentials: in fp16 they overflow, in bf16 they lose the small terms."""
+"""They add up squares or exponentials, which overflow in fp16 and lose the small terms in bf16."""
 FLOAT32_OPERATORS = frozenset((*NORMS_AND_SOFTMAX, "Constant", "ConstantOfShape"))
-"""Computed in float32. Constants have no float input to follow; whoever reads one casts it."""
+"""Computed in float32. Constants have no float input whose type they could follow; nodes that read one cast it."""
 
 
 def write_precision(path: Path, precision: FloatPrecision) -> None:
     """Rewrite a float32 ONNX file in place.
 
     Raises:
-        ExportError: As `to_precision`.
+        ExportError: As in `to_precision`.
     """
     if precision != "fp32":
         save_onnx(to_precision(onnx.load(str(path)), precision), path)
 
 
 def to_precision(model: ModelProto, precision: FloatPrecision) -> ModelProto:
-    """Give the graph in another precision; the model given stays as it is.
+    """Give the graph in another precision; the given model is not changed.
 
     Args:
-        model: In float32, of an opset that has the type; weights in memory and a type for every tensor.
+        model: In float32, with an opset that has the new type, its weights in memory, and a type for every tensor.
         precision: fp16 or bf16.
 
     Raises:
@@ -89,7 +89,9 @@ class _Rewrite:
 
     def _rewrite(self, node: NodeProto) -> None:
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-            raise ExportError(f"The graph branches in {node.name} ({node.op_type}), which {self.precision} leaves out.")
+            raise ExportError(
+                f"The graph branches at {node.name} ({node.op_type}), which cannot be in {self.precision}."
+            )
         target = FLOAT if node.op_type in FLOAT32_OPERATORS else self.low
         written = NodeProto()
         written.CopyFrom(node)
@@ -109,7 +111,7 @@ class _Rewrite:
                 self.now[name] = FLOAT
 
     def _as(self, name: str, target: int) -> str:
-        """The name under which a tensor is found in a type; tensors that are not float32 have but one."""
+        """The name of a tensor in a given type; tensors that were not float32 have only one name."""
         if name in self.weights:
             return self._weight(name, target)
         if self._type(name) != FLOAT or self.now[name] == target:
@@ -128,7 +130,7 @@ class _Rewrite:
         rounded = f"{name}.{self.precision}"
         if rounded not in self.new_weights:
             values = numpy_helper.to_array(weight)
-            with np.errstate(over="ignore"):  # told below, by name
+            with np.errstate(over="ignore"):  # reported below, with the weight's name
                 low = values.astype(helper.tensor_dtype_to_np_dtype(target))
             if not np.isfinite(low.astype(np.float32)).all():
                 raise ExportError(
@@ -151,11 +153,11 @@ def write_simulation(path: Path, simulation: Path, precision: FloatPrecision) ->
 
 
 def simulate(model: ModelProto, precision: FloatPrecision) -> ModelProto:
-    """Give the float32 graph that rounds wherever the low-precision graph would; the model given stays as it is.
+    """Give the float32 graph that rounds wherever the low-precision graph would; the given model is not changed.
 
     Args:
-        model: As `to_precision` gives it, weights in memory.
-        precision: The model's, fp16 or bf16.
+        model: A result of `to_precision`, with its weights in memory.
+        precision: The precision of that model, fp16 or bf16.
     """
     low = ELEMENT_TYPES[precision]
     types = {
@@ -197,6 +199,6 @@ def _without_weights(model: ModelProto) -> ModelProto:
     for tensor in model.graph.initializer:
         if tensor.data_type in ELEMENT_TYPES.values():
             light.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-        else:  # shapes, which the inference reads
+        else:  # shapes, which shape inference reads
             light.graph.initializer.append(tensor)
     return light

@@ -2,9 +2,8 @@
 
 `write_int8` quantizes weights channel by channel, and activations with fixed scales found by calibration; the file has
 QuantizeLinear and DequantizeLinear around its products, which runtimes fuse into integer products. `write_int8_dynamic`
-quantizes weights channel by channel, and finds the scale of an activation in each batch, all of its images together.
-Sums, norms, softmax, and the first convolution stay in float32, as do products that `export.convert.onnx_products`
-leaves out.
+also quantizes weights channel by channel, but finds one scale for an activation in each batch while running. Sums,
+norms, softmax and the first convolution stay in float32, as do products that `export.convert.onnx_products` leaves out.
 """
 
 from __future__ import annotations
@@ -60,23 +59,23 @@ def write_int8(
     Args:
         source: The float32 file.
         target: The file to write.
-        products: Which of its products.
-        batches: What calibration sees, one batch after another.
-        calibration: How the range of an activation follows from what was seen of it. "minmax" is all of it,
-            "percentile" leaves out the 0.001 % farthest from zero, "entropy" is onnxruntime's.
-        symmetric: Activations are signed with their zero in the middle, as TensorRT needs it, instead of unsigned with
-            a zero point of their own, which spends no values on a side that an activation does not have.
+        products: Which products to quantize.
+        batches: The inputs to calibrate on.
+        calibration: How to choose an activation's range from the values seen: "minmax" covers all of them,
+            "percentile" leaves out the 0.001 % farthest from zero, "entropy" is onnxruntime's method.
+        symmetric: Make activations signed with zero in the middle, as TensorRT needs them, instead of unsigned with a
+            zero point of their own, which wastes no values on a side that an activation does not have.
 
     Raises:
-        ExportError: If onnxruntime refuses.
+        ExportError: If onnxruntime cannot quantize the file.
     """
     options = {
-        # Results stay in float32: residual sums are the bulk of the network's precision.
+        # Results stay in float32: the network's precision depends mostly on its residual sums.
         "OpTypesToExcludeOutputQuantization": _OPERATORS,
         "MatMulConstBOnly": True,
         "QuantizeBias": False,  # TensorRT has no int32 biases
         "ActivationSymmetric": symmetric,
-        "CalibStridedMinMax": 1,  # one batch at a time, whatever the method is: histograms need every value
+        "CalibStridedMinMax": 1,  # one batch at a time for every method: histograms need every value
     }
     with _prepared(source) as prepared, _told_by_noah():
         quantize_static(
@@ -96,15 +95,15 @@ def write_int8(
 
 
 def write_int8_dynamic(source: Path, target: Path, products: Products) -> None:
-    """Write the products of a float32 file with 8-bit weights, and activations that are quantized as they come.
+    """Write the products of a float32 file with 8-bit weights and activations that are quantized while running.
 
     Args:
         source: The float32 file.
         target: The file to write.
-        products: Which of its products.
+        products: Which products to quantize.
 
     Raises:
-        ExportError: If onnxruntime refuses.
+        ExportError: If onnxruntime cannot quantize the file.
     """
     with _prepared(source) as prepared, _told_by_noah():
         quantize_dynamic(
@@ -121,7 +120,7 @@ def write_int8_dynamic(source: Path, target: Path, products: Products) -> None:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Batches as onnxruntime's calibration takes them, which asks for ranges of them."""
+    """Gives batches to onnxruntime's calibration, which asks for them range by range."""
 
     def __init__(self, batches: Sequence[Inputs]) -> None:
         self._batches = batches
@@ -142,11 +141,11 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
 
 @contextlib.contextmanager
 def _prepared(source: Path) -> Iterator[Path]:
-    """The file with shapes inferred and constants folded, as onnxruntime's quantization wants it."""
+    """Yield a temporary copy with shapes inferred and constants folded, as onnxruntime's quantization wants it."""
     source, large = source.absolute(), _is_large(source)
     with tempfile.TemporaryDirectory(prefix="noah-", dir=source.parent) as folder:
         prepared = Path(folder) / "prepared.onnx"
-        # Where its inference of shapes fails, it leaves what it has in the working folder.
+        # If its shape inference fails, it leaves a file behind in the working folder.
         with _told_by_noah(), contextlib.chdir(folder):
             quant_pre_process(str(source), str(prepared), save_as_external_data=large)
         yield prepared
@@ -159,7 +158,7 @@ def _is_large(path: Path) -> bool:
 
 
 def _tidy(path: Path) -> None:
-    """Take out the operator sets that no node uses; onnxruntime's preparation names all that it knows."""
+    """Remove the operator sets that no node uses; onnxruntime's preparation lists all that it knows."""
     model = onnx.load(str(path))
     used = {node.domain for node in model.graph.node} | {""}
     needed = [entry for entry in model.opset_import if entry.domain in used]
@@ -171,10 +170,10 @@ def _tidy(path: Path) -> None:
 
 @contextlib.contextmanager
 def _told_by_noah() -> Iterator[None]:
-    """Hold back what the tools print and log, and give their errors, which have no common base, as one of noah's.
+    """Silence what the tools print and log, and turn their errors, which have no common base, into one of noah's.
 
     Raises:
-        ExportError: Whatever goes wrong inside.
+        ExportError: If anything goes wrong inside.
     """
     root = logging.getLogger()
     level = root.level
@@ -182,7 +181,7 @@ def _told_by_noah() -> Iterator[None]:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
-    except NoahError:  # of an image that cannot be read
+    except NoahError:  # an image cannot be read
         raise
     except Exception as error:
         raise ExportError(

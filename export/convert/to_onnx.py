@@ -22,20 +22,20 @@ from noah.model.modules import output_of
 INPUT_NAME = "images"
 BATCH_AXIS = "batch"
 DEFAULT_OPSET = 20
-"""Has LayerNormalization (17) and Gelu (20) as operators of their own."""
+"""The first opset with both LayerNormalization (17) and Gelu (20) as operators of their own."""
 OLDEST_OPSET = 18
 _RMS_NORM_OPSET = 23
-"""The first with RMSNormalization as an operator of its own."""
+"""The first opset with RMSNormalization as an operator of its own."""
 
 
 _PLACES = ("pkg.torch.onnx.stack_trace",)
-"""Notes of the exporter on each node that hold paths."""
+"""The exporter's notes on a node that contain paths."""
 
 
 class Exported(nn.Module):
-    """A network with what a file needs at its two ends.
+    """A network with the file's choice of input and output: raw pixels or normalized, logits or probabilities.
 
-    Raw pixels become float before anything else is done with them: TensorRT knows uint8 only as the type of an input.
+    Raw pixels become float before anything else happens to them: TensorRT supports uint8 only as the type of an input.
     """
 
     def __init__(self, model: nn.Module, *, raw_pixels: bool, probabilities: bool) -> None:
@@ -45,7 +45,7 @@ class Exported(nn.Module):
         self.probabilities = probabilities
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits or probabilities (B, classes)."""
+        """Compute logits or probabilities (B, classes)."""
         outputs = output_of(self.model, images.float() if self.raw_pixels else images)
         return outputs.softmax(dim=1) if self.probabilities else outputs
 
@@ -64,20 +64,20 @@ def write_onnx(
 
     Args:
         model: In evaluation mode; takes normalized float32 (B, 3, H, W), or raw uint8 (B, H, W, 3).
-        path: The file to write; weights beyond 2 GiB go to a file of this name with `.data` added.
-        height: H.
-        width: W.
-        raw_pixels: Which of the two it takes.
-        probabilities: End in softmax; the output is called "probabilities" then, else "logits".
+        path: The file to write; if it would exceed 2 GiB, the weights go to a file of this name with `.data` added.
+        height: H, in pixels.
+        width: W, in pixels.
+        raw_pixels: Whether the model takes raw uint8 pixels.
+        probabilities: End in softmax and call the output "probabilities" instead of "logits".
         opset: ONNX operator set, 18 or more.
 
     Raises:
         ExportError: If the exporter fails or the file does not pass its checks.
     """
     if opset < OLDEST_OPSET:
-        raise ExportError(f"Opset {opset} is too old.", f"Use --opset {DEFAULT_OPSET}, or {OLDEST_OPSET} at the least.")
+        raise ExportError(f"Opset {opset} is too old.", f"Use --opset {DEFAULT_OPSET}, or at least {OLDEST_OPSET}.")
     device = next(model.parameters()).device
-    # Two images: an example of one would be taken for a fixed batch.
+    # Two images: the exporter would take a batch of one for a fixed size.
     example = (
         torch.zeros(2, height, width, 3, dtype=torch.uint8, device=device)
         if raw_pixels
@@ -98,7 +98,7 @@ def write_onnx(
             )
             assert program is not None
             program.save(path, external_data=size > onnx_files.PROTOBUF_LIMIT)
-    except Exception as error:  # the exporter wraps whatever went wrong in many kinds
+    except Exception as error:  # the exporter raises many kinds of errors
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ExportError(f"The ONNX exporter failed: {cause}") from error
     _forget_places(path)
@@ -106,10 +106,10 @@ def write_onnx(
 
 
 def check_onnx(path: Path, *, opset: int) -> None:
-    """Check a written file: valid, of the opset asked for, with a free batch axis and native LayerNormalization.
+    """Check that a file is valid and has the right opset, a free batch axis, and LayerNormalization as one operator.
 
     Raises:
-        ExportError: Naming the check that failed.
+        ExportError: If a check fails; names the check.
     """
     check_valid(path, f"Use another --opset, such as {DEFAULT_OPSET}.")
     model = onnx.load(str(path), load_external_data=False)
@@ -128,7 +128,7 @@ def check_onnx(path: Path, *, opset: int) -> None:
 
 
 def _forget_places(path: Path) -> None:
-    """Take out the exporter's notes on files and lines of this machine, which are nobody else's business."""
+    """Remove the exporter's notes about paths on this machine, which should not leave it."""
     model = onnx.load(str(path), load_external_data=False)
     for node in model.graph.node:
         needed = [note for note in node.metadata_props if note.key not in _PLACES]
@@ -139,7 +139,7 @@ def _forget_places(path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter's progress lines and its notes to its own developers are of no use to a person."""
+    """Silence the exporter's progress lines and its warnings to its own developers, which do not help users."""
     levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript")}
     for name in levels:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,8 +1,8 @@
 """Builds a TensorRT engine from an ONNX file, with `tensorrt` or `tensorrt-rtx`.
 
-The network is strongly typed: it computes in the types of the ONNX file, and no builder flag says otherwise. Types,
-profile and targets are read back from network and configuration before anything is built, since an engine can be
-opened only where a GPU is.
+The network is strongly typed: it computes in the types of the ONNX file, whatever the builder's flags. Types, profile
+and targets are read back from the network and its configuration before anything is built, since a finished engine can
+be opened only on a machine with a GPU.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from noah.errors import ExportError
 from noah.files.atomic import atomic_file
 
 _LOW = {"fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "int8": "FLOAT"}
-"""The type that a product gives."""
+"""TensorRT's name for the type that a product returns, by precision."""
 _PRODUCTS = ("CONVOLUTION", "MATRIX_MULTIPLY")
 _KEPT = ("NORMALIZATION", "SOFTMAX")
 _QUANTIZE = "QUANTIZE"
@@ -30,18 +30,19 @@ _REPORT = "Nothing was written. Please report this with the backbone's name."
 def build_engine(
     onnx_file: Path, engine_file: Path, builder: Builder, profile: Profile, precision: Precision, timing_cache: Path
 ) -> EngineRecord:
-    """Build an engine and tell what it is.
+    """Build an engine and describe it.
 
     Args:
-        onnx_file: In the precision that the engine shall have, with one input whose first size is free.
-        engine_file: To be written; `trtexec --loadEngine` takes it.
+        onnx_file: In the engine's precision, with one input whose batch axis is free.
+        engine_file: The file to write; `trtexec --loadEngine` reads it.
         builder: The package and its targets.
-        profile: Batch sizes.
-        precision: What the typed network has to compute in.
-        timing_cache: The file with which `tensorrt` builds faster the next time; `tensorrt-rtx` has none.
+        profile: The smallest, usual and largest batch.
+        precision: The precision that the typed network has to compute in.
+        timing_cache: Kept from build to build, it makes `tensorrt` faster; `tensorrt-rtx` has none.
 
     Raises:
-        ExportError: The parser or the builder fails, told whole, or the network is not what was asked for.
+        ExportError: If the parser or the builder fails, with its full message, or the network is not what was asked
+            for.
     """
     trt = load_package(builder.package)
     log = make_log(trt)
@@ -51,7 +52,7 @@ def build_engine(
     layers = _read_layers(network)
     _check_layers(layers, precision)
     config = maker.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)  # float32 means float32; parity has seen nothing less
+    config.clear_flag(trt.BuilderFlag.TF32)  # float32 means float32: parity was not checked in less
     found = _set_profile(maker, network, config, profile)
     targets = _set_targets(trt, config, builder)
     cache = _TimingCache(builder, config, timing_cache)
@@ -59,7 +60,7 @@ def build_engine(
     built = maker.build_serialized_network(network, config)
     seconds = time.monotonic() - started
     if built is None:
-        cause = "; ".join(log.errors) or "it does not say why"
+        cause = "; ".join(log.errors) or "no reason was given"
         raise ExportError(
             f"{builder.package} {builder.version} cannot build the engine: {cause}.",
             "The ONNX artifact runs in onnxruntime: noah export --format onnx",
@@ -93,7 +94,7 @@ def _parse(trt: Any, network: Any, log: Any, onnx_file: Path) -> None:
 
 
 def _parser_error(error: Any) -> str:
-    """`node 12 'node_MatMul_3' (MatMul): what is wrong [INVALID_NODE, ModelImporter.cpp:489]`."""
+    """Format an error as `node 12 'node_MatMul_3' (MatMul): what is wrong [INVALID_NODE, ModelImporter.cpp:489]`."""
     node = f"node {error.node()}" if error.node() >= 0 else "the file"
     name = f" {error.node_name()!r}" if error.node_name() else ""
     operator = f" ({error.node_operator()})" if error.node_operator() else ""
@@ -102,7 +103,7 @@ def _parser_error(error: Any) -> str:
 
 
 def _read_layers(network: Any) -> dict[str, dict[str, int]]:
-    """Products, norms, softmax and quantization of the network, by the type that they give."""
+    """Count the network's products, norms, softmax and quantization layers by the type that they return."""
     found: dict[str, Counter[str]] = {}
     for index in range(network.num_layers):
         layer = network.get_layer(index)
@@ -118,19 +119,19 @@ def _check_layers(layers: dict[str, dict[str, int]], precision: Precision) -> No
         for found, count in counts.items():
             if found != expected:
                 raise ExportError(
-                    f"The typed network fails the check of types: {count} layers of kind {kind} give {found}, and "
+                    f"The typed network fails the type check: {count} layers of kind {kind} return {found}, but "
                     f"{precision} needs {expected}.",
                     _REPORT,
                 )
     if "MATRIX_MULTIPLY" not in layers:
-        raise ExportError("The typed network fails the check of types: it has no matrix products.", _REPORT)
+        raise ExportError("The typed network fails the type check: it has no matrix products.", _REPORT)
     if (precision == "int8") != (_QUANTIZE in layers):
         found = "has no" if precision == "int8" else "has"
-        raise ExportError(f"The typed network fails the check of types: it {found} 8-bit activations.", _REPORT)
+        raise ExportError(f"The typed network fails the type check: it {found} 8-bit activations.", _REPORT)
 
 
 def _set_profile(maker: Any, network: Any, config: Any, profile: Profile) -> EngineProfile:
-    """Give the configuration its one profile, and read it back."""
+    """Set the configuration's only profile, and read it back."""
     images = network.get_input(0)
     sizes = tuple(images.shape)[1:]
     made = maker.create_optimization_profile()
@@ -142,12 +143,12 @@ def _set_profile(maker: Any, network: Any, config: Any, profile: Profile) -> Eng
         profile.optimum,
         profile.maximum,
     ):
-        raise ExportError(f"The builder did not take the profile {profile}: it has {minimum}:{optimum}:{maximum}.")
+        raise ExportError(f"The builder did not accept the profile {profile}: it has {minimum}:{optimum}:{maximum}.")
     return EngineProfile(minimum=minimum, optimum=optimum, maximum=maximum)
 
 
 def _set_targets(trt: Any, config: Any, builder: Builder) -> tuple[str, ...]:
-    """Name the targets to `tensorrt-rtx`, and read them back; `tensorrt` builds for the GPU that is here."""
+    """Set the targets of `tensorrt-rtx`, and read them back; `tensorrt` builds for this machine's GPU."""
     if builder.package == "tensorrt":
         return builder.targets
     config.num_compute_capabilities = len(builder.targets)
@@ -157,12 +158,14 @@ def _set_targets(trt: Any, config: Any, builder: Builder) -> tuple[str, ...]:
         _last(config.get_compute_capability(index)).lower() for index in range(config.num_compute_capabilities)
     )
     if found != builder.targets:
-        raise ExportError(f"The builder did not take the targets {', '.join(builder.targets)}: {', '.join(found)}.")
+        raise ExportError(
+            f"The builder did not accept the targets {', '.join(builder.targets)}: it has {', '.join(found)}."
+        )
     return found
 
 
 class _TimingCache:
-    """The measurements of `tensorrt`, kept from one build to the next; `tensorrt-rtx` measures nothing."""
+    """The kernel timings of `tensorrt`, kept from one build to the next; `tensorrt-rtx` measures nothing."""
 
     def __init__(self, builder: Builder, config: Any, file: Path) -> None:
         self.file = file
@@ -173,7 +176,7 @@ class _TimingCache:
             self.used = config.set_timing_cache(self.cache, False) and bool(before)
 
     def keep(self) -> str:
-        """Write the file, and tell what became of it."""
+        """Write the file, and say whether it was new or extended."""
         if self.cache is None:
             return "none: tensorrt-rtx measures nothing while it builds"
         with atomic_file(self.file) as temporary:
@@ -187,5 +190,5 @@ def _tensor(tensor: Any) -> EngineTensor:
 
 
 def _last(value: Any) -> str:
-    """`HALF` of `DataType.HALF`."""
+    """The last part of an enum's name, as `HALF` of `DataType.HALF`."""
     return str(value).rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""A subnet with LoRA only as a plain timm model: its state dict, and the config.json that timm reads beside it."""
+"""Writes a subnet that has only LoRA as a plain timm model: a state dict, and the config.json that timm reads."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from noah.space.subnet import Subnet
 
 STATE_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
-"""The two names under which timm looks for them."""
+"""The file names that timm looks for."""
 
 
 def check_is_plain(subnet: Subnet) -> None:
-    """Refuse a subnet that the backbone's own layers cannot hold.
+    """Refuse a subnet that cannot be folded into the backbone's own layers.
 
     Raises:
-        ExportError: Naming the modules and blocks that are in the way.
+        ExportError: If it has adapters or prompts; names them and their blocks.
     """
     parts = []
     for module, plural in (("adapter", "adapters"), ("prompt", "prompts")):
@@ -35,8 +35,8 @@ def check_is_plain(subnet: Subnet) -> None:
             parts.append(f"{plural} in {'block' if len(blocks) == 1 else 'blocks'} {', '.join(blocks)}")
     if parts:
         raise ExportError(
-            f"The subnet has {' and '.join(parts)}, which a plain timm model has no place for; LoRA folds into it.",
-            "Use --format safetensors, which noah.load reads, or --format onnx; or train one with LoRA only: "
+            f"The subnet has {' and '.join(parts)}, but a plain timm model can only hold LoRA, which folds into it.",
+            "Use --format safetensors, which noah.load reads, or --format onnx; or train a subnet with only LoRA: "
             "noah retrain --subnet lora:8",
         )
 
@@ -56,13 +56,13 @@ def write_timm(
     Args:
         folder: Where the two files go.
         supernet: The weights, on the CPU.
-        subnet: With LoRA only; it is folded into the projections of query, key and value, W + B A.
+        subnet: Has only LoRA, which is folded into the projections of query, key and value as W + B A.
         architecture: timm's name, with or without the tag of its weights.
         classes: Labels in the order of the logits.
-        preprocessing: From an image to the network's input.
+        preprocessing: Turns an image into the network's input.
 
     Raises:
-        ExportError: As `check_is_plain`.
+        ExportError: As in `check_is_plain`.
     """
     check_is_plain(subnet)
     backbone = supernet.backbone
@@ -80,16 +80,16 @@ def write_timm(
 
 
 def load_timm(folder: Path) -> nn.Module:
-    """Load such a folder as anyone would, in evaluation mode.
+    """Load a folder that `write_timm` wrote the way any timm user would, in evaluation mode.
 
     Raises:
-        ExportError: If timm refuses it.
+        ExportError: If timm cannot load it.
     """
     try:
         return cast(nn.Module, timm.create_model(f"local-dir:{folder}", pretrained=True)).eval()
     except (RuntimeError, TypeError, ValueError, KeyError, AssertionError) as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(f"timm does not load what was written: {cause}", "Use --format safetensors.") from error
+        raise ExportError(f"timm cannot load what was written: {cause}", "Use --format safetensors.") from error
 
 
 def _config(

@@ -1,4 +1,4 @@
-"""A model repository for Triton Inference Server: folders and config.pbtxt around an ONNX file or an engine."""
+"""Arranges a model repository for Triton Inference Server: folders and a config.pbtxt around an ONNX file or engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPOSITORY = "models"
 _PLAN = "model.plan"
 _LABELS = "labels.txt"
 _QUEUE_MICROSECONDS = 1000
-"""How long a request waits for others to share a batch with: a few per cent of a batch's time on a CPU."""
+"""How long a request waits for others to share a batch with: a few percent of a batch's time on a CPU."""
 _TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "uint8": "TYPE_UINT8"}
 
 
@@ -28,18 +28,18 @@ def arrange_repository(
     model_output: ModelOutput,
     profile: Profile,
 ) -> None:
-    """Move the model of an artifact into a repository in its folder, and write what Triton needs beside it.
+    """Move the model of an artifact into a repository in its folder, and write the files that Triton needs beside it.
 
-    An engine that `tensorrt` built becomes `model.plan`, and its ONNX file is left where it is; without an engine, the
+    An engine that `tensorrt` built becomes `model.plan`, and its ONNX file stays where it is; without an engine, the
     ONNX file is served.
 
     Args:
         folder: The artifact's folder, which holds `model.onnx`, and `model.engine` if there is one.
-        dataset: The model is named after it.
+        dataset: The name that the model's is made from.
         classes: Labels in the order of the outputs.
-        model_input: The input.
-        model_output: The output.
-        profile: Its largest batch is the server's, its usual one the preferred.
+        model_input: Name, shape and type of the input.
+        model_output: Name, shape and type of the output.
+        profile: Its largest batch becomes the server's limit, its usual batch the preferred size.
     """
     name = model_name(dataset)
     version = folder / REPOSITORY / name / "1"
@@ -58,12 +58,12 @@ def arrange_repository(
 
 
 def model_name(dataset: str) -> str:
-    """The model's name in requests, of letters, digits and underscores."""
+    """The model's name in requests, made of letters, digits and underscores only."""
     return re.sub(r"\W+", "_", dataset, flags=re.ASCII).strip("_") or "model"
 
 
 def config_text(name: str, platform: str, model_input: ModelInput, model_output: ModelOutput, profile: Profile) -> str:
-    """The text of config.pbtxt; sizes leave out the batch, which Triton adds."""
+    """Give the text of config.pbtxt; its shapes leave out the batch axis, which Triton adds."""
     preferred = f"    preferred_batch_size: [ {profile.optimum} ]\n"
     return (
         f"name: {json.dumps(name)}\n"

@@ -1,4 +1,4 @@
-"""Reads back in which types a written ONNX file really computes, and compares them with what was asked."""
+"""Reads back which types a written ONNX file really computes in, and compares them with what was asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from export.convert.precision import ELEMENT_TYPES, NORMS_AND_SOFTMAX
 from noah.errors import ExportError
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
-"""Where the time goes: these have to compute in the precision asked for."""
+"""The operators that take the time; they have to compute in the precision asked for."""
 _INTEGER_PRODUCT = "MatMulInteger"
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 _PAIRS = ("uint8+int8", "int8+int8")
@@ -22,16 +22,16 @@ _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorP
 _INPUT_TYPES = {"float32", "uint8"}
 
 FoundTypes = dict[str, dict[str, int]]
-"""Operator, or "input", "output" or "weights" -> type -> how many of them."""
+"""How many of each type, by operator or by "input", "output" and "weights"."""
 
 
 def read_types(path: Path) -> FoundTypes:
     """Count the types of products, norms, softmax, float weights, inputs and outputs.
 
     The types come from onnx's own inference over the written file, not from what the writer meant. An operator whose
-    float tensors are of several types counts under all of them, as in "float16+float32"; norms have float32 weights
-    beside them in either case and count by what they read and give. A product that reads what DequantizeLinear gives
-    counts by what that reads, activation first, as in "uint8+int8": runtimes fuse the two.
+    float tensors are of several types counts under all of them, as in "float16+float32"; norms always have float32
+    weights and count by their inputs and outputs. A product that reads the output of DequantizeLinear counts by the
+    types of that operator's input, activation first, as in "uint8+int8": runtimes fuse the two.
 
     Raises:
         ExportError: If the types contradict one another.
@@ -63,19 +63,19 @@ def read_types(path: Path) -> FoundTypes:
 
 
 def check_types(found: FoundTypes, precision: Precision, quantized: int = 0) -> None:
-    """Compare types that were read back with a precision.
+    """Compare the types in a file with the precision that was asked for.
 
     Args:
-        found: What `read_types` gave.
-        precision: What was asked for.
-        quantized: Of int8 and int8-dynamic: how many products were to be quantized.
+        found: The result of `read_types`.
+        precision: The precision that was asked for.
+        quantized: For int8 and int8-dynamic, the number of products that should be quantized.
 
     Raises:
-        ExportError: Naming the first operator that computes in another type than it should.
+        ExportError: If an operator computes in the wrong type; names the first.
     """
     if precision == "int8" or precision == "int8-dynamic":
         found = _check_quantized(found, precision, quantized)
-        precision = "fp32"  # of all the rest
+        precision = "fp32"  # everything else has to be in it
     _check_floats(found, precision)
 
 
@@ -87,34 +87,34 @@ def _check_floats(found: FoundTypes, precision: FloatPrecision) -> None:
         | {"input": _INPUT_TYPES, "output": {"float32"}}
     )
     if not any(name in found for name in PRODUCTS):
-        raise ExportError("The exported model fails the check of types: it has no products.")
+        raise ExportError("The exported model fails the type check: it has no products.")
     for name, allowed in expected.items():
         for kind, count in found.get(name, {}).items():
             if kind not in allowed:
                 raise ExportError(
-                    f"The exported model fails the check of types: {count} times {name} is in {kind}, and "
-                    f"{precision} needs {' or '.join(sorted(allowed))}.",
+                    f"The exported model fails the type check: {name} is in {kind} (count: {count}), but {precision} "
+                    f"needs {' or '.join(sorted(allowed))}.",
                     "Nothing was written. Please report this with the backbone's name.",
                 )
 
 
 def _check_quantized(found: FoundTypes, precision: Precision, quantized: int) -> FoundTypes:
-    """Count the quantized products and their weights, and give what was found without them."""
+    """Check the number of quantized products and of their weights, and give the remaining counts."""
     names = ("MatMul", "Gemm") if precision == "int8" else (_INTEGER_PRODUCT,)
     weights = found["weights"].get("int8", 0)
     rest = {name: dict(counts) for name, counts in found.items()}
     products = sum(rest.get(name, {}).pop(kind, 0) for name in names for kind in _PAIRS)
     if products != quantized or weights != quantized:
         raise ExportError(
-            f"The exported model fails the check of types: {products} products are in 8 bits with {weights} weights, "
-            f"and {precision} should have {quantized}.",
+            f"The exported model fails the type check: {products} products are in 8 bits with {weights} weights, "
+            f"but {precision} should have {quantized}.",
             "Nothing was written. Please report this with the backbone's name.",
         )
     return rest
 
 
 def _weights(graph: GraphProto) -> Counter[str]:
-    """Float tensors and quantized matrices by type; the scales and zero points of these are no weights."""
+    """Count float tensors and quantized matrices by type; their scales and zero points are not weights."""
     scales = {name for node in graph.node if node.op_type in _QUANTIZERS for name in node.input[1:]}
     matrices = {name for node in graph.node for name in _matrices(node)}
     return Counter(
@@ -133,5 +133,5 @@ def _matrices(node: NodeProto) -> list[str]:
 
 
 def _name(element_type: int) -> str:
-    """`float16`, `bfloat16`, `uint8`, ..."""
+    """Name an ONNX element type as numpy does: `float16`, `bfloat16`, `uint8` and so on."""
     return str(helper.tensor_dtype_to_np_dtype(element_type))

@@ -1,4 +1,4 @@
-"""Decodes images ahead of their use, in worker threads and constant memory."""
+"""Decodes images ahead of time in worker threads, in constant memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ImageBatch:
     Attributes:
         paths: The B images that could be read, in the order of the input.
         pixels: uint8 (B, H, W, 3), one image per path; B may be 0.
-        failures: (path, cause) of each image between them that could not be read.
+        failures: (path, cause) of each image among them that could not be read.
     """
 
     paths: tuple[Path, ...]
@@ -37,18 +37,18 @@ class ImageBatch:
 def read_ahead(
     paths: Iterable[Path], preprocessing: Preprocessing, *, batch_size: int, workers: int, depth: int
 ) -> Generator[ImageBatch, None, None]:
-    """Give the images in batches, in order, while worker threads decode the next ones.
+    """Yield the images in batches, in order, while worker threads decode the next ones.
 
     Beside the batch that the consumer holds, at most `depth` batches are decoded or being decoded. Closing the
     generator, as leaving a `contextlib.closing` block does, drops what is queued and waits for the few images being
     decoded.
 
     Args:
-        paths: Read no further ahead than needed.
-        preprocessing: Makes the pixels of one image.
+        paths: The image files; the iterable is consumed only as far ahead as needed.
+        preprocessing: Turns an image into pixels.
         batch_size: Images in a batch; the last one may have fewer.
         workers: Number of threads.
-        depth: Batches to keep ahead of the consumer.
+        depth: Number of batches to decode ahead of the consumer.
     """
     if min(batch_size, workers, depth) < 1:
         raise ValueError(f"batch_size {batch_size}, workers {workers} and depth {depth} must be at least 1")

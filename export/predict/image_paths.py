@@ -12,7 +12,7 @@ from noah.errors import DataError, UsageError
 
 
 class FoundImages:
-    """Paths in their order, counted; each is made when its turn comes, since text takes a quarter of its memory."""
+    """The paths of the images, kept as text, which takes a quarter of the memory, and made one by one on iteration."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
@@ -29,16 +29,16 @@ class FoundImages:
 def find_images(patterns: Sequence[str]) -> FoundImages:
     """Resolve every pattern and give the paths, each file once.
 
-    A file named as such is taken whatever its suffix. A folder stands for every image below it, links to folders
-    included, names that begin with a dot excepted. A glob, `**` included, stands for the images and folders that it
-    matches. Patterns keep their order; the paths of one pattern are sorted.
+    A file that is named directly is taken whatever its suffix. A folder stands for every image below it, including
+    linked folders but not names that begin with a dot. A glob, which may contain `**`, stands for the images and
+    folders that it matches. Patterns keep their order; the paths of one pattern are sorted.
 
     Args:
-        patterns: As typed; paths come back relative where a pattern is.
+        patterns: As typed; a relative pattern gives relative paths.
 
     Raises:
-        UsageError: A pattern matches no image; raised by the call, before the first path.
-        DataError: A folder cannot be listed; likewise.
+        UsageError: If a pattern matches no image; raised by the call, before the first path.
+        DataError: If a folder cannot be listed; likewise.
     """
     found: dict[str, str] = {}  # absolute path -> path as typed
     for pattern in patterns:
@@ -52,8 +52,8 @@ def find_images(patterns: Sequence[str]) -> FoundImages:
 
 
 def _matches(pattern: str) -> list[str]:
-    """Everything that one pattern stands for, sorted."""
-    if not pattern:  # Path("") would be the working folder, and the cause is a variable that was never set.
+    """List everything that one pattern stands for, sorted."""
+    if not pattern:  # Path("") would be the working folder; an empty name comes from a variable that was never set
         return []
     if Path(pattern).is_dir():
         return _images_below(pattern)
@@ -69,7 +69,7 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _images_below(folder: str) -> list[str]:
-    """The images in a folder and the folders below it, sorted; a folder that links back to itself is walked once."""
+    """List the images in a folder and all folders below it, sorted; each folder is visited once even if links loop."""
     images: list[str] = []
     walked: set[Path] = set()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
@@ -84,7 +84,7 @@ def _images_below(folder: str) -> list[str]:
 
 
 def _refuse(error: OSError) -> None:
-    """A folder that cannot be listed would otherwise be left out in silence."""
+    """Report a folder that cannot be listed; os.walk would skip it silently."""
     raise DataError(f"Cannot list the folder {error.filename}: {error.strerror}.") from error
 
 

@@ -1,4 +1,4 @@
-"""Predicts images: decoded ahead in threads, run through the model in batches, written as they come."""
+"""Predicts images: threads decode them ahead, the model runs them in batches, and each batch is written at once."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from export.predict.predictor import Predictor
 from noah.errors import UsageError
 
 BATCHES_AHEAD = 2
-"""Batches decoded while the model works: one to go on with at once, one being filled."""
+"""Batches decoded while the model works: one that is ready to run next, and one being filled."""
 
 NOT_FINITE = "the model's output is not finite"
 
 
 @dataclass(frozen=True)
 class PredictionSummary:
-    """What became of the images of one run.
+    """The counts and times of one call of `predict`.
 
     Attributes:
-        images: Images predicted and written.
+        images: Number of images predicted and written.
         failures: (path, cause) of each image that was not, batch by batch.
-        seconds: Duration of the whole run.
+        seconds: Duration of the whole call.
         seconds_waiting: The part of it in which the model waited for images to be decoded.
         seconds_model: The part of it in which the model ran, normalization included.
     """
@@ -42,7 +42,7 @@ class PredictionSummary:
 
     @property
     def images_per_second(self) -> float:
-        """Images predicted per second of the whole run; 0 where there was none."""
+        """Images predicted per second of the whole call; 0 if there were none."""
         return self.images / self.seconds if self.seconds else 0.0
 
 
@@ -56,14 +56,14 @@ def predict(
     top_k: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> PredictionSummary:
-    """Predict every image and write its likeliest classes, in the order of `paths`.
+    """Predict every image and write its most likely classes, in the order of `paths`.
 
-    An image that cannot be read, or for which the model's output is not finite, is counted as a failure and stops
-    nothing. Of equally likely classes the first one of the model comes first.
+    An image that cannot be read, or for which the model's output is not finite, is counted as a failure and the rest go
+    on. Equally likely classes keep the model's order.
 
     Args:
         predictor: Gives the probabilities.
-        paths: Read as needed; memory does not grow with their number, but for the failures.
+        paths: Read as needed; memory grows only with the number of failures.
         writer: An open writer, made for the same `top_k`.
         batch_size: Images in one run of the model.
         workers: Threads that decode images.
@@ -71,11 +71,11 @@ def predict(
         progress: Called after each batch with the number of its images, failures included.
 
     Raises:
-        UsageError: `top_k` is not between 1 and the number of classes.
-        ArtifactError: The model fails.
+        UsageError: If `top_k` is not between 1 and the number of classes.
+        ArtifactError: If the model fails.
     """
     if not 1 <= top_k <= len(predictor.classes):
-        raise UsageError(f"top_k is {top_k}, and this artifact has {len(predictor.classes)} classes.")
+        raise UsageError(f"top_k is {top_k}, but this artifact has {len(predictor.classes)} classes.")
     images, seconds_waiting, seconds_model = 0, 0.0, 0.0
     failures: list[tuple[str, str]] = []
     start = mark = time.perf_counter()
@@ -105,7 +105,7 @@ def _write_likeliest(
     classes: Sequence[str],
     count: int,
 ) -> list[Path]:
-    """Write the `count` likeliest classes of every row that is finite, and give the paths of the other rows."""
+    """Write the `count` most likely classes of every finite row, and give the paths of the other rows."""
     finite: list[int] = np.flatnonzero(np.isfinite(probabilities).all(axis=1)).tolist()
     probabilities = probabilities[finite]
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]  # stable: equal ones keep the model's order

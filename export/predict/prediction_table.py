@@ -1,6 +1,6 @@
-"""Writes predictions as they come: CSV, JSON Lines or Parquet, in constant memory.
+"""Writes predictions batch by batch as CSV, JSON Lines or Parquet, in constant memory.
 
-A file takes its final name only when everything has been written; an interrupted run leaves nothing under it.
+A file gets its final name only when everything has been written; an interrupted run leaves no file of that name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from noah.files.json_text import json_line
 
 FORMATS = ("csv", "jsonl", "parquet")
 ROWS_IN_A_GROUP = 8192
-"""Rows of a Parquet row group: enough to compress well, few enough to be held in memory."""
+"""Rows in a Parquet row group: enough to compress well, few enough to hold in memory."""
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -35,7 +35,7 @@ class PredictionWriter(Protocol):
 
         Args:
             paths: The B images.
-            labels: For each image its `top_k` labels, the likeliest first.
+            labels: The `top_k` labels of each image, the most likely first.
             probabilities: Float (B, top_k), in the order of `labels`.
         """
 
@@ -47,15 +47,15 @@ def open_writer(
     format: str | None = None,  # noqa: A002 -- named as the option of the command line
     top_k: int = 1,
 ) -> Iterator[PredictionWriter]:
-    r"""Open a file of predictions; it gets its name when the block ends without an exception.
+    r"""Open a file for predictions; it gets its name when the block ends without an exception.
 
-    Columns are path, label and probability, then label_2, probability_2 and so on up to `top_k`. JSON Lines hold path,
-    label and probability too, and with `top_k` above 1 a list `top` of {label, probability}. Text has 6 significant
-    digits. Bytes of a file name that are not UTF-8 appear as \xff.
+    Columns are path, label and probability, then label_2, probability_2 and so on up to `top_k`. JSON Lines also hold
+    path, label and probability, and with `top_k` above 1 a list `top` of {label, probability}. Text formats have 6
+    significant digits. Bytes of a file name that are not UTF-8 appear as \xff.
 
     Args:
-        path: The file to write, replaced if it exists; its folder is made. None writes CSV to standard output.
-        format: csv, jsonl or parquet; None goes by the suffix.
+        path: The file to write, replaced if it exists; its folder is created. None writes CSV to standard output.
+        format: csv, jsonl or parquet; None decides by the suffix.
         top_k: Labels per image, at least 1.
 
     Raises:
@@ -63,15 +63,15 @@ def open_writer(
         MissingPackageError: Parquet is asked for, and pyarrow is not installed.
     """
     if top_k < 1:
-        raise UsageError(f"top_k is {top_k}, and at least 1 label an image is needed.")
+        raise UsageError(f"top_k is {top_k}, but must be at least 1.")
     kind = _format(path, format)
     if path is None:
         if kind == "parquet":
-            raise UsageError("Parquet is not written to standard output.", "Name a file: --out predictions.parquet")
+            raise UsageError("Parquet cannot go to standard output.", "Name a file: --out predictions.parquet")
         yield _TEXT_WRITERS[kind](sys.stdout, top_k)
         sys.stdout.flush()
         return
-    path = path.resolve()  # so that a link stays one, and its target is replaced
+    path = path.resolve()  # so that a link stays a link, and its target is replaced
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} is not a file.", "Name a file, or leave --out off to write to standard output.")
     try:
@@ -88,22 +88,22 @@ def open_writer(
 
 
 def _format(path: Path | None, asked: str | None) -> str:
-    """The format that is asked for, else the one of the suffix, else CSV for standard output."""
+    """Choose the format that was asked for, else that of the suffix, else CSV for standard output."""
     if asked is not None:
         if asked.lower() not in FORMATS:
-            raise UsageError(f"Predictions are not written as {asked!r}.", f"Formats: {', '.join(FORMATS)}.")
+            raise UsageError(f"Predictions cannot be written as {asked!r}.", f"Formats: {', '.join(FORMATS)}.")
         return asked.lower()
     if path is None:
         return "csv"
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         suffixes = ", ".join(f".{known}" for known in FORMATS)
-        raise UsageError(f"The suffix of {path.name} tells no format for predictions.", f"Suffixes: {suffixes}.")
+        raise UsageError(f"The suffix of {path.name} is not that of a prediction format.", f"Suffixes: {suffixes}.")
     return kind
 
 
 class _CsvWriter:
-    """Comma-separated values with a header, a line per image."""
+    """Comma-separated values with a header and one line per image."""
 
     def __init__(self, file: TextIO, top_k: int) -> None:
         self._rows = csv.writer(file, lineterminator="\n")
@@ -115,13 +115,13 @@ class _CsvWriter:
             cells = [_text(path)]
             for name, value in zip(names, values, strict=True):
                 cells += [name, f"{value:.6g}"]
-            # A bare carriage return is not quoted by itself, and would end the row for whoever reads it.
+            # The csv module does not quote a bare carriage return, which would end the row for a reader.
             rows = self._quoted_rows if any("\r" in cell for cell in cells) else self._rows
             rows.writerow(cells)
 
 
 class _JsonLinesWriter:
-    """A JSON object per line and image."""
+    """One JSON object per image, each on its own line."""
 
     def __init__(self, file: TextIO, top_k: int) -> None:
         self._file = file
@@ -185,11 +185,11 @@ _TEXT_WRITERS: dict[str, Callable[[TextIO, int], PredictionWriter]] = {"csv": _C
 
 
 def _columns(top_k: int) -> list[str]:
-    """path, label, probability, label_2, probability_2, ..."""
+    """Name the columns: path, label, probability, label_2, probability_2 and so on."""
     suffixes = ["", *(f"_{rank}" for rank in range(2, top_k + 1))]
     return ["path", *(f"{name}{suffix}" for suffix in suffixes for name in ("label", "probability"))]
 
 
 def _text(path: Path) -> str:
-    """A path as valid UTF-8; file names may hold any bytes."""
+    """Give a path as valid UTF-8; file names may contain any bytes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -32,14 +32,14 @@ class Predictor:
     """An artifact, opened and checked; made by `load_predictor`.
 
     Attributes:
-        folder: Where the artifact lies, as an absolute path.
-        name: What tells it from others of its run: the folder's name, and the file's where that is not the usual one.
-        manifest: What the artifact says of itself.
-        preprocessing: How an image becomes the pixels that `run` takes.
+        folder: The artifact's folder, as an absolute path.
+        name: Unique among the models of a run: the folder's name, followed by the file's if it is not the usual one.
+        manifest: The content of the artifact's `manifest.json`.
+        preprocessing: Turns an image into the pixels that `run` takes.
         provider: Full name of the onnxruntime provider that runs the model, or the engine's package and GPU.
-        provider_reason: Why it is that one, for printing.
-        file: The file that it runs.
-        model: What runs it; takes values as `manifest.input` says.
+        provider_reason: Why that provider was chosen, for printing.
+        file: The model file, as an absolute path.
+        model: The open model, which takes the values that `manifest.input` describes.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Predictor:
         """Run the model once.
 
         Args:
-            pixels: uint8 (B, H, W, 3), as `preprocessing.pixels` gives them; B of at least 1.
+            pixels: uint8 (B, H, W, 3), made by `preprocessing.pixels`; B is at least 1.
 
         Returns:
             float32 (B, classes): logits or probabilities, as `manifest.output.values` says.
 
         Raises:
-            ArtifactError: The model fails on this batch.
+            ArtifactError: If the model fails on this batch.
         """
         expected = (self.preprocessing.height, self.preprocessing.width, 3)
         if pixels.dtype != np.uint8 or pixels.shape[1:] != expected or not len(pixels):
@@ -80,7 +80,7 @@ class Predictor:
         return self.model.run(values)
 
     def probabilities(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Run the model once and give float32 (B, classes), each row summing to 1; arguments and errors as `run`."""
+        """Run the model once and give float32 (B, classes), each row summing to 1; otherwise the same as `run`."""
         outputs = self.run(pixels)
         return _softmax(outputs) if self.manifest.output.values == "logits" else outputs
 
@@ -89,15 +89,15 @@ def load_predictor(artifact: Path, *, provider: str | None = None, threads: int 
     """Open an artifact after comparing its files with the manifest.
 
     Args:
-        artifact: The folder that holds `manifest.json`, or one of the models in it. Of an artifact with an engine the
-            folder stands for the engine.
+        artifact: The folder that holds `manifest.json`, or one of the models in it. If the artifact has an engine, the
+            folder stands for that.
         provider: "tensorrt", "cuda", "cpu" or another provider of onnxruntime; None takes the first that runs here.
         threads: Threads for one operator on the CPU; None takes every physical core.
 
     Raises:
-        ArtifactError: Files are missing or damaged, the model does not match its manifest, or it does not run here.
-        MissingPackageError: An engine's package is not installed.
-        UsageError: There is no such provider, `threads` is below 1, or a provider is named for an engine.
+        ArtifactError: If files are missing or damaged, or the model does not match its manifest or does not run here.
+        MissingPackageError: If an engine's package is not installed.
+        UsageError: If there is no such provider, `threads` is below 1, or a provider is named for an engine.
     """
     folder = _artifact_folder(artifact)
     manifest = read_manifest(folder / MANIFEST_FILE)
@@ -105,7 +105,7 @@ def load_predictor(artifact: Path, *, provider: str | None = None, threads: int 
     if not files:
         raise ArtifactError(
             f"{folder} is of format {manifest.format}, which noah itself does not run.",
-            f"This runs it: {how_to_load(manifest.format, folder)}. For noah's commands: noah export --format onnx",
+            f"Run it with: {how_to_load(manifest.format, folder)}. For noah's commands: noah export --format onnx",
         )
     file = artifact.name if artifact.name in (MODEL_FILE, ENGINE_FILE) else files[0]
     if file not in manifest.files:
@@ -153,7 +153,7 @@ def _artifact_folder(artifact: Path) -> Path:
 
 
 def _disagreements(manifest: Manifest, preprocessing: Preprocessing, model: OpenModel) -> list[str]:
-    """Where the manifest, its preprocessing and what the model says of itself contradict one another."""
+    """List where the manifest, its preprocessing and the model itself contradict one another."""
     problems = _tensor_disagreements("input", manifest.input, model.inputs)
     problems += _tensor_disagreements("output", manifest.output, model.outputs)
     if CLASSES in model.metadata:
@@ -162,44 +162,44 @@ def _disagreements(manifest: Manifest, preprocessing: Preprocessing, model: Open
     if any(
         isinstance(told, int) and told != needed for told, needed in zip(manifest.input.image_size, size, strict=True)
     ):
-        problems.append(f"input takes images of {manifest.input.image_size} and preprocessing makes {size}")
+        problems.append(f"the input takes images of {manifest.input.image_size}, but preprocessing makes {size}")
     if isinstance(manifest.input.shape[0], int):
-        problems.append(f"input has a batch fixed to {manifest.input.shape[0]}, and any number of images must fit")
+        problems.append(f"the input's batch is fixed to {manifest.input.shape[0]}, but any number of images must fit")
     return problems
 
 
 def _other_labels(note: str, classes: tuple[str, ...]) -> list[str]:
-    """Where the labels that the file itself carries are not the manifest's."""
+    """List where the labels in the file itself differ from the manifest's."""
     try:
         found = parse_json(note)
     except ValueError as error:
-        return [f"its note of the labels is damaged: {error}"]
+        return [f"its list of labels is damaged: {error}"]
     if not isinstance(found, list):
-        return ["its note of the labels is no list"]
+        return ["its labels are not a list"]
     difference = label_difference(found, classes)
-    return [f"its labels are others: {difference}"] if difference else []
+    return [f"its labels differ: {difference}"] if difference else []
 
 
 def _tensor_disagreements(kind: str, told: ModelInput | ModelOutput, found: Sequence[TensorSpec]) -> list[str]:
-    """Compare the one input or output that is told with those that the model has."""
+    """Compare the input or output in the manifest with those that the model has."""
     if [tensor.name for tensor in found] != [told.name]:
         names = ", ".join(tensor.name for tensor in found)
-        return [f"{kind} {told.name!r} is told and {names!r} is found"]
+        return [f"its {kind} is {names!r}, not {told.name!r}"]
     problems = []
     if found[0].type != told.type:
-        problems.append(f"{kind} {told.name!r} is told to be {told.type} and is {found[0].type}")
+        problems.append(f"{kind} {told.name!r} is {found[0].type}, not {told.type}")
     if _fixed_sizes(found[0].shape) != _fixed_sizes(told.shape):
-        problems.append(f"{kind} {told.name!r} is told to be {list(told.shape)} and is {list(found[0].shape)}")
+        problems.append(f"{kind} {told.name!r} is {list(found[0].shape)}, not {list(told.shape)}")
     return problems
 
 
 def _fixed_sizes(shape: Sequence[int | str | None]) -> list[int | None]:
-    """The sizes, None where any will do; under which name it goes makes no difference."""
+    """Give the sizes, with None for every free one, whatever its name."""
     return [size if isinstance(size, int) else None for size in shape]
 
 
 def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Softmax of each row; the largest logit is taken off first, so that no exponential overflows."""
-    with np.errstate(invalid="ignore"):  # A row that holds infinity or NaN becomes NaN, which the caller sees.
+    """Compute the softmax of each row; the largest logit is subtracted first, so that no exponential overflows."""
+    with np.errstate(invalid="ignore"):  # a row with infinity or NaN becomes NaN, which the caller sees
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float32)

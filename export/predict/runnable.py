@@ -1,4 +1,4 @@
-"""What noah runs of an artifact, and the name under which its result is kept."""
+"""The models in an artifact that noah can run, and the names under which their results are kept."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest
 from export.runtime.engine import why_not_run
 from export.runtime.gpu import why_no_gpu
 
-if TYPE_CHECKING:  # It brings torch, which a prediction does without.
+if TYPE_CHECKING:  # it imports torch, which prediction does not need
     from noah.runs.folder import Run
 
 
 @dataclass(frozen=True, slots=True)
 class Runnable:
-    """A model in an artifact that noah runs.
+    """A model in an artifact that noah can run.
 
     Attributes:
-        path: As `load_predictor` takes it: the folder for the usual model, else the file.
+        path: The argument for `load_predictor`: the folder for the usual model, else the file.
         file: Name of the file.
-        name: Tells it from others of its run.
-        why_not_here: Why it does not run on this machine; empty where it does.
+        name: Unique among the models of a run.
+        why_not_here: Why it does not run on this machine; empty if it does.
     """
 
     path: Path
@@ -34,16 +34,16 @@ class Runnable:
 
     @property
     def eval_command(self) -> str:
-        """What measures it."""
+        """The command that measures it on the test split."""
         return f"noah eval {shlex.quote(str(self.path))}"
 
     def result_file(self, run: Run) -> Path:
-        """Where a run keeps its result."""
+        """The file in which a run keeps its test result."""
         return run.path("eval", "artifact", f"{self.name}.json")
 
 
 def runnable_files(manifest: Manifest) -> tuple[str, ...]:
-    """The files that noah runs, the usual one first; none of formats that other programs run."""
+    """List the files that noah can run, the usual one first; empty for formats that other programs run."""
     match manifest.format:
         case "trt":
             return ENGINE_FILE, MODEL_FILE
@@ -54,12 +54,12 @@ def runnable_files(manifest: Manifest) -> tuple[str, ...]:
 
 
 def model_name(folder: str, file: str, manifest: Manifest) -> str:
-    """The folder's name, and the file's behind it where that is not the usual one; of an artifact that noah runs."""
+    """Name a model of a format that noah runs: the folder, followed by the file if that is not the usual one."""
     return folder if file == runnable_files(manifest)[0] else f"{folder}.{file}"
 
 
 def runnables(folder: Path, manifest: Manifest) -> tuple[Runnable, ...]:
-    """What noah runs of the artifact in a folder, the usual model first."""
+    """List the models that noah can run in an artifact's folder, the usual one first."""
     files = runnable_files(manifest)
     return tuple(
         Runnable(
@@ -73,7 +73,7 @@ def runnables(folder: Path, manifest: Manifest) -> tuple[Runnable, ...]:
 
 
 def first_here(models: Sequence[Runnable]) -> Runnable | None:
-    """The first that runs on this machine; None where none does."""
+    """Give the first model that runs on this machine; None if none does."""
     return next((model for model in models if not model.why_not_here), None)
 
 

@@ -1,1 +1,1 @@
-"""Running an artifact: onnxruntime, TensorRT, the GPU that is there."""
+"""Running an artifact: in onnxruntime, in TensorRT, on whatever GPU the machine has."""

@@ -1,4 +1,4 @@
-"""Runs a TensorRT engine on the GPU; torch's CUDA tensors are the device memory."""
+"""Runs a TensorRT engine on the GPU, with torch's CUDA tensors as device memory."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from export.runtime.tensorrt_package import load_package, make_log
 from export.runtime.tensors import TensorSpec
 from noah.errors import ArtifactError, NotHereError
 
-_ONNX_INSTEAD = "Where it cannot run, use the model.onnx beside it, or what this writes: noah export --format onnx"
+_ONNX_INSTEAD = "Use the model.onnx beside it, or export one: noah export --format onnx"
 
 
 class Engine:
-    """An engine on the GPU; made by `open_engine`.
+    """A loaded engine; made by `open_engine`.
 
     Attributes:
-        provider: Package, version and GPU.
-        reason: Why it is that.
-        inputs: The one input.
-        outputs: The one output.
-        metadata: Empty: an engine carries no notes.
+        provider: Package, version and GPU, as `tensorrt-rtx 1.7.1 on NVIDIA RTX 4090`.
+        reason: Why it runs on that provider, for printing.
+        inputs: Its only input.
+        outputs: Its only output.
+        metadata: Always empty: an engine carries no notes.
     """
 
     def __init__(self, loaded: Any, logger: Any, record: EngineRecord, gpu: str) -> None:
@@ -45,10 +45,10 @@ class Engine:
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def run(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Give outputs (B, classes) for any number of images; the profile's limits are kept here.
+        """Compute outputs (B, classes) for any number of images, in batches that the profile allows.
 
         Raises:
-            ArtifactError: The engine fails.
+            ArtifactError: If the engine fails.
         """
         return np.concatenate(
             [self._run_once(values[rows])[:count] for rows, count in batches(len(values), self._profile)]
@@ -69,7 +69,7 @@ class Engine:
             )
             self._stream.synchronize()
         if not done:
-            cause = "; ".join(self._logger.errors) or "no reason is told"
+            cause = "; ".join(self._logger.errors) or "no reason was given"
             raise ArtifactError(
                 f"The engine failed on a batch of {len(values)} images: {cause}.",
                 "If memory ran out, try a smaller --batch-size.",
@@ -81,12 +81,12 @@ def open_engine(file: Path, record: EngineRecord) -> Engine:
     """Load an engine on the first GPU.
 
     Raises:
-        NotHereError: If there is no GPU, or not one of its targets, or another version of the package built it.
+        NotHereError: If there is no GPU, the GPU is not one of its targets, or another version of the package built it.
         ArtifactError: If it cannot be loaded.
-        MissingPackageError: If its package is not there.
+        MissingPackageError: If its package is not installed.
     """
     if missing := why_no_gpu():
-        raise NotHereError(f"{file} is a TensorRT engine, which needs an NVIDIA GPU, and {missing}.", _ONNX_INSTEAD)
+        raise NotHereError(f"{file} is a TensorRT engine, which needs an NVIDIA GPU, but {missing}.", _ONNX_INSTEAD)
     gpu, target = gpu_name_and_target()
     if missing := why_not_run(record):
         hint = f"Export for this GPU: noah export --format trt --target {target}"
@@ -94,31 +94,32 @@ def open_engine(file: Path, record: EngineRecord) -> Engine:
     trt = load_package(record.package)
     if trt.__version__ != record.version:
         raise NotHereError(
-            f"{file} was built by {record.package} {record.version}, and {trt.__version__} is installed; engines run "
-            "only on the version that built them.",
+            f"{file} was built by {record.package} {record.version}, but {trt.__version__} is installed; an engine "
+            "runs only on the version that built it.",
             f"Export it again: noah export --format trt, or: pip install {record.package}=={record.version}",
         )
     log = make_log(trt)
     loaded = trt.Runtime(log).deserialize_cuda_engine(file.read_bytes())
     if loaded is None:
-        raise ArtifactError(f"{file} cannot be loaded: {'; '.join(log.errors) or 'no reason is told'}.", _ONNX_INSTEAD)
+        raise ArtifactError(
+            f"{file} cannot be loaded: {'; '.join(log.errors) or 'no reason was given'}.", _ONNX_INSTEAD
+        )
     return Engine(loaded, log, record, gpu)
 
 
 def why_not_run(record: EngineRecord) -> str:
-    """Why an engine cannot run on this machine, as the end of a sentence; empty where it can."""
+    """Say why an engine cannot run on this machine, as the end of a sentence; empty if it can."""
     if missing := why_no_gpu():
         return missing
     gpu, target = gpu_name_and_target()
-    return "" if target in record.targets else f"it is built for {', '.join(record.targets)}, and {gpu} is {target}"
+    return "" if target in record.targets else f"it was built for {', '.join(record.targets)}, but {gpu} is {target}"
 
 
 def batches(count: int, profile: Profile) -> Iterator[tuple[npt.NDArray[np.intp], int]]:
     """Split images into batches that a profile allows.
 
     Yields:
-        The rows to run, and how many of the outputs count. A batch below the smallest is filled up with its last
-        image.
+        The rows to run, and how many of the outputs count. A batch that is too small is filled up with its last image.
     """
     for start in range(0, count, profile.maximum):
         rows = np.arange(start, min(start + profile.maximum, count))
@@ -131,5 +132,5 @@ def _tensor(record: EngineTensor) -> TensorSpec:
 
 
 def _sizes(tensor: TensorSpec) -> tuple[int, ...]:
-    """The sizes after the batch."""
+    """The sizes of all axes but the batch."""
     return tuple(size for size in tensor.shape[1:] if isinstance(size, int))

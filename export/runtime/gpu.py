@@ -1,4 +1,4 @@
-"""Whether an NVIDIA GPU can be used here, and why not; found out without torch as far as that goes."""
+"""Finds out whether an NVIDIA GPU can be used here and, if not, why; torch is imported only if there is a driver."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def has_nvidia_driver() -> bool:
 
 
 def why_no_gpu() -> str:
-    """Why no CUDA GPU is usable here, as the end of a sentence; empty where one is."""
+    """Say why no CUDA GPU is usable here, as the end of a sentence; empty if one is."""
     if not has_nvidia_driver():
         return "this machine has no NVIDIA driver"
     try:
@@ -29,7 +29,7 @@ def why_no_gpu() -> str:
 
 
 def gpu_name_and_target() -> tuple[str, str]:
-    """The name of the first GPU, and its compute capability as in sm89; only where `why_no_gpu` is empty."""
+    """Give the first GPU's name and its compute capability, as sm89; call it only if `why_no_gpu` is empty."""
     import torch
 
     major, minor = torch.cuda.get_device_capability(0)

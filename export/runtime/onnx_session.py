@@ -1,8 +1,8 @@
-"""Opens an ONNX file in onnxruntime, on the provider that really runs here, and says why that one.
+"""Opens an ONNX file in onnxruntime on a provider that really runs here, and says why that one was chosen.
 
-onnxruntime lists the providers that it was compiled with; a GPU provider in that list may find no driver or lack a
-library, and is then dropped with a few red lines on standard error. Only the opened session knows what runs. On a GPU
-its inputs and outputs stay there (`BoundRun`).
+onnxruntime lists the providers that it was compiled with; a GPU provider in that list may find no driver or miss a
+library, and is then dropped with a few red lines on standard error. Only the opened session knows which one runs. On a
+GPU, its inputs and outputs stay there (`BoundRun`).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 
 GPU_PROVIDERS = (TENSORRT, CUDA)
-"""In the order in which they are tried."""
+"""The GPU providers in the order in which they are tried."""
 _SHORT = {TENSORRT: "TensorRT", CUDA: "CUDA"}
 
 _PROVIDER_OPTIONS = {CUDA: {"use_tf32": "0"}}
-"""CUDA would otherwise round float32 matrix products to TF32's 10 bits, which no parity check has seen."""
+"""CUDA would otherwise round float32 matrix products to TF32's 10 bits, which parity was not checked in."""
 
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
@@ -43,7 +43,7 @@ _SILENT, _ERRORS, _WARNINGS = 4, 3, 2  # onnxruntime's log levels; warnings are 
 
 @dataclass(frozen=True)
 class OpenSession:
-    """An `onnxruntime.InferenceSession`, the full name of the provider that runs it, and why it is that one."""
+    """An `onnxruntime.InferenceSession`, the full name of the provider that runs it, and why that one was chosen."""
 
     session: Any
     provider: str
@@ -51,7 +51,7 @@ class OpenSession:
 
     @cached_property
     def _bound(self) -> BoundRun | None:
-        """The session with its tensors on the GPU, where it runs on one."""
+        """The session with its tensors on the GPU; None if it runs on the CPU."""
         return BoundRun(self.session, "cuda") if self.provider in GPU_PROVIDERS else None
 
     @property
@@ -70,10 +70,10 @@ class OpenSession:
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
     def run(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Give the one output for the one input.
+        """Compute the model's only output, as float32, from its only input.
 
         Raises:
-            ArtifactError: The model fails on this batch.
+            ArtifactError: If the model fails on this batch.
         """
         try:
             if self._bound is not None:
@@ -88,23 +88,23 @@ class OpenSession:
 
 
 def open_session(model: Path, *, provider: str | None = None, threads: int | None = None) -> OpenSession:
-    """Open a model on TensorRT, CUDA or the CPU, the first of them that runs; or on `provider` and nothing else.
+    """Open a model on the first of TensorRT, CUDA and CPU that runs here, or only on `provider` if it is given.
 
     Args:
         model: An ONNX file.
-        provider: "cpu", "cuda", "tensorrt" or another of onnxruntime's, short or in full.
-        threads: Threads for one operator on the CPU; None leaves it to onnxruntime, which takes the physical cores.
+        provider: "cpu", "cuda", "tensorrt" or another of onnxruntime's providers, by short or full name.
+        threads: Threads for one operator on the CPU; None leaves it to onnxruntime, which uses every physical core.
 
     Raises:
-        ArtifactError: The model cannot be opened, or `provider` does not run here.
-        UsageError: There is no such provider, or `threads` is below 1.
+        ArtifactError: If the model cannot be opened, or `provider` does not run here.
+        UsageError: If there is no such provider, or `threads` is below 1.
     """
     if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}, and at least 1 is needed.", "Leave it out to use every core.")
+        raise UsageError(f"threads is {threads}, but must be at least 1.", "Leave it out to use every core.")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS
     options.intra_op_num_threads = threads or 0
-    # Idle threads would otherwise go on spinning, in the way of those that decode images or run another model.
+    # Idle threads would otherwise keep spinning and slow those that decode images or run another model.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     available = onnxruntime.get_available_providers()
     if provider is not None:
@@ -145,15 +145,15 @@ def _short(provider: str) -> str:
 
 
 def _open_on(model: Path, options: Any, provider: str, available: list[str], reason: str = "asked for") -> OpenSession:
-    """Open the model on one provider; operators that it lacks run on the CPU, as with any provider."""
-    hint = f"Installed here: {', '.join(map(_short, available))}; without a provider named, noah takes one that runs."
+    """Open the model on one provider; any operators that the provider does not have run on the CPU."""
+    hint = f"Installed here: {', '.join(map(_short, available))}; if none is named, noah takes one that runs."
     if provider not in available:
         raise ArtifactError(f"This onnxruntime is built without {provider}.", hint)
     if provider == CPU:
         return OpenSession(_open(model, options, [CPU]), CPU, reason)
     if provider in GPU_PROVIDERS and not has_nvidia_driver():
         raise ArtifactError(f"{provider} does not run here: this machine has no NVIDIA driver.", hint)
-    if provider == TENSORRT:  # it has no option of its own for what `_PROVIDER_OPTIONS` says of CUDA
+    if provider == TENSORRT:  # unlike CUDA, it has no provider option for this (see `_PROVIDER_OPTIONS`)
         os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     missing = _preload_cuda() if provider in GPU_PROVIDERS else ""
     try:
@@ -166,7 +166,7 @@ def _open_on(model: Path, options: Any, provider: str, available: list[str], rea
 
 
 def _open(model: Path, options: Any, providers: list[Any]) -> Any:
-    """Open a session without onnxruntime's own retry, which prints and would hide which provider runs."""
+    """Open a session without onnxruntime's own fallback, which prints and hides which provider runs."""
     try:
         with _quiet():
             return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
@@ -185,24 +185,24 @@ def _quiet() -> Iterator[None]:
 
 
 def _preload_cuda() -> str:
-    """Load the CUDA libraries that pip installed, where onnxruntime would not look; tell which one is missing, if any.
+    """Load the CUDA libraries that pip installed, where onnxruntime would not look, and say which one is missing.
 
-    onnxruntime prints the name of a missing library here, and tells nothing but its log when the session is opened.
+    onnxruntime prints the name of a missing library here; when a session is opened, it only logs it.
     """
     printed = io.StringIO()
     if hasattr(onnxruntime, "preload_dlls"):
         with contextlib.redirect_stdout(printed):
             onnxruntime.preload_dlls()
     missing = re.search(r"Failed to load (\S+):", printed.getvalue())
-    return f"{missing[1]} is missing, which pip install 'onnxruntime-gpu[cuda,cudnn]' brings." if missing else ""
+    return f"{missing[1]} is missing; pip install 'onnxruntime-gpu[cuda,cudnn]' brings it." if missing else ""
 
 
 class BoundRun:
-    """The one input and output of a session, bound to a device.
+    """A session whose only input and only output are bound to a device.
 
     Args:
         session: An `onnxruntime.InferenceSession`.
-        device: onnxruntime's name of the device: "cuda", or "cpu".
+        device: onnxruntime's name for the device, "cuda" or "cpu".
     """
 
     def __init__(self, session: Any, device: str) -> None:
@@ -213,7 +213,7 @@ class BoundRun:
         self._buffer: Any = None
 
     def __call__(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The output for the one input, both on the host."""
+        """Compute the output from the input, both in host memory."""
         values = np.ascontiguousarray(values)
         if self._buffer is None or tuple(self._buffer.shape()) != values.shape:
             self._buffer = onnxruntime.OrtValue.ortvalue_from_numpy(values, self._device, 0)

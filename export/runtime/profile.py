@@ -1,4 +1,4 @@
-"""The batch sizes that an artifact is made for and proved at."""
+"""The batch sizes that an artifact is made for and checked at."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from noah.errors import UsageError
 class Profile:
     """Smallest, usual and largest number of images in a batch.
 
-    An engine runs no batch outside of these and is fastest at `optimum`. An ONNX file takes any batch; for it they are
-    the sizes of the parity check.
+    An engine runs no batch outside this range and is fastest at `optimum`. An ONNX file takes any batch; for it, these
+    are just the sizes of the parity check.
     """
 
     minimum: int
@@ -21,7 +21,7 @@ class Profile:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The distinct sizes, ascending."""
+        """The distinct sizes in ascending order."""
         return tuple(sorted({self.minimum, self.optimum, self.maximum}))
 
     def __str__(self) -> str:
@@ -29,15 +29,15 @@ class Profile:
 
 
 ONNX_PROFILE = Profile(1, 2, 32)
-"""A batch of 2 finds what an exporter took for a constant; the axis is free."""
+"""The sizes at which an ONNX file is checked; a batch of 2 shows whether the exporter took a size for a constant."""
 ENGINE_PROFILE = Profile(1, 32, 256)
 
 
 def parse_profile(text: str) -> Profile:
-    """The profile in `1:32:256`.
+    """Read a profile written like `1:32:256`.
 
     Raises:
-        UsageError: If it is not three whole numbers that ascend from 1 or more.
+        UsageError: If it is not three ascending whole numbers of at least 1.
     """
     parts = text.split(":")
     if len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts):
@@ -45,5 +45,5 @@ def parse_profile(text: str) -> Profile:
         if 1 <= profile.minimum <= profile.optimum <= profile.maximum:
             return profile
     raise UsageError(
-        f"--batch {text}: not a smallest, usual and largest batch.", "Write three numbers that ascend: --batch 1:32:256"
+        f"--batch {text} is not a smallest, usual and largest batch.", "Write three ascending numbers: --batch 1:32:256"
     )

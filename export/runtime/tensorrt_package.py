@@ -1,8 +1,8 @@
-"""Which of the two TensorRT packages builds an engine here, and why that one.
+"""Chooses which of the two TensorRT packages builds an engine here, and says why.
 
-`tensorrt` measures kernels on the GPU that it builds for, so it needs one; `tensorrt-rtx` writes an engine ahead of
-time for the compute capabilities that it is told, and the GPU's own kernels are compiled when the engine is loaded.
-Their Python interfaces are the same but for the targets.
+`tensorrt` times kernels on the GPU that it builds for, so it needs one; `tensorrt-rtx` writes an engine ahead of time
+for the compute capabilities that it is given, and the GPU's own kernels are compiled when the engine is loaded. Their
+Python interfaces are the same except for the targets.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PORTABLE_TARGETS: dict[Precision, tuple[str, ...]] = {
     "bf16": ("sm80", "sm86", "sm89", "sm120"),
     "int8": ("sm75", "sm80", "sm86", "sm89", "sm120"),
 }
-"""Compute capabilities of one ahead-of-time engine where none are named; Turing (sm75) has no bf16."""
+"""Compute capabilities of an ahead-of-time engine if none are named; Turing (sm75) does not support bf16."""
 
 _MODULES: dict[Package, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _INSTALL = "Type: pip install tensorrt-rtx (Linux or Windows, x86-64)"
@@ -33,13 +33,13 @@ _INSTALL = "Type: pip install tensorrt-rtx (Linux or Windows, x86-64)"
 
 @dataclass(frozen=True)
 class Builder:
-    """The package that builds, and what it builds for.
+    """The package that builds an engine, and the GPUs that it builds for.
 
     Attributes:
-        package: Its name.
-        version: Its version.
-        reason: Why it is that one.
-        targets: Compute capabilities, as in sm89; of `tensorrt` the GPU's own.
+        package: Name on PyPI.
+        version: The installed version.
+        reason: Why this package was chosen, for printing.
+        targets: Compute capabilities, as sm89; `tensorrt` builds only for the GPU's own.
     """
 
     package: Package
@@ -49,19 +49,19 @@ class Builder:
 
 
 def choose_builder(precision: Precision, targets: Sequence[str] | None) -> Builder:
-    """Take `tensorrt` where it imports and a GPU is there, else, or where targets are named, `tensorrt-rtx`.
+    """Choose `tensorrt` if it imports and there is a GPU; otherwise, or if targets are named, `tensorrt-rtx`.
 
     Args:
-        precision: Decides the portable set of targets.
-        targets: Compute capabilities as in sm89; None leaves them to the choice.
+        precision: The engine's precision; decides the default targets of `tensorrt-rtx`.
+        targets: Compute capabilities, as sm89; None takes those of the chosen package.
 
     Raises:
-        UsageError: If engines have no such precision, or a target is unknown to the package or lacks it.
-        MissingPackageError: If the package is not there.
+        UsageError: If engines do not support the precision, or the package or a target does not.
+        MissingPackageError: If the package is not installed.
     """
     if precision not in PORTABLE_TARGETS:
         raise UsageError(
-            f"Engines have no {precision}: their scales are fixed when they are built.",
+            f"Engines do not support {precision}: their scales are fixed when they are built.",
             "Use --precision int8, or --format onnx.",
         )
     if targets is None:
@@ -79,27 +79,27 @@ def choose_builder(precision: Precision, targets: Sequence[str] | None) -> Build
 
 
 def choose_served(precision: Precision) -> Builder | None:
-    """The builder of the engine that Triton Inference Server serves, or None where it serves the ONNX file.
+    """Choose the builder of the engine that Triton Inference Server serves; None if it serves the ONNX file.
 
-    Triton's backend runs engines of `tensorrt` alone, which needs a GPU to build them.
+    Triton's backend only runs engines built by `tensorrt`, which needs a GPU to build them.
     """
     return None if why_not_served(precision) else choose_builder(precision, None)
 
 
 def why_not_served(precision: Precision) -> str:
-    """Why Triton serves no engine, as a sentence without a full stop; empty where it does."""
+    """Say why Triton serves no engine, as a sentence without a period; empty if it serves one."""
     if precision not in PORTABLE_TARGETS:
-        return f"engines have no {precision}"
+        return f"engines do not support {precision}"
     try:
         load_package("tensorrt")
     except MissingPackageError as error:
-        return f"its engines come from tensorrt alone, and {error.problem.rstrip('.')}"
+        return f"Triton only runs engines built by tensorrt, and {error.problem.rstrip('.')}"
     missing = why_no_gpu()
-    return f"its engines come from tensorrt alone, which needs a GPU to build, and {missing}" if missing else ""
+    return f"Triton only runs engines built by tensorrt, which needs a GPU, and {missing}" if missing else ""
 
 
 def load_package(package: Package) -> Any:
-    """Import one of the two.
+    """Import one of the two packages.
 
     Raises:
         MissingPackageError: If it is not installed or cannot be loaded.
@@ -115,13 +115,13 @@ def load_package(package: Package) -> Any:
 
 
 def known_targets(module: Any) -> tuple[str, ...]:
-    """The compute capabilities that the installed `tensorrt_rtx` builds for, ascending."""
+    """List the compute capabilities that the installed `tensorrt_rtx` builds for, in ascending order."""
     names = (name.lower() for name in module.ComputeCapability.__members__)
     return tuple(sorted((name for name in names if re.fullmatch(r"sm\d+", name)), key=lambda name: int(name[2:])))
 
 
 def parse_targets(text: str) -> tuple[str, ...]:
-    """The targets in `sm89,sm120`; `89`, `SM89` and `8.9` are understood too."""
+    """Read targets written like `sm89,sm120`; `89`, `SM89` and `8.9` are accepted too."""
     parts = (part.strip().lower().removeprefix("sm").removeprefix("_").replace(".", "") for part in text.split(","))
     return tuple(f"sm{part}" for part in parts)
 
@@ -130,15 +130,15 @@ def _check_targets(targets: tuple[str, ...], known: tuple[str, ...], precision: 
     hint = f"Targets: {', '.join(known)}."
     for target in targets:
         if target == "sm90":
-            raise UsageError("tensorrt-rtx builds nothing for Hopper (sm90).", f"Use tensorrt there. {hint}")
+            raise UsageError("tensorrt-rtx does not support Hopper (sm90).", f"Use tensorrt there. {hint}")
         if target not in known:
-            raise UsageError(f"tensorrt-rtx builds nothing for --target {target}.", hint)
+            raise UsageError(f"tensorrt-rtx does not support --target {target}.", hint)
         if precision == "bf16" and int(target[2:]) < 80:
-            raise UsageError(f"{target} has no bf16.", "Leave that target out, or use --precision fp16.")
+            raise UsageError(f"{target} does not support bf16.", "Leave that target out, or use --precision fp16.")
 
 
 def _why_not_tensorrt() -> str:
-    """Why `tensorrt` cannot build here, as a sentence without a full stop; empty where it can."""
+    """Say why `tensorrt` cannot build here, as a sentence without a period; empty if it can."""
     try:
         load_package("tensorrt")
     except MissingPackageError as error:
@@ -148,7 +148,7 @@ def _why_not_tensorrt() -> str:
 
 
 def make_log(trt: Any) -> Any:
-    """A logger of the package whose `errors` and `warnings` are lists of text; nothing is printed.
+    """Make a logger for the package that prints nothing and collects text in its lists `errors` and `warnings`.
 
     Args:
         trt: The module `tensorrt` or `tensorrt_rtx`.

@@ -1,4 +1,4 @@
-"""What a model takes and gives, whatever runs it: onnxruntime or a TensorRT engine."""
+"""The inputs and outputs of a model, whether onnxruntime runs it or TensorRT."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A named input or output; sizes that are no whole number are free."""
+    """A named input or output; a size that is a name or None is free."""
 
     name: str
     type: str
@@ -23,27 +23,27 @@ class OpenModel(Protocol):
 
     @property
     def provider(self) -> str:
-        """What runs it, as `CPUExecutionProvider` or `tensorrt-rtx 1.7.1 on NVIDIA RTX 4090`."""
+        """What runs the model, as `CPUExecutionProvider` or `tensorrt-rtx 1.7.1 on NVIDIA RTX 4090`."""
 
     @property
     def reason(self) -> str:
-        """Why it is that."""
+        """Why that provider was chosen, for printing."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """The tensors that it takes."""
+        """The tensors that the model takes."""
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """The tensors that it gives."""
+        """The tensors that the model returns."""
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The notes that its file carries; an engine carries none."""
+        """The notes in the model's file; an engine has none."""
 
     def run(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Give the one output, (B, classes), for the one input, (B, ...).
+        """Compute the model's only output, (B, classes), from its only input, (B, ...).
 
         Raises:
-            ArtifactError: The model fails on this batch.
+            ArtifactError: If the model fails on this batch.
         """

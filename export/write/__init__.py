@@ -1,1 +1,1 @@
-"""Writing an artifact, and proving it."""
+"""Writing an artifact, and checking that it agrees with the model that it was made from."""

@@ -1,4 +1,4 @@
-"""An artifact for images of another size than the searched one: what that costs, told before it is written."""
+"""Measures what it costs to export for images of another size than the search used, before anything is written."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from noah.stages.retrain_stage import load_retrained, merged_logits
 def measure_resized(run: Run, searched: Materials, resized: Materials, listener: Listener) -> ResizedRecord:
     """Measure the retrained winner at both sizes, on the images for gates (`noah.prepare.held_out`).
 
-    LoRA and adapters know nothing of the number of patches, prompts are the same tokens beside more or fewer of them,
-    and the position embeddings of the backbone are resampled from its own to the new grid, as they were for the search.
-    Only a measurement says what is left of the accuracy.
+    LoRA and adapters do not depend on the number of patches, prompts stay the same tokens beside more or fewer patches,
+    and the backbone's position embeddings are resampled from its own grid to the new one, as they were for the search.
+    Only a measurement shows how much of the accuracy is left.
 
     Args:
-        run: The run.
+        run: A run whose winner has been retrained.
         searched: Its dataset, and its backbone at the size of the search.
         resized: The same with the backbone at the size of the artifact.
-        listener: Told both accuracies.
+        listener: Prints both accuracies.
 
     Raises:
         CommandOrderError: If the winner has not been retrained.
@@ -45,7 +45,7 @@ def measure_resized(run: Run, searched: Materials, resized: Materials, listener:
 
 
 def _measure(run: Run, materials: Materials, listener: Listener) -> tuple[int, int]:
-    """Right images of all."""
+    """Count the images that are classified correctly, and all of them."""
     model, subnet = load_retrained(run, materials)
     pixels = materials.pixels(gate_images(materials)[0], "gate", listener)
     with listener.bar(f"evaluating at {materials.backbone.image_size[1]} px", len(pixels), "images") as bar:

@@ -1,9 +1,9 @@
-"""Exports the retrained winner of a run: merge, write, check, prove, and only then give the artifact its name.
+"""Exports the retrained winner of a run: merge, write, check, compare, and only then give the artifact its name.
 
-An artifact is a folder `export/<name>/` of the run, named after its format and precision, as onnx-fp32 or trt-fp16, and
-after what differs from the defaults, as onnx-fp32-uint8 or trt-fp16-probabilities. It holds `model.onnx`,
-`manifest.json` and `model_card.md`; one of format trt holds `model.engine` too, beside the ONNX file that it was built
-from, so that it can be built anew for another GPU and run where there is none.
+An artifact is a folder `export/<name>/` of the run, named after its format and precision, like onnx-fp32 or trt-fp16,
+and after what differs from the defaults, like onnx-fp32-uint8 or trt-fp16-probabilities. It holds `model.onnx`,
+`manifest.json` and `model_card.md`; one of format trt also holds `model.engine`, beside the ONNX file that it was built
+from, which can be built again for another GPU and also runs without one.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ class Request:
     """What to export.
 
     Attributes:
-        precision: Of products and most else; norms and softmax stay in float32, inputs and outputs are never lower.
-        int8: How to quantize, where that is the precision.
+        precision: Of products and most else; norms and softmax stay in float32, and inputs and outputs are never lower.
+        int8: How to quantize, if the precision is int8 or int8-dynamic.
         raw_pixels: Take raw uint8 pixels (B, H, W, 3) instead of normalized float32 (B, 3, H, W).
-        values: What the outputs are.
-        opset: ONNX operator set; None takes the one of the precision.
-        profile: Batch sizes of the proof, and of an engine.
-        builder: Build an engine too, with this; None writes ONNX alone.
-        triton: Arrange a model repository for Triton Inference Server around the engine, or around the ONNX file.
-        input_size: Height and width of its images in pixels; None takes the size of the search.
+        values: Whether the outputs are logits or probabilities.
+        opset: ONNX operator set; None takes the precision's default.
+        profile: Batch sizes of the parity check, and of an engine.
+        builder: Builds an engine as well; None writes only ONNX.
+        triton: Arrange a model repository for Triton Inference Server around the engine or the ONNX file.
+        input_size: Height and width of the images in pixels; None takes the size of the search.
         name: Folder name under export/; None makes one.
     """
 
@@ -79,7 +79,7 @@ class Request:
 
     @property
     def folder_name(self) -> str:
-        """As onnx-fp32, trt-fp16-uint8, onnx-bf16-probabilities or onnx-fp32-112px."""
+        """The folder's name, like onnx-fp32, trt-fp16-uint8, onnx-bf16-probabilities or onnx-fp32-112px."""
         parts = ["triton" if self.triton else "trt" if self.builder else "onnx", self.precision]
         if self.raw_pixels:
             parts.append("uint8")
@@ -91,32 +91,31 @@ class Request:
 
     @property
     def opset_used(self) -> int:
-        """The operator set that the file gets."""
+        """The operator set of the file, which is the precision's default if none was asked for."""
         return self.opset or DEFAULT_OPSETS[self.precision]
 
 
 def export_artifact(run: Run, materials: Materials, listener: Listener, request: Request) -> Path:
-    """Write the retrained winner as an artifact, with its proof.
+    """Write the retrained winner as an artifact, and check that it agrees with the torch model.
 
     Args:
-        run: The run.
-        materials: Its dataset, and its backbone at the size of the search; images of the validation split prove the
-            parity.
-        listener: Told each step.
-        request: What to write.
+        run: A run whose winner has been retrained.
+        materials: Its dataset, and its backbone at the size of the search; parity is checked on validation images.
+        listener: Prints each step.
+        request: The format, precision and further choices.
 
     Returns:
         The artifact's folder. An earlier artifact of the same name is replaced, but only by one that passed its checks.
 
     Raises:
         CommandOrderError: If the winner has not been retrained.
-        ExportError: If writing fails or a check of the file does; names the check.
-        ParityError: If the written model does not agree with the torch one.
-        SettingsError: If the backbone's patches do not fill the size of input asked for.
+        ExportError: If writing or a check of the file fails; names the check.
+        ParityError: If the written model does not agree with the torch model.
+        SettingsError: If the backbone's patches do not fill the input size asked for.
     """
     materials, request, resized = _resize(run, materials, listener, request)
     model, subnet = load_retrained(run, materials)
-    model.cpu()  # the reference of the proof is computed there, whatever the run was trained on
+    model.cpu()  # the reference of the parity check is computed there, whatever the run was trained on
     final = run.path("export", request.folder_name)
     with new_artifact(run, final.name) as building:
         manifest = _build(building, run, materials, model, subnet, listener, request, resized)
@@ -131,12 +130,12 @@ def export_artifact(run: Run, materials: Materials, listener: Listener, request:
 def _resize(
     run: Run, materials: Materials, listener: Listener, request: Request
 ) -> tuple[Materials, Request, ResizedRecord | None]:
-    """The materials at the size asked for, and what that costs; nothing changes where it is that of the search."""
+    """Give the materials at the size asked for, and what that costs; nothing changes if it is the search's size."""
     if request.input_size is None:
         return materials, request, None
     resized = at_image_size(materials, request.input_size)
     if resized is materials:
-        listener.say(f"input     {request.input_size} px, as the search had them")
+        listener.say(f"input     {request.input_size} px, as in the search")
         return materials, replace(request, input_size=None), None
     return resized, request, measure_resized(run, materials, resized, listener)
 
@@ -151,7 +150,7 @@ def _build(
     request: Request,
     resized: ResizedRecord | None,
 ) -> Manifest:
-    """Write and prove the files of the artifact, and describe them."""
+    """Write and check the files of the artifact, and describe them."""
     backbone, classes = materials.backbone, materials.dataset.classes
     file = folder / MODEL_FILE
     quantization = _write(file, materials, model, subnet, listener, request)
@@ -207,7 +206,7 @@ def _build(
 
 
 def _describe_ends(materials: Materials, request: Request) -> tuple[ModelInput, ModelOutput]:
-    """Input and output as asked for."""
+    """Describe the input and output that were asked for."""
     height, width = materials.backbone.preprocessing.height, materials.backbone.preprocessing.width
     model_input = (
         ModelInput(name=INPUT_NAME, shape=(BATCH_AXIS, height, width, 3), type="uint8", layout="NHWC", values="raw")
@@ -223,7 +222,7 @@ def _describe_ends(materials: Materials, request: Request) -> tuple[ModelInput, 
 def _write(
     file: Path, materials: Materials, model: Supernet, subnet: Subnet, listener: Listener, request: Request
 ) -> QuantizationRecord | None:
-    """Write the ONNX file in the precision asked for; in 8 bits, tell what was quantized."""
+    """Write the ONNX file in the precision asked for; for 8 bits, return what was quantized."""
     preprocessing, precision = materials.backbone.preprocessing, request.precision
     listener.say("merging   LoRA, adapters and prompts into the backbone")
     merged = merge(model, subnet, raw_pixels=(preprocessing.mean, preprocessing.std) if request.raw_pixels else None)
@@ -262,7 +261,7 @@ def _write(
 def _build_engine(
     folder: Path, run: Run, builder: Builder, evidence: Evidence, listener: Listener
 ) -> tuple[EngineRecord, tuple[Parity, ...]]:
-    """Build the engine, and run it where a GPU is that can."""
+    """Build the engine, and run it if there is a GPU that can."""
     from export.convert.to_tensorrt import build_engine
     from export.runtime.engine import open_engine, why_not_run
 

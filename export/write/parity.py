@@ -1,4 +1,4 @@
-"""The proof that an artifact is the model that it was made from: the same outputs on real images."""
+"""Checks that an artifact gives the same outputs on real images as the model that it was made from."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def measure_parity(
     """Compare an artifact with its reference at several batch sizes.
 
     Args:
-        artifact: From pixels to the artifact's outputs, by the way in which people will run it.
+        artifact: Runs the artifact on pixels, the way people will run it.
         reference: Outputs (N, classes) of the unmerged network for `pixels`.
         pixels: Real images, uint8 (N, H, W, 3).
-        images: What these images are, for the manifest.
-        reference_name: What the reference is, for the manifest.
+        images: Describes these images, for the manifest.
+        reference_name: Describes the reference, for the manifest.
         method: Whether the artifact itself was run, or a graph that rounds as it would.
-        runs_on: What ran it, for the manifest.
-        values: What the outputs are.
-        tolerance: What is allowed.
-        batches: Batch sizes; a batch holds the first images, which are repeated where there are fewer.
+        runs_on: The provider or device that ran it, for the manifest.
+        values: Whether the outputs are logits or probabilities.
+        tolerance: The largest differences that pass.
+        batches: Batch sizes; a batch holds the first images, repeated if there are too few.
 
     Raises:
         ParityError: If any batch differs by more than the tolerance; names the check that failed.
@@ -84,7 +84,7 @@ def measure_parity(
 def torch_outputs(
     model: Callable[[torch.Tensor], torch.Tensor], images: NDArray[np.float32], *, probabilities: bool = False
 ) -> Outputs:
-    """Outputs of a torch network on normalized images (B, 3, H, W), computed in float32."""
+    """Run a torch network in float32 on normalized images (B, 3, H, W)."""
     with torch.inference_mode():
         logits = model(torch.from_numpy(images)).float()
         outputs: Outputs = (logits.softmax(dim=1) if probabilities else logits).numpy()
@@ -94,11 +94,11 @@ def torch_outputs(
 def _compare(found: Outputs, expected: Outputs, values: Literal["logits", "probabilities"]) -> ParityBatch:
     if found.shape != expected.shape:
         raise ParityError(
-            f"The exported model fails the check of shapes: it gives {found.shape}, not {expected.shape}.", _REPORT
+            f"The exported model fails the shape check: it gives {found.shape}, not {expected.shape}.", _REPORT
         )
     difference = np.abs(found.astype(np.float64) - expected)
     if not np.isfinite(difference).all():
-        raise ParityError("The exported model fails the check of values: some are not finite.", _REPORT)
+        raise ParityError("The exported model fails the value check: some outputs are not finite.", _REPORT)
     unit = float(np.abs(expected).max()) if values == "logits" else 1.0
     return ParityBatch(
         batch=len(expected),
@@ -118,14 +118,14 @@ def _check(batch: ParityBatch, distinct: int, tolerance: Tolerance, values: str)
         if difference > allowed:
             raise ParityError(
                 f"The exported model fails the check of the {check}: at batch {batch.batch} its {values} are "
-                f"{difference:.1e}{unit} away from the searched model's, and {allowed:.0e} is allowed.",
+                f"{difference:.1e}{unit} away from the searched model's, but only {allowed:.0e} is allowed.",
                 _REPORT,
             )
-    # Among few images a share would allow none at all, and one near tie is no proof of a fault.
+    # With few images, a share would allow not even one to differ, and one near tie does not prove a fault.
     allowed_share = max(tolerance.other_first_class, 1 / distinct) if tolerance.other_first_class else 0.0
     if 1 - batch.top1_agreement > allowed_share + math.ulp(1.0):
         raise ParityError(
-            f"The exported model fails the check of first classes: at batch {batch.batch} it puts another class first "
-            f"for {1 - batch.top1_agreement:.1%} of the images, and {allowed_share:.1%} is allowed.",
+            f"The exported model fails the top-1 check: at batch {batch.batch} it predicts another class "
+            f"for {1 - batch.top1_agreement:.1%} of the images, but only {allowed_share:.1%} is allowed.",
             _REPORT,
         )

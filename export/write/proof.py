@@ -1,4 +1,4 @@
-"""Proves a written artifact on validation images, by each way in which it can be run here."""
+"""Checks a written artifact on validation images, in every way in which it can be run here."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _REFERENCE_BATCH = 32
 
 @dataclass(frozen=True)
 class Evidence:
-    """What an artifact is compared with.
+    """Images and reference outputs that an artifact is compared with.
 
     Attributes:
         pixels: Real images, uint8 (N, H, W, 3).
         reference: Outputs (N, classes) of the unmerged torch subnet for them.
-        images: What these images are.
-        preprocessing: Normalizes them where the artifact does not.
-        raw_pixels: Whether the artifact takes them as they are.
-        precision: Of the artifact.
-        values: Of its outputs.
+        images: Describes these images, for the manifest.
+        preprocessing: Normalizes them if the artifact does not.
+        raw_pixels: Whether the artifact takes raw pixels; else normalized ones.
+        precision: The artifact's; decides the tolerance.
+        values: Whether the outputs are logits or probabilities.
         profile: The batch sizes to compare at.
     """
 
@@ -53,10 +53,10 @@ class Evidence:
     def compare(
         self, model: OpenModel, listener: Listener, *, method: Literal["run", "simulated"], runs_on: str
     ) -> Parity:
-        """Run a model at every batch size of the profile and tell each.
+        """Run a model at every batch size of the profile and print each result.
 
         Raises:
-            ParityError: Naming the check that failed.
+            ParityError: If a check fails; names the check.
         """
         tolerance = TOLERANCES[self.precision, self.values]
 
@@ -95,7 +95,7 @@ def gather_evidence(
     values: Values,
     profile: Profile,
 ) -> Evidence:
-    """Take validation images spread over the split, so that small batches too hold different classes, and run them."""
+    """Run the torch subnet on validation images spread over the split, so that even small batches mix classes."""
     validation = materials.dataset.validation
     count = min(profile.maximum, len(validation))
     preprocessing = materials.backbone.preprocessing
@@ -127,12 +127,12 @@ def gather_evidence(
 def prove_onnx(file: Path, evidence: Evidence, listener: Listener) -> tuple[Parity, ...]:
     """Compare an ONNX file with the evidence.
 
-    A file in float32 or in 8 bits is run. In half precision the graph is simulated with every weight and result
-    rounded, which a GPU does and a CPU does not, and the file itself is run too where onnxruntime's CPU provider has
-    all of its operators.
+    A file in float32 or in 8 bits is simply run. In half precision, the graph is simulated with every weight and
+    result rounded, as a GPU would round them and a CPU would not; the file itself is run too if onnxruntime's CPU
+    provider has all of its operators.
 
     Raises:
-        ParityError: Naming the check that failed.
+        ParityError: If a check fails; names the check.
     """
     if evidence.precision != "fp16" and evidence.precision != "bf16":
         return (_run(file, evidence, listener),)
@@ -147,11 +147,11 @@ def prove_onnx(file: Path, evidence: Evidence, listener: Listener) -> tuple[Pari
 
 
 def prove_engine(engine: OpenModel, evidence: Evidence, listener: Listener) -> Parity:
-    """Run an engine on the GPU that is here and compare it with the evidence.
+    """Run an engine on this machine's GPU and compare it with the evidence.
 
     Raises:
         ArtifactError: If it does not run.
-        ParityError: Naming the check that failed.
+        ParityError: If a check fails; names the check.
     """
     listener.say(f"checking  the engine, by {engine.provider}")
     return evidence.compare(engine, listener, method="run", runs_on=engine.provider)
@@ -173,5 +173,5 @@ def _simulate(file: Path, evidence: Evidence, precision: FloatPrecision, listene
 
 
 def _cause(error: ArtifactError) -> str:
-    """The problem without the path, which is a temporary one."""
+    """The error's message without the path, which is that of a temporary file."""
     return error.problem.partition(": ")[2] or error.problem

@@ -1,4 +1,4 @@
-"""Exports the retrained winner for torch: its modules and head alone, or, with LoRA only, a plain timm model."""
+"""Exports the retrained winner for torch: just its modules and head or, if it has only LoRA, a plain timm model."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _TYPES = {"F32": "float32"}
 
 
 def export_for_torch(run: Run, materials: Materials, listener: Listener, format_: TorchFormat) -> Path:
-    """Write the retrained winner for torch, loaded again and proved on validation images.
+    """Write the retrained winner for torch, then load it again and check it on validation images.
 
     Args:
-        run: The run.
+        run: A run whose winner has been retrained.
         materials: Its dataset and backbone.
-        listener: Told each step.
-        format_: "safetensors": modules and head; "timm": backbone, LoRA folded in, and head.
+        listener: Prints each step.
+        format_: "safetensors" for modules and head; "timm" for backbone and head, with LoRA folded in.
 
     Returns:
         The artifact's folder, `export/safetensors` or `export/timm` of the run.
@@ -70,7 +70,7 @@ def export_for_torch(run: Run, materials: Materials, listener: Listener, format_
 def _write(
     folder: Path, materials: Materials, model: Supernet, subnet: Subnet, listener: Listener, format_: TorchFormat
 ) -> nn.Module:
-    """Write the files, and load them again as their readers will."""
+    """Write the files, and load them again the way users will."""
     backbone, classes = materials.backbone, materials.dataset.classes
     if format_ == "timm":
         listener.say("writing   a timm state dict, LoRA folded in, and its config.json")
@@ -94,7 +94,7 @@ def _write(
         backbone=materials.settings.backbone,
         architecture=backbone.architecture,
     )
-    listener.say(f"loading   it again, with the backbone {backbone.name} loaded anew")
+    listener.say(f"loading   it again, with the backbone {backbone.name} loaded afresh")
     return load(folder)
 
 
@@ -114,7 +114,7 @@ def _prove(
 
 
 class _Loaded:
-    """A torch network as `export.write.proof` runs models."""
+    """A torch network with the interface through which `export.write.proof` runs models."""
 
     provider = "torch"
     reason = "it is for torch"
@@ -161,7 +161,7 @@ def _describe(
 
 
 def _weight_types(file: Path) -> dict[str, int]:
-    """How many tensors of each type a safetensors file holds."""
+    """Count the tensors of each type in a safetensors file."""
     with safe_open(file, framework="np") as opened:
         kinds = Counter(opened.get_slice(name).get_dtype() for name in opened.keys())  # noqa: SIM118  # not a mapping
     return {_TYPES.get(kind, kind): count for kind, count in sorted(kinds.items())}

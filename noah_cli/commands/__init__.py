@@ -1,1 +1,1 @@
-"""One file a command; no logic of the method."""
+"""One file per command; none of the method's logic."""

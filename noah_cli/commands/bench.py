@@ -1,4 +1,4 @@
-"""`noah bench`: how fast artifacts are, beside the plain backbone or another artifact."""
+"""`noah bench`: times artifacts beside the plain backbone or another artifact."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from noah.errors import UsageError
 from noah_cli.terminal import console
 
-if TYPE_CHECKING:  # They bring onnxruntime.
+if TYPE_CHECKING:  # it imports onnxruntime
     from export.artifact.records import Precision
     from export.checks.bench import Measurement
     from export.predict.predictor import Predictor
@@ -30,21 +30,21 @@ def bench(
     against: Annotated[
         str | None,
         typer.Option(
-            help="What they are compared with: backbone (the plain one in fp32, exported in the same way), "
-            "backbone:fp16, backbone:int8-dynamic, or another artifact.",
+            help="Compare with the plain backbone, exported in the same way (backbone, backbone:fp16 or "
+            "backbone:int8-dynamic), or with another artifact.",
             metavar="WHAT",
         ),
     ] = None,
-    batch: Annotated[str, typer.Option(help="Batch sizes.", metavar="LIST")] = "1,8,32",
-    seconds: Annotated[float, typer.Option(min=0, help="For each model and batch size.", metavar="S")] = 5.0,
-    out: Annotated[Path | None, typer.Option(help="Write all figures there, as JSON.", metavar="FILE")] = None,
+    batch: Annotated[str, typer.Option(help="Batch sizes to time.", metavar="LIST")] = "1,8,32",
+    seconds: Annotated[float, typer.Option(min=0, help="Time for each model and batch size.", metavar="S")] = 5.0,
+    out: Annotated[Path | None, typer.Option(help="File to write all figures to, as JSON.", metavar="FILE")] = None,
     provider: Annotated[
         str | None,
-        typer.Option(help="tensorrt, cuda or cpu; the first of these that runs if not given.", metavar="NAME"),
+        typer.Option(help="tensorrt, cuda or cpu; if not given, the first of these that runs.", metavar="NAME"),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of each model.", metavar="N")] = None,
 ) -> None:
-    """Time models in turns on random images: latency, throughput, load time, file size."""
+    """Measure the latency and throughput of artifacts on random images, their load time and their size."""
     from export.checks.bench import measure
     from export.predict.predictor import load_predictor
     from noah.files.atomic import atomic_file
@@ -53,7 +53,7 @@ def bench(
     batches = _batches(batch)
     if any(str(path).partition(":")[0] == _BACKBONE and not path.exists() for path in artifacts):
         raise UsageError(
-            "The plain backbone is no artifact.", "Compare with it: noah bench ARTIFACT --against backbone"
+            "The plain backbone is not an artifact.", "Compare with it: noah bench ARTIFACT --against backbone"
         )
     listener = console.open_listener(context)
     predictors = [load_predictor(follow_latest(path), provider=provider, threads=threads) for path in artifacts]
@@ -80,12 +80,12 @@ def bench(
 def _batches(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UsageError(f"--batch {text}: not a list of batch sizes.", "Write whole numbers: --batch 1,8,32")
+        raise UsageError(f"--batch {text} is not a list of batch sizes.", "Write whole numbers: --batch 1,8,32")
     return tuple(dict.fromkeys(map(int, parts)))
 
 
 def _reference(against: str | None, provider: str | None, threads: int | None) -> Predictor | Precision | None:
-    """Another artifact, opened, or the precision of the plain backbone."""
+    """Open the other artifact, or give the precision of the plain backbone."""
     from export.artifact.records import Precision
     from export.predict.predictor import load_predictor
     from noah.files.latest import follow_latest
@@ -98,7 +98,9 @@ def _reference(against: str | None, provider: str | None, threads: int | None) -
     for known in get_args(Precision):
         if known == (precision or "fp32"):
             return known  # type: ignore[no-any-return]  # it is one of Precision's own
-    raise UsageError(f"--against {against}: no such precision.", "Write backbone, backbone:fp16 or an artifact's path.")
+    raise UsageError(
+        f"--against {against}: there is no such precision.", "Write backbone, backbone:fp16 or an artifact's path."
+    )
 
 
 def _print(listener: console.ConsoleListener, found: Sequence[Measurement], batches: Sequence[int]) -> None:
@@ -119,9 +121,9 @@ def _print(listener: console.ConsoleListener, found: Sequence[Measurement], batc
     _draw(listener, columns, lines)
     if compared:
         names = " or ".join(dict.fromkeys(one.contender.reference for one in found if one.contender.reference))
-        listener.say(f"ratio     times as fast as {names}: the median of rounds in which both ran in turn")
+        listener.say(f"ratio     how many times as fast as {names}: median of rounds in which both ran in turn")
     fewest = min(timing.runs for one in found for timing in one.timings)
-    listener.say(f"times     in milliseconds for the whole batch, of {fewest} runs at least; the model alone")
+    listener.say(f"times     in milliseconds per batch, from at least {fewest} runs; only the model is timed")
     _draw(
         listener,
         ["", "load, ms", "file, MiB"],
@@ -133,7 +135,7 @@ def _print(listener: console.ConsoleListener, found: Sequence[Measurement], batc
 
 
 def _draw(listener: console.ConsoleListener, columns: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """Print a table whose first column gives way where the line is too long."""
+    """Print a table whose first column is narrowed if the line is too long."""
     drawn = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         drawn.add_column(column, justify="right" if number else "left", no_wrap=bool(number), overflow="fold")

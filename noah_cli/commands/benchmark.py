@@ -1,4 +1,4 @@
-"""`noah benchmark`: methods over tasks and seeds, each result kept as it comes."""
+"""`noah benchmark`: runs methods on tasks and seeds, and keeps each result as soon as it is there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from noah_cli.options.options import (
 )
 from noah_cli.terminal import console
 
-if TYPE_CHECKING:  # It brings torch, which takes seconds.
+if TYPE_CHECKING:  # it imports torch, which takes seconds
     from noah.benchmark.suites import Suite
     from noah.benchmark.tables import Table
 
@@ -41,27 +41,33 @@ def benchmark(
         typer.Argument(help="vtab: the 19 tasks of VTAB-1k. pocket: four small tasks that need no download."),
     ],
     tasks: Annotated[
-        str | None, typer.Option("--tasks", help="Some of the tasks, with commas. [default: all]", metavar="NAMES")
+        str | None,
+        typer.Option("--tasks", help="Tasks to run, separated by commas; if not given, all.", metavar="NAMES"),
     ] = None,
     methods: Annotated[
         str | None,
         typer.Option(
             "--methods",
-            help="With commas: noah searches a subnet, published takes the paper's, linear, lora:8, adapter:8, "
-            "prompt:50 and the like train one module alone.",
+            help="Methods, separated by commas: noah searches a subnet, published takes the paper's; linear, lora:8, "
+            "adapter:8, prompt:50 and the like train a single module.",
             metavar="NAMES",
         ),
     ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, with commas.", metavar="NUMBERS")] = "0,1,2",
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, separated by commas.", metavar="NUMBERS")] = "0,1,2",
     shard: Annotated[
-        str, typer.Option("--shard", help="2/8: the second of eight shares, for several machines.", metavar="I/N")
+        str,
+        typer.Option(
+            "--shard",
+            help="Run only this share of the work, such as 2/8 on the second of eight machines.",
+            metavar="I/N",
+        ),
     ] = "1/1",
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder of the results. [default: benchmarks/SUITE]", metavar="FOLDER"),
+        typer.Option("--out", help="Folder for the results; if not given, benchmarks/SUITE.", metavar="FOLDER"),
     ] = None,
     only_tables: Annotated[
-        bool, typer.Option("--only-tables", help="Show the tables of what is there; train nothing.")
+        bool, typer.Option("--only-tables", help="Only show the tables of the results so far; train nothing.")
     ] = False,
     backbone: BackboneOption = None,
     backbone_arch: BackboneArchOption = None,
@@ -73,7 +79,7 @@ def benchmark(
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Compare methods on many tasks and seeds; stopped or repeated, it goes on with what is missing."""
+    """Compare methods on many tasks and seeds; run it again to go on with whatever is missing."""
     from noah.benchmark.cells import parse_methods, parse_seeds, parse_shard, plan_cells, take_shard
     from noah.benchmark.rows import read_rows, row_path
     from noah.benchmark.suites import SUITES, VTAB
@@ -105,12 +111,12 @@ def benchmark(
             f"sweep     {len(cells)} cells ({len(names)} tasks, {len(compared)} methods, seeds {seeds}"
             f"{'' if shard == '1/1' else f', share {shard}'}); {done} are done already"
         )
-        listener.say(f"recipe    {recipe or chosen.recipe}{'' if recipe else ' (the suite names it)'}")
+        listener.say(f"recipe    {recipe or chosen.recipe}{'' if recipe else ' (named by the suite)'}")
         listener.say(f"results   {folder}")
         try:
             failures = run_sweep(sweep, cells, folder, listener, lambda: write_tables(chosen, folder))
         except KeyboardInterrupt:
-            console.print_interrupted("the same command; what is finished is not done again")
+            console.print_interrupted("the same command; finished work is not repeated")
             raise typer.Exit(130) from None
     elif sweep_suite(folder) is not chosen:
         raise UsageError(f"{folder} holds rows of the suite {sweep_suite(folder).name}.", "Name that suite.")
@@ -118,8 +124,8 @@ def benchmark(
     rows = [row for row in read_rows(folder, chosen) if row.cell.seed in numbers]
     for table in sweep_tables(chosen, names, compared, rows):
         print_table(listener, table)
-    listener.say("-         stands where there is no result yet; a mean waits for all of its tasks.")
-    listener.say(f"written   {folder / 'table.md'} and {folder / 'table.csv'}, of all rows in that folder")
+    listener.say("-         means that there is no result yet; a mean needs the results of all its tasks.")
+    listener.say(f"written   {folder / 'table.md'} and {folder / 'table.csv'}, from all results in that folder")
     listener.result(
         {
             "folder": str(folder),
@@ -138,7 +144,7 @@ def benchmark(
     if len(hints) > _NAMED_HINTS:
         listener.say(f"          and {len(hints) - _NAMED_HINTS} more like these")
     if failures:
-        listener.say_next("the same command tries what failed again")
+        listener.say_next("type the same command to try the failed ones again")
         raise typer.Exit(1)
 
 
@@ -154,7 +160,7 @@ def write_tables(suite: Suite, folder: Path) -> None:
 
 
 def print_table(listener: console.ConsoleListener, table: Table) -> None:
-    """Print a table; second lines of cells are dim."""
+    """Print a table, with the second lines of cells dimmed."""
     drawn = RichTable(title=table.title, title_justify="left", box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(table.columns):
         drawn.add_column(column, justify="right" if number else "left", no_wrap=not number)

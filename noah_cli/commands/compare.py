@@ -1,4 +1,4 @@
-"""`noah compare`: runs side by side, and whether each differs from the first."""
+"""`noah compare`: shows runs side by side, and tests whether each differs from the first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from noah_cli.options.option_layers import hardware_layers
 from noah_cli.options.options import DeviceOption, PrecisionOption, RunsOption, ThreadsOption, run_options
 from noah_cli.terminal import console
 
-if TYPE_CHECKING:  # They bring torch, which takes seconds.
+if TYPE_CHECKING:  # it imports torch, which takes seconds
     from noah.checks.comparison import Pair, RunFigures
     from noah.evaluation.significance import Proportion
     from noah.hardware.device import Hardware
@@ -34,20 +34,20 @@ def compare(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Two runs or more, each as DATASET/ID or a path.", metavar="RUN...", autocompletion=complete_run
+            help="Two or more runs, each as DATASET/ID or a path.", metavar="RUN...", autocompletion=complete_run
         ),
     ],
     latency: Annotated[
-        bool, typer.Option("--latency", help="Time each merged network in turns with its plain backbone, here and now.")
+        bool, typer.Option("--latency", help="Time each merged network now, in turns with its plain backbone.")
     ] = False,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
-    """Show runs side by side, and how sure it is that each differs from the first.
+    """Show runs side by side, and how certain it is that each differs from the first.
 
-    Reads run folders only: no image is opened. --device, --precision and --threads are those of --latency.
+    Only run folders are read; no image is opened. --device, --precision and --threads apply to --latency.
     """
     from noah.checks.comparison import check_runs, pair_with_first, read_figures
     from noah.cost.latency import BATCH_SIZE, ROUNDS
@@ -59,7 +59,7 @@ def compare(
     if hardware_options and not latency:
         given, several = " and ".join(layer.source for layer in hardware_options), len(hardware_options) > 1
         raise UsageError(
-            f"{given} {'are' if several else 'is'} of no use without --latency.",
+            f"{given} {'have' if several else 'has'} no effect without --latency.",
             f"Leave {'them' if several else 'it'} out, or add --latency.",
         )
     listener = console.open_listener(context)
@@ -91,7 +91,7 @@ def compare(
 
 
 def _facts(one: RunFigures) -> dict[str, object]:
-    """A run's figures for other programs."""
+    """Give a run's figures in JSON's types."""
     return {
         "run": str(one.run.folder),
         "method": one.method,
@@ -104,7 +104,7 @@ def _facts(one: RunFigures) -> dict[str, object]:
 
 
 def _pair_facts(pair: Pair) -> dict[str, object]:
-    """A pair's figures for other programs."""
+    """Give a pair's figures in JSON's types."""
     return {
         "run": str(pair.figures.run.folder),
         "only_this": pair.only_this,
@@ -117,7 +117,7 @@ def _pair_facts(pair: Pair) -> dict[str, object]:
 def _time(
     listener: console.ConsoleListener, figures: Sequence[RunFigures], label_of: Mapping[Run, str], hardware: Hardware
 ) -> list[str]:
-    """The latency of each run's merged network as text."""
+    """Measure the latency of each run's merged network, and give it as text."""
     from noah.cost.latency import ROUNDS, relative_latency
 
     texts = []
@@ -137,7 +137,7 @@ def _print_figures(
     label_of: Mapping[Run, str],
     times: Sequence[str] | None,
 ) -> None:
-    """The table of what each run costs and how good it is."""
+    """Print the table of what each run costs and how accurate it is."""
     columns = ["run", "parameters", "MACs", "validation", "test"]
     lines = [
         [
@@ -156,17 +156,17 @@ def _print_figures(
     _draw(listener, columns, lines)
     listener.say("accuracy  in percent, with Wilson's 95 % confidence interval")
     if any(one.validation for one in figures):
-        listener.say("          A winner was chosen on its validation images: expect less of it elsewhere.")
+        listener.say("          A winner was chosen on its validation images, so expect less elsewhere.")
     listener.say(
-        f"MACs      {'and latency ' if times is not None else ''}of the merged network, the plain backbone's being 1; "
-        "parameters without the head"
+        f"MACs      {'and latency ' if times is not None else ''}of the merged network, relative to the plain "
+        "backbone; parameters without the head"
     )
 
 
 def _print_pairs(
     listener: console.ConsoleListener, pairs: Sequence[Pair], label_of: Mapping[Run, str], first: str
 ) -> None:
-    """The table of paired differences; none where nothing could be paired."""
+    """Print the table of paired differences, unless nothing could be paired."""
     if not pairs:
         return
     lines = [
@@ -188,7 +188,7 @@ def _print_pairs(
 
 
 def _draw(listener: console.ConsoleListener, columns: list[str], lines: list[list[str]]) -> None:
-    """Print a table whose first column gives way where the line is too long; second lines of cells are dim."""
+    """Print a table whose first column is narrowed if the line is too long; second lines of cells are dimmed."""
     drawn = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         drawn.add_column(column, justify="right" if number else "left", no_wrap=bool(number), overflow="fold")
@@ -199,7 +199,7 @@ def _draw(listener: console.ConsoleListener, columns: list[str], lines: list[lis
 
 
 def _share(share: Proportion | None) -> str:
-    """Percent, and below it the interval."""
+    """Format a share in percent, with its interval on a second line."""
     if share is None:
         return _UNKNOWN
     low, high = share.interval

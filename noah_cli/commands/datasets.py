@@ -1,4 +1,4 @@
-"""`noah datasets`: the datasets that have a name, and where they are."""
+"""`noah datasets`: lists the named datasets and where they were found."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from noah_cli.terminal.console import open_listener
 def datasets(
     context: typer.Context,
     data_root: Annotated[
-        Path | None, typer.Option(help="Where named datasets lie. [default: data]", metavar="FOLDER")
+        Path | None, typer.Option(help="Folder of the named datasets; if not given, data.", metavar="FOLDER")
     ] = None,
 ) -> None:
     """List the datasets that --dataset and `noah eval --on` know, and where each was found."""
@@ -44,7 +44,7 @@ def datasets(
     )
     console.print(table)
     console.print(
-        "Put what is missing there; github.com/ZhangYuanhan-AI/NOAH, of the paper's authors, tells where to get it. "
-        "Your own images go with --data FOLDER."
+        "Put missing ones there; github.com/ZhangYuanhan-AI/NOAH, by the paper's authors, says where to get them. "
+        "For your own images, use --data FOLDER."
     )
     listener.result({"root": str(data_root), "datasets": [asdict(entry) for entry in entries]})

@@ -1,4 +1,4 @@
-"""`noah doctor`: what works on this machine, what does not, and what to type to mend it."""
+"""`noah doctor`: reports what works on this machine, what does not, and what to type to fix it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _MARKS = {"good": "[green]ok[/green]     ", "note": "[yellow]note[/yellow]   ", 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report: good, note (works, with a limit) or bad (has to be mended)."""
+    """One line of the report: good, note (it works, with a limit) or bad (it has to be fixed)."""
 
     level: str
     text: str
 
 
 def doctor(context: typer.Context) -> None:
-    """Check the installation; exit code 1 if something has to be mended."""
+    """Check the installation; the exit code is 1 if something has to be fixed."""
     listener = open_listener(context)
     findings = []
     worst = "good"
@@ -74,7 +74,7 @@ def _onnxruntime() -> Iterator[Finding]:
             name
             for package in distributions()
             if (name := (package.metadata["Name"] or "").lower()).startswith("onnxruntime")
-            # onnxruntime-extensions and the like bring folders of their own.
+            # onnxruntime-extensions and the like have folders of their own
             and (package.files is None or "onnxruntime/__init__.py" in map(str, package.files))
         }
     )
@@ -95,7 +95,7 @@ def _onnxruntime() -> Iterator[Finding]:
 
 
 def _running_provider() -> tuple[str, str]:
-    """The provider that really runs a model here, and why it is that one."""
+    """Give the provider that really runs a model here, and why it was chosen."""
     from export.checks.small_model import write_small_model
     from export.runtime.onnx_session import open_session
 
@@ -105,12 +105,12 @@ def _running_provider() -> tuple[str, str]:
 
 
 def _artifacts() -> Iterator[Finding]:
-    """Which precisions of ONNX artifacts run here."""
+    """Report which precisions of ONNX artifacts run here."""
     yield from _all_or_broken(_run_each_precision, "onnxruntime")
 
 
 def _run_each_precision() -> Iterator[Finding]:
-    """Run a small file of each."""
+    """Run a small model in each precision."""
     import numpy as np
 
     from export.checks.small_model import write_small_model
@@ -126,17 +126,17 @@ def _run_each_precision() -> Iterator[Finding]:
                 running.append(precision)
             except ArtifactError as error:
                 cause = error.problem.partition(": ")[2] or error.problem
-                yield Finding("note", f"{precision} ONNX artifacts are written and do not run here: {cause}")
+                yield Finding("note", f"{precision} ONNX artifacts can be exported but do not run here: {cause}")
     yield Finding("good", f"ONNX artifacts run here in {', '.join(running)}")
 
 
 def _tensorrt() -> Iterator[Finding]:
-    """Which package builds engines here, and whether engines run."""
+    """Report which package builds engines here, and whether engines run."""
     yield from _all_or_broken(_build_small_engine, "TensorRT")
 
 
 def _build_small_engine() -> Iterator[Finding]:
-    """Build one, and look for a GPU."""
+    """Build a small engine, and look for a GPU to run it on."""
     from export.checks.small_model import write_small_model
     from export.convert.to_tensorrt import build_engine
     from export.runtime.gpu import gpu_name_and_target, why_no_gpu
@@ -180,7 +180,7 @@ def _disk() -> Iterator[Finding]:
 
 
 def _all_or_broken(look: Callable[[], Iterator[Finding]], package: str) -> Iterator[Finding]:
-    """Several findings, or one about a broken package."""
+    """Yield the findings of a check, or one about a broken package if it fails."""
     try:
         yield from list(look())
     except Exception as error:  # a broken installation may raise anything on import
@@ -188,7 +188,7 @@ def _all_or_broken(look: Callable[[], Iterator[Finding]], package: str) -> Itera
 
 
 def _one_or_broken(look: Callable[[], Finding], package: str) -> Finding:
-    """A check that reports a broken package instead of failing with it."""
+    """Make one finding, or report a broken package if that fails."""
     try:
         return look()
     except Exception as error:  # a broken installation may raise anything on import

@@ -1,4 +1,4 @@
-"""`noah eval`: the test split, or another dataset, for the retrained winner; the test split for an artifact."""
+"""`noah eval`: measures the retrained winner on the test split or another dataset, or an artifact on the test split."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from noah_cli.options.options import (
 )
 from noah_cli.terminal import console
 
-if TYPE_CHECKING:  # It brings torch, which takes seconds.
+if TYPE_CHECKING:  # it imports torch, which takes seconds
     from noah.runs.folder import Run
 
 
@@ -31,19 +31,19 @@ _WORST = 3
 def evaluate(
     context: typer.Context,
     artifact: Annotated[
-        Path | None, typer.Argument(help="An exported artifact; the retrained winner itself if not given.")
+        Path | None, typer.Argument(help="An exported artifact; if not given, the retrained winner itself.")
     ] = None,
     run: RunOption = None,
     on: Annotated[
         str | None,
         typer.Option(
             "--on",
-            help="Measure on another dataset with these classes or some of them: imagenet-a, imagenet-r, "
+            help="Measure on another dataset with all or some of the same classes: imagenet-a, imagenet-r, "
             "imagenet-sketch, imagenetv2, another name, or a folder.",
             metavar="NAME",
         ),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Measure anew what was measured before.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Measure again, even if there is a result.")] = False,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
@@ -69,7 +69,7 @@ def evaluate(
         predictor = load_predictor(follow_latest(artifact))
         what, place = f"the artifact {predictor.name}", ("eval", "artifact", f"{predictor.name}.json")
         if run is None and (predictor.folder.parent.parent / RUN_FILE).is_file():
-            home = predictor.folder.parent.parent  # the run that the artifact lies in
+            home = predictor.folder.parent.parent  # the run that holds the artifact
             run = str(home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home)
     current = open_run(runs, run)
     what = what or ("the retrained winner" if given_subnet(current) is None else "the trained subnet")
@@ -83,7 +83,7 @@ def evaluate(
     if current.path(*place).is_file() and not again:
         result = read_result(current, *place)
         if predictor is None or result.get("files") == predictor.manifest.file_hashes:
-            listener.say(f"eval      {what} of {current.name} was measured before; --again measures it anew.")
+            listener.say(f"eval      {what} of {current.name} was measured before; --again repeats it.")
             _print_result(listener, result, what)
             if not artifact:
                 track_result(current, result, listener)
@@ -124,11 +124,11 @@ def _print_result(listener: console.ConsoleListener, result: dict[str, Any], wha
 def evaluate_on(
     listener: console.ConsoleListener, current: Run, changes: list[Layer], on: str, again: bool
 ) -> dict[str, Any]:
-    """Find the other dataset, tell how it was read, and measure; a result that is there already is given as it is.
+    """Find the other dataset, print how it was read, and measure; an existing result is returned unless `again` is set.
 
     Raises:
-        UsageError: The file of the result holds another result.
-        NoahError: Whatever else is wrong with the run or the dataset.
+        UsageError: If the result file holds the result of another dataset.
+        NoahError: If anything else is wrong with the run or the dataset.
     """
     from noah.prepare.context import check_same_data, prepare
     from noah.stages.foreign_evaluation import evaluate_foreign, find_foreign
@@ -149,9 +149,9 @@ def evaluate_on(
         stored = read_result(current, *place)
         if stored.get("source") != foreign.source:
             raise UsageError(
-                f"{current.path(*place)} holds the result of something else that is named {foreign.name}.",
+                f"{current.path(*place)} holds the result of another dataset that is also named {foreign.name}.",
                 "Rename the folder after --on, or replace that result with --again.",
             )
-        listener.say(f"eval      {current.name} was measured on {foreign.name} before; --again measures it anew.")
+        listener.say(f"eval      {current.name} was measured on {foreign.name} before; --again repeats it.")
         return stored
     return evaluate_foreign(current, materials, foreign, listener)

@@ -1,4 +1,4 @@
-"""`noah export`: the retrained winner as files that run without torch, or that torch loads."""
+"""`noah export`: writes the retrained winner as files that run without torch, or that torch loads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from noah_cli.options.option_layers import hardware_layers
 from noah_cli.options.options import DeviceOption, RunOption, RunsOption, ThreadsOption
 from noah_cli.terminal import console
 
-if TYPE_CHECKING:  # They bring torch, which takes seconds.
+if TYPE_CHECKING:  # it imports torch, which takes seconds
     from export.artifact.records import Int8Calibration, Precision
     from export.convert.int8_options import Int8Options
 
@@ -24,29 +24,29 @@ def export(
         Literal["onnx", "trt", "triton", "safetensors", "timm"],
         typer.Option(
             "--format",
-            help="onnx: for onnxruntime; trt: a TensorRT engine too, built without a GPU; triton: a model repository "
-            "for Triton Inference Server around one of them; safetensors: modules and head alone, for noah.load in "
-            "Python; timm: a plain timm model, of subnets with LoRA only.",
+            help="onnx: for onnxruntime; trt: also a TensorRT engine, built without a GPU; triton: a model repository "
+            "for Triton Inference Server; safetensors: just modules and head, for noah.load in Python; timm: a plain "
+            "timm model, for subnets with only LoRA.",
         ),
     ] = "onnx",
     precision: Annotated[
         Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic"] | None,
         typer.Option(
             "--precision",
-            help="Of the artifact; fp32 for onnx and fp16 for trt if not given. int8: calibrated on training images; "
-            "int8-dynamic: scales found batch by batch, for CPUs.",
+            help="Number format; if not given, fp32 for onnx and fp16 for trt. int8 is calibrated on training images; "
+            "int8-dynamic finds scales batch by batch, for CPUs.",
         ),
     ] = None,
     calibration: Annotated[
         Literal["minmax", "entropy", "percentile"] | None,
-        typer.Option(help="How int8 finds the range of an activation; minmax if not given."),
+        typer.Option(help="How int8 finds the range of an activation; if not given, minmax."),
     ] = None,
     calibration_images: Annotated[
         int | None,
-        typer.Option(min=1, help="Training images that int8 is calibrated on; 512 if not given.", metavar="N"),
+        typer.Option(min=1, help="Number of training images to calibrate int8 on; if not given, 512.", metavar="N"),
     ] = None,
     exclude_last_block: Annotated[
-        bool, typer.Option("--exclude-last-block", help="Leave the last block in float32, with int8 or int8-dynamic.")
+        bool, typer.Option("--exclude-last-block", help="Keep the last block in float32, with int8 or int8-dynamic.")
     ] = False,
     input: Annotated[  # noqa: A002  # the option's name
         Literal["float", "uint8"] | None,
@@ -59,39 +59,39 @@ def export(
         typer.Option(
             "--input-size",
             min=1,
-            help="Side of its images in pixels; that of the search if not given. What another one costs in accuracy is "
-            "measured and told.",
+            help="Side of the input in pixels; if not given, that of the search. The accuracy that another size costs "
+            "is measured and printed.",
             metavar="N",
         ),
     ] = None,
     output: Annotated[
         Literal["logits", "probabilities"] | None,
-        typer.Option("--output", help="logits (the default), or probabilities: softmax included."),
+        typer.Option("--output", help="logits (the default), or probabilities, with the softmax included."),
     ] = None,
     batch: Annotated[
         str | None,
         typer.Option(
-            help="Smallest, usual and largest batch: of the engine, and of the proof; 1:32:256 for trt and 1:2:32 for "
-            "onnx, whose batch is free, if not given.",
+            help="Smallest, usual and largest batch of the engine and of the parity check; if not given, 1:32:256 for "
+            "trt and 1:2:32 for onnx, which takes any batch.",
             metavar="MIN:OPT:MAX",
         ),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
-            help="GPUs that a trt engine is built for ahead of time, such as sm89,sm120; a portable set if not given.",
+            help="GPUs to build a trt engine for ahead of time, such as sm89,sm120; if not given, a portable set.",
             metavar="LIST",
         ),
     ] = None,
     opset: Annotated[
-        int | None, typer.Option(help="ONNX operator set, 18 or more; 20, and 22 for bf16, if not given.", metavar="N")
+        int | None, typer.Option(help="ONNX operator set, 18 or more; if not given, 20, or 22 for bf16.", metavar="N")
     ] = None,
     run: RunOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
-    """Merge the retrained winner into a plain network, write it, and prove that it gives the same outputs."""
+    """Merge the retrained winner into a plain network, write it, and check that its outputs are the same."""
     from export.convert.precision import DEFAULT_OPSETS, OLDEST_OPSETS
     from export.runtime.profile import ENGINE_PROFILE, ONNX_PROFILE, parse_profile
     from export.runtime.tensorrt_package import choose_builder, choose_served, parse_targets, why_not_served
@@ -113,7 +113,7 @@ def export(
     if opset is not None and opset < OLDEST_OPSETS[chosen]:
         raise UsageError(
             f"--opset {opset} is too old{' for bf16' if chosen == 'bf16' else ''}.",
-            f"Use --opset {DEFAULT_OPSETS[chosen]}, or {OLDEST_OPSETS[chosen]} at the least.",
+            f"Use --opset {DEFAULT_OPSETS[chosen]}, or at least {OLDEST_OPSETS[chosen]}.",
         )
     if target is not None and format != "trt":
         raise UsageError("--target is for engines.", "Add --format trt, or leave it out.")
@@ -137,7 +137,7 @@ def export(
     chosen_subnet(current)
     listener.say(f"run       {current.folder}")
     if precision is None and format == "trt":
-        listener.say("precision fp16 (every target has it, it is half the size of fp32, and closer to it than bf16)")
+        listener.say("precision fp16 (all targets support it; half the size of fp32, and closer to it than bf16)")
     materials = prepare(current.settings(hardware_layers(device, "fp32", threads)), listener)
     check_same_data(current, materials)
     if format == "safetensors" or format == "timm":
@@ -170,15 +170,15 @@ def export(
     if all(parity.method == "simulated" for parity in manifest.parity):
         listener.say("          It needs a GPU to run.")
     elif manifest.engine and manifest.engine.verified.startswith(NOT_VERIFIED):
-        artifact = folder / MODEL_FILE  # the engine is no command to type here; its ONNX file is
+        artifact = folder / MODEL_FILE  # the engine does not run here; its ONNX file does
     listener.say_next(f"noah predict {shlex.quote(str(artifact))} IMAGES... --out predictions.csv")
 
 
 def _refuse(format_: str, given: list[str]) -> None:
-    """Refuse options of networks that are written as graphs, where one for torch is asked for."""
+    """Refuse options that only apply to ONNX files and engines if the format is for torch."""
     if given:
         raise UsageError(
-            f"{given[0]} is of no use with --format {format_}: torch computes as it is told when the network is used.",
+            f"{given[0]} has no effect with --format {format_}: for torch, this is chosen when the network is used.",
             f"Leave out {' and '.join(given)}.",
         )
 
@@ -186,7 +186,7 @@ def _refuse(format_: str, given: list[str]) -> None:
 def _int8_options(
     precision: Precision, calibration: Int8Calibration | None, images: int | None, exclude_last_block: bool
 ) -> Int8Options:
-    """How to quantize; options that say so for a precision that does not are wrong."""
+    """Collect the options of quantization, and refuse those that the precision does not use."""
     from export.convert.int8_options import DEFAULT_CALIBRATION, DEFAULT_IMAGES, Int8Options
 
     if precision != "int8" and (calibration is not None or images is not None):

@@ -1,4 +1,4 @@
-"""What a person sees of a forecast: `noah search --dry-run`."""
+"""Prints the forecast of `noah search --dry-run`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from noah_cli.terminal.console import format_seconds
 
 
 def print_forecast(listener: Listener, forecast: Forecast) -> None:
-    """The stages with their time and memory, what they are estimated from, and advice where they take too long."""
+    """Print the stages with their time and memory, the basis of the estimate, and advice if it takes too long."""
     several = forecast.processes > 1
     where = f"with {counted(forecast.threads, 'threads')}"
     if several:
@@ -41,7 +41,7 @@ def print_forecast(listener: Listener, forecast: Forecast) -> None:
 
 
 def _inside(forecast: Forecast) -> str:
-    """How many subnets the budget admits, where there is one."""
+    """Say how many subnets the budget admits; empty if there is no budget."""
     if not forecast.budget:
         return ""
     inside = forecast.inside_budget
@@ -62,7 +62,7 @@ def _stage(forecast: Forecast, stage: Stage, unit: str) -> str:
 
 
 def _short(seconds: float) -> str:
-    """A time of less than a minute with two digits: 1.3 s, 12 ms, 0.34 ms."""
+    """Format a time of less than a minute with two digits: 1.3 s, 12 ms, 0.34 ms."""
     if seconds >= 60:
         return format_seconds(seconds)
     value, unit = (seconds, "s") if seconds >= 1 else (1000 * seconds, "ms")

@@ -1,4 +1,4 @@
-"""`noah predict`: labels for image files, by an exported artifact; in onnxruntime it needs no torch."""
+"""`noah predict`: labels image files with an exported artifact; an ONNX file needs no torch."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ def predict(
     artifact: Annotated[
         Path, typer.Argument(help="Folder of an exported artifact, or its model.onnx or model.engine.")
     ],
-    images: Annotated[list[str], typer.Argument(help="Image files, folders (searched whole) and globs.")],
+    images: Annotated[list[str], typer.Argument(help="Image files, folders (searched recursively) or globs.")],
     out: Annotated[
-        Path | None, typer.Option(help="File to write; CSV on standard output if not given.", metavar="FILE")
+        Path | None, typer.Option(help="File to write; if not given, CSV on standard output.", metavar="FILE")
     ] = None,
     format: Annotated[  # noqa: A002  # the option's name
         Literal["csv", "jsonl", "parquet"] | None,
         typer.Option("--format", help="By the suffix of --out if not given; parquet needs the extra of that name."),
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Labels for each image.", metavar="K")] = 1,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in one run of the model.", metavar="N")] = 32,
+    top_k: Annotated[int, typer.Option(min=1, help="Labels per image.", metavar="K")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.", metavar="N")] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.", metavar="N")] = 2,
     provider: Annotated[
         str | None,
-        typer.Option(help="tensorrt, cuda or cpu; the first of these that runs if not given.", metavar="NAME"),
+        typer.Option(help="tensorrt, cuda or cpu; if not given, the first of these that runs.", metavar="NAME"),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.", metavar="N")] = None,
 ) -> None:
-    """Predict the class of images and write path, label and probability of each."""
+    """Predict the classes of images, and write the path, label and probability of each."""
     from export.predict.image_paths import find_images
     from export.predict.predict import predict as predict_images
     from export.predict.prediction_table import open_writer
@@ -45,7 +45,9 @@ def predict(
 
     listener = console.open_listener(context, error=True)
     if out is None and listener.output.json:
-        raise UsageError("--json and the predictions both want standard output.", "Write these to a file: --out FILE")
+        raise UsageError(
+            "--json and the predictions both need standard output.", "Write the predictions to a file: --out FILE"
+        )
     out = out and follow_latest(out)
     predictor = load_predictor(follow_latest(artifact), provider=provider, threads=threads)
     paths = find_images(images)

@@ -1,4 +1,4 @@
-"""`noah recipes`: the shipped settings."""
+"""`noah recipes`: lists the shipped settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from noah_cli.terminal.console import open_listener
 def recipes(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(help="A recipe to print whole, with every default.", autocompletion=complete_recipe)
+        str | None,
+        typer.Argument(help="A recipe to print in full, with every default.", autocompletion=complete_recipe),
     ] = None,
 ) -> None:
     """List the shipped recipes, or print one with the source of each value."""

@@ -1,4 +1,4 @@
-"""`noah retrain`: trains the winner of a search, or a subnet that is given, on the full training split."""
+"""`noah retrain`: trains the winner of a search, or a given subnet, on training and validation images."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ from noah_cli.terminal import console
 def retrain(
     context: typer.Context,
     run: RunOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was stopped.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Throw an earlier training away and begin anew.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped training.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Discard an earlier training and start again.")] = False,
     inherit: Annotated[
         bool, typer.Option("--inherit", help="Start from the supernet's weights instead of fresh modules.")
     ] = False,
@@ -53,14 +53,14 @@ def retrain(
             "--subnet",
             help="Train this subnet in a new run, without a search: lora:8, lora:8+adapter:4, prompt:50, linear, "
             "published:cifar, FILE.json, or pareto:2 of a search with two objectives. The options from --name to --set "
-            "describe that run; where they name no "
-            "data, its data and settings are those of --run, or of the latest run.",
+            "describe the new run; if they name no dataset, it takes data and settings from --run, or from the "
+            "latest run.",
             metavar="SUBNET",
             autocompletion=complete_subnet,
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="With --subnet: name of the new run.", metavar="NAME")
+        str | None, typer.Option("--name", help="Name of the new run, with --subnet.", metavar="NAME")
     ] = None,
     dataset: DatasetOption = None,
     data: DataOption = None,
@@ -81,9 +81,9 @@ def retrain(
     threads: ThreadsOption = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
-    """Train the winning subnet, or one that is given, on training and validation images together.
+    """Train the winning subnet, or a given one, on training and validation images together.
 
-    Of a few-shot set the shots alone are trained on.
+    For a few-shot dataset, only the shots are used.
     """
     listener = console.open_listener(context)
     own = [*hardware_layers(device, precision, threads), *track_layers(track)]
@@ -92,7 +92,7 @@ def retrain(
     )
     if subnet is not None:
         options += [assignment_layer(text) for text in assignments or []]
-    # Not before: what they bring takes seconds, and a typing mistake is told at once.
+    # Imported this late because it takes seconds, and typing mistakes should be reported at once.
     from noah.prepare.new_run import start_run
     from noah.runs.folder import open_run
     from noah.runs.run_subnet import FRONT
@@ -116,7 +116,7 @@ def retrain(
         if resume or restart or inherit:
             word = "--resume" if resume else "--restart" if restart else "--inherit"
             raise UsageError(
-                f"--subnet starts a new run, and {word} does not.",
+                f"--subnet starts a new run, but {word} does not.",
                 "Leave --subnet out to go on with a run: it keeps its subnet.",
             )
         settings, origins = launched_processes().of_first(
@@ -134,7 +134,7 @@ def retrain(
                 shutil.rmtree(current.path(FOLDER, "eval"), ignore_errors=True)
                 current.path("retrain", "model.json").unlink(missing_ok=True)
                 current.path("retrain", CHECKPOINT_FILE).unlink(missing_ok=True)
-                shutil.rmtree(current.path("eval"), ignore_errors=True)  # it measured the weights that are thrown away
+                shutil.rmtree(current.path("eval"), ignore_errors=True)  # it measured the weights that are discarded
             result = retrain_stage(current, materials, told)
             told.conclude({"parameters": result["parameters"]})
     except KeyboardInterrupt:
@@ -145,6 +145,6 @@ def retrain(
         f"retrained {result['parameters']:,} parameters and a head of {result['head_parameters']:,} on "
         f"{result['images']:,} images, final loss {result['losses'][-1]:.3f}"
     )
-    chosen = run is not None and subnet is None  # else it is a new one, which is the latest
+    chosen = run is not None and subnet is None  # otherwise it is a new run and thus the latest
     listener.say_next(f"noah eval{run_options(current.folder, runs, always=chosen)}")
     listener.result({"run": str(current.folder), **result})

@@ -1,4 +1,4 @@
-"""Which run `noah retrain` works on: one that is there already, or a new one for a subnet that is given."""
+"""Chooses the run that `noah retrain` works on: an existing one, or a new one for a given subnet."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def open_existing(
     """Open a run whose subnet is known and load what its retraining needs; None if there is nothing left to do.
 
     Raises:
-        UsageError: A stopped retraining needs a word on what to do, or `inherit` contradicts the one to go on with.
-        NoahError: Whatever else is wrong with the run or its data.
+        UsageError: If a stopped retraining needs `resume` or `restart`, or `inherit` contradicts the stopped one.
+        NoahError: If anything else is wrong with the run or its data.
     """
     current = open_run(runs, name)
     chosen_subnet(current)
     if current.path("retrain", "model.json").is_file() and not restart:
-        if not is_sealed(current, RETRAIN):  # it was stopped in between, or an earlier version trained it
+        if not is_sealed(current, RETRAIN):  # it was stopped just before sealing, or an earlier version trained it
             seal_retrained(current)
-        listener.say(f"retrain   The subnet of {current.name} is retrained already; --restart does it anew.")
+        listener.say(f"retrain   The subnet of {current.name} is already retrained; --restart does it again.")
         return None
     if current.path("retrain", CHECKPOINT_FILE).exists() and not (resume or restart):
         raise UsageError(
             f"The retraining of {current.name} was stopped before its end.",
-            "Add --resume to go on with it, or --restart to begin anew.",
+            "Add --resume to go on with it, or --restart to start again.",
         )
     settings = current.settings(hardware)
     if resume and current.path("retrain", "settings.json").is_file():
@@ -65,17 +65,17 @@ def open_existing(
 
 
 def _started_settings(run: Run) -> RetrainSettings:
-    """The settings with which a stopped retraining was begun.
+    """Read the settings with which a stopped retraining was started.
 
     Raises:
-        RunError: If the file of them is damaged.
+        RunError: If their file is damaged.
     """
     try:
         return RetrainSettings.model_validate(run.read_json("retrain", "settings.json"))
     except ValidationError as error:
         raise RunError(
             f"{run.path('retrain', 'settings.json')} is damaged: it holds no settings of a retraining.",
-            f"Train anew: noah retrain --restart --run {run.option}",
+            f"Train again: noah retrain --restart --run {run.option}",
         ) from error
 
 
@@ -88,33 +88,33 @@ def settings_of_new(
     options: Sequence[Layer],
     hardware: Sequence[Layer],
 ) -> tuple[Settings, dict[str, str]]:
-    """The settings of a new run: those of a search where a dataset is named, else those of another run, with changes.
+    """Resolve the settings of a new run: like a search's if a dataset is named, else those of another run with changes.
 
     Args:
-        listener: Told where they come from.
+        listener: Prints where they come from.
         runs: The folder of all runs.
-        like: The run to take data and settings from, where no dataset is named; the latest where it is None.
+        like: The run to take data and settings from if no dataset is named; None for the latest.
         recipe: The recipe that was named.
         config: Settings files that were named.
-        options: Layers of the options.
-        hardware: Layers of the options of the hardware.
+        options: Layers of the other options.
+        hardware: Layers of --device, --precision and --threads.
 
     Raises:
-        UsageError: What was typed contradicts itself, or there is no such run.
-        SettingsError: All mistakes in the settings at once.
+        UsageError: If the options contradict one another, or there is no such run.
+        SettingsError: If settings are wrong; names all mistakes at once.
     """
     files = [file_layer(path) for path in config]
     names_its_data = names_data([*files, *options])
     if like is not None and names_its_data:
         raise UsageError(
-            "Both --run and a dataset are given, and the new run takes its data from one.",
+            "Both --run and a dataset are given, but the new run takes its data from only one.",
             "Leave one of them out; --name names the new run.",
         )
     if names_its_data or (like is None and read_latest(runs) is None):
         return resolve_new(listener, recipe, config, options, hardware)
     if recipe:
         raise UsageError(
-            "--recipe needs a dataset: otherwise all settings are those of another run.",
+            "--recipe needs a dataset: otherwise all settings come from another run.",
             "Add --dataset NAME or --data FOLDER, or leave --recipe out.",
         )
     other = open_run(runs, like)
@@ -124,14 +124,14 @@ def settings_of_new(
 
 
 def refuse_new_run_options(options: Sequence[Layer], **others: object) -> None:
-    """Refuse options that only a new run understands, where no subnet is given.
+    """Refuse options that only apply to a new run if no subnet is given.
 
     Args:
         options: Layers of the options that were given.
-        others: Further options by their names; those that are not empty were given.
+        others: Further options by name; those that are not empty were given.
 
     Raises:
-        UsageError: All that were given, at once.
+        UsageError: If there are any; names all of them.
     """
     given = [layer.source for layer in options] + [f"--{name}" for name, value in others.items() if value]
     if given:

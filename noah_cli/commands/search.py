@@ -53,7 +53,7 @@ def search(
         str | None,
         typer.Option(
             "--space",
-            help="paper, wide, lora, adapter or prompt.",
+            help="Search space: paper, wide, lora, adapter or prompt.",
             metavar="PRESET",
             rich_help_panel=SEARCH,
             autocompletion=complete_space,
@@ -63,20 +63,23 @@ def search(
     objective: Annotated[
         Literal["accuracy", "accuracy,params", "accuracy,macs", "accuracy,latency"] | None,
         typer.Option(
-            "--objective", help="With a cost beside accuracy the search gives a Pareto front.", rich_help_panel=SEARCH
+            "--objective", help="What to optimize; two objectives give a Pareto front.", rich_help_panel=SEARCH
         ),
     ] = None,
     sampler: Annotated[
         Literal["evolution", "nsga2", "tpe", "random", "published"] | None,
         typer.Option(
-            "--sampler", help="published: the search of the paper's code, as a baseline.", rich_help_panel=SEARCH
+            "--sampler",
+            help="How to propose subnets; published is the search of the paper's code, as a baseline.",
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     racing: Annotated[
         Literal["exact", "paired", "off"] | None,
         typer.Option(
             "--racing",
-            help="exact stops subnets that provably cannot win; paired, with a test, also those that look worse.",
+            help="When to give up a subnet early; exact: if it provably cannot win; paired: also if a test finds it "
+            "worse.",
             rich_help_panel=SEARCH,
         ),
     ] = None,
@@ -85,7 +88,7 @@ def search(
         typer.Option(
             "--rerank",
             min=0,
-            help="Train the best M briefly and choose among them by what they are then.",
+            help="Train the best M subnets briefly, and choose the winner by the result.",
             metavar="M",
             rich_help_panel=SEARCH,
         ),
@@ -94,7 +97,7 @@ def search(
         str | None,
         typer.Option(
             "--storage",
-            help="Database that holds the search, such as sqlite:///FILE; a file in the run's folder if not given. The "
+            help="Database that holds the search, such as sqlite:///FILE; if not given, a file in the run folder. The "
             "URL is kept in run.yaml, so leave passwords to the database's own configuration.",
             metavar="URL",
             rich_help_panel=SEARCH,
@@ -104,7 +107,7 @@ def search(
         str | None,
         typer.Option(
             "--time-limit",
-            help="Stop in time to have a winner after this long: 90s, 20m, 2h.",
+            help="Stop in time to have a winner after this long, such as 90s, 20m or 2h.",
             metavar="TIME",
             rich_help_panel=SEARCH,
         ),
@@ -113,7 +116,7 @@ def search(
         bool,
         typer.Option(
             "--dry-run",
-            help="Time a few steps and say how long everything would take; write nothing.",
+            help="Time a few steps and estimate how long everything would take; write nothing.",
             rich_help_panel=SEARCH,
         ),
     ] = False,
@@ -139,14 +142,12 @@ def search(
             autocompletion=complete_run,
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was stopped.", rich_help_panel=RUNS)
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.", rich_help_panel=RUNS)] = False,
     join: Annotated[
         str | None,
         typer.Option(
             "--join",
-            help="Work on the search of this run beside the process that began it.",
+            help="Work on the search of this run together with the process that started it.",
             metavar="RUN",
             rich_help_panel=RUNS,
             autocompletion=complete_run,
@@ -154,7 +155,7 @@ def search(
     ] = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
-    """Train a supernet on a dataset and search the best subnet inside a budget."""
+    """Train a supernet on a dataset, and search for the best subnet within a budget."""
     listener, processes = console.open_listener(context), launched_processes()
     own = [*hardware_layers(device, precision, threads), *track_layers(track)]
     seconds = None if time_limit is None else parse_duration(time_limit)
@@ -174,14 +175,12 @@ def search(
     options += [assignment_layer(text) for text in assignments or []]
     if join is not None and processes.count > 1:
         raise UsageError(
-            "--join makes one process a worker of a search, and a launcher started several.",
+            "--join makes one process a worker of a search, but a launcher started several.",
             "Start it without the launcher, as often as you like.",
         )
     if resume and dry_run and join is None:
-        raise UsageError(
-            "--dry-run looks at a run that is to be, and --resume goes on with one.", "Leave out one of them."
-        )
-    # What `search_run` brings takes seconds, and a typing mistake is told at once.
+        raise UsageError("--dry-run is for a new run, but --resume goes on with an old one.", "Leave out one of them.")
+    # `search_run` is imported this late because it takes seconds, and typing mistakes should be reported at once.
     if join is not None:
         _refuse_beside_join(
             options,
@@ -208,10 +207,10 @@ def search(
 
 
 def _refuse_beside_join(options: Sequence[Layer], others: Mapping[str, object]) -> None:
-    """Refuse what cannot change a search that has begun."""
+    """Refuse options that would change a search that has started."""
     given = [layer.source for layer in options] + [f"--{name}" for name, value in others.items() if value]
     if given:
         raise UsageError(
-            f"--join works on a search as it was begun, and {' and '.join(dict.fromkeys(given))} would change it.",
-            "Leave it out; --device, --precision, --threads, --track and --time-limit are this process's own.",
+            f"--join works on a search as it was started, but {' and '.join(dict.fromkeys(given))} would change it.",
+            "Leave it out; only --device, --precision, --threads, --track and --time-limit may differ.",
         )

@@ -1,4 +1,4 @@
-"""What a person sees of a search that is done: the winner, how sure the choice is, the Pareto front."""
+"""Prints the result of a search: the winner, how certain the choice is, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from noah_cli.terminal.console import ConsoleListener, draw_subnet
 
 
 def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
-    """The winner of a search, drawn as modules x blocks, and how sure its figure is.
+    """Print the winner of a search, drawn as modules x blocks, and how certain its accuracy is.
 
     Args:
-        listener: Prints.
+        listener: The console.
         result: The content of search/best.json.
     """
     subnet = Subnet.from_json(result["subnet"])
@@ -57,20 +57,20 @@ def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
 
 
 def print_front(listener: ConsoleListener, front: Sequence[dict[str, Any]], objective: str, run: str = "") -> None:
-    """The Pareto front of a search with two objectives.
+    """Print the Pareto front of a search with two objectives.
 
     Args:
-        listener: Prints.
-        front: The content of search/pareto.json: the most accurate first.
-        objective: Of the search.
+        listener: The console.
+        front: The content of search/pareto.json, the most accurate subnet first.
+        objective: The search's two objectives, as "accuracy,params".
         run: The options with which a command finds the run.
     """
     if len(front) == 1:
-        listener.say("front     1 subnet, the winner: it beats all others in both")
+        listener.say("front     1 subnet, the winner: it beats all others in both objectives")
     else:
         listener.say(
-            f"front     {len(front)} subnets that no other beats in both; `noah retrain --subnet pareto:2{run}` trains "
-            "the second"
+            f"front     {len(front)} subnets that no other beats in both objectives; `noah retrain --subnet "
+            f"pareto:2{run}` trains the second"
         )
     for number, candidate in enumerate(front, start=1):
         cost = describe_cost(COSTS[objective], candidate["cost"])

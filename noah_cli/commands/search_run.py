@@ -1,4 +1,4 @@
-"""What `noah search` does with a run: begin it, go on with it, join it, or only look what it would take."""
+"""What `noah search` does with a run: starts it, goes on with it, joins it, or only estimates its cost."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def search_new(
     origins: Mapping[str, str],
     time_limit: float | None,
 ) -> None:
-    """Begin a run and search it to its end, or to its time limit.
+    """Start a run, and search until it is finished or the time limit ends it.
 
     Args:
-        listener: Prints.
+        listener: The console.
         runs: The folder of all runs.
-        name: The run's id; the date and time where it is None.
+        name: The run's id; None for the date and time.
         settings: Resolved settings.
-        origins: Where each value came from.
+        origins: The source of each value, by dotted key.
         time_limit: Seconds; None for no limit.
     """
     started = time.monotonic()
@@ -66,13 +66,13 @@ def search_stopped(
     """Go on with a run that was stopped.
 
     Args:
-        listener: Prints.
+        listener: The console.
         runs: The folder of all runs.
-        name: The run; the latest where it is None.
-        recipe: The recipe that was named again.
+        name: The run; None for the latest.
+        recipe: The recipe, if it was named again.
         config: Settings files that were named again.
         options: Layers of the options that were given again.
-        own: Layers of the options of hardware and trackers, which may be others than before.
+        own: Layers of the options for hardware and trackers, which may differ from before.
         time_limit: Seconds from now; None for no limit.
 
     Raises:
@@ -84,7 +84,7 @@ def search_stopped(
     settings = run.settings(own)
     files = [file_layer(path) for path in config]
     if recipe:
-        # Where the recipe was named at the start, this folder's settings came over it.
+        # If the recipe was named at the start, this folder's settings file overrode it.
         files = [recipe_layer(recipe), *project_layers(listener), *files]
     _check_unchanged(settings, [*files, *options], run.name, f"Type: noah search --resume{again}")
     materials = prepare(settings, listener, tell_data=True)
@@ -101,33 +101,33 @@ def search_stopped(
 def join_run(
     listener: console.ConsoleListener, runs: Path, name: str, own: Sequence[Layer], time_limit: float | None
 ) -> None:
-    """Work on the search of a run beside the process that began it, and after it if that one ends first.
+    """Work on the search of a run together with the process that started it, and finish it if that process ends first.
 
     Args:
-        listener: Prints.
+        listener: The console.
         runs: The folder of all runs.
-        name: The run.
-        own: Layers of the options of hardware and trackers, for this process alone.
+        name: The run, as DATASET/ID or a path.
+        own: Layers of the options for hardware and trackers, for this process only.
         time_limit: Seconds; None for no limit.
     """
     started = time.monotonic()
     run = open_run(runs, name)
     _refuse_given(run, run_options(run.folder, runs, always=True))
     settings = run.settings(own)
-    check_usable(settings.trackers)  # which are told where this process is the one that ends the search
+    check_usable(settings.trackers)  # used if this process turns out to finish the search
     materials = prepare(settings, listener)
     check_same_data(run, materials)
     _tell_run(listener, run, materials)
     try:
         wait_until_begun(run, listener)
         candidates = join_search(run, materials, listener, time_limit=time_limit)
-        listener.say(f"joined    {len(candidates):,} subnets are evaluated, by this process and others")
+        listener.say(f"joined    {len(candidates):,} subnets have been evaluated, by this process and others")
         with run.lock():
             result = finished_search(run)
-            if result is None:  # the process that began the search ended before it
+            if result is None:  # the process that started the search ended before the search did
                 result = _tracked_search(run, materials, listener, _left(time_limit, started))
     except RunBusyError:
-        listener.say("          The process that began the search chooses the winner.")
+        listener.say("          The process that started the search chooses the winner.")
         return
     except KeyboardInterrupt:
         console.print_interrupted(f"noah search --join {run.option}")
@@ -136,7 +136,7 @@ def join_run(
 
 
 def dry(listener: console.ConsoleListener, settings: Settings) -> None:
-    """Tell what a run would take; nothing is written."""
+    """Print what a run would take, and write nothing."""
     materials = prepare(settings, listener, tell_data=True)
     budget, _ = decide_budget(materials, listener)
     found = forecast(materials, budget, listener)
@@ -145,7 +145,7 @@ def dry(listener: console.ConsoleListener, settings: Settings) -> None:
 
 
 def _left(time_limit: float | None, started: float) -> float | None:
-    """What is left of the seconds that were allowed."""
+    """The seconds that remain of the time limit."""
     return None if time_limit is None else max(0.0, time_limit - (time.monotonic() - started))
 
 
@@ -199,7 +199,7 @@ def _tell_run(listener: console.ConsoleListener, run: Run, materials: Materials)
 def _print_result(
     listener: console.ConsoleListener, runs: Path, run: Run, result: dict[str, Any], *, chosen: bool
 ) -> None:
-    """The winner, and what to type next, which names the run where a person chose it by name."""
+    """Print the winner and what to type next, which names the run if the user chose it by name."""
     again = run_options(run.folder, runs, always=chosen)
     print_winner(listener, result)
     if run.path("search", "pareto.json").is_file():
@@ -211,14 +211,14 @@ def _print_result(
 
 
 def _check_unchanged(settings: Settings, layers: Sequence[Layer], run: str, hint: str) -> None:
-    """Refuse options that contradict the run that is to go on."""
+    """Refuse options that contradict the run to go on with."""
     values = settings.model_dump(mode="json")
     stored = dict(flatten(values))
     asked, origins = resolve([Layer(source="run.yaml", values=values), *layers])
     problems = [
         f"{key}: the run {run} was started with {stored[key]!r}, not {value!r} ({origins[key]})"
         for key, value in flatten(asked.model_dump(mode="json"))
-        if stored[key] != value and key != "trackers"  # they decide nothing
+        if stored[key] != value and key != "trackers"  # trackers do not change the result
     ]
     if problems:
         raise SettingsError(problems, hint)

@@ -1,4 +1,4 @@
-"""`noah verify`: whether a run is what it was when it was written, and its figures are those of its weights."""
+"""`noah verify`: checks that a run is unchanged since it was written, and that its weights give its figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from noah_cli.options.options import (
 )
 from noah_cli.terminal import console
 
-if TYPE_CHECKING:  # They bring torch, which takes seconds.
+if TYPE_CHECKING:  # it imports torch, which takes seconds
     from noah.checks.verification import Check
     from noah.runs.folder import Run
     from noah.settings.layers import Layer
@@ -33,7 +33,7 @@ def verify(
     context: typer.Context,
     run: RunArgument = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Compare hashes and files only; open no image and measure nothing again.")
+        bool, typer.Option("--quick", help="Only compare hashes and files; open no image and measure nothing.")
     ] = False,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -41,16 +41,16 @@ def verify(
     same_run: SameRunOption = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
-    """Check that a run's files are as they were written, belong together, and give the stored accuracies again.
+    """Check that a run's files are unchanged, belong together, and still give the stored accuracies.
 
-    A result of the test split is measured again only where there is one. Nothing is written.
+    The test split is measured again only if it was measured before. Nothing is written.
     """
     from noah.runs.folder import open_run
 
     hardware = hardware_layers(device, precision, threads)
     if quick and hardware:
         raise UsageError(
-            f"{' and '.join(layer.source for layer in hardware)} is of no use with --quick, which computes nothing.",
+            f"{' and '.join(layer.source for layer in hardware)} has no effect with --quick, which computes nothing.",
             "Leave one of them out.",
         )
     listener = console.open_listener(context)
@@ -78,7 +78,7 @@ def verify(
 
 
 def _checks(run: Run, listener: console.ConsoleListener, hardware: list[Layer], *, quick: bool) -> Iterator[Check]:
-    """All checks, one after the other as they are made."""
+    """Yield the result of each check as soon as it is made."""
     from export.checks.belonging import check_artifacts, reproduce_artifacts
     from noah.checks.verification import Check, check_run
 

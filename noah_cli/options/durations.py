@@ -1,4 +1,4 @@
-"""How a person writes a length of time: 90s, 20m, 1h30m."""
+"""Reads a length of time as people type it: 90s, 20m, 1h30m."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SECONDS = (3600.0, 60.0, 1.0)
 
 
 def parse_duration(text: str) -> float:
-    """The seconds in `2h`, `20m`, `90s`, `1h30m` or `1.5h`.
+    """Give the seconds in a text like `2h`, `20m`, `90s`, `1h30m` or `1.5h`.
 
     Raises:
-        UsageError: If it is anything else, or no time at all.
+        UsageError: If it is anything else, or zero.
     """
     match = _DURATION.fullmatch(text.strip())
     parts = zip(match.groups() if match else (), _SECONDS, strict=False)
     seconds = sum(float(number) * unit for number, unit in parts if number is not None)
     if not 0 < seconds < float("inf"):
-        raise UsageError(f"{text!r} is no length of time.", "Write it as 90s, 20m, 2h or 1h30m.")
+        raise UsageError(f"{text!r} is not a length of time.", "Write it as 90s, 20m, 2h or 1h30m.")
     return seconds

@@ -1,4 +1,4 @@
-"""From what was typed, and the settings file in this folder, to the settings of a new run."""
+"""Resolves the settings of a new run from the command line and the settings file in the working folder."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from noah_cli.terminal.console import ConsoleListener
 def resolve_new(
     listener: Listener, recipe: str | None, config: Sequence[Path], options: Sequence[Layer], hardware: Sequence[Layer]
 ) -> tuple[Settings, dict[str, str]]:
-    """Put recipe, settings files and options over the defaults, and tell where they come from.
+    """Put recipe, settings files and options over the defaults, and say where they come from.
 
     Args:
-        listener: Told of the recipe and of a settings file that lies in the working folder.
+        listener: Prints the recipe, and that there is a settings file in the working folder.
         recipe: The recipe that was named; None chooses one by the dataset.
         config: Settings files that were named.
-        options: Layers of the options.
-        hardware: Layers of the options of the hardware.
+        options: Layers of the other options.
+        hardware: Layers of --device, --precision and --threads.
 
     Returns:
         The settings, and for each dotted key the source of its value.
 
     Raises:
-        SettingsError: All mistakes in all of them at once.
-        UsageError: A recipe or file does not exist, there are two datasets, or a recipe beside the run.yaml of a run.
+        SettingsError: If settings are wrong; names all mistakes at once.
+        UsageError: If a recipe or file does not exist, two datasets are named, or a recipe is named beside the run.yaml
+            of a run.
     """
     named = [file_layer(path) for path in config]
     if any(layer.complete for layer in named):
@@ -48,13 +49,13 @@ def resolve_new(
 def _repeat(
     listener: Listener, recipe: str | None, named: Sequence[Layer], options: Sequence[Layer]
 ) -> tuple[Settings, dict[str, str]]:
-    """The settings of a run as its run.yaml has them, with what was typed over them; nothing else has a say."""
+    """Take all settings from the run.yaml of a run, changed only by what was typed."""
     whole = next(layer for layer in named if layer.complete)
     if recipe:
         raise UsageError(
-            f"--recipe {recipe}: {whole.source} says every setting already.", "Leave out --recipe or that file."
+            f"--recipe {recipe}: {whole.source} already has every setting.", "Leave out --recipe or that file."
         )
-    listener.say(f"settings  all as in {whole.source}; recipes and the settings file of this folder have no say")
+    listener.say(f"settings  all from {whole.source}; recipes and the settings file of this folder are ignored")
     settings, origins = resolve([*named, *options])
     if settings.data.dataset and settings.data.folder:
         raise UsageError("Both --dataset and --data are given.", "Choose one of them.")
@@ -62,27 +63,27 @@ def _repeat(
 
 
 def tell_settings(listener: ConsoleListener, settings: Settings, origins: Mapping[str, str]) -> None:
-    """Every setting with its source, where --verbose asks for it."""
+    """Print every setting with its source, if --verbose asks for it."""
     for key, value in flatten(settings.model_dump(mode="json")):
         listener.say_more(f"{'':<10}{key}={'null' if value is None else value}  ({origins[key]})")
 
 
 def project_layers(listener: Listener) -> list[Layer]:
-    """The layer of the settings file in the working folder, if there is one; it is told."""
+    """Read the settings file in the working folder, if there is one, and say so."""
     if not PROJECT_FILE.is_file():
         return []
-    listener.say(f"settings  {PROJECT_FILE} (it lies in this folder)")
+    listener.say(f"settings  {PROJECT_FILE} (found in this folder)")
     return [file_layer(PROJECT_FILE)]
 
 
 def names_data(layers: Sequence[Layer]) -> bool:
-    """Whether any of the layers says what data a run is about."""
+    """Whether any of the layers names a dataset or a folder of images."""
     keys = ("data.dataset", "data.folder")
     return any(key in keys and value is not None for layer in layers for key, value in flatten(layer.values))
 
 
 def default_recipe(layers: Sequence[Layer]) -> tuple[str, str]:
-    """The recipe where none is named, and why: the paper's for the paper's datasets, a short one for anything else."""
+    """Choose a recipe and say why: the paper's for the paper's datasets, a short one for anything else."""
     data = {key: value for layer in layers for key, value in flatten(layer.values)}
     name = str(data.get("data.dataset") or "")
     few_shot = find_few_shot_set(name)

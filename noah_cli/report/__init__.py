@@ -1,1 +1,1 @@
-"""`noah report`: what a run folder holds, as facts, as figures and as one page of HTML."""
+"""`noah report`: turns a run folder into facts, figures and one HTML page."""

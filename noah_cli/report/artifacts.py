@@ -1,4 +1,4 @@
-"""What was exported of a run: the proof of each artifact, its accuracy and its speed beside the plain backbone's."""
+"""The artifacts of a run: their parity, their accuracy, and their speed beside the plain backbone's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from noah_cli.report.reading import Missing, well_formed
 from noah_cli.report.tested import read_share
 
 BENCH_FILE = "bench.json"
-"""What `noah bench --out` is asked to write in the run folder."""
+"""The file in the run folder that the report's `noah bench --out` command writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,9 @@ class Speed:
 
     Args:
         batch: Images in a batch.
-        milliseconds: Median time of the batch.
-        images_per_second: Throughput.
-        ratio: How many times as fast as what it was compared with: lower quartile, median, upper quartile; None where
-            it was compared with nothing.
+        milliseconds: Median time of a batch.
+        images_per_second: Throughput over all rounds.
+        ratio: How many times as fast as its reference: lower quartile, median, upper quartile; None without one.
     """
 
     batch: int
@@ -39,14 +38,14 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What `noah bench` found.
+    """The results of `noah bench`.
 
     Args:
-        speeds: Model -> how fast it is; what was compared with is one of them.
-        compared_with: Names of what others were compared with.
-        providers: Model -> what ran it.
-        stale: Artifacts that were exported anew since; they are not in `speeds`.
-        machine: Where it was measured, in words.
+        speeds: Speeds by model, including the references.
+        compared_with: Names of the references.
+        providers: The provider that ran each model.
+        stale: Artifacts that have been exported again since; they are not in `speeds`.
+        machine: The machine that they were measured on, in words.
     """
 
     speeds: Mapping[str, tuple[Speed, ...]]
@@ -61,12 +60,12 @@ class Artifact:
     """One exported artifact.
 
     Args:
-        name: Its folder.
-        manifest: What it says of itself.
+        name: Name of its folder.
+        manifest: The content of its `manifest.json`.
         megabytes: Size of its files, in 2^20 bytes.
-        test: Its accuracy on the test split; None where this artifact was not tested.
-        tested: Which of its models that is of; None where none was tested.
-        models: What `noah eval` and `noah bench` run of it, the usual one first.
+        test: Its accuracy on the test split; None if it was not tested.
+        tested: The model that was tested; None if none was.
+        models: The models that `noah eval` and `noah bench` can run, the usual one first.
     """
 
     name: str
@@ -78,17 +77,17 @@ class Artifact:
 
     @property
     def tested_file(self) -> str:
-        """The file that was tested, where it is not the one that the artifact's name stands for; else empty."""
+        """The file that was tested, if it is not the artifact's usual one; else empty."""
         return self.tested.file if self.tested and self.tested != self.models[0] else ""
 
     @property
     def tested_path(self) -> str:
-        """What was tested, below the folder of artifacts."""
+        """The path of what was tested, relative to the folder of artifacts."""
         return f"{self.name}/{self.tested_file}" if self.tested_file else self.name
 
     @property
     def untested(self) -> Missing | None:
-        """What measures its accuracy on this machine; None where it was measured, or other programs run it."""
+        """The command that measures its accuracy here; None if it was measured, or only other programs run it."""
         if self.tested or not self.models:
             return None
         problem = f"The accuracy of {self.name} has not been measured"
@@ -103,10 +102,10 @@ class Exported:
     """All artifacts of a run.
 
     Args:
-        artifacts: By name.
-        unreadable: Those that this noah does not read: name and problem.
-        bench: Their speed.
-        bench_command: What measures that of all that run on this machine; empty where none does.
+        artifacts: Sorted by name.
+        unreadable: Name and problem of each artifact that cannot be read.
+        bench: Their speeds.
+        bench_command: Measures the speed of all that run on this machine; empty if none does.
     """
 
     artifacts: tuple[Artifact, ...]
@@ -116,21 +115,21 @@ class Exported:
 
 
 def gather_exported(run: Run, commands: tuple[str, ...]) -> Exported | Missing:
-    """Read the manifests of a run's artifacts and what was measured of them.
+    """Read the manifests of a run's artifacts and their measurements.
 
     Args:
-        run: The run.
-        commands: What brings a first artifact.
+        run: The run to read.
+        commands: What to type to export a first artifact.
 
     Raises:
-        RunError: A file is damaged.
+        RunError: If a file is damaged.
     """
     artifacts, unreadable = [], []
     for path in sorted(run.path("export").glob(f"*/{MANIFEST_FILE}")):
         name = path.parent.name
         try:
             manifest = read_manifest(path)
-        except ArtifactError as error:  # of an older noah, perhaps; the report tells it
+        except ArtifactError as error:  # perhaps from an older noah; the report says so
             unreadable.append((name, error.problem))
             continue
         size = sum(record.bytes for record in manifest.files.values()) / 2**20
@@ -149,14 +148,14 @@ def gather_exported(run: Run, commands: tuple[str, ...]) -> Exported | Missing:
     if run.path(BENCH_FILE).is_file():
         bench = _bench(run, artifacts)
     elif command:
-        bench = Missing("Speed has not been measured, or its figures were not kept in the run.", (command,))
+        bench = Missing("Speed has not been measured, or its figures were not saved in the run.", (command,))
     else:
-        bench = Missing("Speed has not been measured; none of these artifacts is run by noah on this machine.")
+        bench = Missing("Speed has not been measured; noah can run none of these artifacts on this machine.")
     return Exported(tuple(artifacts), tuple(unreadable), bench, command)
 
 
 def _test(run: Run, model: Runnable, manifest: Manifest) -> Proportion | None:
-    """The accuracy of a model, if what was tested is what lies there now."""
+    """Read the accuracy of a model, unless it has been exported again since."""
     path = model.result_file(run)
     if not path.is_file():
         return None
@@ -204,6 +203,6 @@ def _speeds(model: Mapping[str, Any]) -> tuple[Speed, ...]:
 
 
 def _model_bytes(artifact: Artifact) -> int:
-    """What `noah bench` counts of an artifact: the model, and the weights beside it."""
+    """The size that `noah bench` gives for an artifact: the model and the weights beside it."""
     model = artifact.models[0].file
     return sum(record.bytes for name, record in artifact.manifest.files.items() if name in (model, f"{model}.data"))

@@ -1,4 +1,4 @@
-"""What was asked of a run: the settings that matter, each with the place it comes from."""
+"""The settings of a run: those that matter, each with its source, and the rest."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from noah_cli.report.reading import well_formed
 _ALWAYS = {
     "data.dataset": "dataset",
     "data.folder": "folder of images",
-    "data.shots": "training images a class",
+    "data.shots": "training images per class",
     "backbone.name": "backbone",
     "backbone.image_size": "side of the input, in pixels",
     "space.preset": "search space",
-    "space.placement": "blocks that a module may sit in",
+    "space.placement": "blocks that a module may be in",
     "budget.parameters": "most trainable parameters",
     "budget.macs": "most multiply-accumulates",
-    "budget.latency": "most time an image",
-    "search.objective": "what the search makes large, and small",
+    "budget.latency": "most time per image",
+    "search.objective": "what the search optimizes",
     "search.sampler": "how the search proposes subnets",
-    "search.population": "subnets of a generation",
+    "search.population": "subnets per generation",
     "search.generations": "generations after the first",
     "search.racing": "when a subnet is given up",
     "search.rerank": "finalists that are trained on their own",
@@ -33,9 +33,9 @@ _ALWAYS = {
     "supernet.learning_rate": "learning rate of the supernet",
     "retrain.epochs": "epochs of the final training",
     "retrain.learning_rate": "learning rate of the final training",
-    "seed": "seed of everything random",
+    "seed": "seed of all randomness",
 }
-"""Settings that are shown whatever their source, in this order -> what they are in words."""
+"""Settings that are always shown, in this order, with their meaning."""
 _OF_A_SEARCH = ("space.", "budget.", "search.", "supernet.")
 DEFAULT = "default"
 """The source of a setting that nobody set."""
@@ -47,9 +47,9 @@ class Setting:
 
     Args:
         key: Its dotted name.
-        words: What it is; empty where the key has to do.
+        words: Its meaning; empty if the key has to do.
         value: Its value as text.
-        source: Where the value comes from.
+        source: Where the value comes from, such as an option or a recipe.
     """
 
     key: str
@@ -60,11 +60,11 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked.
+    """The settings of a run in two groups.
 
     Args:
-        main: The settings that matter: the usual ones that have a value, and all others that somebody chose.
-        rest: All others.
+        main: The settings that matter: the usual ones that have a value, and all others that were set by somebody.
+        rest: All others, which have their default values.
     """
 
     main: tuple[Setting, ...]
@@ -72,22 +72,22 @@ class Asked:
 
     @property
     def halves(self) -> tuple[tuple[Setting, ...], tuple[Setting, ...]]:
-        """The settings that matter in two parts that are about as high on the page; one with words takes two lines."""
+        """The settings that matter in two parts of about the same height on the page; a meaning takes a second line."""
         heights = list(accumulate(2 if setting.words else 1 for setting in self.main))
         first = sum(2 * height <= heights[-1] + 1 for height in heights)
         return self.main[:first], self.main[first:]
 
 
 def gather_asked(run: Run, description: Mapping[str, Any], *, searches: bool) -> Asked:
-    """Sort the settings of a run.
+    """Sort the settings of a run into those that matter and the rest.
 
     Args:
-        run: The run.
+        run: The run to read.
         description: The content of its run.yaml.
-        searches: Whether it searches its subnet; one with a given subnet has no use for settings of a search.
+        searches: Whether the run searches its subnet; otherwise, settings of the search do not matter.
 
     Raises:
-        RunError: If run.yaml does not tell where settings come from.
+        RunError: If run.yaml does not say where settings come from.
     """
     with well_formed(run.path(RUN_FILE), "no sources of its settings"):
         origins = {str(key): str(source) for key, source in description.get("origins", {}).items()}
@@ -107,5 +107,5 @@ def gather_asked(run: Run, description: Mapping[str, Any], *, searches: bool) ->
 
 
 def spell_value(value: Any) -> str:
-    """A value as `--set` takes it."""
+    """Write a value as `--set` takes it."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)

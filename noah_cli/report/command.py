@@ -1,4 +1,4 @@
-"""`noah report`: everything about one run on one page."""
+"""`noah report`: writes everything about one run to one page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from noah.files.latest import DEFAULT_RUNS
 from noah_cli.options.options import RunArgument, RunsOption, SameRunOption, named_run
 from noah_cli.terminal import console
 
-if TYPE_CHECKING:  # They bring torch and matplotlib, which take seconds.
+if TYPE_CHECKING:  # they import torch and matplotlib, which take seconds
     from noah.nas.gene_importance import GeneImportance
     from noah.runs.folder import Run
     from noah_cli.report.charts.drawing import Drawing
@@ -26,10 +26,10 @@ def report(
     same_run: SameRunOption = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
-    """Write one HTML page about a run, at whatever stage it is, and its figures as SVG and PNG.
+    """Write one HTML page about a run, at any stage, and its figures as SVG and PNG.
 
-    Reads the run folder, and those beside it on the same dataset to compare it with; no image is opened. The page
-    holds everything that it shows.
+    Reads the run folder, and other runs on the same dataset for comparison; no image is opened. The page needs no
+    other files.
     """
     from noah.runs.folder import open_run
     from noah_cli.report.facts import gather_facts
@@ -47,7 +47,7 @@ def report(
     path = current.path(REPORT_FILE)
     missing = [stage.name for stage in facts.stages if stage.state != "done"]
     if missing:
-        listener.say(f"not yet   {', '.join(missing)}; the page says which command brings each")
+        listener.say(f"not yet   {', '.join(missing)}; the page says which commands to type")
     listener.say(f"figures   {len(drawings)} as SVG and PNG in {current.path(FIGURES_FOLDER)}")
     listener.say(f"written   {path}, {len(page.encode()) / 1000:,.0f} kB; open it in a browser")
     if facts.next_command:
@@ -56,28 +56,28 @@ def report(
 
 
 def _measure_importance(listener: console.ConsoleListener, facts: Facts) -> GeneImportance | Missing:
-    """The importance of each gene, or why there is none."""
+    """Measure the importance of each gene, or say why that is not possible."""
     from noah.nas.gene_importance import FEWEST, REPEATS, gene_importance
     from noah_cli.report.reading import Missing
 
     searched = facts.searched
     if isinstance(searched, Missing):
-        return Missing("The importance of a width is read off the candidates of a search.", searched.commands)
+        return Missing("The importance of widths is measured on the candidates of a search.", searched.commands)
     count = len(searched.candidates)
     if count < FEWEST:
         commands = () if searched.winner else (facts.next_command,)
         return Missing(
-            f"{count} candidates are too few to tell what matters from chance; it takes {FEWEST} or more.", commands
+            f"{count} candidates are too few to tell what matters from chance; at least {FEWEST} are needed.", commands
         )
     with listener.bar("measuring which widths matter", REPEATS, "repetitions") as bar:
         found = gene_importance(searched.candidates, searched.images, facts.seed, bar)
     if found is None:
-        return Missing("All candidates are equally accurate, so nothing can be said of their widths.")
+        return Missing("All candidates are equally accurate, so nothing can be said about their widths.")
     return found
 
 
 def _write(run: Run, page: str, drawings: dict[str, Drawing]) -> None:
-    """Write the figures and the settings, and last the page; figures of an earlier report that are no more go."""
+    """Write the figures and settings, then the page; figures that only an earlier report had are removed."""
     import yaml
 
     from noah.files.atomic import atomic_file, write_text

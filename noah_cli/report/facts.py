@@ -1,4 +1,4 @@
-"""Everything that the report tells of a run, read from its folder; nothing is written and no image is opened."""
+"""Everything that the report says about a run, read from its folder; nothing is written and no image is opened."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from noah_cli.report.tested import Measured, gather_tested
 from noah_cli.report.trained import Training, gather_retrained, gather_supernet
 
 _ALONE = ("lora:8", "adapter:8", "prompt:10", "linear")
-"""Single modules, and none, that a searched subnet has to stand beside."""
+"""Single modules, and none at all, that a searched subnet should be compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Environment:
     """What a run was computed with.
 
     Args:
-        versions: Package -> version, at the start of the run.
+        versions: Versions of packages at the start of the run.
         machine: The system and its processor cores, in words.
-        choices: Every automatic choice: what, value and reason.
+        choices: Setting, value and reason of every automatic choice.
         trained_on: Device, precision and threads of the final training, in words; empty before it.
     """
 
@@ -49,38 +49,38 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the report tells.
+    """What the report says.
 
     Args:
-        name: <dataset>/<id>.
-        folder: Where the run is.
-        run_options: With which a command finds it.
-        created: When it was begun.
-        noah: The version that began it.
+        name: The run, as DATASET/ID.
+        folder: The run folder.
+        run_options: Options with which a command finds the run.
+        created: Date and time of its start, ISO 8601 in UTC.
+        noah: The version of noah that started it.
         dataset: Name of the dataset.
         classes: Names of its classes.
-        images: Split -> number of images.
-        notes: What noah said of the data.
-        backbone: Where its weights come from.
-        image_size: Height and width of its input in pixels.
-        seed: Of everything random.
+        images: Number of images in each split.
+        notes: Remarks that noah made about the data.
+        backbone: The source of the backbone's weights.
+        image_size: Height and width of the input in pixels.
+        seed: The run's seed.
         given: The subnet as it was typed; empty for a run that searches.
-        subnet: What the run is about; missing while its search goes on.
-        parameters: Its trainable parameters, the head not counted; None where not known yet.
-        head_parameters: Those of the head; likewise.
-        relative_macs: Multiply-accumulates of its merged network, the plain backbone's being 1; or why not known.
-        next_command: What to type next; empty where nothing is left to do.
-        stages: Of the road from search to measurement.
+        subnet: The given or winning subnet; missing while the search goes on.
+        parameters: Its trainable parameters without the head; None if not known yet.
+        head_parameters: Parameters of the head; None if not known yet.
+        relative_macs: Multiply-accumulates of its merged network relative to the plain backbone; or why not known.
+        next_command: What to type next; empty if nothing is left to do.
+        stages: The stages from search to speed measurement.
         asked: The settings.
-        supernet: Its training.
+        supernet: The training of the supernet.
         searched: The search.
-        retrained: The training of the subnet.
+        retrained: The training of the subnet on its own.
         tested: The test.
-        others: What it can be compared with.
-        alone_commands: What trains and tests single modules on the same data, to be compared with.
+        others: Runs and published figures to compare with.
+        alone_commands: Commands that train and test single modules on the same data, for comparison.
         exported: The artifacts.
-        environment: What it was computed with.
-        repeat: How to repeat it.
+        environment: Versions, machine and automatic choices.
+        repeat: How to repeat the run.
     """
 
     name: str
@@ -122,7 +122,7 @@ def gather_facts(run: Run, runs: Path) -> Facts:
         runs: The folder of all runs, as given.
 
     Raises:
-        RunError: A file of the run is damaged; which, and what to do.
+        RunError: If a file of the run is damaged; names it and what to do.
     """
     description = run.description()
     path = run.path(RUN_FILE)
@@ -183,7 +183,7 @@ def gather_facts(run: Run, runs: Path) -> Facts:
 
 
 def _parameters(run: Run, searched: Searched | Missing) -> tuple[int | None, int | None]:
-    """Trainable parameters of the subnet and of the head, as far as they are known."""
+    """Give the trainable parameters of the subnet and of the head, as far as they are known."""
     if run.path("retrain", "model.json").is_file():
         with well_formed(run.path("retrain", "model.json"), "no number of parameters"):
             model = run.read_json("retrain", "model.json")
@@ -207,7 +207,7 @@ def _next(
     tested: Measured | Missing,
     exported: Exported | Missing,
 ) -> str:
-    """What to type next."""
+    """Choose the command to type next; empty if nothing is left to do."""
     if isinstance(subnet, Missing):
         return commands["search"]
     if isinstance(retrained, Missing):
@@ -225,7 +225,7 @@ def _others(
     run: Run, description: Mapping[str, Any], commands: tuple[str, ...], tested: Measured | Missing
 ) -> Others | Missing:
     if isinstance(tested, Missing):
-        return Missing("Runs are compared by their test, and this one has not been tested.", commands)
+        return Missing("Runs are compared by their tests, but this one has not been tested.", commands)
     try:
         others = gather_others(run, description)
     except BackboneError as error:
@@ -236,7 +236,7 @@ def _others(
 
 
 def _alone(description: Mapping[str, Any], subnet: Subnet | Missing, name: str, runs: Path) -> tuple[str, ...]:
-    """What trains and tests single modules, and the published subnet where there is one, with this run's settings."""
+    """Give commands that train and test single modules, and any published subnet, with this run's settings."""
     published = published_name(description)
     fits = bool(published) and isinstance(subnet, Subnet) and subnet.depth == published_subnet(published).depth
     spellings = [*_ALONE, f"published:{published}"] if fits else _ALONE

@@ -1,4 +1,4 @@
-"""All figures that the facts of a run are enough for."""
+"""Draws all figures that the facts of a run allow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from noah_cli.report.trained import Training
 
 
 def draw_figures(facts: Facts, importance: GeneImportance | Missing) -> dict[str, Drawing]:
-    """Name -> figure, in the order of the page; what is missing has none."""
+    """Draw the figures by name, in the order of the page; missing facts have no figure."""
     drawings: list[Drawing] = []
     searched = facts.searched if isinstance(facts.searched, Searched) else None
     if isinstance(facts.subnet, Subnet):

@@ -1,4 +1,4 @@
-"""Other runs and published figures that a run can be compared with, found beside it."""
+"""Other runs on the same dataset, and published figures, that a run can be compared with."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Tried:
     """A run whose subnet was tested on the same images as this one's.
 
     Args:
-        name: The run.
+        name: The run, as DATASET/ID.
         method: The given subnet as it was typed, or "searched".
-        parameters: Trainable ones, the head not counted.
-        relative_macs: Multiply-accumulates of its merged network, the plain backbone's being 1.
-        test: Its accuracy.
-        difference: Its accuracy less this run's; None of this run itself.
-        p_value: Of McNemar's exact test that the two are equally good, corrected for the number of runs; likewise.
-        otherwise: Settings of the training in which it differs from this run, as "retrain.epochs 3".
+        parameters: Trainable parameters without the head.
+        relative_macs: Multiply-accumulates of its merged network relative to the plain backbone.
+        test: Its test accuracy.
+        difference: Its accuracy minus this run's, as a share; None for this run itself.
+        p_value: McNemar's exact test of equal accuracy, corrected for the number of runs; None for this run itself.
+        otherwise: Training settings that differ from this run's, such as "retrain.epochs 3".
     """
 
     name: str
@@ -52,12 +52,12 @@ class Others:
     """What a run can be compared with.
 
     Args:
-        this: This run.
+        this: The run that the report is about.
         runs: Others that were tested on the same images, the most accurate first.
         elsewhere: Names of runs on the same dataset that were tested on other images.
-        unready: Names of runs on the same dataset that are not tested yet, or not image by image.
-        unreadable: Runs that cannot be read: name and problem.
-        paper: The paper's methods with their accuracies on this task; empty where it has no figures for it.
+        unready: Names of runs on the same dataset that have no test yet, or none image by image.
+        unreadable: Name and problem of each run that cannot be read.
+        paper: The paper's methods and their accuracies on this task; empty if it has no figures for it.
         paper_note: Why the paper's figures are not quite comparable, or why there are none.
     """
 
@@ -71,15 +71,15 @@ class Others:
 
 
 def gather_others(run: Run, description: Mapping[str, Any]) -> Others | None:
-    """Compare a run with those that lie beside it in the folder of its dataset; None where it is not tested itself.
+    """Compare a run with the others in the folder of its dataset; None if it has not been tested itself.
 
     Args:
-        run: The run.
+        run: The run that the report is about.
         description: The content of its run.yaml.
 
     Raises:
-        RunError: A file of this run is damaged.
-        BackboneError: The installed timm does not know the backbone any more.
+        RunError: If a file of this run is damaged.
+        BackboneError: If the installed timm no longer has the backbone.
     """
     figures = read_figures(run)
     if figures.missing is not None:
@@ -94,7 +94,7 @@ def gather_others(run: Run, description: Mapping[str, Any]) -> Others | None:
             continue
         try:
             found = read_figures(other)
-        except NoahError as error:  # it is another run, and this one's report is none the worse
+        except NoahError as error:  # a fault of another run does not spoil this report
             unreadable.append((other.name, error.problem))
             continue
         if found.missing is None:
@@ -129,7 +129,7 @@ def _paired(pair: Pair, run: Run) -> Tried:
 
 
 def _otherwise(run: Run, other: Run) -> tuple[str, ...]:
-    """Settings of a run's training in which another's differs, with the other's values."""
+    """List the training settings in which another run differs, with that run's values."""
     ours, theirs = (dict(flatten(one.description()["settings"])) for one in (run, other))
     return tuple(
         f"{key} {spell_value(value)}"
@@ -139,7 +139,7 @@ def _otherwise(run: Run, other: Run) -> tuple[str, ...]:
 
 
 def _paper(description: Mapping[str, Any]) -> tuple[tuple[tuple[str, float], ...], str]:
-    """The figures of the paper's Table 1 for the task, and what is to be said of them."""
+    """Give the figures of the paper's Table 1 for the task, and a note on them."""
     name, images = str(description.get("dataset")), description.get("data", {})
     task = find_vtab_task(name)
     if task is None or task.name != name or (images.get("train"), images.get("validation")) != _VTAB_IMAGES:
@@ -153,7 +153,7 @@ def _paper(description: Mapping[str, Any]) -> tuple[tuple[tuple[str, float], ...
 
 
 def published_name(description: Mapping[str, Any]) -> str:
-    """The name under which the authors published a subnet for the dataset of a run; empty where they did not.
+    """Find the name under which the authors published a subnet for a run's dataset; empty if they did not.
 
     Args:
         description: The content of the run's run.yaml.

@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything in it, from the facts and the figures of a run."""
+"""Renders the facts and figures of a run as one HTML file that needs no others."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from noah_cli.terminal.console import format_seconds
 
 _TEMPLATE, _STYLE = "page.html.j2", "page.css"
 _LISTED = 10
-"""Candidates in the table of the best."""
+"""Number of candidates in the table of the best."""
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def render_page(facts: Facts, drawings: Mapping[str, Drawing], importance: GeneImportance | Missing) -> str:
-    """The HTML of the report. Every text from the run is escaped; the figures were escaped when they were written.
+    """Render the report as HTML. All text from the run is escaped; figures were escaped when they were written.
 
     Args:
-        facts: What is known of the run.
+        facts: Everything that is known about the run.
         drawings: Figures by name.
-        importance: Of the genes.
+        importance: The importance of each gene, or why it is missing.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -63,12 +63,12 @@ def render_page(facts: Facts, drawings: Mapping[str, Drawing], importance: GeneI
         shown=MODULE_WORDS,
         subnet_is_known=isinstance(facts.subnet, Subnet),
         best=_best(facts),
-        style=Markup(style),  # ours
+        style=Markup(style),  # from this package, so it needs no escaping
     )
 
 
 def _best(facts: Facts) -> list[dict[str, Any]]:
-    """The best candidates as rows of a table."""
+    """List the best candidates as rows of a table."""
     if not isinstance(facts.searched, Searched):
         return []
     winner = facts.searched.winner.candidate.index if facts.searched.winner else None
@@ -95,7 +95,7 @@ def _interval(value: Proportion, digits: int = 1) -> str:
 
 
 def _tiny(value: float, digits: int = 0) -> str:
-    """A number as a factor and a power of ten, as people write it; 0 stays 0."""
+    """Write a number as a factor and a power of ten; 0 stays 0."""
     if value == 0:
         return "0"
     number, exponent = f"{value:.{digits}e}".split("e")
@@ -103,10 +103,10 @@ def _tiny(value: float, digits: int = 0) -> str:
 
 
 def _rounded(number: int) -> str:
-    """A number of subnets: in full where it is small, else rounded."""
+    """Write a number of subnets in full if it is small, else rounded."""
     return f"{number:,}" if number < 1_000_000 else _tiny(float(number), 1)
 
 
 def _picture(mistake: Mistake) -> str:
-    """The picture as an address that holds it."""
+    """Encode the picture as a data URL."""
     return f"data:{mistake.media_type};base64,{base64.b64encode(mistake.picture).decode('ascii')}"

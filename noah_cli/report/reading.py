@@ -1,4 +1,4 @@
-"""Reads files of a run folder without changing any of them, also while another process writes to it."""
+"""Reads files of a run folder without changing them, even while another process writes to it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from noah.files.bounded import LARGEST_JSON, parse_json, read_bounded
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What a run lacks, and what brings it.
+    """Something that a run does not have, and how to get it.
 
     Args:
-        problem: What is not there, in a sentence.
-        commands: What to type, in this order; empty where nothing brings it.
+        problem: What is missing, as a sentence.
+        commands: What to type, in this order; empty if nothing helps.
     """
 
     problem: str
@@ -28,10 +28,10 @@ class Missing:
 
 
 def read_whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON lines file up to its last whole line; none where there is no file.
+    """Read the records of a JSON Lines file up to its last complete line; none if there is no file.
 
-    `noah.runs.folder.read_lines` cuts a torn last line off, in the file too. Here it may be one that is just being
-    written.
+    `noah.runs.folder.read_lines` removes an incomplete last line from the file. Here, that line may be one that is just
+    being written.
 
     Raises:
         RunError: If a line is damaged.
@@ -51,7 +51,7 @@ def read_whole_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def read_losses(checkpoint: Path) -> tuple[float, ...]:
-    """The training loss of each epoch that a checkpoint knows of; its weights are left where they are.
+    """Read the training loss of each epoch from a checkpoint, without loading its weights.
 
     Raises:
         RunError: If the file is damaged.
@@ -62,14 +62,14 @@ def read_losses(checkpoint: Path) -> tuple[float, ...]:
 
 @contextmanager
 def well_formed(path: Path, lack: str) -> Iterator[None]:
-    """Turn what goes wrong when the content of a file is taken apart into one error.
+    """Turn whatever goes wrong in interpreting a file's content into one error.
 
     Args:
-        path: The file.
-        lack: What it holds not, as in "no accuracy".
+        path: The file being read.
+        lack: What is missing from it, such as "no accuracy".
 
     Raises:
-        RunError: "PATH holds LACK."
+        RunError: With the message "PATH holds LACK."
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The commands that repeat a run, from what run.yaml says of the source of every setting."""
+"""Gives the commands that repeat a run, from the source that run.yaml records for every setting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from noah_cli.report.asked import DEFAULT, spell_value
 from noah_cli.report.reading import Missing
 
 SETTINGS_FILE = "settings.yaml"
-"""All settings of the run, as `noah report` writes them into the run's report folder."""
+"""The file in the report folder with all settings of the run."""
 _BUDGETS = {"budget.parameters": "params", "budget.macs": "macs", "budget.latency": "latency"}
 
 
@@ -25,7 +25,7 @@ class Repeat:
 
     Args:
         commands: What to type, from the first stage to the last that was reached.
-        notes: What has to be there for them to give the same.
+        notes: What else is needed for the same result, such as a settings file.
         exact: The first command again, with every setting from one file and the machine's choices spelled out.
     """
 
@@ -35,13 +35,13 @@ class Repeat:
 
 
 def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported | Missing, settings_path: str) -> Repeat:
-    """Spell the commands of a run.
+    """Write out the commands of a run.
 
     Args:
-        run: The run.
+        run: The run to repeat.
         description: The content of its run.yaml.
         exported: Its artifacts.
-        settings_path: Where the file with all settings lies.
+        settings_path: Path of the file with all settings.
     """
     origins = {str(key): str(source) for key, source in description.get("origins", {}).items()}
     values = dict(flatten(description["settings"]))
@@ -49,7 +49,7 @@ def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported |
     start = f"noah retrain --subnet {shlex.quote(str(given['spelling']))}" if given else "noah search"
     words, notes = _words(origins, values)
     if given and given.get("searched"):
-        notes.append(f"The subnet is one of the Pareto front of the run {given['searched']}, which has to be there.")
+        notes.append(f"The subnet is from the Pareto front of the run {given['searched']}, which must still exist.")
     commands = [" ".join([start, *words])]
     if not given and run.path("retrain", "model.json").is_file():
         commands.append(f"noah retrain{' --inherit' if _inherited(run, values) else ''}")
@@ -72,7 +72,7 @@ def _machine(options: Sequence[str]) -> list[str]:
 
 
 def _words(origins: Mapping[str, str], values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """The options of the first command, and what else it needs."""
+    """Give the options of the first command, and what else it needs."""
     words: list[str] = []
     notes: list[str] = []
     for source in dict.fromkeys(origins.values()):
@@ -91,15 +91,15 @@ def _words(origins: Mapping[str, str], values: Mapping[str, Any]) -> tuple[list[
         elif kind in ("recipe", "run") and name:
             words.append(f"--{kind} {shlex.quote(name)}")
         elif source == str(PROJECT_FILE):
-            notes.append(f"{PROJECT_FILE} of the working folder was read, and has to be there as it was.")
+            notes.append(f"{PROJECT_FILE} in the working folder was read, and must be there unchanged.")
         else:
             words.append(f"--config {shlex.quote(source)}")
-            notes.append(f"{source} has to be there as it was.")
+            notes.append(f"{source} must be there unchanged.")
     return sorted(words, key=_place), notes
 
 
 def _place(word: str) -> int:
-    """Where an option stands: data and recipe first, single settings last."""
+    """The position of an option: data and recipe first, single settings last."""
     first = ("--run", "--dataset", "--data", "--recipe", "--config", "--backbone")
     name = word.split()[0]
     if name in first:
@@ -115,7 +115,7 @@ def _budget(keys: Sequence[str], values: Mapping[str, Any]) -> list[str]:
 
 
 def _inherited(run: Run, values: Mapping[str, Any]) -> bool:
-    """Whether the retraining started from the supernet's weights by an option of its own."""
+    """Whether `noah retrain` was given --inherit, rather than a setting of the run."""
     settings = run.read_json("retrain", "model.json").get("settings", {})
     return bool(settings.get("inherit")) and not values.get("retrain.inherit")
 

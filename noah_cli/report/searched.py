@@ -1,4 +1,4 @@
-"""What a search looked at, what it found and how sure that is."""
+"""What a search evaluated, what it found, and how certain that is."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Winner:
     """The subnet that a search chose.
 
     Args:
-        candidate: It.
-        validation: Its accuracy there, with the supernet's weights.
-        as_good: How many others are known to lie within one standard error of it.
-        certainty: How often it wins on resampled validation images, in sentences; empty where it was not kept.
-        costs: Each bounded quantity but parameters: what it costs, in words, and what was allowed.
-        finalists: How many candidates were trained briefly for the final choice; 0 where the search's ranking decided.
-        stopped: What ended the search early; empty where nothing did.
+        candidate: The winning candidate.
+        validation: Its validation accuracy with the supernet's weights.
+        as_good: How many others are known to be within one standard error of it.
+        certainty: How often it wins on resampled validation images, in sentences; empty if it was not stored.
+        costs: For each bounded quantity except parameters, the cost and the limit in words.
+        finalists: How many candidates were trained briefly for the final choice; 0 if the search's ranking decided.
+        stopped: What ended the search early; empty if nothing did.
         exhausted: Whether every subnet that the budget admits was evaluated.
     """
 
@@ -48,18 +48,18 @@ class Searched:
     """A search, finished or not.
 
     Args:
-        candidates: All that are evaluated, in the order of their numbers.
-        planned: How many there are to be, at the least as many as there are.
+        candidates: All that have been evaluated, in the order of their numbers.
+        planned: How many are planned; at least as many as have been evaluated.
         images: Number of validation images.
-        winner: The choice; None while the search goes on.
-        front: Candidates that no other beats in accuracy and parameters, the most accurate first.
-        cost_front: Those that no other beats in accuracy and the second objective, with that in words; empty where
-            accuracy was the only one.
+        winner: The chosen subnet; None while the search goes on.
+        front: Candidates that no other beats in both accuracy and parameters, the most accurate first.
+        cost_front: Those that no other beats in both accuracy and the second objective, with that cost in words; empty
+            if accuracy was the only objective.
         parameter_limit: The bound on parameters, if there is one.
         space_size: Number of subnets in the space; None while the search goes on.
-        inside_budget: Of these, how many are inside the budget; likewise.
-        widest: Module -> its largest width in the space.
-        seconds: How long the search took, the last time it was started; None where the log does not tell.
+        inside_budget: How many of these are within the budget; None while the search goes on.
+        widest: The largest width of each module in the space.
+        seconds: Duration of the search since it was last started; None if the log does not say.
     """
 
     candidates: tuple[Candidate, ...]
@@ -76,30 +76,30 @@ class Searched:
 
     @property
     def given_up(self) -> int:
-        """Candidates that racing gave up."""
+        """Number of candidates that racing gave up."""
         return sum(candidate.lost for candidate in self.candidates)
 
     @property
     def failed(self) -> int:
-        """Candidates with logits that are not finite."""
+        """Number of candidates with logits that are not finite."""
         return sum(candidate.failed for candidate in self.candidates)
 
     @property
     def shown_share(self) -> float:
-        """Images looked at, as a share of those that showing every candidate every image would take."""
+        """Images that were evaluated, as a share of all images for all candidates."""
         return sum(c.score.total for c in self.candidates) / (len(self.candidates) * self.images)
 
 
 def gather_searched(run: Run, description: Mapping[str, Any], resume: str) -> Searched | Missing:
-    """The search of a run.
+    """Read the search of a run.
 
     Args:
-        run: The run.
+        run: The run to read.
         description: The content of its run.yaml.
-        resume: The command that goes on with it.
+        resume: The command that goes on with the search.
 
     Raises:
-        RunError: A file is damaged.
+        RunError: If a file is damaged.
     """
     path = run.path("search", "candidates.jsonl")
     with well_formed(path, "no candidates"):
@@ -133,7 +133,7 @@ def gather_searched(run: Run, description: Mapping[str, Any], resume: str) -> Se
 
 
 def best_so_far(searched: Searched) -> list[float]:
-    """After each evaluation, the best accuracy of a candidate that was shown every image; NaN before there is one."""
+    """Give the best accuracy after each evaluation, among candidates that were shown every image; NaN if none was."""
     best, found = float("nan"), []
     for candidate in searched.candidates:
         if candidate.outcome.complete and not candidate.score.accuracy <= best:
@@ -143,12 +143,12 @@ def best_so_far(searched: Searched) -> list[float]:
 
 
 def largest_possible(candidate: Candidate, images: int) -> float:
-    """The accuracy of a candidate on all images if it were right on all that it was not shown."""
+    """Give the accuracy that a candidate would have if it were right on every image that it was not shown."""
     return 1 - len(candidate.outcome.wrong) / images
 
 
 def order(searched: Searched) -> list[Candidate]:
-    """The candidates that were shown every image, best first."""
+    """Sort the candidates that were shown every image, best first."""
     return [candidate for candidate in rank(searched.candidates) if candidate.outcome.complete]
 
 
@@ -180,7 +180,7 @@ def _winner(result: Mapping[str, Any]) -> Winner:
 
 
 def _planned(run: Run) -> int:
-    """How many candidates the log says that the search is to evaluate; 0 where it does not."""
+    """Read from the log how many candidates the search plans to evaluate; 0 if it does not say."""
     planned = 0
     for record in read_whole_lines(run.path("log.jsonl")):
         if record.get("stage") == "search" and record.get("event") == "started":
@@ -189,7 +189,7 @@ def _planned(run: Run) -> int:
 
 
 def _widths(description: Mapping[str, Any], module: str, candidates: tuple[Candidate, ...]) -> list[int]:
-    """The widths of a module that the space has, or that occur."""
+    """List the widths of a module in the space, and those among the candidates in case the space is unknown."""
     known = description.get("space", {}).get(module, {})
     occurring = {width for candidate in candidates for width in candidate.subnet.widths(module)}
     return [*(known.get("widths", ()) if isinstance(known, dict) else ()), *occurring]

@@ -1,4 +1,4 @@
-"""The road of a run as a row of stages: which are done, which goes on, which come."""
+"""The stages of a run as a row: which are done, which is in progress, which are still to come."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from noah_cli.report.trained import Training
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage.
+    """One stage of a run.
 
     Args:
-        name: What it is called.
-        state: How far it is.
-        detail: A few words on it.
+        name: Its name on the page.
+        state: Whether it is done, in progress or still open.
+        detail: A few words about it.
     """
 
     name: str
@@ -36,10 +36,10 @@ def gather_stages(
     exported: Exported | Missing,
     given: bool,
 ) -> tuple[Stage, ...]:
-    """The stages of a run, in order.
+    """List the stages of a run in order.
 
     Args:
-        supernet: Its training.
+        supernet: The training of the supernet.
         searched: The search.
         retrained: The training of the subnet.
         tested: The test.

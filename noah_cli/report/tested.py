@@ -1,4 +1,4 @@
-"""What a test found: accuracy by class, confusions, calibration and the most confident mistakes."""
+"""The results of a test: accuracy by class, confusions, calibration and the most confident mistakes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TEST = "test.json"
 
 @dataclass(frozen=True, slots=True)
 class ClassResult:
-    """One class.
+    """The test result of one class.
 
     Args:
-        name: Of the class.
-        right: Of its images; None where the test has none of them.
+        name: Name of the class.
+        right: Share of its images that are right; None if the test has no images of it.
     """
 
     name: str
@@ -37,15 +37,15 @@ class Measured:
     """The test of the trained subnet.
 
     Args:
-        right: Of all test images.
-        top5: Share of images whose class is among the five likeliest; None where there are no more than five classes.
+        right: Share of all test images that are right.
+        top5: Share of images whose class is among the five most likely; None with five or fewer classes.
         cross_entropy: Mean over the images, in nats.
         calibration_error: Expected calibration error, 0..1.
-        classes: In the order of the labels.
+        classes: Results by class, in the order of the labels.
         confusions: True label, predicted label and number of images of all pairs that occur, sorted, int64 (m, 3).
-        bins: Of the reliability diagram.
-        mistakes: The most confident ones.
-        elsewhere: Other datasets that it was measured on: name and share.
+        bins: Bins of the reliability diagram.
+        mistakes: The most confident mistakes.
+        elsewhere: Name and accuracy on each other dataset that it was measured on.
     """
 
     right: Proportion
@@ -60,7 +60,7 @@ class Measured:
 
     @property
     def confused_pairs(self) -> tuple[tuple[str, str, int], ...]:
-        """True class, predicted class and number of images, the most frequent first."""
+        """True class, predicted class and number of images of each confusion, the most frequent first."""
         wrong = self.mistaken
         most = wrong[np.argsort(-wrong[:, 2], kind="stable")][:10].tolist()
         return tuple(
@@ -69,29 +69,29 @@ class Measured:
 
     @property
     def mistaken(self) -> NDArray[np.int64]:
-        """The confusions of a class with another, (m, 3)."""
+        """The rows of `confusions` whose two labels differ, (m, 3)."""
         wrong: NDArray[np.int64] = self.confusions[self.confusions[:, 0] != self.confusions[:, 1]]
         return wrong
 
 
 def gather_tested(run: Run, classes: tuple[str, ...], commands: tuple[str, ...], again: str) -> Measured | Missing:
-    """The test of a run.
+    """Read the test of a run.
 
     Args:
-        run: The run.
+        run: The run to read.
         classes: Names of its classes.
-        commands: What brings a test.
-        again: The command that tests anew.
+        commands: What to type for a first test.
+        again: The command that repeats the test.
 
     Raises:
-        RunError: A file is damaged.
+        RunError: If a file is damaged.
     """
     if not run.path("eval", _TEST).is_file():
         return Missing("The test split has not been opened yet.", commands)
     with well_formed(run.path("eval", _TEST), "no result of a test"):
         result = run.read_json("eval", _TEST)
         if "confusion" in result:  # the whole matrix
-            return Missing("The test was made by an earlier version, which kept it in another way.", (again,))
+            return Missing("The test was made by an earlier version, which stored it in another way.", (again,))
         confusions = np.array(result["confusions"], np.int64)
         if confusions.ndim != 2 or confusions.shape[1] != 3 or confusions.min() < 0:
             raise ValueError("no confusions")
@@ -119,13 +119,13 @@ def gather_tested(run: Run, classes: tuple[str, ...], commands: tuple[str, ...],
 
 
 def read_share(result: Mapping[str, Any]) -> Proportion:
-    """The accuracy in the result of a test."""
+    """Read the accuracy in the result of a test."""
     return Proportion(int(result["correct"]), int(result["total"]))
 
 
 def _by_image(run: Run, classes: int, again: str) -> tuple[tuple[Bin, ...] | Missing, tuple[Mistake, ...] | Missing]:
-    """The reliability diagram and the mistakes, which need what was kept of single images."""
-    old = Missing("The test was made before confidences and pictures of single images were kept.", (again,))
+    """Read the reliability diagram and the mistakes, which need results for single images."""
+    old = Missing("The test was made before confidences and pictures of single images were stored.", (again,))
     if not run.path("eval", FOLDER, _TEST).is_file():
         return old, old
     predictions = read_predictions(run, _TEST)
@@ -138,7 +138,7 @@ def _by_image(run: Run, classes: int, again: str) -> tuple[tuple[Bin, ...] | Mis
 
 
 def _elsewhere(run: Run) -> tuple[tuple[str, Proportion], ...]:
-    """The tests on other datasets (`noah eval --on`)."""
+    """Read the tests on other datasets (`noah eval --on`)."""
     found = []
     for path in sorted(run.path("eval", "on").glob("*.json")):
         with well_formed(path, "no result of a test"):

@@ -1,4 +1,4 @@
-"""How the stages of a run went: which are done, how long they took, and their training losses."""
+"""The trainings of a run: how far they are, how long they took, and their losses."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Training:
 
     Args:
         losses: Mean training loss of each finished epoch.
-        epochs: How many it has, or is to have.
-        finished: Whether it is at its end.
-        seconds: How long it took, the last time it was started; None where the log does not tell.
+        epochs: Number of epochs in all, finished or not.
+        finished: Whether all epochs are finished.
+        seconds: Duration since it was last started; None if the log does not say.
     """
 
     losses: tuple[float, ...]
@@ -30,15 +30,15 @@ class Training:
 
 
 def gather_supernet(run: Run, description: Mapping[str, Any], resume: str) -> Training | Missing:
-    """The training of the supernet.
+    """Read the training of the supernet.
 
     Args:
-        run: The run.
+        run: The run to read.
         description: The content of its run.yaml.
         resume: The command that goes on with the search.
 
     Raises:
-        RunError: A file is damaged.
+        RunError: If a file is damaged.
     """
     epochs = int(description["settings"]["supernet"]["epochs"])
     if run.path("supernet", "plan.json").is_file():
@@ -57,15 +57,15 @@ def gather_supernet(run: Run, description: Mapping[str, Any], resume: str) -> Tr
 
 
 def gather_retrained(run: Run, description: Mapping[str, Any], commands: Sequence[str]) -> Training | Missing:
-    """The training of the winner, or of the subnet that was given.
+    """Read the training of the winner, or of the given subnet.
 
     Args:
-        run: The run.
+        run: The run to read.
         description: The content of its run.yaml.
-        commands: What brings it.
+        commands: What to type to train it.
 
     Raises:
-        RunError: A file is damaged.
+        RunError: If a file is damaged.
     """
     epochs = int(description["settings"]["retrain"]["epochs"])
     finished = run.path("retrain", "model.json").is_file()
@@ -80,7 +80,7 @@ def gather_retrained(run: Run, description: Mapping[str, Any], commands: Sequenc
 
 
 def stage_seconds(run: Run, stage: str) -> float | None:
-    """How long a stage took, the last time it was started; None where log.jsonl does not tell.
+    """Read how long a stage took since it was last started; None if log.jsonl does not say.
 
     Raises:
         RunError: If the log is damaged.

@@ -1,1 +1,1 @@
-"""What the terminal shows, and how."""
+"""What the terminal shows: lines, progress bars, tables and errors."""

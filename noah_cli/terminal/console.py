@@ -1,4 +1,4 @@
-"""What a person sees: lines, progress bars, the winner, errors."""
+"""What the user sees: lines, progress bars, the winner, errors."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ if TYPE_CHECKING:
     from noah.space.search_space import SearchSpace
 
 _SECONDS_BETWEEN_LINES = 15.0
-"""How often a progress that is no terminal gets a line."""
+"""How often progress prints a line if the output is not a terminal."""
 _LABEL = 10
-"""Columns of the label at the left."""
+"""Columns of the label on the left."""
 _MODULE, _CELL = 8, 4
-"""Columns of a module's name and of a width with its bar, in the drawing of a subnet."""
+"""Columns of a module's name, and of a width with its bar, in the drawing of a subnet."""
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
 def open_listener(context: typer.Context, *, error: bool = False) -> ConsoleListener:
-    """The listener of a command, with the output that was asked for anywhere on its line.
+    """Open the listener of a command, with the kind of output that its line asks for.
 
     Args:
-        context: Of the command; holds the output.
-        error: Print to standard error, where standard output carries results.
+        context: The command's context, which holds the `Output`.
+        error: Print to standard error, because standard output carries results.
     """
     return ConsoleListener(error=error, output=context.find_object(Output) or Output())
 
 
 class ConsoleListener:
-    """Prints what a stage tells, in the first process: bars on a terminal, now and then a line elsewhere.
+    """Prints what a stage reports, in the first process: bars on a terminal, an occasional line elsewhere.
 
     Args:
-        error: Print to standard error, where standard output carries results.
-        output: How much, and whether the result is to be one JSON object, which has standard output to itself.
+        error: Print to standard error, because standard output carries results.
+        output: How much to print, and whether the result is a JSON object, which has standard output to itself.
     """
 
     def __init__(self, *, error: bool = False, output: Output = Output()) -> None:  # noqa: B008  # an immutable value
@@ -62,19 +62,19 @@ class ConsoleListener:
         self.console = Console(stderr=error or output.json, highlight=False, soft_wrap=False, quiet=quiet)
 
     def say_more(self, text: str) -> None:
-        """Print a line that only --verbose asks for."""
+        """Print a line if --verbose asks for it."""
         if self.output.verbose:
             self.say(text)
 
     def result(self, value: Mapping[str, object]) -> None:
-        """Print the result of the command where --json asks for it."""
+        """Print the result of the command as JSON if --json asks for it."""
         if self.output.json and launched_processes().is_first:
             print_json(value)
 
     def say(self, text: str) -> None:
-        """Print a line that begins with a label of ten columns, or with as many blanks to go on under one.
+        """Print a line that begins with a label of ten columns, or with as many blanks to continue under one.
 
-        What is too long for the terminal goes on under the text, not under the label.
+        Text that is too long for the terminal continues under the text, not under the label.
         """
         label, rest = text[:_LABEL], text[_LABEL:]
         lines = textwrap.wrap(
@@ -125,11 +125,11 @@ class _LiveBar:
     def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
         self.done, self.text, self.detail = int(done), text or self.text, detail or self.detail
         self.last = (done, time.monotonic())
-        self.first = self.first or self.last  # a stage that goes on tells first what was done before
+        self.first = self.first or self.last  # a resumed stage first reports what was done before
         self.progress.update(self.task, completed=done, text="" if self.detail else self.text)
 
     def draw(self) -> RenderableType:
-        """The bar, and what there is to tell under it."""
+        """Draw the bar, and the lines of detail under it."""
         bar = self.progress.get_renderable()
         if self.detail is None or self.first is None:
             return bar
@@ -156,8 +156,8 @@ class _PlainBar:
 
 
 def describe_space(space: SearchSpace, budget: Budget) -> str:
-    """How many subnets a space has, and how many of them are inside the budget."""
-    from noah.space.operators import estimate_size  # brings numpy, which most commands do without
+    """Say how many subnets a space has, and how many of them are inside the budget."""
+    from noah.space.operators import estimate_size  # imports numpy, which most commands do not need
 
     text = f"{space.size():,} subnets"
     if not budget.bounds:
@@ -170,15 +170,15 @@ def describe_space(space: SearchSpace, budget: Budget) -> str:
 
 
 def _round(number: float) -> int:
-    """To three digits, as an estimate is told."""
+    """Round an estimate to three digits."""
     return int(float(f"{number:.3g}"))
 
 
 def draw_subnet(subnet: Subnet, columns: int) -> list[str]:
-    """A subnet as lines of text: blocks across, modules down, each width with a bar of its own scale.
+    """Draw a subnet as lines of text: blocks across, modules down, each width with a bar on its module's scale.
 
     Args:
-        subnet: Any subnet; one that is too deep for a line goes on in rows of equally many blocks below.
+        subnet: The subnet; one with too many blocks for a line continues below, in rows of equally many blocks.
         columns: Width of the terminal.
     """
     lines = []
@@ -196,15 +196,15 @@ def draw_subnet(subnet: Subnet, columns: int) -> list[str]:
 
 
 def print_json(value: Mapping[str, object]) -> None:
-    """A command's result on standard output: one JSON object."""
+    """Print a command's result on standard output as one JSON object."""
     print(json_line(value, sys.stdout))
 
 
 def print_error(error: NoahError, processes: Processes = ALONE) -> None:
-    """An error on standard error: what is wrong, then what to type.
+    """Print an error on standard error: what is wrong, then what to type.
 
-    Of several processes each tells what happened to it alone. That another has stopped, and on the same machine what is
-    wrong with the command, which all were given, is told by the first.
+    Each of several processes reports only what happened to itself. The first one also reports that another has stopped
+    and, on its own machine, what is wrong with the command that all of them were given.
     """
     common = isinstance(error, ProcessError) or (isinstance(error, UsageError) and processes.local_rank > 0)
     console = Console(stderr=True, highlight=False, quiet=common and not processes.is_first)
@@ -215,7 +215,7 @@ def print_error(error: NoahError, processes: Processes = ALONE) -> None:
 
 
 def print_interrupted(command: str) -> None:
-    """What to type after Ctrl-C."""
+    """Print what to type after Ctrl-C."""
     quiet = not launched_processes().is_first
     Console(stderr=True, highlight=False, quiet=quiet).print(
         f"\nInterrupted. Go on with: {escape(command)}", soft_wrap=True
@@ -223,7 +223,7 @@ def print_interrupted(command: str) -> None:
 
 
 def format_seconds(seconds: float) -> str:
-    """0.4 s, 45 s, 3 min 20 s, 2 h 5 min."""
+    """Format a time as 0.4 s, 45 s, 3 min 20 s or 2 h 5 min."""
     if 0.05 <= seconds < 0.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

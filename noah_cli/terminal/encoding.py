@@ -1,6 +1,6 @@
-"""Plain characters for outputs that cannot show others, as where a system writes files in an encoding of its own.
+"""Plain characters for outputs that cannot show others, such as files in a system's own encoding.
 
-Every text is made once, for those who see it in UTF-8. What an output cannot show is replaced where it is written.
+All text is made for UTF-8. Characters that an output cannot show are replaced when they are written.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _EXPONENT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
 
 
 def show_plainly(stream: TextIO) -> None:
-    """Let a stream write plain characters for those that its encoding lacks, instead of failing with them.
+    """Let a stream write plain characters for those that its encoding does not have, instead of failing.
 
     Args:
-        stream: One that encodes what is written to it; any other is left as it is.
+        stream: A stream that encodes its text; any other is left as it is.
     """
     codecs.register_error(_HANDLER, _replace)
     if isinstance(stream, io.TextIOWrapper):
@@ -49,9 +49,9 @@ def show_plainly(stream: TextIO) -> None:
 
 
 def plain(text: str) -> str:
-    r"""A text in ASCII: signs become others that mean the same, bars keep their order and their one column.
+    r"""Give a text in ASCII: signs become others of the same meaning, and bars keep their order and width.
 
-    Letters appear as in a Python string, \xf6, because a name that is told has to be found again.
+    Letters appear as in a Python string, \xf6, so that a printed name can be found again.
     """
     return "".join(map(_plain_character, _EXPONENT.sub(lambda found: f"^{found[0]}", text)))
 

@@ -1,4 +1,4 @@
-"""How much a command prints, and in which form; asked for by options that stand anywhere on its line."""
+"""How much a command prints, and in which form; the options for it may be anywhere on its line."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _NAMES = {"--quiet": "quiet", "-q": "quiet", "--verbose": "verbose", "-v": "verb
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What is printed.
+    """What a command prints.
 
     Attributes:
-        quiet: Nothing but errors, and the result where it is JSON.
-        verbose: Also every setting of a new run with its source.
-        json: The result is one JSON object on standard output; everything else goes to standard error.
+        quiet: Print only errors, and the result if it is JSON.
+        verbose: Also print every setting of a new run with its source.
+        json: Print the result as one JSON object on standard output, and everything else on standard error.
     """
 
     quiet: bool = False
@@ -24,13 +24,13 @@ class Output:
 
 
 def split_output(arguments: Sequence[str]) -> tuple[Output, list[str]]:
-    """Take the options of the output out of a command line, up to a `--`.
+    """Take the options for output out of a command line, up to a `--`.
 
     Args:
         arguments: What was typed after `noah`.
 
     Returns:
-        The output, and the other arguments.
+        The kind of output, and the other arguments.
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     asked = {_NAMES[argument] for argument in arguments[:end] if argument in _NAMES}

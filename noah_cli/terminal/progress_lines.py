@@ -1,4 +1,4 @@
-"""What stands under a progress bar on a terminal while a stage runs: a few lines, drawn from what the stage tells."""
+"""Draws the few lines under a progress bar while a stage runs, from the details that the stage reports."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from noah.progress import Detail, SearchDetail, TrainingDetail, counted
 BARS = "▁▂▃▄▅▆▇█"
 _LABEL = 10
 _MOST_SPARKS = 40
-"""Columns of a curve; more say no more."""
+"""Columns of a curve; more would not show more."""
 _USE = 10
-"""Columns of the bar that shows how much of a bound is used."""
+"""Columns of the bar that shows how much of a budget is used."""
 
 
 def draw_detail(detail: Detail, done: float, seconds: float, columns: int) -> list[str]:
-    """The lines, each no longer than `columns`.
+    """Draw the lines, each no longer than `columns`.
 
     Args:
-        detail: What the stage told.
+        detail: The stage's latest report.
         done: Units of the bar that this process has done since it was opened.
         seconds: Time that they took.
         columns: Width of the terminal.
@@ -31,7 +31,7 @@ def draw_detail(detail: Detail, done: float, seconds: float, columns: int) -> li
 
 
 def sparkline(values: Sequence[float], columns: int) -> str:
-    """Values as a row of bars between their smallest and largest; where there are too many, the last of each group."""
+    """Draw values as a row of bars from the smallest to the largest; too many are grouped, and the last is shown."""
     if not values:
         return ""
     columns = max(1, min(columns, len(values)))

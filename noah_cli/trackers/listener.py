@@ -1,4 +1,4 @@
-"""A listener that passes on what a stage tells, and tells the figures among it to the trackers of its run."""
+"""A listener that passes on what a stage reports, and also logs its figures to the trackers of its run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from noah_cli.trackers.log import Log
 
 @dataclass(frozen=True, slots=True)
 class TrackedListener:
-    """Passes everything on, and tells details to logs.
+    """Passes everything on, and logs details.
 
     Attributes:
-        listener: Gets all that this one gets.
-        logs: Those of the run's trackers; none in a process that does not write, or where nothing is tracked.
+        listener: Receives everything that this one receives.
+        logs: The logs of the run's trackers; empty if nothing is tracked, or in a process that does not write.
     """
 
     listener: Listener
@@ -31,12 +31,12 @@ class TrackedListener:
 
     @contextmanager
     def bar(self, title: str, total: int, unit: str) -> Iterator[Bar]:
-        """Give a bar that passes everything on and tells details."""
+        """Give a bar that passes everything on and logs details."""
         with self.listener.bar(title, total, unit) as bar:
             yield _TrackedBar(bar, self.logs) if self.logs else bar
 
     def conclude(self, results: Mapping[str, float]) -> None:
-        """Tell final figures."""
+        """Log final figures."""
         for log in self.logs:
             log.conclude(results)
 
@@ -46,14 +46,14 @@ def tracked(run: Run, names: Sequence[Name], listener: Listener) -> Iterator[Tra
     """Track what the `with` block does with a run.
 
     Args:
-        run: The run; its log.jsonl keeps which trackers were used.
-        names: Of the trackers.
-        listener: Told where each tracker keeps its figures, and all that the stages tell.
+        run: The run; its log.jsonl records which trackers were used.
+        names: The trackers to use.
+        listener: Prints where each tracker keeps its figures, and receives everything from the stages.
 
     Raises:
-        MissingPackageError: The package of a tracker is not installed.
-        RunError: The file of what one was told is damaged.
-        UsageError: One cannot be used as it is set up.
+        MissingPackageError: If the package of a tracker is not installed.
+        RunError: If the file of what a tracker has received is damaged.
+        UsageError: If a tracker's setup does not work.
     """
     if not names or not run.writes:
         yield TrackedListener(listener)
@@ -81,9 +81,9 @@ class _TrackedBar:
         seconds = self._epoch_seconds(detail) if isinstance(detail, TrainingDetail) else None
         for log in self._logs:
             log.take(detail, seconds)
-        self._since = time.monotonic()  # what a tracker takes is no time of the next epoch
+        self._since = time.monotonic()  # the time spent on trackers does not count for the next epoch
 
     def _epoch_seconds(self, detail: TrainingDetail) -> float | None:
-        """The time of the last epoch, where this bar was told of it and of nothing else since the detail before."""
+        """The time of the last epoch, if exactly one epoch has passed since the previous detail; else None."""
         before, self._epochs = self._epochs, len(detail.losses)
         return time.monotonic() - self._since if self._epochs == before + 1 and detail.learning_rate else None

@@ -1,4 +1,4 @@
-"""A tracker of a run together with what it was told, so that a run that goes on continues the same log."""
+"""A run's tracker together with a record of what it has received, so that a resumed run continues the same log."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Count = Annotated[int, Field(ge=0)]
 
 _RETRAIN = "retrain"
 _OF_SEARCH = ("parameters", "validation_accuracy", "validation_cross_entropy")
-"""Results that stay when the winner is trained anew."""
+"""Results that stay when the winner is trained again."""
 
 
 class Told(TypedDict):
-    """trackers/<name>.json.
+    """The content of trackers/<name>.json: what a tracker has received.
 
-    `epochs` are those told of each training, `candidates` the indices told of the search, in their order.
+    `epochs` has the number of epochs of each training, `candidates` the indices of the search in the order of logging.
     """
 
     identity: Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
@@ -37,18 +37,19 @@ class Told(TypedDict):
 
 
 class Log:
-    """Tells a tracker what it does not know yet, and keeps what it was told.
+    """Gives a tracker only what it does not have yet, and records what it has received.
 
-    It is told first and that is kept after it, so that a process that dies in between has told a step twice.
+    The record is written after the tracker has received a step, so a process that dies in between leads to a step that
+    is logged twice rather than lost.
 
     Args:
         run: The run; only the process that writes its folder may open its logs.
-        name: Of the tracker.
+        name: The tracker's name.
 
     Raises:
-        MissingPackageError: Its package is not installed.
-        RunError: The file of what it was told is damaged.
-        UsageError: It cannot be used as it is set up.
+        MissingPackageError: If its package is not installed.
+        RunError: If the record of what it has received is damaged.
+        UsageError: If its setup does not work.
     """
 
     def __init__(self, run: Run, name: Name) -> None:
@@ -59,7 +60,7 @@ class Log:
         self._keep()
 
     def take(self, detail: Detail, epoch_seconds: float | None) -> None:
-        """Tell what a stage tells, as far as it is new; a stage that begins anew is forgotten first."""
+        """Log what is new in a stage's report; if the stage has started again, its old records are dropped first."""
         if isinstance(detail, TrainingDetail):
             if len(detail.losses) < self._told["epochs"].get(detail.stage, 0):
                 self._forget(detail.stage)
@@ -76,7 +77,7 @@ class Log:
             self._keep()
 
     def conclude(self, results: Mapping[str, float]) -> None:
-        """Tell final figures; where one has changed all are told anew, and where none is new nothing is."""
+        """Log final figures: all of them again if any has changed, and nothing if none is new."""
         told = self._told["results"]
         new = {name: value for name, value in results.items() if told.get(name) != value}
         if not new:
@@ -89,7 +90,7 @@ class Log:
         self._keep()
 
     def close(self) -> None:
-        """Write whatever is not written yet."""
+        """Write everything that is still buffered."""
         self.tracker.close()
 
     def _forget(self, stage: str) -> None:
@@ -98,7 +99,7 @@ class Log:
             self._told["candidates"] = []
         else:
             del self._told["epochs"][stage]
-        if stage == _RETRAIN:  # what was measured was of the weights that are thrown away
+        if stage == _RETRAIN:  # the results are those of the discarded weights
             self._keep_results({name: value for name, value in self._told["results"].items() if name in _OF_SEARCH})
 
     def _keep_results(self, results: dict[str, float]) -> None:
@@ -112,18 +113,18 @@ class Log:
 
 
 def place_of(name: Name) -> tuple[str, str]:
-    """The file of what a tracker was told, below the run folder."""
+    """Give the file that records what a tracker has received, relative to the run folder."""
     return FOLDER, f"{name}.json"
 
 
 def read_told(run: Run, name: Name) -> Told:
-    """What a tracker was told.
+    """Read what a tracker has received.
 
     Raises:
         RunError: If the file is damaged.
     """
     path = run.path(*place_of(name))
-    told: Told = check_shape(run.read_json(*place_of(name)), Told, path, f"Remove {path} to begin a new log.")
+    told: Told = check_shape(run.read_json(*place_of(name)), Told, path, f"Remove {path} to start a new log.")
     return told
 
 

@@ -1,4 +1,4 @@
-"""Which trackers there are, and how one is opened; its package is imported only then."""
+"""Lists the trackers and opens them; a tracker's package is imported only when it is opened."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def check_usable(names: Sequence[Name]) -> None:
     """Refuse trackers that cannot be used here, before any work is done.
 
     Raises:
-        MissingPackageError: The package of one is not installed.
-        UsageError: The server of one refuses, or there is no key for it.
+        MissingPackageError: If the package of one is not installed.
+        UsageError: If the server of one refuses, or its key is missing.
     """
     _check_installed(names)
     if "wandb" in names:
@@ -30,22 +30,22 @@ def _check_installed(names: Sequence[Name]) -> None:
         if find_spec(name) is None:
             raise MissingPackageError(
                 f"The tracker {name} needs the package {name}, which is not installed.",
-                "Type: pip install 'noah-prompt-search[trackers]'. With --track none search and retrain go without.",
+                "Type: pip install 'noah-prompt-search[trackers]'. With --track none, nothing is tracked.",
             )
 
 
 def open_tracker(name: Name, run: Run, identity: str, *, new: bool) -> Tracker:
-    """Open the tracker of a run, to begin with its settings or to go on.
+    """Open the tracker of a run, either with its settings or to go on.
 
     Args:
-        name: Which.
-        run: The run, whose folder holds what it keeps on this machine.
-        identity: By which the tracker knows the run.
-        new: Whether it keeps nothing under that identity yet.
+        name: The tracker's name.
+        run: The run; its folder holds what the tracker keeps on this machine.
+        identity: The id under which the tracker knows the run.
+        new: Whether the tracker has nothing under that id yet.
 
     Raises:
-        MissingPackageError: Its package is not installed.
-        UsageError: It cannot be used as it is set up.
+        MissingPackageError: If its package is not installed.
+        UsageError: If its setup does not work.
     """
     _check_installed([name])
     if name == "tensorboard":

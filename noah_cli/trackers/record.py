@@ -1,4 +1,4 @@
-"""What a tracker is told: the figures of a detail that it was not told before. Nothing here knows of any tracker."""
+"""Turns a stage's report into the figures that are new to a tracker, for any tracker."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from noah.progress import SearchDetail, TrainingDetail
 
 SEARCH = "search"
-"""The stage of the candidates."""
+"""The stage that candidates belong to."""
 RESULT = "result"
-"""What stands before the names of final figures, as a stage does before its own."""
+"""The prefix of final figures' names, in place of a stage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Figures of one step.
+    """The figures of one step.
 
     Attributes:
         stage: supernet, search, retrain, or a finalist of the search.
-        step: From 1: the epoch of a training, or how many candidates were measured.
-        values: Name -> figure.
+        step: The epoch of a training, or the number of candidates measured so far; from 1.
+        values: Figures by name.
     """
 
     stage: str
@@ -29,12 +29,12 @@ class Record:
 
 
 def training_records(detail: TrainingDetail, told: int, epoch_seconds: float | None) -> list[Record]:
-    """A record for each finished epoch beyond the first `told`: mean loss; of the last, learning rate and speed too.
+    """Make a record of the mean loss for each new epoch; the last one also has the learning rate and speed.
 
     Args:
-        detail: What the training tells.
-        told: Epochs that are told already.
-        epoch_seconds: Time that the last epoch took; None where it was not this process that saw it.
+        detail: The training's report.
+        told: Number of epochs that are already logged.
+        epoch_seconds: Time that the last epoch took; None if this process did not see it.
     """
     records = []
     for epoch in range(told + 1, len(detail.losses) + 1):
@@ -48,16 +48,16 @@ def training_records(detail: TrainingDetail, told: int, epoch_seconds: float | N
 
 
 def search_records(detail: SearchDetail, told: Sequence[int]) -> tuple[list[Record], list[int]]:
-    """A record for each candidate that is not told: its accuracy, its parameters, and the best accuracy up to it.
+    """Make a record for each new candidate: its accuracy, its parameters, and the best accuracy so far.
 
-    Candidates are numbered in the order in which they are told, as several are looked at in turns.
+    Candidates are numbered in the order in which they are logged, since several are evaluated in turns.
 
     Args:
-        detail: What the search tells.
-        told: Indices of the candidates that are told already, in that order.
+        detail: The search's report.
+        told: Indices of the candidates that are already logged, in that order.
 
     Returns:
-        The records, and the indices with the new ones.
+        The records, and the indices including the new ones.
     """
     measured = {candidate.index: candidate for candidate in detail.measured}
     best = max((measured[index].accuracy for index in told), default=0.0)

@@ -1,4 +1,4 @@
-"""A measured accuracy, told to the trackers that its run has."""
+"""Logs a measured accuracy to the trackers that its run has used."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from noah_cli.trackers.log import place_of
 
 
 def track_result(run: Run, result: Mapping[str, Any], listener: Listener) -> None:
-    """Tell a measured accuracy to the trackers that the run was told to before.
+    """Log a measured accuracy to the trackers that the run has used before.
 
     Args:
-        run: The run.
-        result: Of the measurement of its subnet on a split.
-        listener: Told of a tracker that cannot be told. The measurement stays, and its command typed again tells it.
+        run: The run that was measured.
+        result: The result of its subnet on a split.
+        listener: Reports a tracker that fails. The measurement stays, and the same command logs it later.
     """
     names = [name for name in get_args(Tracker) if run.path(*place_of(name)).is_file()]
     try:
         with tracked(run, names, listener) as logs:
             logs.conclude({f"{result['split']}_{name}": result[name] for name in ("accuracy", "cross_entropy")})
     except NoahError as error:
-        listener.say(f"tracker   not told: {error.problem} {error.hint} Then type this again.")
+        listener.say(f"tracker   not logged: {error.problem} {error.hint} Then repeat this command.")

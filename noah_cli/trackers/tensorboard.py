@@ -1,4 +1,4 @@
-"""TensorBoard: event files in the run folder, one series of them for each stage."""
+"""Logs to TensorBoard: event files in the run folder, one series for each stage."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from noah_cli.trackers.record import RESULT, Record
 from noah_cli.trackers.tracker import FOLDER, told_settings
 
 _RESULTS = (f"{RESULT}/validation_accuracy", f"{RESULT}/test_accuracy")
-"""Columns beside the settings in the table of runs; they have to be named at the start."""
+"""Columns beside the settings in the table of runs, which have to be named at the start."""
 
 
 class TensorBoard:
-    """Writes trackers/tensorboard/ of a run.
+    """Writes a run's folder trackers/tensorboard/.
 
-    A stage has event files of its own, so that those of one that begins anew can be removed.
+    Each stage has event files of its own, so that they can be removed if the stage starts again.
 
     Args:
-        run: The run.
-        new: Whether the settings are still to be written.
+        run: The run that is logged.
+        new: Whether the settings have not been written yet.
     """
 
     def __init__(self, run: Run, *, new: bool) -> None:
@@ -44,7 +44,7 @@ class TensorBoard:
         writer.flush()
 
     def conclude(self, results: Mapping[str, float]) -> None:
-        """Write final figures, as series of one step."""
+        """Write each final figure as a series of one step."""
         writer = self._writer(RESULT)
         for name, value in results.items():
             writer.add_scalar(f"{RESULT}/{name}", value, 0)
@@ -70,7 +70,7 @@ class TensorBoard:
         return self._writers[stage]
 
     def _write_settings(self, settings: Mapping[str, Any]) -> None:
-        """As text to read, and as a row of the table of runs."""
+        """Write the settings as text, and as a row of the table of runs."""
         lines = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True).splitlines()
         values = {
             key: value if isinstance(value, int | float | str) else str(value) for key, value in flatten(settings)

@@ -1,4 +1,4 @@
-"""What every tracker can do, and the settings that it may be told."""
+"""What every tracker can do, and the settings that it may receive."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from noah.runs.folder import Run
 from noah_cli.trackers.record import Record
 
 FOLDER = "trackers"
-"""Of the run folder: what trackers keep, and what each was told."""
+"""Folder in the run folder for what trackers keep and for what each has received."""
 
 
 class Tracker(Protocol):
     """Keeps the figures of one run, beginning with its settings."""
 
     place: str
-    """Where a person finds them."""
+    """Where to look at the figures: an address or a command."""
 
     def log(self, record: Record) -> None:
         """Keep the figures of one step."""
@@ -27,16 +27,16 @@ class Tracker(Protocol):
         ...
 
     def forget(self, stage: str) -> None:
-        """Drop the records of a stage that begins anew."""
+        """Drop the records of a stage that starts again."""
         ...
 
     def close(self) -> None:
-        """Write whatever is not written yet."""
+        """Write everything that is still buffered."""
         ...
 
 
 def told_settings(run: Run) -> dict[str, Any]:
-    """The settings of a run as others may see them: the URL of a storage without its user and password."""
+    """Give the settings of a run as others may see them: the storage's URL has no user and password."""
     from noah.nas.storage import without_password
 
     settings: dict[str, Any] = run.description()["settings"]

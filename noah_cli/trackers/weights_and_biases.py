@@ -1,4 +1,4 @@
-"""Weights & Biases: the figures of a run on its server, or with WANDB_MODE=offline in the run folder."""
+"""Logs to Weights & Biases: to its server or, with WANDB_MODE=offline, to the run folder."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from noah_cli.trackers.record import RESULT, Record
 from noah_cli.trackers.tracker import FOLDER, told_settings
 
 _PROJECT = "noah"
-"""Where WANDB_PROJECT names no other."""
+"""The project if WANDB_PROJECT names no other."""
 
 
 def check_key() -> None:
-    """Ask the server whether it takes the key that is set up, without asking a person for one.
+    """Ask the server whether it accepts the configured key, without prompting the user for one.
 
     Raises:
-        UsageError: There is no key, or the server refuses it or does not answer.
+        UsageError: If there is no key, or the server refuses it or does not answer.
     """
     if os.environ.get("WANDB_MODE", "online") != "online":
         return
@@ -36,28 +36,28 @@ def check_key() -> None:
 def _unusable(why: str) -> UsageError:
     return UsageError(
         f"Weights & Biases cannot be used: {why.splitlines()[0]}",
-        "Type: wandb login. WANDB_MODE=offline keeps all on this machine, and with --track none search and retrain go "
-        "without.",
+        "Type: wandb login. WANDB_MODE=offline keeps everything on this machine; with --track none, nothing is "
+        "tracked.",
     )
 
 
 class WeightsAndBiases:
-    """Tells Weights & Biases; its environment variables, such as WANDB_PROJECT, mean what they mean everywhere.
+    """Logs to Weights & Biases; its environment variables, such as WANDB_PROJECT, work as usual.
 
-    Every stage has a step of its own, which is a figure beside the others. A stage that begins anew is told over what
-    was told before, since nothing can be removed there.
+    Every stage has a step of its own, which is a figure beside the others. A stage that starts again is logged over its
+    old figures, since nothing can be removed there.
 
     Args:
         run: The run; its dataset becomes the group.
-        identity: By which the server knows it.
-        new: Whether the settings are still to be told.
+        identity: The id under which the server knows it.
+        new: Whether the settings have not been sent yet.
 
     Raises:
-        UsageError: There is no key, or the server refuses.
+        UsageError: If there is no key, or the server refuses.
     """
 
     def __init__(self, run: Run, identity: str, *, new: bool) -> None:
-        folder = run.path(FOLDER).absolute()  # it is written by a process of its own
+        folder = run.path(FOLDER).absolute()  # wandb's own process writes there
         folder.mkdir(exist_ok=True)
         try:
             self._run = wandb.init(
@@ -67,7 +67,9 @@ class WeightsAndBiases:
                 group=run.folder.parent.name,
                 config=told_settings(run) if new else None,
                 dir=str(folder),
-                resume=None if os.environ.get("WANDB_MODE") == "offline" else "allow",  # there is nobody to ask offline
+                resume=None
+                if os.environ.get("WANDB_MODE") == "offline"
+                else "allow",  # offline there is no server to ask
                 save_code=False,
                 settings=wandb.Settings(console="off", silent=True),
             )
@@ -78,7 +80,7 @@ class WeightsAndBiases:
         self._stages: set[str] = set()
 
     def log(self, record: Record) -> None:
-        """Tell the figures of one step."""
+        """Send the figures of one step."""
         step = f"{record.stage}/step"
         if record.stage not in self._stages:
             self._run.define_metric(step, hidden=True)
@@ -87,12 +89,12 @@ class WeightsAndBiases:
         self._run.log({step: record.step} | {f"{record.stage}/{name}": value for name, value in record.values.items()})
 
     def conclude(self, results: Mapping[str, float]) -> None:
-        """Tell final figures, as the summary of the run."""
+        """Send final figures as the run's summary."""
         self._run.summary.update({f"{RESULT}/{name}": value for name, value in results.items()})
 
     def forget(self, stage: str) -> None:
-        """Nothing can be removed."""
+        """Do nothing: nothing can be removed there."""
 
     def close(self) -> None:
-        """Wait until everything is told."""
+        """Wait until everything is sent."""
         self._run.finish()

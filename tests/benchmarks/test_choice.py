@@ -72,7 +72,7 @@ def test_single_modules_are_compared_with_and_never_chosen() -> None:
 
 def test_of_equal_scores_the_first_counts_and_a_missing_one_is_refused() -> None:
     assert judge(scores(1, 1, 0), pool(10, 20, 30)).percentile == 0
-    with pytest.raises(ValueError, match="no score of random 2"):
+    with pytest.raises(ValueError, match="no score for random 2"):
         judge(scores(1, 1), pool(10, 20, 30))
     with pytest.raises(ValueError, match="needs others"):
         percentile(1, [])

@@ -34,7 +34,7 @@ def test_without_a_gpu_it_says_so_and_onnxruntime_is_not_needed() -> None:
     )
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "This benchmark needs an NVIDIA GPU, and torch finds none here. On a CPU run: python -m benchmarks.steps"
+        "This benchmark needs an NVIDIA GPU, but torch finds none here. On a CPU, run: python -m benchmarks.steps"
     )
 
 

@@ -81,7 +81,7 @@ def test_what_fails_is_told_at_the_end_and_the_rest_is_done(folder: Path) -> Non
         outcome.out.replace("\n          ", " ")
     )
     assert outcome.words.count("hint The lists") <= 1 and "Put it at data/vtab-1k/svhn" in outcome.words
-    assert "next the same command tries what failed again" in outcome.words
+    assert "next type the same command to try the failed ones again" in outcome.words
     assert [path.name for path in sorted((folder / "here" / "rows").glob("*.json"))] == ["dtd-lora-2-seed3.json"]
 
 
@@ -92,7 +92,7 @@ def test_interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("noah.benchmark.sweep.retrain", stage)
     outcome = noah_line(SWEEP)
     assert outcome.code == 130
-    assert outcome.err == "\nInterrupted. Go on with: the same command; what is finished is not done again\n"
+    assert outcome.err == "\nInterrupted. Go on with: the same command; finished work is not repeated\n"
 
 
 @pytest.mark.parametrize(

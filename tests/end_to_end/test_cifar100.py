@@ -47,7 +47,7 @@ def test_with_a_vtab_folder_and_a_settings_file_it_runs_to_the_end(
     outcome = noah_line(COMMAND)
 
     assert (outcome.code, outcome.err) == (0, "")
-    assert "settings noah.yaml (it lies in this folder)" in outcome.words
+    assert "settings noah.yaml (found in this folder)" in outcome.words
     assert "recipe vtab (cifar100 is a VTAB dataset: the paper's settings;" in outcome.words
     assert "VTAB-1k's is used, because data/vtab-1k/cifar exists." in outcome.words
     assert "lists 12 images, where VTAB-1k has 800" in outcome.words

@@ -64,6 +64,6 @@ def test_a_recipe_beside_the_description_of_a_run_is_refused(working_folder: Pat
     outcome = noah("search", "--config", path, "--recipe", "quick", "--run", "second")
     assert outcome.code == 2
     assert outcome.error_lines == [
-        f"Error: --recipe quick: {path} says every setting already.",
+        f"Error: --recipe quick: {path} already has every setting.",
         "Leave out --recipe or that file.",
     ]

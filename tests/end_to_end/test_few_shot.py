@@ -65,7 +65,7 @@ def test_a_few_shot_set_and_other_photographs_of_its_classes(folder: Path) -> No
     for label in (0, 1):
         write_images(folder / "elsewhere" / "street" / names[label], ["a.jpg"], label)
     other = noah("eval", "--on", "elsewhere/street")
-    assert other.code == 2 and "holds the result of something else that is named street" in other.err
+    assert other.code == 2 and "holds the result of another dataset that is also named street" in other.err
     assert noah("eval", "--on", "elsewhere/street", "--again").code == 0
 
     write_images(folder / "road" / "breed 99", ["a.jpg"], 1)

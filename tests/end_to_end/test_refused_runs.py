@@ -208,10 +208,10 @@ def test_with_a_run(project: Finished, case: Case) -> None:
     [
         (
             "--out out.txt",
-            ["The suffix of out.txt tells no format for predictions.", "Suffixes: .csv, .jsonl, .parquet."],
+            ["The suffix of out.txt is not that of a prediction format.", "Suffixes: .csv, .jsonl, .parquet."],
         ),
-        ("--top-k 4", ["top_k is 4, and this artifact has 3 classes."]),
-        ("--format parquet", ["Parquet is not written to standard output.", "Name a file: --out predictions.parquet"]),
+        ("--top-k 4", ["top_k is 4, but this artifact has 3 classes."]),
+        ("--format parquet", ["Parquet cannot go to standard output.", "Name a file: --out predictions.parquet"]),
         ("--out runs --format csv", ["...", "Name a file, or leave --out off to write to standard output."]),
     ],
 )

@@ -23,7 +23,7 @@ SETTINGS = {
         "noah search --budget 0.64M",
         2,
         [
-            "--budget 0.64M: not a budget.",
+            "--budget 0.64M is not a budget.",
             "Write it as --budget params=0.64M, macs=1.1x, macs=4.5G, latency=12ms or latency=1.1x, or --budget none.",
         ],
     ),

@@ -111,7 +111,7 @@ def test_a_thousand_classes(folder: Path, tiny_settings: TinySettings) -> None:
     weights = ("checkpoint.safetensors", "model.onnx")
     assert max(size for name, size in sizes.items() if not name.endswith(weights)) < 600_000, sizes
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "Confusion matrix of the 25 of 1,000 classes in most mistakes" in page
+    assert "Confusion matrix of the 25 of 1,000 classes with the most mistakes" in page
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Figures of the report, drawn from facts."""
+"""The figures of the report, drawn from facts."""

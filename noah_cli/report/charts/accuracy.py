@@ -1,4 +1,4 @@
-"""What a test found: confusions, accuracy by class, calibration."""
+"""Charts of a test: confusions, accuracy by class, calibration."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_IN_MATRIX, MOST_IN_ROW = 25, 40
-"""Classes that a confusion matrix, and the chart of classes, have room for."""
+"""The most classes that a confusion matrix and the chart of classes have room for."""
 
 
 def draw_confusion(tested: Measured) -> Drawing:
-    """The confusion matrix: of all classes, or of those with the most mistakes."""
+    """Draw the confusion matrix of all classes, or of those with the most mistakes."""
     chosen = _hardest_to_tell(tested)
     names = [tested.classes[label].name for label in chosen]
     matrix = np.zeros((len(chosen), len(chosen)), np.int64)
     shown = tested.confusions[np.isin(tested.confusions[:, :2], chosen).all(axis=1)]
     matrix[np.searchsorted(chosen, shown[:, 0]), np.searchsorted(chosen, shown[:, 1])] = shown[:, 2]
     whole = len(chosen) == len(tested.classes)
-    of = "all classes" if whole else f"the {len(chosen)} of {len(tested.classes):,} classes in most mistakes"
+    of = "all classes" if whole else f"the {len(chosen)} of {len(tested.classes):,} classes with the most mistakes"
     pairs = "; ".join(
-        f"{count} of {true} taken for {predicted}" for true, predicted, count in tested.confused_pairs[:3]
+        f"{count} of {true} mistaken for {predicted}" for true, predicted, count in tested.confused_pairs[:3]
     )
     return draw(
         "confusion",
         f"Confusion matrix of {of}",
         description=f"Most frequent confusions: {pairs or 'none'}.",
-        caption="Rows are true classes and columns predicted ones, in numbers of test images. Right ones lie on the "
-        "diagonal; mistakes are red.",
+        caption="Rows are true classes and columns are predicted ones; each cell counts test images. Correct "
+        "predictions are on the diagonal; mistakes are red.",
         height=max(3.4, min(5.2, 1.2 + 0.3 * len(chosen))),
         paint=lambda figure: _paint_confusion(figure, matrix, names),
     )
 
 
 def draw_classes(tested: Measured) -> Drawing:
-    """The accuracy of each class with its interval, the hardest first."""
+    """Draw the accuracy of each class with its interval, the hardest first."""
     measured = [one for one in tested.classes if one.right is not None]
     hardest = sorted(measured, key=_share)[:MOST_IN_ROW]
     of = "each class" if len(hardest) == len(tested.classes) else f"the {len(hardest)} hardest classes"
@@ -62,8 +62,8 @@ def draw_classes(tested: Measured) -> Drawing:
         "classes",
         f"Accuracy of {of}",
         description=f"Hardest: {named}.",
-        caption="With 95% confidence intervals (Wilson's score): of a class with few test images little is known. "
-        "The dashed line is the accuracy over all images.",
+        caption="Bars are 95% confidence intervals (Wilson's score): with few test images, the accuracy of a class is "
+        "uncertain. The dashed line is the accuracy over all images.",
         height=max(3.4, 1.2 + 0.24 * len(hardest)) if len(hardest) > 10 else 3.4,
         paint=lambda figure: _paint_classes(figure, hardest, tested.right.share),
     )
@@ -73,7 +73,7 @@ def draw_reliability(bins: tuple[Bin, ...], error: float) -> Drawing:
     """The reliability diagram.
 
     Args:
-        bins: Those that hold images.
+        bins: The bins that hold images.
         error: Expected calibration error, 0..1.
     """
     return draw(
@@ -81,16 +81,16 @@ def draw_reliability(bins: tuple[Bin, ...], error: float) -> Drawing:
         "Reliability diagram",
         description=f"Expected calibration error {error:.1%}. "
         + " ".join(f"At confidence {one.confidence:.0%}, {one.right.share:.0%} are right." for one in bins),
-        caption="Above, images are grouped by how confident the network was: on the diagonal it is right as often as "
-        "it says. Bars are 95% confidence intervals. Below, how many images lie in each group; the axis is "
-        "logarithmic.",
+        caption="Above, images are grouped by the network's confidence; on the diagonal, it is right as often as it "
+        "claims. Bars are 95% confidence intervals. Below is the number of images in each group, on a logarithmic "
+        "axis.",
         height=4.6,
         paint=lambda figure: _paint_reliability(figure, bins),
     )
 
 
 def _hardest_to_tell(tested: Measured) -> NDArray[np.int64]:
-    """The labels that the matrix shows, ascending."""
+    """Choose the labels that the matrix shows, in ascending order."""
     wrong, count = tested.mistaken, len(tested.classes)
     mistakes = np.bincount(wrong[:, 0], wrong[:, 2], count) + np.bincount(wrong[:, 1], wrong[:, 2], count)
     chosen: NDArray[np.int64] = np.sort(np.argsort(-mistakes, kind="stable")[:MOST_IN_MATRIX])
@@ -142,7 +142,7 @@ def _paint_confusion(figure: Figure, matrix: NDArray[np.int64], names: list[str]
 def _paint_classes(figure: Figure, hardest: list[ClassResult], overall: float) -> None:
     axes = figure.add_subplot()
     for place, one in enumerate(hardest):
-        assert one.right is not None  # those without images were left out
+        assert one.right is not None  # classes without images were left out
         low, high = one.right.interval
         axes.plot([low, high], [place, place], color=ACCENT, linewidth=4, alpha=0.3, solid_capstyle="round")
         axes.plot([one.right.share], [place], "o", color=ACCENT, markersize=6)

@@ -1,4 +1,4 @@
-"""A run beside others: accuracy over parameters, and speed beside the plain backbone."""
+"""Charts that compare a run with others: accuracy over parameters, and speed against the plain backbone."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _COLORS = {"lora": LORA, "adapter": ADAPTER, "prompt": PROMPT}
 
 
 def draw_others(others: Others) -> Drawing:
-    """Test accuracy over parameters of this run and those beside it, with the paper's figures as lines."""
+    """Draw test accuracy over parameters for this run and others, with the paper's accuracies as lines."""
     tried = [others.this, *others.runs]
     found = "; ".join(f"{one.method} {one.test.share:.1%} with {one.parameters:,} parameters" for one in tried)
     paper = " Lines are the accuracies that the paper reports." if others.paper else ""
     return draw(
         "comparison",
-        "Test accuracy over trainable parameters, of this run and others",
+        "Test accuracy over trainable parameters, for this run and others",
         description=f"{found}.{paper}",
         caption="Each point is a run that was trained on its own and tested on the same images; bars are 95% "
         f"confidence intervals (Wilson's score).{paper}",
@@ -44,7 +44,7 @@ def draw_others(others: Others) -> Drawing:
 
 
 def draw_speed(bench: Bench) -> Drawing:
-    """How many times as fast as what it was compared with each artifact is."""
+    """Draw how many times as fast each artifact is as its reference."""
     compared = {name: speeds for name, speeds in bench.speeds.items() if speeds[0].ratio is not None}
     said = "; ".join(
         f"{name}: " + ", ".join(f"{s.ratio[1]:.2f} at batch {s.batch}" for s in speeds if s.ratio)
@@ -53,10 +53,10 @@ def draw_speed(bench: Bench) -> Drawing:
     reference = " or ".join(bench.compared_with)
     return draw(
         "speed",
-        f"Speed beside the {reference}",
+        f"Speed compared with the {reference}",
         description=f"Times as fast as the {reference}: {said}.",
-        caption=f"How many times as fast as the {reference}, which is the dashed line at 1: the median of rounds in "
-        "which both ran in turn, with quartiles. The model alone, without decoding images.",
+        caption=f"How many times as fast as the {reference} (the dashed line at 1): the median of rounds in which both "
+        "ran in turn, with quartiles. Only the model is timed, without decoding images.",
         height=max(2.4, 1.2 + 0.32 * sum(map(len, compared.values()))),
         paint=lambda figure: _paint_speed(figure, bench),
         wide=True,

@@ -1,9 +1,9 @@
-"""How figures look, and how one becomes files and a part of the page.
+"""How figures look, and how they become files and parts of the page.
 
-A figure is drawn once, in a few named colors on white. Files keep these. In the page each color becomes a CSS
-variable, so that the same drawing serves the light and the dark scheme, and text stays text.
+A figure is drawn once, in a few named colors on white, which its files keep. In the page, each color becomes a CSS
+variable, so that the same drawing works in the light and the dark scheme; text stays text.
 
-Nothing of matplotlib's global state is used: figures are made without pyplot, and settings hold inside `style` alone.
+matplotlib's global state is not used: figures are made without pyplot, and settings only hold inside `style`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # matplotlib takes a second, and the command imports this module lazily, but types cost nothing.
+if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -33,28 +33,28 @@ VARIABLES = {
     ADAPTER: "adapter",
     BAD: "bad",
 }
-"""Color of a figure -> the name of the page's variable."""
+"""The page's variable for each color of a figure."""
 MODULE_COLORS = {"prompt": PROMPT, "lora": LORA, "adapter": ADAPTER}
 MODULE_WORDS = {"prompt": "prompt", "lora": "LoRA", "adapter": "adapter"}
 MODULE_NAMES = {"prompt": "prompt tokens", "lora": "LoRA rank", "adapter": "adapter width"}
 
 NARROW, WIDE = 5.2, 10.4
-"""Widths of figures in inches: half of the page, and all of it."""
+"""Widths of figures in inches: half of the page, and the whole page."""
 _PIXELS_PER_INCH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure that is drawn.
+    """A finished figure.
 
     Args:
-        name: Of its files.
+        name: File name without suffix.
         title: What it shows, in a few words.
-        description: What is to be seen, for someone who does not see it.
-        caption: What the reader has to know to read it.
-        svg: The SVG file.
-        png: The PNG file.
-        wide: Whether it takes the whole page; a narrow one takes half.
+        description: Text alternative for readers who cannot see it.
+        caption: Explains how to read it.
+        svg: Content of the SVG file.
+        png: Content of the PNG file.
+        wide: Whether it takes the whole width of the page; else half.
     """
 
     name: str
@@ -67,9 +67,9 @@ class Drawing:
 
     @property
     def inline(self) -> str:
-        """The SVG as a part of the page: no prolog, colors as variables, names of its parts unlike those of others.
+        """The SVG as a part of the page: without prolog, with colors as variables, and with ids unique in the page.
 
-        It is safe to be put into HTML as it is: all text in it was escaped when it was written.
+        It is safe to insert into HTML as it is: all text in it was escaped when it was written.
         """
         start = self.svg.index("<svg ")
         body = re.sub(r"<metadata>.*?</metadata>", "", self.svg[start:], flags=re.DOTALL)
@@ -78,21 +78,21 @@ class Drawing:
         body = re.sub(r'(?<= style=")[^"]*', _with_variables, body)
         opening, rest = body.split(">", 1)
         box = re.search(r'viewBox="[^"]*"', opening)
-        assert box is not None  # matplotlib always writes one
+        assert box is not None  # matplotlib always writes a viewBox
         return (
             f'<svg {box[0]} role="img" aria-label="{html.escape(f"{self.title}. {self.description}")}">{rest.strip()}'
         )
 
 
 def _with_variables(style: re.Match[str]) -> str:
-    text = style[0].replace(f"fill: {PAPER}", "fill: none")  # the figure's own ground: the page has one
+    text = style[0].replace(f"fill: {PAPER}", "fill: none")  # drop the figure's own background: the page has one
     for color, variable in VARIABLES.items():
         text = text.replace(color, f"var(--{variable})")
     return text
 
 
 def style() -> AbstractContextManager[None]:
-    """The settings under which figures are made and written; restored at the end of the `with` block."""
+    """Set matplotlib's settings for making and writing figures until the end of the `with` block."""
     import matplotlib
 
     return matplotlib.rc_context(
@@ -144,13 +144,13 @@ def draw(
     """Make a figure and write it as SVG and PNG; the same arguments give the same bytes.
 
     Args:
-        name: Of its files.
-        title: What it shows.
-        description: What is to be seen.
-        caption: What the reader has to know.
-        height: In inches.
+        name: File name without suffix.
+        title: What it shows, in a few words.
+        description: Text alternative for readers who cannot see it.
+        caption: Explains how to read it.
+        height: Height in inches.
         paint: Fills the empty figure.
-        wide: Whether it takes the whole page.
+        wide: Whether it takes the whole width of the page; else half.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -166,12 +166,12 @@ def draw(
 
 
 def percent_axis(axes: Axes, which: str, *, digits: int = 0) -> None:
-    """Write an axis of shares in percent.
+    """Label an axis of shares in percent.
 
     Args:
-        axes: Whose.
+        axes: The axes to change.
         which: "x" or "y".
-        digits: After the point.
+        digits: Digits after the decimal point.
     """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -181,7 +181,7 @@ def percent_axis(axes: Axes, which: str, *, digits: int = 0) -> None:
 
 
 def count_axis(axes: Axes, which: str) -> None:
-    """Write an axis of whole numbers, with separators; like `percent_axis`."""
+    """Label an axis ("x" or "y") with whole numbers and thousands separators."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -190,7 +190,7 @@ def count_axis(axes: Axes, which: str) -> None:
 
 
 def count_axis_of_powers(axes: Axes, which: str) -> None:
-    """Write a logarithmic axis of whole numbers; like `percent_axis`."""
+    """Label a logarithmic axis ("x" or "y") with whole numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -200,5 +200,5 @@ def count_axis_of_powers(axes: Axes, which: str) -> None:
 
 
 def shorten(text: str, length: int = 18) -> str:
-    """A name that fits beside an axis."""
+    """Cut a name so that it fits beside an axis."""
     return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,4 +1,4 @@
-"""What a search looked at, in the order in which it did, and by price."""
+"""Charts of the subnets that a search evaluated, in order of evaluation and by parameters."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ORIGINS = {"random": MUTED, "mutation": ACCENT, "crossover": ADAPTER}
-"""How a candidate came about -> its color; those of Optuna's samplers have that of a mutation."""
+"""The color for each origin of a candidate; those from Optuna's samplers look like mutations."""
 _GIVEN_UP = "given up, at most"
 
 
 def draw_progress(searched: Searched) -> Drawing:
-    """Accuracy and images looked at, candidate by candidate."""
+    """Draw each candidate's accuracy and the number of images that it was shown."""
     best = searched.winner.candidate if searched.winner else None
     chosen = f" The winner is subnet {best.index} with {best.score.accuracy:.1%}." if best else ""
     racing = (
         f" {searched.given_up:,} {'was' if searched.given_up == 1 else 'were'} given up early."
         if searched.given_up
-        else " None was given up before the end."
+        else " None was given up early."
     )
     caption = (
         "Above, each dot is a subnet, measured with the supernet's weights on the validation images; the line is the "
         "best so far. "
     )
     if searched.given_up:
-        caption += "A triangle is one that was given up: it would have reached that accuracy at the very most. "
+        caption += "A triangle is one that was given up: it is the highest accuracy that it could have reached. "
     return draw(
         "search",
-        "Accuracy over evaluations, and the images that each took",
+        "Accuracy of each evaluation, and the images that it took",
         description=f"{len(searched.candidates):,} subnets were evaluated.{chosen}{racing}",
-        caption=f"{caption}Below, the images that each was shown, of {searched.images:,}. Thin upright lines part the "
-        "generations.",
+        caption=f"{caption}Below is the number of images that each was shown, of {searched.images:,}. Thin vertical "
+        "lines separate the generations.",
         height=4.6,
         paint=lambda figure: _paint_progress(figure, searched),
         wide=True,
@@ -56,7 +56,7 @@ def draw_progress(searched: Searched) -> Drawing:
 
 
 def draw_front(searched: Searched) -> Drawing:
-    """Accuracy over parameters of every candidate that was shown all images, with the front."""
+    """Draw accuracy over parameters for every candidate that was shown all images, with the Pareto front."""
     most, least = searched.front[0], searched.front[-1]
     return draw(
         "front",
@@ -65,7 +65,7 @@ def draw_front(searched: Searched) -> Drawing:
         f"{least.parameters:,} parameters to {most.score.accuracy:.1%} with {most.parameters:,}.",
         caption="Each dot is a subnet that was shown every validation image; those that were given up are left out. "
         "The line is the Pareto front: no other subnet is both more accurate and smaller. The bar at the winner is "
-        "its 95% confidence interval, which every dot has about as long.",
+        "its 95% confidence interval; that of every other dot is about as long.",
         height=3.5,
         paint=lambda figure: _paint_front(figure, searched),
     )
@@ -159,6 +159,6 @@ def _scatter(axes: Axes, candidates: list[Candidate], color: str, alpha: float, 
 
 
 def _generation_starts(searched: Searched) -> list[int]:
-    """The number of the first subnet of each generation but the first."""
+    """Find the number of the first subnet of each generation after the first."""
     pairs = zip(searched.candidates, searched.candidates[1:], strict=False)
     return [candidate.index for before, candidate in pairs if candidate.generation != before.generation]

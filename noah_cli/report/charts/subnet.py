@@ -1,4 +1,4 @@
-"""Blocks x modules: the subnet that was found, and how much each of its widths matters."""
+"""Heat maps of blocks x modules: the widths of the subnet, and how much each of them matters."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STRONGEST = 0.62
-"""Opacity of the fullest cell: ink stays legible on it, in the light and in the dark."""
+"""Opacity of the strongest cell: text stays legible on it in the light and the dark scheme."""
 _FAINTEST = 0.12
 
 
 def draw_subnet(subnet: Subnet, widest: Mapping[str, int], parameters: int | None) -> Drawing:
-    """The widths of a subnet as a heat map with the widths written in it.
+    """Draw the widths of a subnet as a heat map with the widths written in it.
 
     Args:
-        subnet: It.
-        widest: Module -> the width that gets the fullest color.
-        parameters: Its trainable ones, if known.
+        subnet: The subnet to draw.
+        widest: For each module, the width that gets the strongest color.
+        parameters: Number of trainable parameters, if known.
     """
     blocks = ", ".join(
         f"block {b + 1}: {', '.join(f'{m} {subnet.widths(m)[b]}' for m in MODULES if subnet.widths(m)[b]) or 'nothing'}"
@@ -41,9 +41,9 @@ def draw_subnet(subnet: Subnet, widest: Mapping[str, int], parameters: int | Non
         "architecture",
         "Widths of the subnet, block by block",
         description=f"A heat map of {subnet.depth} blocks by three modules. {blocks}.",
-        caption="Each column is a block of the backbone, the first at the left. The number is the width of the module "
-        "in that block; a dot means that the block has none. The fuller the color, the nearer the width is to the "
-        "largest that the search space allows for this module.",
+        caption="Each column is a block of the backbone, with the first on the left. The number is the width of the "
+        "module in that block; a dot means that the block has none. The stronger the color, the closer the width is to "
+        "the largest that the search space allows for this module.",
         height=2.25,
         paint=lambda figure: _paint(figure, subnet.depth, fill),
         wide=True,
@@ -51,10 +51,10 @@ def draw_subnet(subnet: Subnet, widest: Mapping[str, int], parameters: int | Non
 
 
 def draw_importance(found: GeneImportance, depth: int) -> Drawing:
-    """The importance of each width as a heat map; what beats chance is framed.
+    """Draw the importance of each width as a heat map; widths that beat chance are framed.
 
     Args:
-        found: The importances.
+        found: The importance of each width, and what chance reaches.
         depth: Number of blocks.
     """
     important = set(found.important)
@@ -72,10 +72,10 @@ def draw_importance(found: GeneImportance, depth: int) -> Drawing:
         "importance",
         "Importance of each width, in percent of the variance of accuracy",
         description=f"A heat map of {depth} blocks by three modules. Widths that beat chance: {named}.",
-        caption="How much of the differences between candidates a forest can no longer explain when this width is "
-        "shuffled. A frame marks what beats "
-        f"{100 * found.chance:.1f}, the most that meaningless copies of the widths reached by chance; all else cannot "
-        "be told from noise. A dash stands where all candidates have the same width.",
+        caption="How much of the variance in accuracy a random forest can no longer explain when this width is "
+        f"shuffled. A frame marks widths above {100 * found.chance:.1f}, the most that meaningless copies of the "
+        "widths reached by chance; the others cannot be told from noise. A dash means that all candidates have the "
+        "same width.",
         height=2.25,
         paint=lambda figure: _paint(figure, depth, fill),
         wide=True,
@@ -83,7 +83,7 @@ def draw_importance(found: GeneImportance, depth: int) -> Drawing:
 
 
 def _paint(figure: Figure, depth: int, fill: Callable[[str, int], tuple[float, str, bool]]) -> None:
-    """Blocks across, modules down; `fill` gives opacity, text and frame of a cell."""
+    """Paint blocks across and modules down; `fill` gives the opacity, text and frame of each cell."""
     from matplotlib.patches import FancyBboxPatch
 
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""Training curves."""
+"""Charts of training losses."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def draw_training(name: str, what: str, training: Training) -> Drawing:
-    """The mean training loss of each epoch.
+    """Draw the mean training loss of each epoch.
 
     Args:
-        name: Of the figure's files.
-        what: What was trained, as in "the supernet".
-        training: It.
+        name: Name of the figure's files.
+        what: What was trained, such as "the supernet".
+        training: Its losses and its number of epochs.
     """
     losses = training.losses
-    begun = "" if training.finished else f" It is to have {training.epochs:,}."
-    caption = "Mean cross-entropy of each epoch, in nats, on the images that it trained on."
+    begun = "" if training.finished else f" {training.epochs:,} are planned."
+    caption = "Mean cross-entropy of each epoch, in nats, on the training images."
     if name == "supernet":
-        caption += " Each step trains another subnet, so this is the loss of the subnets in the mean."
+        caption += " Each step trains another subnet, so this is the mean loss of many subnets."
     return draw(
         name,
         f"Training loss of {what}",

@@ -44,17 +44,17 @@ def test_two_swapped_labels_fail_the_check_of_labels(model: Path) -> None:
     with pytest.raises(ExportError) as raised:
         check_labels(model, LABELS)
     assert raised.value.problem == (
-        "The exported model fails the check of labels: it names class 1 'dog', and it is 'a, b'."
+        "The exported model fails the label check: it calls class 1 'dog' instead of 'a, b'."
     )
     write_metadata(model, {CLASSES: list(LABELS)})
     check_labels(model, LABELS)
 
 
 def test_a_file_without_labels_fails_the_check(model: Path) -> None:
-    with pytest.raises(ExportError, match="it names 0 classes, and there are 4"):
+    with pytest.raises(ExportError, match="it names 0 classes instead of 4"):
         check_labels(model, LABELS)
 
 
 def test_the_first_difference_is_told() -> None:
     assert label_difference(["a", "b"], ("a", "b")) == ""
-    assert label_difference(["a", "c"], ("a", "b")) == "it names class 1 'c', and it is 'b'"
+    assert label_difference(["a", "c"], ("a", "b")) == "it calls class 1 'c' instead of 'b'"

@@ -41,7 +41,7 @@ def test_the_card_of_an_engine_says_whether_it_was_run(engines: Finished) -> Non
     engine = read_manifest(folder).engine
     assert engine is not None
     assert engine.verified[1:] in text
-    assert "for sm89; it takes batches of 1 to 20 images and was made for 4." in text
+    assert "for sm89; it takes batches of 1 to 20 images and is optimized for 4." in text
     assert "Simulated, not run (onnxruntime CPUExecutionProvider: the same graph in float32" in text
     assert f"noah predict {ENGINES[1]}/model.onnx IMAGES..." in text
 
@@ -49,7 +49,7 @@ def test_the_card_of_an_engine_says_whether_it_was_run(engines: Finished) -> Non
 def test_a_card_without_a_test_result_names_the_command(tmp_path: Path) -> None:
     folder = make_artifact(tmp_path / "artifact")
     card = model_card(read_manifest(folder), None, folder)
-    assert "`noah eval` does" in card
+    assert "`noah eval` measures it" in card
     assert "café, a, b, dog, 鳥" in card
 
 

@@ -137,7 +137,7 @@ def test_an_artifact_of_another_run_is_refused_before_the_test_split_is_touched(
     with pytest.raises(ArtifactError) as raised:
         measure(project.artifact(), run, changed)
     assert str(raised.value) == (
-        "The artifact was not exported from a run like shapes/first: classes or preprocessing differ.\n"
+        "The artifact was not exported from shapes/first: its classes or preprocessing differ.\n"
         "Name its own run with --run."
     )
     assert not (project.run / "eval").exists()
@@ -153,7 +153,7 @@ def test_an_artifact_of_other_images_is_refused(project: Finished, run: Run, mat
     """Another seed splits the images otherwise: what it was trained on could be tested on."""
     train = select(materials.dataset.train, np.arange(len(materials.dataset.train) - 1))
     changed = replace(materials, dataset=replace(materials.dataset, train=train))
-    with pytest.raises(ArtifactError, match=r"exported from shapes/first, whose images are split otherwise"):
+    with pytest.raises(ArtifactError, match=r"exported from shapes/first, whose images are split differently"):
         measure(project.artifact(), run, changed)
     assert not (project.run / "eval").exists()
 
@@ -161,5 +161,5 @@ def test_an_artifact_of_other_images_is_refused(project: Finished, run: Run, mat
 def test_an_artifact_of_earlier_weights_is_refused(project: Finished, run: Run, materials: Materials) -> None:
     checkpoint = project.run / "retrain" / "checkpoint.safetensors"
     checkpoint.write_bytes((project.run / "supernet" / "checkpoint.safetensors").read_bytes())
-    with pytest.raises(ArtifactError, match=r"with other weights than those that shapes/first has now"):
+    with pytest.raises(ArtifactError, match=r"with other weights than shapes/first has now"):
         measure(project.artifact(), run, materials)

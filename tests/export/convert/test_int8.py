@@ -61,7 +61,7 @@ def test_the_manifest_tells_what_is_in_8_bits_and_what_it_costs(quantized: Path)
     assert record.ranges == (
         "minmax over 36 training images of shapes, which it was trained on"
         if manifest.precision == "int8"
-        else "each batch, as it comes"
+        else "each batch when it is run"
     )
     assert (record.images, record.total) == ("18 validation images of shapes, which it was trained on", 18)
     assert record.correct >= record.correct_in_float32
@@ -85,7 +85,7 @@ def test_the_card_tells_the_same(quantized: Path) -> None:
     assert record is not None
     card = (quantized / "model_card.md").read_text(encoding="utf-8")
     assert f"{record.products} products are in 8 bits" in card
-    assert f"it puts {record.correct:,} right, the same network in float32 {record.correct_in_float32:,}" in card
+    assert f"it gets {record.correct:,} right, and the same network in float32 {record.correct_in_float32:,}" in card
 
 
 def test_it_is_smaller_and_predicts_nearly_the_same(quantized: Path, finished: Finished) -> None:
@@ -114,7 +114,7 @@ def test_what_was_held_out_measures_and_what_was_learned_from_calibrates(finishe
     images = "9 images of shapes that were held out of its training"
     assert (record.images, record.total) == (images, 9)
     assert record.ranges == "minmax over 7 training images of shapes, which it was trained on"
-    assert f"Of {images}, it puts" in (artifact / "model_card.md").read_text(encoding="utf-8")
+    assert f"Of {images}, it gets" in (artifact / "model_card.md").read_text(encoding="utf-8")
     assert any(f"of {images}, " in line for line in listener.said)
     calibrating = calibration_pixels(materials, 1000, Silent())
     held = {final.held_out.gates.name(index) for index in range(9)}
@@ -176,9 +176,9 @@ def test_an_artifact_that_loses_accuracy_is_refused_with_what_to_try(
     outcome = noah("export", "--precision", "int8", "--calibration-images", 6)
     assert outcome.code == 1
     problem, hint = outcome.error_lines
-    assert problem.startswith("Error: The exported model fails the check of accuracy: int8 loses ")
+    assert problem.startswith("Error: The exported model fails the accuracy check: int8 loses ")
     assert "points on 18 validation images of shapes, which it was trained on (" in problem
-    assert problem.endswith("and 0.5 is allowed.")
+    assert problem.endswith("but only 0.5 is allowed.")
     assert hint == (
         "Nothing was written. Try --exclude-last-block, --calibration-images 12, --calibration percentile or "
         "--precision fp16."

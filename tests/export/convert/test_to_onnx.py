@@ -152,7 +152,7 @@ def test_weights_beyond_the_limit_of_a_file_go_beside_it(tmp_path: Path, monkeyp
 
 
 def test_an_opset_that_is_too_old() -> None:
-    with pytest.raises(ExportError, match=r"^Opset 17 is too old\.\nUse --opset 20, or 18 at the least\.$"):
+    with pytest.raises(ExportError, match=r"^Opset 17 is too old\.\nUse --opset 20, or at least 18\.$"):
         write_onnx(nn.Identity(), Path("nowhere.onnx"), height=8, width=8, raw_pixels=False, opset=17)
 
 

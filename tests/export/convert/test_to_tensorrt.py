@@ -66,7 +66,7 @@ def test_a_network_in_another_precision_fails_the_check_of_types(tmp_path: Path)
     with pytest.raises(ExportError) as raised:
         build_engine(model, tmp_path / "e", RTX, PROFILE, "bf16", tmp_path / "cache")
     assert raised.value.problem == (
-        "The typed network fails the check of types: 1 layers of kind CONVOLUTION give HALF, and bf16 needs BF16."
+        "The typed network fails the type check: 1 layers of kind CONVOLUTION return HALF, but bf16 needs BF16."
     )
     assert not (tmp_path / "e").exists()
 

@@ -63,7 +63,7 @@ def test_noah_does_not_run_it_and_says_what_does(project: Finished) -> None:
     outcome = noah("predict", project.artifact("triton-fp32"), "x.png")
     assert outcome.code == 1
     assert "is of format triton, which noah itself does not run." in outcome.error_lines[0]
-    assert "This runs it: tritonserver --model-repository " in outcome.error_lines[1]
+    assert "Run it with: tritonserver --model-repository " in outcome.error_lines[1]
 
 
 def test_an_engine_becomes_the_plan(tmp_path: Path) -> None:

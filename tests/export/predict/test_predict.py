@@ -153,7 +153,7 @@ def test_no_images_are_no_error(predictor: Predictor) -> None:
 
 @pytest.mark.parametrize("top_k", [0, len(CLASSES) + 1])
 def test_more_labels_than_classes_are_refused(predictor: Predictor, top_k: int) -> None:
-    with pytest.raises(UsageError, match=f"top_k is {top_k}, and this artifact has 4 classes"):
+    with pytest.raises(UsageError, match=f"top_k is {top_k}, but this artifact has 4 classes"):
         predict(predictor, [], Rows(), top_k=top_k)
 
 

@@ -156,7 +156,7 @@ def test_standard_output_gets_csv_unless_told(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.startswith("path,label,probability\nphotos/a.jpg,dog,0.123457\n")
     write(None, 1, format="jsonl")
     assert json.loads(capsys.readouterr().out.splitlines()[0])["label"] == "dog"
-    with pytest.raises(UsageError, match="not written to standard output"):
+    with pytest.raises(UsageError, match="cannot go to standard output"):
         write(None, 1, format="parquet")
 
 

@@ -162,23 +162,23 @@ OTHER_SIZE = Preprocessing(**{**PREPROCESSING.to_json(), "height": 7, "mean": (0
     [
         (
             {"input": model_input("float32", ("n", 3, HEIGHT, WIDTH), "pixels")},
-            "'pixels' is told and 'images' is found",
+            "its input is 'images', not 'pixels'",
         ),
-        ({"input": model_input("uint8", ("n", HEIGHT, WIDTH, 3))}, "told to be uint8 and is float32"),
-        ({"input": model_input("float32", ("n", 3, WIDTH, HEIGHT))}, r"\['n', 3, 8, 6\] and is \['batch', 3, 6, 8\]"),
-        ({"input": model_input("float32", (4, 3, HEIGHT, WIDTH))}, "batch fixed to 4"),
+        ({"input": model_input("uint8", ("n", HEIGHT, WIDTH, 3))}, "input 'images' is float32, not uint8"),
+        ({"input": model_input("float32", ("n", 3, WIDTH, HEIGHT))}, r"\['batch', 3, 6, 8\], not \['n', 3, 8, 6\]"),
+        ({"input": model_input("float32", (4, 3, HEIGHT, WIDTH))}, "the input's batch is fixed to 4"),
         (
             {"output": ModelOutput(name="logits", shape=("n", len(CLASSES)), type="float16", values="logits")},
-            "'logits' is told to be float16 and is float32",
+            "output 'logits' is float32, not float16",
         ),
         (
             {
                 "classes": ("a", "b"),
                 "output": ModelOutput(name="logits", shape=("n", 2), type="float32", values="logits"),
             },
-            r"\['n', 2\] and is \['batch', 4\]",
+            r"\['batch', 4\], not \['n', 2\]",
         ),
-        ({"preprocessing": OTHER_SIZE.to_json()}, r"images of \(6, 8\) and preprocessing makes \(7, 8\)"),
+        ({"preprocessing": OTHER_SIZE.to_json()}, r"images of \(6, 8\), but preprocessing makes \(7, 8\)"),
     ],
 )
 def test_a_model_that_is_not_its_manifests_is_refused(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
@@ -192,7 +192,7 @@ def test_a_model_with_a_fixed_batch_is_refused(tmp_path: Path) -> None:
     folder = make_artifact(
         tmp_path / "artifact", model=make_model(batch=4), input=model_input("float32", (4, 3, HEIGHT, WIDTH))
     )
-    with pytest.raises(ArtifactError, match="batch fixed to 4, and any number of images must fit"):
+    with pytest.raises(ArtifactError, match="batch is fixed to 4, but any number of images must fit"):
         load_predictor(folder)
 
 

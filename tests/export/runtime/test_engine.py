@@ -66,7 +66,7 @@ def test_without_a_gpu_the_error_says_so_and_what_to_use_instead(engines: Finish
         with pytest.raises(ArtifactError) as raised:
             load_predictor(path)
         assert raised.value.problem == (
-            f"{folder / 'model.engine'} is a TensorRT engine, which needs an NVIDIA GPU, and {why_no_gpu()}."
+            f"{folder / 'model.engine'} is a TensorRT engine, which needs an NVIDIA GPU, but {why_no_gpu()}."
         )
         assert "model.onnx beside it" in raised.value.hint
         assert raised.value.hint.endswith("noah export --format onnx")
@@ -116,7 +116,7 @@ def test_another_gpu_is_told_with_the_command_for_it(record: EngineRecord, monke
     monkeypatch.setattr(engine_module, "gpu_name_and_target", lambda: ("NVIDIA A10", "sm86"))
     with pytest.raises(ArtifactError) as raised:
         open_engine(Path("model.engine"), record)
-    assert raised.value.problem == "model.engine does not run here: it is built for sm89, and NVIDIA A10 is sm86."
+    assert raised.value.problem == "model.engine does not run here: it was built for sm89, but NVIDIA A10 is sm86."
     assert raised.value.hint == "Export for this GPU: noah export --format trt --target sm86"
 
 
@@ -124,7 +124,7 @@ def test_another_version_of_the_package_is_told(record: EngineRecord) -> None:
     other = record.model_copy(update={"version": "1.0.0"})
     with pytest.raises(ArtifactError) as raised:
         open_engine(Path("model.engine"), other)
-    assert raised.value.problem.startswith("model.engine was built by tensorrt-rtx 1.0.0, and ")
+    assert raised.value.problem.startswith("model.engine was built by tensorrt-rtx 1.0.0, but ")
     assert raised.value.hint.endswith("pip install tensorrt-rtx==1.0.0")
 
 

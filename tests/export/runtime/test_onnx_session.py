@@ -111,7 +111,9 @@ def test_a_missing_library_is_named_with_what_installs_it(
     gpu_machine: type[FakeSession], model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcurand.so.10: no such file"))
-    assert "libcurand.so.10 is missing, which pip install 'onnxruntime-gpu[cuda,cudnn]'" in open_session(model).reason
+    assert (
+        "libcurand.so.10 is missing; pip install 'onnxruntime-gpu[cuda,cudnn]' brings it" in open_session(model).reason
+    )
     assert capsys.readouterr().out == ""
 
 

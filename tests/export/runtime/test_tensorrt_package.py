@@ -68,9 +68,9 @@ def test_a_package_that_is_missing_or_broken_says_what_to_type(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("precision", "targets", "problem"),
     [
-        ("fp16", ("sm89", "sm61"), "tensorrt-rtx builds nothing for --target sm61."),
-        ("fp16", ("sm90",), "tensorrt-rtx builds nothing for Hopper (sm90)."),
-        ("bf16", ("sm75",), "sm75 has no bf16."),
+        ("fp16", ("sm89", "sm61"), "tensorrt-rtx does not support --target sm61."),
+        ("fp16", ("sm90",), "tensorrt-rtx does not support Hopper (sm90)."),
+        ("bf16", ("sm75",), "sm75 does not support bf16."),
     ],
 )
 def test_targets_that_cannot_be_built_for(precision: Any, targets: tuple[str, ...], problem: str) -> None:

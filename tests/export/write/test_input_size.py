@@ -71,7 +71,7 @@ def test_it_takes_images_of_its_size_and_tells_the_accuracy_at_both(inside: Fini
         f"search, of {total} validation images of shapes, which it was trained on"
     ) in outcome.words
     card = (inside.artifact(NAME) / "model_card.md").read_text()
-    assert f"{shares[0]:.2%} are right at this size and {shares[1]:.2%} at that one" in card
+    assert f"{shares[0]:.2%} are right at this size and {shares[1]:.2%} at the original size" in card
     assert "test images right" not in card  # which is of the other size
 
 
@@ -85,7 +85,7 @@ def test_the_size_of_the_search_gives_the_usual_artifact(project: Finished) -> N
     side = read_manifest(project.artifact()).backbone.image_size[0]
     outcome = noah("export", "--format", "onnx", "--input-size", str(side))
     assert outcome.code == 0, outcome.err
-    assert f"input {side} px, as the search had them" in outcome.words
+    assert f"input {side} px, as in the search" in outcome.words
     assert read_manifest(project.artifact(FLOAT)).resized is None
     assert not list(project.run.glob("export/*px"))
 
@@ -93,7 +93,7 @@ def test_the_size_of_the_search_gives_the_usual_artifact(project: Finished) -> N
 def test_it_is_verified_as_an_artifact_of_its_run(inside: Finished) -> None:
     outcome = noah("verify")
     assert outcome.code == 0, outcome.out
-    assert f"artifact {NAME}: files, weights, subnet and classes are those of its run" in outcome.words
+    assert f"artifact {NAME}: its files, weights, subnet and classes match the run" in outcome.words
     total = right(inside, SIDE, "test")
     assert f"accuracy of {NAME}: {total} of 18 right again, exactly" in outcome.words
 
@@ -121,7 +121,7 @@ def test_the_report_tells_both_sizes(resized: Finished, tmp_path: Path, monkeypa
     ("arguments", "message"),
     [
         (("--format", "onnx", "--input-size", "50"), "--input-size: 50 is not a multiple of the patch size 16; use 48"),
-        (("--format", "safetensors", "--input-size", "48"), "--input-size is of no use with --format safetensors"),
+        (("--format", "safetensors", "--input-size", "48"), "--input-size has no effect with --format safetensors"),
     ],
 )
 def test_what_is_refused(inside: Finished, arguments: tuple[str, ...], message: str) -> None:

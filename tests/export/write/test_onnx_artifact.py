@@ -93,7 +93,7 @@ def assert_refused(project: Finished, outcome: Outcome, before: dict[str, bytes]
     """The command failed in two lines that name the check, and the earlier artifacts are there, whole and alone."""
     assert outcome.code == 1
     assert len(outcome.error_lines) == 2
-    assert outcome.error_lines[0].startswith(f"Error: The exported model fails the check of {check}")
+    assert outcome.error_lines[0].startswith(f"Error: The exported model fails the {check}")
     assert file_contents(project.run / "export") == before
     assert sorted(path.name for path in (project.run / "export").iterdir()) == [FLOAT, UINT8]
 
@@ -101,10 +101,10 @@ def assert_refused(project: Finished, outcome: Outcome, before: dict[str, bytes]
 @pytest.mark.parametrize(
     ("change", "check"),
     [
-        (patch_embedding, "the largest difference"),
-        (last_weight, "the largest difference"),
-        (not_a_number, "values"),
-        (two_classes_swapped, "the largest difference"),
+        (patch_embedding, "check of the largest difference"),
+        (last_weight, "check of the largest difference"),
+        (not_a_number, "value check"),
+        (two_classes_swapped, "check of the largest difference"),
     ],
 )
 def test_a_wrong_file_is_caught_and_the_earlier_artifact_stays(
@@ -122,7 +122,7 @@ def test_a_wrong_file_in_half_precision_is_caught(
     before = file_contents(project.run / "export")
     written_as_before(change)
     outcome = noah("export", "--format", "onnx", "--precision", "fp16")
-    assert_refused(project, outcome, before, "the largest difference")
+    assert_refused(project, outcome, before, "check of the largest difference")
 
 
 def test_a_file_in_another_precision_than_asked_is_caught(
@@ -131,7 +131,7 @@ def test_a_file_in_another_precision_than_asked_is_caught(
     before = file_contents(project.run / "export")
     written_as_before(None)
     monkeypatch.setattr(export.write.onnx_artifact, "write_precision", lambda *_: None)
-    assert_refused(project, noah("export", "--precision", "fp16"), before, "types: 1 times Conv is in float32")
+    assert_refused(project, noah("export", "--precision", "fp16"), before, "type check: Conv is in float32 (count: 1)")
 
 
 def test_two_labels_that_were_swapped_are_caught(
@@ -147,7 +147,7 @@ def test_two_labels_that_were_swapped_are_caught(
 
     monkeypatch.setattr(export.write.onnx_artifact.metadata, "write_metadata", write_swapped)
     outcome = noah("export", "--format", "onnx")
-    assert_refused(project, outcome, before, "labels: it names class 0 'square', and it is 'circle'.")
+    assert_refused(project, outcome, before, "label check: it calls class 0 'square' instead of 'circle'.")
 
 
 def test_labels_that_are_swapped_in_the_manifest_later_are_caught_by_those_of_the_file(project: Finished) -> None:
@@ -157,7 +157,7 @@ def test_labels_that_are_swapped_in_the_manifest_later_are_caught_by_those_of_th
     path.write_text(json.dumps(manifest))
     outcome = noah("predict", project.artifact(), project.folder)
     assert outcome.code == 1
-    assert "its labels are others: it names class 0 'circle', and it is 'square'." in outcome.error_lines[0]
+    assert "its labels differ: it calls class 0 'circle' instead of 'square'." in outcome.error_lines[0]
 
 
 def test_a_wrong_file_leaves_nothing_where_nothing_was(
@@ -189,7 +189,7 @@ def test_a_forgotten_normalization_is_caught(project: Finished, monkeypatch: pyt
 
     monkeypatch.setattr(export.write.onnx_artifact, "merge", merge_without)
     outcome = noah("export", "--format", "onnx", "--input", "uint8")
-    assert_refused(project, outcome, before, "the largest difference")
+    assert_refused(project, outcome, before, "check of the largest difference")
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, MemoryError])

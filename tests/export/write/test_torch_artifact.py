@@ -128,7 +128,7 @@ def test_a_subnet_with_other_modules_is_refused_by_name(project: Finished) -> No
 def test_which_subnets_are_plain() -> None:
     check_is_plain(Subnet.uniform(3, lora=4))
     check_is_plain(Subnet.uniform(3))
-    with pytest.raises(ExportError, match="The subnet has adapters in block 2 and prompts in blocks 1, 3, which"):
+    with pytest.raises(ExportError, match="The subnet has adapters in block 2 and prompts in blocks 1, 3, but a plain"):
         check_is_plain(Subnet(prompt=[1, 0, 2], lora=[1, 1, 1], adapter=[0, 4, 0]))
 
 
@@ -160,7 +160,7 @@ def test_lora_is_folded_and_nothing_else_is_changed(tiny_backbone_file: Path, tm
 
 def test_what_timm_does_not_load_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architecture": "no_such_vit", "pretrained_cfg": {}}')
-    with pytest.raises(ExportError, match="timm does not load what was written: "):
+    with pytest.raises(ExportError, match="timm cannot load what was written: "):
         load_timm(tmp_path)
 
 
@@ -192,7 +192,7 @@ def test_a_network_that_comes_back_changed_gets_no_name(
 def test_options_of_graphs_are_refused(project: Finished) -> None:
     outcome = noah("export", "--format", "safetensors", "--precision", "fp16", "--batch", "1:2:4")
     assert outcome.code == 2
-    assert outcome.error_lines[0].startswith("Error: --precision is of no use with --format safetensors")
+    assert outcome.error_lines[0].startswith("Error: --precision has no effect with --format safetensors")
     assert outcome.error_lines[1] == "Leave out --precision and --batch."
 
 

@@ -82,11 +82,11 @@ def test_against_another_artifact_also_of_the_same_name(finished: Finished, tmp_
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--batch", "1,x"), 2, "Error: --batch 1,x: not a list of batch sizes."),
-        (("--batch", "0"), 2, "Error: --batch 0: not a list of batch sizes."),
-        (("--against", "backbone:int4"), 2, "Error: --against backbone:int4: no such precision."),
-        (("--against", "backbone:int8"), 2, "Error: The plain backbone has no int8"),
-        (("backbone",), 2, "Error: The plain backbone is no artifact."),
+        (("--batch", "1,x"), 2, "Error: --batch 1,x is not a list of batch sizes."),
+        (("--batch", "0"), 2, "Error: --batch 0 is not a list of batch sizes."),
+        (("--against", "backbone:int4"), 2, "Error: --against backbone:int4: there is no such precision."),
+        (("--against", "backbone:int8"), 2, "Error: The plain backbone cannot be in int8"),
+        (("backbone",), 2, "Error: The plain backbone is not an artifact."),
         (("--against", "nowhere"), 1, "Error: No artifact here: nowhere does not exist."),
     ],
 )

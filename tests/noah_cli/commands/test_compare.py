@@ -209,13 +209,13 @@ def test_runs_on_other_images_are_not_paired(runs: Path) -> None:
         (
             ("first", "linear", "--device", "cpu", "--threads", "1"),
             [
-                "Error: --device and --threads are of no use without --latency.",
+                "Error: --device and --threads have no effect without --latency.",
                 "Leave them out, or add --latency.",
             ],
         ),
         (
             ("first", "linear", "--precision", "fp32"),
-            ["Error: --precision is of no use without --latency.", "Leave it out, or add --latency."],
+            ["Error: --precision has no effect without --latency.", "Leave it out, or add --latency."],
         ),
     ],
 )

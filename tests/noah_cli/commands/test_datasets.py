@@ -40,7 +40,7 @@ def test_each_row_names_group_classes_and_place(tmp_path: Path) -> None:
 
 def test_below_the_table_it_says_how_to_get_the_rest() -> None:
     words = noah("datasets").words
-    assert "github.com/ZhangYuanhan-AI/NOAH" in words and words.endswith("Your own images go with --data FOLDER.")
+    assert "github.com/ZhangYuanhan-AI/NOAH" in words and words.endswith("For your own images, use --data FOLDER.")
 
 
 def test_the_data_root_of_this_folders_settings_is_used(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_measured_result_is_shown_again(project: Finished, arguments: tuple[st
     path.write_text(json.dumps(marked))
     outcome = noah("eval", *arguments)
     assert outcome.code == 0
-    assert "was measured before; --again measures it anew." in outcome.words
+    assert "was measured before; --again repeats it." in outcome.words
     assert "test 12.30% ±" in outcome.words
     assert noah("eval", *arguments, "--again").code == 0
     assert stored(project, name)["accuracy"] != 0.123
@@ -164,7 +164,7 @@ def test_an_engine_without_a_gpu_says_what_to_use_instead(engine_project: Finish
     outcome = noah("eval", engine_project.artifact(ENGINES[0]))
     assert outcome.code == 1
     problem, hint = outcome.error_lines
-    assert problem.endswith(f"model.engine is a TensorRT engine, which needs an NVIDIA GPU, and {why_no_gpu()}.")
+    assert problem.endswith(f"model.engine is a TensorRT engine, which needs an NVIDIA GPU, but {why_no_gpu()}.")
     assert hint.endswith("noah export --format onnx")
 
 

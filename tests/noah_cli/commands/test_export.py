@@ -44,10 +44,10 @@ def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, mon
         (("--format", "tflite"), 2, "'tflite'"),
         (("--precision", "int4"), 2, "'int4'"),
         (("--output", "top5"), 2, "'top5'"),
-        (("--batch", "1:64:32"), 2, "Error: --batch 1:64:32: not a smallest, usual and largest batch."),
+        (("--batch", "1:64:32"), 2, "Error: --batch 1:64:32 is not a smallest, usual and largest batch."),
         (("--target", "sm89"), 2, "Error: --target is for engines."),
-        (("--format", "trt", "--target", "sm61"), 2, "Error: tensorrt-rtx builds nothing for --target sm61."),
-        (("--format", "trt", "--precision", "bf16", "--target", "sm75"), 2, "Error: sm75 has no bf16."),
+        (("--format", "trt", "--target", "sm61"), 2, "Error: tensorrt-rtx does not support --target sm61."),
+        (("--format", "trt", "--precision", "bf16", "--target", "sm75"), 2, "Error: sm75 does not support bf16."),
         (("--format", "onnx", "--input", "uint16"), 2, "'uint16'"),
         (("--calibration", "entropy"), 2, "Error: --calibration is for --precision int8, not fp32."),
         (("--precision", "int8-dynamic", "--calibration-images", "9"), 2, "Error: --calibration-images is for "),
@@ -57,7 +57,7 @@ def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, mon
             "Error: --exclude-last-block is for --precision int8 and ",
         ),
         (("--precision", "int8", "--calibration", "guess"), 2, "'guess'"),
-        (("--precision", "int8-dynamic", "--format", "trt"), 2, "Error: Engines have no int8-dynamic: "),
+        (("--precision", "int8-dynamic", "--format", "trt"), 2, "Error: Engines do not support int8-dynamic: "),
     ],
 )
 def test_what_is_refused(project: Finished, arguments: tuple[str, ...], code: int, message: str) -> None:
@@ -83,7 +83,7 @@ def test_an_engine_tells_its_builder_its_precision_and_what_was_not_run(engines:
     outcome = engines.outcomes[ENGINES[0]]
     assert (outcome.code, outcome.err) == (0, "")
     words = outcome.words
-    assert "precision fp16 (every target has it, it is half the size of fp32, and closer to it than bf16)" in words
+    assert "precision fp16 (all targets support it; half the size of fp32, and closer to it than bf16)" in words
     assert "builder tensorrt-rtx " in words
     assert "(--target asks for engines built ahead of time)" in words
     assert "building model.engine for sm89, batches 1:4:20" in words

@@ -44,7 +44,7 @@ def test_what_is_retrained_stays(project: Finished, trained_epochs: list[int], a
     before = file_contents(project.folder)
     outcome = noah("retrain", *arguments)
     assert outcome.code == 0
-    assert "The subnet of shapes/first is retrained already; --restart does it anew." in outcome.words
+    assert "The subnet of shapes/first is already retrained; --restart does it again." in outcome.words
     assert outcome.out.endswith("next      noah eval\n")
     assert trained_epochs == []
     assert file_contents(project.folder) == before
@@ -112,7 +112,7 @@ def test_a_stopped_retraining_needs_a_word_on_what_to_do(project: Finished, trai
     assert refused.code == 2
     assert refused.error_lines == [
         "Error: The retraining of shapes/first was stopped before its end.",
-        "Add --resume to go on with it, or --restart to begin anew.",
+        "Add --resume to go on with it, or --restart to start again.",
     ]
     assert noah("retrain", "--resume").code == 0
     assert trained_epochs == []  # its last epoch had been saved

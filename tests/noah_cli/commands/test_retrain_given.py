@@ -121,14 +121,14 @@ def test_an_interrupted_training_goes_on_without_the_subnet(empty: Path, monkeyp
         (
             ("--subnet", "lora:2", "--resume"),
             [
-                "Error: --subnet starts a new run, and --resume does not.",
+                "Error: --subnet starts a new run, but --resume does not.",
                 "Leave --subnet out to go on with a run: it keeps its subnet.",
             ],
         ),
         (
             ("--subnet", "lora:2", "--run", "first", "--dataset", "digits"),
             [
-                "Error: Both --run and a dataset are given, and the new run takes its data from one.",
+                "Error: Both --run and a dataset are given, but the new run takes its data from only one.",
                 "Leave one of them out; --name names the new run.",
             ],
         ),
@@ -142,7 +142,7 @@ def test_an_interrupted_training_goes_on_without_the_subnet(empty: Path, monkeyp
         (
             ("--subnet", "lora:2", "--recipe", "quick"),
             [
-                "Error: --recipe needs a dataset: otherwise all settings are those of another run.",
+                "Error: --recipe needs a dataset: otherwise all settings come from another run.",
                 "Add --dataset NAME or --data FOLDER, or leave --recipe out.",
             ],
         ),
@@ -166,7 +166,7 @@ def test_what_is_refused(project: Finished, arguments: tuple[str, ...], lines: l
 def test_the_settings_file_of_the_folder_names_the_data_where_there_is_no_run(empty: Path) -> None:
     outcome = noah("retrain", "--subnet", "lora:2", "--name", "a")
     assert outcome.code == 0, outcome.err
-    assert "settings noah.yaml (it lies in this folder)" in outcome.words
+    assert "settings noah.yaml (found in this folder)" in outcome.words
     assert latest(empty).name == "shapes/a"
 
 

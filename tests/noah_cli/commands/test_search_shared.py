@@ -140,8 +140,8 @@ def test_whoever_joins_changes_nothing(copied: Path, arguments: tuple[str, ...],
     outcome = noah("search", "--join", "first", *arguments)
     assert outcome.code == 2
     assert outcome.error_lines == [
-        f"Error: --join works on a search as it was begun, and {named} would change it.",
-        "Leave it out; --device, --precision, --threads, --track and --time-limit are this process's own.",
+        f"Error: --join works on a search as it was started, but {named} would change it.",
+        "Leave it out; only --device, --precision, --threads, --track and --time-limit may differ.",
     ]
     assert file_contents(copied) == before
 
@@ -150,7 +150,7 @@ def test_joining_a_finished_search_shows_its_winner(copied: Path) -> None:
     before = file_contents(copied, without=("journal.log",))
     outcome = noah("search", "--join", "first", "--threads", 1)
     assert outcome.code == 0, outcome.err
-    assert "joined 8 subnets are evaluated, by this process and others" in outcome.words
+    assert "joined 8 subnets have been evaluated, by this process and others" in outcome.words
     best = read("best.json")
     assert f"winner subnet {best['index']} ({best['origin']}) of 8 evaluated" in outcome.words
     assert outcome.out.endswith("next      noah retrain --run shapes/first\n")
@@ -183,7 +183,7 @@ def test_joining_while_the_process_that_began_chooses_the_winner(copied: Path) -
     with Run(Path(RUN)).lock():
         outcome = noah("search", "--join", "first")
     assert outcome.code == 0, outcome.err
-    assert outcome.out.endswith("The process that began the search chooses the winner.\n")
+    assert outcome.out.endswith("The process that started the search chooses the winner.\n")
     assert not Path(RUN, "search", "best.json").exists()
 
 
@@ -252,7 +252,7 @@ def test_what_is_no_length_of_time(copied: Path, text: str, command: tuple[str, 
     outcome = noah("search", f"--time-limit={text}", *command)
     assert outcome.code == 2
     assert outcome.error_lines == [
-        f"Error: {text!r} is no length of time.",
+        f"Error: {text!r} is not a length of time.",
         "Write it as 90s, 20m, 2h or 1h30m.",
     ]
     assert file_contents(copied) == before
@@ -267,7 +267,7 @@ def test_a_dry_run_writes_nothing(working_folder: Path) -> None:
     assert file_contents(working_folder) == before
     outcome = noah("search", "--dry-run", "--resume")
     assert outcome.code == 2
-    assert outcome.error_lines[0].startswith("Error: --dry-run looks at a run that is to be, and --resume goes on")
+    assert outcome.error_lines[0].startswith("Error: --dry-run is for a new run, but --resume goes on")
 
 
 def test_a_database_holds_the_search(working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def test_a_whole_run_passes(finished: Finished, monkeypatch: pytest.MonkeyPatch)
     assert f"accuracy of the winner: {best['correct']} of {best['total']} right again" in ok
     assert f"accuracy of the test: {test['correct']} of {test['total']} right again, exactly" in ok
     for name in (FLOAT, UINT8):
-        assert f"artifact {name}: files, weights, subnet and classes are those of its run" in ok
+        assert f"artifact {name}: its files, weights, subnet and classes match the run" in ok
         assert f"accuracy of {name}: {test['correct']} of {test['total']} right again, exactly" in ok
     assert f"verified {len(lines(outcome, 'ok'))} ok, 0 failed, 0 not there to check" in outcome.words
     assert file_contents(finished.folder) == before
@@ -226,9 +226,9 @@ def test_an_engine_that_no_gpu_runs_is_measured_by_the_file_beside_it(engine_pro
     outcome = noah("verify")
     assert outcome.code == 0, outcome.out
     half, brain = (project.artifact(name).relative_to(project.folder) for name in ENGINES)
-    assert [line for line in lines(outcome, "not there") if "it was not measured" in line] == [
-        f"accuracy of {brain.name}: it was not measured, and {why_no_gpu()}",  # onnxruntime's CPU has no bf16
-        f"accuracy of {half.name}: it was not measured",
+    assert [line for line in lines(outcome, "not there") if "it has not been measured" in line] == [
+        f"accuracy of {brain.name}: it has not been measured, and {why_no_gpu()}",  # onnxruntime's CPU has no bf16
+        f"accuracy of {half.name}: it has not been measured",
     ]
     assert lines(outcome, "next") == [f"noah eval {half}/model.onnx"]
     assert noah("eval", half / "model.onnx").code == 0
@@ -243,7 +243,7 @@ def test_an_engine_that_no_gpu_runs_is_measured_by_the_file_beside_it(engine_pro
     change(path, files={})
     reseal(project.run, f"eval/artifact/{half.name}.model.onnx")
     failed = lines(noah("verify", "--quick"), "FAILED")
-    assert failed == [f"result of {half.name}.model.onnx: it is of another artifact of that name"]
+    assert failed == [f"result of {half.name}.model.onnx: it belongs to another artifact of that name"]
 
 
 @pytest.mark.parametrize("error", [NotHereError("another version built it"), MissingPackageError("no TensorRT")])
@@ -328,4 +328,4 @@ def test_a_run_of_a_given_subnet(tmp_path: Path, tiny_settings: TinySettings, mo
 def test_what_contradicts_a_quick_look(project: Finished) -> None:
     outcome = noah("verify", "--quick", "--device", "cpu")
     assert outcome.code == 2
-    assert outcome.error_lines[0] == "Error: --device is of no use with --quick, which computes nothing."
+    assert outcome.error_lines[0] == "Error: --device has no effect with --quick, which computes nothing."

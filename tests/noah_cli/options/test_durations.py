@@ -47,4 +47,4 @@ def test_what_is_written_out_is_read_back(hours: int, minutes: int, seconds: int
 def test_what_is_no_length_of_time(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_duration(text)
-    assert str(raised.value) == f"{text!r} is no length of time.\nWrite it as 90s, 20m, 2h or 1h30m."
+    assert str(raised.value) == f"{text!r} is not a length of time.\nWrite it as 90s, 20m, 2h or 1h30m."

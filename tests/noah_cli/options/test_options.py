@@ -50,7 +50,7 @@ def test_several_budgets() -> None:
     with pytest.raises(UsageError) as raised:
         budget("macs=1.1x", "params=1k", "macs=1.2x")
     assert str(raised.value) == (
-        "--budget macs=1.2x: a bound of macs is given twice.\nGive each quantity one --budget."
+        "--budget macs=1.2x: a bound on macs is given twice.\nGive each quantity one --budget."
     )
 
 
@@ -64,7 +64,7 @@ def test_what_is_no_budget(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         budget(text)
     assert str(raised.value) == (
-        f"--budget {text}: not a budget.\n"
+        f"--budget {text} is not a budget.\n"
         "Write it as --budget params=0.64M, macs=1.1x, macs=4.5G, latency=12ms or latency=1.1x, or --budget none."
     )
 

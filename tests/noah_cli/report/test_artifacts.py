@@ -40,7 +40,7 @@ def test_of_an_engine_without_a_gpu_the_file_beside_it_counts(engine_project: Fi
     assert "noah bench" not in only_engines
     kept["models"][0]["bytes"] += 1
     bench_file.write_text(json.dumps(kept))
-    assert f"{half.name} was exported anew since speed was measured, and so left out.</p></div>" in page()
+    assert f"{half.name} was exported again after speed was measured, and is left out.</p></div>" in page()
     assert noah("eval", half / "model.onnx").code == 0
     after = page()
     assert "by its model.onnx" in after

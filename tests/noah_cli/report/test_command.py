@@ -123,7 +123,7 @@ def test_the_latest_run_is_the_default_and_a_given_subnet_has_no_search(work: Fi
     outcome = noah("report")
     assert (outcome.code, outcome.out.splitlines()[0]) == (0, "run       runs/shapes/lora")
     page = (work.run.with_name("lora") / "report.html").read_text(encoding="utf-8")
-    assert "The subnet <b>lora:2</b> was given" in page
+    assert "The given subnet <b>lora:2</b>, trained on" in page
     assert "noah search" not in page
     assert "noah retrain --subnet lora:2" in html.unescape(page)
 

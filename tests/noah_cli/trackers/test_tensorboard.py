@@ -163,7 +163,7 @@ def test_a_damaged_account_of_what_was_told(project: Finished) -> None:
     assert outcome.code == 1
     problem, hint = outcome.error_lines
     assert problem.startswith("Error: runs/shapes/first/trackers/tensorboard.json is damaged: ")
-    assert hint == "Remove runs/shapes/first/trackers/tensorboard.json to begin a new log."
+    assert hint == "Remove runs/shapes/first/trackers/tensorboard.json to start a new log."
 
 
 def test_without_the_package_nothing_is_begun(
@@ -176,7 +176,7 @@ def test_without_the_package_nothing_is_begun(
     assert outcome.code == 1
     assert outcome.error_lines == [
         "Error: The tracker tensorboard needs the package tensorboard, which is not installed.",
-        "Type: pip install 'noah-prompt-search[trackers]'. With --track none search and retrain go without.",
+        "Type: pip install 'noah-prompt-search[trackers]'. With --track none, nothing is tracked.",
     ]
     assert not (tmp_path / "runs").exists()
 
@@ -189,7 +189,7 @@ def test_without_the_package_a_test_is_measured_and_told_later(
         patch.setitem(sys.modules, "tensorboard", None)
         outcome = noah("eval")
     assert outcome.code == 0
-    assert "tracker not told: The tracker tensorboard needs the package tensorboard" in outcome.words
+    assert "tracker not logged: The tracker tensorboard needs the package tensorboard" in outcome.words
     assert "result/test_accuracy" not in read_events(project.run).Tags()["scalars"]
     assert noah("eval").code == 0
     assert "result/test_accuracy" in read_events(project.run).Tags()["scalars"]

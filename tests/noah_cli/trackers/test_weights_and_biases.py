@@ -122,6 +122,6 @@ def test_without_a_key_it_says_what_to_type(project: Finished, monkeypatch: pyte
     assert outcome.code == 2
     problem, hint = outcome.error_lines
     assert problem.startswith("Error: Weights & Biases cannot be used: ")
-    assert hint.startswith("Type: wandb login. WANDB_MODE=offline keeps all on this machine")
+    assert hint.startswith("Type: wandb login. WANDB_MODE=offline keeps everything on this machine")
     assert (project.run / "retrain" / "model.json").is_file()  # nothing was thrown away for it
     assert not (project.run / "trackers" / "wandb.json").exists()
