@@ -26,7 +26,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows syncs no handle that only reads
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
@@ -37,7 +37,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically; its folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
