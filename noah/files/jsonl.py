@@ -31,32 +31,34 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def read_lines(path: Path) -> list[Any]:
-    """The records of a JSON lines file; a last line that an interruption tore is cut off, in the file too.
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a JSON lines file up to its last whole line; none where there is no file.
+
+    Nothing is written: what follows the last whole line may be one that another process is just writing, and if an
+    interruption tore it, `append_line` cuts it off.
 
     Raises:
-        RunError: If another line is damaged.
+        RunError: If it cannot be read, or a line holds no record.
     """
-    if not path.exists():
-        return []
     try:
         content = read_bounded(path, LARGEST_JSON)
-    except ValueError as error:
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}", START_AGAIN) from error
-    whole = _whole_lines(content)
-    if whole != content:
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    return list(_parse_lines(path, whole))
+    return list(_parse_lines(path, _whole_lines(content)))
 
 
 def _whole_lines(content: bytes) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def _parse_lines(path: Path, content: bytes) -> Iterator[Any]:
+def _parse_lines(path: Path, content: bytes) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(content.splitlines(), start=1):
         try:
-            yield parse_json(line)
+            record = parse_json(line)
         except ValueError as error:
             raise RunError(f"{path} is damaged in line {number}: {error}", START_AGAIN) from error
+        if not isinstance(record, dict):
+            raise RunError(f"{path} is damaged in line {number}: it is no record.", START_AGAIN)
+        yield record

@@ -16,7 +16,8 @@
         report.html     what `noah report` makes of all this; report/ holds its figures
     runs/latest         the name of the latest run
 
-Files are written atomically; lists that grow by a line are cut back to their last whole line when a run is resumed.
+Files are written atomically; lists that grow by a line are read up to their last whole line, and cut back to it by
+whoever appends the next.
 """
 
 from __future__ import annotations
