@@ -3,7 +3,8 @@
     runs/<dataset>/<id>/
         run.yaml        resolved settings with the source of each, choices, data, versions
         log.jsonl       what happened, with times
-        lock            held by the process that is searching or retraining, which lock.owner names
+        lock            held by the process that is searching or retraining, which lock.owner names; asking.lock by one
+                        that asks whether it is held
         supernet/       checkpoint.safetensors, losses.json; plan.json where a time limit chose the epochs
         search/         study.json, journal.log and lock: the record that all workers share; candidates.jsonl,
                         best.json, pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json
@@ -35,12 +36,12 @@ from typing import Any
 
 import yaml
 
-from noah.errors import CommandOrderError, RunBusyError, RunError, RunExistsError, UsageError
+from noah.errors import CommandOrderError, RunError, RunExistsError, UsageError
 from noah.files.atomic import make_folder, write_json, write_text
 from noah.files.bounded import LARGEST_JSON, LARGEST_YAML, parse_json, parse_yaml, read_bounded
 from noah.files.jsonl import START_AGAIN, append_line
 from noah.files.latest import DEFAULT_RUNS, LATEST, follow_latest, read_latest, write_latest
-from noah.files.lock import exclusive
+from noah.files.lock import exclusive, is_held
 from noah.hardware.device import Choice
 from noah.hardware.processes import launched_processes
 from noah.runs.file_shapes import Description, check_shape
@@ -139,12 +140,8 @@ class Run:
             yield
 
     def is_locked(self) -> bool:
-        """Whether another process is writing to this run."""
-        try:
-            with self.lock():
-                return False
-        except RunBusyError:
-            return True
+        """Whether another process is writing to this run; False in a process that only reads."""
+        return self.writes and is_held(self.path("lock"))
 
     def log(self, stage: str, event: str, **details: Any) -> None:
         """Add a line to log.jsonl, with the time."""
