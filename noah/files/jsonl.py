@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,25 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
 
     A last line that an earlier interruption tore is cut off first.
     """
+    append_lines(path, [record])
+
+
+def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Append JSON lines as `append_line` appends one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         file.seek(max(file.tell() - 1, 0))
         if file.read(1) not in (b"", b"\n"):
             file.seek(0)
             file.truncate(len(_whole_lines(file.read())))
-        file.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+        file.write(to_lines(records).encode())
         file.flush()
         os.fsync(file.fileno())
+
+
+def to_lines(records: Iterable[Mapping[str, Any]]) -> str:
+    """JSON lines, each with its end."""
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
