@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest
 from export.runtime.engine import why_not_run
 from export.runtime.gpu import why_no_gpu
+from noah.runs.artifact_results import artifact_result
 
 if TYPE_CHECKING:  # It brings torch, which a prediction does without.
     from noah.runs.folder import Run
@@ -37,9 +38,9 @@ class Runnable:
         """What measures it."""
         return f"noah eval {shlex.quote(str(self.path))}"
 
-    def result_file(self, run: Run) -> Path:
-        """Where a run keeps its result."""
-        return run.path("eval", "artifact", f"{self.name}.json")
+    def result(self, run: Run) -> tuple[str, str]:
+        """Where a run keeps its result, below eval/."""
+        return artifact_result(run, f"{self.name}.json")
 
 
 def runnable_files(manifest: Manifest) -> tuple[str, ...]:
