@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from noah.errors import RunError
-from noah.files.bounded import LARGEST_JSON, parse_json, read_bounded
+from noah.files.bounded import LARGEST_JSON, check_size, parse_json, read_bounded
 
 START_AGAIN = "Start a new run with `noah search`."
 """What to do about a damaged file of a run."""
@@ -19,6 +19,9 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
     """Append one JSON line in a single write, so that an interruption costs at most this line.
 
     A last line that an earlier interruption tore is cut off first.
+
+    Raises:
+        RunError: If the file would become larger than noah reads.
     """
     append_lines(path, [record])
 
@@ -31,7 +34,9 @@ def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
         if file.read(1) not in (b"", b"\n"):
             file.seek(0)
             file.truncate(len(_whole_lines(file.read())))
-        file.write(to_lines(records).encode())
+        content = to_lines(records).encode(errors="backslashreplace")
+        check_size(path, file.seek(0, os.SEEK_END) + len(content), LARGEST_JSON)
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 

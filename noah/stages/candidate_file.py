@@ -11,11 +11,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from noah.files.atomic import write_text
+from noah.files.bounded import LARGEST_JSON, check_size
 from noah.files.jsonl import append_lines, to_lines
+from noah.files.packed import largest_text
 from noah.nas.candidate import Candidate
 
 CANDIDATES = ("search", "candidates.jsonl")
 """Below the run folder."""
+_BLOCK, _FIGURES = 24, 500
+"""Characters, at most, of a block's widths and of everything else in a line but its lists of images."""
+
+
+def check_fits(path: Path, candidates: int, images: int, blocks: int) -> None:
+    """Refuse a search whose candidates would not fit into the file, before it begins.
+
+    Args:
+        path: The file.
+        candidates: Of the whole search.
+        images: Of the validation split.
+        blocks: Of the backbone.
+
+    Raises:
+        RunError: If they might become more than noah reads.
+    """
+    line = 2 * largest_text(images) + _BLOCK * blocks + _FIGURES
+    check_size(path, candidates * line, LARGEST_JSON)
 
 
 class CandidateFile:
@@ -50,5 +70,7 @@ class CandidateFile:
             self._write(candidates)
 
     def _write(self, candidates: Sequence[Candidate]) -> None:
-        write_text(self._path, to_lines(candidate.to_json() for candidate in candidates))
+        text = to_lines(candidate.to_json() for candidate in candidates)
+        check_size(self._path, len(text), LARGEST_JSON)
+        write_text(self._path, text)
         self._written = [candidate.index for candidate in candidates]

@@ -31,7 +31,7 @@ from noah.runs.file_shapes import Study, check_shape
 from noah.runs.folder import Run
 from noah.runs.seals import SEARCH, break_seal, is_sealed, seal_search, seal_start
 from noah.space.operators import check_budget
-from noah.stages.candidate_file import CANDIDATES, CandidateFile
+from noah.stages.candidate_file import CANDIDATES, CandidateFile, check_fits
 from noah.stages.conclude_search import conclude, read_winner
 from noah.stages.supernet_stage import train_supernet
 from noah.training.checkpoint import CHECKPOINT_FILE
@@ -60,6 +60,7 @@ def search(run: Run, materials: Materials, listener: Listener, *, time_limit: fl
     started = time.monotonic()
     task = _task(run, materials)
     check_budget(task.space, task.budget)
+    check_fits(run.path(*CANDIDATES), task.planned, task.rules.images, task.space.blocks)
     seal_start(run)
     break_seal(run, SEARCH)
     # Decoded first: an image that cannot be read is told before hours of training, not after.

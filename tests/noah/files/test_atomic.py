@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from noah.errors import RunError
 from noah.files.atomic import atomic_file, write_json, write_text
-from noah.files.jsonl import append_line
+from noah.files.bounded import LARGEST_JSON, read_bounded
+from noah.files.jsonl import append_line, read_lines
 
 
 def test_the_name_is_taken_only_at_the_end(tmp_path: Path) -> None:
@@ -63,3 +66,34 @@ def test_the_content_is_synced_before_the_name_is_taken(tmp_path: Path, monkeypa
     monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append((os.fstat(descriptor).st_size, path.exists())))
     write_text(path, "whole")
     assert seen == [(5, False)]
+
+
+def test_a_name_that_is_no_utf_8_comes_back_from_json_as_it_was(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    write_json(tmp_path / "value.json", {name: name})
+    assert json.loads((tmp_path / "value.json").read_text(encoding="utf-8")) == {name: name}
+    append_line(tmp_path / "lines.jsonl", {"name": name})
+    assert read_lines(tmp_path / "lines.jsonl") == [{"name": name}]
+    write_text(tmp_path / "text", name)
+    assert (tmp_path / "text").read_text(encoding="utf-8") == r"caf\udce9.jpg"
+
+
+def test_no_json_is_written_that_would_be_too_large_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    write_json(path, "old")
+    write_json(path, "x" * (LARGEST_JSON - 3))
+    assert len(read_bounded(path, LARGEST_JSON)) == LARGEST_JSON
+    with pytest.raises(RunError, match=r"value.json would have 33,554,433 bytes, and 33,554,432 are the most"):
+        write_json(path, "x" * (LARGEST_JSON - 2))
+    assert path.stat().st_size == LARGEST_JSON
+
+
+def test_no_line_is_appended_behind_what_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    append_line(path, {"a": "x" * (LARGEST_JSON - 20)})
+    append_line(path, {})
+    before = path.stat().st_size
+    with pytest.raises(RunError, match=r"lines.jsonl would have .* are the most"):
+        append_line(path, {"b": "more than is left"})
+    assert path.stat().st_size == before
+    assert len(read_lines(path)) == 2
