@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import shlex
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
-from pydantic_core import ErrorDetails, from_json
+from pydantic_core import ErrorDetails, from_json, to_json
 
 from export.artifact.records import (
     BackboneRecord,
@@ -41,6 +41,7 @@ CARD_FILE = "model_card.md"
 FORMAT_VERSION: Final = 1
 """The newest manifest layout that this version of noah writes and reads."""
 
+_RESPELLED = {"quantisation": "quantization", "normalised": "normalized"}
 _EXPORT_AGAIN = "Export it again: noah export"
 
 
@@ -142,7 +143,8 @@ def read_manifest(path: Path) -> Manifest:
         raise ArtifactError(f"{path} is JSON, but not a manifest.", _EXPORT_AGAIN)
     _refuse_newer(content, path)
     try:
-        return Manifest.model_validate_json(text, strict=True)
+        respelled = _respelled(content)
+        return Manifest.model_validate_json(text if respelled == content else to_json(respelled), strict=True)
     except ValidationError as error:
         problems = "; ".join(map(_one_problem, error.errors(include_url=False)))
         raise ArtifactError(f"{path} is not a manifest that this noah reads: {problems}.", _EXPORT_AGAIN) from error
@@ -202,6 +204,16 @@ def _refuse_newer(content: dict[str, object], path: Path) -> None:
             f"noah {__version__} reads up to {FORMAT_VERSION}.",
             "Update noah: pip install --upgrade noah-prompt-search",
         )
+
+
+def _respelled(content: dict[str, Any]) -> dict[str, Any]:
+    """The content with today's spelling of the key and the value that earlier versions spelled otherwise."""
+    if "quantization" not in content:
+        content = {_RESPELLED.get(key, key): value for key, value in content.items()}
+    described = content.get("input")
+    if isinstance(described, dict) and described.get("values") in _RESPELLED:
+        return {**content, "input": {**described, "values": _RESPELLED[described["values"]]}}
+    return content
 
 
 def _one_problem(error: ErrorDetails) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest, how_to_load
 from export.artifact.records import EngineRecord, ModelInput, Parity, QuantizationRecord, ResizedRecord
+from noah.files.foreign_text import markdown_text
 from noah.runs.folder import Run
 
 _LABELS_SHOWN = 40
@@ -44,7 +45,7 @@ def model_card(manifest: Manifest, test: dict[str, Any] | None, folder: Path) ->
         folder: The folder that the artifact will end up in.
     """
     sections = [
-        f"# {folder.name} of {manifest.run.name}\n",
+        f"# {markdown_text(folder.name)} of {markdown_text(manifest.run.name)}\n",
         _what(manifest),
         "## Subnet\n",
         _subnet(manifest),
@@ -64,7 +65,7 @@ def model_card(manifest: Manifest, test: dict[str, Any] | None, folder: Path) ->
 
 
 def _what(manifest: Manifest) -> str:
-    labels = ", ".join(manifest.classes[:_LABELS_SHOWN])
+    labels = ", ".join(map(markdown_text, manifest.classes[:_LABELS_SHOWN]))
     more = len(manifest.classes) - _LABELS_SHOWN
     height, width = manifest.input.image_size
     takes = (
@@ -72,11 +73,12 @@ def _what(manifest: Manifest) -> str:
         if manifest.input.values == "raw"
         else f"normalized float32 images (batch, 3, {height}, {width}), RGB"
     )
-    preprocessing = ", ".join(f"{name} {value}" for name, value in manifest.preprocessing.items())
+    arch, name = markdown_text(manifest.backbone.arch), markdown_text(manifest.backbone.name)
+    preprocessing = ", ".join(markdown_text(f"{key} {value}") for key, value in manifest.preprocessing.items())
     return (
-        f"An image classifier: the vision transformer {manifest.backbone.arch} ({manifest.backbone.name}), frozen, "
+        f"An image classifier: the vision transformer {arch} ({name}), frozen, "
         f"with LoRA, adapters and prompts of {manifest.parameters:,} parameters, {_FORMS[manifest.format]}. "
-        f"Trained on {manifest.dataset}.\n\n"
+        f"Trained on {markdown_text(manifest.dataset)}.\n\n"
         f"- Classes ({len(manifest.classes):,}): {labels}{f' and {more:,} more' if more > 0 else ''}\n"
         f"- Takes `{manifest.input.name}`: {takes}\n"
         f"- Gives `{manifest.output.name}`: {manifest.output.type} (batch, {len(manifest.classes)}), "
@@ -184,4 +186,4 @@ def _usage(manifest: Manifest, folder: Path) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    return "".join("| " + " | ".join(map(markdown_text, line)) + " |\n" for line in lines)

@@ -14,6 +14,7 @@ from noah.evaluation.reliability import confidences
 from noah.evaluation.score import Logits, describe, finite_rows, predicted_labels
 from noah.prepare.context import Materials, at_image_size
 from noah.progress import Bar, Listener
+from noah.runs.artifact_results import ARTIFACT
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, write_predictions
 from noah.runs.seals import break_seal, result_place, seal_result
@@ -68,10 +69,10 @@ def evaluate_artifact(
     predictions = KeptPredictions(
         fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), confidences(logits)
     )
-    break_seal(run, result_place("artifact", file_name))
-    write_predictions(run, predictions, "artifact", file_name)
-    run.write_json(result, "eval", "artifact", file_name)
-    seal_result(run, "artifact", file_name)
+    break_seal(run, result_place(ARTIFACT, file_name))
+    write_predictions(run, predictions, ARTIFACT, file_name)
+    run.write_json(result, "eval", ARTIFACT, file_name)
+    seal_result(run, ARTIFACT, file_name)
     run.log("eval", "finished", artifact=file_name, correct=result["correct"], total=result["total"])
     return result
 

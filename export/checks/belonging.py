@@ -45,7 +45,7 @@ def check_artifacts(run: Run) -> Iterator[Check]:
             continue
         yield Check(f"artifact {folder.name}", "ok", "its files, weights, subnet and classes match the run")
         for model in runnables(folder, manifest):
-            if model.result_file(run).is_file() and (problem := _problem_of_result(run, model, manifest)):
+            if run.path("eval", *model.result(run)).is_file() and (problem := _problem_of_result(run, model, manifest)):
                 yield Check(f"result of {model.name}", "failed", problem, f"{model.eval_command} --again")
 
 
@@ -56,7 +56,7 @@ def reproduce_artifacts(run: Run, materials: Materials, listener: Listener) -> I
             models = runnables(folder, read_manifest(folder))
         except ArtifactError:  # `check_artifacts` reports it
             continue
-        measured = [model for model in models if model.result_file(run).is_file()]
+        measured = [model for model in models if run.path("eval", *model.result(run)).is_file()]
         if models and not measured:
             here = first_here(models)
             why = "it has not been measured" + ("" if here else f", and {models[0].why_not_here}")
@@ -71,7 +71,7 @@ def reproduce_artifacts(run: Run, materials: Materials, listener: Listener) -> I
 def _problem_of_result(run: Run, model: Runnable, manifest: Manifest) -> str:
     """Say what is wrong with the stored result of an artifact; empty if nothing is."""
     try:
-        result = read_result(run, "eval", "artifact", model.result_file(run).name)
+        result = read_result(run, "eval", *model.result(run))
     except NoahError as error:
         return error.problem
     return "" if result.get("files") == manifest.file_hashes else "it belongs to another artifact of that name"
@@ -111,7 +111,7 @@ def _at_searched_size(manifest: Manifest) -> dict[str, Any]:
 
 
 def _reproduce(run: Run, model: Runnable, materials: Materials, listener: Listener) -> Check:
-    place = ("artifact", model.result_file(run).name)
+    place = model.result(run)
     result = read_result(run, "eval", *place)
     what = f"accuracy of {model.name}"
     try:

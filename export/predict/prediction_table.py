@@ -6,7 +6,6 @@ A file gets its final name only when everything has been written; an interrupted
 from __future__ import annotations
 
 import csv
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from noah.errors import MissingPackageError, UsageError
 from noah.files.atomic import atomic_file
+from noah.files.foreign_text import csv_text, printable
 from noah.files.json_text import json_line
 
 FORMATS = ("csv", "jsonl", "parquet")
@@ -49,9 +49,10 @@ def open_writer(
 ) -> Iterator[PredictionWriter]:
     r"""Open a file for predictions; it gets its name when the block ends without an exception.
 
-    Columns are path, label and probability, then label_2, probability_2 and so on up to `top_k`. JSON Lines also hold
-    path, label and probability, and with `top_k` above 1 a list `top` of {label, probability}. Text formats have 6
-    significant digits. Bytes of a file name that are not UTF-8 appear as \xff.
+    Columns are path, label and probability, then label_2, probability_2 and so on up to `top_k`. JSON Lines hold path,
+    label and probability too, and with `top_k` above 1 a list `top` of {label, probability}. Text has 6 significant
+    digits. Bytes of a file name that are not UTF-8 appear as \xff. In CSV a path or label that begins as a formula
+    does, with one of = + - @, stands behind an apostrophe, so that no spreadsheet runs it.
 
     Args:
         path: The file to write, replaced if it exists; its folder is created. None writes CSV to standard output.
@@ -112,10 +113,10 @@ class _CsvWriter:
 
     def write(self, paths: Sequence[Path], labels: Sequence[Sequence[str]], probabilities: Probabilities) -> None:
         for path, names, values in zip(paths, labels, probabilities.tolist(), strict=True):
-            cells = [_text(path)]
+            cells = [csv_text(printable(path))]
             for name, value in zip(names, values, strict=True):
-                cells += [name, f"{value:.6g}"]
-            # The csv module does not quote a bare carriage return, which would end the row for a reader.
+                cells += [csv_text(name), f"{value:.6g}"]
+            # A bare carriage return is not quoted by itself, and would end the row for whoever reads it.
             rows = self._quoted_rows if any("\r" in cell for cell in cells) else self._rows
             rows.writerow(cells)
 
@@ -132,7 +133,7 @@ class _JsonLinesWriter:
             top = [
                 {"label": name, "probability": float(f"{value:.6g}")} for name, value in zip(names, values, strict=True)
             ]
-            row: dict[str, Any] = {"path": _text(path), **top[0]}
+            row: dict[str, Any] = {"path": printable(path), **top[0]}
             if self._top_k > 1:
                 row["top"] = top
             self._file.write(f"{json_line(row, self._file)}\n")
@@ -168,7 +169,7 @@ class _ParquetWriter:
 
     def write(self, paths: Sequence[Path], labels: Sequence[Sequence[str]], probabilities: Probabilities) -> None:
         for path, names, values in zip(paths, labels, probabilities.tolist(), strict=True):
-            self._columns[0].append(_text(path))
+            self._columns[0].append(printable(path))
             for rank, (name, value) in enumerate(zip(names, values, strict=True)):
                 self._columns[1 + 2 * rank].append(name)
                 self._columns[2 + 2 * rank].append(value)
@@ -188,8 +189,3 @@ def _columns(top_k: int) -> list[str]:
     """Name the columns: path, label, probability, label_2, probability_2 and so on."""
     suffixes = ["", *(f"_{rank}" for rank in range(2, top_k + 1))]
     return ["path", *(f"{name}{suffix}" for suffix in suffixes for name in ("label", "probability"))]
-
-
-def _text(path: Path) -> str:
-    """Give a path as valid UTF-8; file names may contain any bytes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest
 from export.runtime.engine import why_not_run
 from export.runtime.gpu import why_no_gpu
+from noah.runs.artifact_results import artifact_result
 
 if TYPE_CHECKING:  # it imports torch, which prediction does not need
     from noah.runs.folder import Run
@@ -37,9 +38,9 @@ class Runnable:
         """The command that measures it on the test split."""
         return f"noah eval {shlex.quote(str(self.path))}"
 
-    def result_file(self, run: Run) -> Path:
-        """The file in which a run keeps its test result."""
-        return run.path("eval", "artifact", f"{self.name}.json")
+    def result(self, run: Run) -> tuple[str, str]:
+        """Where a run keeps its result, below eval/."""
+        return artifact_result(run, f"{self.name}.json")
 
 
 def runnable_files(manifest: Manifest) -> tuple[str, ...]:

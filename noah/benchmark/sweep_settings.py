@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from noah.benchmark.cells import Cell
 from noah.benchmark.suites import SUITES, Suite
 from noah.errors import RunError, SettingsError, UsageError
 from noah.files.atomic import write_text
-from noah.files.bounded import LARGEST_YAML, parse_yaml, read_bounded
+from noah.files.bounded import LARGEST_YAML, dump_yaml, parse_yaml, read_bounded
 from noah.hardware.device import choose_hardware
 from noah.progress import Listener
 from noah.settings.layers import Layer, flatten, nested, resolve
@@ -107,7 +105,7 @@ def begin_sweep(sweep: SweepSettings, folder: Path, listener: Listener) -> None:
     }
     path = folder / SWEEP_FILE
     if not path.exists():
-        write_text(path, yaml.safe_dump(values, sort_keys=False, width=120))
+        write_text(path, dump_yaml(path, values))
         return
     stored = _read(folder)
     if stored["suite"] != sweep.suite.name:

@@ -17,6 +17,7 @@ from noah.benchmark.paper import (
 )
 from noah.benchmark.rows import Row
 from noah.benchmark.suites import VTAB, Suite
+from noah.files.foreign_text import csv_text, markdown_text
 
 MISSING = "-"
 """Shown where there is no result yet; a mean is shown only if no task is missing."""
@@ -131,10 +132,14 @@ def to_markdown(tables: Sequence[Table]) -> str:
     """Write the tables as Markdown, each under its title in bold."""
     parts = []
     for table in tables:
-        head = f"| {' | '.join(table.columns)} |\n|---{'|---:' * (len(table.columns) - 1)}|"
-        body = "\n".join(f"| {' | '.join(cell.replace(chr(10), '<br>') for cell in line)} |" for line in table.lines)
+        head = f"| {' | '.join(map(markdown_text, table.columns))} |\n|---{'|---:' * (len(table.columns) - 1)}|"
+        body = "\n".join(f"| {' | '.join(map(_markdown_cell, line))} |" for line in table.lines)
         parts.append(f"**{table.title[0].upper()}{table.title[1:]}**\n\n{head}\n{body}\n")
     return "\n".join(parts)
+
+
+def _markdown_cell(cell: str) -> str:
+    return "<br>".join(map(markdown_text, cell.split("\n")))
 
 
 def to_csv(suite: Suite, rows: Sequence[Row]) -> str:
@@ -151,7 +156,7 @@ def to_csv(suite: Suite, rows: Sequence[Row]) -> str:
         seconds = "" if row.details.get("resumed") else round(sum(row.details.get("seconds", {}).values()), 1)
         counts = (f"{row.accuracy:.6f}", row.correct, row.total, row.parameters, seconds)
         writer.writerow(
-            (cell.task, group[cell.task], cell.method, cell.seed, *counts)
+            (*map(csv_text, (cell.task, group[cell.task], cell.method)), cell.seed, *counts)
             + ((f"{paper_accuracy(paper, cell.task):.4f}",) if paper else ("",))
         )
     return text.getvalue()

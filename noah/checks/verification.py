@@ -16,6 +16,7 @@ from noah.errors import NoahError, RunError
 from noah.files.jsonl import read_lines
 from noah.nas.candidate import Candidate
 from noah.progress import counted
+from noah.runs.artifact_results import FOLDERS, artifact_results
 from noah.runs.file_shapes import Trained, check_shape
 from noah.runs.folder import RUN_FILE, Run
 from noah.runs.kept_predictions import read_predictions
@@ -80,8 +81,8 @@ _LOSSES = ("supernet", "losses.json")
 def results(run: Run) -> list[tuple[str, ...]]:
     """The stored test results, as paths below eval/, the winner's first."""
     root = run.path("eval")
-    files = [root / "test.json", *sorted(root.glob("artifact/*.json")), *sorted(root.glob("on/*.json"))]
-    return [path.relative_to(root).parts for path in files if path.is_file()]
+    others = [path.relative_to(root).parts for path in sorted(root.glob("on/*.json")) if path.is_file()]
+    return [("test.json",)] * (root / "test.json").is_file() + artifact_results(run) + others
 
 
 def checked(what: str, following: str, look: Callable[[], str]) -> Check:
@@ -178,7 +179,7 @@ def _mend(run: Run, place: Place) -> str:
             return f"noah retrain --restart --run {run.option}"
         case "eval" if place == result_place("test.json"):
             return f"noah eval --again --run {run.option}"
-        case "eval" if place[1] == "artifact":
+        case "eval" if place[1] in FOLDERS:
             return f"noah eval {shlex.quote(str(_tested_artifact(run, place[-1])))} --again"
         case "eval":
             return f"noah eval --on {place[-1]} --again --run {run.option}"

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from noah.files.bounded import LARGEST_JSON, check_size
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -26,7 +28,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows syncs no handle that only reads
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
@@ -34,15 +36,29 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically; its folder is created."""
+    r"""Write a UTF-8 text file atomically; its folder is created.
+
+    Of a name that is not UTF-8 the bytes are written as \udcff, which JSON reads back as they were.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically; its folder is created."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
+    """Write a JSON file atomically; its folder is created.
+
+    Args:
+        path: The file.
+        value: What it is to hold.
+        indent: Blanks a level; None for one line.
+
+    Raises:
+        RunError: If it would be larger than noah reads.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False, separators=None if indent else (",", ":")) + "\n"
+    check_size(path, len(text.encode(errors="backslashreplace")), LARGEST_JSON)
+    write_text(path, text)
 
 
 def make_folder(parent: Path, name: str) -> Path:

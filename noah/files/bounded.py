@@ -1,23 +1,30 @@
 """Reads text files that a stranger may have made as nothing but data: JSON or YAML of limited size.
 
-Whatever is wrong with them raises an OSError or a ValueError, which the caller turns into an error of its own.
+Nothing is written under the same bounds that could not be read again.
+
+Whatever is wrong with them comes as an OSError or a ValueError, which the caller turns into an error of its own.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from noah.errors import RunError
+
 LARGEST_JSON = 32 * 2**20
 """In bytes; if all of it were empty lists, they would take a gigabyte of memory."""
 LARGEST_YAML = 2**20
 MOST_NODES = 50_000
 """The most values in a YAML file, counting repeats through aliases: twice what ImageNet-21k's classes need."""
+
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
@@ -35,6 +42,54 @@ def read_bounded(path: Path, limit: int) -> bytes:
         if status.st_size > limit:
             raise ValueError(f"it has {status.st_size:,} bytes, and {limit:,} are the most that noah reads")
         return file.read(limit)
+
+
+def check_size(path: Path, size: int, limit: int) -> None:
+    """Refuse to write what `read_bounded` would refuse to read.
+
+    Args:
+        path: Where it would go.
+        size: Bytes of all that the file would hold.
+        limit: Most bytes.
+
+    Raises:
+        RunError: If there are more.
+    """
+    if size > limit:
+        raise RunError(
+            f"{path} would have {size:,} bytes, and {limit:,} are the most that noah reads.",
+            "Take fewer images, classes or candidates, or shorter names.",
+        )
+
+
+def dump_yaml(path: Path, value: Any) -> str:
+    """The YAML text of plain values that `parse_yaml` reads back.
+
+    Args:
+        path: Where it will go, for the error.
+        value: Plain values.
+
+    Raises:
+        RunError: If there are too many of them, or they are too long.
+    """
+    count = count_values(value)
+    if count > MOST_NODES:
+        raise RunError(
+            f"{path} would hold {count:,} values, and {MOST_NODES:,} are the most that noah reads.",
+            "Take fewer classes.",
+        )
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
+    if _LINE_ENDS.search(text):  # which PyYAML reads back as a blank
+        text = yaml.safe_dump(value, sort_keys=False, width=120)
+    check_size(path, len(text.encode(errors="backslashreplace")), LARGEST_YAML)
+    return text
+
+
+def count_values(value: Any) -> int:
+    """As many nodes as the YAML text of a value has."""
+    if isinstance(value, dict):
+        return 1 + len(value) + sum(map(count_values, value.values()))
+    return 1 + sum(map(count_values, value)) if isinstance(value, list | tuple) else 1
 
 
 def parse_json(text: bytes | str) -> Any:

@@ -6,17 +6,40 @@ from pathlib import Path
 
 from noah.errors import UsageError
 from noah.files.atomic import write_text
+from noah.files.foreign_text import printable
 
 LATEST = "latest"
-_LONGEST = 200
-"""The most characters in a name; file names may have 255."""
+_LONGEST = 2**11
+"""Bytes of a name; a system takes some 255 letters for a folder's, and a run has two folders."""
 DEFAULT_RUNS = Path("runs")
 """The folder of all runs, unless another is named."""
+
+
+def check_name(name: str, root: Path) -> None:
+    """Refuse the name of a run that the file `latest` could not hold.
+
+    Args:
+        name: <dataset>/<id>.
+        root: The folder of all runs, for the error.
+
+    Raises:
+        UsageError: If it is too long, begins or ends with a blank, or holds what cannot be printed.
+    """
+    if not _is_name(name):
+        raise UsageError(
+            f"A run below {printable(root)}/ cannot be named {ascii(name)[:300]}.",
+            f"The name of its dataset's folder and its own are together at most {_LONGEST:,} bytes of UTF-8: letters, "
+            "digits and signs, and blanks only in between.",
+        )
 
 
 def write_latest(root: Path, name: str) -> None:
     """Make `name` (<dataset>/<id>) the latest run under `root`."""
     write_text(root / LATEST, f"{name}\n")
+
+
+def _is_name(name: str) -> bool:
+    return bool(name) and name == name.strip() and name.isprintable() and len(name.encode()) <= _LONGEST
 
 
 def read_latest(root: Path) -> str | None:
@@ -29,8 +52,8 @@ def read_latest(root: Path) -> str | None:
     if not pointer.is_file():
         return None
     with pointer.open("rb") as file:
-        name = file.read(_LONGEST + 1).decode(errors="surrogateescape").strip()
-    if not name or len(name) > _LONGEST or not name.isprintable():
+        name = file.read(_LONGEST + 2).decode(errors="surrogateescape").strip()
+    if not _is_name(name):
         raise UsageError(f"{pointer} holds no name of a run.", "Name the run with --run, or remove that file.")
     return name
 

@@ -62,14 +62,34 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
     lock = FileLock(path, timeout=0)
     try:
         lock.acquire()
-    except Timeout as error:
-        raise _busy(what, read_owner(path)) from error
+    except Timeout:
+        try:
+            with FileLock(_gate(path)):  # it may have been somebody who only asked; nobody does now
+                lock.acquire()
+        except Timeout as error:
+            raise _busy(what, read_owner(path)) from error
     try:
         write_json(_note(path), asdict(_this_process()))
         yield
     finally:
         _note(path).unlink(missing_ok=True)
         lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock file `path`; never in the way of one that takes it meanwhile.
+
+    Systems tell no one whether a lock is held but who tries to take it. So whoever asks first takes another lock, and
+    whoever cannot take this one tries again while nobody can be asking.
+    """
+    if not path.exists():
+        return False
+    with FileLock(_gate(path)):
+        try:
+            with FileLock(path, timeout=0):
+                return False
+        except Timeout:
+            return True
 
 
 def read_owner(path: Path) -> Owner | None:
@@ -81,6 +101,11 @@ def read_owner(path: Path) -> Owner | None:
         return Owner(int(value["process"]), host, since, command, space)
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None  # the lock itself decides; the record only adds to the message
+
+
+def _gate(path: Path) -> Path:
+    """The lock that is held while somebody asks after `path`."""
+    return path.with_name(f"asking.{path.name}")
 
 
 def _note(path: Path) -> Path:

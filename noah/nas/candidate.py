@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from noah.evaluation.score import Score
+from noah.files.packed import pack_images, unpack_images
 from noah.nas.racing import Outcome
 from noah.space.subnet import Subnet
 
@@ -87,19 +88,19 @@ class Candidate(Proposal):
         return (not self.outcome.complete, -self.score.correct, self.score.cross_entropy, self.index)
 
     def to_json(self) -> dict[str, Any]:
-        """The candidate as a line of candidates.jsonl."""
+        """The candidate as a line of candidates.jsonl; of the images that it was shown the order is not kept."""
         return {
             **Proposal.to_json(self),
             "parameters": self.parameters,
             "cost": self.cost,
             **self.score.to_json(),
-            "wrong": list(self.outcome.wrong),
-            "shown": None if self.outcome.shown is None else list(self.outcome.shown),
+            "wrong": pack_images(self.outcome.wrong),
+            "shown": None if self.outcome.shown is None else pack_images(sorted(self.outcome.shown)),
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Candidate:
-        """Read what `to_json` returned."""
+        """Read what `to_json` gave, or that of an earlier version, which wrote plain numbers."""
         entropy = value["cross_entropy"]
         return cls(
             value["index"],
@@ -109,8 +110,8 @@ class Candidate(Proposal):
             value["parameters"],
             Outcome(
                 Score(value["correct"], value["total"], math.inf if entropy is None else entropy),
-                tuple(value["wrong"]),
-                None if value["shown"] is None else tuple(value["shown"]),
+                unpack_images(value["wrong"]),
+                None if value["shown"] is None else tuple(sorted(unpack_images(value["shown"]))),
             ),
             value.get("cost", 0),
         )

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from noah.evaluation.score import Logits, Score, finite_rows
+from noah.files.packed import pack_images, unpack_images
 
 Rule = Literal["exact", "paired", "off"]
 
@@ -54,16 +55,16 @@ class Look:
     def to_json(self) -> dict[str, Any]:
         """The look as written to files; JSON has no infinity."""
         return {
-            "images": list(self.images),
-            "wrong": list(self.wrong),
+            "images": pack_images(self.images),
+            "wrong": pack_images(self.wrong),
             "entropy": None if self.failed else self.entropy,
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Look:
-        """Read what `to_json` returned."""
+        """Read what `to_json` gave, or that of an earlier version, which wrote plain numbers."""
         entropy = math.inf if value["entropy"] is None else value["entropy"]
-        return cls(tuple(value["images"]), tuple(value["wrong"]), entropy)
+        return cls(unpack_images(value["images"]), unpack_images(value["wrong"]), entropy)
 
 
 @dataclass(frozen=True, slots=True)

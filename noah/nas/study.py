@@ -191,7 +191,7 @@ def _read_entry(trial: FrozenTrial) -> Entry:
     try:
         proposal = Proposal.from_json(attributes[_PROPOSAL])
         looks = tuple(Look.from_json(attributes[key]) for key in keys)
-    except (KeyError, TypeError, SettingsError) as error:
+    except (KeyError, TypeError, ValueError, SettingsError) as error:
         raise RunError(
             f"The record of the search is damaged: its entry {trial.number} is not a candidate.",
             "Start a new run with `noah search`.",

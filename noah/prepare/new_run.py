@@ -13,7 +13,7 @@ from noah.prepare.context import Materials, prepare
 from noah.prepare.held_out import final_images
 from noah.prepare.run_budget import LATENCY_FILE, budget_facts, decide_budget
 from noah.progress import Listener
-from noah.runs.folder import Run, check_new_name, create_run
+from noah.runs.folder import Run, check_new_name, create_run, describe
 from noah.runs.run_subnet import FRONT, front_subnet
 from noah.runs.seals import seal_start
 from noah.runs.subnet_text import check_spelling, parse_subnet
@@ -69,6 +69,14 @@ def start_run(
 
     def make() -> Path:
         check_new_name(root, materials.dataset.name, name, given=subnet is not None)
+        describe(  # refused before images are opened and anything is timed
+            root,
+            settings,
+            origins,
+            dataset=materials.dataset.name,
+            facts=materials.facts(),
+            choices=materials.choices,
+        )
         facts, table = _facts(materials, listener, subnet, front, searched)
         nonlocal read
         read = materials.reading(_parts(materials, searches=subnet is None), listener)

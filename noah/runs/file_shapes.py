@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from typing_extensions import TypedDict
 
 from noah.errors import RunError
+from noah.files.packed import unpack_images
 from noah.files.record import adapter, first_problem
 
 Count = Annotated[int, Field(ge=0)]
@@ -16,6 +17,15 @@ Size = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Texts = dict[str, Any]
+
+
+def _check_images(text: str) -> str:
+    unpack_images(text)
+    return text
+
+
+Images = list[Count] | Annotated[str, AfterValidator(_check_images)]
+"""Numbers of images, plain as earlier versions wrote them or packed (`noah.files.packed`)."""
 
 
 class Description(TypedDict):
@@ -81,7 +91,8 @@ class Winner(TypedDict):
     accuracy: Share
     standard_error: float
     cross_entropy: float
-    wrong: list[Count]
+    wrong: Images
+    shown: NotRequired[Images | None]
     evaluated: Size
     planned: Size
     stopped: str | None

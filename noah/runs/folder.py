@@ -3,8 +3,9 @@
     runs/<dataset>/<id>/
         run.yaml        resolved settings with the source of each, choices, data, versions
         log.jsonl       what happened, with times
-        lock            held by the process that is searching or retraining, which lock.owner names
-        supernet/       checkpoint.safetensors, losses.json; plan.json if a time limit chose the epochs
+        lock            held by the process that is searching or retraining, which lock.owner names; asking.lock by one
+                        that asks whether it is held
+        supernet/       checkpoint.safetensors, losses.json; plan.json where a time limit chose the epochs
         search/         study.json, journal.log and lock: the record that all workers share; candidates.jsonl,
                         best.json, pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json
         retrain/        settings.json, checkpoint.safetensors, model.json; held_out.json if images are held out
@@ -16,7 +17,8 @@
         report.html     what `noah report` makes of all this; report/ has its figures
     runs/latest         the name of the latest run
 
-Files are written atomically; lists that grow line by line are cut back to the last whole line when a run is resumed.
+Files are written atomically; lists that grow by a line are read up to their last whole line, and cut back to it by
+whoever appends the next.
 """
 
 from __future__ import annotations
@@ -32,14 +34,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from noah.errors import CommandOrderError, RunBusyError, RunError, RunExistsError, UsageError
+from noah.errors import CommandOrderError, RunError, RunExistsError, UsageError
 from noah.files.atomic import make_folder, write_json, write_text
-from noah.files.bounded import LARGEST_JSON, LARGEST_YAML, parse_json, parse_yaml, read_bounded
+from noah.files.bounded import LARGEST_JSON, LARGEST_YAML, dump_yaml, parse_json, parse_yaml, read_bounded
 from noah.files.jsonl import START_AGAIN, append_line
-from noah.files.latest import DEFAULT_RUNS, LATEST, follow_latest, read_latest, write_latest
-from noah.files.lock import exclusive
+from noah.files.latest import DEFAULT_RUNS, LATEST, check_name, follow_latest, read_latest, write_latest
+from noah.files.lock import exclusive, is_held
 from noah.hardware.device import Choice
 from noah.hardware.processes import launched_processes
 from noah.runs.file_shapes import Description, check_shape
@@ -138,12 +138,8 @@ class Run:
             yield
 
     def is_locked(self) -> bool:
-        """Whether another process is writing to this run."""
-        try:
-            with self.lock():
-                return False
-        except RunBusyError:
-            return True
+        """Whether another process is writing to this run; False in a process that only reads."""
+        return self.writes and is_held(self.path("lock"))
 
     def log(self, stage: str, event: str, **details: Any) -> None:
         """Add a line to log.jsonl, with the time."""
@@ -181,13 +177,33 @@ def create_run(
     Raises:
         UsageError: If the name is a path.
         RunExistsError: If a run of that name exists already.
+        RunError: If run.yaml would be more than noah reads back.
+    """
+    check_new_name(root, dataset, name, given="given" in facts)
+    text = describe(root, settings, origins, dataset=dataset, facts=facts, choices=choices)
+    parent = root / _folder_name(dataset)
+    folder = make_folder(parent, datetime.now().strftime("%Y%m%d-%H%M%S")) if name is None else parent / name
+    write_text(folder / RUN_FILE, text)
+    run = Run(folder)
+    write_latest(root, run.name)
+    return run
+
+
+def describe(
+    root: Path,
+    settings: Settings,
+    origins: Mapping[str, str],
+    *,
+    dataset: str,
+    facts: Mapping[str, Any],
+    choices: Sequence[Choice],
+) -> str:
+    """The text of run.yaml for a new run; arguments as of `create_run`.
+
+    Raises:
+        RunError: If it is more than noah reads back.
     """
     dataset = _folder_name(dataset)
-    check_new_name(root, dataset, name, given="given" in facts)
-    if name is None:
-        folder = make_folder(root / dataset, datetime.now().strftime("%Y%m%d-%H%M%S"))
-    else:
-        folder = root / dataset / name
     description = {
         "noah": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -199,10 +215,7 @@ def create_run(
         "versions": installed_versions(),
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
     }
-    write_text(folder / RUN_FILE, yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=120))
-    run = Run(folder)
-    write_latest(root, run.name)
-    return run
+    return dump_yaml(root / dataset / RUN_FILE, description)
 
 
 def check_new_name(root: Path, dataset: str, name: str | None, *, given: bool) -> None:
@@ -215,12 +228,13 @@ def check_new_name(root: Path, dataset: str, name: str | None, *, given: bool) -
         given: Whether the run's subnet is given instead of searched, which changes the hint.
 
     Raises:
-        UsageError: If the name is a path.
+        UsageError: If the name is a path, or the file `latest` could not hold it.
         RunExistsError: If a run of that name exists already.
     """
+    parent = root / _folder_name(dataset)
+    check_name(f"{parent.name}/{name or 'x'}", root)
     if name is None:
         return
-    parent = root / _folder_name(dataset)
     if name in (".", "..") or set(name) & {"/", "\\"}:
         raise UsageError(
             f"A run cannot be named {name!r}: it is a name below {parent}/, not a path.",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from noah.data.split import Split
 from noah.errors import RunError
-from noah.files.atomic import write_text
+from noah.files.atomic import write_json
 from noah.runs.folder import Run
 
 FOLDER = "predictions"
@@ -87,7 +87,7 @@ def write_predictions(run: Run, predictions: KeptPredictions, *parts: str) -> No
     }
     if predictions.confidence is not None:
         value["confidence"] = [round(confidence, _DIGITS) for confidence in predictions.confidence.tolist()]
-    write_text(run.path("eval", FOLDER, *parts), json.dumps(value, separators=(",", ":")) + "\n")
+    write_json(run.path("eval", FOLDER, *parts), value, indent=None)
 
 
 def read_predictions(run: Run, *parts: str) -> KeptPredictions:

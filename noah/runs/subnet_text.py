@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from noah.errors import SettingsError, UsageError
+from noah.files.bounded import LARGEST_JSON
 from noah.runs.published_subnets import published_subnet
 from noah.space.subnet import MODULES, Subnet
 
 LARGEST_WIDTH = 1_000
 """A wider module is assumed to be a typing error."""
 
-LARGEST_FILE = 1_000_000
-"""In bytes; a larger file is refused before it is read."""
+LARGEST_FILE = LARGEST_JSON
+"""Bytes; a larger file is refused before it is read. All that noah writes with a subnet in it is smaller."""
 
 _PUBLISHED = "published:"
 _LINEAR = "linear"
@@ -150,7 +151,7 @@ def _read_bytes(text: str) -> bytes:
             raise _error(text, "there is no such file", "Check the path after --subnet.")
         with Path(text).open("rb") as file:
             if os.fstat(file.fileno()).st_size > LARGEST_FILE:
-                raise _error(text, f"the file is larger than {LARGEST_FILE // 10**6} MB", _FILES)
+                raise _error(text, f"the file is larger than {LARGEST_FILE // 2**20} MiB", _FILES)
             return file.read(LARGEST_FILE)
     except OSError as error:
         raise _error(text, f"the file cannot be read ({error.strerror})", "Check the path after --subnet.") from error

@@ -19,6 +19,7 @@ from noah.data.pixels.pixels import Pixels
 from noah.errors import RunError, SettingsError
 from noah.evaluation.score import Score, predicted_labels, score
 from noah.files.jsonl import read_lines
+from noah.files.packed import pack_images, unpack_images
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.nas.candidate import Candidate
 from noah.nas.racing import Outcome
@@ -67,17 +68,17 @@ class Reranked:
             "index": self.index,
             "subnet": self.subnet.to_json(),
             **self.score.to_json(),
-            "wrong": list(self.outcome.wrong),
+            "wrong": pack_images(self.outcome.wrong),
             "losses": list(self.losses),
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Reranked:
-        """Read what `to_json` returned."""
+        """Read what `to_json` gave, or that of an earlier version, which wrote plain numbers."""
         return cls(
             value["index"],
             Subnet.from_json(value["subnet"]),
-            Outcome(Score(value["correct"], value["total"], value["cross_entropy"]), tuple(value["wrong"])),
+            Outcome(Score(value["correct"], value["total"], value["cross_entropy"]), unpack_images(value["wrong"])),
             tuple(value["losses"]),
         )
 
@@ -142,8 +143,8 @@ def read_reranked(path: Path) -> list[Reranked]:
     for number, line in enumerate(read_lines(path), start=1):
         try:
             reranked.append(Reranked.from_json(line))
-        except (KeyError, TypeError, SettingsError) as error:
-            raise RunError(f"{path} is damaged in line {number}: it is not a trained candidate.", _NEW_RUN) from error
+        except (KeyError, TypeError, ValueError, SettingsError) as error:
+            raise RunError(f"{path} is damaged in line {number}: it is no trained candidate.", _NEW_RUN) from error
     return reranked
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import secrets
 import time
@@ -15,7 +14,6 @@ from optuna.study import get_all_study_names
 
 from noah.data.pixels.pixels import Pixels
 from noah.errors import CommandOrderError, RunError
-from noah.files.atomic import write_text
 from noah.model.supernet import Supernet
 from noah.nas.candidate import Candidate, rank
 from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch
@@ -33,6 +31,7 @@ from noah.runs.file_shapes import Study, check_shape
 from noah.runs.folder import Run
 from noah.runs.seals import SEARCH, break_seal, is_sealed, seal_search, seal_start
 from noah.space.operators import check_budget
+from noah.stages.candidate_file import CANDIDATES, CandidateFile, check_fits
 from noah.stages.conclude_search import conclude, read_winner
 from noah.stages.supernet_stage import train_supernet
 from noah.training.checkpoint import CHECKPOINT_FILE
@@ -61,6 +60,7 @@ def search(run: Run, materials: Materials, listener: Listener, *, time_limit: fl
     started = time.monotonic()
     task = _task(run, materials)
     check_budget(task.space, task.budget)
+    check_fits(run.path(*CANDIDATES), task.planned, task.rules.images, task.space.blocks)
     seal_start(run)
     break_seal(run, SEARCH)
     # Decoded first, so that an unreadable image is reported before hours of training, not after.
@@ -166,7 +166,7 @@ def _open_study(run: Run, materials: Materials, *, new: bool) -> SearchStudy:
     """
     settings, path = materials.settings.search, run.path("search", "study.json")
     begin = new and not path.exists()
-    if begin and run.path("search", "candidates.jsonl").exists():
+    if begin and run.path(*CANDIDATES).exists():
         raise RunError(
             f"{run.name} was searched by an older version, which stored its search in another form.",
             "Start a new run with `noah search`.",
@@ -213,6 +213,7 @@ def _evaluate(
     )
     show = showing(ask, validation.labels)
     told = -1
+    kept = None if run is None else CandidateFile(run.path(*CANDIDATES))
     with listener.bar("searching subnets", task.planned, "subnets") as bar:
 
         def tell(candidates: Sequence[Candidate]) -> None:
@@ -222,11 +223,13 @@ def _evaluate(
             told = len(candidates)
             best = f"best {rank(candidates)[0].score.accuracy:.1%}" if candidates else ""
             bar.update(told, best, _detail(task, candidates))
-            if run is not None:
-                lines = (json.dumps(candidate.to_json()) + "\n" for candidate in candidates)
-                write_text(run.path("search", "candidates.jsonl"), "".join(lines))
+            if kept is not None:
+                kept.follow(candidates)
 
-        return work(study, task, show, this_worker(), out_of_time=out_of_time, tell=tell)
+        candidates = work(study, task, show, this_worker(), out_of_time=out_of_time, tell=tell)
+    if kept is not None:
+        kept.order(candidates)
+    return candidates
 
 
 def _detail(task: Task, candidates: Sequence[Candidate]) -> SearchDetail:

@@ -52,6 +52,7 @@ def evaluate(
     """Measure accuracy on the test split, which no other command opens."""
     from noah.files.latest import follow_latest
     from noah.prepare.context import check_same_data, prepare
+    from noah.runs.artifact_results import artifact_result
     from noah.runs.folder import RUN_FILE, open_run
     from noah.runs.run_subnet import given_subnet
     from noah.stages.retrain_stage import evaluate_test, read_result
@@ -67,11 +68,13 @@ def evaluate(
         from export.predict.predictor import load_predictor
 
         predictor = load_predictor(follow_latest(artifact))
-        what, place = f"the artifact {predictor.name}", ("eval", "artifact", f"{predictor.name}.json")
+        what = f"the artifact {predictor.name}"
         if run is None and (predictor.folder.parent.parent / RUN_FILE).is_file():
             home = predictor.folder.parent.parent  # the run that holds the artifact
             run = str(home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home)
     current = open_run(runs, run)
+    if predictor is not None:
+        place = ("eval", *artifact_result(current, f"{predictor.name}.json"))
     what = what or ("the retrained winner" if given_subnet(current) is None else "the trained subnet")
     changes = hardware_layers(device, precision, threads)
     if on is not None:

@@ -155,12 +155,12 @@ def gather_exported(run: Run, commands: tuple[str, ...]) -> Exported | Missing:
 
 
 def _test(run: Run, model: Runnable, manifest: Manifest) -> Proportion | None:
-    """Read the accuracy of a model, unless it has been exported again since."""
-    path = model.result_file(run)
-    if not path.is_file():
+    """The accuracy of a model, if what was tested is what lies there now."""
+    parts = ("eval", *model.result(run))
+    if not run.path(*parts).is_file():
         return None
-    with well_formed(path, "no result of a test"):
-        result = run.read_json("eval", "artifact", path.name)
+    with well_formed(run.path(*parts), "no result of a test"):
+        result = run.read_json(*parts)
         if result["files"] != manifest.file_hashes:
             return None
         return read_share(result)

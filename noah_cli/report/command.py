@@ -77,10 +77,9 @@ def _measure_importance(listener: console.ConsoleListener, facts: Facts) -> Gene
 
 
 def _write(run: Run, page: str, drawings: dict[str, Drawing]) -> None:
-    """Write the figures and settings, then the page; figures that only an earlier report had are removed."""
-    import yaml
-
+    """Write the figures and the settings, and last the page; figures of an earlier report that are no more go."""
     from noah.files.atomic import atomic_file, write_text
+    from noah.files.bounded import dump_yaml
     from noah_cli.report.repeat import SETTINGS_FILE
 
     folder = run.path(FIGURES_FOLDER)
@@ -93,5 +92,5 @@ def _write(run: Run, page: str, drawings: dict[str, Drawing]) -> None:
         with atomic_file(folder / f"{name}.png") as temporary:
             temporary.write_bytes(drawing.png)
     settings = run.description()["settings"]
-    write_text(folder / SETTINGS_FILE, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120))
+    write_text(folder / SETTINGS_FILE, dump_yaml(folder / SETTINGS_FILE, settings))
     write_text(run.path(REPORT_FILE), page)

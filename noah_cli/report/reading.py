@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from noah.errors import RunError
-from noah.files.bounded import LARGEST_JSON, parse_json, read_bounded
+from noah.files.bounded import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +24,6 @@ class Missing:
 
     problem: str
     commands: tuple[str, ...] = ()
-
-
-def read_whole_lines(path: Path) -> list[dict[str, Any]]:
-    """Read the records of a JSON Lines file up to its last complete line; none if there is no file.
-
-    `noah.runs.folder.read_lines` removes an incomplete last line from the file. Here, that line may be one that is just
-    being written.
-
-    Raises:
-        RunError: If a line is damaged.
-    """
-    if not path.is_file():
-        return []
-    with well_formed(path, "no lines that can be read"):
-        content = read_bounded(path, LARGEST_JSON)
-    records = []
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
-        with well_formed(path, f"in line {number} no record"):
-            record = parse_json(line)
-            if not isinstance(record, dict):
-                raise TypeError("not a mapping")
-            records.append(record)
-    return records
 
 
 def read_losses(checkpoint: Path) -> tuple[float, ...]:

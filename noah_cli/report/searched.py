@@ -8,13 +8,14 @@ from typing import Any, get_args
 
 from noah.errors import SettingsError
 from noah.evaluation.significance import Proportion
+from noah.files.jsonl import read_lines
 from noah.nas.candidate import Candidate, front, rank
 from noah.nas.certainty import Certainty, describe_certainty
 from noah.prepare.run_budget import COSTS
 from noah.runs.folder import RUN_FILE, Run
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import MODULES
-from noah_cli.report.reading import Missing, read_whole_lines, well_formed
+from noah_cli.report.reading import Missing, well_formed
 from noah_cli.report.trained import stage_seconds
 
 
@@ -103,7 +104,7 @@ def gather_searched(run: Run, description: Mapping[str, Any], resume: str) -> Se
     """
     path = run.path("search", "candidates.jsonl")
     with well_formed(path, "no candidates"):
-        candidates = tuple(map(_candidate, read_whole_lines(path)))
+        candidates = tuple(map(_candidate, read_lines(path)))
     if not candidates:
         return Missing("No subnet has been evaluated yet.", (resume,))
     with well_formed(run.path(RUN_FILE), "no number of validation images"):
@@ -182,7 +183,7 @@ def _winner(result: Mapping[str, Any]) -> Winner:
 def _planned(run: Run) -> int:
     """Read from the log how many candidates the search plans to evaluate; 0 if it does not say."""
     planned = 0
-    for record in read_whole_lines(run.path("log.jsonl")):
+    for record in read_lines(run.path("log.jsonl")):
         if record.get("stage") == "search" and record.get("event") == "started":
             planned = int(record.get("planned", planned))
     return planned

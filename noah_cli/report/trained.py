@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from noah.files.jsonl import read_lines
 from noah.runs.folder import Run
 from noah.training.checkpoint import CHECKPOINT_FILE
-from noah_cli.report.reading import Missing, read_losses, read_whole_lines, well_formed
+from noah_cli.report.reading import Missing, read_losses, well_formed
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def stage_seconds(run: Run, stage: str) -> float | None:
     path = run.path("log.jsonl")
     started: datetime | None = None
     seconds: float | None = None
-    for record in read_whole_lines(path):
+    for record in read_lines(path):
         with well_formed(path, "a line without stage, event and time"):
             if record["stage"] != stage:
                 continue

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from noah.files.packed import unpack_images
 from noah.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from tests.commands import file_contents, noah, noah_line, start_noah, write_settings
 from tests.conftest import TinySettings
@@ -169,7 +170,7 @@ def images_shown(run: Path) -> int:
     """By all looks that were ever written down."""
     written = [json.loads(line) for line in (run / "search" / "journal.log").read_text().splitlines()]
     attributes = [pair for line in written for pair in line.get("user_attr", {}).items()]
-    return sum(len(look["images"]) for key, look in attributes if key.startswith("look."))
+    return sum(len(unpack_images(look["images"])) for key, look in attributes if key.startswith("look."))
 
 
 def test_an_interrupted_search_prints_the_command_that_goes_on(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from noah.data.decode import is_image_path
 from noah.data.split import FileSplit
 from noah.errors import DataError, system_cause
+from noah.files.foreign_text import is_utf8, printable
 
 LAYOUT = (
     "noah expects FOLDER/<class>/<image>, or FOLDER/train/<class>/<image> with val and test beside train, if you have "
@@ -60,12 +61,7 @@ def find_classes(folder: Path) -> ClassFolders:
         )
     if not folders:
         raise DataError(f"{folder} holds no class folders.", LAYOUT)
-    for class_folder in folders:
-        if printable(class_folder.name) != class_folder.name:
-            raise DataError(
-                f"The name of the class folder {printable(class_folder)} is not valid UTF-8.",
-                "Rename it: the class is named after the folder, and files that noah writes could not hold that name.",
-            )
+    check_names(class_folders=folders)
     images: dict[str, list[Path]] = {}
     ignored = len(files)
     for class_folder in folders:
@@ -75,9 +71,28 @@ def find_classes(folder: Path) -> ClassFolders:
     return ClassFolders(folder, images, ignored)
 
 
-def printable(path: Path | str) -> str:
-    """Write a path with each byte that is not UTF-8 as a backslash, x and two digits; other paths stay as they are."""
-    return str(path).encode("utf-8", sys.getfilesystemencodeerrors()).decode("utf-8", "backslashreplace")
+def check_names(*, dataset: Path | None = None, class_folders: Sequence[Path] = ()) -> None:
+    """Refuse names that files cannot hold, before any work is done.
+
+    Args:
+        dataset: The folder that the dataset is named after.
+        class_folders: The folders that classes are named after.
+
+    Raises:
+        DataError: Some are not valid UTF-8; all are told.
+    """
+    wrong = [f"the class folder {printable(path)}" for path in class_folders if not is_utf8(path.name)]
+    if dataset is not None and not is_utf8(dataset):
+        wrong.insert(0, f"the folder {printable(dataset)}")
+    if wrong:
+        one = len(wrong) == 1
+        raise DataError(
+            f"The name of {wrong[0]} is not valid UTF-8."
+            if one
+            else f"{len(wrong)} names are not valid UTF-8: {', '.join(wrong)}.",
+            f"Rename {'it' if one else 'them'}: datasets and classes are named after their folders, and files that "
+            "noah writes could not hold such a name.",
+        )
 
 
 def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:

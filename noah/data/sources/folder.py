@@ -9,9 +9,10 @@ import numpy as np
 
 from noah.data.dataset import Dataset, class_counts, imbalance_note
 from noah.data.decode import is_image_path
-from noah.data.sources.class_folders import LAYOUT, ClassFolders, find_classes, list_folder, printable
+from noah.data.sources.class_folders import LAYOUT, ClassFolders, check_names, find_classes, list_folder
 from noah.data.split import Split, concatenate, select, stratified_split
 from noah.errors import DataError, DatasetNotFoundError, UsageError
+from noah.files.foreign_text import is_utf8, printable
 
 _VALIDATION_NAMES = ("val", "valid", "validation")
 _USED_NAMES = {"train", "test", *_VALIDATION_NAMES}
@@ -39,11 +40,26 @@ def load_folder(folder: Path, *, seed: int, validation_fraction: float, test_fra
     """
     if not folder.is_dir():
         state = "is not a folder" if folder.exists() else "does not exist"
-        raise DatasetNotFoundError(f"{folder} {state}.", f"Check the path. {LAYOUT}")
+        raise DatasetNotFoundError(f"{printable(folder)} {state}.", f"Check the path. {LAYOUT}")
     folders, files = list_folder(folder)
+    _check_names(folder, folders)
     if _is_split(folder, {path.name for path in folders}):
         return _load_split(folder, folders, files, seed, validation_fraction)
     return _load_unsplit(folder, seed, validation_fraction, test_fraction)
+
+
+def _check_names(folder: Path, folders: list[Path]) -> None:
+    """Refuse every name in which the dataset, or a class of any split, is not UTF-8.
+
+    What lies in a test folder is not looked at before `load_test`.
+
+    Raises:
+        DataError: All of them.
+    """
+    splits = [path for path in folders if path.name in ("train", *_VALIDATION_NAMES)]
+    below = [path for split in splits for path in list_folder(split)[0]]
+    whole = folder if is_utf8(folder.resolve().name) else folder.resolve()
+    check_names(dataset=whole, class_folders=below if "train" in {path.name for path in splits} else folders)
 
 
 def _is_split(folder: Path, names: set[str]) -> bool:

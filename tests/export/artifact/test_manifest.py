@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from export.artifact.manifest import Manifest, check_files, file_record, read_manifest, write_manifest
-from export.artifact.records import FileRecord, ModelInput, ParityBatch
+from export.artifact.records import FileRecord, ModelInput, ParityBatch, QuantizationRecord
 from noah.errors import ArtifactError
-from tests.export.tiny_artifact import CLASSES, PREPROCESSING, make_artifact, make_manifest
+from tests.export.tiny_artifact import CLASSES, PREPROCESSING, Kind, make_artifact, make_manifest
 
 
 @pytest.fixture
@@ -35,6 +35,34 @@ def test_what_is_written_is_read_back(folder: Path) -> None:
     assert read_manifest(folder / "manifest.json") == manifest
     assert manifest.classes == CLASSES
     assert manifest.preprocessing == PREPROCESSING.to_json()
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint8"])
+def test_a_manifest_of_an_earlier_version_is_read_as_if_it_had_todays_spelling(folder: Path, kind: Kind) -> None:
+    """It spelled one key and one value as the British do."""
+    record = QuantizationRecord(
+        products=3,
+        kept={"narrow": 1},
+        ranges="minmax over 12 training images",
+        images="18 validation images",
+        total=18,
+        correct=17,
+        correct_in_float32=17,
+        top1_agreement=1.0,
+    )
+    manifest = make_manifest(folder / "model.onnx", kind, precision="int8", quantization=record)
+    path = write_manifest(manifest, folder)
+    text = path.read_text(encoding="utf-8")
+    assert ('"values": "normalized"' in text) == (kind == "float32")
+    path.write_text(
+        text.replace('"quantization"', '"quantisation"').replace('"normalized"', '"normalised"'), encoding="utf-8"
+    )
+    before = path.read_bytes()
+    assert read_manifest(folder) == manifest
+    assert path.read_bytes() == before
+    change(folder, quantization=None)  # beside the other spelling it is one key too many
+    with pytest.raises(ArtifactError, match="quantisation: Extra inputs are not permitted"):
+        read_manifest(folder)
 
 
 def test_the_file_is_readable_by_people(folder: Path) -> None:

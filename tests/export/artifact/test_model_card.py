@@ -59,3 +59,15 @@ def test_people_may_edit_the_card(finished: Finished, tmp_path: Path) -> None:
     folder = finished.copy(tmp_path / "copy").artifact()
     (folder / "model_card.md").write_text("mine")
     assert load_predictor(folder, provider="cpu").classes
+
+
+def test_names_stand_in_the_card_as_they_are_and_do_nothing(tmp_path: Path) -> None:
+    folder = make_artifact(tmp_path / "artifact")
+    classes = ["<script>alert(1)</script>", "[free](http://a)", "a|b", "*x*", "line\n# end"]
+    manifest = read_manifest(folder).model_copy(
+        update={"classes": tuple(classes), "dataset": "`shapes`", "versions": {"a|b": "<1>"}}
+    )
+    card = model_card(manifest, None, folder)
+    assert r"\<script\>alert(1)\</script\>, \[free\](http://a), a\|b, \*x\*, line \# end" in card
+    assert r"Trained on \`shapes\`." in card
+    assert r"| a\|b | \<1\> |" in card

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from export.predict import prediction_table as predictions
 from export.predict.prediction_table import open_writer
 from noah.errors import MissingPackageError, UsageError
+from noah.files.foreign_text import csv_text
 
 PATHS = [Path("photos/a.jpg"), Path('photos/odd, "name".png')]
 LABELS = [["dog", "café"], ["鳥", "dog"]]
@@ -139,7 +140,10 @@ def test_any_name_label_and_probability_come_back(
         for name, label, probability in rows:
             writer.write([Path(name)], [[label]], np.array([[probability]], np.float32))
     found = read(path)
-    assert [(row["path"], row["label"]) for row in found] == [(str(Path(name)), label) for name, label, _ in rows]
+    written = csv_text if suffix == "csv" else str
+    assert [(row["path"], row["label"]) for row in found] == [
+        (written(str(Path(name))), written(label)) for name, label, _ in rows
+    ]
     assert [row["probability"] for row in found] == pytest.approx([probability for *_, probability in rows], rel=1e-5)
 
 
@@ -220,3 +224,16 @@ def test_what_cannot_be_a_file_is_told(tmp_path: Path) -> None:
 def test_at_least_one_label_is_needed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="top_k is 0"):
         write(tmp_path / "out.csv", 0)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_spreadsheet_runs_a_label_or_a_path(tmp_path: Path, name: str) -> None:
+    probabilities = np.array([[0.5, 1e-7]], np.float32)
+    for suffix in ("csv", "jsonl", "parquet"):
+        path = tmp_path / f"out.{suffix}"
+        with open_writer(path, top_k=2) as writer:
+            writer.write([Path(f"{name}.jpg")], [[name, "dog"]], probabilities)
+        (row,) = read(path)
+        mark = "'" if suffix == "csv" else ""  # the others hold text that is known to be text
+        assert (row["path"], row["label"]) == (f"{mark}{name}.jpg", f"{mark}{name}")
+        assert row["probability"] == 0.5

@@ -7,7 +7,7 @@ import io
 
 from noah.benchmark.rows import Row
 from noah.benchmark.suites import POCKET, VTAB
-from noah.benchmark.tables import sweep_tables, to_csv, to_markdown
+from noah.benchmark.tables import found_in, sweep_tables, to_csv, to_markdown
 from tests.noah.benchmark.made import row
 
 TASKS = [task.name for task in VTAB.tasks]
@@ -96,3 +96,10 @@ def test_csv() -> None:
         "paper_accuracy": "",
     }
     assert next(csv.DictReader(io.StringIO(to_csv(VTAB, [row("cifar", "lora:8", 0, 1)]))))["paper_accuracy"] == "0.6710"
+
+
+def test_a_method_of_somebody_else_does_nothing_in_a_table() -> None:
+    rows = [row("digits", "=1+1|<b>", 0, 0.5)]
+    (line,) = csv.DictReader(io.StringIO(to_csv(POCKET, rows)))
+    assert line["method"] == "'=1+1|<b>"
+    assert r"| task | =1+1\|\<b\> |" in to_markdown(sweep_tables(POCKET, *found_in(POCKET, rows), rows))

@@ -31,7 +31,7 @@ def test_lines_come_back_as_written(values: list[dict[str, Any]]) -> None:
         assert read_lines(path) == values
 
 
-def test_a_torn_last_line_is_cut_off_wherever_it_was_torn(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_cut_off_by_the_next_append_wherever_it_was_torn(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     values = [{"index": 0, "name": "café"}, {"index": 1, "name": "鳥\n\r"}]
     for value in values:
@@ -41,12 +41,34 @@ def test_a_torn_last_line_is_cut_off_wherever_it_was_torn(tmp_path: Path) -> Non
     for size in range(whole, len(content)):
         path.write_bytes(content[:size])
         assert read_lines(path) == values[:1]
-        assert path.read_bytes() == content[:whole]
         append_line(path, values[1])
         assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("damage", [b'{"index": \n', b"\n", b"\xff\n", b"{}{}\n"])
+def test_reading_changes_nothing_also_where_the_last_line_is_torn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b'{"index": 0}\n{"ind')
+    before = path.stat()
+    monkeypatch.setattr(Path, "open", _refuse)  # as a folder does that may only be read
+    assert read_lines(path) == [{"index": 0}]
+    assert read_lines(tmp_path / "none.jsonl") == []
+    monkeypatch.undo()
+    assert path.read_bytes() == b'{"index": 0}\n{"ind'
+    assert path.stat() == before
+
+
+def test_what_cannot_be_read_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=f"{tmp_path} cannot be read: "):
+        read_lines(tmp_path)
+
+
+def _refuse(path: Path, *_: object, **__: object) -> None:
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+@pytest.mark.parametrize("damage", [b'{"index": \n', b"\n", b"\xff\n", b"{}{}\n", b"[]\n", b"3\n"])
 def test_a_damaged_line_before_the_last_is_an_error(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "lines.jsonl"
     path.write_bytes(b'{"index": 0}\n' + damage + b'{"index": 2}\n')

@@ -9,13 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from noah.errors import RunBusyError
-from noah.files.lock import exclusive, read_owner
+from noah.files.lock import exclusive, is_held, read_owner
 from noah.files.process_space import process_space
 from tests.commands import process_environment
 
@@ -149,3 +151,56 @@ def test_an_owner_elsewhere_cannot_be_killed_from_here(tmp_path: Path, host: str
         error = refusal(lock)
     assert error.problem.endswith(f"process 7 on {host}, since 2026-01-01 10:00:00+00:00, started by `noah search`.")
     assert error.hint == "Wait until it has ended, or stop it."
+
+
+def test_asking_tells_whether_a_process_holds_the_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert not is_held(lock)
+    assert list(tmp_path.iterdir()) == []
+    process = hold(lock)
+    owner = read_owner(lock)
+    assert is_held(lock)
+    assert read_owner(lock) == owner  # which an asker does not write itself into
+    process.kill()
+    process.communicate()
+    assert not is_held(lock)
+    with exclusive(lock, "it"):
+        assert is_held(lock)
+
+
+def test_asking_never_makes_a_taker_fail(tmp_path: Path) -> None:
+    """Many threads ask without a pause while another one takes the lock again and again."""
+    lock, done = tmp_path / "lock", threading.Event()
+    with exclusive(lock, "it"):
+        pass
+
+    def ask() -> None:
+        while not done.is_set():
+            is_held(lock)
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    try:
+        for _ in range(200):
+            with exclusive(lock, "it"):
+                pass
+    finally:
+        done.set()
+        for asker in askers:
+            asker.join()
+
+
+def test_a_taker_that_meets_an_asker_waits_for_its_answer(tmp_path: Path) -> None:
+    lock, taken = tmp_path / "lock", threading.Event()
+
+    def take() -> None:
+        with exclusive(lock, "it"):
+            taken.set()
+
+    taker = threading.Thread(target=take)
+    with FileLock(tmp_path / "asking.lock"), FileLock(lock):  # as `is_held` does between question and answer
+        taker.start()
+        assert not taken.wait(0.2)
+    taker.join()
+    assert taken.is_set()

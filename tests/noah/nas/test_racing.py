@@ -272,5 +272,5 @@ def test_what_was_given_up_ranks_last_and_says_what_it_was_shown() -> None:
     outcomes = [outcome([0, 1, 2], 4), outcome([], 4, shown=[3]), outcome([0], 4)]
     candidates = [Candidate(i, 0, "random", SUBNET, 1, given) for i, given in enumerate(outcomes)]
     assert [c.index for c in rank(candidates)] == [2, 0, 1]
-    assert [c.to_json()["shown"] for c in candidates] == [None, [3], None]
+    assert [c.to_json()["shown"] for c in candidates] == [None, "3:AQ==", None]
     assert [Candidate.from_json(c.to_json()) for c in candidates] == candidates

@@ -9,8 +9,11 @@ from typing import Any, Self
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from noah.errors import CommandOrderError, RunError, RunExistsError, SettingsError, UsageError
+from noah.files.bounded import PlainLoader, count_values, dump_yaml
 from noah.files.jsonl import read_lines
 from noah.hardware.device import Choice
 from noah.runs.folder import Run, create_run, installed_versions, open_run
@@ -207,3 +210,52 @@ def test_a_run_is_worked_on_by_one_process_at_a_time(tmp_path: Path) -> None:
         pass
     with Run(run.folder).lock():
         pass
+
+
+def test_a_run_yaml_that_could_not_be_read_again_is_refused_before_its_folder_is_made(tmp_path: Path) -> None:
+    for classes, told in (
+        (["x" * 60 + str(number) for number in range(20_000)], r"run.yaml would have [0-9,]* bytes, and 1,048,576 are"),
+        ([str(number) for number in range(50_000)], r"run.yaml would hold [0-9,]* values, and 50,000 are the most"),
+    ):
+        with pytest.raises(RunError, match=told) as caught:
+            start(tmp_path / "runs", classes=classes)
+        assert caught.value.hint
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_the_largest_run_yaml_that_is_written_is_read(tmp_path: Path) -> None:
+    many = start(tmp_path, "many", classes=[str(number) for number in range(49_000)])
+    assert len(many.description()["classes"]) == 49_000
+    long = start(tmp_path, "long", classes=["x" * 1_000_000])
+    assert len(long.description()["classes"][0]) == 1_000_000
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+        lambda values: st.lists(values, max_size=4) | st.dictionaries(st.text(max_size=3), values, max_size=4),
+        max_leaves=30,
+    )
+)
+def test_values_are_counted_at_writing_as_they_are_at_reading(value: Any) -> None:
+    again = [value, value]  # which YAML writes once and names twice
+    loader = PlainLoader(dump_yaml(Path("run.yaml"), again))
+    assert loader.get_single_data() == again
+    assert loader._nodes == count_values(again)
+
+
+@pytest.mark.parametrize("name", ["caf\udce9", "a\tb", "a\u00a0b", "x" * 2048])
+def test_a_run_whose_name_the_file_latest_cannot_hold_is_refused(tmp_path: Path, name: str) -> None:
+    for run, dataset in ((name, "digits"), ("first", name), (None, name)):
+        with pytest.raises(UsageError, match="cannot be named") as caught:
+            start(tmp_path / "runs", run, dataset)
+        assert str(caught.value).encode()
+    for run, dataset in (("a ", "digits"), ("first", " a")):
+        with pytest.raises(UsageError, match="cannot be named"):
+            start(tmp_path / "runs", run, dataset)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_run_with_the_longest_name_of_a_folder_is_the_latest(tmp_path: Path) -> None:
+    run = start(tmp_path, "鳥" * 85, "é" * 127)
+    assert open_run(tmp_path, None) == run

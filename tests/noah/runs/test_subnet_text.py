@@ -191,11 +191,11 @@ class TestFiles:
     def test_a_large_file_is_refused_before_it_is_read(self, tmp_path: Path) -> None:
         widths = json.dumps(Subnet.uniform(2, lora=3).to_json()).encode()
         assert parse_subnet(write(tmp_path, widths.ljust(LARGEST_FILE)), depth=2).lora == (3, 3)
-        assert "larger than 1 MB" in refusal(write(tmp_path, widths.ljust(LARGEST_FILE + 1)), depth=2).problem
+        assert "larger than 32 MiB" in refusal(write(tmp_path, widths.ljust(LARGEST_FILE + 1)), depth=2).problem
         huge = tmp_path / "huge.json"
         with huge.open("wb") as file:
             file.truncate(1 << 40)  # a sparse terabyte, which could not be read
-        assert "larger than 1 MB" in refusal(str(huge)).problem
+        assert "larger than 32 MiB" in refusal(str(huge)).problem
 
     def test_what_is_no_regular_file_is_not_opened(self, tmp_path: Path) -> None:
         pipe = tmp_path / "pipe.json"

@@ -243,7 +243,7 @@ def test_candidates_that_were_all_given_up_leave_nothing(
 def test_a_damaged_line_is_told(tmp_path: Path, materials: Materials, candidates: list[Candidate], line: Any) -> None:
     run = start_run(tmp_path, materials)
     append_line(run.path("search", "rerank.jsonl"), line)
-    with pytest.raises(RunError, match=r"rerank.jsonl is damaged in line 1: it is not a trained candidate"):
+    with pytest.raises(RunError, match=r"rerank.jsonl is damaged in line 1: it is no (trained candidate|record)"):
         rerank(run, materials, rank(candidates), M, EPOCHS, Silent())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
@@ -14,6 +15,7 @@ import torch
 
 from noah.errors import CommandOrderError, RunError
 from noah.files.jsonl import read_lines
+from noah.files.packed import unpack_images
 from noah.nas.candidate import Candidate, front, rank
 from noah.prepare.context import Materials
 from noah.progress import Silent
@@ -124,6 +126,36 @@ def test_a_search_that_was_stopped_by_its_time_goes_on_and_loses_nothing(start: 
     assert best["stopped"] is None
     assert content(run) == content(whole)
     assert all(candidate in candidates_of(run) for candidate in looked)
+
+
+def test_a_search_that_an_earlier_version_began_goes_on(start: Start) -> None:
+    """It wrote the numbers of images plainly, in the record and in the list of candidates."""
+    changes = {"search.rerank": 2, "search.rerank_epochs": 1}
+    whole, materials = start(changes, name="whole")
+    search(whole, materials, Silent())
+    run, materials = start(changes)
+    with pytest.raises(KeyboardInterrupt):
+        search(run, materials, Recorder({TITLE: 5}))
+    journal, candidates = run.path("search", "journal.log"), run.path("search", "candidates.jsonl")
+    for path in (journal, candidates):
+        records = [as_before(json.loads(line)) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert '"wrong": [' in candidates.read_text() and '"images": [' in journal.read_text()
+    listener = Recorder()
+    search(run, materials, listener)
+    assert listener.bars[TITLE][0] == 5
+    assert content(run) == content(whole)
+
+
+def as_before(value: Any) -> Any:
+    """With all lists of images in plain numbers."""
+    if not isinstance(value, dict):
+        return value
+    lists = ("wrong", "shown", "images")
+    return {
+        name: list(unpack_images(part)) if name in lists and isinstance(part, str) else as_before(part)
+        for name, part in value.items()
+    }
 
 
 def test_a_limit_that_is_long_enough_stops_nothing(start: Start) -> None:

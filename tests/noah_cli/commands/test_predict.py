@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.commands import PROJECT, noah, run_python
+from tests.commands import PROJECT, noah, process_environment, run_python
 from tests.export.real_images import write_broken
 from tests.finished import UINT8, Finished
 
@@ -100,3 +103,45 @@ def test_no_torch_is_needed(finished: Finished, photo_folder: Path, tmp_path: Pa
     assert outcome.code == 0, outcome.err
     # The CSV of the road was written by a process that had torch.
     assert (tmp_path / "out.csv").read_bytes() == (finished.folder / "predictions.csv").read_bytes()
+
+
+def test_names_that_are_no_utf_8_stop_nothing_on_a_terminal_that_takes_only_utf_8(
+    artifact: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    image, out = (os.fsencode(tmp_path) + name for name in (b"/caf\xe9.png", b"/caf\xe9.csv"))
+    try:
+        shutil.copy(next((photo_folder / "test" / "circle").iterdir()), image)
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "noah_cli", "predict", artifact, image, "--out", out, "--provider", "cpu"],
+        env=process_environment() | {"PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"caf\udce9.csv" in b" ".join(done.stderr.split())
+    with open(out, encoding="utf-8") as file:  # noqa: PTH123 -- its name is bytes
+        (row,) = csv.DictReader(file)
+    assert row["path"].endswith(r"caf\xe9.png")
+
+
+def test_a_dataset_whose_name_is_no_utf_8_is_refused_in_words(photo_folder: Path, tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    try:
+        shutil.copytree(os.fsencode(photo_folder), folder)
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "noah_cli", "search", "--data", folder],
+        cwd=tmp_path,
+        env=process_environment() | {"PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0].endswith(rb"/caf\xe9 is not valid UTF-8.")
+    assert done.stderr.startswith(b"Error: The name of the folder ")
+    assert not (tmp_path / "runs").exists()

@@ -74,6 +74,16 @@ def test_a_quick_look_opens_no_image(project: Finished, photo_folder: Path, monk
     assert "exactly" not in outcome.words
 
 
+def test_a_torn_last_line_is_read_past_and_stays_where_it_is(project: Finished) -> None:
+    candidates = project.run / "search" / "candidates.jsonl"
+    candidates.write_bytes(candidates.read_bytes() + b'{"index": 9')
+    before = file_contents(project.folder)
+    outcome = noah("verify", "--quick")
+    assert lines(outcome, "FAILED") == ["seal of search: search/candidates.jsonl was changed"]
+    assert any(line.startswith("winner (search/best.json): number ") for line in lines(outcome, "ok"))
+    assert file_contents(project.folder) == before
+
+
 Damage = Callable[[Path], Any]
 
 

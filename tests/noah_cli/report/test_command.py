@@ -158,7 +158,7 @@ def test_a_search_that_goes_on_is_read_up_to_its_last_whole_line(work: Finished)
     ("file", "content", "problem"),
     [
         ("search/candidates.jsonl", "{}\n", "search/candidates.jsonl holds no candidates."),
-        ("search/candidates.jsonl", "[]\n", "search/candidates.jsonl holds in line 1 no record."),
+        ("search/candidates.jsonl", "[]\n", "search/candidates.jsonl is damaged in line 1: it is no record."),
         ("search/best.json", "[]", "search/best.json holds no winner."),
         ("supernet/losses.json", "{}", "supernet/losses.json holds no losses."),
         ("retrain/model.json", "3", "retrain/model.json holds no losses."),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from noah.data.sources.class_folders import find_classes
+from noah.data.sources.folder import load_folder
 from noah.errors import DataError
 from tests.noah.data.conftest import WriteImages
 
@@ -89,3 +90,46 @@ def test_a_class_folder_that_is_no_utf_8_is_refused_in_words_that_print(
         find_classes(tmp_path)
     assert str(caught.value).encode()
     assert caught.value.hint.startswith("Rename it")
+
+
+def test_every_name_that_is_no_utf_8_is_told_at_once(tmp_path: Path, write_images: WriteImages) -> None:
+    root = tmp_path / os.fsdecode(b"d\xe9")
+    try:
+        for name in ("a", os.fsdecode(b"caf\xe9"), os.fsdecode(b"\xff")):
+            for split in ("train", "val"):
+                write_images(root / split / name, 2)
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    with pytest.raises(DataError, match="names are not valid UTF-8") as caught:
+        load_folder(root, seed=0, validation_fraction=0.2, test_fraction=0.2)
+    told = caught.value.problem
+    assert told.startswith("5 names are not valid UTF-8: the folder ")
+    assert all(rf"d\xe9/{split}/{name}" in told for split in ("train", "val") for name in (r"caf\xe9", r"\xff"))
+    assert str(caught.value).encode()
+
+
+def test_a_dataset_in_the_working_folder_is_refused_for_the_name_of_that_folder(
+    tmp_path: Path, write_images: WriteImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / os.fsdecode(b"d\xe9")
+    try:
+        for name in ("a", "b"):
+            write_images(root / name, 4)
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    monkeypatch.chdir(root)
+    with pytest.raises(DataError, match=r"The name of the folder .*d\\xe9 is not valid UTF-8") as caught:
+        load_folder(Path(), seed=0, validation_fraction=0.2, test_fraction=0.2)
+    assert str(caught.value).encode()
+
+
+def test_images_may_have_any_name(tmp_path: Path, write_images: WriteImages) -> None:
+    """They are read under that name, and written as text."""
+    for name in ("a", "b"):
+        write_images(tmp_path / name, 3)
+        try:
+            (tmp_path / name / "0.png").rename(tmp_path / name / os.fsdecode(b"caf\xe9.png"))
+        except OSError:
+            pytest.skip("this file system has only names in UTF-8")
+    data = load_folder(tmp_path, seed=0, validation_fraction=0.3, test_fraction=0.3)
+    assert len(data.train) == 2

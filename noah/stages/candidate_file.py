@@ -1,0 +1,76 @@
+"""search/candidates.jsonl: every finished candidate of a search, a line each, for whoever asks what was looked at.
+
+The search itself goes by the record that its workers share; this file follows it. While the search goes on it grows in
+the order in which candidates finish, which is another one whenever several workers share a search or one is stopped and
+goes on. At its end the lines stand in the order of the candidates' numbers, so that one seed leaves one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from noah.files.atomic import write_text
+from noah.files.bounded import LARGEST_JSON, check_size
+from noah.files.jsonl import append_lines, to_lines
+from noah.files.packed import largest_text
+from noah.nas.candidate import Candidate
+
+CANDIDATES = ("search", "candidates.jsonl")
+"""Below the run folder."""
+_BLOCK, _FIGURES = 24, 500
+"""Characters, at most, of a block's widths and of everything else in a line but its lists of images."""
+
+
+def check_fits(path: Path, candidates: int, images: int, blocks: int) -> None:
+    """Refuse a search whose candidates would not fit into the file, before it begins.
+
+    Args:
+        path: The file.
+        candidates: Of the whole search.
+        images: Of the validation split.
+        blocks: Of the backbone.
+
+    Raises:
+        RunError: If they might become more than noah reads.
+    """
+    line = 2 * largest_text(images) + _BLOCK * blocks + _FIGURES
+    check_size(path, candidates * line, LARGEST_JSON)
+
+
+class CandidateFile:
+    """The file while one process writes to it.
+
+    Args:
+        path: The file; what an earlier process left there is replaced once, by the same candidates and more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written: list[int] | None = None
+
+    def follow(self, candidates: Sequence[Candidate]) -> None:
+        """Add the candidates that are not there yet.
+
+        Args:
+            candidates: All that are finished.
+        """
+        if self._written is None:
+            self._write(candidates)
+            return
+        known = set(self._written)
+        new = [candidate for candidate in candidates if candidate.index not in known]
+        if new:
+            append_lines(self._path, (candidate.to_json() for candidate in new))
+            self._written += [candidate.index for candidate in new]
+
+    def order(self, candidates: Sequence[Candidate]) -> None:
+        """Bring the lines into the order of all candidates, now that no more will come."""
+        if self._written != [candidate.index for candidate in candidates]:
+            self._write(candidates)
+
+    def _write(self, candidates: Sequence[Candidate]) -> None:
+        text = to_lines(candidate.to_json() for candidate in candidates)
+        check_size(self._path, len(text), LARGEST_JSON)
+        write_text(self._path, text)
+        self._written = [candidate.index for candidate in candidates]
