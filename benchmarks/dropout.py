@@ -1,4 +1,4 @@
-"""How fast dropout is on a CPU: torch's own against `noah.model.modules`, on the tokens that a LoRA module receives.
+"""How fast dropout is on a CPU: torch's own against `noah.model.dropout`, on the tokens that a LoRA takes.
 
     python benchmarks/dropout.py [--threads 2] [--rounds 30]
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from noah.hardware.turns import seconds_in_turns
-from noah.model.modules import apply_dropout
+from noah.model.dropout import apply_dropout
 
 IMAGES, WIDTH, RATE = 32, 384, 0.1
 

@@ -59,7 +59,7 @@ class Straightforward(nn.Module):
         x = backbone.norm_pre(backbone._pos_embed(backbone.patch_embed(images)))
         tokens = x.shape[1]
         for index, block in enumerate(backbone.blocks):
-            count, rank, size = subnet.block(index)
+            count, rank, size = (subnet.widths(kind)[index] for kind in ("prompt", "lora", "adapter"))
             if count:
                 prompt: Any = self.prompts[index]
                 new = self._drop(prompt.tokens[:count].expand(len(x), -1, -1))

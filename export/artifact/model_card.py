@@ -88,10 +88,10 @@ def _what(manifest: Manifest) -> str:
 
 
 def _subnet(manifest: Manifest) -> str:
-    """A drawing with blocks across and modules down; a dot is an absent module."""
-    widths = manifest.subnet
-    head = ("", *(str(block + 1) for block in range(len(widths.lora))))
-    rows = [(name, *(str(width or "·") for width in getattr(widths, name))) for name in ("prompt", "lora", "adapter")]
+    """Blocks across, modules down; a dot is an absent module."""
+    widths = manifest.subnet.root
+    head = ("", *(str(block + 1) for block in range(len(widths["lora"]))))
+    rows = [(name, *(str(width or "·") for width in row)) for name, row in widths.items()]
     return _table(head, rows)
 
 

@@ -27,7 +27,7 @@ def describe_origin(run: Run, materials: Materials, model: Supernet, subnet: Sub
         "dataset": materials.dataset.name,
         "classes": materials.dataset.classes,
         "preprocessing": backbone.preprocessing.to_json(),
-        "subnet": SubnetWidths(prompt=subnet.prompt, lora=subnet.lora, adapter=subnet.adapter),
-        "parameters": subnet.parameter_count(model.embed_dim),
+        "subnet": SubnetWidths.model_validate(subnet.to_json()),
+        "parameters": subnet.parameter_count(model.sizes),
         "backbone": BackboneRecord(name=backbone.name, arch=backbone.architecture, image_size=backbone.image_size),
     }

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
+
+from noah.errors import SettingsError
+from noah.space.subnet import Subnet
 
 FloatPrecision = Literal["fp32", "fp16", "bf16"]
 Int8Precision = Literal["int8", "int8-dynamic"]
@@ -28,12 +31,18 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class SubnetWidths(Record):
-    """The widths of the subnet that was merged, one per block."""
+class SubnetWidths(RootModel[dict[str, tuple[Count, ...]]]):
+    """The widths of the subnet that was merged, by kind of module, one per block."""
 
-    prompt: tuple[Count, ...]
-    lora: tuple[Count, ...]
-    adapter: tuple[Count, ...]
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="after")
+    def _is_a_subnet(self) -> Self:
+        try:
+            Subnet.from_json(self.root)
+        except SettingsError as error:
+            raise ValueError(error.problem) from error
+        return self
 
 
 class BackboneRecord(Record):

@@ -84,7 +84,7 @@ def _check_origin(run: Run, manifest: Manifest) -> None:
         ArtifactError: If any of them differs; names the first.
     """
     description = run.description()
-    subnet = Subnet(manifest.subnet.prompt, manifest.subnet.lora, manifest.subnet.adapter)
+    subnet = Subnet.from_json(manifest.subnet.root)
     checkpoint = run.path("retrain", CHECKPOINT_FILE)
     if not checkpoint.is_file():
         raise ArtifactError(f"It was exported from {manifest.run.name}, but this run holds no retrained weights.")

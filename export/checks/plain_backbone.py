@@ -16,7 +16,7 @@ from export.convert.quantize import write_int8_dynamic
 from export.convert.to_onnx import write_onnx
 from noah.backbone.supported import untrained_backbone
 from noah.errors import UsageError
-from noah.model.modules import output_of
+from noah.model.kinds.module import output_of
 
 
 @dataclass(frozen=True)

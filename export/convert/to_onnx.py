@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from export.convert import onnx_files
 from export.convert.onnx_files import check_valid
 from noah.errors import ExportError
-from noah.model.modules import output_of
+from noah.model.kinds.module import output_of
 
 INPUT_NAME = "images"
 BATCH_AXIS = "batch"

@@ -11,10 +11,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from noah.backbone.view import BlockView
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ExportError
-from noah.model.modules import LoRA
+from noah.model.merge import folded_layers
 from noah.model.supernet import Supernet
+from noah.space.kinds import KINDS
 from noah.space.subnet import Subnet
 
 STATE_FILE = "model.safetensors"
@@ -29,10 +31,11 @@ def check_is_plain(subnet: Subnet) -> None:
         ExportError: If it has adapters or prompts; names them and their blocks.
     """
     parts = []
-    for module, plural in (("adapter", "adapters"), ("prompt", "prompts")):
-        blocks = [str(index + 1) for index, width in enumerate(subnet.widths(module)) if width]
-        if blocks:
-            parts.append(f"{plural} in {'block' if len(blocks) == 1 else 'blocks'} {', '.join(blocks)}")
+    for kind, widths in subnet.present:
+        if not KINDS[kind].folds:
+            blocks = [str(index + 1) for index, width in enumerate(widths) if width]
+            plural = {"adapter": "adapters", "prompt": "prompts"}.get(kind, KINDS[kind].words)
+            parts.append(f"{plural} in {'blocks' if len(blocks) > 1 else 'block'} {', '.join(blocks)}")
     if parts:
         raise ExportError(
             f"The subnet has {' and '.join(parts)}, but a plain timm model can only hold LoRA, which folds into it.",
@@ -56,7 +59,7 @@ def write_timm(
     Args:
         folder: Where the two files go.
         supernet: The weights, on the CPU.
-        subnet: Has only LoRA, which is folded into the projections of query, key and value as W + B A.
+        subnet: Of kinds that fold into the linear layers of the blocks.
         architecture: timm's name, with or without the tag of its weights.
         classes: Labels in the order of the logits.
         preprocessing: Turns an image into the network's input.
@@ -69,9 +72,17 @@ def write_timm(
     state: dict[str, Tensor] = {
         name: value.clone() for name, value in backbone.state_dict().items() if not name.startswith("head.")
     }
-    for block, rank in enumerate(subnet.lora):
-        if rank:
-            state[f"blocks.{block}.attn.qkv.weight"] += cast(LoRA, supernet.loras[block]).weight(rank)
+    for index, block in enumerate(backbone.blocks):
+        for layer, folded in folded_layers(supernet, subnet, index).items():
+            place = f"blocks.{index}.{BlockView(block).place(layer)}"
+            state[f"{place}.weight"] = folded.weight.clone()
+            if folded.bias is not None:
+                if f"{place}.bias" not in state:
+                    raise ExportError(
+                        f"The subnet folds into a bias of {place}, which the backbone does not have.",
+                        "Use --format safetensors, which noah.load reads, or --format onnx.",
+                    )
+                state[f"{place}.bias"] = folded.bias.clone()
     state |= {f"head.{name}": value.clone() for name, value in supernet.head.state_dict().items()}
     content = save({name: value.contiguous() for name, value in state.items()}, metadata={"format": "pt"})
     (folder / STATE_FILE).write_bytes(content)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from noah.errors import UsageError
 from noah.files.record import Record
 from noah.runs.subnet_text import parse_subnet
-from noah.space.subnet import MODULES
 
 SEARCHED = "noah"
 """The method that searches its subnet."""
@@ -82,7 +81,7 @@ def _canonical(method: str, published: bool) -> str:
             f"--methods: {method!r} is not a method.",
             "Choose from noah, published, linear, lora:8, adapter:8, prompt:50 and the like, with commas.",
         ) from error
-    return "+".join(f"{module}:{subnet.widths(module)[0]}" for module in MODULES if subnet.widths(module)[0])
+    return "+".join(f"{kind}:{width}" for kind, width in subnet.block(0).items())
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

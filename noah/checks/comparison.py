@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from noah.backbone.supported import untrained_backbone
+from noah.backbone.view import sizes_of
 from noah.cost.macs import backbone_macs, merged_macs
 from noah.errors import RunError, UsageError
 from noah.evaluation.significance import Proportion, holm, mcnemar
@@ -133,7 +134,7 @@ def read_figures(run: Run) -> RunFigures:
     if subnet is not None:
         with torch.device("meta"):
             backbone: Any = untrained_backbone(architecture, (height, width), classes)
-        parameters = subnet.parameter_count(backbone.embed_dim)
+        parameters = subnet.parameter_count(sizes_of(backbone))
         relative_macs = merged_macs(backbone, subnet, classes) / backbone_macs(backbone, classes)
     test = _read_share(run, "eval", _TEST) if run.path("eval", _TEST).is_file() else None
     predictions = read_predictions(run, _TEST) if test and run.path("eval", FOLDER, _TEST).is_file() else None

@@ -1,9 +1,9 @@
 """How long a subnet's merged network takes, predicted from timings of single blocks.
 
 Time depends on shapes alone, and the shape of a merged block on two things: what it does with prompt tokens
-(`noah.model.token_plan`) and how wide its adapter is; LoRA costs nothing. So only a few kinds of block are timed, and
-the time of a subnet is the sum over its blocks, plus the time of the ends: patch embedding, last norm and head. If
-there are many widths, only some are timed, and values in between are interpolated linearly.
+(`noah.model.token_plan`) and how wide its adapters are together; what folds costs nothing. So few kinds of block are
+timed, and the time of a subnet is the sum over its blocks, plus that of the ends: patch embedding, last norm and head.
+Where there are many widths only some are timed, and what lies between two of them is interpolated linearly.
 
 A sum of blocks is only a model of the network, so its error is measured, too, on a few whole subnets.
 """
@@ -91,7 +91,7 @@ class LatencyTable(Record):
     def batch_seconds(self, subnet: Subnet) -> float:
         """Predict the seconds for a batch."""
         plans = plan_tokens(subnet.prompt, self.last_readers)
-        return self.ends + sum(map(self._block_seconds, plans, subnet.adapter))
+        return self.ends + sum(map(self._block_seconds, plans, subnet.bottlenecks))
 
     def _block_seconds(self, plan: BlockPlan, adapter: int) -> float:
         kind, tokens = kind_of(plan)

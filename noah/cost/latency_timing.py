@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from noah.hardware.device import Hardware
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
 from noah.progress import Bar
+from noah.space.kinds import BOTTLENECKS
 from noah.space.operators import sample
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
@@ -65,16 +67,17 @@ def measure_table(
     """
     random = np.random.default_rng(0)
     checked = [sample(space, random) for _ in range(_CHECKS)]
-    prompts, adapters = (timed_points(space.modules[name].widths) for name in ("prompt", "adapter"))
+    prompts, adapters = timed_points(space.modules["prompt"].widths), timed_points(_bottleneck_widths(space))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         backbone = untrained_backbone(architecture, image_size, num_classes).to(hardware.device)
         images = torch.randn(batch_size, 3, *image_size).to(hardware.device)
-        largest = Subnet.uniform(space.blocks, prompt=prompts[-1], lora=max(space.largest.lora), adapter=adapters[-1])
+        largest = Subnet.uniform(space.blocks, prompt=prompts[-1], adapter=adapters[-1])
         supernet = Supernet(_without_layer_scale(backbone), largest).to(hardware.device).eval()
         parts = [*_parts(supernet, space, prompts, adapters, batch_size)]
         ends = merge(supernet, Subnet.uniform(space.blocks))
         ends.blocks = nn.ModuleList()
-        whole = [merge(supernet, subnet) for subnet in checked]
+        checking = Supernet(supernet.backbone, space.largest, num_classes=num_classes).to(hardware.device).eval()
+        whole = [merge(checking, subnet) for subnet in checked]
         networks: list[Callable[[Tensor], Tensor]] = [backbone, ends, *whole, *parts]
         plain_seconds, ends_seconds, *seconds = timer(networks, images, hardware, bar, ROUNDS)
     blocks: dict[Kind, list[list[float]]] = {}
@@ -95,6 +98,12 @@ def measure_table(
         hardware.to_json(),
     )
     return table.with_checks(checked, seconds[:_CHECKS])
+
+
+def _bottleneck_widths(space: SearchSpace) -> list[int]:
+    """The widths, above 0, that the bottlenecks of one block may have together; all of them cost like an adapter's."""
+    of_kinds = [(0, *space.modules[name].widths) for name in BOTTLENECKS if name in space.modules]
+    return sorted({sum(widths) for widths in itertools.product(*of_kinds)} - {0})
 
 
 def timed_points(widths: Sequence[int]) -> tuple[int, ...]:
@@ -142,7 +151,7 @@ def _parts(
         for width in adapters:
 
             def blocks_of(prompt: Sequence[int], width: int = width) -> list[nn.Module]:
-                subnet = Subnet(prompt, [0] * depth, [width] * depth)
+                subnet = Subnet(prompt=prompt, adapter=[width] * depth)
                 return list(merge(supernet, subnet).blocks)
 
             *inner, last = blocks_of([count] * depth)

@@ -65,20 +65,20 @@ def macs_of(backbone: nn.Module, num_classes: int) -> Callable[[Subnet], int]:
     last_readers = Readers.CLASS if model.global_pool == "token" else Readers.PATCHES
 
     @cache
-    def block_macs(index: int, plan: BlockPlan, adapter: int) -> int:
-        return _merged_block_macs(model, model.blocks[index], plan, adapter)
+    def block_macs(index: int, plan: BlockPlan, bottleneck: int) -> int:
+        return _merged_block_macs(model, model.blocks[index], plan, bottleneck)
 
     def macs(subnet: Subnet) -> int:
         if subnet.depth != len(model.blocks):
             raise SettingsError([f"subnet: it has {subnet.depth} blocks and the backbone has {len(model.blocks)}"])
         plans = plan_tokens(subnet.prompt, last_readers)
-        return ends + sum(map(block_macs, range(subnet.depth), plans, subnet.adapter))
+        return ends + sum(map(block_macs, range(subnet.depth), plans, subnet.bottlenecks))
 
     return macs
 
 
-def _merged_block_macs(model: Any, block: Any, plan: BlockPlan, adapter: int) -> int:
-    """Count one block: attention in one of two forms, then MLP and adapter for the tokens that are read."""
+def _merged_block_macs(model: Any, block: Any, plan: BlockPlan, bottleneck: int) -> int:
+    """One block: attention in one of two forms, then MLP and adapters of the tokens that are read."""
     tokens = _image_tokens(model)
     read: int = {
         Readers.ALL: tokens + plan.passed_on,
@@ -92,7 +92,7 @@ def _merged_block_macs(model: Any, block: Any, plan: BlockPlan, adapter: int) ->
         attention = _class_attention_macs(block.attn, model.embed_dim, keys=keys)
     else:
         attention = _attention_macs(block.attn, queries=read, projected=projected, keys=keys)
-    return attention + read * (_mlp_macs(block.mlp) + 2 * int(model.embed_dim) * adapter)
+    return attention + read * (_mlp_macs(block.mlp) + 2 * int(model.embed_dim) * bottleneck)
 
 
 def _attention_macs(attention: Any, *, queries: int, projected: int, keys: int) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from noah.model.modules import output_of
+from noah.model.kinds.module import output_of
 from noah.model.token_plan import Readers
 
 

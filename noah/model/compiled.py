@@ -18,7 +18,7 @@ from torch._dynamo.exc import BackendCompilerFailed, TorchDynamoException
 from torch.utils.checkpoint import checkpoint
 
 from noah.errors import BackboneError
-from noah.model.modules import Width
+from noah.model.kinds.module import Width
 from noah.model.supernet import Supernet
 from noah.model.supernet_block import BlockUse, forward_block
 from noah.model.token_plan import plan_tokens
@@ -56,22 +56,24 @@ class CompiledForward:
         padded = [most if used else 0 for used, most in zip(subnet.prompt, largest.prompt, strict=True)]
         used, most = 0, 0
         for index, plan in enumerate(plan_tokens(padded, supernet.last_readers)):
-            count, rank, width = subnet.block(index)
-            if count:
+            block = supernet.block(index)
+            widths = {
+                name: self._mask(subnet.widths(name)[index], largest.widths(name)[index]) for name in block.modules
+            }
+            if count := subnet.widths("prompt")[index]:
                 used, most = count, plan.new_prompts
             use = BlockUse(
                 plan,
                 supernet.new_tokens(index, plan.new_prompts, len(x)),
-                self._mask(rank, largest.lora[index]),
-                self._mask(width, largest.adapter[index]),
+                widths,
                 self._drop_path_rate(index),
                 _hide(used, most, x.shape[1] - plan.carried, x.device) if most else None,
             )
             try:
                 if supernet.activation_checkpointing and torch.is_grad_enabled():
-                    x = checkpoint(self._forward_block, supernet.block(index), x, use, use_reentrant=False)
+                    x = checkpoint(self._forward_block, block, x, use, use_reentrant=False)
                 else:
-                    x = self._forward_block(supernet.block(index), x, use)
+                    x = self._forward_block(block, x, use)
             except TorchDynamoException as error:
                 raise _cannot_compile(error) from error
         return supernet.classify(x)
@@ -81,14 +83,10 @@ class CompiledForward:
 
         Gradients of zero would still move their weights: AdamW has momentum and weight decay.
         """
-        supernet = self.supernet
-        for module, widths in (
-            (supernet.loras, [subnet.lora for subnet in subnets]),
-            (supernet.adapters, [subnet.adapter for subnet in subnets]),
-        ):
-            for index, layer in enumerate(module):
-                if not any(each[index] for each in widths):
-                    layer.zero_grad(set_to_none=True)
+        for kind in (kind for kind in self.supernet.kinds if kind != "prompt"):
+            for index in range(self.supernet.largest.depth):
+                if not any(subnet.widths(kind)[index] for subnet in subnets):
+                    self.supernet.module(kind, index).zero_grad(set_to_none=True)
 
     def _mask(self, used: int, most: int) -> Width:
         """A mask (`most`) with ones for the rows in use and zeros for the others; the number 0 if there are no rows."""

@@ -22,10 +22,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from noah.backbone.view import FC2, PROJ, QKV, BlockView
 from noah.model.attention import pool
 from noah.model.folding import fold_normalization, fold_scale, linear, with_layers
+from noah.model.kinds.module import Affine, Bottleneck, KindModule, output_of
+from noah.model.kinds.prompt import Prompt
 from noah.model.merged_attention import ClassAttention, MergedAttention
-from noah.model.modules import Adapter, LoRA, Prompt, output_of, quick_gelu
 from noah.model.supernet import Supernet
 from noah.model.token_plan import BlockPlan, Readers, plan_tokens
 from noah.space.subnet import Subnet
@@ -106,21 +108,30 @@ class MergedViT(nn.Module):
 
 
 class MergedBlock(nn.Module):
-    """One block: attention in one of two forms, then MLP and adapter.
+    """One block: attention in one of two forms, then the MLP, and what adapters leave behind either.
 
     Args:
         attention: Maps tokens (B, N, D) to the tokens that are read, with attention added.
         norm: The norm before the MLP.
-        mlp: The MLP with LayerScale and the adapter's output bias folded in.
-        adapter: What remains of the adapter, or None.
+        mlp: The MLP with everything folded in that folds, output biases of adapters included.
+        adapter: The rest of an adapter behind the MLP, or None.
+        behind: The rest of an adapter behind the block, or None.
     """
 
-    def __init__(self, attention: nn.Module, norm: nn.Module, mlp: nn.Module, adapter: nn.Module | None) -> None:
+    def __init__(
+        self,
+        attention: nn.Module,
+        norm: nn.Module,
+        mlp: nn.Module,
+        adapter: nn.Module | None,
+        behind: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.attention = attention
         self.norm = norm
         self.mlp = mlp
         self.adapter = adapter
+        self.behind = behind
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (B, N, D) to the tokens that are read, (B, M, D)."""
@@ -128,44 +139,93 @@ class MergedBlock(nn.Module):
         m: Tensor = self.mlp(self.norm(x))
         if self.adapter is not None:
             m = m + self.adapter(m)
-        return x + m
+        x = x + m
+        return x if self.behind is None else x + self.behind(x)
 
 
 class MergedAdapter(nn.Module):
-    """Computes U g(V m' + v'), where m' already includes the output bias."""
+    """x' -> U g(V x' + v'), where x' already holds the output bias."""
 
-    def __init__(self, down: nn.Linear, up: nn.Linear) -> None:
+    def __init__(self, down: nn.Linear, up: nn.Linear, nonlinearity: nn.Module) -> None:
         super().__init__()
         self.down = down
         self.up = up
+        self.nonlinearity = nonlinearity
 
-    def forward(self, m: Tensor) -> Tensor:
-        """Compute the addition to `m`, (B, N, D), of the same shape."""
-        return output_of(self.up, quick_gelu(self.down(m)))
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        added: Tensor = self.up(self.nonlinearity(self.down(x)))
+        return added
 
 
 def _merge_block(supernet: Supernet, subnet: Subnet, index: int, plan: BlockPlan) -> MergedBlock:
-    block = supernet.backbone.blocks[index]
-    count, rank, width = subnet.block(index)
-    qkv = block.attn.qkv
-    if rank:
-        qkv = linear(qkv.weight + cast(LoRA, supernet.loras[index]).weight(rank), qkv.bias)
-    proj = fold_scale(block.attn.proj, block.ls1)
-    new_tokens = cast(Prompt, supernet.prompts[index]).tokens[None, :count].clone() if count else None
+    view = BlockView(supernet.backbone.blocks[index])
+    count = subnet.widths("prompt")[index]
+    used = _used(supernet, subnet, index)
+    layers = folded_layers(supernet, subnet, index)
+    prompt = cast(Prompt, supernet.module("prompt", index))
+    new_tokens = prompt.tokens[None, :count].clone() if count else None
+    proj = fold_scale(layers[PROJ], view.scale1)
     attention: nn.Module
-    if plan.readers is Readers.CLASS and isinstance(block.attn.k_norm, nn.Identity):
-        attention = ClassAttention(block, qkv, proj, new_tokens)
+    if plan.readers is Readers.CLASS and isinstance(view.attention.k_norm, nn.Identity):
+        attention = ClassAttention(view.block, layers[QKV], proj, new_tokens)
     else:
-        attention = MergedAttention(block, plan, supernet.backbone.num_prefix_tokens, qkv, proj, new_tokens)
-
-    fc2 = fold_scale(block.mlp.fc2, block.ls2)
-    adapter = None
-    if width:
-        source = cast(Adapter, supernet.adapters[index])
-        down, up_bias = source.down[:width], source.up_bias
-        fc2 = linear(fc2.weight, up_bias if fc2.bias is None else fc2.bias + up_bias)
-        adapter = MergedAdapter(
-            linear(down.clone(), source.down_bias[:width] - down @ up_bias), linear(source.up[:, :width].clone(), None)
+        attention = MergedAttention(
+            view.block, plan, supernet.backbone.num_prefix_tokens, layers[QKV], proj, new_tokens
         )
-    mlp: nn.Module = block.mlp if fc2 is block.mlp.fc2 else with_layers(block.mlp, fc2=fc2)
-    return MergedBlock(attention, block.norm2, mlp, adapter)
+
+    layers[FC2] = fold_scale(layers[FC2], view.scale2)
+    behind_mlp = [module.bottleneck(width) for module, width in used if module.remains == "behind the MLP"]
+    behind_block = [module.bottleneck(width) for module, width in used if module.remains == "behind the block"]
+    for bottleneck in (*behind_mlp, *behind_block):
+        fc2 = Affine(layers[FC2].weight, layers[FC2].bias).plus(bottleneck.up_bias)
+        layers[FC2] = linear(fc2.weight, fc2.bias)
+    changed = {name: layers[name] for name in (*view.mlp_inputs, FC2) if layers[name] is not view.layers[name]}
+    return MergedBlock(
+        attention,
+        view.norm2,
+        with_layers(view.block.mlp, **changed) if changed else view.block.mlp,
+        _remainder(behind_mlp, [*behind_mlp, *behind_block]),
+        _remainder(behind_block, behind_block),
+    )
+
+
+def folded_layers(supernet: Supernet, subnet: Subnet, index: int) -> dict[str, nn.Linear]:
+    """The linear layers of a block by name, with whatever modules before, beside and after them folded in."""
+    view = BlockView(supernet.backbone.blocks[index])
+    return {name: _fold(name, layer, _used(supernet, subnet, index)) for name, layer in view.layers.items()}
+
+
+def _used(supernet: Supernet, subnet: Subnet, index: int) -> list[tuple[KindModule, int]]:
+    """The modules of a block that the subnet has, prompts aside, with their widths."""
+    widths = subnet.block(index).items()
+    return [(supernet.module(kind, index), width) for kind, width in widths if kind != "prompt"]
+
+
+def _fold(name: str, layer: nn.Linear, used: list[tuple[KindModule, int]]) -> nn.Linear:
+    """A linear layer with every module before, beside and after it folded in; itself where there is none."""
+    original = folded = Affine(layer.weight, layer.bias)
+    for module, width in used:
+        folded = module.fold_beside(name, folded, width)
+    for module, width in reversed(used):
+        folded = module.fold_before(name, folded, width)
+    for module, width in used:
+        folded = module.fold_after(name, folded, width)
+    return layer if folded is original else linear(folded.weight, folded.bias)
+
+
+def _remainder(bottlenecks: list[Bottleneck], included: list[Bottleneck]) -> MergedAdapter | None:
+    """One bottleneck for all that stand in one place side by side.
+
+    Args:
+        bottlenecks: Those of the place.
+        included: Those whose output biases the tokens hold already, which V has to take off again.
+    """
+    if not bottlenecks:
+        return None
+    (bottleneck,) = bottlenecks
+    shift = sum((other.up_bias for other in included[1:]), start=included[0].up_bias)
+    down_bias = bottleneck.down_bias - bottleneck.down @ shift
+    return MergedAdapter(
+        linear(bottleneck.down.clone(), down_bias), linear(bottleneck.up.clone(), None), bottleneck.nonlinearity
+    )

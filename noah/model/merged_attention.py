@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from noah.model.attention import append_tokens, attend, keys_and_values, read_tokens, split_heads
 from noah.model.folding import linear, rows_of, with_layers
-from noah.model.modules import output_of
+from noah.model.kinds.module import output_of
 from noah.model.token_plan import BlockPlan, Readers
 
 

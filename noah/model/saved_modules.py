@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,11 +18,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from noah.backbone.load import load_backbone
+from noah.backbone.view import sizes_of
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtifactError, CheckpointError, SettingsError, UnknownBackboneError
 from noah.files.bounded import parse_json
+from noah.model.kinds.module import output_of
 from noah.model.merge import MergedViT, merge
-from noah.model.modules import output_of
 from noah.model.supernet import Supernet
 from noah.settings.settings import BackboneSettings
 from noah.space.subnet import Subnet
@@ -180,7 +180,7 @@ def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classi
     path = path / MODULES_FILE if path.is_dir() else path
     saved, state = read_saved(path)
     network = _load_backbone(saved, backbone, path) if backbone is None or isinstance(backbone, str) else backbone
-    if saved.subnet.parameter_count(cast(Any, network).embed_dim) > sum(value.numel() for value in state.values()):
+    if saved.subnet.parameter_count(sizes_of(network)) > sum(value.numel() for value in state.values()):
         raise CheckpointError(
             f"The modules of {path} do not fit the backbone.", _hint(saved)
         )  # and might not fit into the memory

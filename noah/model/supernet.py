@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from noah.backbone.supported import check_supported
+from noah.backbone.view import BlockView, sizes_of
 from noah.errors import SettingsError
 from noah.model.attention import pool
-from noah.model.modules import Adapter, LoRA, Prompt, output_of
+from noah.model.kinds.build import BUILD, Place
+from noah.model.kinds.module import KindModule, output_of
 from noah.model.supernet_block import BlockUse, SupernetBlock, forward_block
 from noah.model.token_plan import BlockPlan, Readers, plan_tokens
+from noah.space.kinds import KINDS, PUBLISHED, BlockSizes
 from noah.space.subnet import Subnet
+
+_WEIGHTS = {"prompt": "prompts", "lora": "loras", "adapter": "adapters"}
+"""The published kinds -> the first word of their weights' names; that of another kind is its own name."""
 
 
 class Supernet(nn.Module):
@@ -72,9 +78,11 @@ class Supernet(nn.Module):
         self.embed_dim: int = self.backbone.embed_dim
         self.head = _fresh_head(self.embed_dim, num_classes) if num_classes else self._own_head()
         patch_dim = self.backbone.patch_embed.proj.weight[0].numel()
-        self.prompts = nn.ModuleList(Prompt(self.embed_dim, width, patch_dim, dropout) for width in largest.prompt)
-        self.loras = nn.ModuleList(LoRA(self.embed_dim, width, dropout) for width in largest.lora)
-        self.adapters = nn.ModuleList(Adapter(self.embed_dim, width, dropout) for width in largest.adapter)
+        places = [Place(BlockView(block), patch_dim, dropout) for block in self.backbone.blocks]
+        self.kinds = tuple(name for name in KINDS if name in PUBLISHED or name in largest.kinds)
+        for name in self.kinds:
+            modules = (BUILD[name](place, width) for place, width in zip(places, largest.widths(name), strict=True))
+            setattr(self, _WEIGHTS.get(name, name), nn.ModuleList(modules))
         self.drop_path_rates = [drop_path * block / max(1, largest.depth - 1) for block in range(largest.depth)]
         self.prompt_dropout_per_image = prompt_dropout_per_image
         self.activation_checkpointing = activation_checkpointing
@@ -95,6 +103,11 @@ class Supernet(nn.Module):
     def num_classes(self) -> int:
         """The number of classes, which is the head's number of outputs."""
         return self.head.out_features
+
+    @property
+    def sizes(self) -> BlockSizes:
+        """The sizes of the backbone's blocks, which price the modules."""
+        return sizes_of(self.backbone)
 
     def train(self, mode: bool = True) -> Self:
         """Switch the modules' dropout and drop-path on or off; the frozen backbone always stays in evaluation mode."""
@@ -129,9 +142,8 @@ class Supernet(nn.Module):
         return self.classify(x)
 
     def _forward_block(self, x: Tensor, index: int, subnet: Subnet, plan: BlockPlan) -> Tensor:
-        _, rank, width = subnet.block(index)
         new_tokens = self.new_tokens(index, plan.new_prompts, len(x))
-        use = BlockUse(plan, new_tokens, rank, width, self.drop_path_rates[index])
+        use = BlockUse(plan, new_tokens, subnet.block(index), self.drop_path_rates[index])
         return forward_block(self.block(index), x, use)
 
     def embed(self, images: Tensor) -> Tensor:
@@ -149,17 +161,25 @@ class Supernet(nn.Module):
                 [f"subnet: {subnet.to_json()} does not fit inside this supernet's largest {self.largest.to_json()}"]
             )
 
+    def module(self, kind: str, index: int) -> KindModule:
+        """The module of a kind in one block."""
+        module: KindModule = getattr(self, _WEIGHTS.get(kind, kind))[index]
+        return module
+
     def block(self, index: int) -> SupernetBlock:
-        """The parts of one block, the same for every subnet."""
-        lora, adapter = cast(LoRA, self.loras[index]), cast(Adapter, self.adapters[index])
-        return SupernetBlock(self.backbone.blocks[index], lora, adapter, self.backbone.num_prefix_tokens)
+        """What one block is made of."""
+        modules = {name: self.module(name, index) for name in self.kinds if name != "prompt"}
+        view = BlockView(self.backbone.blocks[index])
+        return SupernetBlock(view, modules, self.backbone.num_prefix_tokens, self.training)
 
     def new_tokens(self, index: int, count: int, batch: int) -> Tensor | None:
         """The first `count` prompt tokens of a block, (1 or `batch`, `count`, D); None if there are none."""
         if not count:
             return None
-        copies = batch if self.prompt_dropout_per_image and self.training else 1
-        return output_of(self.prompts[index], count, copies)
+        tokens: Tensor = self.module("prompt", index)(
+            count, batch if self.prompt_dropout_per_image and self.training else 1
+        )
+        return tokens
 
 
 def _frozen(backbone: nn.Module) -> Any:

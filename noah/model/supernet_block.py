@@ -1,4 +1,4 @@
-"""One block of the supernet: a frozen transformer block with LoRA, adapter and prompt tokens.
+"""One block of the supernet: a frozen transformer block with modules of any kind beside it.
 
 A width is either a number, so that only that many rows of the module are used, or a mask of ones and then zeros over
 all of its rows. Both give the same result. With masks the shapes are the same for every subnet, which a compiler needs
@@ -7,16 +7,17 @@ all of its rows. Both give the same result. With masks the shapes are the same f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from timm.layers import drop_path
 from torch import Tensor
 from torch.nn import functional as F
 
+from noah.backbone.view import PROJ, QKV, BlockView
 from noah.model.attention import append_tokens, attend, keys_and_values, read_tokens, split_heads
-from noah.model.modules import Adapter, LoRA, Width, is_used, output_of
+from noah.model.kinds.module import KindModule, Width, is_used, output_of
 from noah.model.token_plan import BlockPlan
 
 _ALL, _QUERIES, _KEYS_VALUES = slice(None), slice(0, 1), slice(1, 3)
@@ -28,24 +29,16 @@ class SupernetBlock:
     """The parts of one block, the same for every subnet.
 
     Attributes:
-        layers: timm's `Block`, frozen.
-        lora: The LoRA on the query, key and value projection.
-        adapter: The adapter after the MLP.
-        prefix: The number of class and register tokens.
+        view: The backbone's block, frozen.
+        modules: Its modules by kind, prompts aside, in the order of `noah.space.kinds.KINDS`.
+        prefix: Number of class and register tokens.
+        training: Whether dropout and drop-path are applied.
     """
 
-    layers: Any
-    lora: LoRA
-    adapter: Adapter
+    view: BlockView
+    modules: Mapping[str, KindModule]
     prefix: int
-
-    def project(self, h: Tensor, rank: Width, thirds: slice) -> Tensor:
-        """Project normalized tokens (..., N, D) to some thirds of queries, keys and values, with LoRA's addition."""
-        qkv = self.layers.attn.qkv
-        start, stop, _ = thirds.indices(3)
-        rows = slice(start * (qkv.out_features // 3), stop * (qkv.out_features // 3))
-        projected = F.linear(h, qkv.weight[rows], None if qkv.bias is None else qkv.bias[rows])
-        return projected + self.lora(h, rank, rows) if is_used(rank) else projected
+    training: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,20 +46,58 @@ class BlockUse:
     """How a subnet uses a block in one forward pass.
 
     Attributes:
-        plan: Which prompt tokens are new, carried or passed on, and which other tokens are read.
-        new_tokens: The prompt tokens that the block adds, (1 or B, p, D), or None.
-        rank: The rank of the LoRA, as a number or a mask.
-        width: The width of the adapter, as a number or a mask.
-        drop_path_rate: The rate for both residual branches; it applies if the adapter is in training mode.
-        key_bias: Added to the attention scores of each key, (N + p), or None.
+        plan: Which tokens are new, carried and read.
+        new_tokens: The prompts that the block brings, (1 or B, p, D).
+        widths: Of its modules by kind, prompts aside.
+        drop_path_rate: Of the residual branches, in training.
+        key_bias: Added to the attention's scores of each key, (N + p) or None.
     """
 
     plan: BlockPlan
     new_tokens: Tensor | None
-    rank: Width
-    width: Width
+    widths: Mapping[str, Width]
     drop_path_rate: float | Tensor = 0.0
     key_bias: Tensor | None = None
+
+
+class _Layers:
+    """The linear layers of a block with whatever modules stand before, beside and after them."""
+
+    def __init__(self, block: SupernetBlock, widths: Mapping[str, Width]) -> None:
+        self.layers = block.view.layers
+        self.used = [(module, widths[name]) for name, module in block.modules.items() if is_used(widths.get(name, 0))]
+
+    def before(self, name: str, h: Tensor) -> Tensor:
+        """What the layer is given in place of `h`."""
+        for module, width in self.used:
+            h = module.before(name, h, width)
+        return h
+
+    def linear(self, name: str, h: Tensor, rows: slice = _ALL) -> Tensor:
+        """Some rows of the layer's output for what it is given, with what stands beside and after it."""
+        layer = self.layers[name]
+        y = F.linear(h, layer.weight[rows], None if layer.bias is None else layer.bias[rows])
+        for module, width in self.used:
+            added = module.beside(name, h, width, rows)
+            y = y if added is None else y + added
+        for module, width in self.used:
+            y = module.after(name, y, width, rows)
+        return y
+
+    def project(self, h: Tensor, thirds: slice) -> Tensor:
+        """Some of queries, keys and values, side by side, of what the projection is given."""
+        third = self.layers[QKV].out_features // 3
+        start, stop, _ = thirds.indices(3)
+        return self.linear(QKV, h, slice(start * third, stop * third))
+
+    def apply(self, name: str, h: Tensor) -> Tensor:
+        """The whole layer, its input changed, too."""
+        return self.linear(name, self.before(name, h))
+
+    def behind(self, place: str, x: Tensor) -> Tensor | None:
+        """What modules add behind the MLP or behind the block; None where none does."""
+        added = [module.behind(x, width) for module, width in self.used if module.remains == place]
+        return sum(added[1:], start=added[0]) if added else None
 
 
 def forward_block(block: SupernetBlock, x: Tensor, use: BlockUse) -> Tensor:
@@ -80,7 +111,7 @@ def forward_block(block: SupernetBlock, x: Tensor, use: BlockUse) -> Tensor:
     Returns:
         (B, M, D), where M is the number of tokens that are read.
     """
-    layers, attention, training = block.layers, block.layers.attn, block.adapter.training
+    layers, view, attention, training = _Layers(block, use.widths), block.view, block.view.attention, block.training
     plan, new_tokens = use.plan, use.new_tokens
 
     # New prompts that the next block reads are tokens like all others; the rest are only keys and values.
@@ -89,28 +120,31 @@ def forward_block(block: SupernetBlock, x: Tensor, use: BlockUse) -> Tensor:
     read = read_tokens(plan.readers, block.prefix, x.shape[1], plan.passed_on or plan.carried, plan.passed_on)
     all_read = len(range(*read.indices(x.shape[1]))) == x.shape[1]
 
-    h = _rounded_once(layers.norm1(x))
+    h = layers.before(QKV, _rounded_once(view.norm1(x)))
     if all_read:
-        # The backward pass of one `chunk` joins the three gradients; slices would be padded and added up.
-        queries, keys, values = block.project(h, use.rank, _ALL).chunk(3, dim=-1)
+        # In the backward pass of one `chunk` the three are put together; slices would be padded and added up.
+        queries, keys, values = layers.project(h, _ALL).chunk(3, dim=-1)
     else:
-        queries = block.project(h[:, read], use.rank, _QUERIES)
-        keys, values = block.project(h, use.rank, _KEYS_VALUES).chunk(2, dim=-1)
+        queries = layers.project(h[:, read], _QUERIES)
+        keys, values = layers.project(h, _KEYS_VALUES).chunk(2, dim=-1)
     queries = attention.q_norm(split_heads(queries, attention.num_heads))
     keys, values = keys_and_values(attention, keys, values)
     if new_tokens is not None:
-        of_prompts = block.project(layers.norm1(new_tokens), use.rank, _KEYS_VALUES)
+        of_prompts = layers.project(layers.before(QKV, view.norm1(new_tokens)), _KEYS_VALUES)
         prompt_keys, prompt_values = keys_and_values(attention, *of_prompts.chunk(2, dim=-1))
         keys, values = append_tokens(keys, prompt_keys, dim=2), append_tokens(values, prompt_values, dim=2)
         # Keys and values are copies now. If the queries were not, they would keep the whole projection in memory.
         queries = queries.contiguous() if torch.is_grad_enabled() else queries
-    attended = layers.ls1(attention.proj(attend(attention, queries, keys, values, use.key_bias)))
+    attended = view.scale1(layers.apply(PROJ, attend(attention, queries, keys, values, use.key_bias)))
     x = x[:, read] + _drop_path(attended, use.drop_path_rate, training)
 
-    m = layers.ls2(layers.mlp(layers.norm2(x)))
-    if is_used(use.width):
-        m = m + block.adapter(m, use.width)
-    return x + _drop_path(m, use.drop_path_rate, training)
+    m = view.scale2(view.mlp(view.norm2(x), layers.apply))
+    if (added := layers.behind("behind the MLP", m)) is not None:
+        m = m + added
+    x = x + _drop_path(m, use.drop_path_rate, training)
+    if (added := layers.behind("behind the block", x)) is not None:
+        x = x + _drop_path(added, use.drop_path_rate, training)
+    return x
 
 
 def _rounded_once(features: Tensor) -> Tensor:

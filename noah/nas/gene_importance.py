@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from noah.nas.candidate import Candidate
 from noah.nas.racing import Look, expected_errors
 from noah.progress import Bar
-from noah.space.subnet import MODULES
+from noah.space.kinds import KINDS, PUBLISHED
 
 FEWEST = 20
 """The fewest candidates; with fewer, every fold would have fewer than four, and chance would decide everything."""
@@ -62,8 +62,8 @@ class GeneImportance:
             return ()
         found = [
             (value, module, block)
-            for module in MODULES
-            for block, value in enumerate(self.importance[module])
+            for module, row in self.importance.items()
+            for block, value in enumerate(row)
             if value is not None and value > self.chance
         ]
         return tuple((module, block) for value, module, block in sorted(found, key=lambda one: -one[0]))
@@ -85,7 +85,8 @@ def gene_importance(
     accuracy = estimated_accuracy(candidates, images)
     if len(candidates) < FEWEST or np.ptp(accuracy) == 0:
         return None
-    widths = np.array([[w for module in MODULES for w in c.subnet.widths(module)] for c in candidates], np.float64)
+    kinds = [kind for kind in KINDS if kind in PUBLISHED or any(kind in c.subnet.kinds for c in candidates)]
+    widths = np.array([[w for kind in kinds for w in c.subnet.widths(kind)] for c in candidates], np.float64)
     varying = np.flatnonzero(np.ptp(widths, axis=0) > 0)
     if not len(varying):
         return None
@@ -96,10 +97,10 @@ def gene_importance(
             bar.update(number + 1)
     losses = np.array([loss for loss, _ in rounds])  # (repeats, 2 * varying)
     real, copies = losses[:, : len(varying)], losses[:, len(varying) :]
-    columns, depth = widths.shape[1], candidates[0].subnet.depth
+    depth = candidates[0].subnet.depth
     return GeneImportance(
-        importance=_by_module(real.mean(axis=0), varying, columns, depth),
-        error=_by_module(real.std(axis=0, ddof=1) / np.sqrt(REPEATS), varying, columns, depth),
+        importance=_by_kind(real.mean(axis=0), varying, kinds, depth),
+        error=_by_kind(real.std(axis=0, ddof=1) / np.sqrt(REPEATS), varying, kinds, depth),
         chance=float(copies.max(axis=1).mean()),
         explained=float(np.mean([explained for _, explained in rounds])),
         candidates=len(candidates),
@@ -158,10 +159,10 @@ def _one_round(
     return (shuffled - squared) / total, 1 - squared / total
 
 
-def _by_module(
-    values: NDArray[np.float64], varying: NDArray[np.int64], columns: int, depth: int
+def _by_kind(
+    values: NDArray[np.float64], varying: NDArray[np.int64], kinds: Sequence[str], depth: int
 ) -> dict[str, tuple[float | None, ...]]:
-    row: list[float | None] = [None] * columns
+    row: list[float | None] = [None] * (len(kinds) * depth)
     for place, value in zip(varying.tolist(), values.tolist(), strict=True):
         row[place] = value
-    return {module: tuple(row[start * depth : (start + 1) * depth]) for start, module in enumerate(MODULES)}
+    return {kind: tuple(row[start * depth : (start + 1) * depth]) for start, kind in enumerate(kinds)}

@@ -224,7 +224,7 @@ class _Ledger:
     def candidate(self, entry: Entry) -> Candidate:
         """The candidate of an entry, with its results so far."""
         task, subnet = self._task, entry.proposal.subnet
-        return candidate_of(entry, task.rules.images, task.space.embed_dim, task.cost(subnet))
+        return candidate_of(entry, task.rules.images, task.space.sizes, task.cost(subnet))
 
     def unfinished_generation(self) -> int | None:
         """The first generation with an unfinished candidate; None at the end of the search."""

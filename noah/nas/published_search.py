@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from numpy.random import Generator
 
 from noah.nas.candidate import Candidate
+from noah.space.kinds import KINDS, PUBLISHED
 from noah.space.module_space import carrying, change_depth, place
 from noah.space.search_space import SearchSpace
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 
 
 def rank_by_age(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -32,8 +33,8 @@ def rank_by_age(candidates: Sequence[Candidate]) -> list[Candidate]:
 def mutate_depths(space: SearchSpace, subnet: Subnet, rng: Generator, depth_probability: float) -> Subnet:
     """Redraw each module's depth with this probability, and draw widths for the blocks that it newly reaches."""
     widths = {}
-    for name in MODULES:
-        module, old = space.modules[name], list(subnet.widths(name))
+    for name, module in space.modules.items():
+        old = list(subnet.widths(name))
         if rng.random() < depth_probability:
             depth = int(rng.choice(module.depths))
             where = change_depth(space.placement, space.blocks, carrying(old), depth, rng)
@@ -45,4 +46,5 @@ def mutate_depths(space: SearchSpace, subnet: Subnet, rng: Generator, depth_prob
 def swap_modules(first: Subnet, second: Subnet, rng: Generator) -> Subnet:
     """Take each module whole from one of the two subnets."""
     parents = first, second
-    return Subnet(**{name: parents[int(rng.integers(2))].widths(name) for name in MODULES})
+    names = [name for name in KINDS if name in (*PUBLISHED, *first.kinds, *second.kinds)]
+    return Subnet(**{name: parents[int(rng.integers(2))].widths(name) for name in names})

@@ -20,7 +20,7 @@ from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget
 from noah.space.operators import shrink
 from noah.space.search_space import SearchSpace
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 
 
 def gene_choices(space: SearchSpace) -> dict[str, tuple[int, ...]]:
@@ -31,8 +31,7 @@ def gene_choices(space: SearchSpace) -> dict[str, tuple[int, ...]]:
     width may be 0 instead, and the depth follows from the widths.
     """
     choices = {}
-    for name in MODULES:
-        module = space.modules[name]
+    for name, module in space.modules.items():
         if not module.widths:
             continue
         if space.placement == "first":
@@ -60,8 +59,7 @@ def from_genes(genes: Mapping[str, int], space: SearchSpace) -> Subnet:
     the last blocks lose the module, or the first blocks without it get its smallest width.
     """
     widths = {}
-    for name in MODULES:
-        module = space.modules[name]
+    for name, module in space.modules.items():
         row = [0] * space.blocks
         if module.widths and space.placement == "first":
             depth = genes[f"{name}.depth"]

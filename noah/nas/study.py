@@ -28,6 +28,7 @@ from noah.nas.racing import Look, outcome_of
 from noah.nas.samplers import directions, distributions, to_genes
 from noah.nas.worker import Beat, Worker
 from noah.settings.settings import EvolutionSettings
+from noah.space.kinds import BlockSizes
 from noah.space.search_space import SearchSpace
 
 _PROPOSAL, _HOLDER, _LOOK, _BEAT = "proposal", "worker", "look.", "worker."
@@ -164,14 +165,14 @@ class SearchStudy:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, entry.trial)
 
 
-def candidate_of(entry: Entry, images: int, embed_dim: int, cost: float) -> Candidate:
-    """Make the candidate of an entry that has looks.
+def candidate_of(entry: Entry, images: int, sizes: BlockSizes | int, cost: float) -> Candidate:
+    """The candidate of an entry with looks.
 
     Args:
-        entry: The entry, with at least one look.
-        images: The number of validation images.
-        embed_dim: Width D of the backbone.
-        cost: The value of the second objective, 0 if there is none.
+        entry: The entry.
+        images: Number of validation images.
+        sizes: Of the backbone's blocks, which price the modules.
+        cost: Value of its second objective, 0 where there is none.
     """
     proposal = entry.proposal
     return Candidate(
@@ -179,7 +180,7 @@ def candidate_of(entry: Entry, images: int, embed_dim: int, cost: float) -> Cand
         proposal.generation,
         proposal.origin,
         proposal.subnet,
-        proposal.subnet.parameter_count(embed_dim),
+        proposal.subnet.parameter_count(sizes),
         outcome_of(entry.looks, images),
         cost,
     )

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from noah.backbone.load import Backbone, check_image_size, load_backbone
+from noah.backbone.view import sizes_of
 from noah.data.augment.augmented_pixels import PREFETCHED, TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
 from noah.data.dataset import Dataset
@@ -30,7 +31,8 @@ from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.settings.settings import Settings
 from noah.settings.training_settings import AugmentationSettings
-from noah.space.search_space import PRESETS, SearchSpace, make_space
+from noah.space.kinds import KINDS, price
+from noah.space.search_space import MAY_BE_ABSENT, PRESETS, SearchSpace, make_space, quarters
 
 if TYPE_CHECKING:
     from noah.backbone.load import Backbone
@@ -305,13 +307,15 @@ def build_space(settings: Settings, backbone: Backbone) -> SearchSpace:
     Raises:
         SettingsError: If depths exceed the backbone's.
     """
-    widths = dict(PRESETS[settings.space.preset])
-    for name in ("prompt", "lora", "adapter"):
-        chosen = getattr(settings.space, name)
-        if chosen is not None:
-            widths[name] = chosen
     model: Any = backbone.model
-    return make_space(len(model.blocks), model.embed_dim, widths, settings.space.depths, settings.space.placement)
+    sizes = sizes_of(model)
+    chosen = {kind: row for kind in KINDS if (row := getattr(settings.space, kind)) is not None}
+    # A preset offers what the backbone has room for: of a backbone without biases, none are offset.
+    preset = {kind: row for kind, row in PRESETS[settings.space.preset].items() if price(kind, 1, sizes)}
+    depths = settings.space.depths
+    if depths is None and settings.space.preset in MAY_BE_ABSENT:
+        depths = (0, *quarters(len(model.blocks)))
+    return make_space(len(model.blocks), sizes, preset | chosen, depths, settings.space.placement)
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -26,7 +26,7 @@ def decide_budget(materials: Materials, listener: Listener) -> tuple[Budget, Lat
         The budget, and the table that predicts latency, if latency is bounded or an objective of the search.
     """
     settings, space = materials.settings.budget, materials.space
-    bounds = list(parameter_budget(settings.parameters, space.embed_dim).bounds)
+    bounds = list(parameter_budget(settings.parameters, space.sizes).bounds)
     table = None
     if settings.macs is not None:
         bounds.append(_macs_bound(settings.macs, materials))
@@ -100,8 +100,7 @@ def run_budget(run: Run, materials: Materials) -> Budget:
     facts: Any = run.description().get("budget")
     settings = materials.settings.budget
     if facts is None and settings.macs is None and settings.latency is None:
-        # The run is from a version that did not record its budget.
-        return parameter_budget(settings.parameters, materials.space.embed_dim)
+        return parameter_budget(settings.parameters, materials.space.sizes)  # of a version that kept no facts
     try:
         if not set(facts) <= set(PRICED_MODULES):
             raise ValueError(f"unknown quantities: {facts}")
@@ -121,7 +120,7 @@ def run_cost(quantity: Quantity, run: Run, materials: Materials) -> Callable[[Su
     """
     match quantity:
         case "parameters":
-            return ParameterCost(materials.space.embed_dim)
+            return ParameterCost(materials.space.sizes)
         case "macs":
             return macs_of(materials.backbone.model, len(materials.dataset.classes))
         case "latency":

@@ -97,7 +97,7 @@ def try_retraining(materials: Materials, budget: Budget, listener: Listener) -> 
     """Time a few steps of retraining a subnet that uses most of the parameters that the budget allows."""
     rng = np.random.default_rng([materials.settings.seed, _TRIAL])
     drawn = [sample(materials.space, rng, budget) for _ in range(_SUBNETS)]
-    subnet = max(drawn, key=lambda each: each.parameter_count(materials.space.embed_dim))
+    subnet = max(drawn, key=lambda each: each.parameter_count(materials.space.sizes))
     split, settings = final_images(materials).training, materials.settings.retrain
     return _try_training(materials, split, subnet, lambda *_: (subnet,), settings, "timing the retraining", listener)
 

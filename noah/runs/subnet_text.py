@@ -13,7 +13,8 @@ from typing import Any
 from noah.errors import SettingsError, UsageError
 from noah.files.bounded import LARGEST_JSON
 from noah.runs.published_subnets import published_subnet
-from noah.space.subnet import MODULES, Subnet
+from noah.space.kinds import GROUPS, KINDS
+from noah.space.subnet import Subnet
 
 LARGEST_WIDTH = 1_000
 """A wider module is assumed to be a typing error."""
@@ -30,9 +31,11 @@ _FILES = "A file holds the lists prompt, lora and adapter, alone or under the ke
 def parse_subnet(text: str, *, depth: int) -> Subnet:
     """Read a subnet from what was typed after `--subnet`.
 
-    - `lora:8`, `adapter:8`, `prompt:50`, or several joined by `+`: these widths in every block.
-    - `linear`: no module in any block; only the head is trained.
-    - `published:NAME`: the subnet that `noah.runs.published_subnets.published_subnet` finds by this name.
+    - `lora:8`, `adapter_plus:8`, `prompt:50` and so on, any of `noah.space.kinds.KINDS`, or several joined by `+`:
+      these widths in every block. What is on or off, such as `bias`, is written without a width. `lora_all:4` is LoRA
+      on every linear layer.
+    - `linear`: no module in any block; the head alone is trained.
+    - `published:NAME`: what `noah.runs.published_subnets.published_subnet` knows by this name.
     - `FILE.json`: a file with the lists `prompt`, `lora` and `adapter`, alone or under the key `subnet`, as in a run's
       `best.json` and `model.json` and an artifact's `manifest.json`. It is parsed as JSON and nothing else.
 
@@ -93,13 +96,17 @@ def _parse_widths(text: str) -> dict[str, int]:
             raise _error(text, "the name of the published subnet is missing", "Write it as published:cifar.")
         if f"{word}:" == _PUBLISHED or word.endswith(".json"):
             raise _error(text, f"{_shown(part)} cannot be joined with anything", _SPELLINGS)
-        if word not in MODULES:
-            near = difflib.get_close_matches(word, (*MODULES, _LINEAR, _PUBLISHED.rstrip(":")), n=1)
+        if word not in KINDS and word not in GROUPS:
+            near = difflib.get_close_matches(word, (*KINDS, *GROUPS, _LINEAR, _PUBLISHED.rstrip(":")), n=1)
             hint = "".join(f"Did you mean {name}? " for name in near) + _SPELLINGS
             raise _error(text, f"{_shown(part)} is neither a module nor a file", hint)
-        if word in widths:
-            raise _error(text, f"{word} is given twice", f"Give {word} once.")
-        widths[word] = _parse_width(text, word, digits)
+        width = 1 if word in KINDS and KINDS[word].is_switch and not colon else _parse_width(text, word, digits)
+        if word in KINDS and KINDS[word].is_switch and width > 1:
+            raise _error(text, f"{word} has no width: a block has it or not", f"Write {word} alone.")
+        for kind in GROUPS.get(word, (word,)):
+            if kind in widths:
+                raise _error(text, f"{kind} is given twice", f"Give {kind} once.")
+            widths[kind] = width
     return widths
 
 
@@ -122,7 +129,7 @@ def _parse_width(text: str, module: str, digits: str) -> int:
 def _read_file(text: str) -> Subnet:
     try:
         value = json.loads(_read_bytes(text).decode("utf-8-sig"))
-        if isinstance(value, dict) and not set(MODULES) & value.keys():
+        if isinstance(value, dict) and not set(KINDS) & value.keys():
             value = value.get("subnet")
         return _to_subnet(text, value)
     except (ValueError, RecursionError) as error:
@@ -138,8 +145,8 @@ def _to_subnet(text: str, value: Any) -> Subnet:
         first, *others = (problem.removeprefix("subnet: ") for problem in error.problems)
         more = f", and {len(others)} more such problems" if others else ""
         raise _error(text, f"{_shown(first, 200)}{more}", _FILES) from error
-    for module in MODULES:
-        if max(subnet.widths(module)) > LARGEST_WIDTH:
+    for module, row in subnet.present:
+        if max(row) > LARGEST_WIDTH:
             raise _error(text, f"a width of {module} is above {LARGEST_WIDTH:,}", "Give a narrower subnet.")
     return subnet
 

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from noah.settings.training_settings import (
     Count,
+    Depth,
     Fraction,
     Probability,
     RetrainSettings,
@@ -65,16 +66,24 @@ class BackboneSettings(Section):
 class SpaceSettings(Section):
     """The search space: a preset, whose widths and depths can be replaced one by one.
 
-    An empty list of widths leaves the module out. A depth is the number of blocks that carry a module; the default
-    depths are the quarters of the backbone's depth. With `placement` "first" these are the first blocks, as in the
-    paper; with "any" they may be any blocks.
+    Each kind of module has a list of widths; an empty one leaves it out, and what is on or off takes 1 alone. Depths
+    are numbers of blocks that carry a module; the default is the quarters of the backbone's depth, and 0, which leaves
+    the module out, with the presets `mergeable` (whatever folds into the backbone's weights) and `full` (every kind).
+    With `placement` "first" these are the first blocks, as in the paper; with "any" any so many blocks.
     """
 
-    preset: Literal["paper", "wide", "prompt", "lora", "adapter"] = "paper"
+    preset: Literal["paper", "wide", "prompt", "lora", "adapter", "mergeable", "full"] = "paper"
     prompt: Widths | None = None
     lora: Widths | None = None
     adapter: Widths | None = None
-    depths: Widths | None = None
+    lora_proj: Widths | None = None
+    lora_fc1: Widths | None = None
+    lora_fc2: Widths | None = None
+    scale_shift: Widths | None = None
+    linear_adapter_attention: Widths | None = None
+    linear_adapter_mlp: Widths | None = None
+    adapter_plus: Widths | None = None
+    depths: tuple[Depth, ...] | None = None
     placement: Literal["first", "any"] = "first"
 
 

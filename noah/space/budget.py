@@ -7,18 +7,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from noah.space.budget_text import spell_count, spell_seconds
-from noah.space.subnet import MODULES, Subnet
+from noah.space.kinds import KINDS, BlockSizes
+from noah.space.subnet import Subnet
 
 Quantity = Literal["parameters", "macs", "latency"]
 """`parameters`: the modules' trainable parameters; `macs`: the merged network's multiply-accumulates for one image;
 `latency`: the merged network's seconds for one image."""
 
-PRICED_MODULES: dict[Quantity, tuple[str, ...]] = {
-    "parameters": MODULES,
-    "macs": ("prompt", "adapter"),
-    "latency": ("prompt", "adapter"),
-}
-"""The modules that a quantity depends on; LoRA folds into the backbone's weights, so it costs parameters only."""
+_WORKING = tuple(name for name, kind in KINDS.items() if not kind.folds)
+
+PRICED_MODULES: dict[Quantity, tuple[str, ...]] = {"parameters": tuple(KINDS), "macs": _WORKING, "latency": _WORKING}
+"""The kinds of module that a quantity depends on: what folds into the backbone's weights has parameters only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +113,24 @@ class ParameterCost:
     """Counts a subnet's trainable parameters.
 
     Args:
-        embed_dim: Width D of the backbone.
+        sizes: Of the backbone's blocks, or the width D of a plain one's tokens.
     """
 
-    embed_dim: int
+    sizes: BlockSizes | int
 
     def __call__(self, subnet: Subnet) -> int:
-        """Count the trainable parameters of the subnet's modules; the head is not counted."""
-        return subnet.parameter_count(self.embed_dim)
+        """Trainable parameters of the modules."""
+        return subnet.parameter_count(self.sizes)
 
 
-def parameter_budget(limit: int | None, embed_dim: int) -> Budget:
-    """Make a budget that limits parameters alone; a limit of None bounds nothing."""
-    return Budget() if limit is None else Budget((Bound("parameters", limit, ParameterCost(embed_dim)),))
+def parameter_budget(limit: int | None, sizes: BlockSizes | int) -> Budget:
+    """A budget of parameters alone; None bounds nothing.
+
+    Args:
+        limit: The largest number of parameters.
+        sizes: Of the backbone's blocks, or the width D of a plain one's tokens.
+    """
+    return Budget() if limit is None else Budget((Bound("parameters", limit, ParameterCost(sizes)),))
 
 
 def spell_cost(name: Quantity, cost: float) -> str:

@@ -16,7 +16,7 @@ from noah.space.module_space import cross_widths, draw_blocks, mutate_widths, pl
 from noah.space.pricing import SizeEstimate, Uniform, draw_prices
 from noah.space.repair import check_feasible, repair
 from noah.space.search_space import SearchSpace
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 
 _REDRAWS = 20
 """How many times to redraw a subnet that costs too much work or time before repairing it instead."""
@@ -30,7 +30,7 @@ def check_budget(space: SearchSpace, budget: Budget = UNBOUNDED) -> None:
     Raises:
         EmptySpaceError: If it admits none; the message gives the price of the cheapest subnet.
     """
-    cheapest = space.smallest.parameter_count(space.embed_dim)
+    cheapest = space.smallest.parameter_count(space.sizes)
     if budget.parameters is not None and budget.parameters < cheapest:
         raise EmptySpaceError(
             f"The budget of {budget.parameters:,} parameters admits no subnet of the space: the cheapest has "
@@ -51,7 +51,7 @@ def estimate_size(space: SearchSpace, budget: Budget) -> SizeEstimate:
     if not budget.others or not inside:
         return SizeEstimate(inside, 0.0)
     rng = np.random.default_rng(0)
-    dearest = space.largest.parameter_count(space.embed_dim)
+    dearest = space.largest.parameter_count(space.sizes)
     limit = dearest if budget.parameters is None else budget.parameters
     drawn = (_draw_priced(space, rng, limit, "subnets") for _ in range(_ESTIMATE_DRAWS))
     admitted = sum(map(budget.admits, drawn))
@@ -103,7 +103,7 @@ def mutate(
             gene_probability=gene_probability,
             depth_probability=depth_probability,
         )
-        for name in MODULES
+        for name in space.modules
     }
     return shrink(space, Subnet(**widths), rng, budget)
 
@@ -126,11 +126,12 @@ def cross_over(
     """
     if module_probability and rng.random() < module_probability:
         parents = first, second
-        child = Subnet(*(parents[int(rng.integers(2))].widths(name) for name in MODULES))
+        child = Subnet(**{name: parents[int(rng.integers(2))].widths(name) for name in space.modules})
     else:
-        child = Subnet(
-            *(cross_widths(space.placement, first.widths(name), second.widths(name), rng) for name in MODULES)
-        )
+        mixed = {
+            name: cross_widths(space.placement, first.widths(name), second.widths(name), rng) for name in space.modules
+        }
+        child = Subnet(**mixed)
     return shrink(space, child, rng, budget)
 
 
@@ -155,7 +156,7 @@ def _draw(space: SearchSpace, rng: Generator, limit: int | None) -> Subnet:
         return _draw_priced(space, rng, limit, "draws")
     chosen = [
         rng.choice(module.widths, size=int(rng.choice(module.depths))).tolist() if module.widths else []
-        for module in (space.modules[name] for name in MODULES)
+        for module in space.modules.values()
     ]
     return _place_randomly(space, chosen, rng)
 
@@ -169,4 +170,5 @@ def _draw_priced(space: SearchSpace, rng: Generator, limit: int, uniform: Unifor
 
 def _place_randomly(space: SearchSpace, chosen: list[list[int]], rng: Generator) -> Subnet:
     placed = (draw_blocks(space.placement, space.blocks, len(widths), rng) for widths in chosen)
-    return Subnet(*(place(widths, where, space.blocks) for widths, where in zip(chosen, placed, strict=True)))
+    rows = (place(widths, where, space.blocks) for widths, where in zip(chosen, placed, strict=True))
+    return Subnet(**dict(zip(space.modules, rows, strict=True)))

@@ -16,12 +16,13 @@ from numpy.random import Generator
 from noah.errors import EmptySpaceError
 from noah.space.budget import PRICED_MODULES, Budget, Quantity, describe_cost
 from noah.space.budget_text import write_limit
+from noah.space.kinds import KINDS, PUBLISHED
 from noah.space.module_space import carrying, change_depth, cheapest_blocks, place
 from noah.space.search_space import SearchSpace
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 
-Depths = tuple[int, int, int]
-"""The numbers of blocks that carry prompt, LoRA and adapter."""
+Depths = tuple[int, ...]
+"""Number of blocks that carry each kind of `_compared`, in their order."""
 
 
 @lru_cache(maxsize=16)
@@ -30,7 +31,7 @@ def feasible_depths(space: SearchSpace, budget: Budget) -> tuple[Depths, ...]:
 
     Where modules may sit in any blocks, the narrowest subnet has them in the cheapest ones (`cheapest_blocks`).
     """
-    return tuple(depths for depths in _combinations(space) if budget.admits(space.narrowest(*depths)))
+    return tuple(depths for depths in _combinations(space) if budget.admits(_narrowest(space, depths)))
 
 
 def check_feasible(space: SearchSpace, budget: Budget) -> None:
@@ -42,7 +43,7 @@ def check_feasible(space: SearchSpace, budget: Budget) -> None:
     """
     if feasible_depths(space, budget):
         return
-    left = [space.narrowest(*depths) for depths in _combinations(space)]
+    left = [_narrowest(space, depths) for depths in _combinations(space)]
     for number, bound in enumerate(budget.bounds):
         admitted = [subnet for subnet in left if bound.admits(subnet)]
         if not admitted:
@@ -75,7 +76,7 @@ def _narrower(space: SearchSpace, subnet: Subnet, violated: Iterable[Quantity]) 
     lowering = {name for quantity in violated for name in PRICED_MODULES[quantity]}
     return [
         _with_width(subnet, name, block, max(smaller))
-        for name in MODULES
+        for name in space.modules
         if name in lowering
         for block in range(space.blocks)
         if (smaller := [width for width in space.modules[name].widths if width < subnet.widths(name)[block]])
@@ -86,7 +87,7 @@ def _shallower(space: SearchSpace, subnet: Subnet, rng: Generator) -> Subnet:
     """Put one module into fewer blocks, one step down in its depths."""
     shallower = [
         (name, max(depths))
-        for name in MODULES
+        for name in space.modules
         if (depths := [depth for depth in space.modules[name].depths if depth < len(carrying(subnet.widths(name)))])
     ]
     name, depth = shallower[int(rng.integers(len(shallower)))]
@@ -97,11 +98,15 @@ def _reach_feasible(space: SearchSpace, subnet: Subnet, rng: Generator, budget: 
     """Change depths, and then blocks, just enough for the narrowest subnet of them to be within the budget."""
     if budget.admits(_narrowed(space, subnet)):
         return subnet
-    feasible = feasible_depths(space, budget)
-    current = tuple(len(carrying(subnet.widths(name))) for name in MODULES)
+    for name in (
+        name for name in space.modules if name not in _compared(space)
+    ):  # these cost no work: few blocks are always cheapest
+        subnet = _with_depth(space, subnet, name, min(space.modules[name].depths), rng)
+    feasible, names = feasible_depths(space, budget), _compared(space)
+    current = tuple(len(carrying(subnet.widths(name))) for name in names)
     distances = [sum(abs(a - b) for a, b in zip(current, depths, strict=True)) for depths in feasible]
     nearest = [depths for depths, distance in zip(feasible, distances, strict=True) if distance == min(distances)]
-    for name, depth, old in zip(MODULES, nearest[int(rng.integers(len(nearest)))], current, strict=True):
+    for name, depth, old in zip(names, nearest[int(rng.integers(len(nearest)))], current, strict=True):
         if depth != old:
             subnet = _with_depth(space, subnet, name, depth, rng)
     while not budget.admits(_narrowed(space, subnet)):
@@ -114,7 +119,7 @@ def _reach_feasible(space: SearchSpace, subnet: Subnet, rng: Generator, budget: 
 def _moves_to_cheapest_blocks(space: SearchSpace, subnet: Subnet) -> list[tuple[str, int, int]]:
     """The moves (module, block, free block) into the blocks that are cheapest for the module's depth."""
     moves = []
-    for name in ("prompt", "adapter"):  # LoRA costs the same wherever it is
+    for name in (name for name in space.modules if not KINDS[name].folds):  # the others cost the same anywhere
         where = carrying(subnet.widths(name))
         cheapest = cheapest_blocks(space.placement, space.blocks, len(where))
         moves += [
@@ -127,22 +132,37 @@ def _moves_to_cheapest_blocks(space: SearchSpace, subnet: Subnet) -> list[tuple[
     return moves
 
 
+def _compared(space: SearchSpace) -> list[str]:
+    """The kinds whose depths are compared in all combinations: the published ones, and those that cost work.
+
+    All others only cost parameters, so they take their smallest depth where a combination is tried.
+    """
+    return [name for name in space.modules if name in PUBLISHED or not KINDS[name].folds]
+
+
 def _combinations(space: SearchSpace) -> Iterable[Depths]:
-    prompt, lora, adapter = (space.modules[name].depths for name in MODULES)
-    return itertools.product(prompt, lora, adapter)
+    return itertools.product(*(space.modules[name].depths for name in _compared(space)))
+
+
+def _narrowest(space: SearchSpace, depths: Depths) -> Subnet:
+    smallest = {name: min(module.depths) for name, module in space.modules.items()}
+    return space.narrowest(smallest | dict(zip(_compared(space), depths, strict=True)))
 
 
 def _narrowed(space: SearchSpace, subnet: Subnet) -> Subnet:
     """The subnet with each of its widths replaced by the smallest one."""
     return Subnet(
-        *([space.modules[name].widths[0] if width else 0 for width in subnet.widths(name)] for name in MODULES)
+        **{
+            name: [module.widths[0] if width else 0 for width in subnet.widths(name)]
+            for name, module in space.modules.items()
+        }
     )
 
 
 def _with_width(subnet: Subnet, name: str, block: int, width: int) -> Subnet:
-    widths = {module: list(subnet.widths(module)) for module in MODULES}
-    widths[name][block] = width
-    return Subnet(**widths)
+    row = list(subnet.widths(name))
+    row[block] = width
+    return _replaced(subnet, name, row)
 
 
 def _with_depth(space: SearchSpace, subnet: Subnet, name: str, depth: int, rng: Generator) -> Subnet:
@@ -150,6 +170,8 @@ def _with_depth(space: SearchSpace, subnet: Subnet, name: str, depth: int, rng: 
     old, choices = subnet.widths(name), space.modules[name].widths
     where = change_depth(space.placement, space.blocks, carrying(old), depth, rng)
     chosen = [old[block] or int(rng.choice(choices)) for block in where]
-    return Subnet(
-        **({module: subnet.widths(module) for module in MODULES} | {name: place(chosen, where, space.blocks)})
-    )
+    return _replaced(subnet, name, place(chosen, where, space.blocks))
+
+
+def _replaced(subnet: Subnet, name: str, widths: Iterable[int]) -> Subnet:
+    return Subnet(**(dict(subnet.present) | {name: widths}))

@@ -9,15 +9,10 @@ from typing import Any
 
 from noah.errors import SettingsError
 from noah.space.budget import UNBOUNDED, Budget
-from noah.space.module_space import (
-    ModuleSpace,
-    Placement,
-    arrangements,
-    cheapest_blocks,
-    place,
-)
+from noah.space.kinds import KINDS, PUBLISHED, BlockSizes, as_sizes, in_order, price
+from noah.space.module_space import ModuleSpace, Placement, arrangements, cheapest_blocks, place
 from noah.space.pricing import PricedModule, count_inside
-from noah.space.subnet import MODULES, Subnet, module_parameters
+from noah.space.subnet import Subnet, unknown_kind
 
 PRESETS: dict[str, dict[str, tuple[int, ...]]] = {
     "paper": {"prompt": (1, 5, 10), "lora": (1, 5, 10), "adapter": (1, 5, 10)},
@@ -25,9 +20,16 @@ PRESETS: dict[str, dict[str, tuple[int, ...]]] = {
     "prompt": {"prompt": (1, 5, 10, 25, 50, 100)},
     "lora": {"lora": (1, 2, 4, 8, 16)},
     "adapter": {"adapter": (1, 2, 4, 8, 16)},
+    "mergeable": {name: kind.widths for name, kind in KINDS.items() if kind.folds},
+    "full": {name: kind.widths for name, kind in KINDS.items()},
 }
-"""The widths of each module in the built-in spaces; a module that is not named is absent. `paper` is the space of the
-paper's VTAB results, `wide` is the other one in use; the rest search the widths of a single module."""
+"""Widths of each module in the shipped spaces; a module that is not named is absent. `paper` is the space of the
+paper's VTAB results, `wide` the second one in circulation; the next three search the widths of one module alone.
+`mergeable` has whatever folds into the backbone's weights, so that its winner costs what the plain backbone costs, and
+`full` has every kind; in these two each module may be absent, too."""
+
+MAY_BE_ABSENT = ("mergeable", "full")
+"""Presets whose depths include 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,10 @@ class SearchSpace:
 
     Args:
         blocks: Number of blocks of the backbone.
-        embed_dim: Width D of the backbone, which determines what the modules cost.
-        modules: The space of "prompt", "lora" and "adapter".
+        sizes: Of the backbone's blocks, which price the modules; a number stands for a plain vision transformer with
+            tokens of that width.
+        modules: The space of each kind of module; a kind that is not named is absent. The published three are always
+            there, because a seed's random numbers are drawn for them whether they are absent or not.
         placement: Whether a module of depth d sits in the first d blocks or in any d of them.
 
     Raises:
@@ -47,24 +51,33 @@ class SearchSpace:
     """
 
     blocks: int
-    embed_dim: int
+    sizes: BlockSizes | int
     modules: Mapping[str, ModuleSpace]
     placement: Placement = "first"
 
     def __post_init__(self) -> None:
-        problems = [f"space: unknown module {name!r}" for name in set(self.modules) - set(MODULES)]
-        problems += [f"space.{name}: missing" for name in set(MODULES) - set(self.modules)]
+        problems = [f"space: {unknown_kind(name)}" for name in self.modules if name not in KINDS]
         for name, module in self.modules.items():
             if any(not 0 <= depth <= self.blocks for depth in module.depths) or not module.depths:
                 problems.append(f"space.{name}.depths: {module.depths} must lie between 0 and {self.blocks} blocks")
             if any(width < 1 for width in module.widths) or (not module.widths and module.depths != (0,)):
                 problems.append(f"space.{name}.widths: {module.widths} must be whole numbers of at least 1")
+            if name in KINDS and KINDS[name].is_switch and any(width > 1 for width in module.widths):
+                problems.append(f"space.{name}.widths: {module.widths} may hold 1 alone: it is on or off")
         if problems:
             raise SettingsError(sorted(problems))
+        named = {name: ModuleSpace((), (0,)) for name in PUBLISHED} | dict(self.modules)
+        object.__setattr__(self, "sizes", as_sizes(self.sizes))
+        object.__setattr__(self, "modules", {name: named[name] for name in in_order(named)})
 
     def __hash__(self) -> int:
-        """Hash the values, so that what is computed for a space can be cached."""
-        return hash((self.blocks, self.embed_dim, *(self.modules[name] for name in MODULES), self.placement))
+        """Of the values, so that what is computed for a space can be kept."""
+        return hash((self.blocks, self.sizes, *self.modules.values(), self.placement))
+
+    @property
+    def embed_dim(self) -> int:
+        """Width D of the tokens."""
+        return as_sizes(self.sizes).embed_dim
 
     @property
     def largest(self) -> Subnet:
@@ -72,28 +85,28 @@ class SearchSpace:
 
         Where modules may sit in any blocks, that means all blocks, so this subnet need not belong to the space.
         """
-        widths = []
-        for module in (self.modules[name] for name in MODULES):
+        widths = {}
+        for name, module in self.modules.items():
             reached = self.blocks if self.placement == "any" and max(module.depths) else max(module.depths)
-            widths.append(place(module.widths[-1:] * reached, range(reached), self.blocks))
-        return Subnet(*widths)
+            widths[name] = place(module.widths[-1:] * reached, range(reached), self.blocks)
+        return Subnet(**widths)
 
     @property
     def smallest(self) -> Subnet:
-        """The subnet with the fewest parameters, in the blocks where it adds the least work."""
-        return self.narrowest(*(min(self.modules[name].depths) for name in MODULES))
+        """The subnet of fewest parameters, in the blocks where it makes least work."""
+        return self.narrowest({name: min(module.depths) for name, module in self.modules.items()})
 
-    def narrowest(self, prompt: int, lora: int, adapter: int) -> Subnet:
-        """The subnet with these depths and the smallest widths, in the blocks where it adds the least work."""
-        widths = []
-        for name, depth in zip(MODULES, (prompt, lora, adapter), strict=True):
+    def narrowest(self, depths: Mapping[str, int]) -> Subnet:
+        """The subnet with a depth for each kind and the smallest widths, in the blocks where it makes least work."""
+        widths = {}
+        for name, depth in depths.items():
             where = cheapest_blocks(self.placement, self.blocks, depth)
-            widths.append(place(self.modules[name].widths[:1] * depth, where, self.blocks))
-        return Subnet(*widths)
+            widths[name] = place(self.modules[name].widths[:1] * depth, where, self.blocks)
+        return Subnet(**widths)
 
     def contains(self, subnet: Subnet) -> bool:
         """Whether a search of this space could have drawn the subnet."""
-        if subnet.depth != self.blocks:
+        if subnet.depth != self.blocks or not set(subnet.kinds) <= set(self.modules):
             return False
         return all(module.contains(self.placement, subnet.widths(name)) for name, module in self.modules.items())
 
@@ -110,22 +123,23 @@ class SearchSpace:
         return count_inside(self.priced_modules(), budget.parameters)
 
     def priced_modules(self) -> tuple[PricedModule, ...]:
-        """The three modules in the order of `MODULES`, with their prices in parameters."""
+        """The modules in their order, with their prices in parameters."""
+        sizes = as_sizes(self.sizes)
         return tuple(
             PricedModule(
                 module.widths,
-                tuple(module_parameters(name, width, self.embed_dim) for width in module.widths),
+                tuple(price(name, width, sizes) for width in module.widths),
                 module.depths,
                 tuple(arrangements(self.placement, self.blocks, depth) for depth in module.depths),
             )
-            for name, module in ((name, self.modules[name]) for name in MODULES)
+            for name, module in self.modules.items()
         )
 
     def to_json(self) -> dict[str, Any]:
         """The space as written to files."""
         modules = {
-            name: {"widths": list(self.modules[name].widths), "depths": list(self.modules[name].depths)}
-            for name in MODULES
+            name: {"widths": list(module.widths), "depths": list(module.depths)}
+            for name, module in self.modules.items()
         }
         return {**modules, "placement": self.placement}
 
@@ -137,19 +151,12 @@ def quarters(blocks: int) -> tuple[int, ...]:
 
 def make_space(
     blocks: int,
-    embed_dim: int,
+    sizes: BlockSizes | int,
     widths: Mapping[str, tuple[int, ...]],
     depths: tuple[int, ...] | None = None,
     placement: Placement = "first",
 ) -> SearchSpace:
     """Make a space in which each module in `widths` may have the given depths (`quarters` by default)."""
     depths = tuple(sorted(set(depths))) if depths else quarters(blocks)
-    return SearchSpace(
-        blocks,
-        embed_dim,
-        {
-            name: ModuleSpace(tuple(sorted(set(widths[name]))), depths) if widths.get(name) else ModuleSpace((), (0,))
-            for name in MODULES
-        },
-        placement,
-    )
+    modules = {name: ModuleSpace(tuple(sorted(set(row))), depths) for name, row in widths.items() if row}
+    return SearchSpace(blocks, sizes, modules, placement)

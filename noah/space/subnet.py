@@ -4,70 +4,99 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Self
 
 from noah.errors import SettingsError
-
-MODULES: tuple[str, str, str] = ("prompt", "lora", "adapter")
-"""The three kinds of module, in the order in which they act inside a block."""
+from noah.space.kinds import BOTTLENECKS, KINDS, PUBLISHED, BlockSizes, as_sizes, in_order, price
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, init=False)
 class Subnet:
-    """Three widths per block; 0 means that the module is absent.
+    """A width per block for each kind of module; 0 means that the module is absent.
 
-    A subnet is a value: immutable, hashable, comparable and serializable. It holds no weights; a supernet or
-    `noah.model.merge.merge` takes it as an argument.
+    A subnet is a value: immutable, hashable, comparable and serializable. It holds no weights; a supernet or a
+    `noah.merge` call takes it as an argument. The widths of a kind are also an attribute of its name: `subnet.lora`.
 
     Args:
-        prompt: The number of prompt tokens that each block adds.
-        lora: The rank of LoRA on the query, key and value projections of each block.
-        adapter: The bottleneck size of the adapter after the MLP of each block.
+        prompt: Number of prompt tokens brought by each block.
+        lora: Rank of LoRA on the query, key and value projection of each block.
+        adapter: Bottleneck size of the adapter after the MLP of each block.
+        others: Widths of any other of `noah.space.kinds.KINDS`; a kind that is not named is absent.
 
     Raises:
-        SettingsError: If the three differ in length, are empty, or hold anything but whole numbers >= 0.
+        SettingsError: If a kind is unknown, lengths differ, no kind is named, or a width is no whole number >= 0.
     """
 
-    prompt: tuple[int, ...]
-    lora: tuple[int, ...]
-    adapter: tuple[int, ...]
+    depth: int
+    """Number of blocks."""
+    present: tuple[tuple[str, tuple[int, ...]], ...]
+    """The kinds that some block carries, in the order of `KINDS`, with their widths block by block."""
 
-    def __init__(self, prompt: Iterable[int], lora: Iterable[int], adapter: Iterable[int]) -> None:
-        for module, widths in zip(MODULES, (prompt, lora, adapter), strict=True):
-            object.__setattr__(self, module, tuple(widths))
-        problems = [
-            f"subnet: {module} has the width {width!r} in block {block}; a width is a whole number, 0 or more"
-            for module in MODULES
-            for block, width in enumerate(self.widths(module))
+    def __init__(
+        self,
+        prompt: Iterable[int] | None = None,
+        lora: Iterable[int] | None = None,
+        adapter: Iterable[int] | None = None,
+        **others: Iterable[int],
+    ) -> None:
+        named = {"prompt": prompt, "lora": lora, "adapter": adapter, **others}
+        given = {name: tuple(widths) for name, widths in named.items() if widths is not None}
+        problems = [f"subnet: {unknown_kind(name)}" for name in given if name not in KINDS]
+        problems += [
+            f"subnet: {name} has the width {width!r} in block {block}; a width is a whole number, 0 or more"
+            for name in in_order(given)
+            for block, width in enumerate(given[name])
             if isinstance(width, bool) or not isinstance(width, int) or width < 0
         ]
-        if len({len(self.widths(module)) for module in MODULES}) != 1 or not self.prompt:
-            lengths = ", ".join(f"{module} {len(self.widths(module))}" for module in MODULES)
-            problems.append(f"subnet: every module needs one width per block, and at least one block; given: {lengths}")
+        lengths = {len(widths) for widths in given.values()}
+        if len(lengths) != 1 or lengths == {0}:
+            told = ", ".join(f"{name} {len(given[name])}" for name in in_order(given)) or "nothing"
+            problems.append(f"subnet: every module needs one width per block, and at least one block; given: {told}")
         if problems:
             raise SettingsError(problems)
+        object.__setattr__(self, "depth", lengths.pop())
+        object.__setattr__(self, "present", tuple((name, given[name]) for name in in_order(given) if any(given[name])))
+
+    def __hash__(self) -> int:
+        """Of numbers alone, because those of strings differ from process to process."""
+        return hash((self.depth, *(self.widths(name) for name in KINDS)))
+
+    def __getattr__(self, name: str) -> tuple[int, ...]:
+        """The widths of a kind by its name."""
+        if name in KINDS:
+            return self.widths(name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
-    def depth(self) -> int:
-        """Number of blocks."""
-        return len(self.prompt)
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that some block carries."""
+        return tuple(name for name, _ in self.present)
 
-    def widths(self, module: str) -> tuple[int, ...]:
-        """The widths of one module ("prompt", "lora" or "adapter"), block by block."""
-        widths: tuple[int, ...] = getattr(self, module)
-        return widths
+    def widths(self, kind: str) -> tuple[int, ...]:
+        """The widths of one kind, block by block; all 0 where it is absent."""
+        return next((widths for name, widths in self.present if name == kind), (0,) * self.depth)
 
-    def block(self, index: int) -> tuple[int, int, int]:
-        """The widths of prompt, LoRA and adapter in one block."""
-        return self.prompt[index], self.lora[index], self.adapter[index]
+    def block(self, index: int) -> dict[str, int]:
+        """The kinds that one block carries, with their widths there."""
+        return {name: widths[index] for name, widths in self.present if widths[index]}
 
-    def parameter_count(self, embed_dim: int) -> int:
-        """Count the modules' trainable parameters; the head is trained too but not counted.
+    @property
+    def bottlenecks(self) -> tuple[int, ...]:
+        """For each block, the widths together of what remains behind it as bottlenecks when it is merged."""
+        return tuple(map(sum, zip(*(self.widths(name) for name in BOTTLENECKS), strict=True)))
 
-        It is the sum over blocks of p D + 4 D r + (2 D a + a + D if a > 0), with D = `embed_dim`.
+    def parameter_count(self, sizes: BlockSizes | int) -> int:
+        """Trainable parameters of the modules; the head is trained too and not counted.
+
+        Of the published three: the sum over blocks of p D + 4 D r + (2 D a + a + D if a > 0).
+
+        Args:
+            sizes: Of the backbone's blocks; a number stands for a plain vision transformer with tokens of that width.
         """
-        return sum(module_parameters(module, width, embed_dim) for module in MODULES for width in self.widths(module))
+        of_block = as_sizes(sizes)
+        return sum(price(name, width, of_block) for name, widths in self.present for width in widths)
 
     def reference_count(self, embed_dim: int, largest_prompt: int) -> int:
         """Count parameters as the published code reports them, for comparison with the paper's tables.
@@ -79,20 +108,20 @@ class Subnet:
             embed_dim: Width D of the backbone.
             largest_prompt: The number of prompt tokens that the published supernet was built with.
         """
-        dead = (self.prompt[0] + largest_prompt) * embed_dim if self.prompt[0] else 0
-        return self.parameter_count(embed_dim) + dead
+        first = self.widths("prompt")[0]
+        return self.parameter_count(embed_dim) + ((first + largest_prompt) * embed_dim if first else 0)
 
     def fits_inside(self, largest: Subnet) -> bool:
-        """Whether no width exceeds that of `largest` in the same module and block."""
+        """Whether no width exceeds the one of `largest`, kind by kind and block by block."""
         return self.depth == largest.depth and all(
             width <= limit
-            for module in MODULES
-            for width, limit in zip(self.widths(module), largest.widths(module), strict=True)
+            for name, widths in self.present
+            for width, limit in zip(widths, largest.widths(name), strict=True)
         )
 
     def to_json(self) -> dict[str, list[int]]:
-        """The widths as a mapping of three lists, as written to files."""
-        return {field.name: list(self.widths(field.name)) for field in fields(self)}
+        """A mapping of lists, as written to files: the published kinds always, others where some block has them."""
+        return {name: list(self.widths(name)) for name in KINDS if name in PUBLISHED or name in self.kinds}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | str) -> Self:
@@ -106,33 +135,22 @@ class Subnet:
                 value = json.loads(value)
             except (ValueError, RecursionError) as error:
                 raise SettingsError([f"subnet: not JSON ({error})"]) from error
-        if not isinstance(value, Mapping) or set(value) != set(MODULES):
+        if not isinstance(value, Mapping) or not set(PUBLISHED) <= set(value) <= set(KINDS):
             keys = ", ".join(sorted(map(str, value))) if isinstance(value, Mapping) else type(value).__name__
             raise SettingsError([f"subnet: expected the keys prompt, lora and adapter, found: {keys}"])
-        not_lists = [module for module in MODULES if not isinstance(value[module], Sequence)]
-        if not_lists or any(isinstance(value[module], str) for module in MODULES):
+        if any(isinstance(widths, str) or not isinstance(widths, Sequence) for widths in value.values()):
             raise SettingsError(["subnet: prompt, lora and adapter are lists of widths, one per block"])
-        return cls(**{module: value[module] for module in MODULES})
+        return cls(**value)
 
     @classmethod
-    def uniform(cls, depth: int, *, prompt: int = 0, lora: int = 0, adapter: int = 0) -> Self:
-        """Make a subnet with the same three widths in each of `depth` blocks."""
-        return cls(prompt=[prompt] * depth, lora=[lora] * depth, adapter=[adapter] * depth)
+    def uniform(cls, depth: int, **widths: int) -> Self:
+        """The same widths in each of `depth` blocks; kinds that are not named are absent."""
+        return cls(**({name: [0] * depth for name in PUBLISHED} | {name: [w] * depth for name, w in widths.items()}))
 
 
-def module_parameters(module: str, width: int, embed_dim: int) -> int:
-    """Count the trainable parameters of one module in one block.
-
-    Args:
-        module: "prompt", "lora" or "adapter".
-        width: The module's width; 0 costs nothing.
-        embed_dim: Width D of the backbone.
-    """
-    match module:
-        case "prompt":
-            return width * embed_dim
-        case "lora":
-            return 4 * embed_dim * width
-        case "adapter":
-            return 2 * embed_dim * width + width + embed_dim if width else 0
-    raise ValueError(f"no module is named {module!r}")
+def unknown_kind(name: str) -> str:
+    """That no kind of module has this name, with the nearest that does."""
+    near = get_close_matches(name, KINDS, n=1)
+    return f"no kind of module is called {name!r}; " + (
+        f"did you mean {near[0]}?" if near else f"there are {', '.join(KINDS)}"
+    )

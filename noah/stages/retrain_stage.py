@@ -115,7 +115,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         listener.say(f"WARNING   {warning}")
     result = {
         "subnet": subnet.to_json(),
-        "parameters": subnet.parameter_count(model.embed_dim),
+        "parameters": subnet.parameter_count(model.sizes),
         "head_parameters": sum(parameter.numel() for parameter in model.head.parameters()),
         "images": len(pixels),
         **({"held_out": held_out} if held_out else {}),

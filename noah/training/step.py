@@ -13,7 +13,7 @@ from torch import Tensor
 from noah.hardware.device import Hardware
 from noah.hardware.processes import Processes
 from noah.model.compiled import CompiledForward
-from noah.model.modules import output_of
+from noah.model.kinds.module import output_of
 from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
 from noah.training.loss import add_gradients, cross_entropy, share_of_loss

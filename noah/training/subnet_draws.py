@@ -12,7 +12,7 @@ from noah.settings.training_settings import SupernetSettings
 from noah.space.module_space import ModuleSpace, place
 from noah.space.operators import sample
 from noah.space.search_space import SearchSpace
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 
 SubnetDraw = Callable[[int, Generator], Sequence[Subnet]]
 """Takes the number of the step, counted from 0 over the whole training, and the epoch's generator, and returns the
@@ -73,17 +73,16 @@ def fair_subnet(space: SearchSpace, seed: tuple[int, ...], number: int) -> Subne
         seed: Words of the training's seed; together with `number` they determine the draw.
         number: The position in the sequence, counted from 0.
     """
-    drawn = []
-    for position, name in enumerate(MODULES):
-        module = space.modules[name]
+    drawn = {}
+    for position, (name, module) in enumerate(space.modules.items()):
         cycle, turn = divmod(number, _module_cycle(module))
         rng = np.random.default_rng([*seed, _FAIR, 1 + position, 1 + cycle])  # NumPy ignores a last word of 0
         widths = _fair_widths(module, rng, turn)
         blocks = np.arange(space.blocks)
         if space.placement == "any":
             blocks = rng.permuted(np.tile(blocks, (_module_cycle(module), 1)), axis=1)[turn]
-        drawn.append(place(widths, sorted(blocks[: len(widths)].tolist()), space.blocks))
-    return Subnet(*drawn)
+        drawn[name] = place(widths, sorted(blocks[: len(widths)].tolist()), space.blocks)
+    return Subnet(**drawn)
 
 
 def cycle_length(space: SearchSpace) -> int:

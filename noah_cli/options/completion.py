@@ -58,8 +58,8 @@ def complete_precision() -> list[str]:
 
 
 def complete_space() -> list[str]:
-    """List the presets of the search space."""
-    return ["paper", "wide", "lora", "adapter", "prompt"]
+    """The presets of the search space."""
+    return ["paper", "wide", "lora", "adapter", "prompt", "mergeable", "full"]
 
 
 def complete_backbone() -> list[str]:

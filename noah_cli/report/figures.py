@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from noah.nas.gene_importance import GeneImportance
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 from noah_cli.report.artifacts import Bench, Exported
 from noah_cli.report.charts.accuracy import draw_classes, draw_confusion, draw_reliability
 from noah_cli.report.charts.comparison import draw_others, draw_speed
@@ -23,7 +23,7 @@ def draw_figures(facts: Facts, importance: GeneImportance | Missing) -> dict[str
     drawings: list[Drawing] = []
     searched = facts.searched if isinstance(facts.searched, Searched) else None
     if isinstance(facts.subnet, Subnet):
-        widest = searched.widest if searched else {module: max(facts.subnet.widths(module)) for module in MODULES}
+        widest = searched.widest if searched else {kind: max(widths) for kind, widths in facts.subnet.present}
         drawings.append(draw_subnet(facts.subnet, widest, facts.parameters))
     if searched:
         drawings.append(draw_progress(searched))

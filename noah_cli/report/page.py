@@ -13,7 +13,7 @@ from noah.evaluation.significance import Proportion
 from noah.nas.gene_importance import GeneImportance
 from noah.runs.mistakes import Mistake
 from noah.space.subnet import Subnet
-from noah_cli.report.charts.drawing import MODULE_WORDS, Drawing
+from noah_cli.report.charts.drawing import Drawing, module_word
 from noah_cli.report.facts import Facts
 from noah_cli.report.reading import Missing
 from noah_cli.report.searched import Searched, order
@@ -60,7 +60,7 @@ def render_page(facts: Facts, drawings: Mapping[str, Drawing], importance: GeneI
         drawings=drawings,
         importance=importance,
         words=WORDS,
-        shown=MODULE_WORDS,
+        module_word=module_word,
         subnet_is_known=isinstance(facts.subnet, Subnet),
         best=_best(facts),
         style=Markup(style),  # from this package, so it needs no escaping

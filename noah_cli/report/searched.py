@@ -14,8 +14,8 @@ from noah.nas.certainty import Certainty, describe_certainty
 from noah.prepare.run_budget import COSTS
 from noah.runs.folder import RUN_FILE, Run
 from noah.space.budget import Quantity, describe_cost
-from noah.space.subnet import MODULES
-from noah_cli.report.reading import Missing, well_formed
+from noah.space.kinds import KINDS
+from noah_cli.report.reading import Missing, read_whole_lines, well_formed
 from noah_cli.report.trained import stage_seconds
 
 
@@ -128,7 +128,7 @@ def gather_searched(run: Run, description: Mapping[str, Any], resume: str) -> Se
         parameter_limit=description["settings"]["budget"].get("parameters"),
         space_size=result.get("space_size"),
         inside_budget=result.get("inside_budget"),
-        widest={module: max(_widths(description, module, candidates), default=0) for module in MODULES},
+        widest={module: max(_widths(description, module, candidates), default=0) for module in KINDS},
         seconds=stage_seconds(run, "search"),
     )
 

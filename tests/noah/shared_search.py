@@ -18,8 +18,9 @@ from noah.nas.study import SearchStudy
 from noah.nas.worker import Worker, this_worker
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget, ParameterCost, parameter_budget
+from noah.space.kinds import PUBLISHED
 from noah.space.search_space import SearchSpace, make_space
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 
 SPACE = make_space(4, 8, {"prompt": (1, 2, 5), "lora": (1, 3), "adapter": (2, 4)}, (2, 3, 4))
 BUDGET = parameter_budget(600, SPACE.embed_dim)
@@ -43,7 +44,7 @@ class Answers:
         return np.random.default_rng([self.seed, 1]).integers(self.classes, size=self.images)
 
     def logits(self, subnet: Subnet) -> NDArray[np.float32]:
-        genes = [width for module in MODULES for width in subnet.widths(module)]
+        genes = [width for module in PUBLISHED for width in subnet.widths(module)]
         rng = np.random.default_rng([self.seed, 2, *genes])
         difficulty = np.random.default_rng([self.seed, 3]).normal(0, 2, self.images)
         values = rng.normal(0, 1, (self.images, self.classes))

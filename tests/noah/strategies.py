@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from noah.space.kinds import PUBLISHED
 from noah.space.module_space import ModuleSpace
 from noah.space.search_space import SearchSpace
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 
 
 @st.composite
@@ -25,7 +26,7 @@ def spaces(draw: st.DrawFn, *, max_blocks: int = 5, least_depth: int = 1) -> Sea
     """Any small search space, with modules in the first blocks or in any; `least_depth` 0: also ones that may miss."""
     blocks = draw(st.integers(1, max_blocks))
     modules = {}
-    for name in MODULES:
+    for name in PUBLISHED:
         widths = tuple(sorted(draw(st.sets(st.integers(1, 12), max_size=3))))
         depths = tuple(sorted(draw(st.sets(st.integers(least_depth, blocks), min_size=1, max_size=3))))
         modules[name] = ModuleSpace(widths, depths) if widths else ModuleSpace((), (0,))

@@ -16,7 +16,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+from noah.space.kinds import KINDS
+
+if TYPE_CHECKING:  # matplotlib takes a second, and the command imports this module lazily, but types cost nothing.
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -33,10 +35,26 @@ VARIABLES = {
     ADAPTER: "adapter",
     BAD: "bad",
 }
-"""The page's variable for each color of a figure."""
-MODULE_COLORS = {"prompt": PROMPT, "lora": LORA, "adapter": ADAPTER}
-MODULE_WORDS = {"prompt": "prompt", "lora": "LoRA", "adapter": "adapter"}
-MODULE_NAMES = {"prompt": "prompt tokens", "lora": "LoRA rank", "adapter": "adapter width"}
+"""Color of a figure -> the name of the page's variable."""
+_KIND_COLORS = {"prompt": PROMPT, "lora": LORA, "adapter": ADAPTER}
+_KIND_WORDS = {"lora": "LoRA"}
+_KIND_NAMES = {"prompt": "prompt tokens", "lora": "LoRA rank", "adapter": "adapter width"}
+
+
+def module_color(kind: str) -> str:
+    """The color of a kind of module: LoRA's for all that folds, the adapter's for what stays."""
+    return _KIND_COLORS.get(kind, LORA if KINDS[kind].folds else ADAPTER)
+
+
+def module_word(kind: str) -> str:
+    """What a kind is called inside a sentence."""
+    return _KIND_WORDS.get(kind, kind)
+
+
+def module_name(kind: str) -> str:
+    """What a kind is called beside a row of its widths."""
+    return _KIND_NAMES.get(kind, kind)
+
 
 NARROW, WIDE = 5.2, 10.4
 """Widths of figures in inches: half of the page, and the whole page."""

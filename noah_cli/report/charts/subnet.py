@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from noah.nas.gene_importance import GeneImportance
-from noah.space.subnet import MODULES, Subnet
-from noah_cli.report.charts.drawing import INK, LINE, MODULE_COLORS, MODULE_NAMES, MODULE_WORDS, MUTED, Drawing, draw
+from noah.space.kinds import KINDS, PUBLISHED
+from noah.space.subnet import Subnet
+from noah_cli.report.charts.drawing import INK, LINE, MUTED, Drawing, draw, module_color, module_name, module_word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +27,9 @@ def draw_subnet(subnet: Subnet, widest: Mapping[str, int], parameters: int | Non
         widest: For each module, the width that gets the strongest color.
         parameters: Number of trainable parameters, if known.
     """
+    shown = [kind for kind in KINDS if kind in PUBLISHED or kind in subnet.kinds]
     blocks = ", ".join(
-        f"block {b + 1}: {', '.join(f'{m} {subnet.widths(m)[b]}' for m in MODULES if subnet.widths(m)[b]) or 'nothing'}"
+        f"block {b + 1}: {', '.join(f'{kind} {width}' for kind, width in subnet.block(b).items()) or 'nothing'}"
         for b in range(subnet.depth)
     )
 
@@ -40,12 +42,12 @@ def draw_subnet(subnet: Subnet, widest: Mapping[str, int], parameters: int | Non
     return draw(
         "architecture",
         "Widths of the subnet, block by block",
-        description=f"A heat map of {subnet.depth} blocks by three modules. {blocks}.",
-        caption="Each column is a block of the backbone, with the first on the left. The number is the width of the "
-        "module in that block; a dot means that the block has none. The stronger the color, the closer the width is to "
-        "the largest that the search space allows for this module.",
-        height=2.25,
-        paint=lambda figure: _paint(figure, subnet.depth, fill),
+        description=f"A heat map of {subnet.depth} blocks by {len(shown)} kinds of module. {blocks}.",
+        caption="Each column is a block of the backbone, the first at the left. The number is the width of the module "
+        "in that block; a dot means that the block has none. The fuller the color, the nearer the width is to the "
+        "largest that the search space allows for this module.",
+        height=_height(shown),
+        paint=lambda figure: _paint(figure, subnet.depth, shown, fill),
         wide=True,
     )
 
@@ -58,7 +60,7 @@ def draw_importance(found: GeneImportance, depth: int) -> Drawing:
         depth: Number of blocks.
     """
     important = set(found.important)
-    largest = max((v for module in MODULES for v in found.importance[module] if v is not None), default=0.0)
+    largest = max((v for row in found.importance.values() for v in row if v is not None), default=0.0)
 
     def fill(module: str, block: int) -> tuple[float, str, bool]:
         value = found.importance[module][block]
@@ -67,27 +69,35 @@ def draw_importance(found: GeneImportance, depth: int) -> Drawing:
         share = max(value, 0.0) / largest if largest > 0 else 0.0
         return _STRONGEST * share, f"{100 * max(value, 0.0):.1f}", (module, block) in important
 
-    named = ", ".join(f"{MODULE_WORDS[module]} in block {block + 1}" for module, block in found.important) or "none"
+    named = ", ".join(f"{module_word(module)} in block {block + 1}" for module, block in found.important) or "none"
     return draw(
         "importance",
         "Importance of each width, in percent of the variance of accuracy",
-        description=f"A heat map of {depth} blocks by three modules. Widths that beat chance: {named}.",
-        caption="How much of the variance in accuracy a random forest can no longer explain when this width is "
-        f"shuffled. A frame marks widths above {100 * found.chance:.1f}, the most that meaningless copies of the "
-        "widths reached by chance; the others cannot be told from noise. A dash means that all candidates have the "
-        "same width.",
-        height=2.25,
-        paint=lambda figure: _paint(figure, depth, fill),
+        description=f"A heat map of {depth} blocks by {len(found.importance)} kinds of module. "
+        f"Widths that beat chance: {named}.",
+        caption="How much of the differences between candidates a forest can no longer explain when this width is "
+        "shuffled. A frame marks what beats "
+        f"{100 * found.chance:.1f}, the most that meaningless copies of the widths reached by chance; all else cannot "
+        "be told from noise. A dash stands where all candidates have the same width.",
+        height=_height(found.importance),
+        paint=lambda figure: _paint(figure, depth, list(found.importance), fill),
         wide=True,
     )
 
 
-def _paint(figure: Figure, depth: int, fill: Callable[[str, int], tuple[float, str, bool]]) -> None:
-    """Paint blocks across and modules down; `fill` gives the opacity, text and frame of each cell."""
+def _height(kinds: Collection[str]) -> float:
+    """Inches: half of one for each kind, and the axis."""
+    return 0.75 + 0.5 * len(kinds)
+
+
+def _paint(
+    figure: Figure, depth: int, kinds: Sequence[str], fill: Callable[[str, int], tuple[float, str, bool]]
+) -> None:
+    """Blocks across, modules down; `fill` gives opacity, text and frame of a cell."""
     from matplotlib.patches import FancyBboxPatch
 
     axes = figure.add_subplot()
-    for row, module in enumerate(MODULES):
+    for row, module in enumerate(kinds):
         for block in range(depth):
             opacity, text, framed = fill(module, block)
             place = (block + 0.04, row + 0.06)
@@ -95,7 +105,7 @@ def _paint(figure: Figure, depth: int, fill: Callable[[str, int], tuple[float, s
             axes.add_patch(FancyBboxPatch(place, 0.92, 0.88, boxstyle=rounded, facecolor="none", edgecolor=LINE))
             axes.add_patch(
                 FancyBboxPatch(
-                    place, 0.92, 0.88, boxstyle=rounded, facecolor=MODULE_COLORS[module], alpha=opacity, linewidth=0
+                    place, 0.92, 0.88, boxstyle=rounded, facecolor=module_color(module), alpha=opacity, linewidth=0
                 )
             )
             if framed:
@@ -111,7 +121,7 @@ def _paint(figure: Figure, depth: int, fill: Callable[[str, int], tuple[float, s
                 fontsize=11 if depth <= 16 else 8.5,
                 color=INK if opacity else MUTED,
             )
-    _label(axes, depth, [MODULE_NAMES[module] for module in MODULES])
+    _label(axes, depth, [module_name(module) for module in kinds])
 
 
 def _label(axes: Axes, depth: int, rows: Sequence[str]) -> None:

@@ -15,7 +15,8 @@ from noah.backbone.supported import untrained_backbone
 from noah.cost.macs import backbone_macs, merged_macs
 from noah.errors import SettingsError
 from noah.model.merge import merge
-from noah.space.subnet import MODULES, Subnet
+from noah.space.kinds import PUBLISHED
+from noah.space.subnet import Subnet
 from tests.noah.architectures import ARCHITECTURES, SIZE, images_for, make_backbone, make_supernet
 from tests.noah.strategies import subnets
 
@@ -54,7 +55,7 @@ def test_the_merged_network(kind: str, subnet: Subnet, batch: int) -> None:
 @settings(max_examples=50)
 def test_wider_modules_in_the_same_blocks_are_no_less_work(kind: str, subnet: Subnet, more: Subnet) -> None:
     """In the same blocks: a prompt that a further block brings ends one that was carried on, which may be more work."""
-    wider = Subnet(*([w and w + m for w, m in zip(subnet.widths(n), more.widths(n), strict=True)] for n in MODULES))
+    wider = Subnet(*([w and w + m for w, m in zip(subnet.widths(n), more.widths(n), strict=True)] for n in PUBLISHED))
     backbone = make_backbone(kind)
     assert merged_macs(backbone, wider, CLASSES) >= merged_macs(backbone, subnet, CLASSES)
 

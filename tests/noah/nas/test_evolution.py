@@ -21,9 +21,10 @@ from noah.nas.evolution import evaluations, propose_generation
 from noah.nas.racing import Look, Outcome
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Bound, Budget, parameter_budget
+from noah.space.kinds import PUBLISHED
 from noah.space.operators import cross_over, mutate, sample
 from noah.space.search_space import SearchSpace, make_space
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 from tests.noah.shared_search import SPACE, make_task, run_search
 from tests.noah.space.test_repair import work_of
 from tests.noah.strategies import spaces
@@ -37,7 +38,7 @@ IMAGES = 20
 
 def quality(subnet: Subnet) -> Score:
     """Arbitrary, and the same for the same subnet: accuracy in coarse steps, as on a small validation split."""
-    rng = np.random.default_rng([width for module in MODULES for width in subnet.widths(module)])
+    rng = np.random.default_rng([width for module in PUBLISHED for width in subnet.widths(module)])
     return Score(int(rng.integers(IMAGES)), IMAGES, float(rng.integers(1, 2**20)) / 2**20)
 
 
@@ -67,7 +68,7 @@ def search(
 
 def all_subnets(space: SearchSpace, budget: Budget) -> set[Subnet]:
     """Every subnet of a small space, one by one."""
-    choices = [itertools.product((0, *space.modules[name].widths), repeat=space.blocks) for name in MODULES]
+    choices = [itertools.product((0, *space.modules[name].widths), repeat=space.blocks) for name in PUBLISHED]
     subnets = (Subnet(*widths) for widths in itertools.product(*map(list, choices)))
     return {subnet for subnet in subnets if space.contains(subnet) and budget.admits(subnet)}
 
@@ -125,7 +126,7 @@ def test_every_sampler_stays_inside_any_space_and_budget(
     budget = parameter_budget(int(cheapest + room * (dearest - cheapest)), space.embed_dim)
     if bounds_work:
         macs = work_of(space.blocks, space.embed_dim)
-        narrowest = space.narrowest(*(min(space.modules[name].depths) for name in MODULES))
+        narrowest = space.narrowest(*(min(space.modules[name].depths) for name in PUBLISHED))
         room_of_work = room * max(macs(space.largest) - macs(narrowest), 0)
         budget = Budget((*budget.bounds, Bound("macs", int(macs(narrowest) + room_of_work), macs)))
     settings = SETTINGS.model_copy(update={"generations": 1, "population": 4, "sampler": sampler})
@@ -237,7 +238,7 @@ def test_the_optimum_of_a_separable_score_is_found(seed: int) -> None:
     target = sample(space, np.random.default_rng([seed, 77]))
 
     def matches(subnet: Subnet) -> Score:
-        pairs = [zip(subnet.widths(m), target.widths(m), strict=True) for m in MODULES]
+        pairs = [zip(subnet.widths(m), target.widths(m), strict=True) for m in PUBLISHED]
         return Score(sum(a == b for pair in pairs for a, b in pair), IMAGES, 0.0)
 
     settings = EvolutionSettings(generations=15, population=24, parents=6, mutations=12, crossovers=8, racing="off")

@@ -12,8 +12,9 @@ from noah.evaluation.score import Score
 from noah.nas.candidate import Candidate
 from noah.nas.gene_importance import FEWEST, estimated_accuracy, gene_importance
 from noah.nas.racing import Outcome
+from noah.space.kinds import PUBLISHED
 from noah.space.operators import sample
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 from tests.noah.shared_search import SPACE
 
 IMAGES = 400
@@ -69,7 +70,7 @@ def test_a_width_that_never_changes_has_no_importance() -> None:
     found = gene_importance(made, IMAGES, seed=0)
     assert found is not None
     assert found.importance["adapter"] == found.error["adapter"] == (None,) * 4
-    assert {len(found.importance[module]) for module in MODULES} == {4}
+    assert {len(found.importance[module]) for module in PUBLISHED} == {4}
     assert all(module != "adapter" for module, _ in found.important)
 
 

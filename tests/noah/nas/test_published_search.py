@@ -13,9 +13,10 @@ from noah.nas.published_search import mutate_depths, rank_by_age, swap_modules
 from noah.nas.racing import Look
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import parameter_budget
+from noah.space.kinds import PUBLISHED
 from noah.space.operators import sample
 from noah.space.search_space import make_space
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 from tests.noah.shared_search import make_task, run_search
 
 SPACE = make_space(4, 8, {"prompt": (1, 2, 5), "lora": (1, 3), "adapter": (2, 4)}, (2, 3, 4))
@@ -35,7 +36,7 @@ def test_a_width_inside_the_depth_never_changes(seed: int, depth_probability: fl
     parent = sample(SPACE, rng)
     child = mutate_depths(SPACE, parent, rng, depth_probability)
     assert SPACE.contains(child)
-    for module in MODULES:
+    for module in PUBLISHED:
         shared = min(depth(parent, module), depth(child, module))
         assert child.widths(module)[:shared] == parent.widths(module)[:shared]
     if depth_probability == 0.0:
@@ -54,7 +55,7 @@ def test_a_crossover_takes_modules_whole(seed: int) -> None:
     rng = np.random.default_rng(seed)
     first, second = sample(SPACE, rng), sample(SPACE, rng)
     child = swap_modules(first, second, rng)
-    assert all(child.widths(module) in (first.widths(module), second.widths(module)) for module in MODULES)
+    assert all(child.widths(module) in (first.widths(module), second.widths(module)) for module in PUBLISHED)
 
 
 def search(seed: int, scores: list[int] | None = None, settings: EvolutionSettings = SETTINGS) -> list[Candidate]:
@@ -64,7 +65,7 @@ def search(seed: int, scores: list[int] | None = None, settings: EvolutionSettin
         if subnet not in seen:
             seen.append(subnet)
             assert images.tolist() == list(range(16))  # in their own order: nothing is raced
-        rng = np.random.default_rng([width for module in MODULES for width in subnet.widths(module)])
+        rng = np.random.default_rng([width for module in PUBLISHED for width in subnet.widths(module)])
         correct = int(rng.integers(20)) if scores is None else scores[seen.index(subnet)]
         shown = tuple(images.tolist())
         return Look(shown, tuple(image for image in shown if image >= correct), float(rng.random()) * len(shown))

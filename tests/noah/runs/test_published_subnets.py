@@ -17,7 +17,8 @@ from noah.data.sources.few_shot_sets import FEW_SHOT_SETS, SHOTS
 from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS
 from noah.errors import UsageError
 from noah.runs.published_subnets import PUBLISHED_FILE, published_names, published_subnet
-from noah.space.subnet import MODULES, Subnet
+from noah.space.kinds import PUBLISHED
+from noah.space.subnet import Subnet
 
 THEIRS: dict[str, dict[str, dict[str, Any]]] = json.loads(files("noah.runs").joinpath(PUBLISHED_FILE).read_text())
 TASKS = [task.name for task in VTAB_TASKS]
@@ -76,7 +77,7 @@ class TestSizes:
     @pytest.mark.parametrize("name", TASKS)
     def test_of_each_vtab_subnet(self, name: str) -> None:
         subnet = published_subnet(name)
-        widths = {module: subnet.widths(module) for module in MODULES}
+        widths = {module: subnet.widths(module) for module in PUBLISHED}
         dead = (100 + widths["prompt"][0]) * 768  # every one has prompts in its first block
         assert widths["prompt"][0] > 0
         assert subnet.parameter_count(768) == parameters(widths)

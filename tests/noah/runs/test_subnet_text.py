@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from noah.errors import UsageError
 from noah.runs.published_subnets import published_names, published_subnet
 from noah.runs.subnet_text import LARGEST_FILE, LARGEST_WIDTH, parse_subnet
-from noah.space.subnet import MODULES, Subnet
+from noah.space.kinds import PUBLISHED
+from noah.space.subnet import Subnet
 from tests.noah.strategies import subnets
 
 WIDTHS = st.integers(1, LARGEST_WIDTH)
@@ -30,7 +31,7 @@ def refusal(text: str, depth: int = 12) -> UsageError:
 
 
 class TestWords:
-    @given(st.dictionaries(st.sampled_from(MODULES), WIDTHS, min_size=1), st.integers(1, 24), st.data())
+    @given(st.dictionaries(st.sampled_from(PUBLISHED), WIDTHS, min_size=1), st.integers(1, 24), st.data())
     def test_widths_hold_in_every_block(self, widths: dict[str, int], depth: int, data: st.DataObject) -> None:
         blank = st.sampled_from(["", " "])
         parts = [

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from noah.space.pricing import PricedModule, count_inside, draw_prices, ways
+from noah.space.pricing import PricedModule, Uniform, count_inside, draw_prices, ways
 
 
 @st.composite
@@ -49,11 +49,17 @@ def test_counts_and_distribution(module: PricedModule) -> None:
         assert probability == pytest.approx(expected[price] / expected.total())
 
 
-@given(st.lists(modules(), min_size=3, max_size=3), st.integers(0, 180))
-@settings(deadline=None, max_examples=40)
-def test_count_inside(three: list[PricedModule], budget: int) -> None:
-    expected = sum(sum(prices) <= budget for prices in itertools.product(*map(every_price, three)))
-    assert count_inside(tuple(three), budget) == expected
+@given(st.lists(modules(), min_size=1, max_size=4), st.integers(-1, 240))
+@settings(max_examples=40)
+def test_count_inside(some: list[PricedModule], budget: int) -> None:
+    totals = Counter({0: 1})
+    for module in some:
+        own = Counter(every_price(module))
+        longer: Counter[int] = Counter()
+        for (before, count), (step, ways_) in itertools.product(totals.items(), own.items()):
+            longer[before + step] += count * ways_
+        totals = longer
+    assert count_inside(tuple(some), budget) == sum(count for price, count in totals.items() if price <= budget)
 
 
 def test_count_inside_is_exact_beyond_machine_integers() -> None:
@@ -67,11 +73,11 @@ def test_count_inside_is_exact_beyond_machine_integers() -> None:
     assert count_inside((module,) * 3, 3 * 24 * 1024 - 1) == 0
 
 
-@given(st.lists(modules(), min_size=3, max_size=3), st.integers(0, 2**32 - 1))
+@given(st.lists(modules(), min_size=1, max_size=6), st.integers(0, 2**32 - 1))
 @settings(deadline=None)
 def test_drawn_widths_cost_what_was_drawn(three: list[PricedModule], seed: int) -> None:
     rng = np.random.default_rng(seed)
-    budget = int(rng.integers(sum(min(every_price(m)) for m in three), 181))
+    budget = int(rng.integers(sum(min(every_price(m)) for m in three), 361))
     prices = draw_prices(tuple(three), rng, budget)
     assert sum(prices) <= budget
     for module, price in zip(three, prices, strict=True):
@@ -97,3 +103,25 @@ def test_every_setting_is_drawn_as_often_where_subnets_are_what_is_uniform() -> 
     weights = {(1,): 3, (2,): 3} | {widths: 1 for widths in every if sum(widths) <= 5}
     assert chisquare([drawn[w] for w in weights], [4000 * n / 13 for n in weights.values()]).pvalue > 0.01
     assert set(drawn) == set(weights)
+
+
+@given(st.lists(modules(), min_size=2, max_size=3), st.integers(0, 60), st.sampled_from(["draws", "subnets"]))
+@settings(max_examples=15)
+def test_prices_are_drawn_as_redrawing_until_they_fit_would_draw_them(
+    some: list[PricedModule], slack: int, uniform: Uniform
+) -> None:
+    budget = sum(min(every_price(module)) for module in some) + slack
+    tables = [module.distribution(uniform) for module in some]
+    inside: dict[tuple[int, ...], float] = {}
+    for chosen in itertools.product(*(range(len(table.prices)) for table in tables)):
+        prices = tuple(int(table.prices[index]) for table, index in zip(tables, chosen, strict=True))
+        if sum(prices) <= budget:
+            inside[prices] = float(
+                np.prod([table.probabilities[index] for table, index in zip(tables, chosen, strict=True)])
+            )
+    rng = np.random.default_rng(0)
+    drawn = Counter(tuple(draw_prices(tuple(some), rng, budget, uniform)) for _ in range(500))
+    assert set(drawn) <= set(inside)
+    likely = max(inside, key=lambda prices: inside[prices])
+    share = inside[likely] / sum(inside.values())
+    assert abs(drawn[likely] / 500 - share) <= 4.5 * (share * (1 - share) / 500) ** 0.5 + 1e-9

@@ -18,11 +18,12 @@ from noah.cost.macs import macs_of
 from noah.errors import EmptySpaceError
 from noah.model.token_plan import Readers
 from noah.space.budget import Bound, Budget, ParameterCost, Quantity, parameter_budget
+from noah.space.kinds import PUBLISHED
 from noah.space.module_space import Placement, carrying
 from noah.space.operators import check_budget, cross_over, estimate_size, mutate, sample, shrink
 from noah.space.repair import feasible_depths
 from noah.space.search_space import SearchSpace, make_space
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 from tests.noah.cost.test_latency_table import TABLE
 from tests.noah.space.test_search_space import enumerate_space, seeds
 from tests.noah.strategies import spaces
@@ -55,11 +56,16 @@ def cost_of(quantity: Quantity, space: SearchSpace) -> Callable[[Subnet], float]
             return TABLE
 
 
+def narrowest(space: SearchSpace, *depths: int) -> Subnet:
+    """The narrowest subnet with these depths of the published kinds."""
+    return space.narrowest(dict(zip(PUBLISHED, depths, strict=True)))
+
+
 @st.composite
 def spaces_with_budgets(draw: st.DrawFn) -> tuple[SearchSpace, Budget]:
     """A budget that admits at least one combination of depths, often hardly anything else."""
     space = draw(spaces(max_blocks=4))
-    narrowest = space.narrowest(*(draw(st.sampled_from(space.modules[name].depths)) for name in MODULES))
+    narrowest = space.narrowest({name: draw(st.sampled_from(space.modules[name].depths)) for name in PUBLISHED})
     bounds = []
     for quantity in draw(st.sampled_from(QUANTITIES)):
         cost = cost_of(quantity, space)
@@ -97,9 +103,9 @@ def test_the_narrowest_subnet_of_some_depths_makes_least_work(pool: str, space: 
     macs = work_of(space.blocks, space.embed_dim, pool)
     least: dict[tuple[int, ...], int] = {}
     for subnet in enumerate_space(space):
-        depths = tuple(len(carrying(subnet.widths(name))) for name in MODULES)
+        depths = tuple(len(carrying(subnet.widths(name))) for name in PUBLISHED)
         least[depths] = min(least.get(depths, macs(subnet)), macs(subnet))
-    assert all(macs(space.narrowest(*depths)) == work for depths, work in least.items())
+    assert all(macs(narrowest(space, *depths)) == work for depths, work in least.items())
 
 
 @given(spaces(max_blocks=3), st.sampled_from(["macs", "parameters and macs"]), st.floats(0, 0.3), st.floats(0.7, 1.3))
@@ -128,7 +134,7 @@ def test_fewer_prompts_may_be_more_work() -> None:
     """Prompts of the first block alone are carried to the end; its budget is met by going deeper."""
     space = make_space(4, 16, {"prompt": (2, 4)}, (1, 4))
     macs = work_of(4, 16)
-    shallow, deep = space.narrowest(1, 0, 0), space.narrowest(4, 0, 0)
+    shallow, deep = narrowest(space, 1, 0, 0), narrowest(space, 4, 0, 0)
     assert macs(shallow) > macs(deep)
     budget = Budget((Bound("macs", macs(deep), macs),))
     assert feasible_depths(space, budget) == ((4, 0, 0),)
@@ -141,7 +147,7 @@ def test_fewer_prompts_may_be_more_work() -> None:
 def test_only_what_makes_work_is_taken_back(placement: Placement) -> None:
     space = make_space(6, 16, {"prompt": (1, 2, 3), "lora": (1, 2), "adapter": (1, 2, 3)}, (2, 6), placement)
     macs, rng = work_of(6, 16), np.random.default_rng(0)
-    lightest = min(macs(space.narrowest(prompt, 2, adapter)) for prompt in (2, 6) for adapter in (2, 6))
+    lightest = min(macs(narrowest(space, prompt, 2, adapter)) for prompt in (2, 6) for adapter in (2, 6))
     budget = Budget((Bound("macs", int(lightest * 1.01), macs),))
     for _ in range(30):
         subnet = sample(space, rng)
@@ -173,7 +179,7 @@ def test_the_cheapest_price_of_the_violated_bound_is_told() -> None:
 def test_the_estimated_size(placement: Placement, parameters: int | None, factor: float) -> None:
     space = make_space(3, 8, {"prompt": (1, 4), "lora": (1,), "adapter": (1, 6)}, (1, 3), placement)
     macs = work_of(3, 8)
-    lightest = min(macs(space.narrowest(prompt, 1, adapter)) for prompt in (1, 3) for adapter in (1, 3))
+    lightest = min(macs(narrowest(space, prompt, 1, adapter)) for prompt in (1, 3) for adapter in (1, 3))
     bounds = parameter_budget(parameters, 8).bounds
     budget = Budget((*bounds, Bound("macs", int(lightest * factor), macs)))
     estimate = estimate_size(space, budget)

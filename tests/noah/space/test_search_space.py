@@ -13,18 +13,19 @@ from hypothesis import strategies as st
 
 from noah.errors import EmptySpaceError, SettingsError
 from noah.space.budget import Bound, Budget, parameter_budget
+from noah.space.kinds import PUBLISHED
 from noah.space.module_space import ModuleSpace, Placement, carrying, place
 from noah.space.operators import check_budget, cross_over, estimate_size, mutate, sample, shrink
 from noah.space.pricing import SizeEstimate
 from noah.space.search_space import PRESETS, SearchSpace, make_space, quarters
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 from tests.noah.strategies import spaces
 
 
 def enumerate_space(space: SearchSpace) -> list[Subnet]:
     """Every subnet of a small space, written out."""
     choices = []
-    for name in MODULES:
+    for name in PUBLISHED:
         module = space.modules[name]
         choices.append(
             [
@@ -66,7 +67,7 @@ def test_the_size_is_exact(space: SearchSpace, share: float) -> None:
     assert estimate_size(space, inside(space, limit)) == SizeEstimate(sum(price <= limit for price in prices), 0.0)
     assert space.size(inside(space, min(prices) - 1)) == 0
     assert all(subnet.fits_inside(space.largest) for subnet in every)
-    for name in MODULES:
+    for name in PUBLISHED:
         columns = zip(*(subnet.widths(name) for subnet in every), strict=True)
         assert space.largest.widths(name) == tuple(map(max, columns))
     assert space.smallest in every
@@ -118,7 +119,7 @@ def test_operators_without_change(space: SearchSpace, rng: np.random.Generator) 
 def test_crossover_takes_every_width_from_a_parent(space: SearchSpace, rng: np.random.Generator) -> None:
     first, second = sample(space, rng), sample(space, rng)
     child = cross_over(space, first, second, rng)
-    for name in MODULES:
+    for name in PUBLISHED:
         for width, *parents in zip(child.widths(name), first.widths(name), second.widths(name), strict=True):
             assert width in parents or not width
 
@@ -127,7 +128,7 @@ def test_crossover_takes_every_width_from_a_parent(space: SearchSpace, rng: np.r
 def test_crossover_of_whole_modules(space: SearchSpace, rng: np.random.Generator) -> None:
     first, second = sample(space, rng), sample(space, rng)
     child = cross_over(space, first, second, rng, module_probability=1)
-    assert all(child.widths(name) in (first.widths(name), second.widths(name)) for name in MODULES)
+    assert all(child.widths(name) in (first.widths(name), second.widths(name)) for name in PUBLISHED)
 
 
 def test_crossovers_of_whole_modules_are_as_frequent_as_asked() -> None:
@@ -135,7 +136,7 @@ def test_crossovers_of_whole_modules_are_as_frequent_as_asked() -> None:
     rng = np.random.default_rng(0)
     first, second = sample(space, rng), sample(space, rng)
     children = [cross_over(space, first, second, rng, module_probability=0.3) for _ in range(400)]
-    whole = sum(all(c.widths(m) in (first.widths(m), second.widths(m)) for m in MODULES) for c in children)
+    whole = sum(all(c.widths(m) in (first.widths(m), second.widths(m)) for m in PUBLISHED) for c in children)
     assert whole == pytest.approx(120, abs=36)  # four standard deviations
 
 
@@ -194,12 +195,12 @@ def test_mutation_changes_widths_and_depths() -> None:
 def test_presets() -> None:
     paper = make_space(12, 768, PRESETS["paper"])
     assert quarters(12) == (3, 6, 9, 12)
-    assert {paper.modules[name] for name in MODULES} == {ModuleSpace((1, 5, 10), (3, 6, 9, 12))}
+    assert {paper.modules[name] for name in PUBLISHED} == {ModuleSpace((1, 5, 10), (3, 6, 9, 12))}
     assert paper.largest == Subnet.uniform(12, prompt=10, lora=10, adapter=10)
     assert make_space(12, 768, PRESETS["wide"]).largest == Subnet.uniform(12, prompt=100, lora=100, adapter=100)
-    for name in MODULES:
+    for name in PUBLISHED:
         alone = make_space(12, 768, PRESETS[name])
-        assert [m for m in MODULES if any(alone.largest.widths(m))] == [name]
+        assert [m for m in PUBLISHED if any(alone.largest.widths(m))] == [name]
     assert make_space(4, 8, {"lora": (5, 1, 5)}, (3, 2, 3)).modules["lora"] == ModuleSpace((1, 5), (2, 3))
     assert quarters(24) == (6, 12, 18, 24)
     assert quarters(6) == (2, 3, 5, 6)
@@ -270,7 +271,14 @@ def test_a_budget_that_admits_nothing_is_refused() -> None:
 def test_wrong_spaces_are_told_whole() -> None:
     with pytest.raises(SettingsError) as caught:
         SearchSpace(
-            4, 8, {"prompt": ModuleSpace((0,), (4,)), "lora": ModuleSpace((1,), (5,)), "other": ModuleSpace((), (0,))}
+            4,
+            8,
+            {
+                "prompt": ModuleSpace((0,), (4,)),
+                "lora": ModuleSpace((1,), (5,)),
+                "other": ModuleSpace((), (0,)),
+                "scale_shift": ModuleSpace((1, 2), (4,)),
+            },
         )
     assert len(caught.value.problems) == 4
 
@@ -293,7 +301,7 @@ def test_spaces_have_the_same_hash_where_they_are_equal(first: SearchSpace, seco
     assert (hash(first) == hash(second)) == (first == second)
 
 
-@given(spaces(), st.sampled_from(MODULES), st.data())
+@given(spaces(), st.sampled_from(PUBLISHED), st.data())
 def test_one_wrong_depth_or_width_among_others_is_told(space: SearchSpace, name: str, data: st.DataObject) -> None:
     module = space.modules[name]
     depth = data.draw(st.sampled_from([-1, space.blocks + 1]), label="depth")

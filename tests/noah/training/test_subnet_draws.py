@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from noah.settings.training_settings import SupernetSettings
+from noah.space.kinds import PUBLISHED
 from noah.space.module_space import ModuleSpace
 from noah.space.operators import sample
 from noah.space.search_space import PRESETS, SearchSpace, make_space
-from noah.space.subnet import MODULES, Subnet
+from noah.space.subnet import Subnet
 from noah.training.subnet_draws import cycle_length, draw_subnets, fair_subnet
 from tests.noah.space.test_search_space import enumerate_space
 
@@ -25,7 +26,7 @@ def any_spaces(draw: st.DrawFn) -> SearchSpace:
     """Modules may be missing or have no width at all, and depths lie anywhere, 0 included."""
     blocks = draw(st.integers(1, 6))
     modules = {}
-    for name in MODULES:
+    for name in PUBLISHED:
         widths = tuple(sorted(draw(st.sets(st.integers(1, 12), max_size=4))))
         depths = tuple(sorted(draw(st.sets(st.integers(0, blocks), min_size=1, max_size=3))))
         modules[name] = ModuleSpace(widths, depths if widths else (0,))
@@ -83,7 +84,7 @@ def test_in_a_module_s_own_cycle_every_pair_of_depth_and_width_comes_once_in_eve
         (make_space(12, 768, PRESETS["wide"]), 4 * 4),
         (make_space(12, 768, PRESETS["lora"]), 4 * 5),
         (make_space(4, 8, {"prompt": (1, 2), "lora": (1, 2, 3)}, depths=(1, 4)), 3 * 4),
-        (SearchSpace(3, 8, dict.fromkeys(MODULES, ModuleSpace((), (0,)))), 1),
+        (SearchSpace(3, 8, dict.fromkeys(PUBLISHED, ModuleSpace((), (0,)))), 1),
     ],
 )
 def test_a_cycle_is_no_longer_than_it_has_to_be(space: SearchSpace, length: int) -> None:
@@ -107,7 +108,7 @@ def test_cycles_seeds_and_modules_have_orders_of_their_own() -> None:
         for cycle in range(3)
     ]
     assert len({tuple(drawn) for drawn in sequences}) == 9
-    orders = {tuple(carried(subnet.widths(name)) for subnet in drawn) for drawn in sequences for name in MODULES}
+    orders = {tuple(carried(subnet.widths(name)) for subnet in drawn) for drawn in sequences for name in PUBLISHED}
     assert len(orders) == 27
     assert len({subnet for drawn in sequences for subnet in drawn}) == 9 * length
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from noah.evaluation.significance import Proportion
 from noah.nas.gene_importance import GeneImportance
-from noah.space.subnet import MODULES, Subnet
+from noah.space.kinds import PUBLISHED
+from noah.space.subnet import Subnet
 from noah_cli.report.charts.accuracy import MOST_IN_MATRIX, MOST_IN_ROW, draw_classes, draw_confusion
 from noah_cli.report.charts.drawing import Drawing, shorten
 from noah_cli.report.charts.subnet import draw_importance, draw_subnet
@@ -72,7 +73,7 @@ def test_files_stand_on_white() -> None:
 
 def test_importance_tells_what_cannot_be_told() -> None:
     importance = {"prompt": (0.5, 0.01), "lora": (None, None), "adapter": (-0.2, 0.0)}
-    found = GeneImportance(importance, dict.fromkeys(MODULES, (0.1, 0.1)), 0.05, 0.6, 40, 0)
+    found = GeneImportance(importance, dict.fromkeys(PUBLISHED, (0.1, 0.1)), 0.05, 0.6, 40, 0)
     drawing = draw_importance(found, 2)
     assert texts(drawing).count("\N{EN DASH}") == 2
     assert {"50.0", "1.0", "0.0"} <= set(texts(drawing))

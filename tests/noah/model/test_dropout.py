@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from noah.model.modules import apply_dropout
+from noah.model.dropout import apply_dropout
 
 RATES = [2**-20, 2**-16, 0.1, 0.5, 0.9]
 

@@ -1,0 +1,1 @@
+"""The kinds of module: what each computes in a block, and what is left of it when it is merged."""
