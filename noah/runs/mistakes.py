@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from noah.data.pixels.pixels import Pixels
 from noah.errors import RunError
+from noah.files.foreign_text import printable
 from noah.files.record import Record
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, short_name
@@ -86,7 +87,7 @@ def keep_mistakes(run: Run, predictions: KeptPredictions, pixels: Pixels) -> Non
     pictures = map(_picture, pixels.batch(chosen)) if len(chosen) else ()
     kept = [
         Mistake(
-            short_name(pixels.name(int(index))),
+            printable(short_name(pixels.name(int(index)))),
             int(predictions.labels[index]),
             int(predictions.predicted[index]),
             round(float(predictions.confidence[index]), 5),

@@ -88,3 +88,12 @@ def test_damage_is_told_with_the_command_that_mends_it(tmp_path: Path, content: 
     with pytest.raises(RunError, match="holds no mistakes") as raised:
         read_mistakes(Run(tmp_path), "mark")
     assert raised.value.hint.startswith("Type: noah eval --again")
+
+
+def test_a_name_that_is_no_utf_8_is_kept_as_text(tmp_path: Path) -> None:
+    split = ArraySplit(np.zeros((4, 8, 8, 3), np.uint8), np.zeros(4, np.int64), "caf\udce9")
+    images = load_pixels(split, pixels(4, 8).preprocessing)
+    keep_mistakes(Run(tmp_path), predictions(1, 3), images)
+    found = read_mistakes(Run(tmp_path), "mark")
+    assert found is not None
+    assert found[0].name.startswith(r"caf\xe9")
