@@ -67,7 +67,9 @@ class TestNames:
 
     def test_the_file_is_in_the_wheel(self) -> None:
         project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
-        assert any(fnmatch(PUBLISHED_FILE, glob) for glob in project["tool"]["setuptools"]["package-data"]["noah"])
+        assert any(
+            fnmatch(f"runs/{PUBLISHED_FILE}", glob) for glob in project["tool"]["setuptools"]["package-data"]["noah"]
+        )
 
 
 class TestSizes:
