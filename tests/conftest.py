@@ -6,6 +6,7 @@ torch and timm are imported inside the fixtures, so that tests which need neithe
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.once import made_once, shared_folder
+
+# Two workers on two cores; what a test computes does not depend on it, and torch reads it when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples on every machine, however slow or busy it is.
 hypothesis.settings.register_profile("noah", deadline=None, derandomize=True)
@@ -34,35 +40,39 @@ def tiny_backbone_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Every weight is random and large enough to matter, so that a part which is left out or doubled changes the output.
     """
-    import timm
-    import torch
-    from safetensors.torch import save_file
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = timm.create_model(TINY_ARCHITECTURE, num_classes=10)
-        state = {
-            name: torch.ones_like(value) + 0.1 * torch.randn_like(value)
-            if "norm" in name and name.endswith("weight")
-            else torch.randn_like(value) * (value[0].numel() ** -0.5 if name.endswith("weight") else 0.2)
-            for name, value in model.state_dict().items()
-        }
-    path = tmp_path_factory.mktemp("backbone") / "tiny_vit.safetensors"
-    save_file(state, path)
-    return path
+    def make(folder: Path) -> None:
+        import timm
+        import torch
+        from safetensors.torch import save_file
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = timm.create_model(TINY_ARCHITECTURE, num_classes=10)
+            state = {
+                name: torch.ones_like(value) + 0.1 * torch.randn_like(value)
+                if "norm" in name and name.endswith("weight")
+                else torch.randn_like(value) * (value[0].numel() ** -0.5 if name.endswith("weight") else 0.2)
+                for name, value in model.state_dict().items()
+            }
+        save_file(state, folder / "tiny_vit.safetensors")
+
+    return made_once(shared_folder(tmp_path_factory) / "backbone", make) / "tiny_vit.safetensors"
 
 
 @pytest.fixture(scope="session")
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """FOLDER/<train|val|test>/<class>/<number>.png: 3 classes of noisy colored shapes, 12 / 6 / 6 of each, 40 x 32."""
-    rng = np.random.default_rng(7)
-    folder = tmp_path_factory.mktemp("photos") / "shapes"
-    for split, count in PHOTO_COUNTS.items():
-        for name in PHOTO_CLASSES:
-            (folder / split / name).mkdir(parents=True)
-            for number in range(count):
-                Image.fromarray(draw_photo(name, rng)).save(folder / split / name / f"{number:02}.png")
-    return folder
+
+    def make(folder: Path) -> None:
+        rng = np.random.default_rng(7)
+        for split, count in PHOTO_COUNTS.items():
+            for name in PHOTO_CLASSES:
+                (folder / "shapes" / split / name).mkdir(parents=True)
+                for number in range(count):
+                    Image.fromarray(draw_photo(name, rng)).save(folder / "shapes" / split / name / f"{number:02}.png")
+
+    return made_once(shared_folder(tmp_path_factory) / "photos", make) / "shapes"
 
 
 def draw_photo(name: str, rng: np.random.Generator, height: int = 32, width: int = 40) -> np.ndarray:
@@ -118,6 +128,20 @@ def tiny_settings(tiny_backbone_file: Path, photo_folder: Path) -> TinySettings:
         return values
 
     return settings
+
+
+@pytest.fixture(scope="session")
+def kept_exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """From here on torch's ONNX exporter is asked once for each network, by whichever worker needs it first."""
+    import torch
+
+    from tests.kept_exports import exporter_that_keeps
+
+    folder = shared_folder(tmp_path_factory) / "exports"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", exporter_that_keeps(torch.onnx.export, folder))
+        yield
 
 
 @pytest.fixture

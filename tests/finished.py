@@ -1,19 +1,22 @@
 """A run that went the whole road once, shared by every test that only reads it.
 
-A `conftest.py` offers it as the fixture `finished` by importing it; however many do, the run is made once a session.
+A `conftest.py` offers it as the fixture `finished` by importing it; however many do, and in however many workers, the
+run is made once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.commands import Outcome, noah, write_settings
 from tests.conftest import TinySettings
+from tests.once import made_once, shared_folder
 
 NAME = "shapes/first"
 """The dataset is named after its folder, the run by --run."""
@@ -23,7 +26,8 @@ FLOAT, UINT8 = "onnx-fp32", "onnx-fp32-uint8"
 ENGINES = ("trt-fp16", "trt-bf16-uint8")
 """Artifacts with engines for sm89, of two precisions and both inputs."""
 
-_made: dict[Path, Finished] = {}
+WORK, OUTCOMES = "work", "outcomes.json"
+"""In a folder that workers share: the working folder, and what was printed beside it."""
 
 
 @dataclass(frozen=True)
@@ -71,30 +75,47 @@ def make_finished(folder: Path, settings: object, photos: Path) -> Finished:
         return Finished(folder, {name: noah(*arguments) for name, arguments in commands.items()})
 
 
+def keep(made: Finished, folder: Path) -> None:
+    """Write down what was printed, for other workers."""
+    outcomes = {name: asdict(outcome) for name, outcome in made.outcomes.items()}
+    (folder / OUTCOMES).write_text(json.dumps(outcomes), encoding="utf-8")
+
+
+def kept(folder: Path) -> Finished:
+    """Read what a worker has made."""
+    outcomes = json.loads((folder / OUTCOMES).read_text(encoding="utf-8"))
+    return Finished(folder / WORK, {name: Outcome(**fields) for name, fields in outcomes.items()})
+
+
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_settings: TinySettings, photo_folder: Path) -> Finished:
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, tiny_settings: TinySettings, photo_folder: Path, kept_exports: None
+) -> Finished:
     """The finished run; not to be written to."""
-    folder = tmp_path_factory.getbasetemp() / "finished"
-    if folder not in _made:
+
+    def make(folder: Path) -> None:
         changes = {"supernet.epochs": EPOCHS, "retrain.epochs": EPOCHS}
-        _made[folder] = make_finished(folder, tiny_settings(changes), photo_folder)
-    return _made[folder]
+        (folder / WORK).mkdir()
+        keep(make_finished(folder / WORK, tiny_settings(changes), photo_folder), folder)
+
+    return kept(made_once(shared_folder(tmp_path_factory) / "finished", make))
 
 
 @pytest.fixture(scope="session")
 def engines(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A copy of the finished run with `ENGINES` beside its other artifacts; not to be written to."""
-    folder = tmp_path_factory.getbasetemp() / "engines"
-    if folder not in _made:
-        copied = finished.copy(folder)
+
+    def make(folder: Path) -> None:
+        copied = finished.copy(folder / WORK)
         trt = ("export", "--format", "trt", "--target", "sm89", "--batch", "1:4:20")
-        with contextlib.chdir(folder):
+        with contextlib.chdir(copied.folder):
             outcomes = {
                 ENGINES[0]: noah(*trt),
                 ENGINES[1]: noah(*trt, "--precision", "bf16", "--input", "uint8", "--output", "logits"),
             }
-        _made[folder] = Finished(copied.folder, copied.outcomes | outcomes)
-    return _made[folder]
+        keep(Finished(copied.folder, copied.outcomes | outcomes), folder)
+
+    return kept(made_once(shared_folder(tmp_path_factory) / "engines", make))
 
 
 @pytest.fixture
