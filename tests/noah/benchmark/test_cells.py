@@ -58,7 +58,7 @@ def test_seeds() -> None:
         "": "'' is not a seed",
         "1,": "'' is not a seed",
         "-1": "'-1' is not a seed",
-        "4294967296": "no seed",
+        "4294967296": "is not a seed",
         "1,2,1": "1 is given twice",
     }.items():
         with pytest.raises(UsageError, match=problem):
