@@ -15,7 +15,7 @@ from noah.prepare.run_budget import COSTS
 from noah.runs.folder import RUN_FILE, Run
 from noah.space.budget import Quantity, describe_cost
 from noah.space.kinds import KINDS
-from noah_cli.report.reading import Missing, read_whole_lines, well_formed
+from noah_cli.report.reading import Missing, well_formed
 from noah_cli.report.trained import stage_seconds
 
 
