@@ -53,7 +53,7 @@ def search(
         str | None,
         typer.Option(
             "--space",
-            help="Search space: paper, wide, lora, adapter or prompt.",
+            help="Search space: paper, wide, lora, adapter, prompt, mergeable or full.",
             metavar="PRESET",
             rich_help_panel=SEARCH,
             autocompletion=complete_space,
