@@ -1,6 +1,6 @@
 # make demo   the whole road on scikit-learn's digits, with all set-up
-# make test   what one runs before every commit: lint, types, and the quick tests, with all set-up
-# make test-slow  the other tests: documents executed line by line, kills, several processes
+# make test   what one runs before every commit: lint, types, and the quick tests, with all set-up; at most 12 minutes
+# make test-slow  the other tests, and those of properties with four times as many examples; 15 minutes
 # make test-all   both
 # make fuzz   thousands of damaged and hostile files through every reader; 10 minutes
 # make torture  fifty kills at random moments, full disks, folders that may only be read; 20 minutes
@@ -18,8 +18,8 @@ ARTIFACT := runs/latest/export/onnx-fp32
 TOOLS := .venv-tools
 # Beside noah's own packages and in the same versions, because it runs the tests in its own process.
 MUTMUT := $(TOOLS)/mutmut-3.8.1
-# A process for each of two cores, each file in one of them, with one thread each.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+# A process for each of two cores, each file in one of them, with one thread each; files in the order of the command.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 LOWEST ?= .venv-lowest
 # Of make test-lowest; TESTS=tests/export runs these alone.
 TESTS ?= tests
@@ -112,8 +112,9 @@ types: install
 tests: install
 	$(PYTEST)
 
+# The tutorial first, because it takes the longest and would else keep one core waiting at the end.
 test-slow: install
-	$(PYTEST) -m slow
+	$(PYTEST) --hypothesis-profile=thorough -m "(slow or hypothesis) and not long" tests/test_tutorial.py tests
 
 format: install
 	$(BIN)/ruff check --fix

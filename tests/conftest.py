@@ -6,6 +6,7 @@ torch and timm are imported inside the fixtures, so that tests which need neithe
 from __future__ import annotations
 
 import copy
+import gc
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,9 +22,20 @@ from tests.once import made_once, shared_folder
 # Two workers on two cores; what a test computes does not depend on it, and torch reads it when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# The same examples on every machine, however slow or busy it is.
-hypothesis.settings.register_profile("noah", deadline=None, derandomize=True)
+# The same examples on every machine, however slow or busy it is; make test-slow takes the thorough ones.
+hypothesis.settings.register_profile("noah", deadline=None, derandomize=True, max_examples=25)
+hypothesis.settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=100)
 hypothesis.settings.load_profile("noah")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what the modules hold, which is most of what there is.
+
+    A forecast collects garbage before it measures memory, and went through half a million objects of torch each time.
+    """
+    gc.collect()
+    gc.freeze()
+
 
 TINY_ARCHITECTURE = "test_vit"
 TINY_IMAGE_SIZE = 32

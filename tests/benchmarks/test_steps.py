@@ -30,6 +30,7 @@ def run(out: Path, *options: str) -> str:
     ).stdout
 
 
+@pytest.mark.slow
 def test_every_way_is_timed_and_what_is_there_is_not_measured_again(tmp_path: Path) -> None:
     printed = run(tmp_path, "--work=training,evaluation", "--rounds=2", "--no-memory")
     contents = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -46,6 +47,7 @@ def test_every_way_is_timed_and_what_is_there_is_not_measured_again(tmp_path: Pa
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only there the memory in use can be told")
 def test_the_peak_of_one_way_is_told_by_a_process_of_its_own(tmp_path: Path) -> None:
     printed = run(tmp_path, "--work=training", "--batch-size=4", "--peak-of=straightforward fp32")

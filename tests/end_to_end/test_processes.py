@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import Outcome, process_environment, run_python, write_settings
+from tests.commands import Outcome, noah, process_environment, write_settings
 from tests.conftest import TinySettings
 from tests.noah_cli.trackers.events import read_events, series
 
@@ -52,7 +53,8 @@ def run_launcher(folder: Path, *command: str) -> Outcome:
 
 
 def alone(folder: Path, *arguments: object) -> Outcome:
-    return run_python("import sys; from noah_cli.app import main; sys.exit(main())", *arguments, folder=folder)
+    with contextlib.chdir(folder):
+        return noah(*arguments)
 
 
 def read(folder: Path, name: str, *parts: str) -> Any:

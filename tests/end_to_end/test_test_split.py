@@ -43,6 +43,7 @@ def test_a_folder_with_its_own_test_folder(
     assert {path for path in by_eval if in_test(path) and path.suffix == ".png"} == set(photos.glob("test/*/*.png"))
 
 
+@pytest.mark.slow
 def test_a_folder_that_the_seed_splits(
     tmp_path: Path, tiny_settings: TinySettings, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_folder_that_the_seed_splits(
     assert images & before == images - tested
 
 
+@pytest.mark.slow
 def test_vtab(tmp_path: Path, tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     settings = tiny_settings()

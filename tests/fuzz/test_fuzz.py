@@ -15,6 +15,7 @@ from tests.fuzz.readers import READERS
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured through /proc")
 
 
+@pytest.mark.slow
 def test_a_share_of_the_damaged_files(finished: Finished, tiny_backbone_file: Path, tmp_path: Path) -> None:
     counts = run_campaign(finished.folder, tiny_backbone_file, tmp_path, seed=0, share=0.05)
     assert not defects(counts), defects(counts)

@@ -47,7 +47,10 @@ def assert_agrees(supernet: Supernet, subnet: Subnet, folder: Path) -> None:
         assert np.abs(logits - expected).max() < TOLERANCE * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "the largest widths" else pytest.param(name, marks=pytest.mark.slow) for name in EXTREMES],
+)
 def test_extremes(name: str, tmp_path: Path) -> None:
     assert_agrees(make_supernet("class token"), EXTREMES[name], tmp_path)
 
@@ -56,6 +59,7 @@ def test_a_backbone_of_one_block(tmp_path: Path) -> None:
     assert_agrees(make_supernet("one block"), Subnet.uniform(1, prompt=4, lora=3, adapter=5), tmp_path)
 
 
+@pytest.mark.slow
 @given(kind=st.sampled_from(KINDS), subnet=subnets(4))
 @settings(max_examples=3)
 def test_random_subnets(kind: str, subnet: Subnet, tmp_path_factory: pytest.TempPathFactory) -> None:

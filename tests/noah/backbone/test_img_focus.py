@@ -65,6 +65,7 @@ def test_every_weight_of_the_architecture_is_there() -> None:
         assert value.std() > 0 or value.numel() == 1, name
 
 
+@pytest.mark.slow
 @needs_package
 def test_the_backbone_computes_what_the_packages_own_graph_computes() -> None:
     """At the native size, where nobody resamples position embeddings."""

@@ -91,7 +91,14 @@ def test_a_sweep_gives_a_row_for_each_cell_and_does_none_twice(sweep: SweepSetti
     assert recorder.said == []  # nothing was left to do
 
 
-@pytest.mark.parametrize("stop", [{"training the supernet": 1}, {"searching subnets": 2}, {"retraining the winner": 1}])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        pytest.param({"training the supernet": 1}, marks=pytest.mark.slow),
+        {"searching subnets": 2},
+        pytest.param({"retraining the winner": 1}, marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_sweep_goes_on_to_the_same_rows(sweep: SweepSettings, tmp_path: Path, stop: dict[str, int]) -> None:
     cells = plan_cells(["digits"], ["noah"], [0])
     with pytest.raises(KeyboardInterrupt):

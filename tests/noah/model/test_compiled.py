@@ -47,7 +47,11 @@ def gradients(
 
 @pytest.mark.parametrize(
     ("kind", "checkpointing"),
-    [("LayerScale", False), ("query and key norm, average pooling", False), ("registers", True)],
+    [
+        ("LayerScale", False),
+        pytest.param("query and key norm, average pooling", False, marks=pytest.mark.slow),
+        pytest.param("registers", True, marks=pytest.mark.slow),
+    ],
 )
 def test_logits_and_gradients_are_those_of_the_supernet(kind: str, checkpointing: bool) -> None:
     supernet = make_supernet(kind).train()
@@ -62,6 +66,7 @@ def test_logits_and_gradients_are_those_of_the_supernet(kind: str, checkpointing
             assert relative(found[name], value) < 1e-9 or (found[name] - value).abs().max() < 1e-12, name
 
 
+@pytest.mark.slow
 def test_seven_kinds_of_blocks_do_for_all_subnets_and_batch_sizes() -> None:
     graphs = 0
 

@@ -116,6 +116,7 @@ def test_the_best_and_their_order_are_those_of_a_full_evaluation(
     assert all(ours == theirs for ours, theirs in zip(raced, full, strict=True) if ours.outcome.complete)
 
 
+@pytest.mark.slow
 @given(st.integers(5, 50), st.integers(1, 6), st.integers(0, 2**31), st.booleans(), SAMPLERS)
 @settings_of_hypothesis(max_examples=8)
 def test_with_two_objectives_everything_that_few_dominate_is_known(

@@ -166,7 +166,9 @@ def test_the_optimizer_is_given_the_sum_of_all_gradients_of_a_sandwich(
             torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize(
+    "sampling", [name if name == "uniform" else pytest.param(name, marks=pytest.mark.slow) for name in SAMPLINGS]
+)
 def test_a_folder_is_learned_above_chance(tiny_settings: TinySettings, tmp_path: Path, sampling: str) -> None:
     materials = make_materials(tiny_settings({"supernet.sampling": sampling, "supernet.epochs": 12}))
     run = start_run(tmp_path, materials)

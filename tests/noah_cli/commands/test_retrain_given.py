@@ -33,8 +33,8 @@ def latest(folder: Path) -> Run:
     ("spelling", "subnet"),
     [
         ("lora:8", Subnet.uniform(6, lora=8)),
-        ("adapter:3+prompt:2", Subnet.uniform(6, adapter=3, prompt=2)),
-        ("linear", Subnet.uniform(6)),
+        pytest.param("adapter:3+prompt:2", Subnet.uniform(6, adapter=3, prompt=2), marks=pytest.mark.slow),
+        pytest.param("linear", Subnet.uniform(6), marks=pytest.mark.slow),
         ("mine.json", Subnet([1, 0, 2, 0, 0, 0], [0] * 6, [0, 0, 0, 0, 0, 4])),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import noah
+from tests.commands import Outcome, noah
 from tests.conftest import TinySettings
 from tests.finished import EPOCHS, Finished, make_finished
 
@@ -24,9 +24,11 @@ class Reported:
 
     Attributes:
         finished: The run; the others lie beside it.
+        outcome: What `noah report` printed.
     """
 
     finished: Finished
+    outcome: Outcome
 
     @property
     def run(self) -> Path:
@@ -74,7 +76,7 @@ def reported(whole: Finished, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with contextlib.chdir(copied.folder):
         outcome = noah("report", "shapes/first")
         assert (outcome.code, outcome.err) == (0, ""), outcome.err
-    yield Reported(copied)
+    yield Reported(copied, outcome)
 
 
 @pytest.fixture

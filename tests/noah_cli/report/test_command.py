@@ -26,6 +26,8 @@ AFTER = {
     "begun": ("bench.json", "export", "eval", "retrain", "search", "supernet"),
 }
 """Stage -> what of the run is not there yet."""
+QUICK = ("measured", "retraining", "begun")
+"""The stages whose reports `make test` looks at."""
 RESUME, RETRAIN = "noah search --resume --run shapes/first", "noah retrain --run shapes/first"
 TEST, EXPORT = "noah eval --run shapes/first", "noah export --format onnx --run shapes/first"
 BENCH = (
@@ -64,7 +66,9 @@ def report(work: Finished, stage: str) -> Outcome:
     return noah("report", NAME)
 
 
-@pytest.mark.parametrize("stage", AFTER)
+@pytest.mark.parametrize(
+    "stage", [stage if stage in QUICK else pytest.param(stage, marks=pytest.mark.slow) for stage in AFTER]
+)
 def test_every_stage_has_a_page_that_names_what_comes(work: Finished, stage: str) -> None:
     before = file_contents(work.folder)
     outcome = report(work, stage)
@@ -92,10 +96,8 @@ def test_every_stage_has_a_page_that_names_what_comes(work: Finished, stage: str
             assert (work.folder / path).read_bytes() == content
 
 
-def test_what_is_printed(reported: Reported, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(reported.finished.folder)
-    outcome = noah("report", NAME)
-    lines = outcome.out.splitlines()
+def test_what_is_printed(reported: Reported) -> None:
+    lines = reported.outcome.out.splitlines()
     assert lines[0] == "run       runs/shapes/first"
     assert "figures   11 as SVG and PNG in runs/shapes/first/report" in lines
     assert lines[-1].startswith("written   runs/shapes/first/report.html, ")
@@ -109,6 +111,7 @@ def test_the_same_run_gives_the_same_bytes(reported: Reported, monkeypatch: pyte
     assert file_contents(reported.run) == before
 
 
+@pytest.mark.slow
 def test_figures_of_an_earlier_report_that_are_no_more_go(work: Finished) -> None:
     assert noah("report", NAME).code == 0
     shutil.rmtree(work.run / "export")
@@ -128,6 +131,7 @@ def test_the_latest_run_is_the_default_and_a_given_subnet_has_no_search(work: Fi
     assert "noah retrain --subnet lora:2" in html.unescape(page)
 
 
+@pytest.mark.slow
 def test_a_run_in_another_folder_is_named_in_every_command(work: Finished) -> None:
     shutil.move(work.folder / "runs", work.folder / "my runs")
     for part in ("export", "bench.json"):
@@ -146,6 +150,7 @@ def test_a_run_in_another_folder_is_named_in_every_command(work: Finished) -> No
     assert "No other run on shapes" in page and alone in page
 
 
+@pytest.mark.slow
 def test_a_search_that_goes_on_is_read_up_to_its_last_whole_line(work: Finished) -> None:
     log = work.run / "log.jsonl"
     log.write_bytes(log.read_bytes() + b'{"time": "20')
@@ -191,6 +196,7 @@ def test_there_is_no_such_run(work: Finished) -> None:
     assert outcome.error_lines[0] == "Error: There is no run shapes/second under runs/."
 
 
+@pytest.mark.slow
 def test_a_test_of_an_earlier_version_is_to_be_repeated(work: Finished) -> None:
     path = work.run / "eval" / "predictions" / "test.json"
     kept = json.loads(path.read_text())

@@ -31,6 +31,7 @@ def commands_of(page: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_typed_again_they_give_the_same_run(
     tmp_path: Path, tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
