@@ -13,10 +13,8 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch import Tensor
 
 from noah.errors import CheckpointError, MissingPackageError
@@ -54,6 +52,9 @@ def read_weights() -> dict[str, Tensor]:
         CheckpointError: If its file is not the expected one.
     """
     path = find_file()
+    import onnx  # the one backbone that needs it
+    from onnx import numpy_helper
+
     try:
         graph = onnx.load(str(path)).graph
     except Exception as error:  # protobuf's own error, which has no types

@@ -74,7 +74,7 @@ class Outcome:
     Attributes:
         score: Its score on the images that it was evaluated on.
         wrong: The images that it got wrong, in ascending order.
-        shown: The images that it was evaluated on, in this order; None for all images, with finite logits for each.
+        shown: The images that it was evaluated on, ascending; None for all images, with finite logits for each.
     """
 
     score: Score
@@ -156,7 +156,7 @@ def outcome_of(looks: Sequence[Look], images: int) -> Outcome:
     entropy = sum(look.entropy for look in looks)
     score = Score(len(shown) - len(wrong), len(shown), entropy / len(shown))
     failed = any(look.failed for look in looks)
-    return Outcome(score, tuple(wrong), None if len(shown) == images and not failed else tuple(shown))
+    return Outcome(score, tuple(wrong), None if len(shown) == images and not failed else tuple(sorted(shown)))
 
 
 def next_images(

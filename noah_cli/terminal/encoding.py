@@ -48,6 +48,10 @@ def show_plainly(stream: TextIO) -> None:
         stream.reconfigure(errors=_HANDLER)
 
 
+_LINE_ENDS = "\x85\u2028\u2029"
+"""What Unicode, but no terminal, takes for the end of a line."""
+
+
 def plain(text: str) -> str:
     r"""Give a text in ASCII: signs become others of the same meaning, and bars keep their order and width.
 
@@ -59,6 +63,11 @@ def plain(text: str) -> str:
 def _plain_character(character: str) -> str:
     if character in _SUBSTITUTES:
         return _SUBSTITUTES[character]
+    narrow = unicodedata.normalize("NFKC", character)  # a full-width plus is a plus
+    if narrow.isascii() and narrow.isprintable():
+        return narrow
+    if character in _LINE_ENDS:
+        return " "
     name = unicodedata.name(character, "")
     if name.startswith("BOX DRAWINGS"):
         return {"HORIZONTAL": "-", "VERTICAL": "|"}.get(name.split()[-1] if "AND" not in name else "", "+")

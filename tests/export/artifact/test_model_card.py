@@ -24,7 +24,7 @@ def test_the_card_of_an_artifact(finished: Finished, name: str) -> None:
     assert card[0] == f"# {name} of shapes/first"
     assert "- Classes (3): circle, square, stripes" in card
     for module in ("prompt", "lora", "adapter"):
-        widths = getattr(manifest.subnet, module)
+        widths = manifest.subnet.root[module]
         assert f"| {module} | " + " | ".join(str(width or "·") for width in widths) + " |" in card
     test = json.loads((finished.run / "eval" / "test.json").read_text())
     assert any(line.startswith(f"{test['accuracy']:.2%} ± ") for line in card)

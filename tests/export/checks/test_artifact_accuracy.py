@@ -111,7 +111,7 @@ def test_outputs_that_are_not_finite_are_no_result(project: Finished, run: Run, 
     put_behind(folder, helper.make_node("Div", ["scores", "nothing"], ["logits"]), nothing)
     record = {"model.onnx": file_record(folder / "model.onnx")}
     write_manifest(read_manifest(folder).model_copy(update={"files": record}), folder)
-    with pytest.raises(ArtifactError, match=r"^The artifact's outputs are not finite for 18 of 18 images\.\nTrain"):
+    with pytest.raises(ArtifactError, match=r"^The artifact's outputs are not finite for 18 of 18 images\.\nRetrain"):
         measure(folder, run, materials)
     assert not (project.run / "eval").exists()
 

@@ -169,5 +169,5 @@ def test_a_tensor_without_a_type_and_a_branch_are_refused() -> None:
     model.graph.node.append(
         helper.make_node("If", ["logits"], ["other"], name="if", then_branch=branch, else_branch=branch)
     )
-    with pytest.raises(ExportError, match=r"branches in if \(If\)"):
+    with pytest.raises(ExportError, match=r"branches at if \(If\)"):
         to_precision(model, "fp16")

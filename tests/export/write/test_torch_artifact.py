@@ -128,7 +128,7 @@ def test_a_subnet_with_other_modules_is_refused_by_name(project: Finished) -> No
 def test_which_subnets_are_plain() -> None:
     check_is_plain(Subnet.uniform(3, lora=4))
     check_is_plain(Subnet.uniform(3))
-    with pytest.raises(ExportError, match="The subnet has adapters in block 2 and prompts in blocks 1, 3, but a plain"):
+    with pytest.raises(ExportError, match="The subnet has prompts in blocks 1, 3 and adapters in block 2, but a plain"):
         check_is_plain(Subnet(prompt=[1, 0, 2], lora=[1, 1, 1], adapter=[0, 4, 0]))
 
 

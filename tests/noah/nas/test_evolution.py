@@ -126,7 +126,7 @@ def test_every_sampler_stays_inside_any_space_and_budget(
     budget = parameter_budget(int(cheapest + room * (dearest - cheapest)), space.embed_dim)
     if bounds_work:
         macs = work_of(space.blocks, space.embed_dim)
-        narrowest = space.narrowest(*(min(space.modules[name].depths) for name in PUBLISHED))
+        narrowest = space.narrowest({name: min(module.depths) for name, module in space.modules.items()})
         room_of_work = room * max(macs(space.largest) - macs(narrowest), 0)
         budget = Budget((*budget.bounds, Bound("macs", int(macs(narrowest) + room_of_work), macs)))
     settings = SETTINGS.model_copy(update={"generations": 1, "population": 4, "sampler": sampler})

@@ -160,7 +160,7 @@ def test_what_is_missing_comes_with_its_command(runs: Path, spoil: Any, problem:
     spoil(runs / "first")
     outcome = noah("compare", "linear", "first")
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out.endswith(f"\nunpaired  shapes/first: {problem}.\nnext      {command} --run shapes/first\n")
+    assert outcome.words.endswith(f"unpaired shapes/first: {problem}. next {command} --run shapes/first")
     assert "p-value" not in outcome.out
     outcome = noah("compare", "first", "linear")
     assert f"unpaired shapes/first: {problem}, so none can be paired with it. next" in outcome.words

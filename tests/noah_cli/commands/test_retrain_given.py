@@ -56,7 +56,7 @@ def test_the_whole_road_without_a_search(empty: Path, spelling: str, subnet: Sub
     assert (
         run.read_json("eval", "test.json")["correct"] == run.read_json("eval", "artifact", "onnx-fp32.json")["correct"]
     )
-    assert noah("retrain").words.startswith("retrain The subnet of shapes/given is retrained already")
+    assert noah("retrain").words.startswith("retrain The subnet of shapes/given is already retrained")
 
 
 def test_data_and_settings_of_another_run(project: Finished) -> None:

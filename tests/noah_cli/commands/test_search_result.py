@@ -121,6 +121,6 @@ def test_a_front_of_one_has_no_second() -> None:
     made, printed = listener(80)
     print_front(made, [{"accuracy": 0.9, "cost": 3000.0}], "accuracy,params")
     assert printed.getvalue().splitlines() == [
-        "front     1 subnet, the winner: it beats all others in both",
+        "front     1 subnet, the winner: it beats all others in both objectives",
         "           1  90.0%  3,000 parameters",
     ]

@@ -86,7 +86,7 @@ def test_a_training_of_any_length(losses: tuple[float, ...], finished: bool) -> 
     epochs = len(losses) if finished else 2 * len(losses)
     drawing = draw_training("retrain", "the subnet", Training(losses, epochs, finished, None))
     assert f"{losses[-1]:.3f}" in texts(drawing)
-    assert ("It is to have" in drawing.description) == (not finished)
+    assert ("are planned" in drawing.description) == (not finished)
 
 
 @pytest.mark.parametrize("classes", [2, 10, MOST_IN_MATRIX, 300])
