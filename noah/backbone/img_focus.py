@@ -51,10 +51,10 @@ def read_weights() -> dict[str, Tensor]:
         MissingPackageError: If the package is not installed.
         CheckpointError: If its file is not the expected one.
     """
-    path = find_file()
-    import onnx  # the one backbone that needs it
+    import onnx  # this is the one backbone that needs it
     from onnx import numpy_helper
 
+    path = find_file()
     try:
         graph = onnx.load(str(path)).graph
     except Exception as error:  # protobuf's own error, which has no types
