@@ -79,6 +79,7 @@ class SpaceSettings(Section):
     lora_proj: Widths | None = None
     lora_fc1: Widths | None = None
     lora_fc2: Widths | None = None
+    bias: Widths | None = None
     scale_shift: Widths | None = None
     linear_adapter_attention: Widths | None = None
     linear_adapter_mlp: Widths | None = None

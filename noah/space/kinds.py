@@ -98,6 +98,13 @@ def _bottleneck(width: int, sizes: BlockSizes) -> int:
     return 2 * sizes.embed_dim * width + width + sizes.embed_dim
 
 
+def _offsets(_: int, sizes: BlockSizes) -> int:
+    """An offset of every bias that is there and that matters."""
+    of_qkv = sizes.qkv.outputs if sizes.biased_keys else sizes.qkv.outputs // 3 * 2
+    layers = (sizes.proj, *sizes.fc1, sizes.fc2)
+    return (of_qkv if sizes.qkv.bias else 0) + sum(layer.outputs for layer in layers if layer.bias)
+
+
 def _scales_and_shifts(_: int, sizes: BlockSizes) -> int:
     """A scale and a shift of each feature after both norms, after the projection, and after the MLP."""
     return 2 * (3 * sizes.embed_dim + sizes.proj.outputs)
@@ -134,6 +141,7 @@ _ALL = (
     ModuleKind(
         "lora_fc2", "LoRA on the MLP's last layer", "rank", lambda width, sizes: width * sizes.fc2.sides, (1, 5, 10)
     ),
+    ModuleKind("bias", "offsets of biases (BitFit)", "on or off", _offsets, (1,)),
     ModuleKind("scale_shift", "a scale and a shift of features (SSF)", "on or off", _scales_and_shifts, (1,)),
     ModuleKind(
         "linear_adapter_attention",

@@ -95,7 +95,13 @@ class PlainBlock:
 
     def offset(self, layer: str, y: Tensor) -> Tensor:
         """The output of a layer with its offset."""
-        return y + self.module("bias").plain_offset(layer) if "bias" in self.widths else y
+        if "bias" not in self.widths or layer not in self.module("bias").offsets:
+            return y
+        given = self.module("bias").offsets[layer]
+        if layer != "qkv" or given.shape[0] == y.shape[-1]:
+            return y + given
+        of_queries, of_values = given.chunk(2)
+        return y + torch.cat([of_queries, torch.zeros_like(of_queries), of_values])
 
     def low_rank(self, kind: str, h: Tensor, part: Callable[[Any], Any] = lambda module: module) -> Tensor | float:
         """(h A^T) B^T with the first rows of A and the first columns of B."""

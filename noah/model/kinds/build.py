@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from noah.backbone.view import FC2, PROJ, QKV, BlockView
+from noah.model.kinds.bias import Bias
 from noah.model.kinds.bottleneck import Adapter, AdapterPlus, LinearAdapter
 from noah.model.kinds.low_rank import LoRA, LoRAOfLayers
 from noah.model.kinds.module import KindModule
@@ -54,6 +55,14 @@ def _lora_of_mlp_inputs(at: Place, rank: int) -> KindModule:
     return LoRAOfLayers(layers, rank, at.dropout)
 
 
+def _bias(at: Place, there: int) -> KindModule:
+    layers = {name: (layer.out_features, range(0)) for name, layer in at.view.layers.items() if layer.bias is not None}
+    third = at.outputs(QKV) // 3
+    if QKV in layers and not at.view.sizes.biased_keys:
+        layers[QKV] = (3 * third, range(third, 2 * third))
+    return Bias(layers, there)
+
+
 def _scale_shift(at: Place, there: int) -> KindModule:
     inputs = {QKV: "norm1", **dict.fromkeys(at.view.mlp_inputs, "norm2")}
     return ScaleShift(inputs, {PROJ: at.outputs(PROJ), FC2: at.outputs(FC2)}, at.embed_dim, there)
@@ -66,6 +75,7 @@ BUILD: Mapping[str, Build] = {
     "lora_proj": _lora(PROJ),
     "lora_fc1": _lora_of_mlp_inputs,
     "lora_fc2": _lora(FC2),
+    "bias": _bias,
     "scale_shift": _scale_shift,
     "linear_adapter_attention": lambda at, width: LinearAdapter((QKV,), at.embed_dim, width, at.dropout),
     "linear_adapter_mlp": lambda at, width: LinearAdapter(at.view.mlp_inputs, at.embed_dim, width, at.dropout),
