@@ -215,10 +215,10 @@ def _fold(name: str, layer: nn.Linear, used: list[tuple[KindModule, int]]) -> nn
 
 
 def _remainder(bottlenecks: list[Bottleneck], included: list[Bottleneck]) -> MergedAdapter | None:
-    """One bottleneck for all that stand in one place side by side.
+    """What remains of adapters in one place, where no two kinds stand; None where there is none.
 
     Args:
-        bottlenecks: Those of the place.
+        bottlenecks: Those of the place, one at most.
         included: Those whose output biases the tokens hold already, which V has to take off again.
     """
     if not bottlenecks:
