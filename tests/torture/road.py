@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from noah.files.jsonl import read_lines
 from noah.runs.folder import RUN_FILE
 from noah.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from tests.commands import noah, start_noah, write_settings
@@ -150,7 +151,7 @@ def check_nothing_is_torn(run: Path) -> None:
         read_checkpoint(path)
     candidates = run / "search" / "candidates.jsonl"
     if candidates.exists():
-        numbers = [json.loads(line)["index"] for line in candidates.read_text().splitlines()]
+        numbers = [line["index"] for line in read_lines(candidates)]  # the last may be torn; it is written again
         assert len(numbers) == len(set(numbers))
     if (run / "export" / "onnx-fp32").exists():
         from export.predict.predictor import load_predictor
