@@ -1,4 +1,4 @@
-"""How fast dropout is on a CPU: torch's own against `noah.model.dropout`, on the tokens that a LoRA takes.
+"""How fast dropout is on a CPU: torch's own against `noah.model.dropout`, on the tokens that LoRA receives.
 
     python benchmarks/dropout.py [--threads 2] [--rounds 30]
 

@@ -207,7 +207,7 @@ def _refuse_newer(content: dict[str, object], path: Path) -> None:
 
 
 def _respelled(content: dict[str, Any]) -> dict[str, Any]:
-    """The content with today's spelling of the key and the value that earlier versions spelled otherwise."""
+    """Rename the key and the value that earlier versions spelled differently."""
     if "quantization" not in content:
         content = {_RESPELLED.get(key, key): value for key, value in content.items()}
     described = content.get("input")

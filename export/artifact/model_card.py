@@ -19,7 +19,7 @@ _FORMS = {
     "trt": _MERGED,
     "triton": _MERGED,
     "safetensors": "stored here with the head but without the backbone",
-    "timm": "only LoRA, folded into the backbone's own layers",
+    "timm": "folded into the backbone's own layers",
 }
 
 
@@ -77,7 +77,7 @@ def _what(manifest: Manifest) -> str:
     preprocessing = ", ".join(markdown_text(f"{key} {value}") for key, value in manifest.preprocessing.items())
     return (
         f"An image classifier: the vision transformer {arch} ({name}), frozen, "
-        f"with LoRA, adapters and prompts of {manifest.parameters:,} parameters, {_FORMS[manifest.format]}. "
+        f"with added modules of {manifest.parameters:,} parameters, {_FORMS[manifest.format]}. "
         f"Trained on {markdown_text(manifest.dataset)}.\n\n"
         f"- Classes ({len(manifest.classes):,}): {labels}{f' and {more:,} more' if more > 0 else ''}\n"
         f"- Takes `{manifest.input.name}`: {takes}\n"
@@ -88,7 +88,7 @@ def _what(manifest: Manifest) -> str:
 
 
 def _subnet(manifest: Manifest) -> str:
-    """Blocks across, modules down; a dot is an absent module."""
+    """A drawing with blocks across and modules down; a dot is an absent module."""
     widths = manifest.subnet.root
     head = ("", *(str(block + 1) for block in range(len(widths["lora"]))))
     rows = [(name, *(str(width or "·") for width in row)) for name, row in widths.items()]

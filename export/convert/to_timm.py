@@ -1,4 +1,4 @@
-"""Writes a subnet that has only LoRA as a plain timm model: a state dict, and the config.json that timm reads."""
+"""Writes a subnet whose modules all fold into the backbone as a plain timm model: a state dict and a config.json."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_is_plain(subnet: Subnet) -> None:
     """Refuse a subnet that cannot be folded into the backbone's own layers.
 
     Raises:
-        ExportError: If it has adapters or prompts; names them and their blocks.
+        ExportError: If it has modules that do not fold, such as adapters or prompts; names them and their blocks.
     """
     parts = []
     for kind, widths in subnet.present:
@@ -38,8 +38,8 @@ def check_is_plain(subnet: Subnet) -> None:
             parts.append(f"{plural} in {'blocks' if len(blocks) > 1 else 'block'} {', '.join(blocks)}")
     if parts:
         raise ExportError(
-            f"The subnet has {' and '.join(parts)}, but a plain timm model can only hold LoRA, which folds into it.",
-            "Use --format safetensors, which noah.load reads, or --format onnx; or train a subnet with only LoRA: "
+            f"The subnet has {' and '.join(parts)}, but a plain timm model can only hold what folds into its layers.",
+            "Use --format safetensors, which noah.load reads, or --format onnx; or train a subnet that folds: "
             "noah retrain --subnet lora:8",
         )
 
@@ -59,7 +59,7 @@ def write_timm(
     Args:
         folder: Where the two files go.
         supernet: The weights, on the CPU.
-        subnet: Of kinds that fold into the linear layers of the blocks.
+        subnet: Has only modules that fold into the linear layers of the blocks.
         architecture: timm's name, with or without the tag of its weights.
         classes: Labels in the order of the logits.
         preprocessing: Turns an image into the network's input.

@@ -116,7 +116,7 @@ class _CsvWriter:
             cells = [csv_text(printable(path))]
             for name, value in zip(names, values, strict=True):
                 cells += [csv_text(name), f"{value:.6g}"]
-            # A bare carriage return is not quoted by itself, and would end the row for whoever reads it.
+            # The csv module does not quote a bare carriage return, which would end the row for a reader.
             rows = self._quoted_rows if any("\r" in cell for cell in cells) else self._rows
             rows.writerow(cells)
 

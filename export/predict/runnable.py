@@ -39,7 +39,7 @@ class Runnable:
         return f"noah eval {shlex.quote(str(self.path))}"
 
     def result(self, run: Run) -> tuple[str, str]:
-        """Where a run keeps its result, below eval/."""
+        """The file in which a run keeps its test result, relative to eval/."""
         return artifact_result(run, f"{self.name}.json")
 
 

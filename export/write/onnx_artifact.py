@@ -224,7 +224,7 @@ def _write(
 ) -> QuantizationRecord | None:
     """Write the ONNX file in the precision asked for; for 8 bits, return what was quantized."""
     preprocessing, precision = materials.backbone.preprocessing, request.precision
-    listener.say("merging   LoRA, adapters and prompts into the backbone")
+    listener.say("merging   the modules into the backbone")
     merged = merge(model, subnet, raw_pixels=(preprocessing.mean, preprocessing.std) if request.raw_pixels else None)
     listener.say(f"writing   {file.name}, {precision}, opset {request.opset_used}, batch axis free")
 

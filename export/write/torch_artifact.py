@@ -1,4 +1,4 @@
-"""Exports the retrained winner for torch: just its modules and head or, if it has only LoRA, a plain timm model."""
+"""Exports the retrained winner for torch: just its modules and head or, if they all fold, a plain timm model."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def export(
             "--format",
             help="onnx: for onnxruntime; trt: also a TensorRT engine, built without a GPU; triton: a model repository "
             "for Triton Inference Server; safetensors: just modules and head, for noah.load in Python; timm: a plain "
-            "timm model, for subnets with only LoRA.",
+            "timm model, for subnets that fold into the backbone, such as LoRA alone.",
         ),
     ] = "onnx",
     precision: Annotated[

@@ -58,7 +58,7 @@ def complete_precision() -> list[str]:
 
 
 def complete_space() -> list[str]:
-    """The presets of the search space."""
+    """List the presets of the search space."""
     return ["paper", "wide", "lora", "adapter", "prompt", "mergeable", "full"]
 
 

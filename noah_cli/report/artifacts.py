@@ -155,7 +155,7 @@ def gather_exported(run: Run, commands: tuple[str, ...]) -> Exported | Missing:
 
 
 def _test(run: Run, model: Runnable, manifest: Manifest) -> Proportion | None:
-    """The accuracy of a model, if what was tested is what lies there now."""
+    """Read the accuracy of a model, unless it has been exported again since."""
     parts = ("eval", *model.result(run))
     if not run.path(*parts).is_file():
         return None

@@ -77,7 +77,7 @@ def _measure_importance(listener: console.ConsoleListener, facts: Facts) -> Gene
 
 
 def _write(run: Run, page: str, drawings: dict[str, Drawing]) -> None:
-    """Write the figures and the settings, and last the page; figures of an earlier report that are no more go."""
+    """Write the figures and settings, then the page; figures that only an earlier report had are removed."""
     from noah.files.atomic import atomic_file, write_text
     from noah.files.bounded import dump_yaml
     from noah_cli.report.repeat import SETTINGS_FILE

@@ -7,12 +7,13 @@ from types import MappingProxyType
 WORDS = MappingProxyType(
     {
         "backbone": "A vision transformer that was pretrained on other images; its weights stay frozen.",
-        "module": "A small trainable part that is added to a block of the backbone: prompt tokens, LoRA or an adapter.",
+        "module": "A small trainable part that is added to a block of the backbone, such as prompt tokens, LoRA or an "
+        "adapter.",
         "prompt tokens": "Trained vectors that a block sees beside the image patches; their number is the width.",
         "LoRA rank": "LoRA adds a product of two thin matrices to a block's attention weights; its rank says how thin.",
         "adapter width": "An adapter is a small two-layer network after a block; its width is its hidden size.",
         "head": "The last layer, which turns the backbone's features into one score for each class.",
-        "subnet": "One choice of widths: how wide each of the three modules is in each block, where 0 means absent.",
+        "subnet": "One choice of widths: how wide each kind of module is in each block, where 0 means absent.",
         "supernet": "The backbone with every module at its largest width; every subnet is a part of it and shares its "
         "weights, so that one training is enough to compare them all.",
         "budget": "The most that a subnet may cost, such as a number of trainable parameters.",

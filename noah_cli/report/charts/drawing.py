@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from noah.space.kinds import KINDS
 
-if TYPE_CHECKING:  # matplotlib takes a second, and the command imports this module lazily, but types cost nothing.
+if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -35,24 +35,24 @@ VARIABLES = {
     ADAPTER: "adapter",
     BAD: "bad",
 }
-"""Color of a figure -> the name of the page's variable."""
+"""The page's variable for each color of a figure."""
 _KIND_COLORS = {"prompt": PROMPT, "lora": LORA, "adapter": ADAPTER}
 _KIND_WORDS = {"lora": "LoRA"}
 _KIND_NAMES = {"prompt": "prompt tokens", "lora": "LoRA rank", "adapter": "adapter width"}
 
 
 def module_color(kind: str) -> str:
-    """The color of a kind of module: LoRA's for all that folds, the adapter's for what stays."""
+    """Choose the color of a kind of module: LoRA's for kinds that fold, the adapter's for those that do not."""
     return _KIND_COLORS.get(kind, LORA if KINDS[kind].folds else ADAPTER)
 
 
 def module_word(kind: str) -> str:
-    """What a kind is called inside a sentence."""
+    """Name a kind of module as in the middle of a sentence."""
     return _KIND_WORDS.get(kind, kind)
 
 
 def module_name(kind: str) -> str:
-    """What a kind is called beside a row of its widths."""
+    """Name a kind of module for the label of a row of its widths."""
     return _KIND_NAMES.get(kind, kind)
 
 

@@ -43,9 +43,9 @@ def draw_subnet(subnet: Subnet, widest: Mapping[str, int], parameters: int | Non
         "architecture",
         "Widths of the subnet, block by block",
         description=f"A heat map of {subnet.depth} blocks by {len(shown)} kinds of module. {blocks}.",
-        caption="Each column is a block of the backbone, the first at the left. The number is the width of the module "
-        "in that block; a dot means that the block has none. The fuller the color, the nearer the width is to the "
-        "largest that the search space allows for this module.",
+        caption="Each column is a block of the backbone, with the first on the left. The number is the width of the "
+        "module in that block; a dot means that the block has none. The stronger the color, the closer the width is to "
+        "the largest that the search space allows for this module.",
         height=_height(shown),
         paint=lambda figure: _paint(figure, subnet.depth, shown, fill),
         wide=True,
@@ -75,10 +75,10 @@ def draw_importance(found: GeneImportance, depth: int) -> Drawing:
         "Importance of each width, in percent of the variance of accuracy",
         description=f"A heat map of {depth} blocks by {len(found.importance)} kinds of module. "
         f"Widths that beat chance: {named}.",
-        caption="How much of the differences between candidates a forest can no longer explain when this width is "
-        "shuffled. A frame marks what beats "
-        f"{100 * found.chance:.1f}, the most that meaningless copies of the widths reached by chance; all else cannot "
-        "be told from noise. A dash stands where all candidates have the same width.",
+        caption="How much of the variance in accuracy a random forest can no longer explain when this width is "
+        f"shuffled. A frame marks widths above {100 * found.chance:.1f}, the most that meaningless copies of the "
+        "widths reached by chance; the others cannot be told from noise. A dash means that all candidates have the "
+        "same width.",
         height=_height(found.importance),
         paint=lambda figure: _paint(figure, depth, list(found.importance), fill),
         wide=True,
@@ -86,14 +86,14 @@ def draw_importance(found: GeneImportance, depth: int) -> Drawing:
 
 
 def _height(kinds: Collection[str]) -> float:
-    """Inches: half of one for each kind, and the axis."""
+    """The height of a heat map in inches: half an inch for each kind, plus the axis."""
     return 0.75 + 0.5 * len(kinds)
 
 
 def _paint(
     figure: Figure, depth: int, kinds: Sequence[str], fill: Callable[[str, int], tuple[float, str, bool]]
 ) -> None:
-    """Blocks across, modules down; `fill` gives opacity, text and frame of a cell."""
+    """Paint blocks across and modules down; `fill` gives the opacity, text and frame of each cell."""
     from matplotlib.patches import FancyBboxPatch
 
     axes = figure.add_subplot()

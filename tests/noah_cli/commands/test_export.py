@@ -15,7 +15,7 @@ from tests.finished import ENGINES, FLOAT, UINT8, Finished
 @pytest.mark.parametrize(("command", "name"), [("export", FLOAT), ("export uint8", UINT8)])
 def test_it_tells_each_step_and_the_next_command(finished: Finished, command: str, name: str) -> None:
     outcome = finished.outcomes[command]
-    assert "merging LoRA, adapters and prompts into the backbone" in outcome.words
+    assert "merging the modules into the backbone" in outcome.words
     assert "writing model.onnx, fp32, opset 20, batch axis free" in outcome.words
     for batch in ("batch 1:", "batch 2:", "batch 32:"):
         assert f"checking {batch} largest difference" in outcome.words
