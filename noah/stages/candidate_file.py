@@ -15,11 +15,12 @@ from noah.files.bounded import LARGEST_JSON, check_size
 from noah.files.jsonl import append_lines, to_lines
 from noah.files.packed import largest_text
 from noah.nas.candidate import Candidate
+from noah.space.kinds import KINDS
 
 CANDIDATES = ("search", "candidates.jsonl")
 """Below the run folder."""
-_BLOCK, _FIGURES = 24, 500
-"""Characters, at most, of a block's widths and of everything else in a line but its lists of images."""
+_WIDTH, _NAME, _FIGURES = 7, 40, 500
+"""Characters, at most, of one width, of the name of a kind of module, and of all else but the lists of images."""
 
 
 def check_fits(path: Path, candidates: int, images: int, blocks: int) -> None:
@@ -34,8 +35,12 @@ def check_fits(path: Path, candidates: int, images: int, blocks: int) -> None:
     Raises:
         RunError: If they might become more than noah reads.
     """
-    line = 2 * largest_text(images) + _BLOCK * blocks + _FIGURES
-    check_size(path, candidates * line, LARGEST_JSON)
+    check_size(path, candidates * largest_line(images, blocks), LARGEST_JSON)
+
+
+def largest_line(images: int, blocks: int) -> int:
+    """How many bytes a candidate takes at most; arguments as of `check_fits`."""
+    return 2 * largest_text(images) + len(KINDS) * (_WIDTH * blocks + _NAME) + _FIGURES
 
 
 class CandidateFile:

@@ -16,13 +16,13 @@ from noah.checks.verification import check_run
 from noah.errors import RunError
 from noah.evaluation.score import Score
 from noah.files.jsonl import read_lines, to_lines
-from noah.files.packed import largest_text
 from noah.nas.candidate import Candidate, rank
 from noah.nas.racing import Outcome
 from noah.runs.folder import RUN_FILE, Run
 from noah.settings.layers import resolve
+from noah.space.kinds import KINDS
 from noah.space.subnet import Subnet
-from noah.stages.candidate_file import _BLOCK, _FIGURES, CANDIDATES, CandidateFile, check_fits
+from noah.stages.candidate_file import CANDIDATES, CandidateFile, check_fits, largest_line
 from noah_cli.report.searched import Searched, gather_searched
 
 COUNT, IMAGES = 800, 15_150
@@ -182,9 +182,8 @@ def test_a_search_whose_candidates_would_not_fit_is_refused_before_it_begins(man
 
 
 def test_a_line_is_no_longer_than_is_reckoned_with(many: list[Candidate]) -> None:
-    widest = Subnet.uniform(12, prompt=99_999, lora=99_999, adapter=99_999)
+    widest = Subnet(**{kind: [99_999] * 12 for kind in KINDS})
     score = Score(0, IMAGES, 1.2345678901234567e-300)
     outcome = Outcome(score, tuple(range(IMAGES)), tuple(range(IMAGES)))
     long = Candidate(99_999, 99_999, "mutation-or-so", widest, 10**12, outcome, 1.2345678901234567e-300)
-    most = 2 * largest_text(IMAGES) + _BLOCK * 12 + _FIGURES
-    assert max(len(to_lines([candidate.to_json()])) for candidate in (*many, long)) <= most
+    assert max(len(to_lines([candidate.to_json()])) for candidate in (*many, long)) <= largest_line(IMAGES, 12)
