@@ -17,7 +17,7 @@ from noah.model.kinds.build import BUILD, Place
 from noah.model.kinds.module import KindModule, output_of
 from noah.model.supernet_block import BlockUse, SupernetBlock, forward_block
 from noah.model.token_plan import BlockPlan, Readers, plan_tokens
-from noah.space.kinds import KINDS, PUBLISHED, BlockSizes
+from noah.space.kinds import BlockSizes, with_published
 from noah.space.subnet import Subnet
 
 _WEIGHTS = {"prompt": "prompts", "lora": "loras", "adapter": "adapters"}
@@ -79,7 +79,7 @@ class Supernet(nn.Module):
         self.head = _fresh_head(self.embed_dim, num_classes) if num_classes else self._own_head()
         patch_dim = self.backbone.patch_embed.proj.weight[0].numel()
         places = [Place(BlockView(block), patch_dim, dropout) for block in self.backbone.blocks]
-        self.kinds = tuple(name for name in KINDS if name in PUBLISHED or name in largest.kinds)
+        self.kinds = with_published(largest.kinds)
         for name in self.kinds:
             modules = (BUILD[name](place, width) for place, width in zip(places, largest.widths(name), strict=True))
             setattr(self, _WEIGHTS.get(name, name), nn.ModuleList(modules))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from noah.nas.candidate import Candidate
 from noah.nas.racing import Look, expected_errors
 from noah.progress import Bar
-from noah.space.kinds import KINDS, PUBLISHED
+from noah.space.kinds import with_published
 
 FEWEST = 20
 """The fewest candidates; with fewer, every fold would have fewer than four, and chance would decide everything."""
@@ -85,7 +85,7 @@ def gene_importance(
     accuracy = estimated_accuracy(candidates, images)
     if len(candidates) < FEWEST or np.ptp(accuracy) == 0:
         return None
-    kinds = [kind for kind in KINDS if kind in PUBLISHED or any(kind in c.subnet.kinds for c in candidates)]
+    kinds = with_published({kind for c in candidates for kind in c.subnet.kinds})
     widths = np.array([[w for kind in kinds for w in c.subnet.widths(kind)] for c in candidates], np.float64)
     varying = np.flatnonzero(np.ptp(widths, axis=0) > 0)
     if not len(varying):

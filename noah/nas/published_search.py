@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from numpy.random import Generator
 
 from noah.nas.candidate import Candidate
-from noah.space.kinds import KINDS, PUBLISHED
+from noah.space.kinds import with_published
 from noah.space.module_space import carrying, change_depth, place
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
@@ -46,5 +46,5 @@ def mutate_depths(space: SearchSpace, subnet: Subnet, rng: Generator, depth_prob
 def swap_modules(first: Subnet, second: Subnet, rng: Generator) -> Subnet:
     """Take each module whole from one of the two subnets."""
     parents = first, second
-    names = [name for name in KINDS if name in (*PUBLISHED, *first.kinds, *second.kinds)]
+    names = with_published((*first.kinds, *second.kinds))
     return Subnet(**{name: parents[int(rng.integers(2))].widths(name) for name in names})

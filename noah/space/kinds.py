@@ -6,7 +6,7 @@ itself in a file of `noah.model.kinds`. Whatever counts, draws, prices or shows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -187,6 +187,11 @@ def price(kind: str, width: int, sizes: BlockSizes) -> int:
 def as_sizes(sizes: BlockSizes | int) -> BlockSizes:
     """Sizes as they are, or those of a plain block with tokens of this width."""
     return sizes if isinstance(sizes, BlockSizes) else BlockSizes.plain(sizes)
+
+
+def with_published(kinds: Collection[str]) -> tuple[str, ...]:
+    """These kinds and the published ones, which files and pictures name whether they are there or not, in order."""
+    return tuple(name for name in KINDS if name in PUBLISHED or name in kinds)
 
 
 def in_order(widths: Mapping[str, Any]) -> list[str]:

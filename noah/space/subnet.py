@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any, Self
 
 from noah.errors import SettingsError
-from noah.space.kinds import BOTTLENECKS, KINDS, PUBLISHED, BlockSizes, as_sizes, in_order, price
+from noah.space.kinds import BOTTLENECKS, KINDS, PUBLISHED, BlockSizes, as_sizes, in_order, price, with_published
 
 
 @dataclass(frozen=True, init=False)
@@ -121,7 +121,7 @@ class Subnet:
 
     def to_json(self) -> dict[str, list[int]]:
         """A mapping of lists, as written to files: the published kinds always, others where some block has them."""
-        return {name: list(self.widths(name)) for name in KINDS if name in PUBLISHED or name in self.kinds}
+        return {name: list(self.widths(name)) for name in with_published(self.kinds)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | str) -> Self:

@@ -21,7 +21,7 @@ from noah.errors import NoahError, ProcessError, UsageError
 from noah.files.json_text import json_line
 from noah.hardware.processes import ALONE, Processes, launched_processes
 from noah.progress import Bar, Detail, counted
-from noah.space.kinds import KINDS, PUBLISHED
+from noah.space.kinds import with_published
 from noah.space.subnet import Subnet
 from noah_cli.terminal.output import Output
 from noah_cli.terminal.progress_lines import draw_detail
@@ -188,7 +188,7 @@ def draw_subnet(subnet: Subnet, columns: int) -> list[str]:
     for start in range(0, subnet.depth, a_row):
         blocks = range(start, min(start + a_row, subnet.depth))
         lines.append("          block   " + "".join(f"{block + 1:>3} " for block in blocks).rstrip())
-        for module in (kind for kind in KINDS if kind in PUBLISHED or kind in subnet.kinds):
+        for module in with_published(subnet.kinds):
             widths = subnet.widths(module)
             largest = max(widths) or 1
             cells = (f"{widths[block] or '·':>3}{_BARS[math.ceil(8 * widths[block] / largest)]}" for block in blocks)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from noah.nas.gene_importance import GeneImportance
-from noah.space.kinds import KINDS, PUBLISHED
+from noah.space.kinds import with_published
 from noah.space.subnet import Subnet
 from noah_cli.report.charts.drawing import INK, LINE, MUTED, Drawing, draw, module_color, module_name, module_word
 
@@ -27,7 +27,7 @@ def draw_subnet(subnet: Subnet, widest: Mapping[str, int], parameters: int | Non
         widest: For each module, the width that gets the strongest color.
         parameters: Number of trainable parameters, if known.
     """
-    shown = [kind for kind in KINDS if kind in PUBLISHED or kind in subnet.kinds]
+    shown = with_published(subnet.kinds)
     blocks = ", ".join(
         f"block {b + 1}: {', '.join(f'{kind} {width}' for kind, width in subnet.block(b).items()) or 'nothing'}"
         for b in range(subnet.depth)
