@@ -154,15 +154,14 @@ class MergedAdapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
-        added: Tensor = self.up(self.nonlinearity(self.down(x)))
-        return added
+        return output_of(self.up, self.nonlinearity(self.down(x)))
 
 
 def _merge_block(supernet: Supernet, subnet: Subnet, index: int, plan: BlockPlan) -> MergedBlock:
     view = BlockView(supernet.backbone.blocks[index])
     count = subnet.widths("prompt")[index]
     used = _used(supernet, subnet, index)
-    layers = folded_layers(supernet, subnet, index)
+    layers = _folded(view, used)
     prompt = cast(Prompt, supernet.module("prompt", index))
     new_tokens = prompt.tokens[None, :count].clone() if count else None
     proj = fold_scale(layers[PROJ], view.scale1)
@@ -192,8 +191,11 @@ def _merge_block(supernet: Supernet, subnet: Subnet, index: int, plan: BlockPlan
 
 def folded_layers(supernet: Supernet, subnet: Subnet, index: int) -> dict[str, nn.Linear]:
     """The linear layers of a block by name, with whatever modules before, beside and after them folded in."""
-    view = BlockView(supernet.backbone.blocks[index])
-    return {name: _fold(name, layer, _used(supernet, subnet, index)) for name, layer in view.layers.items()}
+    return _folded(BlockView(supernet.backbone.blocks[index]), _used(supernet, subnet, index))
+
+
+def _folded(view: BlockView, used: list[tuple[KindModule, int]]) -> dict[str, nn.Linear]:
+    return {name: _fold(name, layer, used) for name, layer in view.layers.items()}
 
 
 def _used(supernet: Supernet, subnet: Subnet, index: int) -> list[tuple[KindModule, int]]:

@@ -176,10 +176,8 @@ class Supernet(nn.Module):
         """The first `count` prompt tokens of a block, (1 or `batch`, `count`, D); None if there are none."""
         if not count:
             return None
-        tokens: Tensor = self.module("prompt", index)(
-            count, batch if self.prompt_dropout_per_image and self.training else 1
-        )
-        return tokens
+        copies = batch if self.prompt_dropout_per_image and self.training else 1
+        return output_of(self.module("prompt", index), count, copies)
 
 
 def _frozen(backbone: nn.Module) -> Any:

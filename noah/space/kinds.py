@@ -71,7 +71,6 @@ class ModuleKind:
     Attributes:
         name: As people type it and files hold it.
         words: What it is, for people: "LoRA on queries, keys and values".
-        unit: What its width counts: "rank".
         price: Trainable parameters of a width.
         widths: Those that presets offer, ascending.
         folds: Whether it disappears into the backbone's weights when it is merged, so that it costs no work. Prompts
@@ -81,7 +80,6 @@ class ModuleKind:
 
     name: str
     words: str
-    unit: str
     price: Price
     widths: tuple[int, ...]
     folds: bool = True
@@ -114,49 +112,38 @@ _ALL = (
     ModuleKind(
         "prompt",
         "prompt tokens",
-        "tokens",
         lambda width, sizes: width * sizes.embed_dim,
         (1, 5, 10),
         folds=False,
         starts_as_identity=False,
     ),
-    ModuleKind(
-        "lora", "LoRA on queries, keys and values", "rank", lambda width, sizes: width * sizes.qkv.sides, (1, 5, 10)
-    ),
-    ModuleKind("adapter", "adapter after the MLP", "bottleneck", _bottleneck, (1, 5, 10), folds=False),
+    ModuleKind("lora", "LoRA on queries, keys and values", lambda width, sizes: width * sizes.qkv.sides, (1, 5, 10)),
+    ModuleKind("adapter", "adapter after the MLP", _bottleneck, (1, 5, 10), folds=False),
     ModuleKind(
         "lora_proj",
         "LoRA on the projection after attention",
-        "rank",
         lambda width, sizes: width * sizes.proj.sides,
         (1, 5, 10),
     ),
     ModuleKind(
         "lora_fc1",
         "LoRA on the MLP's first layer",
-        "rank",
         lambda width, sizes: width * sum(layer.sides for layer in sizes.fc1),
         (1, 5, 10),
     ),
-    ModuleKind(
-        "lora_fc2", "LoRA on the MLP's last layer", "rank", lambda width, sizes: width * sizes.fc2.sides, (1, 5, 10)
-    ),
-    ModuleKind("bias", "offsets of biases (BitFit)", "on or off", _offsets, (1,)),
-    ModuleKind("scale_shift", "a scale and a shift of features (SSF)", "on or off", _scales_and_shifts, (1,)),
+    ModuleKind("lora_fc2", "LoRA on the MLP's last layer", lambda width, sizes: width * sizes.fc2.sides, (1, 5, 10)),
+    ModuleKind("bias", "offsets of biases (BitFit)", _offsets, (1,)),
+    ModuleKind("scale_shift", "a scale and a shift of features (SSF)", _scales_and_shifts, (1,)),
     ModuleKind(
         "linear_adapter_attention",
         "linear adapter before attention (RepAdapter)",
-        "bottleneck",
         _bottleneck,
         (1, 5, 10),
     ),
-    ModuleKind(
-        "linear_adapter_mlp", "linear adapter before the MLP (RepAdapter)", "bottleneck", _bottleneck, (1, 5, 10)
-    ),
+    ModuleKind("linear_adapter_mlp", "linear adapter before the MLP (RepAdapter)", _bottleneck, (1, 5, 10)),
     ModuleKind(
         "adapter_plus",
         "adapter with a learned scale behind the block (Adapter+)",
-        "bottleneck",
         lambda width, sizes: _bottleneck(width, sizes) + sizes.embed_dim,
         (1, 5, 10),
         folds=False,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noah.model.dropout import apply_dropout
-from noah.model.kinds.module import Affine, KindModule, Width
+from noah.model.kinds.module import Affine, KindModule, Width, output_of
 
 
 class LowRank(nn.Module):
@@ -86,8 +86,7 @@ class LoRAOfLayers(KindModule):
         """The addition to that layer."""
         if layer not in self.additions:
             return None
-        added: Tensor = self.additions[layer](h, width, rows)
-        return added
+        return output_of(self.additions[layer], h, width, rows)
 
     def fold_beside(self, layer: str, folded: Affine, width: int) -> Affine:
         """W + B A of that layer."""
