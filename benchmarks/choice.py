@@ -32,6 +32,7 @@ from benchmarks.supernets import pocket_settings
 from noah.data.dataset import Dataset
 from noah.data.split import Split, select
 from noah.evaluation.score import predicted_labels, score
+from noah.files.jsonl import append_line, read_lines
 from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials, prepare, seed_torch
 from noah.progress import Silent
@@ -230,19 +231,17 @@ def is_random(entry: Entry) -> bool:
 
 def read_pool(folder: Path, task: str, seed: int) -> list[Entry]:
     """Read the finished entries, in the order in which they were trained; an incomplete last line is ignored."""
-    path = folder / "pool" / f"{task}-seed{seed}.jsonl"
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [Entry.from_json(json.loads(line)) for line in lines if line.endswith("\n")]
+    return [Entry.from_json(record) for record in read_lines(pool_file(folder, task, seed))]
+
+
+def pool_file(folder: Path, task: str, seed: int) -> Path:
+    """Where the entries of a pool are kept, a line each."""
+    return folder / "pool" / f"{task}-seed{seed}.jsonl"
 
 
 def fill_pool(folder: Path, task: str, seed: int, *, evidence: bool) -> None:
     """Train what a pool lacks, one entry after another, and append each as soon as it is finished."""
-    path = folder / "pool" / f"{task}-seed{seed}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
     done = read_pool(folder, task, seed)
-    path.write_text("".join(json.dumps(entry.to_json()) + "\n" for entry in done), encoding="utf-8")
     settings, _ = pocket_settings(task, {"seed": seed, **SETTING})
     materials = prepare(settings, Silent())
     materials = replace(materials, dataset=few_images(materials.dataset, seed))
@@ -251,8 +250,7 @@ def fill_pool(folder: Path, task: str, seed: int, *, evidence: bool) -> None:
             continue
         began = time.monotonic()
         entry = train_entry(name, repeat, subnet, materials, evidence=evidence and repeat == 0)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry.to_json()) + "\n")
+        append_line(pool_file(folder, task, seed), entry.to_json())
         print(f"{task} seed {seed} {name}: {entry.accuracy:.1f} in {time.monotonic() - began:.0f} s", flush=True)
 
 
