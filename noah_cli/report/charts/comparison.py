@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from noah.space.kinds import KINDS
 from noah_cli.report.artifacts import Bench
 from noah_cli.report.charts.drawing import (
     ACCENT,
-    ADAPTER,
     INK,
-    LORA,
     MUTED,
-    PROMPT,
     Drawing,
     count_axis,
     draw,
+    module_color,
     percent_axis,
     shorten,
 )
@@ -22,8 +21,6 @@ from noah_cli.report.others import Others, Tried
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_COLORS = {"lora": LORA, "adapter": ADAPTER, "prompt": PROMPT}
 
 
 def draw_others(others: Others) -> Drawing:
@@ -68,7 +65,7 @@ def _paint_others(figure: Figure, others: Others, tried: list[Tried]) -> None:
     for one in tried:
         low, high = one.test.interval
         this = one is others.this
-        color = INK if this else _COLORS.get(one.method.partition(":")[0], MUTED if one.method == "linear" else ACCENT)
+        color = INK if this else _method_color(one.method)
         axes.errorbar(
             [one.parameters],
             [one.test.share],
@@ -120,3 +117,9 @@ def _paint_speed(figure: Figure, bench: Bench) -> None:
     axes.set_xlim(0, 1.08 * max(fastest, 1.0))
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("times as fast")
+
+
+def _method_color(method: str) -> str:
+    """The color of the first kind of module in a method's name, such as lora:8; a search has one of its own."""
+    kind = method.partition(":")[0]
+    return module_color(kind) if kind in KINDS else MUTED if method == "linear" else ACCENT
