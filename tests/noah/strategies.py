@@ -30,4 +30,6 @@ def spaces(draw: st.DrawFn, *, max_blocks: int = 5, least_depth: int = 1) -> Sea
         widths = tuple(sorted(draw(st.sets(st.integers(1, 12), max_size=3))))
         depths = tuple(sorted(draw(st.sets(st.integers(least_depth, blocks), min_size=1, max_size=3))))
         modules[name] = ModuleSpace(widths, depths) if widths else ModuleSpace((), (0,))
-    return SearchSpace(blocks, draw(st.sampled_from([4, 7, 16])), modules, draw(st.sampled_from(["first", "any"])))
+    return SearchSpace(
+        blocks, draw(st.sampled_from([4, 7, 16])), modules, draw(st.sampled_from(["first", "last", "any"]))
+    )

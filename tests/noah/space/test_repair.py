@@ -143,7 +143,7 @@ def test_fewer_prompts_may_be_more_work() -> None:
         check_budget(space, Budget((*parameter_budget(shallow.parameter_count(16), 16).bounds, *budget.bounds)))
 
 
-@pytest.mark.parametrize("placement", ["first", "any"])
+@pytest.mark.parametrize("placement", ["first", "last", "any"])
 def test_only_what_makes_work_is_taken_back(placement: Placement) -> None:
     space = make_space(6, 16, {"prompt": (1, 2, 3), "lora": (1, 2), "adapter": (1, 2, 3)}, (2, 6), placement)
     macs, rng = work_of(6, 16), np.random.default_rng(0)
@@ -173,7 +173,7 @@ def test_the_cheapest_price_of_the_violated_bound_is_told() -> None:
     assert raised.value.hint.startswith(f"Raise it to at least --budget latency={math.ceil(seconds * 1e6)}us,")
 
 
-@pytest.mark.parametrize("placement", ["first", "any"])
+@pytest.mark.parametrize("placement", ["first", "last", "any"])
 @pytest.mark.parametrize("parameters", [None, 300])
 @pytest.mark.parametrize("factor", [1.0, 1.05, 1.3])
 def test_the_estimated_size(placement: Placement, parameters: int | None, factor: float) -> None:

@@ -25,6 +25,7 @@ from tests.noah.strategies import spaces
 def enumerate_space(space: SearchSpace) -> list[Subnet]:
     """Every subnet of a small space, written out."""
     choices = []
+    fixed = {"first": lambda depth, _: set(range(depth)), "last": lambda depth, count: set(range(count - depth, count))}
     for name in PUBLISHED:
         module = space.modules[name]
         choices.append(
@@ -32,7 +33,7 @@ def enumerate_space(space: SearchSpace) -> list[Subnet]:
                 tuple(place(widths, where, space.blocks))
                 for depth in module.depths
                 for where in itertools.combinations(range(space.blocks), depth)
-                if space.placement == "any" or where == tuple(range(depth))
+                if space.placement == "any" or set(where) == fixed[space.placement](depth, space.blocks)
                 for widths in itertools.product(module.widths, repeat=depth)
             ]
         )
