@@ -83,6 +83,12 @@ class Subnet:
         return {name: widths[index] for name, widths in self.present if widths[index]}
 
     @property
+    def bare_blocks(self) -> int:
+        """How many blocks stand before the first one that carries a module; all of them if none does."""
+        first = [next(block for block, width in enumerate(widths) if width) for _, widths in self.present]
+        return min(first, default=self.depth)
+
+    @property
     def bottlenecks(self) -> tuple[int, ...]:
         """For each block, the widths together of what remains behind it as bottlenecks when it is merged."""
         return tuple(map(sum, zip(*(self.widths(name) for name in BOTTLENECKS), strict=True)))
