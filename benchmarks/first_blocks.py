@@ -1,9 +1,9 @@
 """How much quicker a training is whose first blocks, without modules, are computed once for all epochs.
 
-    python -m benchmarks.first_blocks [--rounds 3] [--threads 1]
+    python -m benchmarks.first_blocks [--rounds 3] [--threads 1] [--images 200]
 
 Both ways of a training take turns, with the settings of the pocket recipe in the cheap setting of `benchmarks.choice`:
-the digits at 56 px, 500 images, 20 epochs. Prints one line of JSON for each subnet: medians in seconds, with the
+the digits at 56 px, 20 epochs. Prints one line of JSON for each subnet: medians in seconds, with the
 computing of the first blocks included, the ratio, and whether the losses of all epochs are the same.
 """
 
@@ -14,13 +14,15 @@ import json
 import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.choice import SETTING, few_images
+import numpy as np
+
+from benchmarks.choice import SETTING
 from benchmarks.supernets import pocket_settings
 from noah.data.augment.augmented_pixels import TrainingPixels
 from noah.data.pixels.pixels import Pixels
+from noah.data.split import select
 from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials, prepare, seed_torch
 from noah.prepare.first_blocks import choose_blocks, keep_first_blocks
@@ -32,8 +34,6 @@ EPOCHS = 20
 SUBNETS = {
     "linear": Subnet.uniform(12),
     "lora:8 in the last 6": Subnet(lora=[0] * 6 + [8] * 6),
-    "lora:8+adapter:8 in the last 6": Subnet(lora=[0] * 6 + [8] * 6, adapter=[0] * 6 + [8] * 6),
-    "lora:8 in the last 3": Subnet(lora=[0] * 9 + [8] * 3),
 }
 
 
@@ -42,12 +42,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=200)
     arguments = parser.parse_args()
     changes = {**SETTING, "retrain": {"epochs": EPOCHS}, "hardware": {"threads": arguments.threads}}
     settings, _ = pocket_settings("digits", {"seed": 0, **changes})
     materials = prepare(settings, Silent())
-    materials = replace(materials, dataset=few_images(materials.dataset, 0))
-    pixels = materials.pixels(materials.dataset.full_train, "training", Silent())
+    split = select(materials.dataset.full_train, np.arange(arguments.images))
+    pixels = materials.pixels(split, "training", Silent())
     for name, subnet in SUBNETS.items():
         seconds: dict[bool, list[float]] = {False: [], True: []}
         losses: set[tuple[float, ...]] = set()

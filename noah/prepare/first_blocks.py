@@ -74,10 +74,10 @@ def keep_first_blocks(
     pixels: Pixels,
     settings: TrainingSettings,
     materials: Materials,
-    folder: Path,
+    folder: Path | None,
     listener: Listener,
 ) -> KeptTokens | None:
-    """Compute the tokens behind so many blocks; None if there is no room for them."""
+    """Compute the tokens behind so many blocks; None if there is no room for them in memory or in the folder."""
     with listener.bar("computing the first blocks", len(pixels), "images") as bar:
         return keep_tokens(
             lambda images: supernet.bare_tokens(images, blocks),
