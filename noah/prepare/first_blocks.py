@@ -7,6 +7,7 @@ from pathlib import Path
 from noah.data.augment.augmented_pixels import TrainingPixels
 from noah.data.pixels.pixels import Pixels
 from noah.evaluation.kept_tokens import KeptTokens, keep_tokens
+from noah.hardware.bf16_weights import frozen_weights_held
 from noah.hardware.device import Choice
 from noah.model.supernet import Supernet
 from noah.prepare.context import Materials
@@ -78,7 +79,8 @@ def keep_first_blocks(
     listener: Listener,
 ) -> KeptTokens | None:
     """Compute the tokens behind so many blocks; None if there is no room for them in memory or in the folder."""
-    with listener.bar("computing the first blocks", len(pixels), "images") as bar:
+    held = frozen_weights_held(supernet, materials.hardware)
+    with held, listener.bar("computing the first blocks", len(pixels), "images") as bar:
         return keep_tokens(
             lambda images: supernet.bare_tokens(images, blocks),
             blocks,
