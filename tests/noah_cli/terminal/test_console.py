@@ -13,6 +13,7 @@ from rich.console import Console
 from noah.errors import NoahError
 from noah.progress import TrainingDetail
 from noah.space.budget import UNBOUNDED, Bound, Budget, parameter_budget
+from noah.space.kinds import KINDS
 from noah.space.search_space import make_space
 from noah.space.subnet import Subnet
 from noah_cli.terminal.console import (
@@ -97,6 +98,16 @@ def test_the_drawing_of_a_subnet() -> None:
         "          lora     10█  1▁  5▄",
         "          adapter   ·   ·   ·",
     ]
+
+
+def test_names_of_any_length_stand_beside_their_widths() -> None:
+    subnet = Subnet(**{kind: [1, 0] * 6 for kind in KINDS})
+    lines = draw_subnet(subnet, 80)
+    assert max(map(len, lines)) <= 80
+    heads, rows = lines[:: 1 + len(KINDS)], [line for line in lines if "block" not in line]
+    assert len(heads) == 2
+    assert {row.index("█") - 1 for row in rows} == {heads[0].index("1")}
+    assert [row.split()[0] for row in rows] == [*KINDS] * len(heads)
 
 
 def test_the_largest_width_of_a_module_has_the_highest_bar() -> None:
