@@ -12,8 +12,9 @@ from markupsafe import Markup
 from noah.evaluation.significance import Proportion
 from noah.nas.gene_importance import GeneImportance
 from noah.runs.mistakes import Mistake
+from noah.space.kinds import KINDS, PUBLISHED
 from noah.space.subnet import Subnet
-from noah_cli.report.charts.drawing import Drawing, module_word
+from noah_cli.report.charts.drawing import Drawing, module_colors_css, module_word
 from noah_cli.report.facts import Facts
 from noah_cli.report.reading import Missing
 from noah_cli.report.searched import Searched, order
@@ -61,9 +62,11 @@ def render_page(facts: Facts, drawings: Mapping[str, Drawing], importance: GeneI
         importance=importance,
         words=WORDS,
         module_word=module_word,
+        kinds=KINDS,
+        published=PUBLISHED,
         subnet_is_known=isinstance(facts.subnet, Subnet),
         best=_best(facts),
-        style=Markup(style),  # from this package, so it needs no escaping
+        style=Markup(module_colors_css() + style),  # from this package, so it needs no escaping
     )
 
 
