@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
@@ -97,7 +98,7 @@ def _interval(value: Proportion, digits: int = 1) -> str:
     return f"{100 * low:.{digits}f} to {100 * high:.{digits}f}%"
 
 
-def _tiny(value: float, digits: int = 0) -> str:
+def _tiny(value: float | Decimal, digits: int = 0) -> str:
     """Write a number as a factor and a power of ten; 0 stays 0."""
     if value == 0:
         return "0"
@@ -107,7 +108,7 @@ def _tiny(value: float, digits: int = 0) -> str:
 
 def _rounded(number: int) -> str:
     """Write a number of subnets in full if it is small, else rounded."""
-    return f"{number:,}" if number < 1_000_000 else _tiny(float(number), 1)
+    return f"{number:,}" if number < 1_000_000 else _tiny(Decimal(number), 1)
 
 
 def _picture(mistake: Mistake) -> str:

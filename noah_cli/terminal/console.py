@@ -8,6 +8,7 @@ import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import typer
@@ -160,14 +161,19 @@ def describe_space(space: SearchSpace, budget: Budget) -> str:
     """Say how many subnets a space has, and how many of them are inside the budget."""
     from noah.space.operators import estimate_size  # imports numpy, which most commands do not need
 
-    text = f"{space.size():,} subnets"
+    text = f"{_count(space.size())} subnets"
     if not budget.bounds:
         return text
     inside = estimate_size(space, budget)
-    number = f"{inside.number:,}"
+    number = _count(inside.number)
     if budget.others:
         number = f"about {_round(inside.number):,} (standard error {_round(inside.standard_error):,})"
     return f"{text}, {number} inside the budget of {budget.describe()}"
+
+
+def _count(number: int) -> str:
+    """Write a number of subnets in full unless it is beyond reading, as that of a space of every kind is."""
+    return f"{number:,}" if number < 10**18 else f"{Decimal(number):.1e}".replace("e+", " x 10^")
 
 
 def _round(number: float) -> int:

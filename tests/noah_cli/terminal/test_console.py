@@ -14,7 +14,7 @@ from noah.errors import NoahError
 from noah.progress import TrainingDetail
 from noah.space.budget import UNBOUNDED, Bound, Budget, parameter_budget
 from noah.space.kinds import KINDS
-from noah.space.search_space import make_space
+from noah.space.search_space import PRESETS, make_space
 from noah.space.subnet import Subnet
 from noah_cli.terminal.console import (
     ConsoleListener,
@@ -121,6 +121,8 @@ def test_the_space_is_told_with_what_is_inside_the_budget() -> None:
     parameters = parameter_budget(800, 16)
     inside = space.size(parameters)
     assert describe_space(space, parameters) == f"400 subnets, {inside} inside the budget of 800 parameters"
+    every_kind = describe_space(make_space(24, 1024, PRESETS["full"], (0, 12, 24)), UNBOUNDED)
+    assert re.fullmatch(r"\d\.\d x 10\^\d+ subnets", every_kind)
     bound = Bound("macs", 2_000_000, lambda subnet: 1e6 * max(subnet.prompt))
     words = describe_space(space, Budget((*parameters.bounds, bound)))
     told = re.fullmatch(
