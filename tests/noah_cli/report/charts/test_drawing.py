@@ -18,6 +18,7 @@ from noah.nas.gene_importance import GeneImportance
 from noah.space.kinds import KINDS, PUBLISHED
 from noah.space.subnet import Subnet
 from noah_cli.report.charts.accuracy import MOST_IN_MATRIX, MOST_IN_ROW, draw_classes, draw_confusion
+from noah_cli.report.charts.comparison import draw_others
 from noah_cli.report.charts.drawing import (
     Drawing,
     module_color,
@@ -28,6 +29,7 @@ from noah_cli.report.charts.drawing import (
 )
 from noah_cli.report.charts.subnet import draw_importance, draw_subnet
 from noah_cli.report.charts.training import draw_training
+from noah_cli.report.others import Others, Tried
 from noah_cli.report.reading import Missing
 from noah_cli.report.tested import ClassResult, Measured
 from noah_cli.report.trained import Training
@@ -125,6 +127,16 @@ def test_colors_of_kinds_can_be_told_apart(scheme: int, ground: str, ink: str, s
             for top, below in zip(bytes.fromhex(color[1:]), bytes.fromhex(ground[1:]), strict=True)
         )
         assert contrast(linear(strongest), linear(ink)) >= 3
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [("lora:8", "lora"), ("lora_all:2", "lora"), ("bias", "bias"), ("BIAS + adapter:4", "bias")]
+)
+def test_a_method_has_the_color_of_its_first_kind(method: str, kind: str) -> None:
+    right = Proportion(3, 4)
+    this = Tried("digits/first", "searched", 9, 1.0, right)
+    others = Others(this, (Tried("digits/second", method, 5, 1.0, right),), (), (), (), (), "")
+    assert f"fill: {module_color(kind)}" in draw_others(others).svg
 
 
 def test_the_same_figure_gives_the_same_bytes_and_changes_no_setting() -> None:
