@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from noah.files.packed import unpack_images
 from noah.prepare.context import prepare
 from noah.runs.folder import Run
 from noah.stages.search_stage import search
@@ -94,7 +95,8 @@ def top(run: Run) -> list[tuple[Any, ...]]:
     candidates = [json.loads(line) for line in run.path("search", "candidates.jsonl").read_text().splitlines()]
     assert [candidate["index"] for candidate in candidates] == list(range(CANDIDATES))
     for candidate in candidates:
-        assert candidate["shown"] is None or len(set(candidate["shown"])) == len(candidate["shown"])
+        shown = unpack_images(candidate["shown"] or "")
+        assert len(set(shown)) == len(shown)
     complete = [candidate for candidate in candidates if candidate["shown"] is None]
     ranked = sorted(complete, key=lambda c: (-c["correct"], c["cross_entropy"], c["index"]))[:TOP]
     # Images come in other batches, and so with other rounding.

@@ -1,0 +1,117 @@
+"""Trains each kind of module on its own, at about 150,000 parameters or at its largest, beside lora:8 and adapter:16.
+
+    python -m benchmarks.kinds train --tasks digits,shapes_count --seeds 0
+    python -m benchmarks.kinds table
+
+The trainings are those of `benchmarks.choice`: 56 px, 500 images, 15 epochs, one thread. `train` can be stopped and
+started again at any time; docs/choice/kinds holds a line for each training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.choice import DEVELOPMENT, FOLDER, SETTING, Entry, few_images, train_entry
+from benchmarks.supernets import pocket_settings
+from noah.files.jsonl import append_line, read_lines
+from noah.prepare.context import prepare
+from noah.progress import Silent
+from noah.runs.subnet_text import parse_subnet
+from noah.space.kinds import GROUPS, KINDS, PUBLISHED, BlockSizes, as_sizes
+
+PARAMETERS = 150_000
+"""What a kind with a width is brought close to."""
+BASELINES = ("lora:8", "adapter:16")
+
+
+def spellings(depth: int, sizes: BlockSizes | int, parameters: int = PARAMETERS) -> list[str]:
+    """Spell the baselines, then every other kind and group of kinds at the width that comes closest to a number.
+
+    Prompts are left out: `benchmarks.choice` trains them.
+
+    Args:
+        depth: Blocks of the backbone.
+        sizes: Of its blocks, or the width of a plain block's tokens.
+        parameters: Trainable parameters without the head.
+    """
+    found = list(BASELINES)
+    for name in (*KINDS, *GROUPS):
+        if name in PUBLISHED:
+            continue
+        if name in KINDS and KINDS[name].is_switch:
+            found.append(name)
+            continue
+        of_width = [
+            parse_subnet(f"{name}:{width}", depth=depth).parameter_count(as_sizes(sizes)) for width in range(1, 65)
+        ]
+        found.append(f"{name}:{1 + int(np.argmin([abs(count - parameters) for count in of_width]))}")
+    return found
+
+
+def fill(folder: Path, task: str, seed: int) -> None:
+    """Train what is missing of a task and a seed, and append each as soon as it is finished."""
+    path = folder / "kinds" / f"{task}-seed{seed}.jsonl"
+    done = {Entry.from_json(record).name for record in read_lines(path)}
+    settings, _ = pocket_settings(task, {"seed": seed, **SETTING})
+    materials = prepare(settings, Silent())
+    materials = replace(materials, dataset=few_images(materials.dataset, seed))
+    for spelling in spellings(materials.space.blocks, materials.space.sizes):
+        if spelling in done:
+            continue
+        began = time.monotonic()
+        subnet = parse_subnet(spelling, depth=materials.space.blocks)
+        entry = train_entry(spelling, 0, subnet, materials, evidence=False)
+        append_line(path, entry.to_json())
+        print(f"{task} seed {seed} {spelling}: {entry.accuracy:.1f} in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
+    """Make a table of accuracies: a row a kind, a column a task and seed, and their mean where none is missing."""
+    cells = [(task, seed) for task in tasks for seed in seeds]
+    found = {
+        cell: {
+            entry.name: entry
+            for record in read_lines(folder / "kinds" / f"{cell[0]}-seed{cell[1]}.jsonl")
+            for entry in [Entry.from_json(record)]
+        }
+        for cell in cells
+    }
+    cells = [cell for cell in cells if found[cell]]
+    lines = [
+        " | ".join(["| module", "parameters", *(f"{task}, seed {seed}" for task, seed in cells), "mean |"]),
+        "|---|" + "---:|" * (len(cells) + 2),
+    ]
+    for name in dict.fromkeys(name for cell in cells for name in found[cell]):
+        entries = [found[cell].get(name) for cell in cells]
+        parameters = next(entry.parameters for entry in entries if entry)
+        shown = [f"{entry.accuracy:.1f}" if entry else "" for entry in entries]
+        mean = f"{np.mean([entry.accuracy for entry in entries if entry]):.1f}" if all(entries) else ""
+        lines.append(f"| {name} | {parameters:,} | {' | '.join(shown)} | {mean} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train the missing ones, or show what is there."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("do", choices=("train", "table"))
+    parser.add_argument("--tasks", default=",".join(DEVELOPMENT))
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    arguments = parser.parse_args()
+    tasks, seeds = arguments.tasks.split(","), [int(seed) for seed in arguments.seeds.split(",")]
+    if arguments.do == "table":
+        print(table(arguments.folder, tasks, seeds))
+        return
+    for seed in seeds:
+        for task in tasks:
+            fill(arguments.folder, task, seed)
+
+
+if __name__ == "__main__":
+    main()
