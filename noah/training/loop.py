@@ -24,6 +24,7 @@ from noah.model.compiled import CompiledForward
 from noah.model.supernet import Supernet
 from noah.progress import Bar, TrainingDetail
 from noah.settings.training_settings import AugmentationSettings, TrainingSettings
+from noah.training.averaging import AveragedWeights
 from noah.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from noah.training.divergence import StepLosses, check_state
 from noah.training.step import Step, own_share
@@ -96,11 +97,14 @@ def train(
     device, processes = hardware.device, hardware.processes
     optimizer = make_optimizer(supernet, settings.learning_rate, settings.weight_decay)
     losses: list[float] = []
+    steps = math.ceil(len(pixels) / settings.batch_size)
+    averaged = AveragedWeights(supernet, settings.average_epochs * steps) if settings.average_epochs else None
     if processes.of_first(checkpoint.exists):
         stored = read_checkpoint(checkpoint)
         restore(stored, supernet, optimizer)
         losses = list(stored.losses)
-    steps = math.ceil(len(pixels) / settings.batch_size)
+        if averaged:
+            averaged.restore(stored.averages)
     schedule = _schedule(optimizer, settings, steps)
     augmentation = BatchAugmentation(settings.augmentation, supernet.num_classes)
     weights = None if class_weights is None else class_weights.to(device)
@@ -115,7 +119,7 @@ def train(
     def end_epoch() -> bool:
         """Check and save the weights, which are the same in all processes; returns whether to stop here."""
         check_state(supernet, optimizer, len(losses), hardware, remedy)
-        save_checkpoint(checkpoint, supernet, optimizer, losses)
+        save_checkpoint(checkpoint, supernet, optimizer, losses, averaged.state() if averaged else None)
         return enough()
 
     def detail(learning_rate: float | None) -> TrainingDetail:
@@ -149,6 +153,8 @@ def train(
                 loss = training_step.add_gradients(inputs, targets, subnets)
                 watched.add(loss)
                 optimizer.step()
+                if averaged:
+                    averaged.update(epoch * steps + step)
                 total += loss * (len(indices) / len(pixels))  # added as shares, so that large losses stay finite
             processes.add_up([total])
             losses.append(total.item())
@@ -156,6 +162,8 @@ def train(
             bar.update(len(losses), f"loss {losses[-1]:.3f}", detail(optimizer.param_groups[0]["lr"]))
             if stop or leave():
                 break
+    if averaged:
+        averaged.apply()
     return losses
 
 
