@@ -4,8 +4,9 @@
 
 Both are exported in the same way and run in turns. The weights are random, since time depends only on shapes. A
 ViT-S/14 at 98 px and a ViT-B/16 at 224 px are each measured with a subnet of the paper's size (prompts in the first
-blocks) and one with 100 prompts per block; the ViT-S/14 also in 8 bits against float32. Prints one line of JSON each:
-the ratio of throughputs, its quartiles, the number of rounds and the ratio of file sizes.
+blocks), one with 100 prompts per block, and one with every kind of module that folds, beside the backbone merged
+without modules; the ViT-S/14 also in 8 bits against float32. Prints one line of JSON each: the ratio of throughputs, a
+95 % interval of its median by bootstrap, its quartiles, the number of rounds and the ratio of file sizes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from export.runtime.onnx_session import open_session
 from noah.backbone.supported import untrained_backbone
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
+from noah.space.search_space import PRESETS
 from noah.space.subnet import Subnet
 
 BACKBONES = (("vit_small_patch14_dinov2", 98), ("vit_base_patch16_224", 224))
@@ -36,6 +38,7 @@ SUBNETS = {
     "paper": Subnet(prompt=[5] * 6 + [0] * 6, lora=[5] * 9 + [0] * 3, adapter=[5] * 9 + [0] * 3),
     "100 prompts": Subnet.uniform(12, prompt=100),
 }
+FOLDS = Subnet.uniform(12, **{name: widths[-1] for name, widths in PRESETS["mergeable"].items()})
 
 
 def measure(first: Path, second: Path, images: np.ndarray, seconds: float) -> dict[str, Any]:
@@ -43,8 +46,12 @@ def measure(first: Path, second: Path, images: np.ndarray, seconds: float) -> di
     runs = [partial(open_session(file, provider="cpu").run, images) for file in (first, second)]
     durations, reference = time_in_turns(runs, seconds, lambda _: None)
     ratio = speedup(durations, reference)
+    of_rounds = np.array(reference) / np.array(durations)
+    drawn = np.random.default_rng(0).choice(of_rounds, (10_000, len(of_rounds)))
+    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
     return {
         "ratio": round(ratio.median, 3),
+        "interval": [round(float(low), 3), round(float(high), 3)],
         "quartiles": [round(ratio.low, 3), round(ratio.high, 3)],
         "rounds": len(durations),
         "size": round(first.stat().st_size / second.stat().st_size, 3),
@@ -64,6 +71,12 @@ def main() -> None:
             backbone = untrained_backbone(architecture, (size, size), CLASSES)
             plain, merged = folder / "plain.onnx", folder / "merged.onnx"
             write_onnx(backbone, plain, height=size, width=size, raw_pixels=False)
+            alike, folded = folder / "alike.onnx", folder / "folded.onnx"
+            for file, subnet in ((alike, Subnet.uniform(12)), (folded, FOLDS)):
+                network = merge(Supernet(backbone, subnet).eval(), subnet)
+                write_onnx(network, file, height=size, width=size, raw_pixels=False)
+            figures = measure(folded, alike, images, arguments.seconds)
+            print(json.dumps({"backbone": architecture, "subnet": "mergeable", "beside": "merged backbone", **figures}))
             for title, subnet in SUBNETS.items():
                 network = merge(Supernet(backbone, subnet).eval(), subnet)
                 write_onnx(network, merged, height=size, width=size, raw_pixels=False)

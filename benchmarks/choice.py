@@ -1,16 +1,20 @@
 """Judges how good a choice of a subnet is, against a pool of subnets that were each trained on their own.
 
     python -m benchmarks.choice train --tasks digits,shapes_count --seeds 0,1
+    python -m benchmarks.choice evidence --epochs 2,4,15
     python -m benchmarks.choice judge
 
 `train` fills docs/choice/pool: for each task and seed, random subnets within the budget and single modules of about the
 same size, all trained alike in a cheap setting (56 px, 500 images, 15 epochs), tested, and written one per line.
 It can be stopped and started again at any time. A few subnets are trained a second time with another seed, which shows
-how reliable the pool itself is. With `--evidence`, each is also trained on just the 400 training images and measured on
-the 100 validation images, which is what an oracle that trains every candidate would choose by.
+how reliable the pool itself is.
 
-A method of choosing is anything that scores the subnets of a pool. `judge` reads docs/choice/scores, where each file
-holds one method's scores for one pool, and says how well the choices did; that takes seconds, as nothing is trained.
+`evidence` trains every subnet of the pools on just the 400 training images, for a few epochs or for all, and measures
+it on the 100 validation images. With all epochs that is what an oracle that trains every candidate would choose by.
+
+A method of choosing is anything that scores the subnets of a pool. `judge` takes the evidence of each number of epochs
+as one, and reads docs/choice/scores, where each file holds one method's scores for one pool. It says how well the
+choices did; that takes seconds, as nothing is trained.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +39,10 @@ from noah.evaluation.score import predicted_labels, score
 from noah.files.jsonl import append_line, read_lines
 from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials, prepare, seed_torch
+from noah.prepare.first_blocks import choose_blocks, keep_first_blocks
 from noah.progress import Silent
 from noah.runs.subnet_text import parse_subnet
+from noah.settings.training_settings import shortened
 from noah.space.budget import parameter_budget
 from noah.space.operators import sample
 from noah.space.subnet import Subnet
@@ -76,7 +82,6 @@ class Entry:
         parameters: Trainable parameters without the head.
         steps: Optimizer steps of the training.
         correct: Whether each test image was classified correctly; bool (n,).
-        evidence: Accuracy and cross-entropy on the validation images after a training without them, if there was one.
     """
 
     name: str
@@ -85,7 +90,6 @@ class Entry:
     parameters: int
     steps: int
     correct: Bits
-    evidence: Mapping[str, float] | None = None
 
     @property
     def accuracy(self) -> float:
@@ -103,7 +107,6 @@ class Entry:
             "accuracy": round(self.accuracy, 2),
             "images": len(self.correct),
             "correct": np.packbits(self.correct).tobytes().hex(),
-            "evidence": self.evidence,
         }
 
     @classmethod
@@ -117,8 +120,24 @@ class Entry:
             value["parameters"],
             value["steps"],
             np.unpackbits(packed, count=value["images"]).astype(bool),
-            value["evidence"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A subnet of a pool after a training without the validation images.
+
+    Attributes:
+        name: As in the pool.
+        epochs: Of the training, whose learning rate falls within them.
+        accuracy: On the validation images, 0..1.
+        cross_entropy: On the validation images, in nats.
+    """
+
+    name: str
+    epochs: int
+    accuracy: float
+    cross_entropy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,19 +258,51 @@ def pool_file(folder: Path, task: str, seed: int) -> Path:
     return folder / "pool" / f"{task}-seed{seed}.jsonl"
 
 
-def fill_pool(folder: Path, task: str, seed: int, *, evidence: bool) -> None:
-    """Train what a pool lacks, one entry after another, and append each as soon as it is finished."""
-    done = read_pool(folder, task, seed)
+def evidence_file(folder: Path, task: str, seed: int) -> Path:
+    """Where the evidence on a pool is kept, a line each."""
+    return folder / "evidence" / f"{task}-seed{seed}.jsonl"
+
+
+def materials_of(task: str, seed: int) -> Materials:
+    """Prepare a task in the cheap setting."""
     settings, _ = pocket_settings(task, {"seed": seed, **SETTING})
     materials = prepare(settings, Silent())
-    materials = replace(materials, dataset=few_images(materials.dataset, seed))
+    return replace(materials, dataset=few_images(materials.dataset, seed))
+
+
+def fill_pool(folder: Path, task: str, seed: int) -> None:
+    """Train what a pool lacks, one entry after another, and append each as soon as it is finished."""
+    done = read_pool(folder, task, seed)
+    materials = materials_of(task, seed)
     for name, repeat, subnet in wanted(materials):
         if any((entry.name, entry.repeat) == (name, repeat) for entry in done):
             continue
         began = time.monotonic()
-        entry = train_entry(name, repeat, subnet, materials, evidence=evidence and repeat == 0)
+        entry = train_entry(name, repeat, subnet, materials)
         append_line(pool_file(folder, task, seed), entry.to_json())
         print(f"{task} seed {seed} {name}: {entry.accuracy:.1f} in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def find_evidence(folder: Path, task: str, seed: int, epochs: Sequence[int]) -> None:
+    """Train the subnets of a pool without the validation images, for each number of epochs, and append the results."""
+    path = evidence_file(folder, task, seed)
+    done = {(record["name"], record["epochs"]) for record in read_lines(path)}
+    materials = materials_of(task, seed)
+    train_split, validation = materials.dataset.train, materials.dataset.validation
+    for count in epochs:
+        for name, repeat, subnet in wanted(materials):
+            if repeat or (name, count) in done:
+                continue
+            began = time.monotonic()
+            retrain = shortened(materials.settings.retrain, count)
+            settings = materials.settings.model_copy(update={"retrain": retrain})
+            logits, labels, _ = _train(subnet, 0, replace(materials, settings=settings), train_split, validation)
+            found = score(logits, labels)
+            append_line(path, asdict(Evidence(name, count, found.accuracy, found.cross_entropy)))
+            seconds = time.monotonic() - began
+            print(
+                f"{task} seed {seed} {name}, {count} epochs: {found.cross_entropy:.3f} in {seconds:.0f} s", flush=True
+            )
 
 
 def wanted(materials: Materials) -> Iterator[tuple[str, int, Subnet]]:
@@ -281,17 +332,12 @@ def few_images(dataset: Dataset, seed: int) -> Dataset:
     )
 
 
-def train_entry(name: str, repeat: int, subnet: Subnet, materials: Materials, *, evidence: bool) -> Entry:
-    """Train a subnet on all 500 images and test it; with `evidence`, also train it on 400 and validate it."""
-    found = None
-    if evidence:
-        logits, labels, _ = _train(subnet, repeat, materials, materials.dataset.train, materials.dataset.validation)
-        scored = score(logits, labels)
-        found = {"accuracy": scored.accuracy, "cross_entropy": scored.cross_entropy}
+def train_entry(name: str, repeat: int, subnet: Subnet, materials: Materials) -> Entry:
+    """Train a subnet on all 500 images, and test it."""
     test = materials.dataset.load_test()
     logits, labels, steps = _train(subnet, repeat, materials, materials.dataset.full_train, test)
-    parameters = subnet.parameter_count(materials.space.embed_dim)
-    return Entry(name, repeat, subnet, parameters, steps, predicted_labels(logits) == labels, found)
+    parameters = subnet.parameter_count(materials.space.sizes)
+    return Entry(name, repeat, subnet, parameters, steps, predicted_labels(logits) == labels)
 
 
 def _train(
@@ -302,6 +348,8 @@ def _train(
     seed_torch(materials.settings.seed, _TRAINING, repeat)
     model = build_supernet(materials, subnet, settings)
     pixels = materials.pixels(split, "training", Silent())
+    blocks, _ = choose_blocks(model, settings, 1)
+    kept = keep_first_blocks(model, blocks, pixels, settings, materials, None, Silent()) if blocks else None
     with tempfile.TemporaryDirectory() as folder, Silent().bar("", settings.epochs, "epochs") as bar:
         train(
             model,
@@ -313,18 +361,24 @@ def _train(
             seed=(materials.settings.seed, _TRAINING, repeat),
             checkpoint=Path(folder, "checkpoint"),
             bar=bar,
+            kept=kept,
         )
     tested = materials.pixels(measured, "test", Silent())
     logits = merged_logits(model.eval(), subnet, tested, materials)
     return logits, tested.labels, settings.epochs * -(-len(split) // settings.batch_size)
 
 
-def oracle_scores(pool: Sequence[Entry]) -> dict[str, float] | None:
-    """Score each subnet by its own training: minus the cross-entropy on the validation images, if all have one."""
-    first = [entry for entry in pool if entry.repeat == 0]
-    if not first or any(entry.evidence is None for entry in first):
-        return None
-    return {entry.name: -entry.evidence["cross_entropy"] for entry in first if entry.evidence is not None}
+def scores_of_evidence(evidence: Sequence[Evidence], pool: Sequence[Entry]) -> dict[str, dict[str, float]]:
+    """Score subnets by trainings of their own: for each number of epochs that all have, by each of two measures."""
+    names = {entry.name for entry in pool if is_random(entry)}
+    found = {}
+    for epochs in sorted({each.epochs for each in evidence}):
+        of_epochs = [each for each in evidence if each.epochs == epochs]
+        if names <= {each.name for each in of_epochs}:
+            told = f"own training, {epochs} epochs"
+            found[f"{told}, cross-entropy"] = {each.name: -each.cross_entropy for each in of_epochs}
+            found[f"{told}, accuracy"] = {each.name: each.accuracy for each in of_epochs}
+    return found
 
 
 def report(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
@@ -332,8 +386,9 @@ def report(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
     pools = {(task, seed): pool for task in tasks for seed in seeds if (pool := read_pool(folder, task, seed))}
     methods: dict[str, dict[tuple[str, int], Mapping[str, float]]] = {}
     for cell, pool in pools.items():
-        if (oracle := oracle_scores(pool)) is not None:
-            methods.setdefault("oracle", {})[cell] = oracle
+        evidence = [Evidence(**record) for record in read_lines(evidence_file(folder, *cell))]
+        for name, of_cell in scores_of_evidence(evidence, pool).items():
+            methods.setdefault(name, {})[cell] = of_cell
     for path in sorted((folder / "scores").glob("*.json")):
         stored = json.loads(path.read_text(encoding="utf-8"))
         if (cell := (stored["task"], stored["seed"])) in pools:
@@ -358,10 +413,10 @@ def report(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
 def main() -> None:
     """Train the missing entries, or judge the existing scores."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("do", choices=("train", "judge"))
+    parser.add_argument("do", choices=("train", "evidence", "judge"))
     parser.add_argument("--tasks", default=",".join(DEVELOPMENT))
     parser.add_argument("--seeds", default="0,1")
-    parser.add_argument("--evidence", action="store_true", help="also train without the validation images")
+    parser.add_argument("--epochs", default="2,4,15", help="of the trainings without the validation images")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     tasks, seeds = arguments.tasks.split(","), [int(seed) for seed in arguments.seeds.split(",")]
@@ -370,7 +425,10 @@ def main() -> None:
         return
     for seed in seeds:
         for task in tasks:
-            fill_pool(arguments.folder, task, seed, evidence=arguments.evidence)
+            if arguments.do == "train":
+                fill_pool(arguments.folder, task, seed)
+            else:
+                find_evidence(arguments.folder, task, seed, [int(count) for count in arguments.epochs.split(",")])
 
 
 if __name__ == "__main__":

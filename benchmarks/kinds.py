@@ -12,16 +12,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.choice import DEVELOPMENT, FOLDER, SETTING, Entry, few_images, train_entry
-from benchmarks.supernets import pocket_settings
+from benchmarks.choice import DEVELOPMENT, FOLDER, Entry, materials_of, train_entry
 from noah.files.jsonl import append_line, read_lines
-from noah.prepare.context import prepare
-from noah.progress import Silent
 from noah.runs.subnet_text import parse_subnet
 from noah.space.kinds import GROUPS, KINDS, PUBLISHED, BlockSizes, as_sizes
 
@@ -58,15 +54,13 @@ def fill(folder: Path, task: str, seed: int) -> None:
     """Train what is missing of a task and a seed, and append each as soon as it is finished."""
     path = folder / "kinds" / f"{task}-seed{seed}.jsonl"
     done = {Entry.from_json(record).name for record in read_lines(path)}
-    settings, _ = pocket_settings(task, {"seed": seed, **SETTING})
-    materials = prepare(settings, Silent())
-    materials = replace(materials, dataset=few_images(materials.dataset, seed))
+    materials = materials_of(task, seed)
     for spelling in spellings(materials.space.blocks, materials.space.sizes):
         if spelling in done:
             continue
         began = time.monotonic()
         subnet = parse_subnet(spelling, depth=materials.space.blocks)
-        entry = train_entry(spelling, 0, subnet, materials, evidence=False)
+        entry = train_entry(spelling, 0, subnet, materials)
         append_line(path, entry.to_json())
         print(f"{task} seed {seed} {spelling}: {entry.accuracy:.1f} in {time.monotonic() - began:.0f} s", flush=True)
 

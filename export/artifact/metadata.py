@@ -31,7 +31,7 @@ def label_difference(found: Sequence[str], expected: Sequence[str]) -> str:
 PREPROCESSING = "noah.preprocessing"
 """The note that holds the result of `Preprocessing.to_json`."""
 SUBNET = "noah.subnet"
-"""The note that holds three lists of widths, one width per block."""
+"""The note that holds the lists of widths, one width per block."""
 OUTPUT = "noah.output"
 """The note that says what the outputs are: logits or probabilities."""
 PRECISION = "noah.precision"

@@ -34,7 +34,7 @@ def check_is_plain(subnet: Subnet) -> None:
     for kind, widths in subnet.present:
         if not KINDS[kind].folds:
             blocks = [str(index + 1) for index, width in enumerate(widths) if width]
-            plural = {"adapter": "adapters", "prompt": "prompts"}.get(kind, KINDS[kind].words)
+            plural = {"adapter": "adapters", "prompt": "prompts"}.get(kind, f"{kind} modules")
             parts.append(f"{plural} in {'blocks' if len(blocks) > 1 else 'block'} {', '.join(blocks)}")
     if parts:
         raise ExportError(

@@ -142,7 +142,10 @@ def _parts(
     depth = space.blocks
     device = backbone.patch_embed.proj.weight.device
     image_tokens = backbone.num_prefix_tokens + backbone.patch_embed.num_patches
-    leaves_blocks_out = any(0 < prompt_depth < depth for prompt_depth in space.modules["prompt"].depths)
+    # Prompts that fill the last blocks are replaced in each and carried by none.
+    leaves_blocks_out = space.placement != "last" and any(
+        0 < prompt_depth < depth for prompt_depth in space.modules["prompt"].depths
+    )
     leaves_gaps = leaves_blocks_out and space.placement == "any"
     for row, count in enumerate(prompts):
         plain = torch.randn(batch_size, image_tokens, supernet.embed_dim).to(device)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from noah.data.pixels.pixels import Pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.pixels.to_inputs import to_images
+from noah.evaluation.kept_tokens import KeptTokens
 from noah.evaluation.reliability import confidences, expected_calibration_error, reliability
 from noah.hardware.device import Hardware
 from noah.progress import Bar
@@ -64,7 +65,7 @@ class Score:
 @torch.inference_mode()
 def compute_logits(
     model: Callable[[Tensor], Tensor],
-    pixels: Pixels,
+    pixels: Pixels | KeptTokens,
     preprocessing: Preprocessing,
     hardware: Hardware,
     batch_size: int,
@@ -74,8 +75,9 @@ def compute_logits(
     """Compute float32 logits (n, classes) of all images in order, or of the chosen ones.
 
     Args:
-        model: Maps normalized images (B, 3, H, W) to logits (B, classes); must be in evaluation mode.
-        pixels: The images to evaluate.
+        model: Maps normalized images (B, 3, H, W), or kept tokens (B, N, D), to logits (B, classes); must be in
+            evaluation mode.
+        pixels: The images to evaluate, or their tokens behind the first blocks.
         preprocessing: Gives mean and standard deviation for normalizing the images.
         hardware: Gives device and precision.
         batch_size: How many images go through the model at once.
@@ -86,9 +88,12 @@ def compute_logits(
     chosen = np.arange(len(pixels)) if chosen is None else chosen
     for start in range(0, len(chosen), batch_size):
         indices = chosen[start : start + batch_size]
-        images = to_images(pixels.fetch(indices), preprocessing, hardware.device)
+        if isinstance(pixels, KeptTokens):
+            inputs = pixels.fetch(indices)
+        else:
+            inputs = to_images(pixels.fetch(indices), preprocessing, hardware.device)
         with hardware.autocast():
-            batches.append(model(images).float().cpu().numpy())
+            batches.append(model(inputs).float().cpu().numpy())
         if bar:
             bar.update(start + len(indices))
     return np.concatenate(batches)

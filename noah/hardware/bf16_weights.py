@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from noah.hardware.device import Hardware
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _CONSTANTS = ("constant_keys", "constant_values", "constant_inputs", "key_weight", "value_weight")
 """The buffers of `noah.model.merged_attention` that are factors in matrix products."""
@@ -53,8 +56,8 @@ def rounded_weights(model: nn.Module) -> dict[int, nn.Parameter]:
 
 
 def with_rounded_weights(
-    model: nn.Module, hardware: Hardware, shared: Mapping[int, nn.Parameter] | None = None
-) -> nn.Module:
+    model: Network, hardware: Hardware, shared: Mapping[int, nn.Parameter] | None = None
+) -> Network:
     """Make a copy of the network with bfloat16 matrices if the hardware computes in bfloat16; else return it unchanged.
 
     This is for networks that are only run: autocast would round each matrix again in every forward pass, and float32

@@ -43,8 +43,8 @@ class CompiledForward:
         )
         self._masks: dict[tuple[int, int], Tensor] = {}
 
-    def __call__(self, images: Tensor, subnet: Subnet) -> Tensor:
-        """Compute logits (B, classes) of normalized `images` (B, 3, H, W) with one subnet.
+    def __call__(self, inputs: Tensor, subnet: Subnet, first: int = 0) -> Tensor:
+        """Compute logits (B, classes) with one subnet; the arguments are those of `Supernet.forward`.
 
         Raises:
             SettingsError: If the subnet does not fit inside the largest widths.
@@ -52,10 +52,10 @@ class CompiledForward:
         """
         supernet, largest = self.supernet, self.supernet.largest
         supernet.check_fits(subnet)
-        x = supernet.embed(images)
+        x = inputs if first else supernet.embed(inputs)
         padded = [most if used else 0 for used, most in zip(subnet.prompt, largest.prompt, strict=True)]
         used, most = 0, 0
-        for index, plan in enumerate(plan_tokens(padded, supernet.last_readers)):
+        for index, plan in list(enumerate(plan_tokens(padded, supernet.last_readers)))[first:]:
             block = supernet.block(index)
             widths = {
                 name: self._mask(subnet.widths(name)[index], largest.widths(name)[index]) for name in block.modules

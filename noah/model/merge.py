@@ -97,12 +97,22 @@ class MergedViT(nn.Module):
         Args:
             images: Normalized images (B, 3, H, W), or raw uint8 pixels (B, H, W, 3) if the normalization is folded in.
         """
+        return self.from_tokens(self.tokens(images, 0), 0)
+
+    def tokens(self, images: Tensor, blocks: int) -> Tensor:
+        """Compute the tokens (B, N, D) behind the first `blocks` blocks, from what `forward` takes."""
         if self.takes_raw_pixels:
             images = images.permute(0, 3, 1, 2).to(self.patches.weight.dtype)
         x = self.patch_norm(self.patches(images).flatten(2).transpose(1, 2)) + self.patch_positions
         x = self.norm_pre(x)
         x = torch.cat([self.prefix_tokens.expand(x.shape[0], -1, -1), x], dim=1)
-        for block in self.blocks:
+        for block in list(self.blocks)[:blocks]:
+            x = output_of(block, x)
+        return x
+
+    def from_tokens(self, x: Tensor, blocks: int) -> Tensor:
+        """Compute logits (B, classes) from the tokens behind the first `blocks` blocks."""
+        for block in list(self.blocks)[blocks:]:
             x = block(x)
         return output_of(self.head, self.fc_norm(pool(self.readers, self.norm(x))))
 
@@ -163,7 +173,7 @@ def _merge_block(supernet: Supernet, subnet: Subnet, index: int, plan: BlockPlan
     used = _used(supernet, subnet, index)
     layers = _folded(view, used)
     prompt = cast(Prompt, supernet.module("prompt", index))
-    new_tokens = prompt.tokens[None, :count].clone() if count else None
+    new_tokens = prompt.used(count)[None].clone() if count else None
     proj = fold_scale(layers[PROJ], view.scale1)
     attention: nn.Module
     if plan.readers is Readers.CLASS and isinstance(view.attention.k_norm, nn.Identity):

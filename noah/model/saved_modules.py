@@ -8,6 +8,7 @@ the same one, would otherwise go unnoticed.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class SavedModules:
         backbone: The settings with which the run loaded its backbone.
         architecture: timm's name for the backbone's architecture.
         probe: The logits (classes) for one image of noise.
+        strengths: The strength of each kind of module that has another than 1.
     """
 
     subnet: Subnet
@@ -55,6 +57,7 @@ class SavedModules:
     backbone: BackboneSettings
     architecture: str
     probe: tuple[float, ...]
+    strengths: Mapping[str, float]
 
 
 class Classifier(nn.Module):
@@ -113,6 +116,7 @@ def save_modules(
         "backbone": backbone.model_dump(mode="json"),
         "architecture": architecture,
         "probe": _probe(supernet, subnet, preprocessing),
+        "strengths": supernet.strengths,
     }
     metadata = {f"{_KEY}{name}": json.dumps(value, ensure_ascii=False) for name, value in notes.items()}
     state = {name: value.detach().contiguous() for name, value in supernet.trainable_state().items()}
@@ -151,6 +155,7 @@ def read_saved(path: Path) -> tuple[SavedModules, dict[str, Tensor]]:
             backbone=BackboneSettings.model_validate(notes["backbone"]),
             architecture=str(notes["architecture"]),
             probe=tuple(map(float, notes["probe"])),
+            strengths={str(kind): float(value) for kind, value in dict(notes.get("strengths", {})).items()},
         )
     except KeyError as error:
         raise ArtifactError(f"{path} holds no modules of noah: its note {error} is missing.", _WRITE) from error
@@ -184,7 +189,7 @@ def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classi
         raise CheckpointError(
             f"The modules of {path} do not fit the backbone.", _hint(saved)
         )  # and might not fit into the memory
-    supernet = Supernet(network, saved.subnet, num_classes=len(saved.classes)).eval()
+    supernet = Supernet(network, saved.subnet, num_classes=len(saved.classes), strengths=saved.strengths).eval()
     expected = {name: value.shape for name, value in supernet.trainable_state().items()}
     if expected != {name: value.shape for name, value in state.items()}:
         raise CheckpointError(f"The modules of {path} do not fit the backbone.", _hint(saved))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -46,6 +47,7 @@ class Supernet(nn.Module):
         dropout: The dropout rate in the modules, in training.
         drop_path: The rate of stochastic depth in the last block, rising linearly from 0 in the first, in training.
         prompt_dropout_per_image: Draw the prompts' dropout for each image instead of once per batch; slower.
+        strengths: A fixed factor of what each kind of module changes; 1 for a kind that is not named.
         activation_checkpointing: Keep only the tokens between blocks for the backward pass, and recompute the rest
             there with the same random numbers.
 
@@ -65,6 +67,7 @@ class Supernet(nn.Module):
         dropout: float = 0.0,
         drop_path: float = 0.0,
         prompt_dropout_per_image: bool = False,
+        strengths: Mapping[str, float] | None = None,
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -75,13 +78,16 @@ class Supernet(nn.Module):
                 [f"subnet: it has {largest.depth} blocks and the backbone has {len(self.backbone.blocks)}"]
             )
         self.largest = largest
+        self.strengths = {kind: strength for kind, strength in (strengths or {}).items() if strength != 1}
         self.embed_dim: int = self.backbone.embed_dim
         self.head = _fresh_head(self.embed_dim, num_classes) if num_classes else self._own_head()
         patch_dim = self.backbone.patch_embed.proj.weight[0].numel()
         places = [Place(BlockView(block), patch_dim, dropout) for block in self.backbone.blocks]
         self.kinds = with_published(largest.kinds)
         for name in self.kinds:
-            modules = (BUILD[name](place, width) for place, width in zip(places, largest.widths(name), strict=True))
+            modules = [BUILD[name](place, width) for place, width in zip(places, largest.widths(name), strict=True)]
+            for module in modules:
+                module.strength = self.strengths.get(name, 1.0)
             setattr(self, _WEIGHTS.get(name, name), nn.ModuleList(modules))
         self.drop_path_rates = [drop_path * block / max(1, largest.depth - 1) for block in range(largest.depth)]
         self.prompt_dropout_per_image = prompt_dropout_per_image
@@ -126,20 +132,33 @@ class Supernet(nn.Module):
             raise SettingsError([f"supernet: these weights do not fit the modules: {', '.join(sorted(missing)[:5])}"])
         self.load_state_dict(state, strict=False)
 
-    def forward(self, images: Tensor, subnet: Subnet) -> Tensor:
-        """Compute logits (B, classes) of normalized `images` (B, 3, H, W) with one subnet.
+    def forward(self, inputs: Tensor, subnet: Subnet, first: int = 0) -> Tensor:
+        """Compute logits (B, classes) with one subnet.
+
+        Args:
+            inputs: Normalized images (B, 3, H, W), or what `bare_tokens` made of them.
+            subnet: Says which modules are used.
+            first: The first block to compute: 0 for images, and otherwise the number of blocks behind the tokens.
 
         Raises:
             SettingsError: If the subnet does not fit inside the largest widths.
         """
         self.check_fits(subnet)
-        x = self.embed(images)
-        for index, plan in enumerate(plan_tokens(subnet.prompt, self.last_readers)):
+        x = inputs if first else self.embed(inputs)
+        for index, plan in list(enumerate(plan_tokens(subnet.prompt, self.last_readers)))[first:]:
             if self.activation_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(self._forward_block, x, index, subnet, plan, use_reentrant=False)
             else:
                 x = self._forward_block(x, index, subnet, plan)
         return self.classify(x)
+
+    def bare_tokens(self, images: Tensor, blocks: int) -> Tensor:
+        """Compute the tokens (B, N, D) behind the first `blocks` blocks, without modules."""
+        nothing = Subnet.uniform(self.largest.depth)
+        x = self.embed(images)
+        for index, plan in list(enumerate(plan_tokens(nothing.prompt, self.last_readers)))[:blocks]:
+            x = self._forward_block(x, index, nothing, plan)
+        return x
 
     def _forward_block(self, x: Tensor, index: int, subnet: Subnet, plan: BlockPlan) -> Tensor:
         new_tokens = self.new_tokens(index, plan.new_prompts, len(x))
@@ -194,7 +213,7 @@ def _fresh_head(embed_dim: int, num_classes: int) -> nn.Linear:
 
 def slice_trainable_state(supernet: Supernet, subnet: Subnet) -> dict[str, Tensor]:
     """Cut the trainable weights that a subnet uses out of the supernet's, as a start for a smaller supernet."""
-    smaller = Supernet(supernet.backbone, subnet, num_classes=supernet.num_classes)
+    smaller = Supernet(supernet.backbone, subnet, num_classes=supernet.num_classes)  # for the shapes alone
     state = supernet.trainable_state()
     with torch.no_grad():
         return {

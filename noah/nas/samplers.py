@@ -18,6 +18,7 @@ from optuna.study import StudyDirection
 from noah.nas.candidate import Candidate
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget
+from noah.space.module_space import filled_blocks
 from noah.space.operators import shrink
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
@@ -27,16 +28,17 @@ def gene_choices(space: SearchSpace) -> dict[str, tuple[int, ...]]:
     """Map the name of each gene to the values that it may take.
 
     `lora.depth` is the number of blocks that carry LoRA, and `lora.03` its width in the third block. If a module fills
-    the first blocks, the widths of blocks that its depth does not reach are dormant. If it may sit in any blocks, a
-    width may be 0 instead, and the depth follows from the widths.
+    the first or the last blocks, the widths of blocks that its depth does not reach are dormant. If it may sit in any
+    blocks, a width may be 0 instead, and the depth follows from the widths.
     """
     choices = {}
     for name, module in space.modules.items():
         if not module.widths:
             continue
-        if space.placement == "first":
+        if space.placement != "any":
             choices[f"{name}.depth"] = module.depths
-            choices |= {_gene(name, block): module.widths for block in range(max(module.depths))}
+            reached = filled_blocks(space.placement, space.blocks, max(module.depths))
+            choices |= {_gene(name, block): module.widths for block in reached}
         else:
             choices |= {_gene(name, block): (0, *module.widths) for block in range(space.blocks)}
     return choices
@@ -61,9 +63,9 @@ def from_genes(genes: Mapping[str, int], space: SearchSpace) -> Subnet:
     widths = {}
     for name, module in space.modules.items():
         row = [0] * space.blocks
-        if module.widths and space.placement == "first":
-            depth = genes[f"{name}.depth"]
-            row[:depth] = [genes[_gene(name, block)] for block in range(depth)]
+        if module.widths and space.placement != "any":
+            for block in filled_blocks(space.placement, space.blocks, genes[f"{name}.depth"]):
+                row[block] = genes[_gene(name, block)]
         elif module.widths:
             row = [genes[_gene(name, block)] for block in range(space.blocks)]
             carrying = [block for block in range(space.blocks) if row[block]]

@@ -29,6 +29,7 @@ def build_supernet(materials: Materials, largest: Subnet, training: TrainingSett
         dropout=training.dropout,
         drop_path=training.drop_path,
         prompt_dropout_per_image=training.prompt_dropout == "per_image",
+        strengths=materials.settings.space.strengths,
         activation_checkpointing=training.activation_checkpointing,
     )
 

@@ -19,7 +19,7 @@ from numpy.random import Generator
 
 from noah.data.augment.augmented_pixels import TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
-from noah.data.pixels.pixels import load_pixels
+from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.split import Split, select
 from noah.evaluation.score import compute_logits
 from noah.hardware.device import Hardware
@@ -36,6 +36,7 @@ from noah.hardware.step_clock import (
 from noah.model.merge import merge
 from noah.prepare.build import build_supernet, class_weights
 from noah.prepare.context import Materials, seed_torch
+from noah.prepare.first_blocks import choose_blocks, keep_first_blocks
 from noah.prepare.held_out import final_images
 from noah.progress import Listener
 from noah.settings.training_settings import TrainingSettings, shortened
@@ -58,7 +59,8 @@ class TrainingTrial:
     """The figures from a few steps of a training.
 
     Args:
-        reading_seconds: Seconds for decoding all images of the training that will be held in memory.
+        reading_seconds: Seconds for decoding all images of the training that will be held in memory, and for computing
+            their tokens behind the first blocks where these are computed once for all epochs.
         step_seconds: Seconds for one optimizer step.
         memory: Peak memory in MiB, see `PeakMemory`.
     """
@@ -158,6 +160,12 @@ def _try_training(
     epochs = math.ceil((_STEPS + 1) / math.ceil(len(some) / training.batch_size))
     seed_torch(*seed)
     model = build_supernet(materials, largest, training)
+    blocks, _ = choose_blocks(model, training, materials.hardware.processes.count)
+    kept = None
+    if blocks and isinstance(pixels, Pixels):
+        started = time.perf_counter()
+        kept = keep_first_blocks(model, blocks, pixels, training, materials, None, listener)
+        reading += _for_all(time.perf_counter() - started, some, split)
     with (
         PeakMemory(materials.hardware.device) as memory,
         TemporaryDirectory() as folder,
@@ -175,6 +183,7 @@ def _try_training(
             checkpoint=Path(folder) / CHECKPOINT_FILE,
             bar=timer,
             class_weights=class_weights(pixels, materials),
+            kept=kept,
             leave=lambda: timer.has_enough,
         )
     return TrainingTrial(reading, typical_seconds(timer.durations), memory.mebibytes)

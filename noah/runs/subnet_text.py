@@ -1,4 +1,4 @@
-"""Reads a subnet as the user types it: `published:cifar`, `FILE.json`, `lora:8+adapter:4` or `linear`."""
+"""Reads a subnet as the user types it: `published:cifar`, `FILE.json`, `lora:8+adapter:4`, `bias` or `linear`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,12 @@ LARGEST_FILE = LARGEST_JSON
 
 _PUBLISHED = "published:"
 _LINEAR = "linear"
-_SPELLINGS = "Write it as lora:8, lora:8+adapter:4, prompt:50, linear, published:cifar or FILE.json."
-_FILES = "A file holds the lists prompt, lora and adapter, alone or under the key subnet, as a run's best.json does."
+_WORDS = (*KINDS, *GROUPS, _LINEAR, _PUBLISHED.rstrip(":"))
+_SPELLINGS = "Write it as lora:8, lora:8+adapter:4, lora_all:4, bias, linear, published:cifar or FILE.json."
+_FILES = (
+    "A file holds the lists prompt, lora and adapter, and one for each other kind that there is, alone or under the "
+    "key subnet, as a run's best.json does."
+)
 
 
 def parse_subnet(text: str, *, depth: int) -> Subnet:
@@ -36,8 +40,9 @@ def parse_subnet(text: str, *, depth: int) -> Subnet:
       on every linear layer.
     - `linear`: no module in any block; the head alone is trained.
     - `published:NAME`: what `noah.runs.published_subnets.published_subnet` knows by this name.
-    - `FILE.json`: a file with the lists `prompt`, `lora` and `adapter`, alone or under the key `subnet`, as in a run's
-      `best.json` and `model.json` and an artifact's `manifest.json`. It is parsed as JSON and nothing else.
+    - `FILE.json`: a file with the lists `prompt`, `lora` and `adapter`, and one for each other kind that there is,
+      alone or under the key `subnet`, as in a run's `best.json` and `model.json` and an artifact's `manifest.json`. It
+      is parsed as JSON and nothing else.
 
     Args:
         text: What the user typed; spaces around its parts and capitals in its words make no difference.
@@ -97,32 +102,41 @@ def _parse_widths(text: str) -> dict[str, int]:
         if f"{word}:" == _PUBLISHED or word.endswith(".json"):
             raise _error(text, f"{_shown(part)} cannot be joined with anything", _SPELLINGS)
         if word not in KINDS and word not in GROUPS:
-            near = difflib.get_close_matches(word, (*KINDS, *GROUPS, _LINEAR, _PUBLISHED.rstrip(":")), n=1)
-            hint = "".join(f"Did you mean {name}? " for name in near) + _SPELLINGS
-            raise _error(text, f"{_shown(part)} is neither a module nor a file", hint)
-        width = 1 if word in KINDS and KINDS[word].is_switch and not colon else _parse_width(text, word, digits)
-        if word in KINDS and KINDS[word].is_switch and width > 1:
+            raise _error(text, f"{_shown(part)} is neither a module nor a file", f"{_meant(word)} {_SPELLINGS}")
+        switch = word in KINDS and KINDS[word].is_switch
+        width = 1 if switch and not colon else _parse_width(text, word, digits)
+        if switch and width > 1:
             raise _error(text, f"{word} has no width: a block has it or not", f"Write {word} alone.")
         for kind in GROUPS.get(word, (word,)):
             if kind in widths:
-                raise _error(text, f"{kind} is given twice", f"Give {kind} once.")
+                groups = [f"; {name} has it, too" for name, kinds in GROUPS.items() if kind in kinds and name in text]
+                raise _error(text, f"{kind} is given twice", f"Give {kind} once{''.join(groups)}.")
             widths[kind] = width
     return widths
 
 
+def _meant(word: str) -> str:
+    """Guess which word was meant, also from the name of a kind's method; without a guess, list all."""
+    methods = [name for name, kind in KINDS.items() if f"({word})" in kind.words.lower()]
+    near = methods[:1] or difflib.get_close_matches(word, _WORDS, n=1)
+    return f"Did you mean {near[0]}?" if near else f"There are {', '.join((*KINDS, *GROUPS))}."
+
+
 def _parse_width(text: str, module: str, digits: str) -> int:
+    switch = module in KINDS and KINDS[module].is_switch
+    right = f"Write {module} alone." if switch else f"Write it as {module}:8."
     if not digits:
-        raise _error(text, f"the width of {module} is missing", f"Write it as {module}:8.")
+        raise _error(text, f"the width of {module} is missing", right)
     match = re.fullmatch(r"(-?)0*([0-9]*)", digits)
     if not match or digits == "-":
-        raise _error(text, f"the width of {module} is not a whole number", f"Write it as {module}:8.")
+        raise _error(text, f"the width of {module} is not a whole number", right)
     negative, significant = match.groups()
     if not significant:
         raise _error(text, f"the width of {module} is 0", f"Leave {module} out, or write linear for no module at all.")
     if negative:
-        raise _error(text, f"the width of {module} is negative", f"Write it as {module}:8.")
+        raise _error(text, f"the width of {module} is negative", right)
     if len(significant) > len(str(LARGEST_WIDTH)) or int(significant) > LARGEST_WIDTH:
-        raise _error(text, f"the width of {module} is above {LARGEST_WIDTH:,}", f"Write it as {module}:8.")
+        raise _error(text, f"the width of {module} is above {LARGEST_WIDTH:,}", right)
     return int(significant)
 
 

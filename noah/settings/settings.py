@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -19,6 +20,7 @@ from noah.settings.training_settings import (
     Widths,
 )
 from noah.space.budget_text import LATENCY_SPELLING, MACS_SPELLING, read_latency, read_macs
+from noah.space.kinds import GROUPS, KINDS
 
 Tracker = Literal["tensorboard", "wandb"]
 
@@ -63,13 +65,40 @@ class BackboneSettings(Section):
         return values
 
 
+_LARGEST_STRENGTH = 100.0
+
+
+def _read_strengths(text: str) -> dict[str, float]:
+    """Read `lora:2+adapter:0.5`: kinds of module with the factors of what they change."""
+    strengths: dict[str, float] = {}
+    for part in text.split("+") if text.strip() else ():
+        name, _, number = (piece.strip() for piece in part.partition(":"))
+        kinds = GROUPS.get(name, (name,))
+        try:
+            strength = float(number)
+        except ValueError:
+            strength = math.nan
+        if not set(kinds) <= set(KINDS) or not 0 < strength <= _LARGEST_STRENGTH or set(kinds) & set(strengths):
+            raise PydanticCustomError(
+                "strength",
+                "must be kinds of module, each once, with numbers above 0 and up to {largest}, as in "
+                "lora:2+adapter:0.5; the kinds are {kinds}",
+                {"largest": f"{_LARGEST_STRENGTH:g}", "kinds": ", ".join((*KINDS, *GROUPS))},
+            )
+        strengths |= dict.fromkeys(kinds, strength)
+    return strengths
+
+
 class SpaceSettings(Section):
     """The search space: a preset, whose widths and depths can be replaced one by one.
 
     Each kind of module has a list of widths; an empty one leaves it out, and what is on or off takes 1 alone. Depths
     are numbers of blocks that carry a module; the default is the quarters of the backbone's depth, and 0, which leaves
     the module out, with the presets `mergeable` (whatever folds into the backbone's weights) and `full` (every kind).
-    With `placement` "first" these are the first blocks, as in the paper; with "any" any so many blocks.
+    With `placement` "first" these are the first blocks, as in the paper; with "last" the last, so that the blocks
+    before the deepest module are computed once for all epochs; with "any" any so many blocks.
+
+    `strength` multiplies what kinds of module change by fixed factors, such as lora:2+adapter:0.5; a merge folds them.
     """
 
     preset: Literal["paper", "wide", "prompt", "lora", "adapter", "mergeable", "full"] = "paper"
@@ -85,7 +114,19 @@ class SpaceSettings(Section):
     linear_adapter_mlp: Widths | None = None
     adapter_plus: Widths | None = None
     depths: tuple[Depth, ...] | None = None
-    placement: Literal["first", "any"] = "first"
+    placement: Literal["first", "last", "any"] = "first"
+    strength: str | None = None
+
+    @property
+    def strengths(self) -> dict[str, float]:
+        """The strength of each kind of module that has another than 1."""
+        return _read_strengths(self.strength or "")
+
+    @field_validator("strength")
+    @classmethod
+    def _is_read(cls, text: str | None) -> str | None:
+        _read_strengths(text or "")
+        return text
 
 
 class BudgetSettings(Section):

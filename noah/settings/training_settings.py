@@ -101,6 +101,9 @@ class TrainingSettings(Section):
     `activation_checkpointing` recomputes a block's activations in the backward pass instead of storing them, which
     takes about a third more time. Both save memory and change results by rounding alone, except that `accumulation`
     draws dropout separately for each part.
+
+    With `average_epochs` the trained weights are an exponential average that reaches back about so many epochs; 0 keeps
+    those of the last step.
     """
 
     epochs: Count
@@ -114,6 +117,7 @@ class TrainingSettings(Section):
     drop_path: Rate = 0.1
     prompt_dropout: Literal["per_batch", "per_image"] = "per_batch"
     label_smoothing: Rate = 0.0
+    average_epochs: Annotated[float, Field(ge=0, le=1000)] = 0.0
     accumulation: Count = 1
     activation_checkpointing: bool = False
     augmentation: AugmentationSettings = AugmentationSettings()

@@ -1,6 +1,7 @@
 """The space of one module: its widths, the blocks that carry it, and how a search mutates and crosses them.
 
-In the paper a module of depth d sits in the first d blocks ("first"); here it may also sit in any d blocks ("any").
+In the paper a module of depth d sits in the first d blocks ("first"); here it may also fill the last d ("last") or sit
+in any d blocks ("any").
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Literal
 
 from numpy.random import Generator
 
-Placement = Literal["first", "any"]
+Placement = Literal["first", "last", "any"]
 
 
 def carrying(widths: Sequence[int]) -> list[int]:
@@ -33,15 +34,20 @@ def arrangements(placement: Placement, blocks: int, depth: int) -> int:
     return math.comb(blocks, depth) if placement == "any" else 1
 
 
-def is_placed(placement: Placement, where: Sequence[int]) -> bool:
+def filled_blocks(placement: Placement, blocks: int, depth: int) -> list[int]:
+    """The blocks that a module of this depth fills: the last ones for "last", and the first ones otherwise."""
+    return list(range(blocks - depth, blocks)) if placement == "last" else list(range(depth))
+
+
+def is_placed(placement: Placement, blocks: int, where: Sequence[int]) -> bool:
     """Whether a module may sit in these blocks."""
-    return placement == "any" or list(where) == list(range(len(where)))
+    return placement == "any" or list(where) == filled_blocks(placement, blocks, len(where))
 
 
 def draw_blocks(placement: Placement, blocks: int, depth: int, rng: Generator) -> list[int]:
-    """Draw blocks for a module of this depth uniformly, in ascending order; "first" uses no random numbers."""
-    if placement == "first":
-        return list(range(depth))
+    """Draw blocks for a module of this depth uniformly, in ascending order; only "any" uses random numbers."""
+    if placement != "any":
+        return filled_blocks(placement, blocks, depth)
     return sorted(rng.choice(blocks, size=depth, replace=False).tolist())
 
 
@@ -51,17 +57,17 @@ def cheapest_blocks(placement: Placement, blocks: int, depth: int) -> list[int]:
     Where modules may sit anywhere, these are the last blocks. The very last block computes only the tokens that the
     head reads; and prompts that end before it, or leave gaps, are carried through the later blocks as ordinary tokens.
     """
-    return list(range(depth)) if placement == "first" else list(range(blocks - depth, blocks))
+    return filled_blocks("first" if placement == "first" else "last", blocks, depth)
 
 
 def change_depth(placement: Placement, blocks: int, where: Sequence[int], depth: int, rng: Generator) -> list[int]:
     """Give the blocks of a module after its depth changes, in ascending order.
 
-    `where` holds its blocks so far. "first" drops the last blocks or adds the next ones, without random numbers; "any"
-    drops or adds random blocks.
+    `where` holds its blocks so far. "first" drops the last blocks or adds the next ones, "last" drops the first blocks
+    or adds those before, both without random numbers; "any" drops or adds random blocks.
     """
-    if placement == "first":
-        return list(range(depth))
+    if placement != "any":
+        return filled_blocks(placement, blocks, depth)
     if depth <= len(where):
         return sorted(rng.choice(where, size=depth, replace=False).tolist()) if depth else []
     free = [block for block in range(blocks) if block not in where]
@@ -87,7 +93,7 @@ class ModuleSpace:
     def contains(self, placement: Placement, widths: Sequence[int]) -> bool:
         """Whether these widths, one for each block, are a setting of this module."""
         where = carrying(widths)
-        if len(where) not in self.depths or not is_placed(placement, where):
+        if len(where) not in self.depths or not is_placed(placement, len(widths), where):
             return False
         return all(widths[block] in self.widths for block in where)
 
@@ -128,8 +134,8 @@ def cross_widths(placement: Placement, first: Sequence[int], second: Sequence[in
     """Cross one module of two parents, given its widths block by block; see `noah.space.operators.cross_over`."""
     parents = first, second
     depth = len(carrying(parents[int(rng.integers(2))]))
-    if placement == "first":
-        where = list(range(depth))
+    if placement != "any":
+        where = filled_blocks(placement, len(first), depth)
     else:
         shared = [block for block in carrying(first) if second[block]]
         single = [block for block in range(len(first)) if bool(first[block]) != bool(second[block])]

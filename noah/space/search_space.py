@@ -10,7 +10,7 @@ from typing import Any
 from noah.errors import SettingsError
 from noah.space.budget import UNBOUNDED, Budget
 from noah.space.kinds import KINDS, PUBLISHED, BlockSizes, as_sizes, in_order, price
-from noah.space.module_space import ModuleSpace, Placement, arrangements, cheapest_blocks, place
+from noah.space.module_space import ModuleSpace, Placement, arrangements, cheapest_blocks, filled_blocks, place
 from noah.space.pricing import PricedModule, count_inside
 from noah.space.subnet import Subnet, unknown_kind
 
@@ -44,7 +44,7 @@ class SearchSpace:
             tokens of that width.
         modules: The space of each kind of module; a kind that is not named is absent. The published three are always
             there, because a seed's random numbers are drawn for them whether they are absent or not.
-        placement: Whether a module of depth d sits in the first d blocks or in any d of them.
+        placement: Whether a module of depth d sits in the first d blocks, in the last d, or in any d of them.
 
     Raises:
         SettingsError: If widths or depths make no sense; it lists all problems at once.
@@ -88,7 +88,9 @@ class SearchSpace:
         widths = {}
         for name, module in self.modules.items():
             reached = self.blocks if self.placement == "any" and max(module.depths) else max(module.depths)
-            widths[name] = place(module.widths[-1:] * reached, range(reached), self.blocks)
+            widths[name] = place(
+                module.widths[-1:] * reached, filled_blocks(self.placement, self.blocks, reached), self.blocks
+            )
         return Subnet(**widths)
 
     @property

@@ -83,6 +83,12 @@ class Subnet:
         return {name: widths[index] for name, widths in self.present if widths[index]}
 
     @property
+    def bare_blocks(self) -> int:
+        """How many blocks stand before the first one that carries a module; all of them if none does."""
+        first = [next(block for block, width in enumerate(widths) if width) for _, widths in self.present]
+        return min(first, default=self.depth)
+
+    @property
     def bottlenecks(self) -> tuple[int, ...]:
         """For each block, the widths together of what remains behind it as bottlenecks when it is merged."""
         return tuple(map(sum, zip(*(self.widths(name) for name in BOTTLENECKS), strict=True)))
@@ -128,18 +134,28 @@ class Subnet:
         """Read what `to_json` gave, as a mapping or as JSON text.
 
         Raises:
-            SettingsError: If it is not a subnet; it names every problem.
+            SettingsError: If it is not a subnet; it names every problem, but no more than ten unknown kinds.
         """
         if isinstance(value, str):
             try:
                 value = json.loads(value)
             except (ValueError, RecursionError) as error:
                 raise SettingsError([f"subnet: not JSON ({error})"]) from error
-        if not isinstance(value, Mapping) or not set(PUBLISHED) <= set(value) <= set(KINDS):
-            keys = ", ".join(sorted(map(str, value))) if isinstance(value, Mapping) else type(value).__name__
-            raise SettingsError([f"subnet: expected the keys prompt, lora and adapter, found: {keys}"])
-        if any(isinstance(widths, str) or not isinstance(widths, Sequence) for widths in value.values()):
-            raise SettingsError(["subnet: prompt, lora and adapter are lists of widths, one per block"])
+        if not isinstance(value, Mapping):
+            raise SettingsError([f"subnet: expected a list of widths for each kind, found: {type(value).__name__}"])
+        unknown = [str(name) for name in value if name not in KINDS]
+        problems = [f"subnet: {unknown_kind(name)}" for name in unknown[:10]]  # a file may hold a million of them
+        if not set(PUBLISHED) <= set(value):
+            keys = ", ".join(sorted(map(str, value))) or "none"
+            problems.append(
+                "subnet: expected the keys prompt, lora and adapter, whatever other kinds there are; found: " + keys
+            )
+        lists = {name: isinstance(widths, Sequence) and not isinstance(widths, str) for name, widths in value.items()}
+        problems += [
+            f"subnet: {name} is no list of widths, one per block" for name in KINDS if not lists.get(name, True)
+        ]
+        if problems:
+            raise SettingsError(problems)
         return cls(**value)
 
     @classmethod
@@ -152,5 +168,5 @@ def unknown_kind(name: str) -> str:
     """That no kind of module has this name, with the nearest that does."""
     near = get_close_matches(name, KINDS, n=1)
     return f"no kind of module is called {name!r}; " + (
-        f"did you mean {near[0]}?" if near else f"there are {', '.join(KINDS)}"
+        f"the nearest is {near[0]}" if near else f"there are {', '.join(KINDS)}"
     )

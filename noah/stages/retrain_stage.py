@@ -14,6 +14,7 @@ from noah.model.merge import merge
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.prepare.build import build_supernet, class_weights, load_supernet
 from noah.prepare.context import Materials, seed_torch
+from noah.prepare.first_blocks import compute_first_blocks
 from noah.prepare.held_out import check_held_out, describe_held_out, final_images, keep_held_out
 from noah.progress import Bar, Listener
 from noah.runs.file_shapes import Result, check_shape
@@ -95,6 +96,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
     weights = class_weights(pixels, materials)
     started = time.monotonic()
     run.log("retrain", "started", hardware=materials.hardware.to_json())
+    kept = compute_first_blocks(model, pixels, settings.retrain, materials, run, "retrain", listener)
     title = "retraining the winner" if given_subnet(run) is None else "training the subnet"
     with listener.bar(title, settings.retrain.epochs, "epochs") as bar:
         losses = train(
@@ -110,6 +112,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
             stage="retrain",
             remedy=f"Train it in a new run with a lower learning rate: {_train_slower(run, settings.retrain)}",
             class_weights=weights,
+            kept=kept,
         )
     if warning := doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain, weights):
         listener.say(f"WARNING   {warning}")

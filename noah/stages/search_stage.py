@@ -16,7 +16,7 @@ from noah.data.pixels.pixels import Pixels
 from noah.errors import CommandOrderError, RunError
 from noah.model.supernet import Supernet
 from noah.nas.candidate import Candidate, rank
-from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch
+from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch, validation_tokens
 from noah.nas.evolution import needed_exactly
 from noah.nas.loop import Task, is_exhausted, work
 from noah.nas.racing import Rules
@@ -208,9 +208,13 @@ def _evaluate(
     run: Run | None,
 ) -> list[Candidate]:
     """Work on the search; if a run is given, its candidates.jsonl is kept up to date."""
-    ask = candidate_logits(
-        supernet, validation, materials.backbone.preprocessing, materials.hardware, task.rules.batch_size
-    )
+    preprocessing, hardware, batch_size = materials.backbone.preprocessing, materials.hardware, task.rules.batch_size
+    folder = None if run is None else run.folder
+    tokens = validation_tokens(supernet, validation, preprocessing, hardware, batch_size, folder)
+    if tokens is not None:
+        value = f"the first {tokens.blocks} of {supernet.largest.depth} once for all candidates"
+        listener.say(f"blocks    {value} (no module is in them; {tokens.where})")
+    ask = candidate_logits(supernet, validation, preprocessing, hardware, batch_size, tokens)
     show = showing(ask, validation.labels)
     told = -1
     kept = None if run is None else CandidateFile(run.path(*CANDIDATES))

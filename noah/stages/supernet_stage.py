@@ -8,6 +8,7 @@ from functools import partial
 from noah.model.supernet import Supernet
 from noah.prepare.build import build_supernet, class_weights
 from noah.prepare.context import Materials, seed_torch
+from noah.prepare.first_blocks import compute_first_blocks
 from noah.prepare.forecast import SEARCH_SHARE, forecast, plan_epochs
 from noah.progress import Listener
 from noah.runs.file_shapes import Plan, check_shape
@@ -65,6 +66,7 @@ def train_supernet(
     pixels = materials.training_pixels(materials.dataset.train, settings.augmentation, listener)
     weights = class_weights(pixels, materials)
     run.log("supernet", "started", epochs=done)
+    first_blocks = compute_first_blocks(supernet, pixels, settings, materials, run, "supernet", listener)
 
     def enough() -> bool:
         return time_limit is not None and time.monotonic() - started > time_limit - kept
@@ -84,6 +86,7 @@ def train_supernet(
             remedy="Start a new run with a lower learning rate, such as "
             f"--set supernet.learning_rate={lower_learning_rate(settings.learning_rate)}.",
             class_weights=weights,
+            kept=first_blocks,
             enough=enough,
         )
     if len(losses) < settings.epochs:

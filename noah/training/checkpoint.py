@@ -8,6 +8,7 @@ every epoch starts from its own seed.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from noah.model.supernet import Supernet
 from noah.runs.folder import Run
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+_AVERAGE = "average"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -35,14 +37,22 @@ class Checkpoint:
         losses: The mean training loss of each finished epoch.
         weights: What `Supernet.trainable_state` returned.
         moments: AdamW's state for each parameter, by name.
+        averages: The averaged weights, if the training keeps them (`noah.training.averaging`).
     """
 
     losses: tuple[float, ...]
     weights: dict[str, Tensor]
     moments: dict[str, dict[str, Tensor]]
+    averages: dict[str, Tensor]
 
 
-def save_checkpoint(path: Path, supernet: Supernet, optimizer: Optimizer, losses: list[float]) -> None:
+def save_checkpoint(
+    path: Path,
+    supernet: Supernet,
+    optimizer: Optimizer,
+    losses: list[float],
+    averages: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write the state of a training after a whole epoch.
 
     Raises:
@@ -52,6 +62,7 @@ def save_checkpoint(path: Path, supernet: Supernet, optimizer: Optimizer, losses
     for name, parameter in supernet.named_parameters():
         for moment, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{moment}/{name}"] = value
+    tensors |= {f"{_AVERAGE}/{name}": value for name, value in (averages or {}).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     values = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic_file(path) as temporary:
@@ -76,23 +87,25 @@ def read_checkpoint(path: Path) -> Checkpoint:
         what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
         raise RunError(f"The checkpoint {path} {what}.", again) from error
     moments: dict[str, dict[str, Tensor]] = {}
-    weights = {}
+    weights, averages = {}, {}
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
         if kind == "weights":
             weights[name] = value
         elif kind in _MOMENTS:
             moments.setdefault(name, {})[kind] = value
-    return Checkpoint(losses, weights, moments)
+        elif kind == _AVERAGE:
+            averages[name] = value
+    return Checkpoint(losses, weights, moments, averages)
 
 
 def restore(checkpoint: Checkpoint, supernet: Supernet, optimizer: Optimizer) -> None:
-    """Load a checkpoint into a supernet and its optimizer.
+    """Load a checkpoint into a supernet and its optimizer, as they were after its last step.
 
     Raises:
         RunError: If the checkpoint belongs to another supernet.
     """
-    load_weights(checkpoint, supernet)
+    _load(checkpoint.weights, supernet)
     for name, parameter in supernet.named_parameters():
         if name in checkpoint.moments:
             _check_moments(name, parameter, checkpoint.moments[name])
@@ -112,14 +125,18 @@ def _check_moments(name: str, parameter: Tensor, moments: dict[str, Tensor]) -> 
 
 
 def load_weights(checkpoint: Checkpoint, supernet: Supernet) -> None:
-    """Load a checkpoint's weights into a supernet.
+    """Load a checkpoint's weights into a supernet, averaged if the training averaged them.
 
     Raises:
         RunError: If the checkpoint belongs to another supernet.
     """
+    _load(checkpoint.weights | checkpoint.averages, supernet)
+
+
+def _load(weights: dict[str, Tensor], supernet: Supernet) -> None:
     try:
         with torch.no_grad():
-            supernet.load_trainable_state(checkpoint.weights)
+            supernet.load_trainable_state(weights)
     except (SettingsError, RuntimeError) as error:
         # The first line of torch's message is of no use; each further line names a weight.
         raise RunError(

@@ -17,12 +17,14 @@ from noah.data.augment.augmented_pixels import AugmentedPixels, TrainingPixels
 from noah.data.augment.batch import BatchAugmentation
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.pixels.to_inputs import Batch, to_images
+from noah.evaluation.kept_tokens import KeptTokens
 from noah.hardware.bf16_weights import frozen_weights_held
 from noah.hardware.device import Hardware
 from noah.model.compiled import CompiledForward
 from noah.model.supernet import Supernet
 from noah.progress import Bar, TrainingDetail
-from noah.settings.training_settings import TrainingSettings
+from noah.settings.training_settings import AugmentationSettings, TrainingSettings
+from noah.training.averaging import AveragedWeights
 from noah.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from noah.training.divergence import StepLosses, check_state
 from noah.training.step import Step, own_share
@@ -46,6 +48,7 @@ def train(
     stage: str = "training",
     remedy: str = "Choose a lower learning rate.",
     class_weights: Tensor | None = None,
+    kept: KeptTokens | None = None,
     enough: Callable[[], bool] = lambda: False,
     leave: Callable[[], bool] = lambda: False,
 ) -> list[float]:
@@ -72,6 +75,8 @@ def train(
         stage: The name of this training in the bar's details.
         remedy: What the user can do if the learning rate is too high, in one sentence.
         class_weights: The weight of each class in the loss, (classes).
+        kept: The tokens of the training images behind the first blocks, if nothing changes in these
+            (`noah.prepare.first_blocks`); the pixels are then not read.
         enough: Asked after every epoch whether to stop early; in the first process only.
         leave: Asked before every step and after every epoch, in every process, whether to stop at once; an unfinished
             epoch then has no loss and no checkpoint.
@@ -87,19 +92,25 @@ def train(
     """
     if settings.augmentation.changes_images and not isinstance(pixels, AugmentedPixels):
         raise ValueError("the settings augment single images, and these pixels do not change")
+    if kept and not stays_the_same(supernet, settings.augmentation, kept.blocks):
+        raise ValueError(f"not all is the same in every epoch up to block {kept.blocks}")
     device, processes = hardware.device, hardware.processes
     optimizer = make_optimizer(supernet, settings.learning_rate, settings.weight_decay)
     losses: list[float] = []
+    steps = math.ceil(len(pixels) / settings.batch_size)
+    averaged = AveragedWeights(supernet, settings.average_epochs * steps) if settings.average_epochs else None
     if processes.of_first(checkpoint.exists):
         stored = read_checkpoint(checkpoint)
         restore(stored, supernet, optimizer)
         losses = list(stored.losses)
-    steps = math.ceil(len(pixels) / settings.batch_size)
+        if averaged:
+            averaged.restore(stored.averages)
     schedule = _schedule(optimizer, settings, steps)
     augmentation = BatchAugmentation(settings.augmentation, supernet.num_classes)
     weights = None if class_weights is None else class_weights.to(device)
     compiled = CompiledForward(supernet) if hardware.compiled else None
-    training_step = Step(supernet, hardware, settings.accumulation, weights, settings.label_smoothing, compiled)
+    first = kept.blocks if kept else 0
+    training_step = Step(supernet, hardware, settings.accumulation, weights, settings.label_smoothing, compiled, first)
 
     def fetched(count: int) -> slice:
         """The images of a batch that this process needs: augmentation of whole batches needs all of them."""
@@ -108,7 +119,7 @@ def train(
     def end_epoch() -> bool:
         """Check and save the weights, which are the same in all processes; returns whether to stop here."""
         check_state(supernet, optimizer, len(losses), hardware, remedy)
-        save_checkpoint(checkpoint, supernet, optimizer, losses)
+        save_checkpoint(checkpoint, supernet, optimizer, losses, averaged.state() if averaged else None)
         return enough()
 
     def detail(learning_rate: float | None) -> TrainingDetail:
@@ -129,16 +140,21 @@ def train(
                 if leave():
                     return losses
                 schedule.step_update(epoch * steps + step)
-                images = to_images(next(prepared), preprocessing, device)
-                labels = torch.from_numpy(pixels.labels[indices]).to(device)
-                images, targets = augmentation.apply(images, labels, (*seed, 1 + epoch, _BATCHES, 1 + step))
-                if len(images) == len(indices):
-                    images = images[own_share(len(indices), processes)]
+                targets = torch.from_numpy(pixels.labels[indices]).to(device)
+                if kept:
+                    inputs = kept.fetch(indices[own_share(len(indices), processes)])
+                else:
+                    inputs = to_images(next(prepared), preprocessing, device)
+                    inputs, targets = augmentation.apply(inputs, targets, (*seed, 1 + epoch, _BATCHES, 1 + step))
+                    if len(inputs) == len(indices):
+                        inputs = inputs[own_share(len(indices), processes)]
                 subnets = draw_subnets(epoch * steps + step, rng)
                 optimizer.zero_grad(set_to_none=True)
-                loss = training_step.add_gradients(images, targets, subnets)
+                loss = training_step.add_gradients(inputs, targets, subnets)
                 watched.add(loss)
                 optimizer.step()
+                if averaged:
+                    averaged.update(epoch * steps + step)
                 total += loss * (len(indices) / len(pixels))  # added as shares, so that large losses stay finite
             processes.add_up([total])
             losses.append(total.item())
@@ -146,7 +162,15 @@ def train(
             bar.update(len(losses), f"loss {losses[-1]:.3f}", detail(optimizer.param_groups[0]["lr"]))
             if stop or leave():
                 break
+    if averaged:
+        averaged.apply()
     return losses
+
+
+def stays_the_same(supernet: Supernet, augmentation: AugmentationSettings, blocks: int) -> bool:
+    """Whether an image's tokens behind the first `blocks` blocks are the same in every epoch."""
+    is_random = augmentation != AugmentationSettings() or any(supernet.drop_path_rates[:blocks])
+    return blocks <= supernet.largest.bare_blocks and not is_random
 
 
 def _begin_epoch(seed: tuple[int, ...], epoch: int, count: int) -> tuple[np.random.Generator, int, NDArray[np.int64]]:

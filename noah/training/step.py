@@ -34,6 +34,7 @@ class Step:
         class_weights: The weight of each class in the loss, (classes), on the device.
         label_smoothing: The share of each label that is spread over all classes.
         compiled: The supernet with compiled blocks, if these are to be used.
+        first: The first block to compute: 0 for images; otherwise the inputs are tokens behind the blocks before it.
     """
 
     supernet: Supernet
@@ -42,12 +43,14 @@ class Step:
     class_weights: Tensor | None = None
     label_smoothing: float = 0.0
     compiled: CompiledForward | None = None
+    first: int = 0
 
-    def add_gradients(self, images: Tensor, targets: Tensor, subnets: Sequence[Subnet]) -> Tensor:
+    def add_gradients(self, inputs: Tensor, targets: Tensor, subnets: Sequence[Subnet]) -> Tensor:
         """Add the gradients of a batch to those of the parameters; they are the same in every process.
 
         Args:
-            images: This process's share of the batch (`noah.training.step.own_share`), normalized, (b, 3, H, W).
+            inputs: This process's share of the batch (`noah.training.step.own_share`): normalized images
+                (b, 3, H, W), or tokens (b, N, D).
             targets: The targets of the whole batch, int64, (B), or float32, (B, classes).
             subnets: The subnets of the step; the first learns the labels, the others learn from the first.
 
@@ -59,11 +62,11 @@ class Step:
             ProcessError: If another process has stopped.
         """
         processes = self.hardware.processes
-        loss = torch.zeros((), device=images.device)
+        loss = torch.zeros((), device=inputs.device)
         parts = own_parts(len(targets), self.accumulation, processes)
         for part in parts:
             first = parts[0].start
-            own = images[part.start - first : part.stop - first]
+            own = inputs[part.start - first : part.stop - first]
             label_loss = partial(
                 self._label_loss, targets=targets[part], share=share_of_loss(targets[part], targets, self.class_weights)
             )
@@ -74,9 +77,9 @@ class Step:
         self._add_up(someone_has_none=len(targets) < processes.count)
         return loss
 
-    def _forward(self, images: Tensor, subnet: Subnet) -> Tensor:
+    def _forward(self, inputs: Tensor, subnet: Subnet) -> Tensor:
         with self.hardware.autocast():
-            logits = output_of(self.compiled or self.supernet, images, subnet)
+            logits = output_of(self.compiled or self.supernet, inputs, subnet, self.first)
         return logits.float()
 
     def _label_loss(self, logits: Tensor, *, targets: Tensor, share: Tensor | float) -> Tensor:

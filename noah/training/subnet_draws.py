@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from noah.settings.training_settings import SupernetSettings
-from noah.space.module_space import ModuleSpace, place
+from noah.space.module_space import ModuleSpace, filled_blocks, place
 from noah.space.operators import sample
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
@@ -60,8 +60,9 @@ def fair_subnet(space: SearchSpace, seed: tuple[int, ...], number: int) -> Subne
     does each width among the draws that reach the block. No shorter cycle can do that: the last block that is reached
     at all is reached only by the largest depth, in one of d draws, and w has to divide the number of these draws.
 
-    Where modules may sit in any blocks, widths are drawn as if for the first ones and then put, in their order, into
-    random blocks; each depth, and each width regardless of the block, still takes its turn exactly.
+    Where modules fill the last blocks, the same holds with the blocks counted from the end. Where they may sit in any
+    blocks, widths are drawn as if for the first ones and then put, in their order, into random blocks; each depth, and
+    each width regardless of the block, still takes its turn exactly.
 
     The order of the draws and of the widths in each block are independent random permutations, drawn for each cycle and
     module, so a single draw has the distribution of `noah.space.operators.sample`. Giving every choice an equal share
@@ -78,10 +79,13 @@ def fair_subnet(space: SearchSpace, seed: tuple[int, ...], number: int) -> Subne
         cycle, turn = divmod(number, _module_cycle(module))
         rng = np.random.default_rng([*seed, _FAIR, 1 + position, 1 + cycle])  # NumPy ignores a last word of 0
         widths = _fair_widths(module, rng, turn)
-        blocks = np.arange(space.blocks)
+        where = filled_blocks(space.placement, space.blocks, len(widths))
         if space.placement == "any":
-            blocks = rng.permuted(np.tile(blocks, (_module_cycle(module), 1)), axis=1)[turn]
-        drawn[name] = place(widths, sorted(blocks[: len(widths)].tolist()), space.blocks)
+            blocks = rng.permuted(np.tile(np.arange(space.blocks), (_module_cycle(module), 1)), axis=1)[turn]
+            where = sorted(blocks[: len(widths)].tolist())
+        elif space.placement == "last":
+            widths.reverse()
+        drawn[name] = place(widths, where, space.blocks)
     return Subnet(**drawn)
 
 

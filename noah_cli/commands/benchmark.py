@@ -49,7 +49,7 @@ def benchmark(
         typer.Option(
             "--methods",
             help="Methods, separated by commas: noah searches a subnet, published takes the paper's; linear, lora:8, "
-            "adapter:8, prompt:50 and the like train a single module.",
+            "lora_all:4, adapter:8, prompt:50, bias and the like train the same modules in every block.",
             metavar="NAMES",
         ),
     ] = None,

@@ -141,7 +141,7 @@ def _print_figures(
     columns = ["run", "parameters", "MACs", "validation", "test"]
     lines = [
         [
-            f"{label_of[one.run]}\n{one.method}",
+            f"{label_of[one.run]}\n{one.method.replace('+', ' + ')}",  # so that a long one breaks between modules
             _UNKNOWN if one.parameters is None else f"{one.parameters:,}",
             _UNKNOWN if one.relative_macs is None else f"{one.relative_macs:.3f}x",
             _share(one.validation),

@@ -51,10 +51,10 @@ def retrain(
         str | None,
         typer.Option(
             "--subnet",
-            help="Train this subnet in a new run, without a search: lora:8, lora:8+adapter:4, prompt:50, linear, "
-            "published:cifar, FILE.json, or pareto:2 of a search with two objectives. The options from --name to --set "
-            "describe the new run; if they name no dataset, it takes data and settings from --run, or from the "
-            "latest run.",
+            help="Train this subnet in a new run, without a search: lora:8+adapter:4, lora_all:4, adapter_plus:8, "
+            "bias, linear, published:cifar, FILE.json, or pareto:2 of a search with two objectives. The options from "
+            "--name to --set describe the new run; if they name no dataset, it takes data and settings from --run, or "
+            "from the latest run.",
             metavar="SUBNET",
             autocompletion=complete_subnet,
         ),

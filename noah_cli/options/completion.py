@@ -1,10 +1,11 @@
 """What the shell offers for the value of an option. The user is waiting, so nothing here may import torch.
 
-Each function lists every value; typer keeps those that begin with what was typed.
+Each function lists every value, some with a help text; typer keeps those that begin with what was typed.
 """
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 import typer
@@ -39,12 +40,39 @@ def complete_run(context: typer.Context) -> list[str]:
     return sorted(f"{folder.parent.name}/{folder.name}" for folder in folders)
 
 
-def complete_subnet() -> list[str]:
-    """List ways to write a subnet, and the published ones by name."""
-    from noah.runs.published_subnets import published_names
+def complete_subnet(incomplete: str) -> list[tuple[str, str]]:
+    """List the words of a subnet after those that were typed; alone, also the published ones and files.
 
-    published = [f"published:{name}" for name in published_names()]
-    return ["lora:8", "adapter:8", "prompt:50", "lora:8+adapter:8", "linear", *published]
+    Args:
+        incomplete: What was typed, such as `lora:8+ada`.
+
+    Returns:
+        Each with its help text: `lora:` to be followed by a width, widths after the colon, or a whole word such as
+        `bias`.
+    """
+    from noah.runs.published_subnets import published_names
+    from noah.space.kinds import GROUPS, KINDS
+
+    before, plus, part = incomplete.rpartition("+")
+    given = {word.partition(":")[0] for word in before.split("+")}
+    given |= {kind for name in given for kind in GROUPS.get(name, ())}
+    offered = {
+        name: (kind.words, (1,) if kind.is_switch else kind.widths) for name, kind in KINDS.items() if name not in given
+    }
+    offered |= {
+        name: (f"{', '.join(kinds)} of the same width", KINDS[kinds[0]].widths)
+        for name, kinds in GROUPS.items()
+        if not given & {name, *kinds}
+    }
+    words = [(name if widths == (1,) else f"{name}:", told) for name, (told, widths) in offered.items()]
+    if ":" in part:
+        words += [(f"{name}:{w}", told) for name, (told, widths) in offered.items() if widths != (1,) for w in widths]
+    if plus:
+        return [(f"{before}+{word}", told) for word, told in words]
+    words.append(("linear", "no module: the head alone is trained"))
+    words += [(f"published:{name}", "a subnet that the paper's authors published") for name in published_names()]
+    paths = sorted(glob.glob(f"{glob.escape(incomplete)}*.json"))  # noqa: PTH207  # a Path would drop a ./ that was typed
+    return words + [(path, "a subnet in a file") for path in paths]
 
 
 def complete_device() -> list[str]:
@@ -57,9 +85,17 @@ def complete_precision() -> list[str]:
     return ["auto", "fp32", "bf16"]
 
 
-def complete_space() -> list[str]:
+def complete_space() -> list[tuple[str, str]]:
     """List the presets of the search space."""
-    return ["paper", "wide", "lora", "adapter", "prompt", "mergeable", "full"]
+    return [
+        ("paper", "prompt tokens, LoRA and adapters up to width 10"),
+        ("wide", "prompt tokens, LoRA and adapters up to width 100"),
+        ("lora", "LoRA alone"),
+        ("adapter", "adapters alone"),
+        ("prompt", "prompt tokens alone"),
+        ("mergeable", "every kind that folds into the backbone's weights"),
+        ("full", "every kind"),
+    ]
 
 
 def complete_backbone() -> list[str]:

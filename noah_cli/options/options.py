@@ -173,10 +173,11 @@ BudgetOption = Annotated[
     ),
 ]
 PlacementOption = Annotated[
-    Literal["first", "any"] | None,
+    Literal["first", "last", "any"] | None,
     typer.Option(
         "--placement",
-        help="first: a module fills blocks from the first one on; any: it may be in any blocks.",
+        help="first: a module fills blocks from the first one on; last: up to the last one; any: it may be in any "
+        "blocks.",
         rich_help_panel=SEARCH,
     ),
 ]

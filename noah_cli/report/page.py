@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
@@ -12,8 +13,9 @@ from markupsafe import Markup
 from noah.evaluation.significance import Proportion
 from noah.nas.gene_importance import GeneImportance
 from noah.runs.mistakes import Mistake
+from noah.space.kinds import KINDS, PUBLISHED
 from noah.space.subnet import Subnet
-from noah_cli.report.charts.drawing import Drawing, module_word
+from noah_cli.report.charts.drawing import Drawing, module_colors_css, module_word
 from noah_cli.report.facts import Facts
 from noah_cli.report.reading import Missing
 from noah_cli.report.searched import Searched, order
@@ -61,9 +63,11 @@ def render_page(facts: Facts, drawings: Mapping[str, Drawing], importance: GeneI
         importance=importance,
         words=WORDS,
         module_word=module_word,
+        kinds=KINDS,
+        published=PUBLISHED,
         subnet_is_known=isinstance(facts.subnet, Subnet),
         best=_best(facts),
-        style=Markup(style),  # from this package, so it needs no escaping
+        style=Markup(module_colors_css() + style),  # from this package, so it needs no escaping
     )
 
 
@@ -94,7 +98,7 @@ def _interval(value: Proportion, digits: int = 1) -> str:
     return f"{100 * low:.{digits}f} to {100 * high:.{digits}f}%"
 
 
-def _tiny(value: float, digits: int = 0) -> str:
+def _tiny(value: float | Decimal, digits: int = 0) -> str:
     """Write a number as a factor and a power of ten; 0 stays 0."""
     if value == 0:
         return "0"
@@ -104,7 +108,7 @@ def _tiny(value: float, digits: int = 0) -> str:
 
 def _rounded(number: int) -> str:
     """Write a number of subnets in full if it is small, else rounded."""
-    return f"{number:,}" if number < 1_000_000 else _tiny(float(number), 1)
+    return f"{number:,}" if number < 1_000_000 else _tiny(Decimal(number), 1)
 
 
 def _picture(mistake: Mistake) -> str:

@@ -8,6 +8,7 @@ import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import typer
@@ -35,7 +36,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 _LABEL = 10
 """Columns of the label on the left."""
 _MODULE, _CELL = 8, 4
-"""Columns of a module's name, and of a width with its bar, in the drawing of a subnet."""
+"""Columns of a module's name, if none is longer, and of a width with its bar, in the drawing of a subnet."""
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -160,14 +161,19 @@ def describe_space(space: SearchSpace, budget: Budget) -> str:
     """Say how many subnets a space has, and how many of them are inside the budget."""
     from noah.space.operators import estimate_size  # imports numpy, which most commands do not need
 
-    text = f"{space.size():,} subnets"
+    text = f"{_count(space.size())} subnets"
     if not budget.bounds:
         return text
     inside = estimate_size(space, budget)
-    number = f"{inside.number:,}"
+    number = _count(inside.number)
     if budget.others:
         number = f"about {_round(inside.number):,} (standard error {_round(inside.standard_error):,})"
     return f"{text}, {number} inside the budget of {budget.describe()}"
+
+
+def _count(number: int) -> str:
+    """Write a number of subnets in full unless it is beyond reading, as that of a space of every kind is."""
+    return f"{number:,}" if number < 10**18 else f"{Decimal(number):.1e}".replace("e+", " x 10^")
 
 
 def _round(number: float) -> int:
@@ -183,16 +189,18 @@ def draw_subnet(subnet: Subnet, columns: int) -> list[str]:
         columns: Width of the terminal.
     """
     lines = []
-    fitting = max((columns - _LABEL - _MODULE) // _CELL, 1)
+    shown = with_published(subnet.kinds)
+    named = max(_MODULE, *(len(module) + 1 for module in shown))
+    fitting = max((columns - _LABEL - named) // _CELL, 1)
     a_row = math.ceil(subnet.depth / math.ceil(subnet.depth / fitting))
     for start in range(0, subnet.depth, a_row):
         blocks = range(start, min(start + a_row, subnet.depth))
-        lines.append("          block   " + "".join(f"{block + 1:>3} " for block in blocks).rstrip())
-        for module in with_published(subnet.kinds):
+        lines.append(f"          {'block':<{named}}" + "".join(f"{block + 1:>3} " for block in blocks).rstrip())
+        for module in shown:
             widths = subnet.widths(module)
             largest = max(widths) or 1
             cells = (f"{widths[block] or '·':>3}{_BARS[math.ceil(8 * widths[block] / largest)]}" for block in blocks)
-            lines.append(f"          {module:<8}" + "".join(cells).rstrip())
+            lines.append(f"          {module:<{named}}" + "".join(cells).rstrip())
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +13,26 @@ from hypothesis import strategies as st
 
 from benchmarks.choice import (
     Entry,
+    Evidence,
     ceiling_of_test,
     ceiling_of_training,
+    evidence_file,
     interval,
     judge,
-    oracle_scores,
     percentile,
     read_pool,
     report,
 )
+from noah.files.jsonl import append_line
 from noah.space.subnet import Subnet
 
 SUBNET = Subnet([0, 0], [1, 1], [0, 0])
 IMAGES = 200
 
 
-def entry(name: str, correct: int, repeat: int = 0, evidence: dict[str, float] | None = None) -> Entry:
+def entry(name: str, correct: int, repeat: int = 0) -> Entry:
     """An entry with so many of 200 test images right, the first ones."""
-    return Entry(name, repeat, SUBNET, 100, 10, np.arange(IMAGES) < correct, evidence)
+    return Entry(name, repeat, SUBNET, 100, 10, np.arange(IMAGES) < correct)
 
 
 def pool(*correct: int) -> list[Entry]:
@@ -99,25 +102,27 @@ def test_an_interval_holds_the_mean_and_is_a_point_where_all_are_equal() -> None
 
 
 def test_an_entry_is_read_as_it_was_written_and_a_torn_line_is_passed_over(tmp_path: Path) -> None:
-    made = [entry("lora:8", 13), entry("random 0", 199, 1, {"accuracy": 0.5, "cross_entropy": 1.0})]
+    made = [entry("lora:8", 13), entry("random 0", 199, 1)]
     lines = [json.dumps(one.to_json()) for one in made]
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool" / "digits-seed0.jsonl").write_text("\n".join([*lines, lines[0][:30]]))
     assert [one.to_json() for one in read_pool(tmp_path, "digits", 0)] == [one.to_json() for one in made]
 
 
-def test_the_report_has_a_row_for_each_method_and_the_oracle(tmp_path: Path) -> None:
-    made = [
-        entry(f"random {index}", correct, evidence={"accuracy": correct / 200, "cross_entropy": 1 - correct / 400})
-        for index, correct in enumerate((100, 120, 110))
-    ]
+def test_the_report_has_a_row_for_each_method_and_each_kind_of_evidence(tmp_path: Path) -> None:
+    made = pool(100, 120, 110)
+    for name, value, others in (("random 0", 1.0, 0.5), ("random 1", 0.5, 0.4), ("random 2", 0.7, 0.3)):
+        append_line(evidence_file(tmp_path, "digits", 0), asdict(Evidence(name, 2, 0.5, value)))
+        if name != "random 2":  # not all have been trained for so long yet
+            append_line(evidence_file(tmp_path, "digits", 0), asdict(Evidence(name, 15, 0.5, others)))
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool" / "digits-seed0.jsonl").write_text("".join(json.dumps(one.to_json()) + "\n" for one in made))
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores" / "a.json").write_text(
         json.dumps({"method": "backwards", "task": "digits", "seed": 0, "scores": scores(3, 1, 2)})
     )
-    assert oracle_scores(made) == scores(*(c / 400 - 1 for c in (100, 120, 110)))
     table = report(tmp_path, ["digits"], [0])
-    assert "| oracle | 1 | 100 | 100 to 100 | 0.0 | 1.00 |" in table
+    assert "| own training, 2 epochs, cross-entropy | 1 | 100 | 100 to 100 | 0.0 | 1.00 |" in table
+    assert "| own training, 2 epochs, accuracy | 1 | 0 | 0 to 0 | 10.0 |" in table  # of equal ones the first
+    assert "15 epochs" not in table
     assert "| backwards | 1 | 0 | 0 to 0 | 10.0 | -1.00 |" in table

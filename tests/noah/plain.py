@@ -25,7 +25,7 @@ def plain_forward(supernet: Supernet, images: Tensor, subnet: Subnet) -> Tensor:
     for index, block in enumerate(backbone.blocks):
         here = PlainBlock(supernet, subnet, index)
         if count := here.widths.get("prompt", 0):
-            new = here.module("prompt").tokens[:count]
+            new = here.strength("prompt") * here.module("prompt").tokens[:count]
             x = torch.cat([x[:, :tokens], new.expand(len(x), -1, -1)], dim=1)
         x = x + block.ls1(here.attention(block.attn, block.norm1(x)))
         m = block.ls2(here.mlp(block.mlp, block.norm2(x)))
@@ -46,6 +46,7 @@ class PlainBlock:
     def __init__(self, supernet: Supernet, subnet: Subnet, index: int) -> None:
         self.widths = subnet.block(index)
         self.module: Callable[[str], Any] = lambda kind: supernet.module(kind, index)
+        self.strength: Callable[[str], float] = lambda kind: supernet.strengths.get(kind, 1.0)
 
     def attention(self, attention: Any, h: Tensor) -> Tensor:
         """Multi-head attention of all tokens over all tokens."""
@@ -80,24 +81,23 @@ class PlainBlock:
     def normed(self, h: Tensor, norm: str, linear_adapter: str) -> Tensor:
         """Normed tokens, scaled and shifted, then with a linear adapter."""
         if "scale_shift" in self.widths:
-            module = self.module("scale_shift")
-            h = h * module.scales[norm] + module.shifts[norm]
+            h = self.scaled(norm, h)
         if width := self.widths.get(linear_adapter, 0):
             h = h + self.bottleneck(linear_adapter, h, width, lambda z: z)
         return h
 
     def scaled(self, layer: str, y: Tensor) -> Tensor:
-        """The output of a layer, scaled and shifted."""
+        """The output of a norm or a layer, scaled and shifted."""
         if "scale_shift" not in self.widths:
             return y
-        module = self.module("scale_shift")
-        return y * module.scales[layer] + module.shifts[layer]
+        module, strength = self.module("scale_shift"), self.strength("scale_shift")
+        return y + strength * (y * (module.scales[layer] - 1) + module.shifts[layer])
 
     def offset(self, layer: str, y: Tensor) -> Tensor:
         """The output of a layer with its offset."""
         if "bias" not in self.widths or layer not in self.module("bias").offsets:
             return y
-        given = self.module("bias").offsets[layer]
+        given = self.strength("bias") * self.module("bias").offsets[layer]
         if layer != "qkv" or given.shape[0] == y.shape[-1]:
             return y + given
         of_queries, of_values = given.chunk(2)
@@ -108,10 +108,10 @@ class PlainBlock:
         if not (rank := self.widths.get(kind, 0)):
             return 0.0
         module = part(self.module(kind))
-        return (h @ module.a[:rank].T) @ module.b[:, :rank].T
+        return self.strength(kind) * (h @ module.a[:rank].T) @ module.b[:, :rank].T
 
     def bottleneck(self, kind: str, x: Tensor, width: int, bend: Callable[[Tensor], Tensor]) -> Tensor:
         """U g(V x + v) + u with the first rows and columns."""
         module = self.module(kind)
         z = x @ module.down[:width].T + module.down_bias[:width]
-        return bend(z) @ module.up[:, :width].T + module.up_bias
+        return self.strength(kind) * (bend(z) @ module.up[:, :width].T + module.up_bias)

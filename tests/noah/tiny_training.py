@@ -20,6 +20,7 @@ from noah.data.augment.image import Augmentation
 from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
+from noah.evaluation.kept_tokens import KeptTokens
 from noah.hardware.device import Hardware
 from noah.model.supernet import Supernet
 from noah.progress import Bar, Detail, Silent
@@ -104,6 +105,7 @@ def run_training(
     bar: Bar | None = None,
     hardware: Hardware = CPU,
     class_weights: Tensor | None = None,
+    kept: KeptTokens | None = None,
     leave: Callable[[], bool] = lambda: False,
 ) -> list[float]:
     """`draw` gives the one subnet of a step, `draw_subnets` all of them; without either each step draws one."""
@@ -118,6 +120,7 @@ def run_training(
         checkpoint=checkpoint,
         bar=bar or Silent(),
         class_weights=class_weights,
+        kept=kept,
         leave=leave,
     )
 

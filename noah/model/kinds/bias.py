@@ -29,7 +29,9 @@ class Bias(KindModule):
     def offset(self, layer: str) -> Tensor:
         """The offset of every output of a layer, zero for those that have none."""
         without, found = self.without[layer], self.offsets[layer]
-        return torch.cat([found[: without.start], found.new_zeros(len(without)), found[without.start :]])
+        return self.at_strength(
+            torch.cat([found[: without.start], found.new_zeros(len(without)), found[without.start :]])
+        )
 
     def beside(self, layer: str, h: Tensor, width: Width, rows: slice) -> Tensor | None:
         """The offset of some rows."""

@@ -61,12 +61,16 @@ class Adapter(_Bottleneck):
 
     def behind(self, x: Tensor, width: Width) -> Tensor:
         """What is added to the MLP's output (B, N, D)."""
-        return self.through(x, width, self.nonlinearity)
+        return self.at_strength(self.through(x, width, self.nonlinearity))
 
     def bottleneck(self, width: int) -> Bottleneck:
         """V, v, U and u at a width."""
         return Bottleneck(
-            self.down[:width], self.down_bias[:width], self.up[:, :width], self.up_bias, self.nonlinearity
+            self.down[:width],
+            self.down_bias[:width],
+            self.at_strength(self.up[:, :width]),
+            self.at_strength(self.up_bias),
+            self.nonlinearity,
         )
 
 
@@ -90,15 +94,15 @@ class AdapterPlus(_Bottleneck):
 
     def behind(self, x: Tensor, width: Width) -> Tensor:
         """What is added to the block's output (B, N, D)."""
-        return self.scale * self.through(x, width, self.nonlinearity)
+        return self.at_strength(self.scale) * self.through(x, width, self.nonlinearity)
 
     def bottleneck(self, width: int) -> Bottleneck:
         """V, v, s U and s u at a width."""
         return Bottleneck(
             self.down[:width],
             self.down_bias[:width],
-            self.scale[:, None] * self.up[:, :width],
-            self.scale * self.up_bias,
+            self.at_strength(self.scale)[:, None] * self.up[:, :width],
+            self.at_strength(self.scale) * self.up_bias,
             self.nonlinearity,
         )
 
@@ -125,12 +129,12 @@ class LinearAdapter(_Bottleneck):
 
     def before(self, layer: str, h: Tensor, width: Width) -> Tensor:
         """The tokens with what is added to them."""
-        return h + self.through(h, width, self.nonlinearity) if layer in self.layers else h
+        return h + self.at_strength(self.through(h, width, self.nonlinearity)) if layer in self.layers else h
 
     def fold_before(self, layer: str, folded: Affine, width: int) -> Affine:
         """W (I + U V) and b + W (U v + u)."""
         if layer not in self.layers:
             return folded
-        into = folded.weight @ self.up[:, :width]
-        shift = into @ self.down_bias[:width] + folded.weight @ self.up_bias
+        into = folded.weight @ self.at_strength(self.up[:, :width])
+        shift = into @ self.down_bias[:width] + folded.weight @ self.at_strength(self.up_bias)
         return Affine(folded.weight + into @ self.down[:width], folded.bias).plus(shift)

@@ -62,11 +62,13 @@ class LoRA(LowRank, KindModule):
 
     def beside(self, layer: str, h: Tensor, width: Width, rows: slice) -> Tensor | None:
         """The addition, at its own layer."""
-        return self(h, width, rows) if layer == self.layer else None
+        return self.at_strength(self(h, width, rows)) if layer == self.layer else None
 
     def fold_beside(self, layer: str, folded: Affine, width: int) -> Affine:
         """W + B A, at its own layer."""
-        return Affine(folded.weight + self.weight(width), folded.bias) if layer == self.layer else folded
+        if layer != self.layer:
+            return folded
+        return Affine(folded.weight + self.at_strength(self.weight(width)), folded.bias)
 
 
 class LoRAOfLayers(KindModule):
@@ -86,7 +88,7 @@ class LoRAOfLayers(KindModule):
         """The addition to that layer."""
         if layer not in self.additions:
             return None
-        return output_of(self.additions[layer], h, width, rows)
+        return self.at_strength(output_of(self.additions[layer], h, width, rows))
 
     def fold_beside(self, layer: str, folded: Affine, width: int) -> Affine:
         """W + B A of that layer."""
@@ -94,4 +96,4 @@ class LoRAOfLayers(KindModule):
             return folded
         addition = self.additions[layer]
         assert isinstance(addition, LowRank)
-        return Affine(folded.weight + addition.weight(width), folded.bias)
+        return Affine(folded.weight + self.at_strength(addition.weight(width)), folded.bias)

@@ -60,6 +60,12 @@ class KindModule(nn.Module):
 
     remains: Literal["behind the MLP", "behind the block"] | None = None
     """Where it adds to tokens by a bottleneck of its own, if it does."""
+    strength: float = 1.0
+    """A fixed factor of what it changes, which folds, too."""
+
+    def at_strength(self, change: Tensor) -> Tensor:
+        """What it changes, times its strength."""
+        return change if self.strength == 1 else change * self.strength
 
     def before(self, layer: str, h: Tensor, width: Width) -> Tensor:
         """The input (..., features) of a linear layer, changed."""

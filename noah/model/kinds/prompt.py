@@ -31,4 +31,8 @@ class Prompt(KindModule):
 
     def forward(self, count: int, copies: int = 1) -> Tensor:
         """The first `count` tokens, (`copies`, `count`, D); each copy has a dropout mask of its own."""
-        return apply_dropout(self.tokens[:count].expand(copies, -1, -1), self.dropout, self.training)
+        return apply_dropout(self.used(count).expand(copies, -1, -1), self.dropout, self.training)
+
+    def used(self, count: int) -> Tensor:
+        """The first `count` tokens, (`count`, D), at their strength."""
+        return self.at_strength(self.tokens[:count])

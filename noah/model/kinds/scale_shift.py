@@ -32,7 +32,8 @@ class ScaleShift(KindModule):
 
     def _values(self, name: str, width: Width) -> tuple[Tensor, Tensor]:
         """Scale and shift, or 1 and 0 where a mask says that they are not in use."""
-        scale, shift = self.scales[name], self.shifts[name]
+        scale, shift = self.scales[name], self.at_strength(self.shifts[name])
+        scale = scale if self.strength == 1 else 1 + self.at_strength(scale - 1)
         if isinstance(width, Tensor):
             return 1 + (scale - 1) * width[0], shift * width[0]
         return scale, shift

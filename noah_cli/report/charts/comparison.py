@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from noah.space.kinds import KINDS
+from noah.space.kinds import GROUPS, KINDS
 from noah_cli.report.artifacts import Bench
 from noah_cli.report.charts.drawing import (
     ACCENT,
@@ -120,6 +121,7 @@ def _paint_speed(figure: Figure, bench: Bench) -> None:
 
 
 def _method_color(method: str) -> str:
-    """The color of the first kind of module in a method's name, such as lora:8; a search has one of its own."""
-    kind = method.partition(":")[0]
+    """The color of the first kind of module in a method's name, such as lora_all:8; a search has one of its own."""
+    word = re.split("[:+]", method)[0].strip().lower()
+    kind = GROUPS.get(word, (word,))[0]
     return module_color(kind) if kind in KINDS else MUTED if method == "linear" else ACCENT

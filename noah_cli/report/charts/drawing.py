@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import textwrap
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,36 +25,51 @@ if TYPE_CHECKING:
 
 INK, MUTED, LINE, PAPER = "#17212b", "#5c6977", "#d5dce3", "#ffffff"
 ACCENT, PROMPT, LORA, ADAPTER, BAD = "#3553cc", "#b8690b", "#3553cd", "#0d7f6e", "#c0354a"
-VARIABLES = {
-    INK: "ink",
-    MUTED: "muted",
-    LINE: "line",
-    PAPER: "paper",
-    ACCENT: "accent",
-    PROMPT: "prompt",
-    LORA: "lora",
-    ADAPTER: "adapter",
-    BAD: "bad",
+_KIND_COLORS = {
+    "prompt": (PROMPT, "#f0ae55"),
+    "lora": (LORA, "#8ea6ff"),
+    "adapter": (ADAPTER, "#4fd0ba"),
+    "lora_proj": ("#8c5ff7", "#a671f9"),
+    "lora_fc1": ("#851642", "#ce2f68"),
+    "lora_fc2": ("#62089d", "#9059a4"),
+    "bias": ("#e54bae", "#c1778f"),
+    "scale_shift": ("#354c70", "#416bd3"),
+    "linear_adapter_attention": ("#7b4e12", "#ad5b15"),
+    "linear_adapter_mlp": ("#809c6d", "#77a516"),
+    "adapter_plus": ("#3a97d9", "#389dc7"),
+}
+"""Each kind's color in the light and in the dark scheme, chosen by a search so that any two can be told apart with each
+kind of color vision, and the text on them read."""
+VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper", ACCENT: "accent", BAD: "bad"} | {
+    light: kind for kind, (light, _) in _KIND_COLORS.items()
 }
 """The page's variable for each color of a figure."""
-_KIND_COLORS = {"prompt": PROMPT, "lora": LORA, "adapter": ADAPTER}
-_KIND_WORDS = {"lora": "LoRA"}
+_KIND_WORDS = {"prompt": "prompt", "lora": "LoRA", "adapter": "adapter"}
 _KIND_NAMES = {"prompt": "prompt tokens", "lora": "LoRA rank", "adapter": "adapter width"}
 
 
 def module_color(kind: str) -> str:
-    """Choose the color of a kind of module: LoRA's for kinds that fold, the adapter's for those that do not."""
-    return _KIND_COLORS.get(kind, LORA if KINDS[kind].folds else ADAPTER)
+    """Give the color of a kind of module in figures."""
+    return _KIND_COLORS[kind][0]
+
+
+def module_colors_css() -> str:
+    """Define a variable of the page for each kind of module; paper is printed in the light scheme."""
+    light, dark = (
+        ":root { " + " ".join(f"--{kind}: {colors[scheme]};" for kind, colors in _KIND_COLORS.items()) + " }"
+        for scheme in range(2)
+    )
+    return f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}\n"
 
 
 def module_word(kind: str) -> str:
     """Name a kind of module as in the middle of a sentence."""
-    return _KIND_WORDS.get(kind, kind)
+    return _KIND_WORDS.get(kind, KINDS[kind].words)
 
 
 def module_name(kind: str) -> str:
-    """Name a kind of module for the label of a row of its widths."""
-    return _KIND_NAMES.get(kind, kind)
+    """Name a kind of module for the label of a row of its widths, in lines of at most 30 characters."""
+    return _KIND_NAMES.get(kind, "\n".join(textwrap.wrap(KINDS[kind].words, 30)))
 
 
 NARROW, WIDE = 5.2, 10.4

@@ -44,8 +44,8 @@ def draw_subnet(subnet: Subnet, widest: Mapping[str, int], parameters: int | Non
         "Widths of the subnet, block by block",
         description=f"A heat map of {subnet.depth} blocks by {len(shown)} kinds of module. {blocks}.",
         caption="Each column is a block of the backbone, with the first on the left. The number is the width of the "
-        "module in that block; a dot means that the block has none. The stronger the color, the closer the width is to "
-        "the largest that the search space allows for this module.",
+        "module in that block, and 1 for one without a width; a dot means that the block has none. The stronger the "
+        "color, the closer the width is to the largest that the search space allows for this module.",
         height=_height(shown),
         paint=lambda figure: _paint(figure, subnet.depth, shown, fill),
         wide=True,

@@ -66,8 +66,14 @@ def test_seeds() -> None:
 
 
 def test_methods_are_spelled_in_one_way() -> None:
-    text = "noah, Published,LoRA:08,adapter:4 + lora:8,prompt:50,LINEAR"
-    methods = ("noah", "published", "lora:8", "lora:8+adapter:4", "prompt:50", "linear")
+    text = (
+        "noah, Published,LoRA:08,adapter:4 + lora:8,prompt:50,LINEAR,bias:1,lora_all:2,"
+        "bias+lora_fc2:2+lora_fc1:2 + lora_proj:2+lora:2,lora_fc1:2+lora_proj:3,scale_shift+adapter_plus:8"
+    )
+    methods = (
+        *("noah", "published", "lora:8", "lora:8+adapter:4", "prompt:50", "linear", "bias", "lora_all:2"),
+        *("lora_all:2+bias", "lora_proj:3+lora_fc1:2", "scale_shift+adapter_plus:8"),
+    )
     assert parse_methods(text, published=True) == methods
     assert parse_methods(",".join(methods), published=True) == methods
     assert len({Cell("digits", method, 0).file_name for method in methods}) == len(methods)

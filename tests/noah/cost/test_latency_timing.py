@@ -41,7 +41,9 @@ def table_of(space: SearchSpace, architecture: str = "test_vit", batch_size: int
 
 
 @pytest.mark.parametrize("architecture", ["test_vit", "test_vit2"])  # class token; average pooling
-@pytest.mark.parametrize(("placement", "depths"), [("first", (2, 4, 6)), ("any", (1, 3, 6)), ("first", (6,))])
+@pytest.mark.parametrize(
+    ("placement", "depths"), [("first", (2, 4, 6)), ("last", (2, 6)), ("any", (1, 3, 6)), ("first", (6,))]
+)
 def test_the_sum_over_blocks_is_the_work_of_the_whole(
     architecture: str, placement: Placement, depths: tuple[int, ...]
 ) -> None:

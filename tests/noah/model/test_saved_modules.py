@@ -70,6 +70,25 @@ def file(backbone: Backbone, settings: BackboneSettings, tmp_path_factory: pytes
     return path
 
 
+def test_strengths_come_back(backbone: Backbone, settings: BackboneSettings, tmp_path: Path) -> None:
+    full = trained(backbone.model)
+    strong = Supernet(backbone.model, SUBNET, num_classes=len(CLASSES), strengths={"lora": 2.0, "adapter": 0.5}).eval()
+    strong.load_trainable_state(full.trainable_state())
+    save_modules(
+        tmp_path / MODULES_FILE,
+        strong,
+        SUBNET,
+        classes=CLASSES,
+        preprocessing=backbone.preprocessing,
+        backbone=settings,
+        architecture=backbone.architecture,
+    )
+    with torch.inference_mode():
+        found = noah.load(tmp_path)(images())
+        assert torch.equal(found, strong(images(), SUBNET))
+        assert not torch.allclose(found, full(images(), SUBNET))
+
+
 def images(count: int = 4) -> torch.Tensor:
     return torch.randn(count, 3, TINY_IMAGE_SIZE, TINY_IMAGE_SIZE, generator=torch.Generator().manual_seed(count))
 
@@ -171,6 +190,8 @@ def test_a_backbone_that_is_gone_asks_for_another_place(file: Path, tmp_path: Pa
         ("preprocessing", "{}", "The preprocessing stored in the artifact is wrong"),
         ("backbone", '{"nmae": "x"}', "holds no modules of noah"),
         ("probe", '["x"]', "holds no modules of noah"),
+        ("strengths", '["lora"]', "holds no modules of noah"),
+        ("strengths", '{"lora": "strong"}', "holds no modules of noah"),
         ("classes", "{", "cannot be read"),
         ("format_version", "99", "format_version 99"),
     ],

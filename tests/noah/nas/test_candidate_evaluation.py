@@ -13,12 +13,13 @@ from noah.hardware.device import Hardware, Precision
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
 from noah.nas import candidate_evaluation
-from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch
+from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch, validation_tokens
 from noah.nas.racing import look_at
 from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials, seed_torch
 from noah.progress import Silent
 from noah.space.operators import sample
+from noah.space.search_space import make_space
 from noah.space.subnet import Subnet
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials
@@ -78,6 +79,30 @@ def test_logits_are_those_of_the_merged_network(
         assert show(subnet, IMAGES) == look_at(IMAGES, validation.labels[IMAGES], expected)
     after = supernet.state_dict()
     assert all(after[name].dtype == value.dtype and torch.equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_blocks_that_no_candidate_has_a_module_in_are_computed_once(
+    precision: Precision, materials: Materials, validation: Pixels
+) -> None:
+    depth = materials.space.blocks
+    space = make_space(depth, materials.space.sizes, {"prompt": (1, 2), "lora": (2,), "bias": (1,)}, (0, 1, 2), "last")
+    with torch.random.fork_rng(devices=[]):
+        seed_torch(3)
+        supernet = build_supernet(materials, space.largest, materials.settings.supernet).eval()
+    preprocessing, rng = materials.backbone.preprocessing, np.random.default_rng(0)
+    kept = validation_tokens(supernet, validation, preprocessing, hardware(precision), 4, None)
+    assert kept is not None
+    assert kept.blocks == depth - 2
+    ask = candidate_logits(supernet, validation, preprocessing, hardware(precision), 2, kept)
+    whole = candidate_logits(supernet, validation, preprocessing, hardware(precision), 2)
+    for subnet in [sample(space, rng) for _ in range(5)]:
+        assert np.array_equal(ask(subnet, IMAGES), whole(subnet, IMAGES))
+
+
+def test_without_such_blocks_nothing_is_kept(supernet: Supernet, materials: Materials, validation: Pixels) -> None:
+    preprocessing = materials.backbone.preprocessing
+    assert validation_tokens(supernet, validation, preprocessing, hardware("fp32"), 4, None) is None
 
 
 def test_bf16_is_another_precision(

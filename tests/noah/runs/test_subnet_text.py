@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from noah.errors import UsageError
 from noah.runs.published_subnets import published_names, published_subnet
 from noah.runs.subnet_text import LARGEST_FILE, LARGEST_WIDTH, parse_subnet
-from noah.space.kinds import PUBLISHED
+from noah.space.kinds import GROUPS, KINDS, PUBLISHED
 from noah.space.subnet import Subnet
 from tests.noah.strategies import subnets
 
@@ -62,6 +62,19 @@ class TestWords:
         ("lroa:8", "lroa:8 is neither a module nor a file", "Did you mean lora?"),
         ("adaptor:8", "adaptor:8 is neither a module nor a file", "Did you mean adapter?"),
         ("zzz", "zzz is neither a module nor a file", "Write it as lora:8"),
+        ("zzz", "zzz is neither a module nor a file", ", ".join((*KINDS, *GROUPS))),
+        ("loraall:8", "loraall:8 is neither a module nor a file", "Did you mean lora_all?"),
+        ("adapter-plus:8", "adapter-plus:8 is neither a module nor a file", "Did you mean adapter_plus?"),
+        ("biases", "biases is neither a module nor a file", "Did you mean bias?"),
+        ("BitFit", "BitFit is neither a module nor a file", "Did you mean bias?"),
+        ("ssf", "ssf is neither a module nor a file", "Did you mean scale_shift?"),
+        ("repadapter:8", "repadapter:8 is neither a module nor a file", "Did you mean linear_adapter_attention?"),
+        ("bias:", "the width of bias is missing", "Write bias alone"),
+        ("bias:on", "the width of bias is not a whole number", "Write bias alone"),
+        ("bias:4", "bias has no width", "Write bias alone"),
+        ("bias:0", "the width of bias is 0", "Leave bias out"),
+        ("bias+bias", "bias is given twice", "Give bias once."),
+        ("lora_all:2+lora_fc1:4", "lora_fc1 is given twice", "Give lora_fc1 once; lora_all has it, too."),
         ("8", "8 is neither", "Write it as lora:8"),
         (":8", ":8 is neither", "Write it as lora:8"),
         ("lora", "the width of lora is missing", "lora:8"),
@@ -166,11 +179,20 @@ class TestFiles:
             ({"subnet": None}, "holds no subnet"),
             ({"subnet": "lora:8"}, "holds no subnet"),
             ({"subnet": '{"prompt": [1], "lora": [1], "adapter": [1]}'}, "holds no subnet"),
-            ({"subnet": {"prompt": [1]}}, "expected the keys prompt, lora and adapter, found: prompt"),
+            (
+                {"subnet": {"prompt": [1]}},
+                "expected the keys prompt, lora and adapter, whatever other kinds there are; found: prompt.",
+            ),
+            ({"bias": [1]}, "expected the keys prompt, lora and adapter, whatever other kinds there are; found: bias."),
             ({"prompt": [1], "lora": [1]}, "expected the keys"),
-            ({"prompt": [1], "lora": [1], "adapter": [1], "more": 1}, "expected the keys"),
-            ({"prompt": 1, "lora": 1, "adapter": 1}, "lists of widths"),
-            ({"prompt": "1", "lora": "1", "adapter": "1"}, "lists of widths"),
+            ({"prompt": [1], "lora": [1], "adapter": [1], "more": 1}, "no kind of module is called 'more'; there are"),
+            ({"prompt": [1], "lora": [1], "adapter": [1], "biass": [1]}, "called 'biass'; the nearest is bias."),
+            ({"promt": [1], "lora": [1], "adapter": [1]}, "the nearest is prompt, and 1 more such problem"),
+            ({"prompt": [1], "lora": [1], "adapter": [1], "x" * 5000: [1]}, "no kind of module is called 'xxx"),
+            ({"prompt": [1], "lora": [1], "adapter": [1], "bias": 1}, "bias is no list of widths, one per block"),
+            ({"prompt": [1], "lora": [1], "adapter": [1], "bias": [1, 1]}, "one width per block"),
+            ({"prompt": 1, "lora": 1, "adapter": 1}, "is no list of widths"),
+            ({"prompt": "1", "lora": "1", "adapter": "1"}, "is no list of widths"),
             ({"prompt": [1, 2], "lora": [1], "adapter": [1]}, "one width per block"),
             ({"prompt": [], "lora": [], "adapter": []}, "one width per block"),
             ({"prompt": [1], "lora": [-1], "adapter": [1]}, "lora has the width -1 in block 0"),

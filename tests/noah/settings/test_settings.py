@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from noah.data.pixels.preprocessing import Preprocessing
-from noah.errors import UsageError
+from noah.errors import SettingsError, UsageError
 from noah.settings.layers import (
     Layer,
     assignment_layer,
@@ -218,3 +218,20 @@ def test_trackers_are_named_alone_or_in_a_list(text: str, names: tuple[str, ...]
 @pytest.mark.parametrize("text", ["tensorbord", "[1]", "3", "null", "{wandb: 1}"])
 def test_an_unknown_tracker_is_refused(text: str) -> None:
     assert problems_of(assignment_layer(f"trackers={text}"))[0].startswith("trackers")
+
+
+def test_strengths_are_read() -> None:
+    settings, _ = resolve([assignment_layer("space.strength=adapter:0.5 + lora_all:1.5")])
+    assert settings.space.strengths == {
+        "adapter": 0.5,
+        **dict.fromkeys(("lora", "lora_proj", "lora_fc1", "lora_fc2"), 1.5),
+    }
+    assert resolve([])[0].space.strengths == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["lora", "lora:x", "lora:0", "lora:-1", "lora:nan", "lora:101", "loar:2", "lora:1+lora:2", "+"]
+)
+def test_wrong_strengths_are_told_with_their_key(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"space\.strength: must be kinds of module, each once"):
+        resolve([assignment_layer(f"space.strength={text}")])

@@ -65,7 +65,7 @@ def narrowest(space: SearchSpace, *depths: int) -> Subnet:
 def spaces_with_budgets(draw: st.DrawFn) -> tuple[SearchSpace, Budget]:
     """A budget that admits at least one combination of depths, often hardly anything else."""
     space = draw(spaces(max_blocks=4))
-    narrowest = space.narrowest({name: draw(st.sampled_from(space.modules[name].depths)) for name in PUBLISHED})
+    narrowest = space.narrowest({name: draw(st.sampled_from(module.depths)) for name, module in space.modules.items()})
     bounds = []
     for quantity in draw(st.sampled_from(QUANTITIES)):
         cost = cost_of(quantity, space)
@@ -103,9 +103,10 @@ def test_the_narrowest_subnet_of_some_depths_makes_least_work(pool: str, space: 
     macs = work_of(space.blocks, space.embed_dim, pool)
     least: dict[tuple[int, ...], int] = {}
     for subnet in enumerate_space(space):
-        depths = tuple(len(carrying(subnet.widths(name))) for name in PUBLISHED)
+        depths = tuple(len(carrying(subnet.widths(name))) for name in space.modules)
         least[depths] = min(least.get(depths, macs(subnet)), macs(subnet))
-    assert all(macs(narrowest(space, *depths)) == work for depths, work in least.items())
+    for depths, work in least.items():
+        assert macs(space.narrowest(dict(zip(space.modules, depths, strict=True)))) == work
 
 
 @given(spaces(max_blocks=3), st.sampled_from(["macs", "parameters and macs"]), st.floats(0, 0.3), st.floats(0.7, 1.3))
@@ -143,7 +144,7 @@ def test_fewer_prompts_may_be_more_work() -> None:
         check_budget(space, Budget((*parameter_budget(shallow.parameter_count(16), 16).bounds, *budget.bounds)))
 
 
-@pytest.mark.parametrize("placement", ["first", "any"])
+@pytest.mark.parametrize("placement", ["first", "last", "any"])
 def test_only_what_makes_work_is_taken_back(placement: Placement) -> None:
     space = make_space(6, 16, {"prompt": (1, 2, 3), "lora": (1, 2), "adapter": (1, 2, 3)}, (2, 6), placement)
     macs, rng = work_of(6, 16), np.random.default_rng(0)
@@ -173,7 +174,7 @@ def test_the_cheapest_price_of_the_violated_bound_is_told() -> None:
     assert raised.value.hint.startswith(f"Raise it to at least --budget latency={math.ceil(seconds * 1e6)}us,")
 
 
-@pytest.mark.parametrize("placement", ["first", "any"])
+@pytest.mark.parametrize("placement", ["first", "last", "any"])
 @pytest.mark.parametrize("parameters", [None, 300])
 @pytest.mark.parametrize("factor", [1.0, 1.05, 1.3])
 def test_the_estimated_size(placement: Placement, parameters: int | None, factor: float) -> None:

@@ -25,18 +25,18 @@ from tests.noah.strategies import spaces
 def enumerate_space(space: SearchSpace) -> list[Subnet]:
     """Every subnet of a small space, written out."""
     choices = []
-    for name in PUBLISHED:
-        module = space.modules[name]
+    fixed = {"first": lambda depth, _: set(range(depth)), "last": lambda depth, count: set(range(count - depth, count))}
+    for module in space.modules.values():
         choices.append(
             [
                 tuple(place(widths, where, space.blocks))
                 for depth in module.depths
                 for where in itertools.combinations(range(space.blocks), depth)
-                if space.placement == "any" or where == tuple(range(depth))
+                if space.placement == "any" or set(where) == fixed[space.placement](depth, space.blocks)
                 for widths in itertools.product(module.widths, repeat=depth)
             ]
         )
-    return [Subnet(*widths) for widths in itertools.product(*choices)]
+    return [Subnet(**dict(zip(space.modules, widths, strict=True))) for widths in itertools.product(*choices)]
 
 
 def inside(space: SearchSpace, limit: int) -> Budget:
@@ -67,7 +67,7 @@ def test_the_size_is_exact(space: SearchSpace, share: float) -> None:
     assert estimate_size(space, inside(space, limit)) == SizeEstimate(sum(price <= limit for price in prices), 0.0)
     assert space.size(inside(space, min(prices) - 1)) == 0
     assert all(subnet.fits_inside(space.largest) for subnet in every)
-    for name in PUBLISHED:
+    for name in space.modules:
         columns = zip(*(subnet.widths(name) for subnet in every), strict=True)
         assert space.largest.widths(name) == tuple(map(max, columns))
     assert space.smallest in every
@@ -119,7 +119,7 @@ def test_operators_without_change(space: SearchSpace, rng: np.random.Generator) 
 def test_crossover_takes_every_width_from_a_parent(space: SearchSpace, rng: np.random.Generator) -> None:
     first, second = sample(space, rng), sample(space, rng)
     child = cross_over(space, first, second, rng)
-    for name in PUBLISHED:
+    for name in space.modules:
         for width, *parents in zip(child.widths(name), first.widths(name), second.widths(name), strict=True):
             assert width in parents or not width
 
@@ -128,7 +128,7 @@ def test_crossover_takes_every_width_from_a_parent(space: SearchSpace, rng: np.r
 def test_crossover_of_whole_modules(space: SearchSpace, rng: np.random.Generator) -> None:
     first, second = sample(space, rng), sample(space, rng)
     child = cross_over(space, first, second, rng, module_probability=1)
-    assert all(child.widths(name) in (first.widths(name), second.widths(name)) for name in PUBLISHED)
+    assert all(child.widths(name) in (first.widths(name), second.widths(name)) for name in space.modules)
 
 
 def test_crossovers_of_whole_modules_are_as_frequent_as_asked() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from noah.errors import SettingsError
 from noah.space.kinds import PUBLISHED
-from noah.space.subnet import Subnet
+from noah.space.subnet import Subnet, unknown_kind
 from tests.noah.strategies import subnets
 
 
@@ -100,7 +100,18 @@ def test_the_keys_of_what_is_no_subnet_are_told(value: dict[Any, Any]) -> None:
     assume(set(value) != set(PUBLISHED))
     with pytest.raises(SettingsError) as caught:
         Subnet.from_json(value)
-    assert caught.value.problem.endswith(f"found: {', '.join(sorted(map(str, value)))}")
+    told = caught.value.problems
+    assert [problem for problem in told if "no kind of module is called" in problem] == [
+        f"subnet: {unknown_kind(str(name))}" for name in value if name not in PUBLISHED
+    ]
+    if not set(PUBLISHED) <= set(value):
+        assert told[-1].endswith(f"found: {', '.join(sorted(map(str, value))) or 'none'}")
+
+
+def test_a_file_of_many_unknown_kinds_is_refused_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Subnet.from_json({str(number): [1] for number in range(1_000_000)})
+    assert len(caught.value.problems) == 11
 
 
 @given(st.none() | st.booleans() | st.integers() | st.floats() | st.lists(st.integers()))
@@ -112,7 +123,7 @@ def test_the_type_of_what_is_no_mapping_is_told(value: Any) -> None:
 
 @given(subnets(2), st.sets(st.sampled_from(PUBLISHED), min_size=1), st.sampled_from(["12", "", 3, None]))
 def test_every_module_needs_a_list_of_widths(subnet: Subnet, spoilt: set[str], other: Any) -> None:
-    with pytest.raises(SettingsError, match="lists of widths"):
+    with pytest.raises(SettingsError, match="is no list of widths"):
         Subnet.from_json({**subnet.to_json(), **dict.fromkeys(spoilt, other)})
 
 
@@ -124,7 +135,7 @@ def test_a_uniform_subnet_has_the_named_modules_alone(depth: int, widths: dict[s
 
 
 def test_an_unknown_kind_is_told_with_the_nearest() -> None:
-    with pytest.raises(SettingsError, match="called 'lora_prj'; did you mean lora_proj"):
+    with pytest.raises(SettingsError, match="called 'lora_prj'; the nearest is lora_proj"):
         Subnet(lora=[1], lora_prj=[2])
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         Subnet(lora=[1]).nonsense  # noqa: B018  # the access is what is tested

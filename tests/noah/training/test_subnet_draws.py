@@ -30,7 +30,7 @@ def any_spaces(draw: st.DrawFn) -> SearchSpace:
         widths = tuple(sorted(draw(st.sets(st.integers(1, 12), max_size=4))))
         depths = tuple(sorted(draw(st.sets(st.integers(0, blocks), min_size=1, max_size=3))))
         modules[name] = ModuleSpace(widths, depths if widths else (0,))
-    return SearchSpace(blocks, 4, modules, draw(st.sampled_from(["first", "any"])))
+    return SearchSpace(blocks, 4, modules, draw(st.sampled_from(["first", "last", "any"])))
 
 
 seeds = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 3))
@@ -56,7 +56,8 @@ def test_over_a_cycle_every_depth_and_every_width_of_every_block_comes_equally_o
     drawn = fair_subnets(space, seed, range(cycle * length, (cycle + 1) * length))
     assert all(space.contains(subnet) for subnet in drawn)
     for name, module in space.modules.items():
-        vectors = [carried(subnet.widths(name)) for subnet in drawn]
+        from_one_end = -1 if space.placement == "last" else 1  # blocks are reached from the first on, or from the last
+        vectors = [carried(subnet.widths(name))[::from_one_end] for subnet in drawn]
         assert Counter(map(len, vectors)) == dict.fromkeys(module.depths, length // len(module.depths))
         for block in range(max(module.depths)):
             reached = [widths[block] for widths in vectors if len(widths) > block]

@@ -141,6 +141,7 @@ def test_later_sources_override_earlier_ones(working_folder: Path, searched: lis
         ("--budget", "macs=1.1x", "budget.macs", "1.1x"),
         ("--budget", "latency=10s", "budget.latency", "10s"),
         ("--placement", "any", "space.placement", "any"),
+        ("--placement", "last", "space.placement", "last"),
     ],
 )
 def test_options_are_settings(

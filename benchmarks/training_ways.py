@@ -1,0 +1,107 @@
+"""Which changes to a training pay, for any subnet alike: learning rate, regularization, averaged weights.
+
+    python -m benchmarks.training_ways train --tasks rendered_dsprites_loc,shapes_count --seeds 0
+    python -m benchmarks.training_ways table
+
+The trainings are those of `benchmarks.choice`, with one setting changed at a time. `train` can be stopped and started
+again at any time; docs/choice/training holds a line for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.choice import DEVELOPMENT, FOLDER, Entry, materials_of, train_entry
+from noah.files.jsonl import append_line, read_lines
+from noah.runs.subnet_text import parse_subnet
+
+BASE = "as it is"
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    BASE: {},
+    "learning rate x 0.5": {"learning_rate": 1e-3},
+    "learning rate x 2": {"learning_rate": 4e-3},
+    "averaged over 3 epochs": {"average_epochs": 3},
+    "label smoothing 0.1": {"label_smoothing": 0.1},
+    "dropout 0.1": {"dropout": 0.1},
+    "drop-path 0.1": {"drop_path": 0.1},
+    "weight decay 0.05": {"weight_decay": 0.05},
+}
+"""The changes to the settings of the final training."""
+SUBNETS = ("lora:8", "lora:4+adapter:8")
+
+
+def fill(folder: Path, task: str, seed: int) -> None:
+    """Train what is missing of a task and a seed, and append each as soon as it is finished."""
+    path = folder / "training" / f"{task}-seed{seed}.jsonl"
+    done = {Entry.from_json(record).name for record in read_lines(path)}
+    materials = materials_of(task, seed)
+    for spelling in SUBNETS:
+        subnet = parse_subnet(spelling, depth=materials.space.blocks)
+        for way, changes in WAYS.items():
+            name = f"{spelling}, {way}"
+            if name in done:
+                continue
+            began = time.monotonic()
+            retrain = materials.settings.retrain.model_copy(update=dict(changes))
+            settings = materials.settings.model_copy(update={"retrain": retrain})
+            entry = train_entry(name, 0, subnet, replace(materials, settings=settings))
+            append_line(path, entry.to_json())
+            print(f"{task} seed {seed} {name}: {entry.accuracy:.1f} in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
+    """Make a table of the gains over the training as it is, a row a way; cells that are missing are left empty."""
+    cells = [(task, seed) for task in tasks for seed in seeds]
+    found = {
+        cell: {
+            entry.name: entry.accuracy
+            for record in read_lines(folder / "training" / f"{cell[0]}-seed{cell[1]}.jsonl")
+            for entry in [Entry.from_json(record)]
+        }
+        for cell in cells
+    }
+    columns = [(cell, spelling) for cell in cells for spelling in SUBNETS if f"{spelling}, {BASE}" in found[cell]]
+    titles = [f"{task}, seed {seed}, {spelling}" for (task, seed), spelling in columns]
+    lines = [" | ".join(["| way", *titles, "mean |"]), "|---|" + "---:|" * (len(columns) + 1)]
+    for way in WAYS:
+        gains = [
+            found[cell][f"{spelling}, {way}"] - found[cell][f"{spelling}, {BASE}"]
+            for cell, spelling in columns
+            if f"{spelling}, {way}" in found[cell]
+        ]
+        whole = len(gains) == len(columns)
+        if way == BASE:
+            shown = [f"{found[cell][f'{spelling}, {way}']:.1f}" for cell, spelling in columns]
+        else:
+            shown = [f"{gain:+.1f}" for gain in gains] if whole else [""] * len(columns)
+        mean = f"{np.mean(gains):+.1f}" if whole and way != BASE else ""
+        lines.append(f"| {way} | {' | '.join(shown)} | {mean} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train the missing ones, or show what is there."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("do", choices=("train", "table"))
+    parser.add_argument("--tasks", default=",".join(DEVELOPMENT))
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    arguments = parser.parse_args()
+    tasks, seeds = arguments.tasks.split(","), [int(seed) for seed in arguments.seeds.split(",")]
+    if arguments.do == "table":
+        print(table(arguments.folder, tasks, seeds))
+        return
+    for seed in seeds:
+        for task in tasks:
+            fill(arguments.folder, task, seed)
+
+
+if __name__ == "__main__":
+    main()
