@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from noah.data.sources.drawn.faces import has_fonts
 from noah.data.sources.few_shot import training_lists
 from noah.data.sources.few_shot_sets import FEW_SHOT_SETS, FewShotSet, find_few_shot_folder
 from noah.data.sources.imagenet_variants import VARIANTS, Variant, find_variant_folder
 from noah.data.sources.vtab.vtab import find_vtab
 from noah.data.sources.vtab.vtab_archives import find_vtab_archive
 from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS, VtabTask
+
+_NO_FONTS = "missing: matplotlib"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,21 @@ def list_datasets(data_root: Path) -> list[Entry]:
     """List every dataset that has a name, grouped by experiment."""
     return [
         Entry("digits", "built in", 10, True, "comes with scikit-learn"),
-        Entry("rendered_dsprites_loc", "rendered", 16, True, "rendered by noah"),
-        Entry("rendered_dsprites_ori", "rendered", 16, True, "rendered by noah"),
-        Entry("shapes_count", "rendered", 8, True, "rendered by noah"),
+        _rendered("rendered_dsprites_loc", 16),
+        _rendered("rendered_dsprites_ori", 16),
+        _rendered("rendered_letters", 26, needs_fonts=True),
+        _rendered("rendered_letters_sans", 26, needs_fonts=True),
+        _rendered("shapes_count", 8),
         _cifar10(data_root),
         *(_vtab(task, data_root) for task in VTAB_TASKS),
         *(_few_shot(known, data_root) for known in FEW_SHOT_SETS),
         *(_variant(variant, data_root) for variant in VARIANTS),
     ]
+
+
+def _rendered(name: str, classes: int, *, needs_fonts: bool = False) -> Entry:
+    there = not needs_fonts or has_fonts()
+    return Entry(name, "rendered", classes, there, "rendered by noah" if there else _NO_FONTS)
 
 
 def _cifar10(data_root: Path) -> Entry:

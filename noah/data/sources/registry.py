@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,6 +11,7 @@ from noah.data.dataset import Dataset
 from noah.data.sources.cifar import load_cifar10, load_cifar100
 from noah.data.sources.digits import load_digits
 from noah.data.sources.drawn.dsprites import load_dsprites_location, load_dsprites_orientation
+from noah.data.sources.drawn.letters import load_letters, load_sans_letters
 from noah.data.sources.drawn.shapes_count import load_shapes_count
 from noah.data.sources.few_shot import LAYOUT as FEW_SHOT_LAYOUT
 from noah.data.sources.few_shot import load_few_shot
@@ -22,9 +24,11 @@ from noah.errors import DatasetNotFoundError, UsageError
 
 CIFAR10_NAMES = ("cifar10", "cifar_10")
 
-RENDERED = {
+RENDERED: Mapping[str, Callable[[], Dataset]] = {
     "rendered_dsprites_loc": load_dsprites_location,
     "rendered_dsprites_ori": load_dsprites_orientation,
+    "rendered_letters": load_letters,
+    "rendered_letters_sans": load_sans_letters,
     "shapes_count": load_shapes_count,
 }
 """The datasets that noah draws itself, each with one fixed split."""
@@ -64,6 +68,7 @@ def load_dataset(
         UsageError: If not exactly one of name and folder is given, a fraction is not between 0 and 1, or `shots` or
             `list_seed` is missing or does not apply.
         DatasetNotFoundError: If the name is unknown, or the dataset is not there.
+        MissingPackageError: If it is drawn in matplotlib's fonts, and matplotlib is not installed.
         DataError: If the dataset is there, but something in it is wrong.
         DownloadError: If it is not there and cannot be downloaded.
     """

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from noah.data.sources.catalogue import Entry, list_datasets
+from noah.data.sources.drawn import faces
 from noah.data.sources.imagenet_variants import VARIANTS
 from noah.data.sources.registry import RENDERED, dataset_names
 from tests.few_shot import write_few_shot
@@ -15,7 +18,7 @@ def entries(data_root: Path) -> dict[tuple[str, str], Entry]:
 def test_every_name_is_listed(tmp_path: Path) -> None:
     listed = list_datasets(tmp_path)
     assert {entry.name for entry in listed} == {*dataset_names(), *(variant.name for variant in VARIANTS)}
-    assert len({(entry.name, entry.group) for entry in listed}) == len(listed) == 2 + 3 + 19 + 6 + 4
+    assert len({(entry.name, entry.group) for entry in listed}) == len(listed) == 2 + 5 + 19 + 6 + 4
 
 
 def test_an_empty_data_root_has_what_needs_no_files(tmp_path: Path) -> None:
@@ -27,6 +30,12 @@ def test_an_empty_data_root_has_what_needs_no_files(tmp_path: Path) -> None:
     assert listed["dtd", "natural"].where == "missing: vtab-1k/dtd"
     assert "downloaded" in listed["cifar", "natural"].where and "not VTAB's split" in listed["cifar", "natural"].where
     assert listed["oxford_pets", "few-shot"].where == "missing: few-shot/oxford_pets"
+
+
+def test_without_matplotlib_its_letters_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faces, "find_spec", lambda name: None)
+    missing = {name for (name, _), entry in entries(tmp_path).items() if entry.where == "missing: matplotlib"}
+    assert missing == {"rendered_letters", "rendered_letters_sans"}
 
 
 def test_what_is_there_is_told_by_its_place(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def data_root(tmp_path: Path, write_images: WriteImages) -> Path:
 
 
 def test_names() -> None:
-    assert len(set(dataset_names())) == len(dataset_names()) == 29
+    assert len(set(dataset_names())) == len(dataset_names()) == 31
     assert {"digits", "cifar10", "cifar", "dtd", "oxford_pets", "imagenet", *RENDERED} <= set(dataset_names())
 
 
@@ -40,7 +40,7 @@ def test_digits_by_name(tmp_path: Path) -> None:
     assert load("Digits", None, tmp_path).notes == load_digits(seed=0, validation_fraction=0.2).notes
 
 
-@pytest.mark.parametrize("name", ["rendered_dsprites_loc", "rendered-dsprites-ori", "Shapes-Count"])
+@pytest.mark.parametrize("name", ["rendered_dsprites_loc", "rendered-dsprites-ori", "Rendered-Letters", "Shapes-Count"])
 def test_a_rendered_set_is_the_same_whatever_the_settings(tmp_path: Path, name: str) -> None:
     dataset = load(name, None, tmp_path / "none")
     other = load_dataset(name, None, data_root=tmp_path, seed=7, validation_fraction=0.5, test_fraction=0.5)
