@@ -13,6 +13,7 @@ from noah.data.sources.digits import load_digits
 from noah.data.sources.drawn.dsprites import load_dsprites_location, load_dsprites_orientation
 from noah.data.sources.drawn.letters import load_letters, load_sans_letters
 from noah.data.sources.drawn.shapes_count import load_shapes_count
+from noah.data.sources.drawn.shots import choose_shots
 from noah.data.sources.few_shot import LAYOUT as FEW_SHOT_LAYOUT
 from noah.data.sources.few_shot import load_few_shot
 from noah.data.sources.few_shot_sets import FEW_SHOT_SETS, SHOTS, FewShotSet, find_few_shot_folder, find_few_shot_set
@@ -61,8 +62,9 @@ def load_dataset(
         seed: Draws every split that is not fixed; those of VTAB-1k and of `RENDERED` are.
         validation_fraction: The fraction of the images not for testing, if the validation set is drawn.
         test_fraction: The fraction of all images, if the test set is drawn.
-        shots: Training images per class of a few-shot dataset; None if the name does not mean one.
-        list_seed: Chooses among the published lists of so many shots; None means `seed`.
+        shots: Training images per class of a few-shot dataset, or of one of `RENDERED`; None for all images.
+        list_seed: Chooses among the published lists of so many shots, and the shots of one of `RENDERED`; None means
+            `seed`.
 
     Raises:
         UsageError: If not exactly one of name and folder is given, a fraction is not between 0 and 1, or `shots` or
@@ -123,9 +125,12 @@ def _load_named(name: str, data_root: Path, seed: int, validation_fraction: floa
 
 
 def _load_few_shot(name: str | None, data_root: Path, shots: int, list_seed: int, seed: int) -> Dataset:
-    known = find_few_shot_set(name or "")
+    plain = (name or "").lower().replace("-", "_")
+    if plain in RENDERED:
+        return choose_shots(RENDERED[plain](), shots, list_seed)
+    known = find_few_shot_set(plain)
     if known is None:
-        names = ", ".join(known.name for known in FEW_SHOT_SETS)
+        names = ", ".join((*(known.name for known in FEW_SHOT_SETS), *RENDERED))
         what = f"{name} is not a few-shot set" if name else "--shots goes with --dataset, not with --data"
         raise UsageError(f"{what}: --shots {shots} does not apply.", f"Leave --shots out, or choose one of {names}.")
     root = find_few_shot_folder(known, data_root)

@@ -156,10 +156,18 @@ def test_the_list_seed_is_the_runs_unless_given(tmp_path: Path) -> None:
     assert "list of food101 with seed 1" in load("food-101", None, tmp_path, shots=1, list_seed=1).notes[0]
 
 
+@pytest.mark.parametrize("name", RENDERED)
+def test_shots_of_what_noah_draws(tmp_path: Path, name: str) -> None:
+    own, listed = load(name, None, tmp_path, shots=16), load(name, None, tmp_path, shots=16, list_seed=1)
+    assert own.name == f"{name}-16shot" and len(own.train) == 16 * len(own.classes)
+    assert "Seed 0 chooses 16" in own.notes[-1] and "Seed 1 chooses 16" in listed.notes[-1]
+    assert load(name.upper(), None, tmp_path, shots=1).name == f"{name}-1shot"
+
+
 def test_shots_where_they_do_not_belong(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="digits is not a few-shot set") as caught:
         load("digits", None, tmp_path, shots=4)
-    assert "fgvc_aircraft, food101" in caught.value.hint
+    assert "fgvc_aircraft, food101" in caught.value.hint and "rendered_letters" in caught.value.hint
     with pytest.raises(UsageError, match="--shots goes with --dataset, not with --data"):
         load(None, tmp_path, tmp_path, shots=4)
     with pytest.raises(UsageError, match="--list-seed is given without --shots"):
