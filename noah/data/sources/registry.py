@@ -13,6 +13,7 @@ from noah.data.sources.digits import load_digits
 from noah.data.sources.drawn.dsprites import load_dsprites_location, load_dsprites_orientation
 from noah.data.sources.drawn.letters import load_letters, load_sans_letters
 from noah.data.sources.drawn.shapes_count import load_shapes_count
+from noah.data.sources.drawn.shifts import SHIFTS, find_shift
 from noah.data.sources.drawn.shots import choose_shots
 from noah.data.sources.few_shot import LAYOUT as FEW_SHOT_LAYOUT
 from noah.data.sources.few_shot import load_few_shot
@@ -94,6 +95,12 @@ def _load_named(name: str, data_root: Path, seed: int, validation_fraction: floa
         return load_digits(seed=seed, validation_fraction=validation_fraction)
     if plain in RENDERED:
         return RENDERED[plain]()
+    shift = find_shift(name)
+    if shift is not None:
+        raise UsageError(
+            f"{shift.name} has test images only.",
+            f"Train on --dataset {shift.source}; then type noah eval --on {shift.name}.",
+        )
     if plain in CIFAR10_NAMES:
         return load_cifar10(data_root, seed=seed, validation_fraction=validation_fraction)
     few_shot = find_few_shot_set(name)
@@ -160,7 +167,7 @@ def _load_cifar(found: Path | None, data_root: Path, seed: int, validation_fract
 
 
 def _unknown(name: str) -> DatasetNotFoundError:
-    names = ["digits", *RENDERED, *CIFAR10_NAMES]
+    names = ["digits", *RENDERED, *CIFAR10_NAMES, *(shift.name for shift in SHIFTS)]
     names += [alias for task in VTAB_TASKS for alias in task.names]
     names += [alias for known in FEW_SHOT_SETS for alias in known.names]
     nearest = get_close_matches(name.lower(), names, n=1)

@@ -9,6 +9,7 @@ import pytest
 from noah.data.dataset import Dataset
 from noah.data.sources import registry
 from noah.data.sources.digits import load_digits
+from noah.data.sources.drawn.shifts import SHIFTS, Shift
 from noah.data.sources.registry import RENDERED, dataset_names, load_dataset
 from noah.errors import DatasetNotFoundError, DownloadError, UsageError
 from tests.few_shot import write_few_shot
@@ -48,6 +49,13 @@ def test_a_rendered_set_is_the_same_whatever_the_settings(tmp_path: Path, name: 
     assert "the same for every seed and validation fraction" in dataset.notes[-1]
     for split, same in ((dataset.train, other.train), (dataset.validation, other.validation)):
         assert [split.name(index) for index in range(len(split))] == [same.name(index) for index in range(len(same))]
+
+
+@pytest.mark.parametrize("shift", SHIFTS, ids=lambda shift: shift.name)
+def test_a_shift_is_not_trained_on(tmp_path: Path, shift: Shift) -> None:
+    with pytest.raises(UsageError, match=f"{shift.name} has test images only") as caught:
+        load(shift.name.upper().replace("_", "-"), None, tmp_path)
+    assert f"--dataset {shift.source};" in caught.value.hint and shift.source in dataset_names()
 
 
 def test_a_task_by_name(data_root: Path) -> None:
@@ -97,7 +105,13 @@ def test_exactly_one_of_name_and_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("digit", "digits"), ("oxford_petz", "oxford_pet"), ("SVNH", "svhn"), ("shape_counts", "shapes_count")],
+    [
+        ("digit", "digits"),
+        ("oxford_petz", "oxford_pet"),
+        ("SVNH", "svhn"),
+        ("shape_counts", "shapes_count"),
+        ("rendered_digit", "rendered_digits"),
+    ],
 )
 def test_an_unknown_name_gets_the_nearest_one(tmp_path: Path, typed: str, meant: str) -> None:
     with pytest.raises(DatasetNotFoundError, match=f"No dataset is named {typed}") as caught:
