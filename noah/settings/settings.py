@@ -29,7 +29,7 @@ class DataSettings(Section):
     """Which images, and how they are split.
 
     `shots` turns the dataset into a few-shot dataset with so many training images per class; `list_seed` chooses among
-    the published lists. If it is None, the run's own seed does.
+    the published lists, or which images of a dataset that noah draws itself. If it is None, the run's own seed does.
     """
 
     dataset: str | None = None
