@@ -33,14 +33,14 @@ def find_fonts() -> Path:
     if spec is None or spec.origin is None:
         raise MissingPackageError(
             "Letters are drawn in the fonts of matplotlib, which is not installed.",
-            "Type: pip install 'noah-prompt-search[fonts]'",
+            "Type: pip install matplotlib",
         )
     folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
     missing = [face for face in FACES if not (folder / f"{face}.ttf").is_file()]
     if missing:
         raise MissingPackageError(
             f"Letters are drawn in the fonts of matplotlib, of which {folder} lacks {missing[0]}.ttf.",
-            "Type: pip install --force-reinstall 'noah-prompt-search[fonts]'",
+            "Type: pip install --force-reinstall matplotlib",
         )
     return folder
 

@@ -40,7 +40,7 @@ def test_without_matplotlib_it_says_what_to_type(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(faces, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="fonts of matplotlib, which is not installed") as caught:
         find_fonts()
-    assert caught.value.hint == "Type: pip install 'noah-prompt-search[fonts]'" and not has_fonts()
+    assert caught.value.hint == "Type: pip install matplotlib" and not has_fonts()
 
 
 def test_a_matplotlib_without_its_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
