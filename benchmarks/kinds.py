@@ -5,8 +5,8 @@
     python -m benchmarks.kinds table
 
 The trainings are those of `benchmarks.choice`: 56 px, 500 images, 15 epochs, one thread. `train` can be stopped and
-started again at any time; docs/choice/kinds holds a line for each training. `evidence` trains them for a few epochs on the
-training images alone, and measures them on the validation images, as `benchmarks.choice` does with the subnets of a
+started again at any time; docs/choice/kinds holds a line for each training. `evidence` trains them for a few epochs on
+the training images alone, and measures them on the validation images, as `benchmarks.choice` does with the subnets of a
 pool.
 """
 
