@@ -285,24 +285,31 @@ def fill_pool(folder: Path, task: str, seed: int) -> None:
 
 def find_evidence(folder: Path, task: str, seed: int, epochs: Sequence[int]) -> None:
     """Train the subnets of a pool without the validation images, for each number of epochs, and append the results."""
-    path = evidence_file(folder, task, seed)
-    done = {(record["name"], record["epochs"]) for record in read_lines(path)}
     materials = materials_of(task, seed)
+    subnets = {name: subnet for name, repeat, subnet in wanted(materials) if not repeat}
+    add_evidence(evidence_file(folder, task, seed), subnets, materials, epochs)
+
+
+def add_evidence(path: Path, subnets: Mapping[str, Subnet], materials: Materials, epochs: Sequence[int]) -> None:
+    """Train subnets without the validation images, and append the evidence that a file lacks.
+
+    Args:
+        path: The file.
+        subnets: By name.
+        materials: Gives task, seed and settings.
+        epochs: Of the trainings, all subnets for one number after the other.
+    """
+    done = {(record["name"], record["epochs"]) for record in read_lines(path)}
     train_split, validation = materials.dataset.train, materials.dataset.validation
-    for count in epochs:
-        for name, repeat, subnet in wanted(materials):
-            if repeat or (name, count) in done:
-                continue
-            began = time.monotonic()
-            retrain = shortened(materials.settings.retrain, count)
-            settings = materials.settings.model_copy(update={"retrain": retrain})
-            logits, labels, _ = _train(subnet, 0, replace(materials, settings=settings), train_split, validation)
-            found = score(logits, labels)
-            append_line(path, asdict(Evidence(name, count, found.accuracy, found.cross_entropy)))
-            seconds = time.monotonic() - began
-            print(
-                f"{task} seed {seed} {name}, {count} epochs: {found.cross_entropy:.3f} in {seconds:.0f} s", flush=True
-            )
+    for name, count in [(name, count) for count in epochs for name in subnets if (name, count) not in done]:
+        began = time.monotonic()
+        retrain = shortened(materials.settings.retrain, count)
+        settings = materials.settings.model_copy(update={"retrain": retrain})
+        logits, labels, _ = _train(subnets[name], 0, replace(materials, settings=settings), train_split, validation)
+        found = score(logits, labels)
+        append_line(path, asdict(Evidence(name, count, found.accuracy, found.cross_entropy)))
+        told = f"{path.stem} {name}, {count} epochs: {found.cross_entropy:.3f}"
+        print(f"{told} in {time.monotonic() - began:.0f} s", flush=True)
 
 
 def wanted(materials: Materials) -> Iterator[tuple[str, int, Subnet]]:

@@ -1,10 +1,13 @@
 """Trains each kind of module on its own, at about 150,000 parameters or at its largest, beside lora:8 and adapter:16.
 
     python -m benchmarks.kinds train --tasks digits,shapes_count --seeds 0
+    python -m benchmarks.kinds evidence --epochs 2,4
     python -m benchmarks.kinds table
 
 The trainings are those of `benchmarks.choice`: 56 px, 500 images, 15 epochs, one thread. `train` can be stopped and
-started again at any time; docs/choice/kinds holds a line for each training.
+started again at any time; docs/choice/kinds holds a line for each training. `evidence` trains them for a few epochs on
+the training images alone, and measures them on the validation images, as `benchmarks.choice` does with the subnets of a
+pool.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.choice import DEVELOPMENT, FOLDER, Entry, materials_of, train_entry
+from benchmarks.choice import DEVELOPMENT, FOLDER, Entry, add_evidence, materials_of, train_entry
 from noah.files.jsonl import append_line, read_lines
 from noah.runs.subnet_text import parse_subnet
 from noah.space.kinds import GROUPS, KINDS, PUBLISHED, BlockSizes, as_sizes
@@ -93,9 +96,10 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
 def main() -> None:
     """Train the missing ones, or show what is there."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("do", choices=("train", "table"))
+    parser.add_argument("do", choices=("train", "evidence", "table"))
     parser.add_argument("--tasks", default=",".join(DEVELOPMENT))
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--epochs", default="2,4", help="of the trainings without the validation images")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     tasks, seeds = arguments.tasks.split(","), [int(seed) for seed in arguments.seeds.split(",")]
@@ -104,7 +108,14 @@ def main() -> None:
         return
     for seed in seeds:
         for task in tasks:
-            fill(arguments.folder, task, seed)
+            if arguments.do == "train":
+                fill(arguments.folder, task, seed)
+                continue
+            materials = materials_of(task, seed)
+            depth, sizes = materials.space.blocks, materials.space.sizes
+            subnets = {name: parse_subnet(name, depth=depth) for name in (*spellings(depth, sizes), "linear")}
+            path = arguments.folder / "kinds" / f"evidence-{task}-seed{seed}.jsonl"
+            add_evidence(path, subnets, materials, [int(count) for count in arguments.epochs.split(",")])
 
 
 if __name__ == "__main__":

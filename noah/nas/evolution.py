@@ -19,8 +19,11 @@ from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Budget
 from noah.space.operators import cross_over, mutate, sample
 from noah.space.search_space import SearchSpace
+from noah.space.singles import singles
 from noah.space.subnet import Subnet
 
+SINGLE = "single module"
+"""The origin of the single modules of the space."""
 _DRAWS = 10_000
 """After so many random draws in a row that were all seen before, the space counts as exhausted."""
 _CHANGES = 50
@@ -52,7 +55,8 @@ def propose_generation(
 ) -> list[Proposal]:
     """Propose the subnets of a generation, none of which has been evaluated before.
 
-    In every generation but the first, mutations of the best come first, then crossovers of two of the best, then random
+    With `settings.singles` the search begins with the single modules of the space (`noah.space.singles`). In
+    every generation but the first, mutations of the best come first, then crossovers of two of the best, then random
     subnets. The best are the top `parents` of all earlier generations; with two objectives they are those that the
     fewest others dominate, but at least the whole Pareto front. The sampler "published" ranks and changes subnets as
     `noah.nas.published_search` says; "random" draws all of them at random; "nsga2" and "tpe" are Optuna's.
@@ -79,11 +83,15 @@ def propose_generation(
     suggestions: list[Subnet | None] = []
     if candidates and settings.sampler in ("nsga2", "tpe"):
         suggestions = suggest(settings, candidates, space, budget, [*seed, start, 1], stop - start)
+    alone = list(singles(space, budget).values()) if settings.singles else []
     proposals = []
     for index in range(start, stop):
         rng = np.random.default_rng([*seed, index])
         origin: str
-        if suggestions:
+        subnet: Subnet | None
+        if index < len(alone):
+            origin, subnet = SINGLE, alone[index]
+        elif suggestions:
             origin, subnet = settings.sampler, suggestions[index - start]
         else:
             origin, subnet = _child(index - start, parents, seen, space, rng, budget, settings)

@@ -15,6 +15,7 @@ from typing import Any
 from noah.cost.macs import backbone_macs
 from noah.hardware.memory import process_peak
 from noah.nas.evolution import evaluations
+from noah.nas.halving import plan_rungs
 from noah.prepare.advice import advise
 from noah.prepare.context import Materials
 from noah.prepare.held_out import final_images
@@ -25,6 +26,7 @@ from noah.settings.training_settings import TrainingSettings
 from noah.space.budget import Budget
 from noah.space.operators import check_budget, estimate_size
 from noah.space.pricing import SizeEstimate
+from noah.space.singles import singles
 
 SEARCH_SHARE = 0.3
 """The share of a limited time that is kept for the search; `epochs_within` says why."""
@@ -147,7 +149,7 @@ def forecast(materials: Materials, budget: Budget, listener: Listener, *, retrai
         retraining_trial = try_retraining(materials, budget, listener)
         retrain = _training_stage(len(final_images(materials).training), settings.retrain, retraining_trial)
         reading = training.reading_seconds + trial.reading_seconds
-        finalists = _finalists(materials, candidates, reading, retraining_trial.step_seconds, evaluating)
+        finalists = _finalists(materials, budget, candidates, reading, retraining_trial.step_seconds, evaluating)
     macs = backbone_macs(materials.backbone.model, len(data.classes))
     before = supernet.seconds + search.seconds + (finalists.seconds if finalists else 0.0)
     return Forecast(
@@ -225,17 +227,19 @@ def _training_stage(images: int, settings: TrainingSettings, trial: TrainingTria
 
 
 def _finalists(
-    materials: Materials, candidates: int, reading: float, step_seconds: float, evaluating: float
+    materials: Materials, budget: Budget, candidates: int, reading: float, step_seconds: float, evaluating: float
 ) -> Stage | None:
     """The cost of training the best candidates on the training set and evaluating each; None if there are none."""
     settings, images = materials.settings, len(materials.dataset.train)
-    count = min(settings.search.rerank, candidates)
-    if count < 2:  # there is nothing to choose from
+    alone = len(singles(materials.space, budget)) if settings.search.singles else 0
+    count = min(settings.search.rerank + alone, candidates)
+    if settings.search.rerank < 2 or count < 2:  # there is nothing to choose from
         return None
-    epochs = rerank_epochs(settings)
-    steps = count * epochs * _steps_an_epoch(images, settings.retrain)
-    seconds = reading + steps * step_seconds + count * evaluating
-    return Stage(steps, count * epochs * images, reading, seconds, None)
+    rungs = plan_rungs(count, rerank_epochs(settings), settings.search.rungs)
+    epochs, trainings = (sum(rung.entrants * rung.epochs for rung in rungs), sum(rung.entrants for rung in rungs))
+    steps = epochs * _steps_an_epoch(images, settings.retrain)
+    seconds = reading + steps * step_seconds + trainings * evaluating
+    return Stage(steps, epochs * images, reading, seconds, None)
 
 
 def _steps_an_epoch(images: int, settings: TrainingSettings) -> int:

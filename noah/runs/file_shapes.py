@@ -72,11 +72,21 @@ class Finalist(TypedDict):
     losses: list[float]
 
 
+class BestSingle(TypedDict):
+    """The best single module of a final, and the winner's lead over it where it is another."""
+
+    index: Count
+    kind: str
+    lead: NotRequired[Finite]
+    lead_error: NotRequired[Finite]
+
+
 class Finalists(TypedDict):
     """The final choice among the best candidates (`noah.stages.rerank`)."""
 
     finalists: Annotated[list[Finalist], Field(min_length=1)]
     certainty: Sure
+    single: NotRequired[BestSingle]
 
 
 class Winner(TypedDict):

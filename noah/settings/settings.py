@@ -29,7 +29,7 @@ class DataSettings(Section):
     """Which images, and how they are split.
 
     `shots` turns the dataset into a few-shot dataset with so many training images per class; `list_seed` chooses among
-    the published lists. If it is None, the run's own seed does.
+    the published lists, or which images of a dataset that noah draws itself. If it is None, the run's own seed does.
     """
 
     dataset: str | None = None
@@ -175,7 +175,11 @@ class EvolutionSettings(Section):
 
     The best `rerank` candidates are each trained on the training set for `rerank_epochs` (a quarter of the retraining's
     epochs if None), and the winner is the best of them afterwards (`noah.stages.rerank`); with 0 the search's own
-    ranking decides.
+    ranking decides. With several `rungs` all are first trained for fewer epochs, and the better half goes on to twice
+    as many, until the last rung has `rerank_epochs` (successive halving). `rerank_by` says what they are compared by.
+
+    With `singles` the search begins with the single modules of the space at the budget's size, and with none at all
+    (`noah.space.singles`), and they are always among those that are trained in the end.
 
     `racing` "exact" gives up on a candidate once it provably cannot be among the best `top`, or among the `parents` if
     there are more of these; "paired" also gives up on one that a sign test finds worse; "off" evaluates every candidate
@@ -196,8 +200,11 @@ class EvolutionSettings(Section):
     sampler: Literal["evolution", "nsga2", "tpe", "random", "published"] = "evolution"
     objective: Literal["accuracy", "accuracy,params", "accuracy,macs", "accuracy,latency"] = "accuracy"
     storage: str | None = None
+    singles: bool = False
     rerank: Annotated[int, Field(ge=0)] = 0
     rerank_epochs: Count | None = None
+    rungs: Count = 1
+    rerank_by: Literal["accuracy", "cross_entropy"] = "accuracy"
     racing: Literal["exact", "paired", "off"] = "exact"
     top: Count = 10
 

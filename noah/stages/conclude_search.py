@@ -8,7 +8,7 @@ from typing import Any
 from noah.errors import RunError, TrainingError
 from noah.nas.candidate import Candidate, as_good_as, front, rank
 from noah.nas.certainty import certainty
-from noah.nas.evolution import winner
+from noah.nas.evolution import SINGLE, winner
 from noah.nas.loop import Task
 from noah.prepare.context import Materials
 from noah.progress import Listener
@@ -16,6 +16,7 @@ from noah.runs.file_shapes import FrontCandidate, check_shape, check_winner
 from noah.runs.folder import Run
 from noah.settings.settings import rerank_epochs
 from noah.space.operators import estimate_size
+from noah.space.singles import LINEAR
 from noah.stages.rerank import Reranked, rerank
 
 
@@ -66,7 +67,7 @@ def conclude(
         "objective": settings.search.objective,
         "reference_count": best.subnet.reference_count(space.embed_dim, max(space.largest.prompt)),
         "certainty": _certainty(best, candidates, settings.search.top, task.rules.images, settings.seed),
-        "rerank": None if reranked is None else _rerank_result(reranked, task.rules.images, settings.seed),
+        "rerank": None if reranked is None else _rerank_result(reranked, candidates, task.rules.images, settings.seed),
     }
     if settings.search.objective != "accuracy":
         run.write_json([candidate.to_json() for candidate in front(candidates)], "search", "pareto.json")
@@ -97,12 +98,24 @@ def _certainty(best: Candidate, candidates: Sequence[Candidate], top: int, image
     return {**sure.to_json(), "indices": [candidate.index for candidate in field]}
 
 
-def _rerank_result(reranked: Sequence[Reranked], images: int, seed: int) -> dict[str, Any]:
-    sure = certainty([finalist.outcome.wrong for finalist in reranked], images, seed)
-    return {
+def _rerank_result(
+    reranked: Sequence[Reranked], candidates: Sequence[Candidate], images: int, seed: int
+) -> dict[str, Any]:
+    """The finalists, how certain the choice is among those of the last rung, and the gain over a single module."""
+    last = [finalist for finalist in reranked if len(finalist.losses) == len(reranked[0].losses)]
+    sure = certainty([finalist.outcome.wrong for finalist in last], images, seed)
+    result: dict[str, Any] = {
         "finalists": [finalist.to_json() for finalist in reranked],
-        "certainty": {**sure.to_json(), "indices": [finalist.index for finalist in reranked]},
+        "certainty": {**sure.to_json(), "indices": [finalist.index for finalist in last]},
     }
+    alone = {candidate.index for candidate in candidates if candidate.origin == SINGLE}
+    best_single = next((finalist for finalist in last if finalist.index in alone), None)
+    if best_single is not None:
+        both = certainty([last[0].outcome.wrong, best_single.outcome.wrong], images, seed)
+        lead = {} if best_single is last[0] else {"lead": both.lead, "lead_error": both.lead_error}
+        kind = "+".join(best_single.subnet.kinds) or LINEAR
+        result["single"] = {"index": best_single.index, "kind": kind, **lead}
+    return result
 
 
 def read_winner(run: Run) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from noah.data.sources.drawn.shifts import find_shift
 from noah.data.sources.few_shot_sets import find_few_shot_set
 from noah.data.sources.imagenet_labeled import ForeignSet, foreign_dataset, foreign_folder, foreign_variant
 from noah.data.sources.imagenet_variants import find_variant, find_variant_folder
@@ -21,7 +22,7 @@ from noah.stages.retrain_stage import load_retrained, merged_logits
 
 
 def find_foreign(on: str, settings: Settings, classes: tuple[str, ...]) -> ForeignSet:
-    """Find the images that the user means: a variant of ImageNet, a folder, or a named dataset.
+    """Find the images that the user means: a variant of ImageNet, a folder, a shift, or a named dataset.
 
     Args:
         on: The name or path that the user typed.
@@ -31,6 +32,7 @@ def find_foreign(on: str, settings: Settings, classes: tuple[str, ...]) -> Forei
     Raises:
         DatasetNotFoundError: If there is no dataset of that name or at that path.
         DataError: If it has classes that the run does not know, or something in it is wrong.
+        MissingPackageError: If it is drawn in matplotlib's fonts, and matplotlib is not installed.
     """
     data_root = Path(settings.data.root)
     variant = find_variant(on)
@@ -38,6 +40,9 @@ def find_foreign(on: str, settings: Settings, classes: tuple[str, ...]) -> Forei
         return foreign_variant(variant, data_root, classes)
     if Path(on).is_dir():
         return foreign_folder(Path(on), classes)
+    shift = find_shift(on)
+    if shift is not None:
+        return foreign_dataset(shift.load(), classes)
     few_shot = find_few_shot_set(on) is not None
     dataset = load_dataset(
         on,

@@ -4,6 +4,9 @@ A search ranks subnets with the supernet's weights, which they share. These only
 they are least reliable among the best candidates, where the differences are small. So each of these few is trained on
 the training set the way the winner will be, only for fewer epochs, and measured on the validation set.
 
+With several rungs this is successive halving: all are trained for a few epochs, and the better half goes on to a fresh
+training of twice as many. Single modules (`noah.space.singles`) always take part, if the search has any.
+
 The test set is not touched, and no validation image is used for training.
 """
 
@@ -22,9 +25,12 @@ from noah.files.jsonl import read_lines
 from noah.files.packed import pack_images, unpack_images
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.nas.candidate import Candidate
+from noah.nas.evolution import SINGLE
+from noah.nas.halving import plan_rungs
 from noah.nas.racing import Outcome
 from noah.prepare.build import build_supernet, class_weights, load_supernet
 from noah.prepare.context import Materials, seed_torch
+from noah.prepare.first_blocks import compute_first_blocks
 from noah.progress import Listener
 from noah.runs.file_shapes import check_shape
 from noah.runs.folder import Run
@@ -92,45 +98,103 @@ def rerank(
     starts from a fresh head and modules, or from its slice of the supernet's weights if `retrain.inherit` is set.
 
     Args:
-        run: Gets search/rerank.jsonl, with a line for each finished candidate, and search/rerank/, with checkpoints.
-        materials: What the run works with.
-        candidates: The candidates of the search, best first. Those that the race gave up on are skipped.
-        m: How many candidates are trained.
-        epochs: The number of epochs of each training.
+        run: Gets search/rerank.jsonl, with a line for each finished training, and search/rerank/, with checkpoints.
+        materials: What the run works with; `search.rungs` and `search.rerank_by` say how they are compared.
+        candidates: The candidates of the search, best first. Those that the race gave up on are skipped, unless they
+            are single modules.
+        m: How many candidates are trained, single modules aside.
+        epochs: The number of epochs of each training in the last rung.
         listener: Receives the progress.
 
     Returns:
-        The m candidates, or all if there are fewer, with the most accurate first. Among equally accurate ones, the one
-        with the lower cross-entropy comes first, then the one that the search ranked higher.
+        The candidates, or all if there are fewer, with the best of the last rung first, then those that were left out
+        before it. Among equally good ones, the one that the search ranked higher comes first.
 
     Raises:
         RunError: If a file is damaged, or was left by trainings with other settings.
         TrainingError: If a loss or a logit is not finite.
     """
-    chosen = [candidate for candidate in candidates if candidate.outcome.complete][:m]
-    settings = shortened(materials.settings.retrain, epochs)
+    chosen = _entrants(candidates, m)
+    rungs = plan_rungs(len(chosen), epochs, materials.settings.search.rungs)
     path = run.path("search", "rerank.jsonl")
-    _check_settings(run, settings)
-    done = {reranked.index: reranked for reranked in materials.hardware.processes.of_first(lambda: read_reranked(path))}
-    if any(candidate.index in done and done[candidate.index].subnet != candidate.subnet for candidate in chosen):
+    _check_settings(run, shortened(materials.settings.retrain, epochs))
+    done = {
+        (reranked.index, len(reranked.losses)): reranked
+        for reranked in materials.hardware.processes.of_first(lambda: read_reranked(path))
+    }
+    by_index = {candidate.index: candidate for candidate in chosen}
+    if any(index in by_index and by_index[index].subnet != known.subnet for (index, _), known in done.items()):
         raise RunError(f"{path} is damaged: it holds other subnets than the search.", _NEW_RUN)
-    missing = [candidate for candidate in chosen if candidate.index not in done]
-    if missing:
-        run.log("rerank", "started", candidates=len(chosen), finished=len(chosen) - len(missing), epochs=epochs)
-        run.write_json(_dumped(settings), "search", "rerank", "settings.json")
-        supernet = load_supernet(run, materials) if settings.inherit else None
-        pixels = materials.training_pixels(materials.dataset.train, settings.augmentation, listener)
-        validation = materials.pixels(materials.dataset.validation, "validation", listener)
-        for candidate in missing:
-            title = f"training finalist {chosen.index(candidate) + 1} of {len(chosen)}"
-            model, losses = _train(run, materials, candidate, settings, supernet, pixels, title, listener)
-            outcome = _outcome(model, candidate.subnet, validation, materials)
-            done[candidate.index] = Reranked(candidate.index, candidate.subnet, outcome, tuple(losses))
-            run.append(done[candidate.index].to_json(), "search", "rerank.jsonl")
-        run.log("rerank", "finished", candidates=len(chosen))
-    return sorted(
-        (done[candidate.index] for candidate in chosen), key=_rank_key
-    )  # stable: ties keep the search's order
+    final = _Final(run, materials, epochs, listener, done)
+    order = {candidate.index: place for place, candidate in enumerate(chosen)}
+    left_out: list[Reranked] = []
+    for number, rung in enumerate(rungs, start=1):
+        told = f" in round {number} of {len(rungs)}" if len(rungs) > 1 else ""
+        trained = final.train(chosen, rung.epochs, told)
+        ranked = sorted(trained, key=lambda each: (*_rank_key(each, materials), order[each.index]))
+        going_on = ranked[: rungs[number].entrants] if number < len(rungs) else []
+        if going_on:  # the best single module is in the last rung, too, to be compared with
+            alone = next((each for each in ranked if by_index[each.index].origin == SINGLE), None)
+            going_on += [alone] if alone and alone not in going_on else []
+        chosen = [by_index[each.index] for each in going_on]
+        left_out = [*(each for each in ranked if each not in going_on), *left_out]
+    return left_out
+
+
+def _entrants(candidates: Sequence[Candidate], m: int) -> list[Candidate]:
+    """The best m candidates that were shown every image, and all single modules, in their order."""
+    complete = [each for each in candidates if each.outcome.complete and each.origin != SINGLE][:m]
+    return [each for each in candidates if each in complete or (each.origin == SINGLE and not each.failed)]
+
+
+class _Final:
+    """The trainings of a final; pixels and the supernet are read when the first of them begins."""
+
+    def __init__(
+        self,
+        run: Run,
+        materials: Materials,
+        epochs: int,
+        listener: Listener,
+        done: dict[tuple[int, int], Reranked],
+    ) -> None:
+        self.run, self.materials, self.epochs, self.listener, self.done = run, materials, epochs, listener, done
+        self.read: tuple[TrainingPixels, Pixels, Supernet | None] | None = None
+
+    def train(self, chosen: Sequence[Candidate], epochs: int, told: str) -> list[Reranked]:
+        """Train those that have not been trained for so many epochs, and give the results of all."""
+        missing = [candidate for candidate in chosen if (candidate.index, epochs) not in self.done]
+        if missing:
+            finished = len(chosen) - len(missing)
+            self.run.log("rerank", "started", candidates=len(chosen), finished=finished, epochs=epochs)
+            settings = shortened(self.materials.settings.retrain, epochs)
+            last = shortened(self.materials.settings.retrain, self.epochs)
+            self.run.write_json(_dumped(last), "search", "rerank", "settings.json")
+            pixels, validation, supernet = self._reading()
+            for candidate in missing:
+                title = f"training finalist {chosen.index(candidate) + 1} of {len(chosen)}{told}"
+                place = ("search", "rerank", str(candidate.index), *(() if epochs == self.epochs else (str(epochs),)))
+                checkpoint = self.run.path(*place, CHECKPOINT_FILE)
+                model, losses = _train(
+                    self.run, self.materials, candidate, settings, supernet, pixels, checkpoint, title, self.listener
+                )
+                outcome = _outcome(model, candidate.subnet, validation, self.materials)
+                trained = Reranked(candidate.index, candidate.subnet, outcome, tuple(losses))
+                self.done[candidate.index, epochs] = trained
+                self.run.append(trained.to_json(), "search", "rerank.jsonl")
+            self.run.log("rerank", "finished", candidates=len(chosen))
+        return [self.done[candidate.index, epochs] for candidate in chosen]
+
+    def _reading(self) -> tuple[TrainingPixels, Pixels, Supernet | None]:
+        if self.read is None:
+            materials = self.materials
+            settings = materials.settings.retrain
+            self.read = (
+                materials.training_pixels(materials.dataset.train, settings.augmentation, self.listener),
+                materials.pixels(materials.dataset.validation, "validation", self.listener),
+                load_supernet(self.run, materials) if settings.inherit else None,
+            )
+        return self.read
 
 
 def read_reranked(path: Path) -> list[Reranked]:
@@ -176,6 +240,7 @@ def _train(
     settings: RetrainSettings,
     supernet: Supernet | None,
     pixels: TrainingPixels,
+    checkpoint: Path,
     title: str,
     listener: Listener,
 ) -> tuple[Supernet, list[float]]:
@@ -185,6 +250,7 @@ def _train(
     model = build_supernet(materials, candidate.subnet, settings)
     if supernet is not None:
         model.load_trainable_state(slice_trainable_state(supernet, candidate.subnet))
+    kept = compute_first_blocks(model, pixels, settings, materials, run, "rerank", listener)
     with listener.bar(f"{title}, subnet {candidate.index}", settings.epochs, "epochs") as bar:
         losses = train(
             model,
@@ -194,12 +260,13 @@ def _train(
             settings,
             materials.hardware,
             seed=seed,
-            checkpoint=run.path("search", "rerank", str(candidate.index), CHECKPOINT_FILE),
+            checkpoint=checkpoint,
             bar=bar,
             stage=f"finalist {candidate.index}",
             remedy="Start a new run with a lower learning rate, such as "
             f"--set retrain.learning_rate={lower_learning_rate(settings.learning_rate)}.",
             class_weights=class_weights(pixels, materials),
+            kept=kept,
         )
     return model.eval(), losses
 
@@ -211,5 +278,6 @@ def _outcome(model: Supernet, subnet: Subnet, validation: Pixels, materials: Mat
     return Outcome(score(logits, validation.labels), tuple(wrong.tolist()))
 
 
-def _rank_key(reranked: Reranked) -> tuple[int, float]:
-    return -reranked.score.correct, reranked.score.cross_entropy
+def _rank_key(reranked: Reranked, materials: Materials) -> tuple[float, ...]:
+    by_loss = materials.settings.search.rerank_by == "cross_entropy"
+    return (reranked.score.cross_entropy,) if by_loss else (-reranked.score.correct, reranked.score.cross_entropy)

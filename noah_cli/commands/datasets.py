@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -12,6 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from noah_cli.terminal.console import open_listener
+
+if TYPE_CHECKING:  # It takes its time to import.
+    from noah.data.sources.catalogue import Entry
 
 
 def datasets(
@@ -21,7 +25,7 @@ def datasets(
     ] = None,
 ) -> None:
     """List the datasets that --dataset and `noah eval --on` know, and where each was found."""
-    from noah.data.sources.catalogue import list_datasets
+    from noah.data.sources.catalogue import ON, list_datasets
     from noah.settings.layers import PROJECT_FILE, file_layer, resolve
 
     if data_root is None:
@@ -29,6 +33,22 @@ def datasets(
         data_root = Path(settings.data.root)
     entries = list_datasets(data_root)
     listener = open_listener(context)
+    console = listener.console
+    console.print(
+        f"Looked for in [bold]{escape(str(data_root))}[/bold]; natural, specialized and structured are VTAB-1k.",
+        soft_wrap=True,
+    )
+    console.print(_table([entry for entry in entries if entry.group != ON]))
+    console.print("With test images only, for [bold]noah eval --on[/bold] after training on another dataset:")
+    console.print(_table([entry for entry in entries if entry.group == ON]))
+    console.print(
+        "Put missing ones there; github.com/ZhangYuanhan-AI/NOAH, by the paper's authors, says where to get them. "
+        "For your own images, use --data FOLDER."
+    )
+    listener.result({"root": str(data_root), "datasets": [asdict(entry) for entry in entries]})
+
+
+def _table(entries: Sequence[Entry]) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("name", no_wrap=True)
     table.add_column("experiment", no_wrap=True)
@@ -37,14 +57,4 @@ def datasets(
     for entry in entries:
         style = "" if entry.present else "dim"
         table.add_row(escape(entry.name), entry.group, f"{entry.classes:,}", escape(entry.where), style=style)
-    console = listener.console
-    console.print(
-        f"Looked for in [bold]{escape(str(data_root))}[/bold]; natural, specialized and structured are VTAB-1k.",
-        soft_wrap=True,
-    )
-    console.print(table)
-    console.print(
-        "Put missing ones there; github.com/ZhangYuanhan-AI/NOAH, by the paper's authors, says where to get them. "
-        "For your own images, use --data FOLDER."
-    )
-    listener.result({"root": str(data_root), "datasets": [asdict(entry) for entry in entries]})
+    return table

@@ -9,6 +9,7 @@ from noah.nas.certainty import Certainty, describe_certainty
 from noah.prepare.run_budget import COSTS
 from noah.progress import counted
 from noah.space.budget import Quantity, describe_cost
+from noah.space.singles import LINEAR
 from noah.space.subnet import Subnet
 from noah_cli.terminal.console import ConsoleListener, draw_subnet
 
@@ -77,6 +78,22 @@ def print_front(listener: ConsoleListener, front: Sequence[dict[str, Any]], obje
         listener.say(f"          {number:>2}  {candidate['accuracy']:.1%}  {cost}")
 
 
+def describe_gain(single: dict[str, Any]) -> str:
+    """Say what a mixture gained over the best single module of the final.
+
+    Args:
+        single: What search/best.json says of that module.
+    """
+    alone = "no module at all" if single["kind"] == LINEAR else f"{single['kind']} alone"
+    if "lead" not in single:
+        return f"none: {alone} won the final, and no mixture of modules was better"
+    lead, error = single["lead"], single["lead_error"]
+    told = (
+        f"{100 * lead:+.1f} ± {100 * error:.1f} points over subnet {single['index']}, {alone}, the best single module"
+    )
+    return told if lead > error else f"{told}: no more than chance may give"
+
+
 def _all_of_the_space(result: dict[str, Any]) -> str:
     """That every subnet was evaluated, and how sure that is."""
     evaluated, counted = result["evaluated"], result["inside_budget"]
@@ -101,9 +118,13 @@ def _print_racing(listener: ConsoleListener, result: dict[str, Any]) -> None:
 def _print_finalists(listener: ConsoleListener, reranked: dict[str, Any]) -> None:
     finalists = reranked["finalists"]
     epochs = len(finalists[0]["losses"])
-    found = ", ".join(f"subnet {finalist['index']} {finalist['accuracy']:.1%}" for finalist in finalists)
-    listener.say(f"finalists trained for {counted(epochs, 'epochs')} each, the best first: {found}")
+    last = [finalist for finalist in finalists if len(finalist["losses"]) == epochs]
+    found = ", ".join(f"subnet {finalist['index']} {finalist['accuracy']:.1%}" for finalist in last)
+    before = f", and {len(finalists) - len(last):,} left out before" if len(last) < len(finalists) else ""
+    listener.say(f"finalists trained for {counted(epochs, 'epochs')} each, the best first: {found}{before}")
     listener.say(f"certainty {_sentence(reranked['certainty'])}")
+    if single := reranked.get("single"):
+        listener.say(f"gain      {describe_gain(single)}")
 
 
 def _sentence(sure: dict[str, Any]) -> str:

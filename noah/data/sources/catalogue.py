@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from noah.data.sources.drawn.faces import has_fonts
+from noah.data.sources.drawn.shifts import SHIFTS, Shift
 from noah.data.sources.few_shot import training_lists
 from noah.data.sources.few_shot_sets import FEW_SHOT_SETS, FewShotSet, find_few_shot_folder
 from noah.data.sources.imagenet_variants import VARIANTS, Variant, find_variant_folder
 from noah.data.sources.vtab.vtab import find_vtab
 from noah.data.sources.vtab.vtab_archives import find_vtab_archive
 from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS, VtabTask
+
+ON = "eval --on"
+"""The group of what has test images only."""
+
+_NO_FONTS = "missing: matplotlib"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +29,8 @@ class Entry:
         group: natural, specialized or structured for the tasks of VTAB-1k, else the experiment that it belongs to.
         classes: The number of classes.
         present: Whether it can be used right away.
-        where: Where it was found, as a path below the data root if it is there, or what is missing.
+        where: Where it was found, as a path below the data root if it is there, or what is missing; of a shift, the
+            dataset to train on.
     """
 
     name: str
@@ -36,14 +44,27 @@ def list_datasets(data_root: Path) -> list[Entry]:
     """List every dataset that has a name, grouped by experiment."""
     return [
         Entry("digits", "built in", 10, True, "comes with scikit-learn"),
-        Entry("rendered_dsprites_loc", "rendered", 16, True, "rendered by noah"),
-        Entry("rendered_dsprites_ori", "rendered", 16, True, "rendered by noah"),
-        Entry("shapes_count", "rendered", 8, True, "rendered by noah"),
+        _rendered("rendered_dsprites_loc", 16),
+        _rendered("rendered_dsprites_ori", 16),
+        _rendered("rendered_letters", 26, needs_fonts=True),
+        _rendered("rendered_letters_sans", 26, needs_fonts=True),
+        _rendered("shapes_count", 8),
         _cifar10(data_root),
         *(_vtab(task, data_root) for task in VTAB_TASKS),
         *(_few_shot(known, data_root) for known in FEW_SHOT_SETS),
         *(_variant(variant, data_root) for variant in VARIANTS),
+        *(_shift(shift) for shift in SHIFTS),
     ]
+
+
+def _rendered(name: str, classes: int, *, needs_fonts: bool = False) -> Entry:
+    there = not needs_fonts or has_fonts()
+    return Entry(name, "rendered", classes, there, "rendered by noah" if there else _NO_FONTS)
+
+
+def _shift(shift: Shift) -> Entry:
+    there = not shift.needs_fonts or has_fonts()
+    return Entry(shift.name, ON, shift.classes, there, f"for {shift.source}" if there else _NO_FONTS)
 
 
 def _cifar10(data_root: Path) -> Entry:
@@ -80,7 +101,7 @@ def _few_shot(known: FewShotSet, data_root: Path) -> Entry:
 def _variant(variant: Variant, data_root: Path) -> Entry:
     folder = find_variant_folder(variant, data_root)
     where = _below(folder, data_root) if folder else f"missing: {variant.name}"
-    return Entry(variant.name, "eval --on", variant.classes, folder is not None, where)
+    return Entry(variant.name, ON, variant.classes, folder is not None, where)
 
 
 def _below(path: Path, data_root: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,7 +11,10 @@ from noah.data.dataset import Dataset
 from noah.data.sources.cifar import load_cifar10, load_cifar100
 from noah.data.sources.digits import load_digits
 from noah.data.sources.drawn.dsprites import load_dsprites_location, load_dsprites_orientation
+from noah.data.sources.drawn.letters import load_letters, load_sans_letters
 from noah.data.sources.drawn.shapes_count import load_shapes_count
+from noah.data.sources.drawn.shifts import SHIFTS, find_shift
+from noah.data.sources.drawn.shots import choose_shots
 from noah.data.sources.few_shot import LAYOUT as FEW_SHOT_LAYOUT
 from noah.data.sources.few_shot import load_few_shot
 from noah.data.sources.few_shot_sets import FEW_SHOT_SETS, SHOTS, FewShotSet, find_few_shot_folder, find_few_shot_set
@@ -22,9 +26,11 @@ from noah.errors import DatasetNotFoundError, UsageError
 
 CIFAR10_NAMES = ("cifar10", "cifar_10")
 
-RENDERED = {
+RENDERED: Mapping[str, Callable[[], Dataset]] = {
     "rendered_dsprites_loc": load_dsprites_location,
     "rendered_dsprites_ori": load_dsprites_orientation,
+    "rendered_letters": load_letters,
+    "rendered_letters_sans": load_sans_letters,
     "shapes_count": load_shapes_count,
 }
 """The datasets that noah draws itself, each with one fixed split."""
@@ -57,13 +63,15 @@ def load_dataset(
         seed: Draws every split that is not fixed; those of VTAB-1k and of `RENDERED` are.
         validation_fraction: The fraction of the images not for testing, if the validation set is drawn.
         test_fraction: The fraction of all images, if the test set is drawn.
-        shots: Training images per class of a few-shot dataset; None if the name does not mean one.
-        list_seed: Chooses among the published lists of so many shots; None means `seed`.
+        shots: Training images per class of a few-shot dataset, or of one of `RENDERED`; None for all images.
+        list_seed: Chooses among the published lists of so many shots, and the shots of one of `RENDERED`; None means
+            `seed`.
 
     Raises:
         UsageError: If not exactly one of name and folder is given, a fraction is not between 0 and 1, or `shots` or
             `list_seed` is missing or does not apply.
         DatasetNotFoundError: If the name is unknown, or the dataset is not there.
+        MissingPackageError: If it is drawn in matplotlib's fonts, and matplotlib is not installed.
         DataError: If the dataset is there, but something in it is wrong.
         DownloadError: If it is not there and cannot be downloaded.
     """
@@ -87,6 +95,12 @@ def _load_named(name: str, data_root: Path, seed: int, validation_fraction: floa
         return load_digits(seed=seed, validation_fraction=validation_fraction)
     if plain in RENDERED:
         return RENDERED[plain]()
+    shift = find_shift(name)
+    if shift is not None:
+        raise UsageError(
+            f"{shift.name} has test images only.",
+            f"Train on --dataset {shift.source}; then type noah eval --on {shift.name}.",
+        )
     if plain in CIFAR10_NAMES:
         return load_cifar10(data_root, seed=seed, validation_fraction=validation_fraction)
     few_shot = find_few_shot_set(name)
@@ -118,9 +132,12 @@ def _load_named(name: str, data_root: Path, seed: int, validation_fraction: floa
 
 
 def _load_few_shot(name: str | None, data_root: Path, shots: int, list_seed: int, seed: int) -> Dataset:
-    known = find_few_shot_set(name or "")
+    plain = (name or "").lower().replace("-", "_")
+    if plain in RENDERED:
+        return choose_shots(RENDERED[plain](), shots, list_seed)
+    known = find_few_shot_set(plain)
     if known is None:
-        names = ", ".join(known.name for known in FEW_SHOT_SETS)
+        names = ", ".join((*(known.name for known in FEW_SHOT_SETS), *RENDERED))
         what = f"{name} is not a few-shot set" if name else "--shots goes with --dataset, not with --data"
         raise UsageError(f"{what}: --shots {shots} does not apply.", f"Leave --shots out, or choose one of {names}.")
     root = find_few_shot_folder(known, data_root)
@@ -150,7 +167,7 @@ def _load_cifar(found: Path | None, data_root: Path, seed: int, validation_fract
 
 
 def _unknown(name: str) -> DatasetNotFoundError:
-    names = ["digits", *RENDERED, *CIFAR10_NAMES]
+    names = ["digits", *RENDERED, *CIFAR10_NAMES, *(shift.name for shift in SHIFTS)]
     names += [alias for task in VTAB_TASKS for alias in task.names]
     names += [alias for known in FEW_SHOT_SETS for alias in known.names]
     nearest = get_close_matches(name.lower(), names, n=1)

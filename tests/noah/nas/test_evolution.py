@@ -17,13 +17,14 @@ from noah.errors import EmptySpaceError
 from noah.evaluation.score import Score
 from noah.nas import evolution
 from noah.nas.candidate import Candidate, Proposal, as_good_as, rank
-from noah.nas.evolution import evaluations, propose_generation
+from noah.nas.evolution import SINGLE, evaluations, propose_generation
 from noah.nas.racing import Look, Outcome
 from noah.settings.settings import EvolutionSettings
 from noah.space.budget import Bound, Budget, parameter_budget
 from noah.space.kinds import PUBLISHED
 from noah.space.operators import cross_over, mutate, sample
 from noah.space.search_space import SearchSpace, make_space
+from noah.space.singles import singles
 from noah.space.subnet import Subnet
 from tests.noah.shared_search import SPACE, make_task, run_search
 from tests.noah.space.test_repair import work_of
@@ -76,6 +77,19 @@ def all_subnets(space: SearchSpace, budget: Budget) -> set[Subnet]:
 def test_the_same_seed_gives_the_same_search_and_another_seed_another() -> None:
     assert search() == search()
     assert [c.subnet for c in search((1, 2))] != [c.subnet for c in search()]
+
+
+@pytest.mark.parametrize("population", [3, 8])
+def test_a_search_that_knows_single_modules_begins_with_them(population: int) -> None:
+    space = make_space(2, 8, {"lora": (1, 2), "adapter": (1, 3), "bias": (1,)}, (0, 1, 2))
+    settings = SETTINGS.model_copy(update={"singles": True, "population": population})
+    budget = parameter_budget(300, 8)
+    alone = singles(space, budget)
+    assert list(alone) == ["lora", "adapter", "bias", "linear"]
+    candidates = search(space=space, budget=budget, settings=settings)
+    assert [c.subnet for c in candidates[:4]] == list(alone.values())
+    assert [c.origin == SINGLE for c in candidates] == [True] * 4 + [False] * (len(candidates) - 4)
+    assert len({c.subnet for c in candidates}) == len(candidates)
 
 
 @given(

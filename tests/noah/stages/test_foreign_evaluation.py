@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from noah.errors import DatasetNotFoundError
+from noah.errors import DataError, DatasetNotFoundError
 from noah.settings.settings import DataSettings, Settings
 from noah.stages.foreign_evaluation import find_foreign
 from tests.few_shot import SYNSETS, write_few_shot, write_variant
@@ -32,5 +32,10 @@ def test_names_of_data_sets(tmp_path: Path, settings: Settings) -> None:
     write_few_shot(tmp_path / "data" / "oxford_pets")
     pets = find_foreign("oxford_pets", settings, tuple(map(str, range(37))))  # with the shots of the run
     assert (pets.name, len(pets.split)) == ("oxford_pets-4shot", 6)
+    grounds = find_foreign("Shapes-Count-Grounds", settings, tuple(map(str, range(3, 11))))  # but drawn in full
+    assert (grounds.name, len(grounds.split), grounds.present) == ("shapes_count_grounds", 1000, tuple(range(8)))
+    (tmp_path / "rendered_digits" / "0").mkdir(parents=True)  # a folder goes before what noah draws
+    with pytest.raises(DataError, match="rendered_digits"):
+        find_foreign("rendered_digits", settings, tuple("0123456789"))
     with pytest.raises(DatasetNotFoundError, match="No dataset is named nowhere"):
         find_foreign("nowhere", settings, SYNSETS)

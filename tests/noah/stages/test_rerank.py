@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,6 +24,7 @@ from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.settings.settings import rerank_epochs
 from noah.space.operators import sample
+from noah.space.subnet import Subnet
 from noah.stages.rerank import Reranked, read_reranked, rerank
 from noah.training.checkpoint import load_weights, read_checkpoint
 from noah.training.loop import train
@@ -267,3 +269,71 @@ def test_epochs_are_a_quarter_of_the_retrainings_or_as_set(tiny_settings: TinySe
 def test_it_is_read_as_it_was_written(finished: tuple[Run, list[Reranked]]) -> None:
     for each in finished[1]:
         assert Reranked.from_json(json.loads(json.dumps(each.to_json()))) == each
+
+
+@pytest.fixture(scope="module")
+def halved(tiny_settings: TinySettings) -> tuple[Materials, list[Candidate]]:
+    """Six candidates for rounds of 1, 2 and 4 epochs; the worst two are single modules, one given up in a race."""
+    changes = {"retrain.epochs": 8, "retrain.warmup_epochs": 2, "search.rungs": 3, "space.depths": [0, 3, 6]}
+    materials = make_materials(tiny_settings(changes))
+    rng, images = np.random.default_rng(0), len(materials.dataset.validation)
+    made = []
+    for index, correct in enumerate((17, 16, 15, 14, 13, 12)):
+        alone = index >= 4
+        subnet = Subnet.uniform(materials.space.blocks, **({"lora": index - 3} if alone else {"lora": 1, "adapter": 1}))
+        subnet = subnet if alone else sample(materials.space, rng)
+        shown = tuple(range(17)) if index == 5 else None
+        outcome = Outcome(Score(correct, 17 if shown else images, 0.5), tuple(range(images - correct)), shown)
+        origin = "single module" if alone else "random"
+        made.append(Candidate(index, 0, origin, subnet, subnet.parameter_count(64), outcome))
+    return materials, made
+
+
+def test_the_better_half_goes_on_and_the_best_single_module_always(
+    halved: tuple[Materials, list[Candidate]], tmp_path: Path
+) -> None:
+    materials, candidates = halved
+    run, listener = start_run(tmp_path, materials), Recorder()
+    reranked = rerank(run, materials, rank(candidates), 4, 4, listener)
+    assert sorted(each.index for each in reranked) == [0, 1, 2, 3, 4, 5]
+    lines = read_reranked(run.path("search", "rerank.jsonl"))
+    rounds = {epochs: [line for line in lines if len(line.losses) == epochs] for epochs in (1, 2, 4)}
+    assert [len(rounds[epochs]) for epochs in (1, 2)] == [6, len(rounds[2])]
+    assert 3 <= len(rounds[2]) <= 4
+    assert 2 <= len(rounds[4]) <= 3
+    for before, after in ((1, 2), (2, 4)):
+        key = {each.index: (-each.score.correct, each.score.cross_entropy) for each in rounds[before]}
+        best = sorted(key, key=key.__getitem__)
+        half = -(-len(candidates) // after)
+        single = next(index for index in best if index >= 4)
+        assert {each.index for each in rounds[after]} == {*best[:half], single}
+    last = [(-each.score.correct, each.score.cross_entropy) for each in reranked if len(each.losses) == 4]
+    assert last == sorted(last)
+    assert [len(each.losses) for each in reranked] == sorted((len(e.losses) for e in reranked), reverse=True)
+    assert f"training finalist 1 of {len(rounds[2])} in round 2 of 3, subnet {rounds[2][0].index}" in listener.bars
+
+
+def test_rounds_that_were_interrupted_go_on_as_if_nothing_had_been(
+    halved: tuple[Materials, list[Candidate]], tmp_path: Path
+) -> None:
+    materials, candidates = halved
+    whole = start_run(tmp_path / "whole", materials)
+    listener = Recorder()
+    expected = rerank(whole, materials, rank(candidates), 4, 4, listener)
+    title = next(title for title in listener.bars if title.startswith("training finalist 2") and "round 2" in title)
+    run = start_run(tmp_path / "cut", materials)
+    with pytest.raises(KeyboardInterrupt):
+        rerank(run, materials, rank(candidates), 4, 4, Recorder({title: 1}))
+    assert rerank(run, materials, rank(candidates), 4, 4, Silent()) == expected
+    assert content(run) == content(whole)
+
+
+def test_finalists_are_compared_by_cross_entropy_if_asked(
+    halved: tuple[Materials, list[Candidate]], tmp_path: Path
+) -> None:
+    materials, candidates = halved
+    by_loss = materials.settings.search.model_copy(update={"rerank_by": "cross_entropy", "rungs": 1})
+    materials = replace(materials, settings=materials.settings.model_copy(update={"search": by_loss}))
+    reranked = rerank(start_run(tmp_path, materials), materials, rank(candidates), 4, 1, Silent())
+    losses = [each.score.cross_entropy for each in reranked]
+    assert losses == sorted(losses)

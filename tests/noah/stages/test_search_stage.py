@@ -17,11 +17,14 @@ from noah.errors import CommandOrderError, RunError
 from noah.files.jsonl import read_lines
 from noah.files.packed import unpack_images
 from noah.nas.candidate import Candidate, front, rank
+from noah.nas.evolution import SINGLE
 from noah.prepare.context import Materials
+from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.runs.run_subnet import chosen_subnet
 from noah.space.budget import Bound, Budget
+from noah.space.singles import singles
 from noah.stages import search_stage as search_module
 from noah.stages.rerank import read_reranked
 from noah.stages.retrain_stage import retrain
@@ -93,6 +96,25 @@ def test_the_finalists_decide(start: Start) -> None:
     assert best["index"] == order[0].index == best["certainty"]["indices"][0]
     assert chosen_subnet(run) == order[0].subnet
     assert Candidate.from_json(best) == candidates[order[0].index]  # its figures are those of the search
+
+
+def test_single_modules_are_shown_every_image_and_the_gain_over_the_best_of_them_is_told(start: Start) -> None:
+    changes = {"space.depths": [0, 3, 6], "search.singles": True, "search.rerank": 2, "search.rerank_epochs": 2}
+    run, materials = start({**changes, "search.rungs": 2, "search.top": 1, "search.parents": 1})
+    best = search(run, materials, Silent())
+    alone = [candidate for candidate in candidates_of(run) if candidate.origin == SINGLE]
+    assert [candidate.subnet for candidate in alone] == list(
+        singles(materials.space, run_budget(run, materials)).values()
+    )
+    assert all(candidate.outcome.complete for candidate in alone)
+    reranked = best["rerank"]
+    assert {candidate.index for candidate in alone} <= {each["index"] for each in reranked["finalists"]}
+    told, last = reranked["single"], [each for each in reranked["finalists"] if len(each["losses"]) == 2]
+    assert told["index"] in {each["index"] for each in last}
+    assert ("lead" in told) == (told["index"] != best["index"])
+    if "lead" in told:
+        right = {each["index"]: each["correct"] for each in last}
+        assert told["lead"] * 18 == pytest.approx(right[best["index"]] - right[told["index"]])
 
 
 def test_a_rerank_that_was_interrupted_goes_on(start: Start) -> None:

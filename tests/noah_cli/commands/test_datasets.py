@@ -33,6 +33,8 @@ def test_each_row_names_group_classes_and_place(tmp_path: Path) -> None:
         "dtd natural 47 dtd",
         "eurosat specialized 10 missing: vtab-1k/eurosat",
         "stanford_cars few-shot 196 missing: few-shot/stanford_cars",
+        "rendered_letters rendered 26 rendered by noah",
+        "rendered_digits eval --on 10 for digits",
         "imagenet-a eval --on 200 missing: imagenet-a",
     ):
         assert row in rows

@@ -124,3 +124,29 @@ def test_a_front_of_one_has_no_second() -> None:
         "front     1 subnet, the winner: it beats all others in both objectives",
         "           1  90.0%  3,000 parameters",
     ]
+
+
+@pytest.mark.parametrize(
+    ("single", "sentence"),
+    [
+        ({"index": 0, "kind": "lora"}, "gain none: lora alone won the final, and no mixture of modules was better"),
+        ({"index": 3, "kind": "linear"}, "gain none: no module at all won the final, and no mixture"),
+        (
+            {"index": 0, "kind": "lora", "lead": 0.025, "lead_error": 0.012},
+            "gain +2.5 ± 1.2 points over subnet 0, lora alone, the best single module The winner",
+        ),
+        (
+            {"index": 0, "kind": "lora", "lead": 0.005, "lead_error": 0.012},
+            "gain +0.5 ± 1.2 points over subnet 0, lora alone, the best single module: no more than chance may give",
+        ),
+    ],
+)
+def test_what_was_gained_over_the_best_single_module(single: dict[str, Any], sentence: str) -> None:
+    finalists = [
+        {"index": index, "accuracy": accuracy, "losses": losses}
+        for index, accuracy, losses in ((7, 0.9, [1.0, 0.5]), (0, 0.88, [1.0, 0.6]), (2, 0.8, [1.0]))
+    ]
+    sure = {**certainty([[1, 2], [1, 3], [4]], 10, 0).to_json(), "indices": [7, 0, 2]}
+    words = told(rerank={"finalists": finalists, "certainty": sure, "single": single})
+    assert "trained for 2 epochs each, the best first: subnet 7 90.0%, subnet 0 88.0%, and 1 left out before" in words
+    assert sentence in words

@@ -7,6 +7,8 @@ from math import cos, hypot, pi, sin, sqrt
 
 import numpy as np
 
+from noah.data.sources.drawn.grounds import Ground
+
 SIZE = 64
 """Width and height of an image in pixels."""
 
@@ -89,37 +91,42 @@ class Scene:
     colors: np.ndarray
 
 
-def draw_scene(count: int, generator: np.random.Generator) -> Scene:
+def waves(generator: np.random.Generator, size: int) -> np.ndarray:
+    """Draw plane waves of random lengths and tints around a base color, and grain; float64, (size, size, 3), 7..248."""
+    number = 6
+    places = np.arange(size)
+    texture = np.zeros((size, size, 3))
+    for length, angle, phase, strength in generator.random((number, 4)):
+        wavenumber = 2 * pi / (6 * 12**length)  # Wavelengths of 6 to 72 pixels.
+        x, y = wavenumber * cos(2 * pi * angle) * places, wavenumber * sin(2 * pi * angle) * places
+        wave = np.sin(x[None, :] + y[:, None] + 2 * pi * phase)
+        texture += strength**2 * wave[..., None] * (generator.random(3) * 2 - 1)
+    texture *= (15 + 30 * generator.random()) / np.abs(texture).max()
+    grain = 8 * generator.random() * (generator.random((size, size, 1)) * 2 - 1)
+    ground: np.ndarray = 60 + 135 * generator.random(3) + texture + grain
+    return ground
+
+
+def draw_scene(count: int, generator: np.random.Generator, paint: Ground = waves) -> Scene:
     """Draw `count` shapes, with edges smoothed over one pixel; everything else depends on the generator alone.
+
+    Args:
+        count: How many shapes.
+        generator: Decides everything else.
+        paint: Draws the ground; none of its channels may vary by more than 106, or shapes might be hard to see.
 
     Raises:
         ValueError: If the count is not in 1..10.
     """
     if not 1 <= count <= MOST_SHAPES:
         raise ValueError(f"A scene has 1 to {MOST_SHAPES} shapes, not {count}")
-    ground = _ground(generator)
+    ground = paint(generator, SIZE)
     shapes = _place(count, generator)
     colors = _colors(count, ground, generator)
     image = ground.copy()
     for shape, color in zip(shapes, colors, strict=True):
         image += shape.coverage()[..., None] * (color - image)
     return Scene(np.rint(image).astype(np.uint8), np.rint(ground).astype(np.uint8), shapes, colors)
-
-
-def _ground(generator: np.random.Generator) -> np.ndarray:
-    """Draw plane waves of random lengths and tints around a base color, and grain; float64, (64, 64, 3), 7..248."""
-    waves = 6
-    places = np.arange(SIZE)
-    texture = np.zeros((SIZE, SIZE, 3))
-    for length, angle, phase, strength in generator.random((waves, 4)):
-        wavenumber = 2 * pi / (6 * 12**length)  # Wavelengths of 6 to 72 pixels.
-        x, y = wavenumber * cos(2 * pi * angle) * places, wavenumber * sin(2 * pi * angle) * places
-        wave = np.sin(x[None, :] + y[:, None] + 2 * pi * phase)
-        texture += strength**2 * wave[..., None] * (generator.random(3) * 2 - 1)
-    texture *= (15 + 30 * generator.random()) / np.abs(texture).max()
-    grain = 8 * generator.random() * (generator.random((SIZE, SIZE, 1)) * 2 - 1)
-    ground: np.ndarray = 60 + 135 * generator.random(3) + texture + grain
-    return ground
 
 
 def _place(count: int, generator: np.random.Generator) -> tuple[Shape, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from noah.data.dataset import Dataset
+from noah.data.sources.drawn.grounds import Ground
 from noah.data.sources.drawn.rendered import TEST_IMAGES, TRAINING_IMAGES, VALIDATION_IMAGES, rendered_dataset
-from noah.data.sources.drawn.shape_scene import DRAWING, Scene, draw_scene
+from noah.data.sources.drawn.shape_scene import DRAWING, Scene, draw_scene, waves
 
 COUNTS = range(3, 11)
 
@@ -25,13 +26,17 @@ def load_shapes_count() -> Dataset:
     return rendered_dataset("shapes_count", tuple(map(str, COUNTS)), numbers, labels, _image, DRAWING, (source,))
 
 
-def scene(number: int) -> Scene:
+def scene(number: int, paint: Ground = waves) -> Scene:
     """Draw the scene of an image; number 0 has 3 shapes, 1 has 4 and so on, and 8 has 3 again.
+
+    Args:
+        number: The number of the image, from 0.
+        paint: Draws the ground.
 
     Raises:
         ValueError: If the number is below 0.
     """
-    return draw_scene(COUNTS[number % len(COUNTS)], np.random.default_rng([_WORD, number]))
+    return draw_scene(COUNTS[number % len(COUNTS)], np.random.default_rng([_WORD, number]), paint)
 
 
 def _image(number: int) -> np.ndarray:

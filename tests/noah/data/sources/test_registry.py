@@ -9,6 +9,7 @@ import pytest
 from noah.data.dataset import Dataset
 from noah.data.sources import registry
 from noah.data.sources.digits import load_digits
+from noah.data.sources.drawn.shifts import SHIFTS, Shift
 from noah.data.sources.registry import RENDERED, dataset_names, load_dataset
 from noah.errors import DatasetNotFoundError, DownloadError, UsageError
 from tests.few_shot import write_few_shot
@@ -32,7 +33,7 @@ def data_root(tmp_path: Path, write_images: WriteImages) -> Path:
 
 
 def test_names() -> None:
-    assert len(set(dataset_names())) == len(dataset_names()) == 29
+    assert len(set(dataset_names())) == len(dataset_names()) == 31
     assert {"digits", "cifar10", "cifar", "dtd", "oxford_pets", "imagenet", *RENDERED} <= set(dataset_names())
 
 
@@ -40,7 +41,7 @@ def test_digits_by_name(tmp_path: Path) -> None:
     assert load("Digits", None, tmp_path).notes == load_digits(seed=0, validation_fraction=0.2).notes
 
 
-@pytest.mark.parametrize("name", ["rendered_dsprites_loc", "rendered-dsprites-ori", "Shapes-Count"])
+@pytest.mark.parametrize("name", ["rendered_dsprites_loc", "rendered-dsprites-ori", "Rendered-Letters", "Shapes-Count"])
 def test_a_rendered_set_is_the_same_whatever_the_settings(tmp_path: Path, name: str) -> None:
     dataset = load(name, None, tmp_path / "none")
     other = load_dataset(name, None, data_root=tmp_path, seed=7, validation_fraction=0.5, test_fraction=0.5)
@@ -48,6 +49,13 @@ def test_a_rendered_set_is_the_same_whatever_the_settings(tmp_path: Path, name: 
     assert "the same for every seed and validation fraction" in dataset.notes[-1]
     for split, same in ((dataset.train, other.train), (dataset.validation, other.validation)):
         assert [split.name(index) for index in range(len(split))] == [same.name(index) for index in range(len(same))]
+
+
+@pytest.mark.parametrize("shift", SHIFTS, ids=lambda shift: shift.name)
+def test_a_shift_is_not_trained_on(tmp_path: Path, shift: Shift) -> None:
+    with pytest.raises(UsageError, match=f"{shift.name} has test images only") as caught:
+        load(shift.name.upper().replace("_", "-"), None, tmp_path)
+    assert f"--dataset {shift.source};" in caught.value.hint and shift.source in dataset_names()
 
 
 def test_a_task_by_name(data_root: Path) -> None:
@@ -97,7 +105,13 @@ def test_exactly_one_of_name_and_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("digit", "digits"), ("oxford_petz", "oxford_pet"), ("SVNH", "svhn"), ("shape_counts", "shapes_count")],
+    [
+        ("digit", "digits"),
+        ("oxford_petz", "oxford_pet"),
+        ("SVNH", "svhn"),
+        ("shape_counts", "shapes_count"),
+        ("rendered_digit", "rendered_digits"),
+    ],
 )
 def test_an_unknown_name_gets_the_nearest_one(tmp_path: Path, typed: str, meant: str) -> None:
     with pytest.raises(DatasetNotFoundError, match=f"No dataset is named {typed}") as caught:
@@ -156,10 +170,18 @@ def test_the_list_seed_is_the_runs_unless_given(tmp_path: Path) -> None:
     assert "list of food101 with seed 1" in load("food-101", None, tmp_path, shots=1, list_seed=1).notes[0]
 
 
+@pytest.mark.parametrize("name", RENDERED)
+def test_shots_of_what_noah_draws(tmp_path: Path, name: str) -> None:
+    own, listed = load(name, None, tmp_path, shots=16), load(name, None, tmp_path, shots=16, list_seed=1)
+    assert own.name == f"{name}-16shot" and len(own.train) == 16 * len(own.classes)
+    assert "Seed 0 chooses 16" in own.notes[-1] and "Seed 1 chooses 16" in listed.notes[-1]
+    assert load(name.upper(), None, tmp_path, shots=1).name == f"{name}-1shot"
+
+
 def test_shots_where_they_do_not_belong(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="digits is not a few-shot set") as caught:
         load("digits", None, tmp_path, shots=4)
-    assert "fgvc_aircraft, food101" in caught.value.hint
+    assert "fgvc_aircraft, food101" in caught.value.hint and "rendered_letters" in caught.value.hint
     with pytest.raises(UsageError, match="--shots goes with --dataset, not with --data"):
         load(None, tmp_path, tmp_path, shots=4)
     with pytest.raises(UsageError, match="--list-seed is given without --shots"):

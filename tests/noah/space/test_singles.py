@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noah.space.budget import UNBOUNDED, parameter_budget
+from noah.space.kinds import KINDS
+from noah.space.module_space import ModuleSpace, Placement
+from noah.space.search_space import PRESETS, SearchSpace, make_space
+from noah.space.singles import LINEAR, singles
+from noah.space.subnet import Subnet
+from tests.noah.strategies import spaces
+
+FULL = make_space(12, 384, PRESETS["full"], (0, 3, 6, 9, 12))
+
+
+@given(spaces(least_depth=0), st.floats(0, 1))
+def test_each_is_alone_in_the_space_and_inside_the_budget(space: SearchSpace, share: float) -> None:
+    cheapest, dearest = (subnet.parameter_count(space.sizes) for subnet in (space.smallest, space.largest))
+    budget = parameter_budget(int(cheapest + share * (dearest - cheapest)), space.sizes)
+    for name, subnet in singles(space, budget).items():
+        assert space.contains(subnet)
+        assert budget.admits(subnet)
+        assert subnet.kinds == (() if name == LINEAR else (name,))
+
+
+def test_every_kind_of_the_full_space_and_none_at_all() -> None:
+    assert set(singles(FULL, UNBOUNDED)) == {*KINDS, LINEAR}
+    assert singles(FULL, UNBOUNDED)["lora"] == Subnet.uniform(12, lora=10)
+
+
+def test_the_space_of_the_paper_has_none() -> None:
+    """It forces every kind on every subnet."""
+    assert singles(make_space(12, 384, PRESETS["paper"]), UNBOUNDED) == {}
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if not kind.is_switch])
+def test_nothing_larger_of_the_kind_is_inside_the_budget(kind: str) -> None:
+    """No block can be a step wider."""
+    budget = parameter_budget(160_000, 384)
+    subnet, widths = singles(FULL, budget)[kind], PRESETS["full"][kind]
+    for block, width in enumerate(subnet.widths(kind)):
+        wider = next((each for each in widths if each > width), None)
+        if width and wider:
+            row = list(subnet.widths(kind))
+            row[block] = wider
+            assert not budget.admits(Subnet(**{kind: row}))
+
+
+def test_the_later_blocks_get_the_larger_widths() -> None:
+    alone = singles(FULL, parameter_budget(160_000, 384))["lora"]
+    assert alone.lora == tuple(sorted(alone.lora))
+    assert set(alone.lora) == {5, 10}
+
+
+def test_a_depth_that_the_budget_does_not_admit_gives_way_to_a_smaller_one() -> None:
+    space = make_space(12, 384, {"lora": (10,)}, (0, 3, 12))
+    assert singles(space, parameter_budget(60_000, 384))["lora"] == Subnet(lora=[10] * 3 + [0] * 9)
+    assert set(singles(space, parameter_budget(100, 384))) == {LINEAR}
+
+
+@pytest.mark.parametrize(("placement", "blocks"), [("first", [0, 1]), ("last", [2, 3]), ("any", [2, 3])])
+def test_the_blocks_of_a_placement(placement: Placement, blocks: list[int]) -> None:
+    space = SearchSpace(4, 8, {"lora": ModuleSpace((2,), (0, 2))}, placement)
+    found = singles(space, UNBOUNDED)["lora"]
+    assert np.flatnonzero(found.lora).tolist() == blocks
