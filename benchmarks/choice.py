@@ -35,8 +35,9 @@ from scipy.stats import kendalltau
 from benchmarks.supernets import pocket_settings
 from noah.data.dataset import Dataset
 from noah.data.split import Split, select
-from noah.evaluation.score import predicted_labels, score
+from noah.evaluation.score import Logits, predicted_labels, score
 from noah.files.jsonl import append_line, read_lines
+from noah.model.supernet import Supernet
 from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials, prepare, seed_torch
 from noah.prepare.first_blocks import choose_blocks, keep_first_blocks
@@ -349,8 +350,15 @@ def train_entry(name: str, repeat: int, subnet: Subnet, materials: Materials) ->
 
 def _train(
     subnet: Subnet, repeat: int, materials: Materials, split: Split, measured: Split
-) -> tuple[Any, NDArray[np.int64], int]:
+) -> tuple[Logits, NDArray[np.int64], int]:
     """Train a subnet, and give the logits of the measured images, their labels, and the number of steps."""
+    model, steps = train_subnet(subnet, repeat, materials, split)
+    tested = materials.pixels(measured, "test", Silent())
+    return merged_logits(model, subnet, tested, materials), tested.labels, steps
+
+
+def train_subnet(subnet: Subnet, repeat: int, materials: Materials, split: Split) -> tuple[Supernet, int]:
+    """Train a subnet on its own, as the final training does; give it in evaluation mode, and the number of steps."""
     settings = materials.settings.retrain
     seed_torch(materials.settings.seed, _TRAINING, repeat)
     model = build_supernet(materials, subnet, settings)
@@ -370,9 +378,7 @@ def _train(
             bar=bar,
             kept=kept,
         )
-    tested = materials.pixels(measured, "test", Silent())
-    logits = merged_logits(model.eval(), subnet, tested, materials)
-    return logits, tested.labels, settings.epochs * -(-len(split) // settings.batch_size)
+    return model.eval(), settings.epochs * -(-len(split) // settings.batch_size)
 
 
 def scores_of_evidence(evidence: Sequence[Evidence], pool: Sequence[Entry]) -> dict[str, dict[str, float]]:

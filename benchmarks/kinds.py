@@ -1,6 +1,7 @@
 """Trains each kind of module on its own, at about 150,000 parameters or at its largest, beside lora:8 and adapter:16.
 
     python -m benchmarks.kinds train --tasks digits,shapes_count --seeds 0
+    python -m benchmarks.kinds train --modules lora:6+bias,lora:4+adapter:8
     python -m benchmarks.kinds evidence --epochs 2,4
     python -m benchmarks.kinds table
 
@@ -53,12 +54,19 @@ def spellings(depth: int, sizes: BlockSizes | int, parameters: int = PARAMETERS)
     return found
 
 
-def fill(folder: Path, task: str, seed: int) -> None:
-    """Train what is missing of a task and a seed, and append each as soon as it is finished."""
+def fill(folder: Path, task: str, seed: int, wanted: Sequence[str] | None = None) -> None:
+    """Train what is missing of a task and a seed, and append each as soon as it is finished.
+
+    Args:
+        folder: Where the results are kept.
+        task: One of the pocket benchmark.
+        seed: Of images and training.
+        wanted: Subnets as one types them; by default those of `spellings`.
+    """
     path = folder / "kinds" / f"{task}-seed{seed}.jsonl"
     done = {Entry.from_json(record).name for record in read_lines(path)}
     materials = materials_of(task, seed)
-    for spelling in spellings(materials.space.blocks, materials.space.sizes):
+    for spelling in wanted or spellings(materials.space.blocks, materials.space.sizes):
         if spelling in done:
             continue
         began = time.monotonic()
@@ -99,6 +107,7 @@ def main() -> None:
     parser.add_argument("do", choices=("train", "evidence", "table"))
     parser.add_argument("--tasks", default=",".join(DEVELOPMENT))
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--modules", help="other subnets to train, such as lora:6+bias,lora:4+adapter:8")
     parser.add_argument("--epochs", default="2,4", help="of the trainings without the validation images")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
@@ -109,7 +118,7 @@ def main() -> None:
     for seed in seeds:
         for task in tasks:
             if arguments.do == "train":
-                fill(arguments.folder, task, seed)
+                fill(arguments.folder, task, seed, arguments.modules and arguments.modules.split(","))
                 continue
             materials = materials_of(task, seed)
             depth, sizes = materials.space.blocks, materials.space.sizes
