@@ -2,6 +2,7 @@
 
     python -m benchmarks.choice train --tasks digits,shapes_count --seeds 0,1
     python -m benchmarks.choice evidence --epochs 2,4,15
+    python -m benchmarks.choice supernet
     python -m benchmarks.choice judge
 
 `train` fills docs/choice/pool: for each task and seed, random subnets within the budget and single modules of about the
@@ -11,6 +12,10 @@ how reliable the pool itself is.
 
 `evidence` trains every subnet of the pools on just the 400 training images, for a few epochs or for all, and measures
 it on the 100 validation images. With all epochs that is what an oracle that trains every candidate would choose by.
+
+`supernet` trains a supernet of the space on the training images, for as many epochs as a final training, and scores the
+subnets by its weights on the validation images: by accuracy, by cross-entropy, and by what `noah.nas.surrogate` makes
+of the cross-entropies of the pool's and of 60 other random subnets.
 
 A method of choosing is anything that scores the subnets of a pool. `judge` takes the evidence of each number of epochs
 as one, and reads docs/choice/scores, where each file holds one method's scores for one pool. It says how well the
@@ -25,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +42,10 @@ from benchmarks.supernets import pocket_settings
 from noah.data.dataset import Dataset
 from noah.data.split import Split, select
 from noah.evaluation.score import Logits, predicted_labels, score
+from noah.files.atomic import write_json
 from noah.files.jsonl import append_line, read_lines
 from noah.model.supernet import Supernet
+from noah.nas.surrogate import fit_posterior
 from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials, prepare, seed_torch
 from noah.prepare.first_blocks import choose_blocks, keep_first_blocks
@@ -49,6 +57,7 @@ from noah.space.operators import sample
 from noah.space.subnet import Subnet
 from noah.stages.retrain_stage import merged_logits
 from noah.training.loop import train
+from noah.training.subnet_draws import draw_subnets
 
 DEVELOPMENT = ("digits", "rendered_dsprites_loc", "shapes_count")
 """Tasks on which ideas about choosing may be tried; they have to be confirmed on others."""
@@ -66,7 +75,9 @@ SETTING: Mapping[str, Any] = {
     "hardware": {"precision": "bf16", "threads": 1},
 }
 FOLDER = Path("docs/choice")
-_SUBSET, _POOL, _TRAINING = 11, 12, 13
+OTHERS = 60
+"""Random subnets beside those of a pool that a supernet is asked about, as many as a search of the pocket recipe."""
+_SUBSET, _POOL, _TRAINING, _SUPERNET = 11, 12, 13, 14
 """Constants that keep the random streams apart."""
 
 Bits = NDArray[np.bool_]
@@ -313,6 +324,50 @@ def add_evidence(path: Path, subnets: Mapping[str, Subnet], materials: Materials
         print(f"{told} in {time.monotonic() - began:.0f} s", flush=True)
 
 
+def score_by_supernet(folder: Path, task: str, seed: int) -> None:
+    """Train a supernet, score the random subnets of a pool by its weights in three ways, and write the scores."""
+    ways = ("supernet, accuracy", "supernet, cross-entropy", "supernet, pooled cross-entropy")
+    paths = {
+        way: folder / "scores" / f"{way.replace(', ', '-').replace(' ', '-')}-{task}-seed{seed}.json" for way in ways
+    }
+    if all(path.exists() for path in paths.values()):
+        return
+    began = time.monotonic()
+    materials = materials_of(task, seed)
+    settings = materials.settings.supernet.model_copy(
+        update={"epochs": materials.settings.retrain.epochs, "warmup_epochs": materials.settings.retrain.warmup_epochs}
+    )
+    seed_torch(seed, _SUPERNET)
+    supernet = build_supernet(materials, materials.space.largest, settings)
+    with tempfile.TemporaryDirectory() as temporary, Silent().bar("", settings.epochs, "epochs") as bar:
+        train(
+            supernet,
+            materials.pixels(materials.dataset.train, "training", Silent()),
+            materials.backbone.preprocessing,
+            partial(draw_subnets, materials.space, settings, (seed, _SUPERNET)),
+            settings,
+            materials.hardware,
+            seed=(seed, _SUPERNET),
+            checkpoint=Path(temporary, "checkpoint"),
+            bar=bar,
+        )
+    validation = materials.pixels(materials.dataset.validation, "validation", Silent())
+    entries = {name: subnet for name, repeat, subnet in wanted(materials) if not repeat and name.startswith("random ")}
+    rng = np.random.default_rng([seed, _SUPERNET])
+    budget = parameter_budget(materials.settings.budget.parameters, materials.space.sizes)
+    subnets = [*entries.values(), *(sample(materials.space, rng, budget) for _ in range(OTHERS))]
+    found = [
+        score(merged_logits(supernet.eval(), subnet, validation, materials), validation.labels) for subnet in subnets
+    ]
+    entropies = [each.cross_entropy for each in found]
+    pooled = -fit_posterior(subnets, entropies).mean
+    values = ([each.accuracy for each in found], [-entropy for entropy in entropies], pooled.tolist())
+    for (way, path), of_way in zip(paths.items(), values, strict=True):
+        scores = dict(zip(entries, map(float, of_way), strict=False))  # the others only helped
+        write_json(path, {"method": way, "task": task, "seed": seed, "scores": scores})
+    print(f"{task} seed {seed} supernet: {time.monotonic() - began:.0f} s", flush=True)
+
+
 def wanted(materials: Materials) -> Iterator[tuple[str, int, Subnet]]:
     """Yield the name, the number of the training, and the subnet of every entry of a pool, single modules first."""
     depth, width = materials.space.blocks, materials.space.embed_dim
@@ -426,7 +481,7 @@ def report(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
 def main() -> None:
     """Train the missing entries, or judge the existing scores."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("do", choices=("train", "evidence", "judge"))
+    parser.add_argument("do", choices=("train", "evidence", "supernet", "judge"))
     parser.add_argument("--tasks", default=",".join(DEVELOPMENT))
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--epochs", default="2,4,15", help="of the trainings without the validation images")
@@ -440,6 +495,8 @@ def main() -> None:
         for task in tasks:
             if arguments.do == "train":
                 fill_pool(arguments.folder, task, seed)
+            elif arguments.do == "supernet":
+                score_by_supernet(arguments.folder, task, seed)
             else:
                 find_evidence(arguments.folder, task, seed, [int(count) for count in arguments.epochs.split(",")])
 
