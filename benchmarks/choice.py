@@ -412,7 +412,14 @@ def _train(
     return merged_logits(model, subnet, tested, materials), tested.labels, steps
 
 
-def train_subnet(subnet: Subnet, repeat: int, materials: Materials, split: Split) -> tuple[Supernet, int]:
+def train_subnet(
+    subnet: Subnet,
+    repeat: int,
+    materials: Materials,
+    split: Split,
+    *,
+    soft_labels: NDArray[np.float32] | None = None,
+) -> tuple[Supernet, int]:
     """Train a subnet on its own, as the final training does; give it in evaluation mode, and the number of steps."""
     settings = materials.settings.retrain
     seed_torch(materials.settings.seed, _TRAINING, repeat)
@@ -432,6 +439,7 @@ def train_subnet(subnet: Subnet, repeat: int, materials: Materials, split: Split
             checkpoint=Path(folder, "checkpoint"),
             bar=bar,
             kept=kept,
+            soft_labels=soft_labels,
         )
     return model.eval(), settings.epochs * -(-len(split) // settings.batch_size)
 

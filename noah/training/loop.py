@@ -49,6 +49,7 @@ def train(
     remedy: str = "Choose a lower learning rate.",
     class_weights: Tensor | None = None,
     kept: KeptTokens | None = None,
+    soft_labels: NDArray[np.float32] | None = None,
     enough: Callable[[], bool] = lambda: False,
     leave: Callable[[], bool] = lambda: False,
 ) -> list[float]:
@@ -77,6 +78,8 @@ def train(
         class_weights: The weight of each class in the loss, (classes).
         kept: The tokens of the training images behind the first blocks, if nothing changes in these
             (`noah.prepare.first_blocks`); the pixels are then not read.
+        soft_labels: Shares of the classes for each training image, (n, classes), such as a teacher's predictions; they
+            stand in for the labels.
         enough: Asked after every epoch whether to stop early; in the first process only.
         leave: Asked before every step and after every epoch, in every process, whether to stop at once; an unfinished
             epoch then has no loss and no checkpoint.
@@ -94,6 +97,8 @@ def train(
         raise ValueError("the settings augment single images, and these pixels do not change")
     if kept and not stays_the_same(supernet, settings.augmentation, kept.blocks):
         raise ValueError(f"not all is the same in every epoch up to block {kept.blocks}")
+    if soft_labels is not None and BatchAugmentation(settings.augmentation, supernet.num_classes).is_on:
+        raise ValueError("soft labels belong to single images, and these are mixed")
     device, processes = hardware.device, hardware.processes
     optimizer = make_optimizer(supernet, settings.learning_rate, settings.weight_decay)
     losses: list[float] = []
@@ -109,6 +114,7 @@ def train(
     augmentation = BatchAugmentation(settings.augmentation, supernet.num_classes)
     weights = None if class_weights is None else class_weights.to(device)
     compiled = CompiledForward(supernet) if hardware.compiled else None
+    labels = pixels.labels if soft_labels is None else soft_labels
     first = kept.blocks if kept else 0
     training_step = Step(supernet, hardware, settings.accumulation, weights, settings.label_smoothing, compiled, first)
 
@@ -140,7 +146,7 @@ def train(
                 if leave():
                     return losses
                 schedule.step_update(epoch * steps + step)
-                targets = torch.from_numpy(pixels.labels[indices]).to(device)
+                targets = torch.from_numpy(labels[indices]).to(device)
                 if kept:
                     inputs = kept.fetch(indices[own_share(len(indices), processes)])
                 else:

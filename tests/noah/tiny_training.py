@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -106,6 +107,7 @@ def run_training(
     hardware: Hardware = CPU,
     class_weights: Tensor | None = None,
     kept: KeptTokens | None = None,
+    soft_labels: NDArray[np.float32] | None = None,
     leave: Callable[[], bool] = lambda: False,
 ) -> list[float]:
     """`draw` gives the one subnet of a step, `draw_subnets` all of them; without either each step draws one."""
@@ -121,6 +123,7 @@ def run_training(
         bar=bar or Silent(),
         class_weights=class_weights,
         kept=kept,
+        soft_labels=soft_labels,
         leave=leave,
     )
 

@@ -19,6 +19,7 @@ from noah.evaluation.score import compute_logits, score
 from noah.hardware.device import Hardware
 from noah.model.supernet import Supernet
 from noah.prepare.context import seed_torch
+from noah.settings.training_settings import AugmentationSettings
 from noah.space.operators import sample
 from noah.space.subnet import Subnet
 from noah.training.loss import balanced_weights
@@ -232,3 +233,21 @@ def test_one_process_trains_in_several_precisions(tiny_backbone_file: Path, tmp_
     assert losses[0] == losses[2]
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
     assert losses[1] != losses[0]
+
+
+def test_soft_labels_stand_in_for_labels(tiny_backbone_file: Path, tmp_path: Path) -> None:
+    pixels = photo_pixels()
+    one_hot = np.eye(len(set(pixels.labels.tolist())), dtype=np.float32)[pixels.labels]
+    found = {}
+    for name, soft in (("labels", None), ("one-hot", one_hot), ("even", np.full_like(one_hot, 1 / one_hot.shape[1]))):
+        supernet = tiny_supernet(tiny_backbone_file)
+        found[name] = run_training(supernet, tmp_path / name, settings(epochs=2), pixels=pixels, soft_labels=soft)
+    assert found["one-hot"] == pytest.approx(found["labels"], rel=1e-5)
+    assert found["even"][-1] > math.log(one_hot.shape[1]) * 0.999  # no network does better than to say so
+
+
+def test_soft_labels_of_images_that_are_mixed_are_refused(tiny_backbone_file: Path, tmp_path: Path) -> None:
+    mixing = settings(epochs=1, augmentation=AugmentationSettings(mixup=0.5))
+    soft = np.zeros((24, 3), np.float32)
+    with pytest.raises(ValueError, match="soft labels belong to single images"):
+        run_training(tiny_supernet(tiny_backbone_file), tmp_path / "c", mixing, soft_labels=soft)

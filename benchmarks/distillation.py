@@ -1,0 +1,118 @@
+"""What modules of different kinds know together, and whether one of them can learn it.
+
+    python -m benchmarks.distillation train --tasks rendered_dsprites_loc,shapes_count --seeds 0
+    python -m benchmarks.distillation table
+
+In the cheap setting of `benchmarks.choice`: the teachers are trained as they are, their averaged predictions are tested
+as an ensemble, and the students are trained on mixtures of the labels and the ensemble's predictions for the training
+images. `train` can be stopped and started again at any time; docs/choice/distillation holds a line for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.choice import FOLDER, materials_of, train_subnet
+from noah.files.jsonl import append_line, read_lines
+from noah.progress import Silent
+from noah.runs.subnet_text import parse_subnet
+from noah.stages.retrain_stage import merged_logits
+
+TEACHERS = ("lora:8", "adapter_plus:15", "lora_all:2")
+STUDENT = "lora:8"
+MIXTURES = ((0.5, 1.0), (0.5, 3.0), (0.9, 3.0))
+"""Shares of the ensemble's predictions, the rest being the labels', and the temperature of the predictions."""
+
+Shares = NDArray[np.float32]
+
+
+def fill(folder: Path, task: str, seed: int) -> None:
+    """Train teachers and students of a task and a seed, and append what is missing."""
+    path = folder / "distillation" / f"{task}-seed{seed}.jsonl"
+    done = {record["name"] for record in read_lines(path)}
+    names = ["ensemble", *(f"{STUDENT} from {share:g} at {heat:g}" for share, heat in MIXTURES)]
+    if set(names) <= done:
+        return
+    materials = materials_of(task, seed)
+    full, classes = materials.dataset.full_train, len(materials.dataset.classes)
+    training = materials.pixels(full, "training", Silent())
+    test = materials.pixels(materials.dataset.load_test(), "test", Silent())
+
+    def tell(name: str, predictions: NDArray[np.float32]) -> None:
+        accuracy = float((predictions.argmax(axis=1) == test.labels).mean())
+        append_line(path, {"name": name, "accuracy": accuracy})
+        print(f"{task} seed {seed} {name}: {100 * accuracy:.1f}", flush=True)
+
+    logits: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+    for spelling in TEACHERS:
+        subnet = parse_subnet(spelling, depth=materials.space.blocks)
+        model, _ = train_subnet(subnet, 0, materials, full)
+        on_training, on_test = (merged_logits(model, subnet, pixels, materials) for pixels in (training, test))
+        logits[spelling] = on_training, on_test
+        if spelling not in done:
+            tell(spelling, on_test)
+    if "ensemble" not in done:
+        tell("ensemble", np.mean([_softmax(on_test, 1.0) for _, on_test in logits.values()], axis=0))
+    subnet = parse_subnet(STUDENT, depth=materials.space.blocks)
+    for share, heat in MIXTURES:
+        name = f"{STUDENT} from {share:g} at {heat:g}"
+        if name in done:
+            continue
+        taught = np.mean([_softmax(on_training, heat) for on_training, _ in logits.values()], axis=0)
+        labels = np.eye(classes, dtype=np.float32)[training.labels]
+        mixed = ((1 - share) * labels + share * taught).astype(np.float32)
+        model, _ = train_subnet(subnet, 0, materials, full, soft_labels=mixed)
+        tell(name, merged_logits(model, subnet, test, materials))
+
+
+def _softmax(logits: NDArray[np.float32], heat: float) -> Shares:
+    shares: Shares = (torch.from_numpy(logits) / heat).softmax(dim=1).numpy()
+    return shares
+
+
+def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
+    """Make a table of accuracies: a row for each network, a column for each task and seed."""
+    cells = [(task, seed) for task in tasks for seed in seeds]
+    found = {
+        cell: {
+            record["name"]: 100 * record["accuracy"]
+            for record in read_lines(folder / "distillation" / f"{cell[0]}-seed{cell[1]}.jsonl")
+        }
+        for cell in cells
+    }
+    cells = [cell for cell in cells if found[cell]]
+    lines = [
+        f"| network | {' | '.join(f'{task}, seed {seed}' for task, seed in cells)} |",
+        "|---|" + "---:|" * len(cells),
+    ]
+    for name in dict.fromkeys(name for cell in cells for name in found[cell]):
+        shown = [f"{found[cell][name]:.1f}" if name in found[cell] else "" for cell in cells]
+        lines.append(f"| {name} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train what is missing, or show what is there."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("do", choices=("train", "table"))
+    parser.add_argument("--tasks", default="rendered_dsprites_loc,shapes_count")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    arguments = parser.parse_args()
+    tasks, seeds = arguments.tasks.split(","), [int(seed) for seed in arguments.seeds.split(",")]
+    if arguments.do == "table":
+        print(table(arguments.folder, tasks, seeds))
+        return
+    for seed in seeds:
+        for task in tasks:
+            fill(arguments.folder, task, seed)
+
+
+if __name__ == "__main__":
+    main()
