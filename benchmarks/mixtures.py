@@ -5,10 +5,10 @@
 
 In the cheap setting of `benchmarks.choice`. The first round trains every kind of module alone for two epochs on the
 training images; the second adds all pairs of the best four, the third all that add one more of these kinds to the best
-two pairs. Each is cut to the budget, a width of its dearest kind at a time. The best four by cross-entropy on the validation
-images and the best single module are then trained for seven epochs, and the best of these wins. It is trained on all
-images and tested, as the subnets of a pool are. docs/choice/mixtures holds a line for each task and seed, with all that
-was tried. The whole costs about four final trainings.
+two pairs. Each is cut to the budget, a width of its dearest kind at a time. The best four by cross-entropy on the
+validation images and the best single module are then trained for seven epochs, and the best of these wins. It is
+trained on all images and tested, as the subnets of a pool are. docs/choice/mixtures holds a line for each task and
+seed, with all that was tried. The whole costs about four final trainings.
 """
 
 from __future__ import annotations
