@@ -25,6 +25,7 @@ def compute_first_blocks(
     run: Run,
     stage: str,
     listener: Listener,
+    known: dict[int, KeptTokens] | None = None,
 ) -> KeptTokens | None:
     """Compute the tokens of all training images behind the first blocks, where that saves work, and say and log so.
 
@@ -39,16 +40,24 @@ def compute_first_blocks(
         run: Gets the choice in its log, and a file for tokens that do not fit into memory.
         stage: The name of the training in the log.
         listener: Receives the progress, and the choice with its reason if there is any.
+        known: The tokens that earlier trainings on the same images computed, by number of blocks; these are used, and
+            those that are computed now are added, whatever the number of epochs.
     """
-    blocks, reason = choose_blocks(supernet, settings, materials.hardware.processes.count)
+    processes = materials.hardware.processes.count if known is None else 0
+    blocks, reason = choose_blocks(supernet, settings, processes)
     if not reason:
         return None
+    if known is not None and blocks in known:
+        return known[blocks]
     kept = None
     if blocks and isinstance(pixels, Pixels):
         kept = keep_first_blocks(supernet, blocks, pixels, settings, materials, run.folder, listener)
         reason = f"{reason}; {kept.where}" if kept else "neither memory nor disk has room for their tokens"
+    if kept is not None and known is not None:
+        known[blocks] = kept
     depth = supernet.largest.depth
-    value = f"the first {blocks} of {depth} once for all epochs" if kept else f"all {depth} in every epoch"
+    often = "epochs" if known is None else "trainings without modules there"
+    value = f"the first {blocks} of {depth} once for all {often}" if kept else f"all {depth} in every epoch"
     choice = Choice("blocks", value, reason)
     listener.say(f"{choice.what:<10}{choice.value} ({choice.reason})")
     run.log(stage, "first blocks", choice=choice.value, reason=choice.reason)
@@ -56,7 +65,13 @@ def compute_first_blocks(
 
 
 def choose_blocks(supernet: Supernet, settings: TrainingSettings, processes: int) -> tuple[int, str]:
-    """Choose how many blocks are computed once for all epochs, and say why; 0 and nothing if there is no choice."""
+    """Choose how many blocks are computed once for all epochs, and say why; 0 and nothing if there is no choice.
+
+    Args:
+        supernet: The supernet about to be trained.
+        settings: Of the training.
+        processes: How many processes each compute all images, which takes as long as so many epochs.
+    """
     bare = supernet.largest.bare_blocks
     if not bare:
         return 0, ""

@@ -20,6 +20,7 @@ from typing import Any
 from noah.data.augment.augmented_pixels import TrainingPixels
 from noah.data.pixels.pixels import Pixels
 from noah.errors import RunError, SettingsError
+from noah.evaluation.kept_tokens import KeptTokens
 from noah.evaluation.score import Score, predicted_labels, score
 from noah.files.jsonl import read_lines
 from noah.files.packed import pack_images, unpack_images
@@ -160,6 +161,7 @@ class _Final:
     ) -> None:
         self.run, self.materials, self.epochs, self.listener, self.done = run, materials, epochs, listener, done
         self.read: tuple[TrainingPixels, Pixels, Supernet | None] | None = None
+        self.known: dict[int, KeptTokens] = {}
 
     def train(self, chosen: Sequence[Candidate], epochs: int, told: str) -> list[Reranked]:
         """Train those that have not been trained for so many epochs, and give the results of all."""
@@ -170,20 +172,44 @@ class _Final:
             settings = shortened(self.materials.settings.retrain, epochs)
             last = shortened(self.materials.settings.retrain, self.epochs)
             self.run.write_json(_dumped(last), "search", "rerank", "settings.json")
-            pixels, validation, supernet = self._reading()
             for candidate in missing:
                 title = f"training finalist {chosen.index(candidate) + 1} of {len(chosen)}{told}"
-                place = ("search", "rerank", str(candidate.index), *(() if epochs == self.epochs else (str(epochs),)))
-                checkpoint = self.run.path(*place, CHECKPOINT_FILE)
-                model, losses = _train(
-                    self.run, self.materials, candidate, settings, supernet, pixels, checkpoint, title, self.listener
-                )
-                outcome = _outcome(model, candidate.subnet, validation, self.materials)
-                trained = Reranked(candidate.index, candidate.subnet, outcome, tuple(losses))
+                trained = self._one(candidate, settings, title)
                 self.done[candidate.index, epochs] = trained
                 self.run.append(trained.to_json(), "search", "rerank.jsonl")
             self.run.log("rerank", "finished", candidates=len(chosen))
         return [self.done[candidate.index, epochs] for candidate in chosen]
+
+    def _one(self, candidate: Candidate, settings: RetrainSettings, title: str) -> Reranked:
+        """Train and measure one candidate; the training goes on from its checkpoint if there is one."""
+        run, materials, subnet = self.run, self.materials, candidate.subnet
+        pixels, validation, supernet = self._reading()
+        seed = (materials.settings.seed, _RERANK)
+        seed_torch(*seed)
+        model = build_supernet(materials, subnet, settings)
+        if supernet is not None:
+            model.load_trainable_state(slice_trainable_state(supernet, subnet))
+        shorter = () if settings.epochs == self.epochs else (str(settings.epochs),)
+        kept = compute_first_blocks(model, pixels, settings, materials, run, "rerank", self.listener, self.known)
+        with self.listener.bar(f"{title}, subnet {candidate.index}", settings.epochs, "epochs") as bar:
+            losses = train(
+                model,
+                pixels,
+                materials.backbone.preprocessing,
+                lambda *_: (subnet,),
+                settings,
+                materials.hardware,
+                seed=seed,
+                checkpoint=run.path("search", "rerank", str(candidate.index), *shorter, CHECKPOINT_FILE),
+                bar=bar,
+                stage=f"finalist {candidate.index}",
+                remedy="Start a new run with a lower learning rate, such as "
+                f"--set retrain.learning_rate={lower_learning_rate(settings.learning_rate)}.",
+                class_weights=class_weights(pixels, materials),
+                kept=kept,
+            )
+        outcome = _outcome(model.eval(), subnet, validation, materials)
+        return Reranked(candidate.index, subnet, outcome, tuple(losses))
 
     def _reading(self) -> tuple[TrainingPixels, Pixels, Supernet | None]:
         if self.read is None:
@@ -231,44 +257,6 @@ def _check_settings(run: Run, settings: RetrainSettings) -> None:
             f"Go on with the settings that it was started with, or remove {run.path('search', 'rerank')} and "
             f"{run.path('search', 'rerank.jsonl')} to train all of them again.",
         )
-
-
-def _train(
-    run: Run,
-    materials: Materials,
-    candidate: Candidate,
-    settings: RetrainSettings,
-    supernet: Supernet | None,
-    pixels: TrainingPixels,
-    checkpoint: Path,
-    title: str,
-    listener: Listener,
-) -> tuple[Supernet, list[float]]:
-    """Train one candidate, from its checkpoint if there is one; returns the model in evaluation mode and its losses."""
-    seed = (materials.settings.seed, _RERANK)
-    seed_torch(*seed)
-    model = build_supernet(materials, candidate.subnet, settings)
-    if supernet is not None:
-        model.load_trainable_state(slice_trainable_state(supernet, candidate.subnet))
-    kept = compute_first_blocks(model, pixels, settings, materials, run, "rerank", listener)
-    with listener.bar(f"{title}, subnet {candidate.index}", settings.epochs, "epochs") as bar:
-        losses = train(
-            model,
-            pixels,
-            materials.backbone.preprocessing,
-            lambda *_: (candidate.subnet,),
-            settings,
-            materials.hardware,
-            seed=seed,
-            checkpoint=checkpoint,
-            bar=bar,
-            stage=f"finalist {candidate.index}",
-            remedy="Start a new run with a lower learning rate, such as "
-            f"--set retrain.learning_rate={lower_learning_rate(settings.learning_rate)}.",
-            class_weights=class_weights(pixels, materials),
-            kept=kept,
-        )
-    return model.eval(), losses
 
 
 def _outcome(model: Supernet, subnet: Subnet, validation: Pixels, materials: Materials) -> Outcome:

@@ -66,3 +66,18 @@ def test_a_forecast_computes_them_once_too(tiny_settings: TinySettings) -> None:
     made = forecast(make_materials(tiny_settings(LAST)), Budget(), listener)
     assert listener.bars["computing the first blocks"]
     assert made.supernet.reading > 0
+
+
+def test_finalists_share_them(tiny_settings: TinySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are computed once for all, even if each is trained for one epoch."""
+    final = {"search.rerank": 3, "search.rerank_epochs": 1, "space.depths": [2]}
+    reranked = []
+    for name in ("once", "every-time"):
+        materials, listener = make_materials(tiny_settings({**LAST, **final})), Recorder()
+        run = start_run(tmp_path / name, materials)
+        search(run, materials, listener)
+        reranked.append(run.path("search", "rerank.jsonl").read_bytes())
+        said = [line for line in listener.said if "trainings without modules there" in line]
+        assert len(said) == (name == "once")
+        monkeypatch.setattr("noah.stages.rerank.compute_first_blocks", lambda *_: None)
+    assert reranked[0] == reranked[1]
