@@ -47,14 +47,6 @@ class PricedModule:
         """Number of different settings."""
         return sum(sets * len(self.prices) ** depth for depth, sets in zip(self.depths, self.arrangements, strict=True))
 
-    def counts(self) -> dict[int, int]:
-        """Map each total price to the number of different settings of the module that cost it."""
-        counts: dict[int, int] = {}
-        for depth, sets in zip(self.depths, self.arrangements, strict=True):
-            for price, count in ways(self.prices, depth).items():
-                counts[price] = counts.get(price, 0) + sets * count
-        return counts
-
     def factors(self, uniform: Uniform) -> dict[int, float]:
         """Depth -> the probability of each vector of that many widths, in one or another set of blocks."""
         if uniform == "subnets":
