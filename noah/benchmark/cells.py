@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from noah.errors import UsageError
 from noah.files.record import Record
-from noah.runs.subnet_text import parse_subnet
-from noah.space.kinds import GROUPS, KINDS
+from noah.runs.subnet_text import parse_subnet, spell_widths
 
 SEARCHED = "noah"
 """The method that searches its subnet."""
@@ -82,18 +81,7 @@ def _canonical(method: str, published: bool) -> str:
             f"--methods: {method!r} is not a method.",
             "Choose from noah, published, linear, lora:8, lora_all:4, prompt:50, bias and the like, with commas.",
         ) from error
-    return _spelled(subnet.block(0))
-
-
-def _spelled(widths: Mapping[str, int]) -> str:
-    """Spell widths for people: one word for a whole group of the same width, and switches without a width."""
-    words: dict[str, None] = {}
-    for kind, width in widths.items():
-        alike = (
-            name for name, kinds in GROUPS.items() if kind in kinds and {widths.get(one) for one in kinds} == {width}
-        )
-        words[kind if KINDS[kind].is_switch else f"{next(alike, kind)}:{width}"] = None
-    return "+".join(words)
+    return spell_widths(subnet.block(0))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
