@@ -29,13 +29,15 @@ class Table:
 
     Attributes:
         title: The title, which says what the table shows.
-        columns: The headings; the first belongs to the names of the lines.
+        columns: The headings; the first belong to the names of the lines.
         lines: The lines, each with one cell for each column.
+        names: How many columns, from the left, name the lines.
     """
 
     title: str
     columns: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
+    names: int = 1
 
 
 def sweep_tables(suite: Suite, tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> list[Table]:
@@ -115,7 +117,7 @@ def _seeds_table(tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Ro
         for seed in seeds
         if any(task in of[method].get(seed, {}) for method in methods)
     ]
-    return Table("every seed: test accuracy in percent", ("task", "seed", *methods), tuple(lines))
+    return Table("every seed: test accuracy in percent", ("task", "seed", *methods), tuple(lines), names=2)
 
 
 def _parameters(rows: Sequence[Row], method: str, tasks: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:  # it imports torch, which takes seconds
     from noah.benchmark.tables import Table
 
 _NAMED_HINTS = 3
+_WIDEST_HEADING = 12
+_UNBOUNDED = 10_000
 
 
 def benchmark(
@@ -160,11 +164,61 @@ def write_tables(suite: Suite, folder: Path) -> None:
 
 
 def print_table(listener: console.ConsoleListener, table: Table) -> None:
-    """Print a table, with the second lines of cells dimmed."""
+    """Print a table, with the second lines of cells dimmed; one that is too wide comes in several, with fewer columns.
+
+    Args:
+        listener: Its console gives the width.
+        table: The table.
+    """
+    tables = _narrow(listener, table)
+    for number, part in enumerate(tables, start=1):
+        which = f" ({number} of {len(tables)})" if len(tables) > 1 else ""
+        listener.console.print(_draw(replace(part, title=part.title + which)))
+
+
+def _narrow(listener: console.ConsoleListener, table: Table) -> list[Table]:
+    """Split a table that is wider than the console; each part has the names of the lines and at least one column."""
+    unbounded = listener.console.options.update(width=_UNBOUNDED)
+    names = list(range(table.names))
+    parts: list[Table] = []
+    columns: list[int] = []
+    for column in range(table.names, len(table.columns)):
+        wider = _take(table, [*names, *columns, column])
+        if columns and listener.console.measure(_draw(wider), options=unbounded).maximum > listener.console.width:
+            parts.append(_take(table, names + columns))
+            columns = []
+        columns.append(column)
+    return [*parts, _take(table, names + columns)]
+
+
+def _take(table: Table, columns: list[int]) -> Table:
+    return replace(
+        table,
+        columns=tuple(table.columns[column] for column in columns),
+        lines=tuple(tuple(line[column] for column in columns) for line in table.lines),
+    )
+
+
+def _draw(table: Table) -> RichTable:
     drawn = RichTable(title=table.title, title_justify="left", box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(table.columns):
-        drawn.add_column(column, justify="right" if number else "left", no_wrap=not number)
+        drawn.add_column(
+            escape(_broken(column)), justify="right" if number else "left", no_wrap=not number, vertical="top"
+        )
     for line in table.lines:
-        cells = (cell.partition("\n") for cell in map(escape, line))
-        drawn.add_row(*(f"{first}\n[dim]{second}[/dim]" if second else first for first, _, second in cells))
-    listener.console.print(drawn)
+        shown = []
+        for number, cell in enumerate(map(escape, line)):
+            first, _, second = cell.partition("\n")
+            shown.append(f"{first}\n[dim]{second}[/dim]" if second and number >= table.names else cell)
+        drawn.add_row(*shown)
+    return drawn
+
+
+def _broken(heading: str) -> str:
+    """Break a long heading into lines behind its underscores and plus signs."""
+    lines = [""]
+    for piece in re.split(r"(?<=[_+])", heading):
+        if lines[-1] and len(lines[-1] + piece) > _WIDEST_HEADING:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
