@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS
 from noah.errors import UsageError
+from noah.space.kinds import KINDS
+from noah.space.singles import LINEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,15 @@ class Suite:
         recipe: The recipe used unless another is named.
         methods: The methods used unless others are named.
         tasks: All tasks, in the order of the tables.
+        compares_kinds: Whether every further kind of module, alone and as large as the budget, is a method unless
+            others are named.
     """
 
     name: str
     recipe: str
     methods: tuple[str, ...]
     tasks: tuple[Task, ...]
+    compares_kinds: bool = False
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -53,6 +59,17 @@ class Suite:
     def names(self) -> tuple[str, ...]:
         """The names of all tasks, in order."""
         return tuple(task.name for task in self.tasks)
+
+    def in_order(self, methods: Collection[str]) -> tuple[str, ...]:
+        """Put methods in the order of the tables, each once: the suite's own, others by kind, and linear last."""
+
+        def place(method: str) -> tuple[bool, int, int, str]:
+            own = self.methods.index(method) if method in self.methods else len(self.methods)
+            first = re.split(r"[:+]", method)[0]
+            kind = list(KINDS).index(first) if first in KINDS else len(KINDS)
+            return method == LINEAR, own, kind, method
+
+        return tuple(sorted(set(methods), key=place))
 
     def choose(self, names: str | None) -> tuple[Task, ...]:
         """Read a comma-separated list of tasks, and give them in the suite's order; None means all.
@@ -93,6 +110,7 @@ POCKET = Suite(
         Task("rendered_dsprites_ori", "pocket", ("dsprites_ori",), {"backbone.image_size": 70}),
         Task("shapes_count", "pocket", settings={"backbone.image_size": 70}),
     ),
+    compares_kinds=True,
 )
 """Real and rendered tasks that need no download, small enough for two CPU cores."""
 

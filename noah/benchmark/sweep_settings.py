@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from noah.backbone.load import load_backbone
+from noah.backbone.view import sizes_of
 from noah.benchmark.cells import Cell
 from noah.benchmark.suites import SUITES, Suite
 from noah.errors import RunError, SettingsError, UsageError
@@ -14,8 +16,11 @@ from noah.files.atomic import write_text
 from noah.files.bounded import LARGEST_YAML, dump_yaml, parse_yaml, read_bounded
 from noah.hardware.device import choose_hardware
 from noah.progress import Listener
+from noah.runs.subnet_text import spell_widths
 from noah.settings.layers import Layer, flatten, nested, resolve
 from noah.settings.settings import Settings
+from noah.space.kinds import KINDS, PUBLISHED
+from noah.space.singles import closest_width
 
 SWEEP_FILE = "sweep.yaml"
 
@@ -71,6 +76,31 @@ class SweepSettings:
         task = next(task for task in self.suite.tasks if task.name == name)
         for key, value in [("data.dataset", task.name), *task.settings.items()]:
             yield Layer(source=f"suite {self.suite.name}", values=nested(key, value))
+
+    def methods(self) -> tuple[str, ...]:
+        """The methods used unless others are named.
+
+        They are the suite's; if it compares kinds and the budget bounds parameters, every kind of module besides
+        prompts, LoRA and adapters is another, alone in every block at the width that comes closest to the bound.
+
+        Raises:
+            NoahError: If the settings are wrong, or the backbone cannot be loaded.
+        """
+        settings, _ = self.of_task(self.suite.tasks[0].name)
+        parameters = settings.budget.parameters
+        if not self.suite.compares_kinds or parameters is None:
+            return self.suite.methods
+        chosen = settings.backbone
+        model: Any = load_backbone(
+            chosen.name, architecture=chosen.architecture, image_size=chosen.image_size, resize=chosen.resize
+        ).model
+        widths = {
+            kind: closest_width((kind,), len(model.blocks), sizes_of(model), parameters)
+            for kind in KINDS
+            if kind not in PUBLISHED
+        }
+        kinds = [spell_widths({kind: width}) for kind, width in widths.items() if width]
+        return self.suite.in_order([*self.suite.methods, *kinds])
 
     def check_own(self) -> None:
         """Refuse changes to settings that the sweep makes itself.

@@ -61,10 +61,8 @@ def sweep_tables(suite: Suite, tasks: Sequence[str], methods: Sequence[str], row
 
 
 def found_in(suite: Suite, rows: Sequence[Row]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """All tasks of a suite, and the methods that have rows: first the suite's own, in its order."""
-    methods = {row.cell.method for row in rows}
-    own = [method for method in suite.methods if method in methods]
-    return suite.names, (*own, *sorted(methods - set(own)))
+    """All tasks of a suite, and the methods that have rows, in the order of the tables."""
+    return suite.names, suite.in_order({row.cell.method for row in rows})
 
 
 def _group_table(suite: Suite, group: str, tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> Table:

@@ -53,7 +53,8 @@ def benchmark(
         typer.Option(
             "--methods",
             help="Methods, separated by commas: noah searches a subnet, published takes the paper's; linear, lora:8, "
-            "lora_all:4, adapter:8, prompt:50, bias and the like train the same modules in every block.",
+            "lora_all:4, adapter:8, prompt:50, bias and the like train the same modules in every block. If not given, "
+            "the suite's; pocket's have every kind of module, most as large as the budget.",
             metavar="NAMES",
         ),
     ] = None,
@@ -94,10 +95,9 @@ def benchmark(
     listener = console.open_listener(context)
     chosen = SUITES[suite]
     names = tuple(task.name for task in chosen.choose(tasks))
-    compared = chosen.methods if methods is None else parse_methods(methods, published=chosen is VTAB)
-    numbers = parse_seeds(seeds)
+    named = None if methods is None else parse_methods(methods, published=chosen is VTAB)
+    numbers, share = parse_seeds(seeds), parse_shard(shard)
     folder = out or Path("benchmarks") / suite
-    cells = take_shard(plan_cells(names, compared, numbers), *parse_shard(shard))
 
     failures = []
     if not only_tables:
@@ -110,6 +110,8 @@ def benchmark(
         changes += [assignment_layer(text) for text in assignments or []]
         changes += hardware_layers(device, precision, threads)
         sweep = SweepSettings(chosen, recipe_layer(recipe or chosen.recipe), tuple(changes))
+        compared = sweep.methods() if named is None else named
+        cells = take_shard(plan_cells(names, compared, numbers), *share)
         done = sum(row_path(folder, cell).exists() for cell in cells)
         listener.say(
             f"sweep     {len(cells)} cells ({len(names)} tasks, {len(compared)} methods, seeds {seeds}"
@@ -126,6 +128,9 @@ def benchmark(
         raise UsageError(f"{folder} holds rows of the suite {sweep_suite(folder).name}.", "Name that suite.")
     write_tables(chosen, folder)
     rows = [row for row in read_rows(folder, chosen) if row.cell.seed in numbers]
+    if only_tables:
+        others = {row.cell.method for row in rows} if chosen.compares_kinds else set()
+        compared = chosen.in_order({*chosen.methods, *others}) if named is None else named
     for table in sweep_tables(chosen, names, compared, rows):
         print_table(listener, table)
     listener.say("-         means that there is no result yet; a mean needs the results of all its tasks.")

@@ -33,6 +33,13 @@ def test_tasks_are_chosen_by_name_or_alias_in_the_suites_order() -> None:
     assert [task.name for task in VTAB.choose("oxford_pet,cifar100")] == ["cifar", "oxford_iiit_pet"]
 
 
+def test_the_order_of_methods() -> None:
+    methods = ["lora_all:2", "linear", "bias", "adapter:8", "lora:9", "noah", "lora_proj:17"]
+    assert POCKET.in_order(methods) == (
+        *("noah", "adapter:8", "lora:9", "lora_proj:17", "bias", "lora_all:2", "linear"),
+    )
+
+
 def test_unknown_tasks_are_all_told() -> None:
     with pytest.raises(UsageError, match=r"has no 'digit' and no 'x'\.\nDid you mean digits\?"):
         POCKET.choose("digit,x")

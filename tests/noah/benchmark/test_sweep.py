@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from noah.benchmark.cells import Cell, plan_cells
+from noah.benchmark.cells import Cell, parse_methods, plan_cells
 from noah.benchmark.rows import failure_path, read_rows, row_path
 from noah.benchmark.suites import Suite, Task
 from noah.benchmark.sweep import run_cell, run_sweep
@@ -34,6 +34,7 @@ SUITE = Suite(
         Task("svhn", "real"),
         Task("rendered_dsprites_loc", "rendered"),
     ),
+    compares_kinds=True,
 )
 
 
@@ -89,6 +90,18 @@ def test_a_sweep_gives_a_row_for_each_cell_and_does_none_twice(sweep: SweepSetti
     recorder = Recorder()
     assert run_sweep(sweep, cells, tmp_path / "sweep", recorder) == []
     assert recorder.said == []  # nothing was left to do
+
+
+def test_the_methods_are_every_kind_at_the_budgets_parameters(sweep: SweepSettings) -> None:
+    assert sweep.methods() == (
+        *("noah", "lora_proj:18", "lora_fc1:9", "lora_fc2:9", "bias", "scale_shift", "linear_adapter_attention:18"),
+        *("linear_adapter_mlp:18", "adapter_plus:17", "linear"),
+    )
+    assert sweep.methods() == parse_methods(",".join(sweep.methods()), published=False)
+    assert changed(sweep, {"budget": {"parameters": None, "macs": "1.1x"}}).methods() == SUITE.methods
+    assert "lora_proj:9" in changed(sweep, {"budget": {"parameters": 7_000}}).methods()
+    plain = dataclasses.replace(sweep, suite=dataclasses.replace(SUITE, compares_kinds=False))
+    assert plain.methods() == SUITE.methods
 
 
 @pytest.mark.parametrize(
