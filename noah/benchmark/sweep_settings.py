@@ -60,7 +60,7 @@ class SweepSettings:
     changes: tuple[Layer, ...]
 
     def of_task(self, name: str) -> tuple[Settings, dict[str, str]]:
-        """The settings of all cells of a task, apart from the seed, and the source of each.
+        """The settings of all cells of a task that is trained on, apart from the seed, and the source of each.
 
         Raises:
             SettingsError: If any are wrong; it lists all mistakes at once.
@@ -68,13 +68,13 @@ class SweepSettings:
         return resolve([self.recipe, *self._task_layers(name), *self.changes])
 
     def of_cell(self, cell: Cell) -> tuple[Settings, dict[str, str]]:
-        """The settings of a cell, and the source of each."""
+        """The settings of a cell that trains, and the source of each."""
         seed = Layer(source="--seeds", values={"seed": cell.seed})
         return resolve([self.recipe, *self._task_layers(cell.task), *self.changes, seed])
 
     def _task_layers(self, name: str) -> Iterator[Layer]:
-        task = next(task for task in self.suite.tasks if task.name == name)
-        for key, value in [("data.dataset", task.name), *task.settings.items()]:
+        task = self.suite.task(name)
+        for key, value in [("data.dataset", task.dataset or task.name), *task.settings.items()]:
             yield Layer(source=f"suite {self.suite.name}", values=nested(key, value))
 
     def methods(self) -> tuple[str, ...]:
@@ -121,12 +121,14 @@ class SweepSettings:
 def begin_sweep(sweep: SweepSettings, folder: Path, listener: Listener) -> None:
     """Write the settings of a new sweep, or refuse to mix rows of different settings in one folder.
 
+    The settings of tasks that the folder's sweep did not have yet are added to it.
+
     Raises:
         SettingsError: If the settings are wrong, or not those of the sweep that the folder holds.
         RunError: If the folder's settings cannot be read.
     """
     sweep.check_own()
-    tasks = {task.name: sweep.of_task(task.name)[0] for task in sweep.suite.tasks}
+    tasks = {task.name: sweep.of_task(task.name)[0] for task in sweep.suite.tasks if task.source is None}
     precision = choose_hardware(next(iter(tasks.values())).hardware).precision
     values: dict[str, Any] = {
         "suite": sweep.suite.name,
@@ -151,7 +153,11 @@ def begin_sweep(sweep: SweepSettings, folder: Path, listener: Listener) -> None:
     if problems:
         problems = list(dict.fromkeys(problems))  # most appear once for every task
         raise SettingsError(problems, "Leave the change out, or choose another folder with --out.")
-    missing = sorted({_without_task(key) for key in now.keys() - before.keys()})
+    added = {name: task for name, task in values["tasks"].items() if name not in stored["tasks"]}
+    if added:
+        listener.say(f"note      The sweep in {folder} had no {' and no '.join(added)} yet; now it has.")
+        write_text(path, dump_yaml(path, {**stored, "tasks": stored["tasks"] | added}))
+    missing = sorted({_without_task(key) for key in now.keys() - before.keys() if key.partition(".")[0] not in added})
     if missing:
         listener.say(
             f"note      The sweep in {folder} was started by a noah that did not have {', '.join(missing)}; "

@@ -42,11 +42,22 @@ def benchmark(
     context: typer.Context,
     suite: Annotated[
         Literal["vtab", "pocket"],
-        typer.Argument(help="vtab: the 19 tasks of VTAB-1k. pocket: four small tasks that need no download."),
+        typer.Argument(help="vtab: the 19 tasks of VTAB-1k. pocket: small tasks that need no download."),
     ],
     tasks: Annotated[
         str | None,
-        typer.Option("--tasks", help="Tasks to run, separated by commas; if not given, all.", metavar="NAMES"),
+        typer.Option(
+            "--tasks", help="Tasks or their datasets to run, separated by commas; if not given, all.", metavar="NAMES"
+        ),
+    ] = None,
+    parts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--part",
+            help="What to measure: accuracy, with all training images; few-shot, with 1 to 16 images a class; shift, "
+            "on test images of another kind. May be repeated; if not given, all that the suite has.",
+            metavar="PART",
+        ),
     ] = None,
     methods: Annotated[
         str | None,
@@ -94,7 +105,8 @@ def benchmark(
 
     listener = console.open_listener(context)
     chosen = SUITES[suite]
-    names = tuple(task.name for task in chosen.choose(tasks))
+    measured = chosen.choose_parts(parts)
+    names = tuple(task.name for task in chosen.choose(tasks, measured))
     named = None if methods is None else parse_methods(methods, published=chosen is VTAB)
     numbers, share = parse_seeds(seeds), parse_shard(shard)
     folder = out or Path("benchmarks") / suite
@@ -111,7 +123,7 @@ def benchmark(
         changes += hardware_layers(device, precision, threads)
         sweep = SweepSettings(chosen, recipe_layer(recipe or chosen.recipe), tuple(changes))
         compared = sweep.methods() if named is None else named
-        cells = take_shard(plan_cells(names, compared, numbers), *share)
+        cells = take_shard(plan_cells(names, compared, numbers), *share, chosen.sources)
         done = sum(row_path(folder, cell).exists() for cell in cells)
         listener.say(
             f"sweep     {len(cells)} cells ({len(names)} tasks, {len(compared)} methods, seeds {seeds}"
@@ -131,7 +143,7 @@ def benchmark(
     if only_tables:
         others = {row.cell.method for row in rows} if chosen.compares_kinds else set()
         compared = chosen.in_order({*chosen.methods, *others}) if named is None else named
-    for table in sweep_tables(chosen, names, compared, rows):
+    for table in sweep_tables(chosen, names, compared, rows, measured):
         print_table(listener, table)
     listener.say("-         means that there is no result yet; a mean needs the results of all its tasks.")
     listener.say(f"written   {folder / 'table.md'} and {folder / 'table.csv'}, from all results in that folder")
