@@ -61,7 +61,7 @@ def run_sweep(
     Raises:
         SettingsError: If the settings are wrong, or not those that the folder's rows were made with.
     """
-    begin_sweep(sweep, folder, listener)
+    begin_sweep(sweep, cells, folder, listener)
     failures: list[Failure] = []
     without_data: dict[str, Failure] = {}
     failed: dict[Cell, Failure] = {}

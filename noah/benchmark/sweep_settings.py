@@ -118,10 +118,14 @@ class SweepSettings:
             raise SettingsError(problems, "Leave them out; a settings file of this folder can be moved away meanwhile.")
 
 
-def begin_sweep(sweep: SweepSettings, folder: Path, listener: Listener) -> None:
+def begin_sweep(sweep: SweepSettings, cells: Sequence[Cell], folder: Path, listener: Listener) -> None:
     """Write the settings of a new sweep, or refuse to mix rows of different settings in one folder.
 
-    The settings of tasks that the folder's sweep did not have yet are added to it.
+    Args:
+        sweep: The settings; those of all tasks are written.
+        cells: What is going to run; their tasks are added to a sweep that does not have them yet.
+        folder: The folder of the sweep.
+        listener: Receives what an older sweep does not have.
 
     Raises:
         SettingsError: If the settings are wrong, or not those of the sweep that the folder holds.
@@ -153,11 +157,13 @@ def begin_sweep(sweep: SweepSettings, folder: Path, listener: Listener) -> None:
     if problems:
         problems = list(dict.fromkeys(problems))  # most appear once for every task
         raise SettingsError(problems, "Leave the change out, or choose another folder with --out.")
-    added = {name: task for name, task in values["tasks"].items() if name not in stored["tasks"]}
+    new = values["tasks"].keys() - stored["tasks"].keys()
+    asked = dict.fromkeys(cell.trained_by(sweep.suite.sources).task for cell in cells)
+    added = {name: values["tasks"][name] for name in asked if name in new}
     if added:
         listener.say(f"note      The sweep in {folder} had no {' and no '.join(added)} yet; now it has.")
         write_text(path, dump_yaml(path, {**stored, "tasks": stored["tasks"] | added}))
-    missing = sorted({_without_task(key) for key in now.keys() - before.keys() if key.partition(".")[0] not in added})
+    missing = sorted({_without_task(key) for key in now.keys() - before.keys() if key.partition(".")[0] not in new})
     if missing:
         listener.say(
             f"note      The sweep in {folder} was started by a noah that did not have {', '.join(missing)}; "

@@ -15,7 +15,7 @@ from noah.benchmark.cells import Cell, parse_methods, plan_cells
 from noah.benchmark.rows import failure_path, read_rows, row_path
 from noah.benchmark.suites import Suite, Task
 from noah.benchmark.sweep import run_cell, run_sweep
-from noah.benchmark.sweep_settings import SWEEP_FILE, SweepSettings
+from noah.benchmark.sweep_settings import SWEEP_FILE, SweepSettings, begin_sweep
 from noah.errors import RunError, SettingsError
 from noah.progress import Silent
 from noah.runs.folder import Run
@@ -264,8 +264,11 @@ def test_tasks_that_an_older_noah_did_not_have_are_added(sweep: SweepSettings, t
     stored = yaml.safe_load(whole)
     del stored["tasks"]["rendered_dsprites_loc-2shot"]
     (tmp_path / SWEEP_FILE).write_text(yaml.safe_dump(stored))
+    before = (tmp_path / SWEEP_FILE).read_bytes()
     recorder = Recorder()
-    run_sweep(sweep, [], tmp_path, recorder)
+    begin_sweep(sweep, plan_cells(["digits", "rendered_dsprites_loc_noise"], ["noah"], [0]), tmp_path, recorder)
+    assert recorder.said == [] and (tmp_path / SWEEP_FILE).read_bytes() == before  # until they are asked for
+    begin_sweep(sweep, plan_cells(["rendered_dsprites_loc-2shot"], ["noah", "bias"], [0, 1]), tmp_path, recorder)
     assert recorder.said == [f"note      The sweep in {tmp_path} had no rendered_dsprites_loc-2shot yet; now it has."]
     assert yaml.safe_load((tmp_path / SWEEP_FILE).read_text()) == yaml.safe_load(whole)
     with pytest.raises(SettingsError, match=r"retrain\.epochs"):
