@@ -22,8 +22,9 @@ import numpy as np
 
 from benchmarks.choice import DEVELOPMENT, FOLDER, Entry, add_evidence, materials_of, train_entry
 from noah.files.jsonl import append_line, read_lines
-from noah.runs.subnet_text import parse_subnet
+from noah.runs.subnet_text import parse_subnet, spell_widths
 from noah.space.kinds import GROUPS, KINDS, PUBLISHED, BlockSizes, as_sizes
+from noah.space.singles import closest_width
 
 PARAMETERS = 150_000
 """What a kind with a width is brought close to."""
@@ -40,18 +41,9 @@ def spellings(depth: int, sizes: BlockSizes | int, parameters: int = PARAMETERS)
         sizes: Of its blocks, or the width of a plain block's tokens.
         parameters: Trainable parameters without the head.
     """
-    found = list(BASELINES)
-    for name in (*KINDS, *GROUPS):
-        if name in PUBLISHED:
-            continue
-        if name in KINDS and KINDS[name].is_switch:
-            found.append(name)
-            continue
-        of_width = [
-            parse_subnet(f"{name}:{width}", depth=depth).parameter_count(as_sizes(sizes)) for width in range(1, 65)
-        ]
-        found.append(f"{name}:{1 + int(np.argmin([abs(count - parameters) for count in of_width]))}")
-    return found
+    others = {name: (name,) for name in KINDS if name not in PUBLISHED} | dict(GROUPS)
+    widths = {kinds: closest_width(kinds, depth, as_sizes(sizes), parameters) for kinds in others.values()}
+    return [*BASELINES, *(spell_widths(dict.fromkeys(kinds, width)) for kinds, width in widths.items() if width)]
 
 
 def fill(folder: Path, task: str, seed: int, wanted: Sequence[str] | None = None) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from noah.errors import UsageError
 from noah.files.record import Record
-from noah.runs.subnet_text import parse_subnet
-from noah.space.kinds import GROUPS, KINDS
+from noah.runs.subnet_text import parse_subnet, spell_widths
 
 SEARCHED = "noah"
 """The method that searches its subnet."""
@@ -19,7 +19,7 @@ PUBLISHED = "published"
 
 @dataclass(frozen=True, slots=True)
 class Cell(Record):
-    """One training and its test.
+    """One training and its test, or one test of what another cell trained.
 
     Attributes:
         task: The name of the task.
@@ -38,6 +38,10 @@ class Cell(Record):
 
     def __str__(self) -> str:
         return f"{self.task} {self.method} seed {self.seed}"
+
+    def trained_by(self, sources: Mapping[str, str]) -> Cell:
+        """The cell whose subnet is tested: another one if the task has a source, and otherwise this one."""
+        return replace(self, task=sources.get(self.task, self.task))
 
     @property
     def subnet(self) -> str | None:
@@ -82,18 +86,7 @@ def _canonical(method: str, published: bool) -> str:
             f"--methods: {method!r} is not a method.",
             "Choose from noah, published, linear, lora:8, lora_all:4, prompt:50, bias and the like, with commas.",
         ) from error
-    return _spelled(subnet.block(0))
-
-
-def _spelled(widths: Mapping[str, int]) -> str:
-    """Spell widths for people: one word for a whole group of the same width, and switches without a width."""
-    words: dict[str, None] = {}
-    for kind, width in widths.items():
-        alike = (
-            name for name, kinds in GROUPS.items() if kind in kinds and {widths.get(one) for one in kinds} == {width}
-        )
-        words[kind if KINDS[kind].is_switch else f"{next(alike, kind)}:{width}"] = None
-    return "+".join(words)
+    return spell_widths(subnet.block(0))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -123,13 +116,22 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def take_shard(cells: Sequence[Cell], part: int, parts: int) -> tuple[Cell, ...]:
+def take_shard(
+    cells: Sequence[Cell], part: int, parts: int, sources: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Cell, ...]:
     """Take one shard of the cells, in their order; together the shards contain every cell once.
 
     The cells of each method are dealt out evenly, because a search takes several times as long as one training.
+
+    Args:
+        cells: All cells.
+        part: The number of the shard, from 1.
+        parts: The number of shards.
+        sources: Task -> the task whose subnets it tests; such cells go with those that train these subnets.
     """
-    share = set(sorted(cells, key=lambda cell: cell.method)[part - 1 :: parts])
-    return tuple(cell for cell in cells if cell in share)
+    trained = dict.fromkeys(cell.trained_by(sources) for cell in cells)
+    share = set(sorted(trained, key=lambda cell: cell.method)[part - 1 :: parts])
+    return tuple(cell for cell in cells if cell.trained_by(sources) in share)
 
 
 def _refuse_repeated(option: str, values: Sequence[object]) -> None:

@@ -14,7 +14,7 @@ class Figure:
     """A mean over seeds.
 
     Attributes:
-        mean: The mean over the seeds, 0..1.
+        mean: The mean over the seeds, 0..1; of differences, -1..1.
         deviation: The sample standard deviation over the seeds (with n - 1); None for a single seed.
         seeds: The number of seeds.
     """
@@ -45,11 +45,6 @@ def accuracies(rows: Sequence[Row], method: str) -> dict[int, dict[str, float]]:
     return dict(sorted(found.items()))
 
 
-def task_figure(rows: Sequence[Row], method: str, task: str) -> Figure | None:
-    """Compute the figure for one task, over the seeds that have a result for it."""
-    return figure([of_seed[task] for of_seed in accuracies(rows, method).values() if task in of_seed])
-
-
 def mean_figure(rows: Sequence[Row], method: str, groups: Sequence[Sequence[str]]) -> Figure | None:
     """Compute the figure for the mean of the groups' means, over the seeds that have results for every task.
 
@@ -62,6 +57,23 @@ def mean_figure(rows: Sequence[Row], method: str, groups: Sequence[Sequence[str]
         of_seed for of_seed in accuracies(rows, method).values() if all(task in of_seed for g in groups for task in g)
     ]
     return figure([group_mean(of_seed, groups) for of_seed in whole])
+
+
+def difference_figure(rows: Sequence[Row], method: str, sources: Mapping[str, str]) -> Figure | None:
+    """Compute the figure for how much more accurate a method is on tasks than on their sources, below 0 if it is less.
+
+    Args:
+        rows: The results of any methods.
+        method: The method whose results count.
+        sources: Task -> its source; the figure is that of the mean over the tasks, for seeds with results for all.
+    """
+    return figure(
+        [
+            statistics.fmean(of_seed[task] - of_seed[source] for task, source in sources.items())
+            for of_seed in accuracies(rows, method).values()
+            if all(name in of_seed for pair in sources.items() for name in pair)
+        ]
+    )
 
 
 def group_mean(of_task: Mapping[str, float], groups: Sequence[Sequence[str]]) -> float:

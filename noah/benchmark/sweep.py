@@ -1,11 +1,11 @@
-"""Runs the cells of a sweep: each is a run of its own, and finished work is never repeated."""
+"""Runs the cells of a sweep: each is a run of its own, or a test of another's, and finished work is never repeated."""
 
 from __future__ import annotations
 
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +13,15 @@ from pathlib import Path
 from noah.benchmark.cells import SEARCHED, Cell
 from noah.benchmark.rows import Row, row_path, write_failure, write_row
 from noah.benchmark.sweep_settings import SweepSettings, begin_sweep, check_unchanged, machine_layers
+from noah.data.sources.drawn.shifts import SHIFTS
+from noah.data.sources.imagenet_labeled import foreign_dataset
 from noah.errors import DataError, DatasetNotFoundError, NoahError, RunBusyError
 from noah.files.lock import exclusive
-from noah.prepare.context import check_same_data, prepare
+from noah.prepare.context import Materials, check_same_data, prepare
 from noah.prepare.new_run import start_run
 from noah.progress import Listener
 from noah.runs.folder import RUN_FILE, Run, installed_versions
+from noah.stages.foreign_evaluation import evaluate_foreign
 from noah.stages.retrain_stage import evaluate_test, retrain
 from noah.stages.search_stage import search
 
@@ -51,26 +54,31 @@ def run_sweep(
         finished: Called after each new row.
 
     Returns:
-        The cells that failed. If the data of a task cannot be loaded, its other cells fail at once for the same reason.
-        Cells that another process is working on are left to it, and do not count as failures.
+        The cells that failed. If the data of a task cannot be loaded, its other cells fail at once for the same reason,
+        and so does a cell that tests a subnet whose training failed. Cells that another process is working on are left
+        to it, and do not count as failures.
 
     Raises:
         SettingsError: If the settings are wrong, or not those that the folder's rows were made with.
     """
-    begin_sweep(sweep, folder, listener)
+    begin_sweep(sweep, cells, folder, listener)
     failures: list[Failure] = []
     without_data: dict[str, Failure] = {}
+    failed: dict[Cell, Failure] = {}
     for number, cell in enumerate(cells, start=1):
         if row_path(folder, cell).exists():
             continue
-        if cell.task in without_data:
-            first = without_data[cell.task]
+        trained = cell.trained_by(sweep.suite.sources)
+        first = without_data.get(cell.task) or without_data.get(trained.task) or failed.get(trained)
+        if first is not None:
             failures.append(Failure(cell, first.problem, first.hint))
             write_failure(folder, cell, f"{first.problem}\n{first.hint}")
             continue
         listener.say(f"cell      {number} of {len(cells)}: {cell}")
         try:
-            with _claimed(cell, folder):
+            with ExitStack() as claims:
+                for claimed in dict.fromkeys((cell, trained)):
+                    claims.enter_context(_claimed(claimed, folder))
                 if row_path(folder, cell).exists():
                     continue  # another process finished it in the meantime
                 row = run_cell(sweep, cell, folder / RUNS_FOLDER, listener)
@@ -83,6 +91,7 @@ def run_sweep(
             if isinstance(error, NoahError):
                 problem, hint = error.problem, error.hint
             failures.append(Failure(cell, problem, hint))
+            failed[cell] = failures[-1]
             if isinstance(error, DatasetNotFoundError | DataError):
                 without_data[cell.task] = failures[-1]
             write_failure(folder, cell, "".join(traceback.format_exception(error)))
@@ -96,6 +105,8 @@ def run_sweep(
 def run_cell(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener) -> Row:
     """Search the subnet or take the given one, retrain it and test it; an existing run of this cell is resumed.
 
+    If the cell's task has a source, the run is that of the source's cell, and it is tested on the images of this one.
+
     Args:
         sweep: Gives the settings of the cell.
         cell: The cell to run.
@@ -105,16 +116,12 @@ def run_cell(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener) -
     Raises:
         NoahError: If anything goes wrong.
     """
-    settings, origins = sweep.of_cell(cell)
-    existing = sorted(runs.glob(f"*/{cell.file_name}/{RUN_FILE}"))
-    if existing:
-        run = Run(existing[0].parent)
-        again = "Remove that folder to start this cell over."
-        check_unchanged(run.settings(), settings, f"the run {run.folder}", again)
-        materials = prepare(run.settings(machine_layers(settings)), listener)
-        check_same_data(run, materials)
-    else:
-        run, materials = start_run(runs, settings, origins, listener, name=cell.file_name, subnet=cell.subnet)
+    trained = cell.trained_by(sweep.suite.sources)
+    run, materials, resumed = _open_run(sweep, trained, runs, listener)
+    if cell != trained:
+        if not resumed:
+            listener.say(f"train     the subnet of {trained}, because its run is not in {runs}")
+        resumed = resumed and not run.path("eval", "test.json").is_file()
     seconds: dict[str, float] = {}
     with run.lock():
         for stage, work, result in (
@@ -128,16 +135,36 @@ def run_cell(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener) -
             work(run, materials, listener)
             seconds[stage] = round(time.monotonic() - started, 1)
         test, model = run.read_json("eval", "test.json"), run.read_json("retrain", "model.json")
+        if cell != trained:
+            started = time.monotonic()
+            shift = next(shift for shift in SHIFTS if shift.name == cell.task)
+            foreign = foreign_dataset(shift.load(), materials.dataset.classes)
+            test = evaluate_foreign(run, materials, foreign, listener)
+            seconds["shift"] = round(time.monotonic() - started, 1)
     details = {
+        **({} if cell == trained else {"trained_on": trained.task}),
         "subnet": model["subnet"],
         "training_images": model["images"],
         "hardware": model["hardware"],
         "seconds": seconds,
-        "resumed": bool(existing),
+        "resumed": resumed,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": installed_versions(),
     }
     return Row(cell, test["correct"], test["total"], model["parameters"], details)
+
+
+def _open_run(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener) -> tuple[Run, Materials, bool]:
+    """Open the run of a cell that trains, or start it, and say whether it was there already."""
+    settings, origins = sweep.of_cell(cell)
+    existing = sorted(runs.glob(f"*/{cell.file_name}/{RUN_FILE}"))
+    if not existing:
+        return (*start_run(runs, settings, origins, listener, name=cell.file_name, subnet=cell.subnet), False)
+    run = Run(existing[0].parent)
+    check_unchanged(run.settings(), settings, f"the run {run.folder}", "Remove that folder to start this cell over.")
+    materials = prepare(run.settings(machine_layers(settings)), listener)
+    check_same_data(run, materials)
+    return run, materials, True
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from noah.backbone.load import load_backbone
+from noah.backbone.view import sizes_of
 from noah.benchmark.cells import Cell
 from noah.benchmark.suites import SUITES, Suite
 from noah.errors import RunError, SettingsError, UsageError
@@ -14,8 +16,11 @@ from noah.files.atomic import write_text
 from noah.files.bounded import LARGEST_YAML, dump_yaml, parse_yaml, read_bounded
 from noah.hardware.device import choose_hardware
 from noah.progress import Listener
+from noah.runs.subnet_text import spell_widths
 from noah.settings.layers import Layer, flatten, nested, resolve
 from noah.settings.settings import Settings
+from noah.space.kinds import KINDS, PUBLISHED
+from noah.space.singles import closest_width
 
 SWEEP_FILE = "sweep.yaml"
 
@@ -55,7 +60,7 @@ class SweepSettings:
     changes: tuple[Layer, ...]
 
     def of_task(self, name: str) -> tuple[Settings, dict[str, str]]:
-        """The settings of all cells of a task, apart from the seed, and the source of each.
+        """The settings of all cells of a task that is trained on, apart from the seed, and the source of each.
 
         Raises:
             SettingsError: If any are wrong; it lists all mistakes at once.
@@ -63,14 +68,39 @@ class SweepSettings:
         return resolve([self.recipe, *self._task_layers(name), *self.changes])
 
     def of_cell(self, cell: Cell) -> tuple[Settings, dict[str, str]]:
-        """The settings of a cell, and the source of each."""
+        """The settings of a cell that trains, and the source of each."""
         seed = Layer(source="--seeds", values={"seed": cell.seed})
         return resolve([self.recipe, *self._task_layers(cell.task), *self.changes, seed])
 
     def _task_layers(self, name: str) -> Iterator[Layer]:
-        task = next(task for task in self.suite.tasks if task.name == name)
-        for key, value in [("data.dataset", task.name), *task.settings.items()]:
+        task = self.suite.task(name)
+        for key, value in [("data.dataset", task.dataset or task.name), *task.settings.items()]:
             yield Layer(source=f"suite {self.suite.name}", values=nested(key, value))
+
+    def methods(self) -> tuple[str, ...]:
+        """The methods used unless others are named.
+
+        They are the suite's; if it compares kinds and the budget bounds parameters, every kind of module besides
+        prompts, LoRA and adapters is another, alone in every block at the width that comes closest to the bound.
+
+        Raises:
+            NoahError: If the settings are wrong, or the backbone cannot be loaded.
+        """
+        settings, _ = self.of_task(self.suite.tasks[0].name)
+        parameters = settings.budget.parameters
+        if not self.suite.compares_kinds or parameters is None:
+            return self.suite.methods
+        chosen = settings.backbone
+        model: Any = load_backbone(
+            chosen.name, architecture=chosen.architecture, image_size=chosen.image_size, resize=chosen.resize
+        ).model
+        widths = {
+            kind: closest_width((kind,), len(model.blocks), sizes_of(model), parameters)
+            for kind in KINDS
+            if kind not in PUBLISHED
+        }
+        kinds = [spell_widths({kind: width}) for kind, width in widths.items() if width]
+        return self.suite.in_order([*self.suite.methods, *kinds])
 
     def check_own(self) -> None:
         """Refuse changes to settings that the sweep makes itself.
@@ -88,15 +118,21 @@ class SweepSettings:
             raise SettingsError(problems, "Leave them out; a settings file of this folder can be moved away meanwhile.")
 
 
-def begin_sweep(sweep: SweepSettings, folder: Path, listener: Listener) -> None:
+def begin_sweep(sweep: SweepSettings, cells: Sequence[Cell], folder: Path, listener: Listener) -> None:
     """Write the settings of a new sweep, or refuse to mix rows of different settings in one folder.
+
+    Args:
+        sweep: The settings; those of all tasks are written.
+        cells: What is going to run; their tasks are added to a sweep that does not have them yet.
+        folder: The folder of the sweep.
+        listener: Receives what an older sweep does not have.
 
     Raises:
         SettingsError: If the settings are wrong, or not those of the sweep that the folder holds.
         RunError: If the folder's settings cannot be read.
     """
     sweep.check_own()
-    tasks = {task.name: sweep.of_task(task.name)[0] for task in sweep.suite.tasks}
+    tasks = {task.name: sweep.of_task(task.name)[0] for task in sweep.suite.tasks if task.source is None}
     precision = choose_hardware(next(iter(tasks.values())).hardware).precision
     values: dict[str, Any] = {
         "suite": sweep.suite.name,
@@ -121,7 +157,13 @@ def begin_sweep(sweep: SweepSettings, folder: Path, listener: Listener) -> None:
     if problems:
         problems = list(dict.fromkeys(problems))  # most appear once for every task
         raise SettingsError(problems, "Leave the change out, or choose another folder with --out.")
-    missing = sorted({_without_task(key) for key in now.keys() - before.keys()})
+    new = values["tasks"].keys() - stored["tasks"].keys()
+    asked = dict.fromkeys(cell.trained_by(sweep.suite.sources).task for cell in cells)
+    added = {name: values["tasks"][name] for name in asked if name in new}
+    if added:
+        listener.say(f"note      The sweep in {folder} had no {' and no '.join(added)} yet; now it has.")
+        write_text(path, dump_yaml(path, {**stored, "tasks": stored["tasks"] | added}))
+    missing = sorted({_without_task(key) for key in now.keys() - before.keys() if key.partition(".")[0] not in new})
     if missing:
         listener.say(
             f"note      The sweep in {folder} was started by a noah that did not have {', '.join(missing)}; "

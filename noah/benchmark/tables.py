@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from noah.benchmark.figures import Figure, accuracies, group_mean, mean_figure, task_figure
+from noah.benchmark.figures import Figure, accuracies, difference_figure, group_mean, mean_figure
 from noah.benchmark.paper import (
     PAPER_NAMES,
     later_methods,
@@ -16,7 +16,7 @@ from noah.benchmark.paper import (
     paper_method,
 )
 from noah.benchmark.rows import Row
-from noah.benchmark.suites import VTAB, Suite
+from noah.benchmark.suites import VTAB, Part, Suite, Task
 from noah.files.foreign_text import csv_text, markdown_text
 
 MISSING = "-"
@@ -29,16 +29,24 @@ class Table:
 
     Attributes:
         title: The title, which says what the table shows.
-        columns: The headings; the first belongs to the names of the lines.
+        columns: The headings; the first belong to the names of the lines.
         lines: The lines, each with one cell for each column.
+        names: How many columns, from the left, name the lines.
     """
 
     title: str
     columns: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
+    names: int = 1
 
 
-def sweep_tables(suite: Suite, tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> list[Table]:
+def sweep_tables(
+    suite: Suite,
+    tasks: Sequence[str],
+    methods: Sequence[str],
+    rows: Sequence[Row],
+    parts: Collection[Part] | None = None,
+) -> list[Table]:
     """Make all tables of a sweep.
 
     Args:
@@ -46,42 +54,63 @@ def sweep_tables(suite: Suite, tasks: Sequence[str], methods: Sequence[str], row
         tasks: The tasks to show.
         methods: The methods to show, in this order.
         rows: The results so far, of any tasks and methods.
+        parts: The parts whose tables are shown; None means all. The one of every seed has all tasks.
     """
-    groups = {
-        group: [task.name for task in suite.tasks if task.group == group and task.name in tasks]
-        for group in suite.groups
-    }
-    tables = [_group_table(suite, group, names, methods, rows) for group, names in groups.items() if names]
+    tables = []
+    for group in suite.groups:
+        shown = [
+            task
+            for task in suite.tasks
+            if task.group == group and task.name in tasks and (parts is None or task.part in parts)
+        ]
+        if shown and shown[0].part == "shift":
+            shown = [task for task in shown if task.source is not None]
+        if shown:
+            tables.append(_group_table(suite, shown, methods, rows))
     if suite is VTAB:
         tables.append(_means_table(methods, rows))
-    every_seed = _seeds_table(tasks, methods, rows)
+    every_seed = _seeds_table([task for task in suite.tasks if task.name in tasks], methods, rows)
     return [*tables, every_seed] if every_seed.lines else tables
 
 
 def found_in(suite: Suite, rows: Sequence[Row]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """All tasks of a suite, and the methods that have rows: first the suite's own, in its order."""
-    methods = {row.cell.method for row in rows}
-    own = [method for method in suite.methods if method in methods]
-    return suite.names, (*own, *sorted(methods - set(own)))
+    """The tasks and methods that have rows, in the order of the tables; of VTAB-1k all tasks, because its means are."""
+    found = {row.cell.task for row in rows}
+    tasks = suite.names if suite is VTAB else tuple(name for name in suite.names if name in found)
+    return tasks, suite.in_order({row.cell.method for row in rows})
 
 
-def _group_table(suite: Suite, group: str, tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> Table:
-    def beside(method: str, names: Sequence[str]) -> str:
+def _group_table(suite: Suite, tasks: Sequence[Task], methods: Sequence[str], rows: Sequence[Row]) -> Table:
+    """Show the tasks of a group, their mean, which for several shots is also that of each, and the parameters."""
+
+    def beside(method: str, of: Sequence[Task]) -> str:
+        names = [task.name for task in of]
+        sources = {name: suite.sources[name] for name in names if name in suite.sources}
+        if sources:
+            change = difference_figure(rows, method, sources)
+            return "" if change is None else f"\n({100 * change.mean:+.1f})"
         paper = paper_method(method) if suite is VTAB else None
         if not paper:
             return ""
         return f"\n({100 * group_mean({task: paper_accuracy(paper, task) for task in names}, [names]):.1f})"
 
-    lines = [
-        (task, *(_text(task_figure(rows, method, task)) + beside(method, [task]) for method in methods))
-        for task in tasks
-    ]
+    def mean(of: Sequence[Task]) -> Iterator[str]:
+        for method in methods:
+            yield _text(mean_figure(rows, method, [[task.name for task in of]])) + beside(method, of)
+
+    lines = [(task.label, *mean([task])) for task in tasks]
+    for shots in dict.fromkeys(task.shots for task in tasks if task.shots):
+        alike = [task for task in tasks if task.shots == shots]
+        if len(alike) > 1:
+            lines.append((f"mean, {shots} {'image' if shots == 1 else 'images'} a class", *mean(alike)))
     if len(tasks) > 1:
-        means = (_text(mean_figure(rows, method, [tasks])) + beside(method, tasks) for method in methods)
-        lines.append(("mean", *means))
-    lines.append(("parameters, mean", *(_parameters(rows, method, tasks) for method in methods)))
+        lines.append(("mean", *mean(tasks)))
+    names = [task.name for task in tasks]
+    lines.append(("parameters, mean", *(_parameters(rows, method, names) for method in methods)))
     brackets = ", the paper's in brackets" if suite is VTAB else ""
-    return Table(f"{group}: test accuracy in percent{brackets}", ("task", *methods), tuple(lines))
+    if any(task.source for task in tasks):
+        brackets = ", in brackets the difference to that on the source"
+    return Table(f"{tasks[0].group}: test accuracy in percent{brackets}", ("task", *methods), tuple(lines))
 
 
 def _means_table(methods: Sequence[str], rows: Sequence[Row]) -> Table:
@@ -101,7 +130,7 @@ def _means_table(methods: Sequence[str], rows: Sequence[Row]) -> Table:
     return Table(title, columns, tuple(lines))
 
 
-def _seeds_table(tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> Table:
+def _seeds_table(tasks: Sequence[Task], methods: Sequence[str], rows: Sequence[Row]) -> Table:
     of = {method: accuracies(rows, method) for method in methods}
     seeds = sorted({seed for found in of.values() for seed in found})
 
@@ -110,12 +139,12 @@ def _seeds_table(tasks: Sequence[str], methods: Sequence[str], rows: Sequence[Ro
         return MISSING if accuracy is None else f"{100 * accuracy:.2f}"
 
     lines = [
-        (task, str(seed), *(value(method, seed, task) for method in methods))
+        (task.name, str(seed), *(value(method, seed, task.name) for method in methods))
         for task in tasks
         for seed in seeds
-        if any(task in of[method].get(seed, {}) for method in methods)
+        if any(task.name in of[method].get(seed, {}) for method in methods)
     ]
-    return Table("every seed: test accuracy in percent", ("task", "seed", *methods), tuple(lines))
+    return Table("every seed: test accuracy in percent", ("task", "seed", *methods), tuple(lines), names=2)
 
 
 def _parameters(rows: Sequence[Row], method: str, tasks: Sequence[str]) -> str:

@@ -73,6 +73,23 @@ def check_spelling(text: str) -> None:
     _parse(text.strip())
 
 
+def spell_widths(widths: Mapping[str, int]) -> str:
+    """Spell the widths that modules have in every block, as `parse_subnet` reads them.
+
+    There is one word for a whole group of kinds of the same width, and what is on or off stands without a width.
+
+    Args:
+        widths: Kind of module -> its width, at least 1.
+    """
+    words: dict[str, None] = {}
+    for kind, width in widths.items():
+        alike = (
+            name for name, kinds in GROUPS.items() if kind in kinds and {widths.get(one) for one in kinds} == {width}
+        )
+        words[kind if KINDS[kind].is_switch else f"{next(alike, kind)}:{width}"] = None
+    return "+".join(words)
+
+
 def _parse(text: str) -> Subnet | dict[str, int]:
     """Read a subnet with a depth of its own, or the widths that the modules have in every block."""
     if not text:

@@ -1,11 +1,14 @@
-"""The single modules of a search space: each kind alone, as large as the budget allows, and none at all.
+"""Single modules: each kind alone, as large as a budget allows or close to a number of parameters, and none at all.
 
 They are what a mixture has to beat, so a search that may choose them never has to be worse than they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from noah.space.budget import Budget
+from noah.space.kinds import KINDS, BlockSizes, price
 from noah.space.module_space import filled_blocks, place
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
@@ -38,6 +41,33 @@ def singles(space: SearchSpace, budget: Budget) -> dict[str, Subnet]:
     if all(0 in module.depths for module in space.modules.values()) and budget.admits(nothing):
         found[LINEAR] = nothing
     return found
+
+
+def closest_width(kinds: Collection[str], blocks: int, sizes: BlockSizes, parameters: int) -> int | None:
+    """Find the width that brings kinds of module, each with that width in every block, closest to a number.
+
+    Args:
+        kinds: One kind, or several that share a width.
+        blocks: Blocks of the backbone.
+        sizes: Their sizes.
+        parameters: The trainable parameters wanted, without the head.
+
+    Returns:
+        The width, the smaller of two that are equally close; 1 if one of the kinds has no width to choose, and None if
+        none of them has parameters in such a block.
+    """
+
+    def cost(width: int) -> int:
+        return blocks * sum(price(kind, width, sizes) for kind in kinds)
+
+    if not cost(1):
+        return None
+    if any(KINDS[kind].is_switch for kind in kinds):
+        return 1
+    wider = 2
+    while cost(wider) < parameters:
+        wider *= 2
+    return min(range(1, wider + 1), key=lambda width: abs(cost(width) - parameters))
 
 
 def _grown(space: SearchSpace, name: str, budget: Budget) -> Subnet | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,24 +34,38 @@ if TYPE_CHECKING:  # it imports torch, which takes seconds
     from noah.benchmark.tables import Table
 
 _NAMED_HINTS = 3
+_WIDEST_HEADING = 12
+_UNBOUNDED = 10_000
 
 
 def benchmark(
     context: typer.Context,
     suite: Annotated[
         Literal["vtab", "pocket"],
-        typer.Argument(help="vtab: the 19 tasks of VTAB-1k. pocket: four small tasks that need no download."),
+        typer.Argument(help="vtab: the 19 tasks of VTAB-1k. pocket: small tasks that need no download."),
     ],
     tasks: Annotated[
         str | None,
-        typer.Option("--tasks", help="Tasks to run, separated by commas; if not given, all.", metavar="NAMES"),
+        typer.Option(
+            "--tasks", help="Tasks or their datasets to run, separated by commas; if not given, all.", metavar="NAMES"
+        ),
+    ] = None,
+    parts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--part",
+            help="What to measure: accuracy, with all training images; few-shot, with 1 to 16 images a class; shift, "
+            "on test images of another kind. May be repeated; if not given, all that the suite has.",
+            metavar="PART",
+        ),
     ] = None,
     methods: Annotated[
         str | None,
         typer.Option(
             "--methods",
             help="Methods, separated by commas: noah searches a subnet, published takes the paper's; linear, lora:8, "
-            "lora_all:4, adapter:8, prompt:50, bias and the like train the same modules in every block.",
+            "lora_all:4, adapter:8, prompt:50, bias and the like train the same modules in every block. If not given, "
+            "the suite's; pocket's have every kind of module, most as large as the budget.",
             metavar="NAMES",
         ),
     ] = None,
@@ -89,11 +105,11 @@ def benchmark(
 
     listener = console.open_listener(context)
     chosen = SUITES[suite]
-    names = tuple(task.name for task in chosen.choose(tasks))
-    compared = chosen.methods if methods is None else parse_methods(methods, published=chosen is VTAB)
-    numbers = parse_seeds(seeds)
+    measured = chosen.choose_parts(parts)
+    names = tuple(task.name for task in chosen.choose(tasks, measured))
+    named = None if methods is None else parse_methods(methods, published=chosen is VTAB)
+    numbers, share = parse_seeds(seeds), parse_shard(shard)
     folder = out or Path("benchmarks") / suite
-    cells = take_shard(plan_cells(names, compared, numbers), *parse_shard(shard))
 
     failures = []
     if not only_tables:
@@ -106,6 +122,8 @@ def benchmark(
         changes += [assignment_layer(text) for text in assignments or []]
         changes += hardware_layers(device, precision, threads)
         sweep = SweepSettings(chosen, recipe_layer(recipe or chosen.recipe), tuple(changes))
+        compared = sweep.methods() if named is None else named
+        cells = take_shard(plan_cells(names, compared, numbers), *share, chosen.sources)
         done = sum(row_path(folder, cell).exists() for cell in cells)
         listener.say(
             f"sweep     {len(cells)} cells ({len(names)} tasks, {len(compared)} methods, seeds {seeds}"
@@ -122,7 +140,10 @@ def benchmark(
         raise UsageError(f"{folder} holds rows of the suite {sweep_suite(folder).name}.", "Name that suite.")
     write_tables(chosen, folder)
     rows = [row for row in read_rows(folder, chosen) if row.cell.seed in numbers]
-    for table in sweep_tables(chosen, names, compared, rows):
+    if only_tables:
+        others = {row.cell.method for row in rows} if chosen.compares_kinds else set()
+        compared = chosen.in_order({*chosen.methods, *others}) if named is None else named
+    for table in sweep_tables(chosen, names, compared, rows, measured):
         print_table(listener, table)
     listener.say("-         means that there is no result yet; a mean needs the results of all its tasks.")
     listener.say(f"written   {folder / 'table.md'} and {folder / 'table.csv'}, from all results in that folder")
@@ -160,11 +181,61 @@ def write_tables(suite: Suite, folder: Path) -> None:
 
 
 def print_table(listener: console.ConsoleListener, table: Table) -> None:
-    """Print a table, with the second lines of cells dimmed."""
+    """Print a table, with the second lines of cells dimmed; one that is too wide comes in several, with fewer columns.
+
+    Args:
+        listener: Its console gives the width.
+        table: The table.
+    """
+    tables = _narrow(listener, table)
+    for number, part in enumerate(tables, start=1):
+        which = f" ({number} of {len(tables)})" if len(tables) > 1 else ""
+        listener.console.print(_draw(replace(part, title=part.title + which)))
+
+
+def _narrow(listener: console.ConsoleListener, table: Table) -> list[Table]:
+    """Split a table that is wider than the console; each part has the names of the lines and at least one column."""
+    unbounded = listener.console.options.update(width=_UNBOUNDED)
+    names = list(range(table.names))
+    parts: list[Table] = []
+    columns: list[int] = []
+    for column in range(table.names, len(table.columns)):
+        wider = _take(table, [*names, *columns, column])
+        if columns and listener.console.measure(_draw(wider), options=unbounded).maximum > listener.console.width:
+            parts.append(_take(table, names + columns))
+            columns = []
+        columns.append(column)
+    return [*parts, _take(table, names + columns)]
+
+
+def _take(table: Table, columns: list[int]) -> Table:
+    return replace(
+        table,
+        columns=tuple(table.columns[column] for column in columns),
+        lines=tuple(tuple(line[column] for column in columns) for line in table.lines),
+    )
+
+
+def _draw(table: Table) -> RichTable:
     drawn = RichTable(title=table.title, title_justify="left", box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(table.columns):
-        drawn.add_column(column, justify="right" if number else "left", no_wrap=not number)
+        drawn.add_column(
+            escape(_broken(column)), justify="right" if number else "left", no_wrap=not number, vertical="top"
+        )
     for line in table.lines:
-        cells = (cell.partition("\n") for cell in map(escape, line))
-        drawn.add_row(*(f"{first}\n[dim]{second}[/dim]" if second else first for first, _, second in cells))
-    listener.console.print(drawn)
+        shown = []
+        for number, cell in enumerate(map(escape, line)):
+            first, _, second = cell.partition("\n")
+            shown.append(f"{first}\n[dim]{second}[/dim]" if second and number >= table.names else cell)
+        drawn.add_row(*shown)
+    return drawn
+
+
+def _broken(heading: str) -> str:
+    """Break a long heading into lines behind its underscores and plus signs."""
+    lines = [""]
+    for piece in re.split(r"(?<=[_+])", heading):
+        if lines[-1] and len(lines[-1] + piece) > _WIDEST_HEADING:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)

@@ -41,6 +41,17 @@ def test_the_shards_are_all_cells_each_once(count: int, parts: int) -> None:
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+def test_what_one_cell_trains_is_tested_in_the_same_shard() -> None:
+    names = tuple(task.name for task in POCKET.choose(None))
+    cells = plan_cells(names, ["noah", "bias", "linear"], [0, 1])
+    shares = [take_shard(cells, part, 3, POCKET.sources) for part in (1, 2, 3)]
+    assert sorted((cell for share in shares for cell in share), key=str) == sorted(cells, key=str)
+    for share in shares:
+        assert {cell.trained_by(POCKET.sources) for cell in share} <= set(share)
+    trained = [sum(cell.trained_by(POCKET.sources) == cell for cell in share) for share in shares]
+    assert max(trained) - min(trained) <= 1
+
+
 @pytest.mark.parametrize(("text", "shard"), [("1/1", (1, 1)), ("2/8", (2, 8)), (" 8/8 ", (8, 8))])
 def test_a_shard(text: str, shard: tuple[int, int]) -> None:
     assert parse_shard(text) == shard
@@ -114,3 +125,5 @@ def test_names_of_files_are_plain_and_differ() -> None:
     names = {cell.file_name for cell in cells}
     assert len(names) == len(cells)
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-.") for name in names)
+    assert Cell("shapes_count-4shot", "lora_fc1:7", 1).file_name == "shapes_count-4shot-lora-fc1-7-seed1"
+    assert Cell("rendered_digits", "noah", 0).file_name == "rendered_digits-noah-seed0"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.benchmark.figures import Figure, figure, mean_figure, task_figure
+from noah.benchmark.figures import Figure, difference_figure, figure, mean_figure
 from tests.noah.benchmark.made import row
 
 GROUPS = [["a", "b"], ["c"]]
@@ -26,7 +26,7 @@ def test_means_and_deviations(correct: list[list[int]]) -> None:
     for found, expected in (
         (mean_figure(rows, "noah", GROUPS), by_hand),
         (mean_figure(rows, "noah", [["a", "b", "c"]]), values.mean(axis=1)),
-        (task_figure(rows, "noah", "b"), values[:, 1]),
+        (mean_figure(rows, "noah", [["b"]]), values[:, 1]),
     ):
         assert found is not None
         assert found.mean == pytest.approx(expected.mean(), abs=1e-12)
@@ -42,7 +42,19 @@ def test_a_mean_waits_for_every_task() -> None:
     assert mean_figure(rows, "noah", GROUPS) == Figure(pytest.approx(0.775), None, 1)
     assert mean_figure(rows, "linear", GROUPS) is None
     assert mean_figure(rows[:2], "noah", GROUPS) is None
-    assert task_figure(rows, "noah", "a") == Figure(0.5, pytest.approx(0.8 / 2**0.5), 2)
+    assert mean_figure(rows, "noah", [["a"]]) == Figure(0.5, pytest.approx(0.8 / 2**0.5), 2)
+
+
+def test_the_difference_to_the_sources() -> None:
+    counts = {"a": (900, 800), "b": (500, 700), "c": (950, 600)}
+    rows = [row(task, "noah", seed, count) for task, of in counts.items() for seed, count in enumerate(of)]
+    found = difference_figure(rows, "noah", {"b": "a", "c": "a"})
+    values = np.array([(-0.4 + 0.05) / 2, (-0.1 - 0.2) / 2])
+    assert found is not None and found.seeds == 2
+    assert (found.mean, found.deviation) == (pytest.approx(values.mean()), pytest.approx(values.std(ddof=1)))
+    one = difference_figure(rows[:-1], "noah", {"b": "a", "c": "a"})  # seed 1 has no c
+    assert one is not None and (one.mean, one.seeds) == (pytest.approx(values[0]), 1)
+    assert difference_figure(rows, "noah", {"b": "d"}) is None
 
 
 def test_in_percent() -> None:

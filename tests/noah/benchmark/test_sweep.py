@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from noah.benchmark.cells import Cell, plan_cells
+from noah.benchmark.cells import Cell, parse_methods, plan_cells
 from noah.benchmark.rows import failure_path, read_rows, row_path
 from noah.benchmark.suites import Suite, Task
 from noah.benchmark.sweep import run_cell, run_sweep
-from noah.benchmark.sweep_settings import SWEEP_FILE, SweepSettings
+from noah.benchmark.sweep_settings import SWEEP_FILE, SweepSettings, begin_sweep
 from noah.errors import RunError, SettingsError
 from noah.progress import Silent
 from noah.runs.folder import Run
@@ -33,7 +34,15 @@ SUITE = Suite(
         Task("digits", "real", settings={"backbone.image_size": 16}),
         Task("svhn", "real"),
         Task("rendered_dsprites_loc", "rendered"),
+        Task(
+            *("rendered_dsprites_loc-2shot", "few-shot"),
+            settings={"data.shots": 2},
+            part="few-shot",
+            dataset="rendered_dsprites_loc",
+        ),
+        Task("rendered_dsprites_loc_noise", "shift", part="shift", source="rendered_dsprites_loc"),
     ),
+    compares_kinds=True,
 )
 
 
@@ -89,6 +98,68 @@ def test_a_sweep_gives_a_row_for_each_cell_and_does_none_twice(sweep: SweepSetti
     recorder = Recorder()
     assert run_sweep(sweep, cells, tmp_path / "sweep", recorder) == []
     assert recorder.said == []  # nothing was left to do
+
+
+def test_a_few_images_of_each_class(sweep: SweepSettings, tmp_path: Path) -> None:
+    (cell,) = plan_cells(["rendered_dsprites_loc-2shot"], ["linear"], [4])
+    assert run_sweep(sweep, [cell], tmp_path, Silent()) == []
+    (row,) = read_rows(tmp_path)
+    assert (row.cell, row.total, row.details["training_images"]) == (cell, 1000, 2 * 16)
+    settings = Run(tmp_path / "runs" / "rendered_dsprites_loc-2shot" / cell.file_name).settings()
+    assert (settings.data.dataset, settings.data.shots, settings.seed) == ("rendered_dsprites_loc", 2, 4)
+
+
+def test_a_shift_is_a_test_of_what_its_source_trained(sweep: SweepSettings, tmp_path: Path) -> None:
+    source, target = plan_cells(["rendered_dsprites_loc", "rendered_dsprites_loc_noise"], ["bias"], [0])
+    assert run_sweep(sweep, [source, target], tmp_path, Silent()) == []
+    trained, shifted = (next(row for row in read_rows(tmp_path) if row.cell == cell) for cell in (source, target))
+    assert shifted.details["trained_on"] == source.task and set(shifted.details["seconds"]) == {"shift"}
+    assert (shifted.total, shifted.parameters, shifted.details["resumed"]) == (1000, trained.parameters, False)
+    (run,) = (tmp_path / "runs").glob("*/*")
+    assert run.name == source.file_name
+    assert Run(run).read_json("eval", "test.json")["correct"] == trained.correct
+    assert Run(run).read_json("eval", "on", f"{target.task}.json")["correct"] == shifted.correct
+
+    before = row_path(tmp_path, source).read_bytes()
+    row_path(tmp_path, target).unlink()
+    shutil.rmtree(run.parent)  # as in a folder whose rows alone were kept
+    recorder = Recorder()
+    assert run_sweep(sweep, [source, target], tmp_path, recorder) == []
+    assert any("because its run is not in" in line for line in recorder.said)
+    assert row_path(tmp_path, source).read_bytes() == before
+    (again,) = (row for row in read_rows(tmp_path) if row.cell == target)
+    assert again.correct == shifted.correct
+
+
+def test_a_shift_fails_with_the_training_of_its_source(
+    sweep: SweepSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def broken(run: Run, *_: Any) -> Any:
+        calls.append(run.folder.name)
+        raise ZeroDivisionError("here")
+
+    monkeypatch.setattr("noah.benchmark.sweep.retrain", broken)
+    cells = plan_cells(["rendered_dsprites_loc", "rendered_dsprites_loc_noise"], ["linear"], [0])
+    failures = run_sweep(sweep, cells, tmp_path, Silent())
+    assert [(failure.cell, failure.problem) for failure in failures] == [
+        (cell, "ZeroDivisionError: here") for cell in cells
+    ]
+    assert calls == [cells[0].file_name]
+    assert all(failure_path(tmp_path, cell).exists() for cell in cells)
+
+
+def test_the_methods_are_every_kind_at_the_budgets_parameters(sweep: SweepSettings) -> None:
+    assert sweep.methods() == (
+        *("noah", "lora_proj:18", "lora_fc1:9", "lora_fc2:9", "bias", "scale_shift", "linear_adapter_attention:18"),
+        *("linear_adapter_mlp:18", "adapter_plus:17", "linear"),
+    )
+    assert sweep.methods() == parse_methods(",".join(sweep.methods()), published=False)
+    assert changed(sweep, {"budget": {"parameters": None, "macs": "1.1x"}}).methods() == SUITE.methods
+    assert "lora_proj:9" in changed(sweep, {"budget": {"parameters": 7_000}}).methods()
+    plain = dataclasses.replace(sweep, suite=dataclasses.replace(SUITE, compares_kinds=False))
+    assert plain.methods() == SUITE.methods
 
 
 @pytest.mark.parametrize(
@@ -185,6 +256,23 @@ def test_settings_that_an_older_noah_did_not_have_are_told(sweep: SweepSettings,
         f"note      The sweep in {tmp_path} was started by a noah that did not have search.racing; "
         "their values are those of this one."
     ]
+
+
+def test_tasks_that_an_older_noah_did_not_have_are_added(sweep: SweepSettings, tmp_path: Path) -> None:
+    run_sweep(sweep, [], tmp_path, Silent())
+    whole = (tmp_path / SWEEP_FILE).read_bytes()
+    stored = yaml.safe_load(whole)
+    del stored["tasks"]["rendered_dsprites_loc-2shot"]
+    (tmp_path / SWEEP_FILE).write_text(yaml.safe_dump(stored))
+    before = (tmp_path / SWEEP_FILE).read_bytes()
+    recorder = Recorder()
+    begin_sweep(sweep, plan_cells(["digits", "rendered_dsprites_loc_noise"], ["noah"], [0]), tmp_path, recorder)
+    assert recorder.said == [] and (tmp_path / SWEEP_FILE).read_bytes() == before  # until they are asked for
+    begin_sweep(sweep, plan_cells(["rendered_dsprites_loc-2shot"], ["noah", "bias"], [0, 1]), tmp_path, recorder)
+    assert recorder.said == [f"note      The sweep in {tmp_path} had no rendered_dsprites_loc-2shot yet; now it has."]
+    assert yaml.safe_load((tmp_path / SWEEP_FILE).read_text()) == yaml.safe_load(whole)
+    with pytest.raises(SettingsError, match=r"retrain\.epochs"):
+        run_sweep(changed(sweep, {"retrain": {"epochs": 7}}), [], tmp_path, Silent())
 
 
 def test_other_settings_need_another_run(sweep: SweepSettings, tmp_path: Path) -> None:

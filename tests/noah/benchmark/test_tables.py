@@ -68,6 +68,48 @@ def test_pocket_has_no_paper_and_shows_every_seed() -> None:
     )
 
 
+def test_a_table_for_each_part() -> None:
+    counts = {
+        **{"digits": 990, "shapes_count": 700, "rendered_digits": 540, "shapes_count_grounds": 650},
+        **{"shapes_count-1shot": 200, "shapes_count-2shot": 300, "rendered_letters-1shot": 400},
+    }
+    rows = [row(task, "bias", seed, count + 10 * seed) for task, count in counts.items() for seed in (0, 1)]
+    rows = [found for found in rows if (found.cell.task, found.cell.seed) != ("digits", 1)]
+    tasks, methods = found_in(POCKET, rows)
+    assert (set(tasks), methods) == (set(counts), ("bias",))
+    accuracy, few_shot, shift, seeds = sweep_tables(POCKET, tasks, methods, rows)
+    assert [line[0] for line in accuracy.lines] == ["digits", "shapes_count", "mean", "parameters, mean"]
+    assert few_shot.title == "few-shot: test accuracy in percent"
+    assert few_shot.lines == (
+        ("shapes_count-1shot", "20.5±0.7"),
+        ("shapes_count-2shot", "30.5±0.7"),
+        ("rendered_letters-1shot", "40.5±0.7"),
+        ("mean, 1 image a class", "30.5±0.7"),
+        ("mean", "30.5±0.7"),
+        ("parameters, mean", "0.005 M"),
+    )
+    assert shift.title == "shift: test accuracy in percent, in brackets the difference to that on the source"
+    assert shift.lines == (
+        ("digits\n-> rendered_digits", "54.5±0.7\n(-45.0)"),  # of the seed that has both
+        ("shapes_count\n-> shapes_count_grounds", "65.5±0.7\n(-5.0)"),
+        ("mean", "60.0±0.7\n(-25.0)"),
+        ("parameters, mean", "0.005 M"),
+    )
+    assert seeds.columns == ("task", "seed", "bias")
+    assert len(seeds.lines) == len(rows) and ("rendered_digits", "1", "55.00") in seeds.lines
+    assert [table.title for table in sweep_tables(POCKET, tasks, methods, rows, ["few-shot"])] == [
+        few_shot.title,
+        seeds.title,
+    ]
+    assert r"| digits<br>-\> rendered_digits | 54.5±0.7<br>(-45.0) |" in to_markdown([shift])
+    groups = {line["task"]: line["group"] for line in csv.DictReader(io.StringIO(to_csv(POCKET, rows)))}
+    assert (groups["digits"], groups["shapes_count-1shot"], groups["rendered_digits"]) == (
+        "pocket",
+        "few-shot",
+        "shift",
+    )
+
+
 def test_without_results_there_is_no_table_of_seeds() -> None:
     (only,) = sweep_tables(POCKET, ["digits"], ["noah"], [])
     assert only.lines[0] == ("digits", "-")

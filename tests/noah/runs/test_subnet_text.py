@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from noah.errors import UsageError
 from noah.runs.published_subnets import published_names, published_subnet
-from noah.runs.subnet_text import LARGEST_FILE, LARGEST_WIDTH, parse_subnet
+from noah.runs.subnet_text import LARGEST_FILE, LARGEST_WIDTH, parse_subnet, spell_widths
 from noah.space.kinds import GROUPS, KINDS, PUBLISHED
 from noah.space.subnet import Subnet
 from tests.noah.strategies import subnets
@@ -39,6 +39,11 @@ class TestWords:
             for module, width in widths.items()
         ]
         assert parse_subnet("+".join(parts), depth=depth) == Subnet.uniform(depth, **widths)
+
+    @given(st.dictionaries(st.sampled_from(list(KINDS)), WIDTHS, min_size=1))
+    def test_what_is_spelled_is_read_again(self, widths: dict[str, int]) -> None:
+        widths = {kind: 1 if KINDS[kind].is_switch else width for kind, width in widths.items()}
+        assert parse_subnet(spell_widths(widths), depth=3) == Subnet.uniform(3, **widths)
 
     @pytest.mark.parametrize("text", ["linear", " Linear "])
     def test_linear_has_no_module(self, text: str) -> None:

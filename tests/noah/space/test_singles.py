@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.space.budget import UNBOUNDED, parameter_budget
-from noah.space.kinds import KINDS
+from noah.space.kinds import GROUPS, KINDS, BlockSizes, LayerSize, price
 from noah.space.module_space import ModuleSpace, Placement
 from noah.space.search_space import PRESETS, SearchSpace, make_space
-from noah.space.singles import LINEAR, singles
+from noah.space.singles import LINEAR, closest_width, singles
 from noah.space.subnet import Subnet
 from tests.noah.strategies import spaces
 
@@ -66,3 +66,22 @@ def test_the_blocks_of_a_placement(placement: Placement, blocks: list[int]) -> N
     space = SearchSpace(4, 8, {"lora": ModuleSpace((2,), (0, 2))}, placement)
     found = singles(space, UNBOUNDED)["lora"]
     assert np.flatnonzero(found.lora).tolist() == blocks
+
+
+@pytest.mark.parametrize("kinds", [*((name,) for name in KINDS), GROUPS["lora_all"]], ids="+".join)
+@pytest.mark.parametrize("parameters", [1, 40_000, 160_000, 3_000_000])
+def test_no_other_width_comes_closer(kinds: tuple[str, ...], parameters: int) -> None:
+    width = closest_width(kinds, 12, BlockSizes.plain(384), parameters)
+    assert width is not None
+    if KINDS[kinds[0]].is_switch:
+        assert width == 1
+        return
+    counts = [Subnet.uniform(12, **dict.fromkeys(kinds, other)).parameter_count(384) for other in range(1, 1000)]
+    assert width == 1 + int(np.argmin([abs(count - parameters) for count in counts]))
+
+
+def test_what_the_backbone_has_no_room_for_has_no_width() -> None:
+    layers = [LayerSize(8, outputs, bias=False) for outputs in (24, 8, 32, 8)]
+    sizes = BlockSizes(8, layers[0], layers[1], (layers[2],), layers[3])
+    assert price("bias", 1, sizes) == 0
+    assert closest_width(("bias",), 12, sizes, 1000) is None
