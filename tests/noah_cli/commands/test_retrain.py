@@ -20,9 +20,9 @@ def trained_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     save = training.save_checkpoint
 
-    def note(path: Any, supernet: Any, optimizer: Any, losses: list[float]) -> None:
+    def note(path: Any, supernet: Any, optimizer: Any, losses: list[float], averages: Any) -> None:
         found.append(len(losses))
-        save(path, supernet, optimizer, losses)
+        save(path, supernet, optimizer, losses, averages)
 
     monkeypatch.setattr(training, "save_checkpoint", note)
     return found
