@@ -81,7 +81,9 @@ def trained_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(
         training,
         "save_checkpoint",
-        lambda path, supernet, optimizer, losses: found.append(len(losses)) or save(path, supernet, optimizer, losses),
+        lambda path, supernet, optimizer, losses, averages: (
+            found.append(len(losses)) or save(path, supernet, optimizer, losses, averages)
+        ),
     )
     return found
 
@@ -227,7 +229,8 @@ def test_retraining_goes_on_from_any_epoch(
 
         def save_and_die(path: Path, *state: Any, last: int = last) -> None:
             save(path, *state)
-            if len(state[-1]) == last:
+            losses = state[2]
+            if len(losses) == last:
                 raise _KilledError
 
         monkeypatch.setattr(training, "save_checkpoint", save_and_die)
