@@ -25,6 +25,8 @@ from noah.runs.subnet_text import parse_subnet
 BASE = "as it is"
 WAYS: Mapping[str, Mapping[str, Any]] = {
     BASE: {},
+    "half the epochs": {"epochs": 7},
+    "twice the epochs": {"epochs": 30},
     "learning rate x 0.5": {"learning_rate": 1e-3},
     "learning rate x 2": {"learning_rate": 4e-3},
     "averaged over 3 epochs": {"average_epochs": 3},
@@ -34,7 +36,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "weight decay 0.05": {"weight_decay": 0.05},
 }
 """The changes to the settings of the final training."""
-SUBNETS = ("lora:8", "lora:4+adapter:8")
+SUBNETS = ("lora:8", "bias")
 
 
 def fill(folder: Path, task: str, seed: int) -> None:
