@@ -10,7 +10,6 @@ images. `train` can be stopped and started again at any time; docs/choice/distil
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.choice import FOLDER, materials_of, train_subnet
+from benchmarks.cells import measure_or_show
+from benchmarks.choice import materials_of, train_subnet
 from noah.files.jsonl import append_line, read_lines
 from noah.progress import Silent
 from noah.runs.subnet_text import parse_subnet
@@ -97,22 +97,5 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Train what is missing, or show what is there."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("do", choices=("train", "table"))
-    parser.add_argument("--tasks", default="rendered_dsprites_loc,shapes_count")
-    parser.add_argument("--seeds", default="0")
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    arguments = parser.parse_args()
-    tasks, seeds = arguments.tasks.split(","), [int(seed) for seed in arguments.seeds.split(",")]
-    if arguments.do == "table":
-        print(table(arguments.folder, tasks, seeds))
-        return
-    for seed in seeds:
-        for task in tasks:
-            fill(arguments.folder, task, seed)
-
-
 if __name__ == "__main__":
-    main()
+    measure_or_show(__doc__, fill, table, tasks=("rendered_dsprites_loc", "shapes_count"))

@@ -1,6 +1,6 @@
 """A search without a supernet: single modules, then mixtures of the best of them, each briefly trained on its own.
 
-    python -m benchmarks.mixtures search --tasks rendered_dsprites_loc,shapes_count --seeds 0
+    python -m benchmarks.mixtures train --tasks rendered_dsprites_loc,shapes_count --seeds 0
     python -m benchmarks.mixtures table
 
 In the cheap setting of `benchmarks.choice`. The first round trains every kind of module alone for two epochs on the
@@ -13,14 +13,14 @@ seed, with all that was tried. The whole costs about four final trainings.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.choice import DEVELOPMENT, FOLDER, materials_of, train_entry, train_subnet
+from benchmarks.cells import measure_or_show
+from benchmarks.choice import materials_of, train_entry, train_subnet
 from noah.evaluation.score import score
 from noah.files.jsonl import append_line, read_lines
 from noah.prepare.context import Materials
@@ -132,22 +132,5 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Search what is missing, or show what is there."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("do", choices=("search", "table"))
-    parser.add_argument("--tasks", default=",".join(DEVELOPMENT))
-    parser.add_argument("--seeds", default="0")
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    arguments = parser.parse_args()
-    tasks, seeds = arguments.tasks.split(","), [int(seed) for seed in arguments.seeds.split(",")]
-    if arguments.do == "table":
-        print(table(arguments.folder, tasks, seeds))
-        return
-    for seed in seeds:
-        for task in tasks:
-            fill(arguments.folder, task, seed)
-
-
 if __name__ == "__main__":
-    main()
+    measure_or_show(__doc__, fill, table)

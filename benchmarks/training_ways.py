@@ -9,7 +9,6 @@ again at any time; docs/choice/training holds a line for each.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.choice import DEVELOPMENT, FOLDER, Entry, materials_of, train_entry
+from benchmarks.cells import measure_or_show
+from benchmarks.choice import Entry, materials_of, train_entry
 from noah.files.jsonl import append_line, read_lines
 from noah.runs.subnet_text import parse_subnet
 
@@ -88,22 +88,5 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Train the missing ones, or show what is there."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("do", choices=("train", "table"))
-    parser.add_argument("--tasks", default=",".join(DEVELOPMENT))
-    parser.add_argument("--seeds", default="0")
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    arguments = parser.parse_args()
-    tasks, seeds = arguments.tasks.split(","), [int(seed) for seed in arguments.seeds.split(",")]
-    if arguments.do == "table":
-        print(table(arguments.folder, tasks, seeds))
-        return
-    for seed in seeds:
-        for task in tasks:
-            fill(arguments.folder, task, seed)
-
-
 if __name__ == "__main__":
-    main()
+    measure_or_show(__doc__, fill, table)
