@@ -75,15 +75,15 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
     for way in WAYS:
         gains = [
             found[cell][f"{spelling}, {way}"] - found[cell][f"{spelling}, {BASE}"]
-            for cell, spelling in columns
             if f"{spelling}, {way}" in found[cell]
+            else None
+            for cell, spelling in columns
         ]
-        whole = len(gains) == len(columns)
+        shown = ["" if gain is None else f"{gain:+.1f}" for gain in gains]
+        known = [gain for gain in gains if gain is not None]
+        mean = f"{np.mean(known):+.1f}" if len(known) == len(columns) else ""
         if way == BASE:
-            shown = [f"{found[cell][f'{spelling}, {way}']:.1f}" for cell, spelling in columns]
-        else:
-            shown = [f"{gain:+.1f}" for gain in gains] if whole else [""] * len(columns)
-        mean = f"{np.mean(gains):+.1f}" if whole and way != BASE else ""
+            shown, mean = [f"{found[cell][f'{spelling}, {way}']:.1f}" for cell, spelling in columns], ""
         lines.append(f"| {way} | {' | '.join(shown)} | {mean} |")
     return "\n".join(lines)
 
