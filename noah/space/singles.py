@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from noah.space.budget import Budget
 from noah.space.kinds import KINDS, BlockSizes, price
-from noah.space.module_space import filled_blocks, place
+from noah.space.module_space import cheapest_blocks, place
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
 
@@ -73,7 +73,7 @@ def closest_width(kinds: Collection[str], blocks: int, sizes: BlockSizes, parame
 def _grown(space: SearchSpace, name: str, budget: Budget) -> Subnet | None:
     widths = space.modules[name].widths
     for depth in sorted(space.modules[name].depths, reverse=True):
-        where = filled_blocks("first" if space.placement == "first" else "last", space.blocks, depth)
+        where = cheapest_blocks(space.placement, space.blocks, depth)
         admitted = [
             width for width in widths if depth and budget.admits(_alone(space, name, dict.fromkeys(where, width)))
         ]
@@ -89,5 +89,4 @@ def _grown(space: SearchSpace, name: str, budget: Budget) -> Subnet | None:
 
 
 def _alone(space: SearchSpace, name: str, row: dict[int, int]) -> Subnet:
-    nothing = Subnet.uniform(space.blocks)
-    return Subnet(**(dict(nothing.present) | {name: place(list(row.values()), list(row), space.blocks)}))
+    return Subnet(**{name: place(list(row.values()), list(row), space.blocks)})
