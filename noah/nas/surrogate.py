@@ -76,13 +76,14 @@ def fit_posterior(subnets: Sequence[Subnet], values: Sequence[float], seed: int 
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
     known, target = features(subnets), np.asarray(values, np.float64)
+    known = known if known.shape[1] else np.zeros((len(subnets), 1))
     shift, scale = target.mean(), target.std() or 1.0
-    length = np.sqrt(max(known.shape[1], 1))
+    length = np.sqrt(known.shape[1])
     kernel = ConstantKernel(0.5, (1e-3, 10)) * RBF(2 * length, (length, 20 * length)) + WhiteKernel(0.5, (1e-3, 2))
     model = GaussianProcessRegressor(kernel, n_restarts_optimizer=3, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its bound says that nothing depends on it
-        model.fit(known if known.shape[1] else np.zeros((len(subnets), 1)), (target - shift) / scale)
-    mean, error = model.predict(known if known.shape[1] else np.zeros((len(subnets), 1)), return_std=True)
+        model.fit(known, (target - shift) / scale)
+    mean, error = model.predict(known, return_std=True)
     noise = float(model.kernel_.k2.noise_level)
     return Posterior(shift + scale * mean, scale * np.sqrt(np.maximum(error**2 - noise, 0.0)))

@@ -97,7 +97,8 @@ def train(
         raise ValueError("the settings augment single images, and these pixels do not change")
     if kept and not stays_the_same(supernet, settings.augmentation, kept.blocks):
         raise ValueError(f"not all is the same in every epoch up to block {kept.blocks}")
-    if soft_labels is not None and BatchAugmentation(settings.augmentation, supernet.num_classes).is_on:
+    augmentation = BatchAugmentation(settings.augmentation, supernet.num_classes)
+    if soft_labels is not None and augmentation.is_on:
         raise ValueError("soft labels belong to single images, and these are mixed")
     device, processes = hardware.device, hardware.processes
     optimizer = make_optimizer(supernet, settings.learning_rate, settings.weight_decay)
@@ -111,7 +112,6 @@ def train(
         if averaged:
             averaged.restore(stored.averages)
     schedule = _schedule(optimizer, settings, steps)
-    augmentation = BatchAugmentation(settings.augmentation, supernet.num_classes)
     weights = None if class_weights is None else class_weights.to(device)
     compiled = CompiledForward(supernet) if hardware.compiled else None
     labels = pixels.labels if soft_labels is None else soft_labels
