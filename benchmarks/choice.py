@@ -289,10 +289,15 @@ def fill_pool(folder: Path, task: str, seed: int) -> None:
     for name, repeat, subnet in wanted(materials):
         if any((entry.name, entry.repeat) == (name, repeat) for entry in done):
             continue
-        began = time.monotonic()
-        entry = train_entry(name, repeat, subnet, materials)
-        append_line(pool_file(folder, task, seed), entry.to_json())
-        print(f"{task} seed {seed} {name}: {entry.accuracy:.1f} in {time.monotonic() - began:.0f} s", flush=True)
+        add_entry(pool_file(folder, task, seed), name, repeat, subnet, materials)
+
+
+def add_entry(path: Path, name: str, repeat: int, subnet: Subnet, materials: Materials) -> None:
+    """Train and test a subnet, append its entry to a file that is named by task and seed, and say so."""
+    began = time.monotonic()
+    entry = train_entry(name, repeat, subnet, materials)
+    append_line(path, entry.to_json())
+    print(f"{path.stem} {name}: {entry.accuracy:.1f} in {time.monotonic() - began:.0f} s", flush=True)
 
 
 def find_evidence(folder: Path, task: str, seed: int, epochs: Sequence[int]) -> None:

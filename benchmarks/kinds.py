@@ -14,14 +14,13 @@ pool.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.choice import DEVELOPMENT, FOLDER, Entry, add_evidence, materials_of, train_entry
-from noah.files.jsonl import append_line, read_lines
+from benchmarks.choice import DEVELOPMENT, FOLDER, Entry, add_entry, add_evidence, materials_of
+from noah.files.jsonl import read_lines
 from noah.runs.subnet_text import parse_subnet, spell_widths
 from noah.space.kinds import GROUPS, KINDS, PUBLISHED, BlockSizes, as_sizes
 from noah.space.singles import closest_width
@@ -61,11 +60,7 @@ def fill(folder: Path, task: str, seed: int, wanted: Sequence[str] | None = None
     for spelling in wanted or spellings(materials.space.blocks, materials.space.sizes):
         if spelling in done:
             continue
-        began = time.monotonic()
-        subnet = parse_subnet(spelling, depth=materials.space.blocks)
-        entry = train_entry(spelling, 0, subnet, materials)
-        append_line(path, entry.to_json())
-        print(f"{task} seed {seed} {spelling}: {entry.accuracy:.1f} in {time.monotonic() - began:.0f} s", flush=True)
+        add_entry(path, spelling, 0, parse_subnet(spelling, depth=materials.space.blocks), materials)
 
 
 def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:

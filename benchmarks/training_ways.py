@@ -9,7 +9,6 @@ again at any time; docs/choice/training holds a line for each.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import measure_or_show
-from benchmarks.choice import Entry, materials_of, train_entry
-from noah.files.jsonl import append_line, read_lines
+from benchmarks.choice import Entry, add_entry, materials_of
+from noah.files.jsonl import read_lines
 from noah.runs.subnet_text import parse_subnet
 
 BASE = "as it is"
@@ -50,12 +49,9 @@ def fill(folder: Path, task: str, seed: int) -> None:
             name = f"{spelling}, {way}"
             if name in done:
                 continue
-            began = time.monotonic()
             retrain = materials.settings.retrain.model_copy(update=dict(changes))
             settings = materials.settings.model_copy(update={"retrain": retrain})
-            entry = train_entry(name, 0, subnet, replace(materials, settings=settings))
-            append_line(path, entry.to_json())
-            print(f"{task} seed {seed} {name}: {entry.accuracy:.1f} in {time.monotonic() - began:.0f} s", flush=True)
+            add_entry(path, name, 0, subnet, replace(materials, settings=settings))
 
 
 def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
