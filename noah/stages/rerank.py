@@ -5,7 +5,7 @@ they are least reliable among the best candidates, where the differences are sma
 the training set the way the winner will be, only for fewer epochs, and measured on the validation set.
 
 With several rungs this is successive halving: all are trained for a few epochs, and the better half goes on to a fresh
-training of twice as many. Single modules (`noah.space.singles`) always take part, if the search has any.
+training of twice as many. Single modules (`noah.space.baselines`) always take part, if the search has any.
 
 The test set is not touched, and no validation image is used for training.
 """

@@ -53,8 +53,8 @@ def search(
         str | None,
         typer.Option(
             "--space",
-            help="Search space: paper, wide, lora, adapter or prompt; mergeable: every kind that folds into the "
-            "backbone's weights; full: every kind.",
+            help="Search space: paper, wide, lora, adapter or prompt; mixed: LoRA, adapters and biases; mergeable: "
+            "every kind that folds into the backbone's weights; full: every kind.",
             metavar="PRESET",
             rich_help_panel=SEARCH,
             autocompletion=complete_space,

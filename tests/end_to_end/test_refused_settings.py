@@ -40,8 +40,8 @@ SETTINGS = {
         "noah search --space papr",
         2,
         [
-            "space.preset: input should be 'paper', 'wide', 'prompt', 'lora', 'adapter', 'mergeable' or 'full', "
-            "found 'papr' (--space)",
+            "space.preset: input should be 'paper', 'wide', 'prompt', 'lora', 'adapter', 'mixed', 'mergeable' or "
+            "'full', found 'papr' (--space)",
             RECIPES,
         ],
     ),
