@@ -12,11 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
+from noah.errors import SettingsError
 from noah.nas.candidate import Candidate, Proposal, rank, select
 from noah.nas.published_search import mutate_depths, rank_by_age, swap_modules
 from noah.nas.samplers import TPE_GOOD, suggest
 from noah.settings.settings import EvolutionSettings
-from noah.space.baselines import even_mixtures, singles
+from noah.space.baselines import LINEAR, even_mixtures, singles
 from noah.space.budget import Budget
 from noah.space.operators import cross_over, mutate, sample
 from noah.space.search_space import SearchSpace
@@ -28,8 +29,8 @@ EVEN = "even mixture"
 """The origin of the even mixtures of its kinds."""
 TYPICAL = "typical"
 """The origin of random subnets that stand for what the budget gives without a choice."""
-NEVER_GIVEN_UP = (SINGLE, TYPICAL)
-"""Origins whose subnets are shown every image: the final wants single modules, and typical ones give a mean."""
+NEVER_GIVEN_UP = (SINGLE, EVEN, TYPICAL)
+"""Origins whose subnets are shown every image: a final may invite the first two, and typical ones give a mean."""
 TYPICAL_SUBNETS = 8
 """How many subnets stand for the budget: their mean then lies within a third of their spread."""
 _DRAWS = 10_000
@@ -121,6 +122,28 @@ def winner(candidates: Sequence[Candidate], settings: EvolutionSettings) -> Cand
         return rank(candidates)[0]
     ranked = [candidate for candidate in candidates if candidate.generation < max(1, settings.generations)]
     return rank_by_age(ranked)[0]
+
+
+def check_invited(space: SearchSpace, budget: Budget, settings: EvolutionSettings) -> None:
+    """Refuse a final to which baselines are invited that the space or the budget does not have.
+
+    Raises:
+        SettingsError: If there are any; it lists those that there are.
+    """
+    known = [name_baseline(subnet) for _, subnet in _baselines(space, budget)] if settings.baselines else []
+    missing = [name for name in settings.invited or () if name not in known]
+    if missing and not settings.baselines:
+        raise SettingsError(["search.invited: there are no baselines to invite"], "Add --set search.baselines=true.")
+    if missing:
+        raise SettingsError(
+            [f"search.invited: the space has no {', '.join(missing)} inside the budget; it has {', '.join(known)}"],
+            "Leave it out of search.invited, or choose another --space or --budget.",
+        )
+
+
+def name_baseline(subnet: Subnet) -> str:
+    """The kinds of a single module or an even mixture, joined by plus signs, or `linear`."""
+    return "+".join(subnet.kinds) or LINEAR
 
 
 def _baselines(space: SearchSpace, budget: Budget) -> list[tuple[str, Subnet]]:

@@ -180,7 +180,8 @@ class EvolutionSettings(Section):
     as many, until the last rung has `rerank_epochs` (successive halving). `rerank_by` says what they are compared by.
 
     With `baselines` the search begins with the single modules of the space at the budget's size, with none at all, and
-    with even mixtures (`noah.space.baselines`); single modules are always among those that are trained in the end.
+    with even mixtures (`noah.space.baselines`). Those that are `invited`, such as lora or lora+bias, are always among
+    the subnets that are trained in the end; if None, these are all single modules.
 
     `racing` "exact" gives up on a candidate once it provably cannot be among the best `top`, or among the `parents` if
     there are more of these; "paired" also gives up on one that a sign test finds worse; "off" evaluates every candidate
@@ -202,6 +203,7 @@ class EvolutionSettings(Section):
     objective: Literal["accuracy", "accuracy,params", "accuracy,macs", "accuracy,latency"] = "accuracy"
     storage: str | None = None
     baselines: bool = False
+    invited: tuple[str, ...] | None = None
     rerank: Annotated[int, Field(ge=0)] = 0
     rerank_epochs: Count | None = None
     rungs: Count = 1
@@ -259,6 +261,11 @@ class Settings(Section):
         return (
             list(dict.fromkeys(names)) if isinstance(names, list) and all(isinstance(n, str) for n in names) else names
         )
+
+
+def has_final(search: EvolutionSettings) -> bool:
+    """Whether a search ends with a final of several subnets, each trained on its own."""
+    return search.rerank > 1 or (search.rerank == 1 and search.baselines and search.invited != ())
 
 
 def rerank_epochs(settings: Settings) -> int:

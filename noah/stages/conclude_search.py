@@ -11,14 +11,13 @@ from noah.cost.macs import macs_of
 from noah.errors import RunError, TrainingError
 from noah.nas.candidate import Candidate, as_good_as, front, rank
 from noah.nas.certainty import certainty
-from noah.nas.evolution import SINGLE, TYPICAL, winner
+from noah.nas.evolution import SINGLE, TYPICAL, name_baseline, winner
 from noah.nas.loop import Task
 from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.file_shapes import FrontCandidate, check_shape, check_winner
 from noah.runs.folder import Run
-from noah.settings.settings import rerank_epochs
-from noah.space.baselines import LINEAR
+from noah.settings.settings import has_final, rerank_epochs
 from noah.space.operators import estimate_size
 from noah.stages.rerank import Reranked, rerank
 
@@ -50,7 +49,7 @@ def conclude(
     settings, space = materials.settings, materials.space
     best, reranked = winner(candidates, settings.search), None
     _check_finite(materials, best, candidates, listener)
-    if settings.search.rerank > 1:
+    if has_final(settings.search):
         epochs = rerank_epochs(settings)
         reranked = rerank(run, materials, rank(candidates), settings.search.rerank, epochs, listener)
         chosen = instead(reranked, candidates, materials) or reranked[0]
@@ -152,8 +151,8 @@ def _rerank_result(
     if alone is not None:
         both = certainty([last[0].outcome.wrong, alone.outcome.wrong], images, seed)
         lead = {} if alone is last[0] else {"lead": both.lead, "lead_error": both.lead_error}
-        kind = "+".join(alone.subnet.kinds) or LINEAR
-        result["single"] = {"index": alone.index, "kind": kind, "won": alone.index == chosen, **lead}
+        kind, won = name_baseline(alone.subnet), alone.index == chosen
+        result["single"] = {"index": alone.index, "kind": kind, "won": won, **lead}
     return result
 
 

@@ -201,7 +201,7 @@ def search(
         from noah_cli.trackers.open_tracker import check_usable
 
         if dry_run:
-            dry(listener, settings)
+            dry(listener, settings, origins, seconds)
         else:
             check_usable(settings.trackers)
             search_new(listener, runs, run, settings, origins, seconds)
