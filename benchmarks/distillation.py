@@ -3,9 +3,10 @@
     python -m benchmarks.distillation train --tasks rendered_dsprites_loc,shapes_count --seeds 0
     python -m benchmarks.distillation table
 
-In the cheap setting of `benchmarks.choice`: the teachers are trained as they are, their averaged predictions are tested
-as an ensemble, and the students are trained on mixtures of the labels and the ensemble's predictions for the training
-images. `train` can be stopped and started again at any time; docs/choice/distillation holds a line for each.
+In the cheap setting of `benchmarks.choice`, and as a search would do it: the teachers are its finalists, trained without
+the validation images. Their averaged predictions are tested as an ensemble, and the students are trained on all images,
+on mixtures of the labels and the ensemble's predictions; for the validation images these come from networks that never
+saw them. `train` can be stopped and started again at any time; docs/choice/distillation holds a line for each.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from noah.progress import Silent
 from noah.runs.subnet_text import parse_subnet
 from noah.stages.retrain_stage import merged_logits
 
-TEACHERS = ("lora:8", "adapter_plus:15", "lora_all:2")
-STUDENT = "lora:8"
-MIXTURES = ((0.5, 1.0), (0.5, 3.0), (0.9, 3.0))
+TEACHERS = ("lora:8", "lora:6+bias", "adapter:16")
+STUDENT = "lora:6+bias"
+MIXTURES = ((0.0, 1.0), (0.5, 2.0), (0.9, 2.0), (0.5, 4.0))
 """Shares of the ensemble's predictions, the rest being the labels', and the temperature of the predictions."""
 
 Shares = NDArray[np.float32]
@@ -36,7 +37,7 @@ def fill(folder: Path, task: str, seed: int) -> None:
     """Train teachers and students of a task and a seed, and append what is missing."""
     path = folder / "distillation" / f"{task}-seed{seed}.jsonl"
     done = {record["name"] for record in read_lines(path)}
-    names = ["ensemble", *(f"{STUDENT} from {share:g} at {heat:g}" for share, heat in MIXTURES)]
+    names = ["ensemble", *(_named(share, heat) for share, heat in MIXTURES)]
     if set(names) <= done:
         return
     materials = materials_of(task, seed)
@@ -52,16 +53,16 @@ def fill(folder: Path, task: str, seed: int) -> None:
     logits: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     for spelling in TEACHERS:
         subnet = parse_subnet(spelling, depth=materials.space.blocks)
-        model, _ = train_subnet(subnet, 0, materials, full)
+        model, _ = train_subnet(subnet, 0, materials, materials.dataset.train)
         on_training, on_test = (merged_logits(model, subnet, pixels, materials) for pixels in (training, test))
         logits[spelling] = on_training, on_test
-        if spelling not in done:
-            tell(spelling, on_test)
+        if f"teacher {spelling}" not in done:
+            tell(f"teacher {spelling}", on_test)
     if "ensemble" not in done:
         tell("ensemble", np.mean([_softmax(on_test, 1.0) for _, on_test in logits.values()], axis=0))
     subnet = parse_subnet(STUDENT, depth=materials.space.blocks)
     for share, heat in MIXTURES:
-        name = f"{STUDENT} from {share:g} at {heat:g}"
+        name = _named(share, heat)
         if name in done:
             continue
         taught = np.mean([_softmax(on_training, heat) for on_training, _ in logits.values()], axis=0)
@@ -69,6 +70,10 @@ def fill(folder: Path, task: str, seed: int) -> None:
         mixed = ((1 - share) * labels + share * taught).astype(np.float32)
         model, _ = train_subnet(subnet, 0, materials, full, soft_labels=mixed)
         tell(name, merged_logits(model, subnet, test, materials))
+
+
+def _named(share: float, heat: float) -> str:
+    return f"{STUDENT} from {share:g} at {heat:g}" if share else f"{STUDENT} from labels"
 
 
 def _softmax(logits: NDArray[np.float32], heat: float) -> Shares:

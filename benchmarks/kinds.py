@@ -56,7 +56,7 @@ def fill(folder: Path, task: str, seed: int, wanted: Sequence[str] | None = None
     """
     path = folder / "kinds" / f"{task}-seed{seed}.jsonl"
     done = {Entry.from_json(record).name for record in read_lines(path)}
-    materials = materials_of(task, seed)
+    materials = materials_of(task, seed, drop_path=0.0)
     for spelling in wanted or spellings(materials.space.blocks, materials.space.sizes):
         if spelling in done:
             continue
@@ -107,7 +107,7 @@ def main() -> None:
             if arguments.do == "train":
                 fill(arguments.folder, task, seed, arguments.modules and arguments.modules.split(","))
                 continue
-            materials = materials_of(task, seed)
+            materials = materials_of(task, seed, drop_path=0.0)
             depth, sizes = materials.space.blocks, materials.space.sizes
             subnets = {name: parse_subnet(name, depth=depth) for name in (*spellings(depth, sizes), "linear")}
             path = arguments.folder / "kinds" / f"evidence-{task}-seed{seed}.jsonl"

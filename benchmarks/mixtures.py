@@ -109,7 +109,7 @@ def fill(folder: Path, task: str, seed: int) -> None:
     if read_lines(path):
         return
     began = time.monotonic()
-    materials = materials_of(task, seed)
+    materials = materials_of(task, seed, drop_path=0.0)
     winner, tried, steps = search(materials)
     entry = train_entry(spelled(winner), 0, subnet_of(winner, materials), materials)
     append_line(path, {**entry.to_json(), "search_steps": steps, "tried": tried})

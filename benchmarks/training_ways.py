@@ -33,23 +33,29 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "dropout 0.1": {"dropout": 0.1},
     "drop-path 0.1": {"drop_path": 0.1},
     "weight decay 0.05": {"weight_decay": 0.05},
+    "drop-path 0.2": {"drop_path": 0.2},
+    "drop-path 0.3": {"drop_path": 0.3},
+    "drop-path 0.1, twice the epochs": {"drop_path": 0.1, "epochs": 30},
+    "drop-path 0.2, learning rate x 2": {"drop_path": 0.2, "learning_rate": 4e-3},
 }
 """The changes to the settings of the final training."""
-SUBNETS = ("lora:8", "bias")
+_SOME = (BASE, "drop-path 0.1", "drop-path 0.2")
+SUBNETS: Mapping[str, Sequence[str]] = {"lora:6+bias": _SOME, "lora:8": tuple(WAYS), "bias": tuple(WAYS)}
+"""Subnets, and the ways that are tried with each."""
 
 
 def fill(folder: Path, task: str, seed: int) -> None:
     """Train what is missing of a task and a seed, and append each as soon as it is finished."""
     path = folder / "training" / f"{task}-seed{seed}.jsonl"
     done = {Entry.from_json(record).name for record in read_lines(path)}
-    materials = materials_of(task, seed)
-    for spelling in SUBNETS:
+    materials = materials_of(task, seed, drop_path=0.0)
+    for spelling, ways in SUBNETS.items():
         subnet = parse_subnet(spelling, depth=materials.space.blocks)
-        for way, changes in WAYS.items():
+        for way in ways:
             name = f"{spelling}, {way}"
             if name in done:
                 continue
-            retrain = materials.settings.retrain.model_copy(update=dict(changes))
+            retrain = materials.settings.retrain.model_copy(update=dict(WAYS[way]))
             settings = materials.settings.model_copy(update={"retrain": retrain})
             add_entry(path, name, 0, subnet, replace(materials, settings=settings))
 
