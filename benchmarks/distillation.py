@@ -3,8 +3,8 @@
     python -m benchmarks.distillation train --tasks rendered_dsprites_loc,shapes_count --seeds 0
     python -m benchmarks.distillation table
 
-In the cheap setting of `benchmarks.choice`, and as a search would do it: the teachers are its finalists, trained without
-the validation images. Their averaged predictions are tested as an ensemble, and the students are trained on all images,
+In the cheap setting of `benchmarks.choice`, as a search would do it: the teachers are its finalists, trained without
+the validation images. Their averaged predictions are tested as an ensemble, and students are trained on all images,
 on mixtures of the labels and the ensemble's predictions; for the validation images these come from networks that never
 saw them. `train` can be stopped and started again at any time; docs/choice/distillation holds a line for each.
 """

@@ -46,7 +46,7 @@ SETTINGS = {
         ],
     ),
     "unknown recipe": Case(
-        "noah search --recipe dmeo", 2, ["No recipe is named 'dmeo'.", "The recipes are: demo, ..."]
+        "noah search --recipe dmeo", 2, ["No recipe is named 'dmeo'.", "The recipes are: auto, ..."]
     ),
     "missing settings file": Case(
         "noah search --config nowhere.yaml",
