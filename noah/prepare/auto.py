@@ -15,14 +15,12 @@ from noah.prepare.context import Materials
 from noah.prepare.forecast import Forecast, forecast
 from noah.prepare.run_budget import decide_budget
 from noah.progress import Listener
-from noah.settings.layers import Layer, nested, resolve
+from noah.settings.layers import LIMITED, PLANNED, Layer, nested, resolve
 from noah.space.baselines import LINEAR, even_mixtures, singles
 from noah.space.budget import parameter_budget
 
 RECIPE = "recipe auto"
 """The source of settings that the recipe itself gives."""
-_MARK = "auto: "
-"""How the source of a planned value begins."""
 EPOCHS, IMAGES = 15, 500
 """Epochs of a training, and the images at which they were found: half of them and twice as many were both worse."""
 _MOST_EPOCHS, _LEAST_EPOCHS = 60, 3
@@ -92,14 +90,14 @@ def adapt(
         return materials, dict(origins)
     weights = sum(parameter.numel() for parameter in materials.backbone.model.parameters())
     planned = plan(len(materials.dataset.full_train), weights, materials.space.embed_dim)
-    materials, sources = _with(materials, origins, planned)
+    materials, sources = _with(materials, origins, planned, PLANNED)
     planned |= (final := _final(materials))
-    materials, sources = _with(materials, sources, final)
+    materials, sources = _with(materials, sources, final, PLANNED)
     if time_limit is not None:
         planned |= (fewer := _within(materials, listener, time_limit))
-        materials, sources = _with(materials, sources, fewer)
+        materials, sources = _with(materials, sources, fewer, LIMITED)
     for key, choice in planned.items():
-        if sources[key].startswith(_MARK):
+        if sources[key].startswith((PLANNED, LIMITED)):
             listener.say(f"auto      {key}={_spelled(choice.value)} ({choice.reason})")
     return materials, sources
 
@@ -124,7 +122,7 @@ def _within(materials: Materials, listener: Listener, time_limit: float) -> dict
     if factor >= 1:
         return {}
     epochs = max(_LEAST_EPOCHS, math.floor(factor * materials.settings.retrain.epochs))
-    reason = f"what fits into the time limit at {made.step_seconds:.2g} s a step"
+    reason = f"what fits at {made.step_seconds:.2g} s a step"
     keys = ("supernet.epochs", "retrain.epochs", "search.rerank_epochs")
     return {key: Planned(epochs, reason) for key in keys}
 
@@ -137,13 +135,13 @@ def _share_of_training(made: Forecast, time_limit: float) -> float:
 
 
 def _with(
-    materials: Materials, origins: Mapping[str, str], planned: Mapping[str, Planned]
+    materials: Materials, origins: Mapping[str, str], planned: Mapping[str, Planned], mark: str
 ) -> tuple[Materials, dict[str, str]]:
     """Put planned values in the place of defaults and of values planned before."""
-    taken = {key: choice for key, choice in planned.items() if origins[key].startswith(("default", _MARK))}
-    layers = [Layer(source=_MARK + choice.reason, values=nested(key, choice.value)) for key, choice in taken.items()]
+    taken = {key: choice for key, choice in planned.items() if origins[key].startswith(("default", PLANNED))}
+    layers = [Layer(source=mark + choice.reason, values=nested(key, choice.value)) for key, choice in taken.items()]
     settings, _ = resolve([Layer(source="", values=materials.settings.model_dump(mode="json")), *layers])
-    sources = {**origins, **{key: _MARK + choice.reason for key, choice in taken.items()}}
+    sources = {**origins, **{key: mark + choice.reason for key, choice in taken.items()}}
     return replace(materials, settings=settings), sources
 
 
