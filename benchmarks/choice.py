@@ -55,7 +55,7 @@ from noah.settings.training_settings import shortened
 from noah.space.budget import parameter_budget
 from noah.space.operators import sample
 from noah.space.subnet import Subnet
-from noah.stages.retrain_stage import merged_logits
+from noah.stages.merged_logits import merged_logits
 from noah.training.loop import train
 from noah.training.subnet_draws import draw_subnets
 

@@ -36,7 +36,8 @@ from noah.progress import Silent
 from noah.runs.folder import Run, create_run
 from noah.settings.layers import Layer, recipe_layer
 from noah.settings.settings import Settings, has_final, rerank_epochs
-from noah.stages.retrain_stage import load_retrained, merged_logits, retrain
+from noah.stages.merged_logits import merged_logits
+from noah.stages.retrain_stage import load_retrained, retrain
 from noah.stages.search_stage import search
 
 RUNS = Path("runs/confirmation")

@@ -107,8 +107,10 @@ def _final(materials: Materials) -> dict[str, Planned]:
     few = len(materials.dataset.full_train) / len(materials.dataset.classes) < _FEW
     budget = parameter_budget(materials.settings.budget.parameters, materials.space.sizes)
     known = {**singles(materials.space, budget), **even_mixtures(materials.space, budget)}
-    names = tuple(name for name in ("lora", "lora+bias", *((LINEAR,) if few else ())) if name in known)
-    reason = f"fewer than {_FEW} images a class, so the head alone may win" if few else "the best on other tasks"
+    names = tuple(name for name in ("lora", "lora+bias", LINEAR if few else "adapter") if name in known)
+    reason = "the best on other tasks, and one that errs otherwise"
+    if few:
+        reason = f"the best on other tasks, and the head alone, as there are fewer than {_FEW} images a class"
     epochs = materials.settings.retrain.epochs
     planned = {"search.rerank_epochs": Planned(epochs, "as the final training: shorter ones prefer fast learners")}
     return planned | ({"search.invited": Planned(names, reason)} if names else {})

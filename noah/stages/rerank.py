@@ -37,7 +37,7 @@ from noah.runs.file_shapes import check_shape
 from noah.runs.folder import Run
 from noah.settings.training_settings import RetrainSettings, shortened
 from noah.space.subnet import Subnet
-from noah.stages.retrain_stage import merged_logits
+from noah.stages.merged_logits import merged_logits
 from noah.training.checkpoint import CHECKPOINT_FILE
 from noah.training.divergence import lower_learning_rate
 from noah.training.loop import train
@@ -46,6 +46,8 @@ _RERANK = 4
 """The second word of this stage's seed. All candidates share the seed, so their images come in the same order and as
 little as possible is left to luck."""
 _NEW_RUN = "Start a new run with `noah search`."
+_OF_THE_WINNER = {"hold_out", "teachers", "teacher_share", "teacher_temperature"}
+"""Settings of the retraining that do not affect finalists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +246,8 @@ def read_reranked(path: Path) -> list[Reranked]:
 
 
 def _dumped(settings: RetrainSettings) -> dict[str, Any]:
-    """The settings that affect a finalist; `hold_out` does not, as finalists are trained on the whole training set."""
-    return settings.model_dump(mode="json", exclude={"hold_out"})
+    """The settings that affect a finalist: it is trained on the whole training set, and has no teachers."""
+    return settings.model_dump(mode="json", exclude=_OF_THE_WINNER)
 
 
 def _check_settings(run: Run, settings: RetrainSettings) -> None:

@@ -75,7 +75,7 @@ def test_each_choice_is_told_with_its_reason_and_stored(tiny: dict[str, Any]) ->
         assert sources[key].startswith("auto: ")
         (line,) = (said for said in listener.said if said.startswith(f"auto      {key}="))
         assert line.endswith(f"({sources[key].removeprefix('auto: ')})")
-    assert adapted.settings.search.invited == ("lora", "lora+bias")
+    assert adapted.settings.search.invited == ("lora", "lora+bias", "adapter")
     assert adapted.settings.search.rerank_epochs == adapted.settings.retrain.epochs
 
 
