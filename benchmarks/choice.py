@@ -55,22 +55,23 @@ from noah.settings.training_settings import shortened
 from noah.space.budget import parameter_budget
 from noah.space.operators import sample
 from noah.space.subnet import Subnet
-from noah.stages.retrain_stage import merged_logits
+from noah.stages.merged_logits import merged_logits
 from noah.training.loop import train
 from noah.training.subnet_draws import draw_subnets
 
 DEVELOPMENT = ("digits", "rendered_dsprites_loc", "shapes_count")
 """Tasks on which ideas about choosing may be tried; they have to be confirmed on others."""
-RANDOM = 16
+RANDOM = 10
 """Number of random subnets in a pool."""
-SINGLES = ("lora:8", "adapter:16", "prompt:33", "linear")
-"""Single modules with about the budget's 160,000 parameters on ViT-S, and none at all."""
-REPEATED = 6
+SINGLES = ("lora:8", "lora:6+bias", "adapter:16", "bias", "prompt:33", "linear")
+"""Single modules with about the budget's 160,000 parameters on ViT-S, none at all, and an even mixture."""
+REPEATED = 4
 """Number of random subnets that are trained twice."""
 TRAINED, VALIDATED = 400, 100
 """Training and validation images of the cheap setting; a final training takes both."""
 SETTING: Mapping[str, Any] = {
     "backbone": {"image_size": 56},
+    "space": {"preset": "mixed"},
     "retrain": {"epochs": 15},
     "hardware": {"threads": 1},
 }

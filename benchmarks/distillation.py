@@ -3,8 +3,8 @@
     python -m benchmarks.distillation train --tasks rendered_dsprites_loc,shapes_count --seeds 0
     python -m benchmarks.distillation table
 
-In the cheap setting of `benchmarks.choice`, and as a search would do it: the teachers are its finalists, trained without
-the validation images. Their averaged predictions are tested as an ensemble, and the students are trained on all images,
+In the cheap setting of `benchmarks.choice`, as a search would do it: the teachers are its finalists, trained without
+the validation images. Their averaged predictions are tested as an ensemble, and students are trained on all images,
 on mixtures of the labels and the ensemble's predictions; for the validation images these come from networks that never
 saw them. `train` can be stopped and started again at any time; docs/choice/distillation holds a line for each.
 """
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.cells import measure_or_show
@@ -23,14 +22,13 @@ from benchmarks.choice import materials_of, train_subnet
 from noah.files.jsonl import append_line, read_lines
 from noah.progress import Silent
 from noah.runs.subnet_text import parse_subnet
-from noah.stages.retrain_stage import merged_logits
+from noah.stages.merged_logits import merged_logits
+from noah.stages.teaching import softened
 
 TEACHERS = ("lora:8", "lora:6+bias", "adapter:16")
 STUDENT = "lora:6+bias"
 MIXTURES = ((0.0, 1.0), (0.5, 2.0), (0.9, 2.0), (0.5, 4.0))
 """Shares of the ensemble's predictions, the rest being the labels', and the temperature of the predictions."""
-
-Shares = NDArray[np.float32]
 
 
 def fill(folder: Path, task: str, seed: int) -> None:
@@ -59,13 +57,13 @@ def fill(folder: Path, task: str, seed: int) -> None:
         if f"teacher {spelling}" not in done:
             tell(f"teacher {spelling}", on_test)
     if "ensemble" not in done:
-        tell("ensemble", np.mean([_softmax(on_test, 1.0) for _, on_test in logits.values()], axis=0))
+        tell("ensemble", np.mean([softened(on_test, 1.0) for _, on_test in logits.values()], axis=0))
     subnet = parse_subnet(STUDENT, depth=materials.space.blocks)
     for share, heat in MIXTURES:
         name = _named(share, heat)
         if name in done:
             continue
-        taught = np.mean([_softmax(on_training, heat) for on_training, _ in logits.values()], axis=0)
+        taught = np.mean([softened(on_training, heat) for on_training, _ in logits.values()], axis=0)
         labels = np.eye(classes, dtype=np.float32)[training.labels]
         mixed = ((1 - share) * labels + share * taught).astype(np.float32)
         model, _ = train_subnet(subnet, 0, materials, full, soft_labels=mixed)
@@ -74,11 +72,6 @@ def fill(folder: Path, task: str, seed: int) -> None:
 
 def _named(share: float, heat: float) -> str:
     return f"{STUDENT} from {share:g} at {heat:g}" if share else f"{STUDENT} from labels"
-
-
-def _softmax(logits: NDArray[np.float32], heat: float) -> Shares:
-    shares: Shares = (torch.from_numpy(logits) / heat).softmax(dim=1).numpy()
-    return shares
 
 
 def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:

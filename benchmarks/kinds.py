@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks.choice import DEVELOPMENT, FOLDER, Entry, add_entry, add_evidence, materials_of
 from noah.files.jsonl import read_lines
 from noah.runs.subnet_text import parse_subnet, spell_widths
+from noah.space.baselines import closest_width
 from noah.space.kinds import GROUPS, KINDS, PUBLISHED, BlockSizes, as_sizes
-from noah.space.singles import closest_width
 
 PARAMETERS = 150_000
 """What a kind with a width is brought close to."""

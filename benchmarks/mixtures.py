@@ -28,7 +28,7 @@ from noah.progress import Silent
 from noah.settings.training_settings import shortened
 from noah.space.kinds import KINDS, BlockSizes, as_sizes, price
 from noah.space.subnet import Subnet
-from noah.stages.retrain_stage import merged_logits
+from noah.stages.merged_logits import merged_logits
 
 WIDTHS = {"lora": 8, "adapter": 16, "lora_proj": 16, "lora_fc1": 7, "lora_fc2": 7, "bias": 1, "scale_shift": 1}
 WIDTHS |= {"linear_adapter_attention": 16, "linear_adapter_mlp": 16, "adapter_plus": 15}

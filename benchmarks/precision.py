@@ -34,7 +34,8 @@ from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
 from noah.runs.folder import Run, open_run
 from noah.space.subnet import Subnet
-from noah.stages.retrain_stage import evaluate_test, merged_logits, retrain
+from noah.stages.merged_logits import merged_logits
+from noah.stages.retrain_stage import evaluate_test, retrain
 
 GENERATIONS, POPULATION, TOP = 1, 50, 10
 

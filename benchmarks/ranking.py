@@ -29,8 +29,8 @@ from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.space.operators import sample
 from noah.space.subnet import Subnet
+from noah.stages.merged_logits import merged_logits
 from noah.stages.rerank import rerank
-from noah.stages.retrain_stage import merged_logits
 
 WAYS = (
     ("uniform", 20, None),

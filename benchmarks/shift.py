@@ -30,7 +30,7 @@ from noah.progress import Silent
 from noah.runs.subnet_text import parse_subnet
 from noah.settings.layers import Layer, recipe_layer, resolve
 from noah.space.subnet import Subnet
-from noah.stages.retrain_stage import merged_logits
+from noah.stages.merged_logits import merged_logits
 
 STRENGTHS = (1.0, 0.8, 0.6, 0.4)
 SOURCES = tuple(dict.fromkeys(shift.source for shift in SHIFTS))

@@ -124,7 +124,11 @@ def tiny_settings(tiny_backbone_file: Path, photo_folder: Path) -> TinySettings:
         },
         "budget": {"parameters": 14_000},  # one draw in ten exceeds it; the largest subnet has 27,324
         "supernet": training,
-        "search": {"generations": 1, "population": 4, "parents": 2, "mutations": 2, "crossovers": 2},
+        "space": {"preset": "paper"},
+        "search": {
+            **{"generations": 1, "population": 4, "parents": 2, "mutations": 2, "crossovers": 2},
+            **{"baselines": False, "rerank": 0, "rerank_by": "accuracy"},  # the recipe `auto` has a final
+        },
         "retrain": dict(training),
         "hardware": {"device": "cpu", "precision": "fp32", "threads": 1},
     }

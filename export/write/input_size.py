@@ -8,7 +8,8 @@ from noah.prepare.context import Materials
 from noah.prepare.held_out import gate_images
 from noah.progress import Listener
 from noah.runs.folder import Run
-from noah.stages.retrain_stage import load_retrained, merged_logits
+from noah.stages.merged_logits import merged_logits
+from noah.stages.retrain_stage import load_retrained
 
 
 def measure_resized(run: Run, searched: Materials, resized: Materials, listener: Listener) -> ResizedRecord:

@@ -12,8 +12,8 @@ from noah.data.sources.drawn.shifts import SHIFTS
 from noah.data.sources.few_shot_sets import SHOTS
 from noah.data.sources.vtab.vtab_tasks import VTAB_TASKS
 from noah.errors import UsageError
+from noah.space.baselines import LINEAR
 from noah.space.kinds import KINDS
-from noah.space.singles import LINEAR
 
 Part = Literal["accuracy", "few-shot", "shift"]
 """What a suite measures: the accuracy with all training images; that with a few of each class; and that of the subnets

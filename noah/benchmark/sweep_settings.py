@@ -19,8 +19,8 @@ from noah.progress import Listener
 from noah.runs.subnet_text import spell_widths
 from noah.settings.layers import Layer, flatten, nested, resolve
 from noah.settings.settings import Settings
+from noah.space.baselines import closest_width
 from noah.space.kinds import KINDS, PUBLISHED
-from noah.space.singles import closest_width
 
 SWEEP_FILE = "sweep.yaml"
 

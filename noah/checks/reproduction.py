@@ -27,7 +27,8 @@ from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, read_predictions
 from noah.runs.run_subnet import given_subnet
 from noah.stages.conclude_search import read_winner
-from noah.stages.retrain_stage import load_retrained, merged_logits, read_result
+from noah.stages.merged_logits import merged_logits
+from noah.stages.retrain_stage import load_retrained, read_result
 
 ALLOWED = {"fp32": (0.001, 1e-4), "bf16": (0.01, 0.02)}
 """For each precision, the share of images that may change their label, and the relative change of the cross-entropy."""

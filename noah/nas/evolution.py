@@ -12,18 +12,27 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
+from noah.errors import SettingsError
 from noah.nas.candidate import Candidate, Proposal, rank, select
 from noah.nas.published_search import mutate_depths, rank_by_age, swap_modules
 from noah.nas.samplers import TPE_GOOD, suggest
 from noah.settings.settings import EvolutionSettings
+from noah.space.baselines import LINEAR, even_mixtures, singles
 from noah.space.budget import Budget
 from noah.space.operators import cross_over, mutate, sample
 from noah.space.search_space import SearchSpace
-from noah.space.singles import singles
 from noah.space.subnet import Subnet
 
 SINGLE = "single module"
 """The origin of the single modules of the space."""
+EVEN = "even mixture"
+"""The origin of the even mixtures of its kinds."""
+TYPICAL = "typical"
+"""The origin of random subnets that stand for what the budget gives without a choice."""
+NEVER_GIVEN_UP = (SINGLE, EVEN, TYPICAL)
+"""Origins whose subnets are shown every image: a final may invite the first two, and typical ones give a mean."""
+TYPICAL_SUBNETS = 8
+"""How many subnets stand for the budget: their mean then lies within a third of their spread."""
 _DRAWS = 10_000
 """After so many random draws in a row that were all seen before, the space counts as exhausted."""
 _CHANGES = 50
@@ -55,11 +64,12 @@ def propose_generation(
 ) -> list[Proposal]:
     """Propose the subnets of a generation, none of which has been evaluated before.
 
-    With `settings.singles` the search begins with the single modules of the space (`noah.space.singles`). In
-    every generation but the first, mutations of the best come first, then crossovers of two of the best, then random
-    subnets. The best are the top `parents` of all earlier generations; with two objectives they are those that the
-    fewest others dominate, but at least the whole Pareto front. The sampler "published" ranks and changes subnets as
-    `noah.nas.published_search` says; "random" draws all of them at random; "nsga2" and "tpe" are Optuna's.
+    With `settings.baselines` the search begins with the single modules and the even mixtures of the space
+    (`noah.space.baselines`), and with a few random subnets that stand for the budget. In every generation but the
+    first, mutations of the best come first, then crossovers of two of the best, then random subnets. The best are the
+    top `parents` of all earlier generations; with two objectives they are those that the fewest others dominate, but at
+    least the whole Pareto front. The sampler "published" ranks and changes subnets as `noah.nas.published_search` says;
+    "random" draws all of them at random; "nsga2" and "tpe" are Optuna's.
 
     Args:
         generation: The number of the generation, counted from 0.
@@ -83,14 +93,16 @@ def propose_generation(
     suggestions: list[Subnet | None] = []
     if candidates and settings.sampler in ("nsga2", "tpe"):
         suggestions = suggest(settings, candidates, space, budget, [*seed, start, 1], stop - start)
-    alone = list(singles(space, budget).values()) if settings.singles else []
+    baselines = _baselines(space, budget) if settings.baselines else []
     proposals = []
     for index in range(start, stop):
         rng = np.random.default_rng([*seed, index])
         origin: str
         subnet: Subnet | None
-        if index < len(alone):
-            origin, subnet = SINGLE, alone[index]
+        if index < len(baselines):
+            origin, subnet = baselines[index]
+        elif settings.baselines and index < len(baselines) + TYPICAL_SUBNETS:
+            origin, subnet = TYPICAL, _new_random(seen, space, rng, budget)
         elif suggestions:
             origin, subnet = settings.sampler, suggestions[index - start]
         else:
@@ -110,6 +122,34 @@ def winner(candidates: Sequence[Candidate], settings: EvolutionSettings) -> Cand
         return rank(candidates)[0]
     ranked = [candidate for candidate in candidates if candidate.generation < max(1, settings.generations)]
     return rank_by_age(ranked)[0]
+
+
+def check_invited(space: SearchSpace, budget: Budget, settings: EvolutionSettings) -> None:
+    """Refuse a final to which baselines are invited that the space or the budget does not have.
+
+    Raises:
+        SettingsError: If there are any; it lists those that there are.
+    """
+    known = [name_baseline(subnet) for _, subnet in _baselines(space, budget)] if settings.baselines else []
+    missing = [name for name in settings.invited or () if name not in known]
+    if missing and not settings.baselines:
+        raise SettingsError(["search.invited: there are no baselines to invite"], "Add --set search.baselines=true.")
+    if missing:
+        raise SettingsError(
+            [f"search.invited: the space has no {', '.join(missing)} inside the budget; it has {', '.join(known)}"],
+            "Leave it out of search.invited, or choose another --space or --budget.",
+        )
+
+
+def name_baseline(subnet: Subnet) -> str:
+    """The kinds of a single module or an even mixture, joined by plus signs, or `linear`."""
+    return "+".join(subnet.kinds) or LINEAR
+
+
+def _baselines(space: SearchSpace, budget: Budget) -> list[tuple[str, Subnet]]:
+    """The subnets that a search begins with, and their origins."""
+    alone, even = singles(space, budget).values(), even_mixtures(space, budget).values()
+    return [*((SINGLE, subnet) for subnet in alone), *((EVEN, subnet) for subnet in even)]
 
 
 def _parents(candidates: Sequence[Candidate], settings: EvolutionSettings) -> list[Subnet]:

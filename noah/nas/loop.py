@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noah.nas.candidate import Candidate, Proposal, rank
-from noah.nas.evolution import SINGLE, evaluations, propose_generation
+from noah.nas.evolution import NEVER_GIVEN_UP, evaluations, propose_generation
 from noah.nas.racing import Difficulty, Look, Outcome, Rules, expected_errors, is_lost, next_images
 from noah.nas.study import Entry, SearchStudy, candidate_of
 from noah.nas.worker import BEAT_SECONDS, Beat, Watch, Worker
@@ -170,9 +170,9 @@ def _look(
 ) -> None:
     """Evaluate a held candidate on the next few images, unless it has already lost; finish it if that decides it."""
     subnet = entry.proposal.subnet
-    # Single modules take part in the final whatever the race says, so they are shown every image.
-    alone = entry.proposal.origin == SINGLE
-    bound = None if alone else bound_of(ledger.candidates, task.cost(subnet), task.rules.top)
+    bound = None
+    if entry.proposal.origin not in NEVER_GIVEN_UP:
+        bound = bound_of(ledger.candidates, task.cost(subnet), task.rules.top)
     images = next_images(task.rules, ledger.shares, entry.looks, bound)  # none: a worker died after the last
     if len(images) and not is_lost(task.rules, entry.looks, bound):
         added = study.add(entry, show(subnet, images))

@@ -21,12 +21,12 @@ from noah.prepare.context import Materials
 from noah.prepare.held_out import final_images
 from noah.prepare.trial_steps import TrainingTrial, try_evaluation, try_retraining, try_supernet_training
 from noah.progress import Listener
-from noah.settings.settings import EvolutionSettings, Settings, rerank_epochs
+from noah.settings.settings import EvolutionSettings, Settings, has_final, rerank_epochs
 from noah.settings.training_settings import TrainingSettings
+from noah.space.baselines import singles
 from noah.space.budget import Budget
 from noah.space.operators import check_budget, estimate_size
 from noah.space.pricing import SizeEstimate
-from noah.space.singles import singles
 
 SEARCH_SHARE = 0.3
 """The share of a limited time that is kept for the search; `epochs_within` says why."""
@@ -231,9 +231,10 @@ def _finalists(
 ) -> Stage | None:
     """The cost of training the best candidates on the training set and evaluating each; None if there are none."""
     settings, images = materials.settings, len(materials.dataset.train)
-    alone = len(singles(materials.space, budget)) if settings.search.singles else 0
-    count = min(settings.search.rerank + alone, candidates)
-    if settings.search.rerank < 2 or count < 2:  # there is nothing to choose from
+    alone = len(singles(materials.space, budget)) if settings.search.baselines else 0
+    invited = alone if settings.search.invited is None else len(settings.search.invited)
+    count = min(settings.search.rerank + invited, candidates)
+    if not has_final(settings.search) or count < 2:  # there is nothing to choose from
         return None
     rungs = plan_rungs(count, rerank_epochs(settings), settings.search.rungs)
     epochs, trainings = (sum(rung.entrants * rung.epochs for rung in rungs), sum(rung.entrants for rung in rungs))

@@ -9,6 +9,8 @@ from typing import Any
 from noah.cost.latency_table import LatencyTable
 from noah.data.pixels.first_reading import Part
 from noah.errors import UsageError
+from noah.nas.evolution import check_invited
+from noah.prepare.auto import adapt
 from noah.prepare.context import Materials, prepare
 from noah.prepare.held_out import final_images
 from noah.prepare.run_budget import LATENCY_FILE, budget_facts, decide_budget
@@ -31,6 +33,7 @@ def start_run(
     name: str | None,
     subnet: str | None = None,
     searched: Run | None = None,
+    time_limit: float | None = None,
 ) -> tuple[Run, Materials]:
     """Make the folder of a new run, either for a search or for one subnet that is given instead.
 
@@ -45,6 +48,7 @@ def start_run(
         subnet: The subnet as the user types it, see `parse_subnet`; None for a run that will search its own. The
             budget applies only to a search.
         searched: The run whose Pareto front a spelling such as pareto:2 refers to.
+        time_limit: Seconds within which a search is to end; the recipe `auto` plans for it.
 
     Returns:
         The run, and what its stages work with.
@@ -63,7 +67,8 @@ def start_run(
             raise UsageError(
                 "A subnet that is given has no supernet to inherit weights from.", "Add --set retrain.inherit=false."
             )
-    materials = prepare(settings, listener, tell_data=True)
+    materials, origins = adapt(prepare(settings, listener, tell_data=True), origins, listener, time_limit=time_limit)
+    settings = materials.settings
     final_images(materials)  # report a share that cannot be held out now, not after the search
     processes, read = materials.hardware.processes, materials
 
@@ -118,6 +123,7 @@ def _facts(
     if subnet is None:
         budget, table = decide_budget(materials, listener)
         check_budget(materials.space, budget)
+        check_invited(materials.space, budget, materials.settings.search)
         return facts | {"budget": budget_facts(budget)}, table
     blocks = materials.space.blocks
     given = parse_subnet(subnet, depth=blocks) if front is None else front

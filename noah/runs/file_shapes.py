@@ -73,10 +73,14 @@ class Finalist(TypedDict):
 
 
 class BestSingle(TypedDict):
-    """The best single module of a final, and the winner's lead over it where it is another."""
+    """The best single module of a final, whether it was handed over, and the lead of the first finalist over it.
+
+    There is no lead where it is itself the first.
+    """
 
     index: Count
     kind: str
+    won: NotRequired[bool]
     lead: NotRequired[Finite]
     lead_error: NotRequired[Finite]
 
@@ -87,6 +91,14 @@ class Finalists(TypedDict):
     finalists: Annotated[list[Finalist], Field(min_length=1)]
     certainty: Sure
     single: NotRequired[BestSingle]
+
+
+class Typical(TypedDict):
+    """What random subnets of the budget give on average."""
+
+    subnets: Size
+    accuracy: Share
+    standard_error: Finite
 
 
 class Winner(TypedDict):
@@ -115,6 +127,7 @@ class Winner(TypedDict):
     objective: str
     certainty: NotRequired[Sure | None]
     rerank: NotRequired[Finalists | None]
+    typical: NotRequired[Typical | None]
 
 
 class FrontCandidate(TypedDict):

@@ -22,6 +22,8 @@ from noah.settings.settings import Settings
 
 _OF_A_RUN = {"noah", "created", "settings"}
 """Keys that tell a run's run.yaml from a settings file."""
+PLANNED, LIMITED = "auto: ", "auto, within the time limit: "
+"""How the sources of values begin that `noah.prepare.auto` planned; a reason follows."""
 PROJECT_FILE = Path("noah.yaml")
 """A settings file of this name in the working folder is read automatically."""
 

@@ -94,14 +94,15 @@ class SpaceSettings(Section):
 
     Each kind of module has a list of widths; an empty one leaves it out, and what is on or off takes 1 alone. Depths
     are numbers of blocks that carry a module; the default is the quarters of the backbone's depth, and 0, which leaves
-    the module out, with the presets `mergeable` (whatever folds into the backbone's weights) and `full` (every kind).
-    With `placement` "first" these are the first blocks, as in the paper; with "last" the last, so that the blocks
-    before the deepest module are computed once for all epochs; with "any" any so many blocks.
+    the module out, with the presets `mixed` (LoRA, adapters and biases), `mergeable` (whatever folds into the
+    backbone's weights) and `full` (every kind). With `placement` "first" these are the first blocks, as in the paper;
+    with "last" the last, so that the blocks before the deepest module are computed once for all epochs; with "any" any
+    so many blocks.
 
     `strength` multiplies what kinds of module change by fixed factors, such as lora:2+adapter:0.5; a merge folds them.
     """
 
-    preset: Literal["paper", "wide", "prompt", "lora", "adapter", "mergeable", "full"] = "paper"
+    preset: Literal["paper", "wide", "prompt", "lora", "adapter", "mixed", "mergeable", "full"] = "paper"
     prompt: Widths | None = None
     lora: Widths | None = None
     adapter: Widths | None = None
@@ -178,8 +179,9 @@ class EvolutionSettings(Section):
     ranking decides. With several `rungs` all are first trained for fewer epochs, and the better half goes on to twice
     as many, until the last rung has `rerank_epochs` (successive halving). `rerank_by` says what they are compared by.
 
-    With `singles` the search begins with the single modules of the space at the budget's size, and with none at all
-    (`noah.space.singles`), and they are always among those that are trained in the end.
+    With `baselines` the search begins with the single modules of the space at the budget's size, with none at all, and
+    with even mixtures (`noah.space.baselines`). Those that are `invited`, such as lora or lora+bias, are always among
+    the subnets that are trained in the end; if None, these are all single modules.
 
     `racing` "exact" gives up on a candidate once it provably cannot be among the best `top`, or among the `parents` if
     there are more of these; "paired" also gives up on one that a sign test finds worse; "off" evaluates every candidate
@@ -200,7 +202,8 @@ class EvolutionSettings(Section):
     sampler: Literal["evolution", "nsga2", "tpe", "random", "published"] = "evolution"
     objective: Literal["accuracy", "accuracy,params", "accuracy,macs", "accuracy,latency"] = "accuracy"
     storage: str | None = None
-    singles: bool = False
+    baselines: bool = False
+    invited: tuple[str, ...] | None = None
     rerank: Annotated[int, Field(ge=0)] = 0
     rerank_epochs: Count | None = None
     rungs: Count = 1
@@ -258,6 +261,11 @@ class Settings(Section):
         return (
             list(dict.fromkeys(names)) if isinstance(names, list) and all(isinstance(n, str) for n in names) else names
         )
+
+
+def has_final(search: EvolutionSettings) -> bool:
+    """Whether a search ends with a final of several subnets, each trained on its own."""
+    return search.rerank > 1 or (search.rerank == 1 and search.baselines and search.invited != ())
 
 
 def rerank_epochs(settings: Settings) -> int:

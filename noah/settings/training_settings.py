@@ -149,10 +149,24 @@ class RetrainSettings(TrainingSettings):
 
     `hold_out` is the share of the images that it leaves out, class by class (`noah.prepare.held_out`): half to stop by,
     which nothing does yet, and half for what is measured before an artifact is accepted.
+
+    With `teachers` "finalists" the winner learns from what the finalists of the search know together, too
+    (`noah.stages.teaching`): their mean prediction at `teacher_temperature` makes `teacher_share` of each label.
     """
 
     inherit: bool = False
     hold_out: Rate = 0.0
+    teachers: Literal["none", "finalists"] = "none"
+    teacher_share: Share = 0.5
+    teacher_temperature: Annotated[float, Field(gt=0, le=100)] = 2.0
+
+    @field_validator("teachers")
+    @classmethod
+    def _teaches_single_images(cls, teachers: str, info: ValidationInfo) -> str:
+        augmentation = info.data.get("augmentation")  # missing if it is itself wrong
+        if teachers != "none" and augmentation is not None and (augmentation.mixup or augmentation.cutmix):
+            raise PydanticCustomError("teachers", "cannot teach images that mixup or cutmix mixes")
+        return teachers
 
 
 Training = TypeVar("Training", bound=TrainingSettings)

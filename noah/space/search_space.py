@@ -20,15 +20,17 @@ PRESETS: dict[str, dict[str, tuple[int, ...]]] = {
     "prompt": {"prompt": (1, 5, 10, 25, 50, 100)},
     "lora": {"lora": (1, 2, 4, 8, 16)},
     "adapter": {"adapter": (1, 2, 4, 8, 16)},
+    "mixed": {"lora": (2, 4, 6, 8, 12), "adapter": (4, 8, 12, 16), "bias": (1,)},
     "mergeable": {name: kind.widths for name, kind in KINDS.items() if kind.folds},
     "full": {name: kind.widths for name, kind in KINDS.items()},
 }
 """Widths of each module in the shipped spaces; a module that is not named is absent. `paper` is the space of the
 paper's VTAB results, `wide` the second one in circulation; the next three search the widths of one module alone.
+`mixed` has the kinds that proved best by themselves and together (docs/choice.md).
 `mergeable` has whatever folds into the backbone's weights, so that its winner costs what the plain backbone costs, and
-`full` has every kind; in these two each module may be absent, too."""
+`full` has every kind; in these three each module may be absent, too."""
 
-MAY_BE_ABSENT = ("mergeable", "full")
+MAY_BE_ABSENT = ("mixed", "mergeable", "full")
 """Presets whose depths include 0."""
 
 

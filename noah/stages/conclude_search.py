@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from statistics import fmean, stdev
 from typing import Any
 
+from noah.cost.macs import macs_of
 from noah.errors import RunError, TrainingError
 from noah.nas.candidate import Candidate, as_good_as, front, rank
 from noah.nas.certainty import certainty
-from noah.nas.evolution import SINGLE, winner
+from noah.nas.evolution import SINGLE, TYPICAL, name_baseline, winner
 from noah.nas.loop import Task
 from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.file_shapes import FrontCandidate, check_shape, check_winner
 from noah.runs.folder import Run
-from noah.settings.settings import rerank_epochs
+from noah.settings.settings import has_final, rerank_epochs
 from noah.space.operators import estimate_size
-from noah.space.singles import LINEAR
 from noah.stages.rerank import Reranked, rerank
 
 
@@ -47,10 +49,11 @@ def conclude(
     settings, space = materials.settings, materials.space
     best, reranked = winner(candidates, settings.search), None
     _check_finite(materials, best, candidates, listener)
-    if settings.search.rerank > 1:
+    if has_final(settings.search):
         epochs = rerank_epochs(settings)
         reranked = rerank(run, materials, rank(candidates), settings.search.rerank, epochs, listener)
-        best = next(candidate for candidate in candidates if candidate.index == reranked[0].index)
+        chosen = instead(reranked, candidates, materials) or reranked[0]
+        best = next(candidate for candidate in candidates if candidate.index == chosen.index)
     result = {
         **best.to_json(),
         "evaluated": len(candidates),
@@ -67,7 +70,10 @@ def conclude(
         "objective": settings.search.objective,
         "reference_count": best.subnet.reference_count(space.embed_dim, max(space.largest.prompt)),
         "certainty": _certainty(best, candidates, settings.search.top, task.rules.images, settings.seed),
-        "rerank": None if reranked is None else _rerank_result(reranked, candidates, task.rules.images, settings.seed),
+        "rerank": None
+        if reranked is None
+        else _rerank_result(reranked, best.index, candidates, task.rules.images, settings.seed),
+        "typical": _typical(candidates),
     }
     if settings.search.objective != "accuracy":
         run.write_json([candidate.to_json() for candidate in front(candidates)], "search", "pareto.json")
@@ -98,23 +104,55 @@ def _certainty(best: Candidate, candidates: Sequence[Candidate], top: int, image
     return {**sure.to_json(), "indices": [candidate.index for candidate in field]}
 
 
+def instead(reranked: Sequence[Reranked], candidates: Sequence[Candidate], materials: Materials) -> Reranked | None:
+    """The best single module of the last rung, if it is cheaper than the first finalist, which is right no more often.
+
+    Cheaper means fewer multiply-accumulates when merged, or as many and fewer parameters.
+    """
+    first, alone = reranked[0], _best_single(reranked, candidates)
+    if alone is None or alone is first or first.score.correct > alone.score.correct:
+        return None
+    macs = macs_of(materials.backbone.model, len(materials.dataset.classes))
+    mixture, single = (
+        (macs(each.subnet), each.subnet.parameter_count(materials.space.sizes)) for each in (first, alone)
+    )
+    return alone if single < mixture else None
+
+
+def _last_rung(reranked: Sequence[Reranked]) -> list[Reranked]:
+    return [finalist for finalist in reranked if len(finalist.losses) == len(reranked[0].losses)]
+
+
+def _best_single(reranked: Sequence[Reranked], candidates: Sequence[Candidate]) -> Reranked | None:
+    alone = {candidate.index for candidate in candidates if candidate.origin == SINGLE}
+    return next((finalist for finalist in _last_rung(reranked) if finalist.index in alone), None)
+
+
+def _typical(candidates: Sequence[Candidate]) -> dict[str, Any] | None:
+    """What random subnets of the budget give with the supernet's weights on average, and the standard error of that."""
+    accuracies = [each.score.accuracy for each in candidates if each.origin == TYPICAL and each.outcome.complete]
+    if len(accuracies) < 2:
+        return None
+    error = stdev(accuracies) / math.sqrt(len(accuracies))
+    return {"subnets": len(accuracies), "accuracy": fmean(accuracies), "standard_error": error}
+
+
 def _rerank_result(
-    reranked: Sequence[Reranked], candidates: Sequence[Candidate], images: int, seed: int
+    reranked: Sequence[Reranked], chosen: int, candidates: Sequence[Candidate], images: int, seed: int
 ) -> dict[str, Any]:
     """The finalists, how certain the choice is among those of the last rung, and the gain over a single module."""
-    last = [finalist for finalist in reranked if len(finalist.losses) == len(reranked[0].losses)]
+    last = _last_rung(reranked)
     sure = certainty([finalist.outcome.wrong for finalist in last], images, seed)
     result: dict[str, Any] = {
         "finalists": [finalist.to_json() for finalist in reranked],
         "certainty": {**sure.to_json(), "indices": [finalist.index for finalist in last]},
     }
-    alone = {candidate.index for candidate in candidates if candidate.origin == SINGLE}
-    best_single = next((finalist for finalist in last if finalist.index in alone), None)
-    if best_single is not None:
-        both = certainty([last[0].outcome.wrong, best_single.outcome.wrong], images, seed)
-        lead = {} if best_single is last[0] else {"lead": both.lead, "lead_error": both.lead_error}
-        kind = "+".join(best_single.subnet.kinds) or LINEAR
-        result["single"] = {"index": best_single.index, "kind": kind, **lead}
+    alone = _best_single(reranked, candidates)
+    if alone is not None:
+        both = certainty([last[0].outcome.wrong, alone.outcome.wrong], images, seed)
+        lead = {} if alone is last[0] else {"lead": both.lead, "lead_error": both.lead_error}
+        kind, won = name_baseline(alone.subnet), alone.index == chosen
+        result["single"] = {"index": alone.index, "kind": kind, "won": won, **lead}
     return result
 
 

@@ -18,7 +18,8 @@ from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.runs.seals import break_seal, result_place, seal_result
 from noah.settings.settings import Settings
-from noah.stages.retrain_stage import load_retrained, merged_logits
+from noah.stages.merged_logits import merged_logits
+from noah.stages.retrain_stage import load_retrained
 
 
 def find_foreign(on: str, settings: Settings, classes: tuple[str, ...]) -> ForeignSet:

@@ -5,7 +5,7 @@ they are least reliable among the best candidates, where the differences are sma
 the training set the way the winner will be, only for fewer epochs, and measured on the validation set.
 
 With several rungs this is successive halving: all are trained for a few epochs, and the better half goes on to a fresh
-training of twice as many. Single modules (`noah.space.singles`) always take part, if the search has any.
+training of twice as many. The baselines that are invited always take part (`search.invited`).
 
 The test set is not touched, and no validation image is used for training.
 """
@@ -26,7 +26,7 @@ from noah.files.jsonl import read_lines
 from noah.files.packed import pack_images, unpack_images
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.nas.candidate import Candidate
-from noah.nas.evolution import SINGLE
+from noah.nas.evolution import EVEN, SINGLE, name_baseline
 from noah.nas.halving import plan_rungs
 from noah.nas.racing import Outcome
 from noah.prepare.build import build_supernet, class_weights, load_supernet
@@ -37,7 +37,7 @@ from noah.runs.file_shapes import check_shape
 from noah.runs.folder import Run
 from noah.settings.training_settings import RetrainSettings, shortened
 from noah.space.subnet import Subnet
-from noah.stages.retrain_stage import merged_logits
+from noah.stages.merged_logits import merged_logits
 from noah.training.checkpoint import CHECKPOINT_FILE
 from noah.training.divergence import lower_learning_rate
 from noah.training.loop import train
@@ -46,6 +46,8 @@ _RERANK = 4
 """The second word of this stage's seed. All candidates share the seed, so their images come in the same order and as
 little as possible is left to luck."""
 _NEW_RUN = "Start a new run with `noah search`."
+_OF_THE_WINNER = {"hold_out", "teachers", "teacher_share", "teacher_temperature"}
+"""Settings of the retraining that do not affect finalists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,8 @@ def rerank(
     Args:
         run: Gets search/rerank.jsonl, with a line for each finished training, and search/rerank/, with checkpoints.
         materials: What the run works with; `search.rungs` and `search.rerank_by` say how they are compared.
-        candidates: The candidates of the search, best first. Those that the race gave up on are skipped, unless they
-            are single modules.
-        m: How many candidates are trained, single modules aside.
+        candidates: The candidates of the search, best first. Those that the race gave up on are skipped.
+        m: How many candidates are trained besides those that are invited.
         epochs: The number of epochs of each training in the last rung.
         listener: Receives the progress.
 
@@ -115,7 +116,7 @@ def rerank(
         RunError: If a file is damaged, or was left by trainings with other settings.
         TrainingError: If a loss or a logit is not finite.
     """
-    chosen = _entrants(candidates, m)
+    chosen = _entrants(candidates, m, materials.settings.search.invited)
     rungs = plan_rungs(len(chosen), epochs, materials.settings.search.rungs)
     path = run.path("search", "rerank.jsonl")
     _check_settings(run, shortened(materials.settings.retrain, epochs))
@@ -142,10 +143,16 @@ def rerank(
     return left_out
 
 
-def _entrants(candidates: Sequence[Candidate], m: int) -> list[Candidate]:
-    """The best m candidates that were shown every image, and all single modules, in their order."""
-    complete = [each for each in candidates if each.outcome.complete and each.origin != SINGLE][:m]
-    return [each for each in candidates if each in complete or (each.origin == SINGLE and not each.failed)]
+def _entrants(candidates: Sequence[Candidate], m: int, invited: Sequence[str] | None) -> list[Candidate]:
+    """The best m candidates that were shown every image, and those that are invited, in their order."""
+
+    def is_invited(candidate: Candidate) -> bool:
+        if invited is None:
+            return candidate.origin == SINGLE
+        return candidate.origin in (SINGLE, EVEN) and name_baseline(candidate.subnet) in invited
+
+    others = [each for each in candidates if each.outcome.complete and not is_invited(each)][:m]
+    return [each for each in candidates if each in others or (is_invited(each) and not each.failed)]
 
 
 class _Final:
@@ -239,8 +246,8 @@ def read_reranked(path: Path) -> list[Reranked]:
 
 
 def _dumped(settings: RetrainSettings) -> dict[str, Any]:
-    """The settings that affect a finalist; `hold_out` does not, as finalists are trained on the whole training set."""
-    return settings.model_dump(mode="json", exclude={"hold_out"})
+    """The settings that affect a finalist: it is trained on the whole training set, and has no teachers."""
+    return settings.model_dump(mode="json", exclude=_OF_THE_WINNER)
 
 
 def _check_settings(run: Run, settings: RetrainSettings) -> None:

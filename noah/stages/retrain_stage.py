@@ -6,17 +6,15 @@ import shlex
 import time
 from typing import Any
 
-from noah.data.pixels.pixels import Pixels
-from noah.errors import CommandOrderError, TrainingError
+from noah.errors import CommandOrderError
 from noah.evaluation.reliability import confidences
-from noah.evaluation.score import Logits, compute_logits, describe, finite_rows, predicted_labels
-from noah.model.merge import merge
+from noah.evaluation.score import describe, predicted_labels
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.prepare.build import build_supernet, class_weights, load_supernet
 from noah.prepare.context import Materials, seed_torch
 from noah.prepare.first_blocks import compute_first_blocks
 from noah.prepare.held_out import check_held_out, describe_held_out, final_images, keep_held_out
-from noah.progress import Bar, Listener
+from noah.progress import Listener
 from noah.runs.file_shapes import Result, check_shape
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, write_predictions
@@ -25,39 +23,14 @@ from noah.runs.run_subnet import FRONT, check_inherits, chosen_subnet, given_sub
 from noah.runs.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
+from noah.stages.merged_logits import merged_logits
+from noah.stages.teaching import taught_labels
 from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 from noah.training.divergence import doubt, lower_learning_rate
 from noah.training.loop import train
 
 _RETRAIN = 3
 """The second word of this stage's seed, which no other stage uses."""
-
-
-def merged_logits(
-    supernet: Supernet, subnet: Subnet, pixels: Pixels, materials: Materials, bar: Bar | None = None
-) -> Logits:
-    """Compute float32 logits (n, classes) of all images with the subnet's merged network.
-
-    Raises:
-        TrainingError: If some are not finite, so that no figure computed from them would mean anything.
-    """
-    logits = compute_logits(
-        merge(supernet, subnet),
-        pixels,
-        materials.backbone.preprocessing,
-        materials.hardware,
-        materials.evaluation_batch_size,
-        bar,
-    )
-    finite = finite_rows(logits)
-    if not finite.all():
-        raise TrainingError(
-            f"The subnet's logits are not finite for {(~finite).sum():,} of {len(logits):,} images.",
-            "Try --precision fp32."
-            if materials.hardware.precision != "fp32"
-            else "Train it with a lower learning rate.",
-        )
-    return logits
 
 
 def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]:
@@ -94,6 +67,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         )
     pixels = materials.training_pixels(final.training, settings.retrain.augmentation, listener)
     weights = class_weights(pixels, materials)
+    taught = taught_labels(run, materials, final.training, listener)
     started = time.monotonic()
     run.log("retrain", "started", hardware=materials.hardware.to_json())
     kept = compute_first_blocks(model, pixels, settings.retrain, materials, run, "retrain", listener)
@@ -113,6 +87,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
             remedy=f"Train it in a new run with a lower learning rate: {_train_slower(run, settings.retrain)}",
             class_weights=weights,
             kept=kept,
+            soft_labels=None if taught is None else taught.shares,
         )
     if warning := doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain, weights):
         listener.say(f"WARNING   {warning}")
@@ -122,6 +97,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         "head_parameters": sum(parameter.numel() for parameter in model.head.parameters()),
         "images": len(pixels),
         **({"held_out": held_out} if held_out else {}),
+        **({"teachers": list(taught.teachers)} if taught else {}),
         "seed": settings.seed,
         "hardware": materials.hardware.to_json(),
         "settings": settings.retrain.model_dump(mode="json"),

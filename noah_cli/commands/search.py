@@ -53,8 +53,8 @@ def search(
         str | None,
         typer.Option(
             "--space",
-            help="Search space: paper, wide, lora, adapter or prompt; mergeable: every kind that folds into the "
-            "backbone's weights; full: every kind.",
+            help="Search space: paper, wide, lora, adapter or prompt; mixed: LoRA, adapters and biases; mergeable: "
+            "every kind that folds into the backbone's weights; full: every kind.",
             metavar="PRESET",
             rich_help_panel=SEARCH,
             autocompletion=complete_space,
@@ -201,7 +201,7 @@ def search(
         from noah_cli.trackers.open_tracker import check_usable
 
         if dry_run:
-            dry(listener, settings)
+            dry(listener, settings, origins, seconds)
         else:
             check_usable(settings.trackers)
             search_new(listener, runs, run, settings, origins, seconds)

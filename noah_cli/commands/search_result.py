@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from noah.nas.certainty import Certainty, describe_certainty
+from noah.nas.gain import describe_gain, describe_typical
 from noah.prepare.run_budget import COSTS
 from noah.progress import counted
 from noah.space.budget import Quantity, describe_cost
-from noah.space.singles import LINEAR
 from noah.space.subnet import Subnet
 from noah_cli.terminal.console import ConsoleListener, draw_subnet
 
@@ -47,6 +47,8 @@ def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
         f"accuracy  {result['accuracy']:.1%} ± {result['standard_error']:.1%} on {result['total']:,} validation "
         f"images; {others} within that error"
     )
+    if result.get("typical"):
+        listener.say(f"typical   {describe_typical(result)}, all with the supernet's weights")
     if result.get("rerank"):
         _print_finalists(listener, result["rerank"])
     elif result.get("certainty"):
@@ -76,22 +78,6 @@ def print_front(listener: ConsoleListener, front: Sequence[dict[str, Any]], obje
     for number, candidate in enumerate(front, start=1):
         cost = describe_cost(COSTS[objective], candidate["cost"])
         listener.say(f"          {number:>2}  {candidate['accuracy']:.1%}  {cost}")
-
-
-def describe_gain(single: dict[str, Any]) -> str:
-    """Say what a mixture gained over the best single module of the final.
-
-    Args:
-        single: What search/best.json says of that module.
-    """
-    alone = "no module at all" if single["kind"] == LINEAR else f"{single['kind']} alone"
-    if "lead" not in single:
-        return f"none: {alone} won the final, and no mixture of modules was better"
-    lead, error = single["lead"], single["lead_error"]
-    told = (
-        f"{100 * lead:+.1f} ± {100 * error:.1f} points over subnet {single['index']}, {alone}, the best single module"
-    )
-    return told if lead > error else f"{told}: no more than chance may give"
 
 
 def _all_of_the_space(result: dict[str, Any]) -> str:

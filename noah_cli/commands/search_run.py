@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from noah.errors import RunBusyError, SettingsError, UsageError
+from noah.prepare.auto import adapt
 from noah.prepare.context import Materials, check_same_data, prepare
 from noah.prepare.forecast import forecast
 from noah.prepare.new_run import start_run
@@ -49,7 +50,7 @@ def search_new(
         time_limit: Seconds; None for no limit.
     """
     started = time.monotonic()
-    run, materials = start_run(runs, settings, origins, listener, name=name)
+    run, materials = start_run(runs, settings, origins, listener, name=name, time_limit=time_limit)
     _search(listener, runs, run, materials, _left(time_limit, started), chosen=False)
 
 
@@ -135,9 +136,11 @@ def join_run(
     _print_result(listener, runs, run, result, chosen=True)
 
 
-def dry(listener: console.ConsoleListener, settings: Settings) -> None:
+def dry(
+    listener: console.ConsoleListener, settings: Settings, origins: Mapping[str, str], time_limit: float | None
+) -> None:
     """Print what a run would take, and write nothing."""
-    materials = prepare(settings, listener, tell_data=True)
+    materials, _ = adapt(prepare(settings, listener, tell_data=True), origins, listener, time_limit=time_limit)
     budget, _ = decide_budget(materials, listener)
     found = forecast(materials, budget, listener)
     print_forecast(listener, found)

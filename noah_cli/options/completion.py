@@ -96,6 +96,7 @@ def complete_space() -> list[tuple[str, str]]:
         ("lora", "LoRA alone"),
         ("adapter", "adapters alone"),
         ("prompt", "prompt tokens alone"),
+        ("mixed", "LoRA, adapters and offsets of biases, each of which may be absent"),
         ("mergeable", "every kind that folds into the backbone's weights"),
         ("full", "every kind"),
     ]

@@ -92,4 +92,4 @@ def default_recipe(layers: Sequence[Layer]) -> tuple[str, str]:
         return recipe, f"{name} with shots is a few-shot set: the paper's settings; --recipe quick is shorter"
     if find_vtab_task(name):
         return "vtab", f"{name} is a VTAB dataset: the paper's settings; --recipe quick is shorter"
-    return "quick", "a first result in a tenth of the published effort; --recipe names another"
+    return "auto", "planned from your images, your backbone and your machine; --recipe names another"

@@ -9,7 +9,7 @@ from typing import Any
 
 from export.artifact.manifest import Manifest
 from noah.runs.folder import Run
-from noah.settings.layers import PROJECT_FILE, flatten
+from noah.settings.layers import LIMITED, PLANNED, PROJECT_FILE, flatten
 from noah_cli.report.artifacts import Exported
 from noah_cli.report.asked import DEFAULT, spell_value
 from noah_cli.report.reading import Missing
@@ -78,9 +78,9 @@ def _words(origins: Mapping[str, str], values: Mapping[str, Any]) -> tuple[list[
     for source in dict.fromkeys(origins.values()):
         keys = [key for key, origin in origins.items() if origin == source]
         kind, _, name = source.partition(" ")
-        if source == DEFAULT:
+        if source == DEFAULT or source.startswith(PLANNED):
             continue
-        if source == "--set":
+        if source == "--set" or source.startswith(LIMITED):
             words += [f"--set {shlex.quote(f'{key}={spell_value(values[key])}')}" for key in keys]
         elif source == "--budget":
             words += _budget(keys, values)

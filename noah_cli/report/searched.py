@@ -11,6 +11,7 @@ from noah.evaluation.significance import Proportion
 from noah.files.jsonl import read_lines
 from noah.nas.candidate import Candidate, front, rank
 from noah.nas.certainty import Certainty, describe_certainty
+from noah.nas.gain import describe_gain, describe_typical
 from noah.prepare.run_budget import COSTS
 from noah.runs.folder import RUN_FILE, Run
 from noah.space.budget import Quantity, describe_cost
@@ -29,6 +30,7 @@ class Winner:
         as_good: How many others are known to be within one standard error of it.
         certainty: How often it wins on resampled validation images, in sentences; empty if it was not stored.
         costs: For each bounded quantity except parameters, the cost and the limit in words.
+        gains: What was gained over the best single module and over random subnets, in sentences, as far as is known.
         finalists: How many candidates were trained briefly for the final choice; 0 if the search's ranking decided.
         stopped: What ended the search early; empty if nothing did.
         exhausted: Whether every subnet that the budget admits was evaluated.
@@ -39,6 +41,7 @@ class Winner:
     as_good: int
     certainty: str
     costs: tuple[tuple[str, str], ...]
+    gains: tuple[str, ...]
     finalists: int
     stopped: str
     exhausted: bool
@@ -174,10 +177,17 @@ def _winner(result: Mapping[str, Any]) -> Winner:
             for name in get_args(Quantity)
             if name in limits and name in costs and name != "parameters"
         ),
+        gains=_gains(result),
         finalists=len(reranked["finalists"]) if reranked else 0,
         stopped=result.get("stopped") or "",
         exhausted=bool(result.get("exhausted")),
     )
+
+
+def _gains(result: Mapping[str, Any]) -> tuple[str, ...]:
+    single = (result.get("rerank") or {}).get("single")
+    found = [f"Gain in the final: {describe_gain(single)}."] if single else []
+    return (*found, *([f"With the supernet's weights, {describe_typical(result)}."] if result.get("typical") else []))
 
 
 def _planned(run: Run) -> int:

@@ -40,13 +40,13 @@ SETTINGS = {
         "noah search --space papr",
         2,
         [
-            "space.preset: input should be 'paper', 'wide', 'prompt', 'lora', 'adapter', 'mergeable' or 'full', "
-            "found 'papr' (--space)",
+            "space.preset: input should be 'paper', 'wide', 'prompt', 'lora', 'adapter', 'mixed', 'mergeable' or "
+            "'full', found 'papr' (--space)",
             RECIPES,
         ],
     ),
     "unknown recipe": Case(
-        "noah search --recipe dmeo", 2, ["No recipe is named 'dmeo'.", "The recipes are: demo, ..."]
+        "noah search --recipe dmeo", 2, ["No recipe is named 'dmeo'.", "The recipes are: auto, ..."]
     ),
     "missing settings file": Case(
         "noah search --config nowhere.yaml",

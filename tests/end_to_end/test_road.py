@@ -98,7 +98,7 @@ def test_run_yaml_holds_settings_with_origins(
             assert description["settings"][section][key] == value
             assert description["origins"][f"{section}.{key}"] == "noah.yaml"
     assert description["settings"]["data"]["folder"] == str(photo_folder)
-    assert description["origins"]["space.preset"] == "recipe quick"
+    assert description["origins"]["retrain.drop_path"] == "recipe auto"
     assert (description["settings"]["seed"], description["origins"]["seed"]) == (0, "default")
 
 

@@ -14,7 +14,8 @@ from noah.evaluation.score import score
 from noah.prepare.context import at_image_size, prepare
 from noah.progress import Silent
 from noah.runs.folder import Run
-from noah.stages.retrain_stage import load_retrained, merged_logits
+from noah.stages.merged_logits import merged_logits
+from noah.stages.retrain_stage import load_retrained
 from tests.commands import noah
 from tests.finished import FLOAT, Finished
 

@@ -17,14 +17,14 @@ from noah.errors import EmptySpaceError
 from noah.evaluation.score import Score
 from noah.nas import evolution
 from noah.nas.candidate import Candidate, Proposal, as_good_as, rank
-from noah.nas.evolution import SINGLE, evaluations, propose_generation
+from noah.nas.evolution import EVEN, SINGLE, evaluations, propose_generation
 from noah.nas.racing import Look, Outcome
 from noah.settings.settings import EvolutionSettings
+from noah.space.baselines import even_mixtures, singles
 from noah.space.budget import Bound, Budget, parameter_budget
 from noah.space.kinds import PUBLISHED
 from noah.space.operators import cross_over, mutate, sample
 from noah.space.search_space import SearchSpace, make_space
-from noah.space.singles import singles
 from noah.space.subnet import Subnet
 from tests.noah.shared_search import SPACE, make_task, run_search
 from tests.noah.space.test_repair import work_of
@@ -80,15 +80,18 @@ def test_the_same_seed_gives_the_same_search_and_another_seed_another() -> None:
 
 
 @pytest.mark.parametrize("population", [3, 8])
-def test_a_search_that_knows_single_modules_begins_with_them(population: int) -> None:
+def test_a_search_that_knows_baselines_begins_with_them(population: int) -> None:
     space = make_space(2, 8, {"lora": (1, 2), "adapter": (1, 3), "bias": (1,)}, (0, 1, 2))
-    settings = SETTINGS.model_copy(update={"singles": True, "population": population})
+    settings = SETTINGS.model_copy(update={"baselines": True, "population": population})
     budget = parameter_budget(300, 8)
-    alone = singles(space, budget)
+    alone, even = singles(space, budget), even_mixtures(space, budget)
     assert list(alone) == ["lora", "adapter", "bias", "linear"]
+    assert list(even) == ["lora+adapter", "lora+bias", "adapter+bias", "lora+adapter+bias"]
     candidates = search(space=space, budget=budget, settings=settings)
-    assert [c.subnet for c in candidates[:4]] == list(alone.values())
-    assert [c.origin == SINGLE for c in candidates] == [True] * 4 + [False] * (len(candidates) - 4)
+    assert [c.subnet for c in candidates[:8]] == [*alone.values(), *even.values()]
+    origins = [c.origin for c in candidates]
+    assert origins[:8] == [SINGLE] * 4 + [EVEN] * 4
+    assert not {SINGLE, EVEN} & set(origins[8:])
     assert len({c.subnet for c in candidates}) == len(candidates)
 
 

@@ -77,13 +77,13 @@ def test_wrong_ways_to_draw_subnets_are_told_with_their_key(assignment: str, tol
 
 
 def test_every_shipped_recipe_resolves() -> None:
-    assert recipe_names() == ["demo", "few_shot", "imagenet", "pocket", "quick", "vtab"]
+    assert recipe_names() == ["auto", "demo", "few_shot", "imagenet", "pocket", "quick", "vtab"]
     for name in recipe_names():
         assert recipe_text(name).startswith(f"# {name}: ")
         _, origins = resolve([recipe_layer(name)])
         written = {key for key, source in origins.items() if source == f"recipe {name}"}
         assert written == set(dict(flatten(recipe_layer(name).values)))
-    with pytest.raises(UsageError, match=r"demo, few_shot, imagenet, pocket, quick, vtab"):
+    with pytest.raises(UsageError, match=r"auto, demo, few_shot, imagenet, pocket, quick, vtab"):
         recipe_layer("imagenet21k")
 
 

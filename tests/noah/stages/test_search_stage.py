@@ -8,25 +8,30 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
 
 from noah.errors import CommandOrderError, RunError
+from noah.evaluation.score import Score
 from noah.files.jsonl import read_lines
 from noah.files.packed import unpack_images
 from noah.nas.candidate import Candidate, front, rank
-from noah.nas.evolution import SINGLE
+from noah.nas.evolution import SINGLE, TYPICAL
+from noah.nas.racing import Outcome
 from noah.prepare.context import Materials
 from noah.prepare.run_budget import run_budget
 from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.runs.run_subnet import chosen_subnet
+from noah.space.baselines import singles
 from noah.space.budget import Bound, Budget
-from noah.space.singles import singles
+from noah.space.subnet import Subnet
 from noah.stages import search_stage as search_module
-from noah.stages.rerank import read_reranked
+from noah.stages.conclude_search import instead
+from noah.stages.rerank import Reranked, read_reranked
 from noah.stages.retrain_stage import retrain
 from noah.stages.search_stage import finished_search, has_begun, join_search, search, wait_until_begun
 from tests.conftest import TinySettings
@@ -99,7 +104,8 @@ def test_the_finalists_decide(start: Start) -> None:
 
 
 def test_single_modules_are_shown_every_image_and_the_gain_over_the_best_of_them_is_told(start: Start) -> None:
-    changes = {"space.depths": [0, 3, 6], "search.singles": True, "search.rerank": 2, "search.rerank_epochs": 2}
+    changes = {"space.depths": [0, 3, 6], "search.baselines": True, "search.rerank": 2, "search.rerank_epochs": 2}
+    changes |= {"search.generations": 3}  # four single modules, four even mixtures, and eight typical subnets
     run, materials = start({**changes, "search.rungs": 2, "search.top": 1, "search.parents": 1})
     best = search(run, materials, Silent())
     alone = [candidate for candidate in candidates_of(run) if candidate.origin == SINGLE]
@@ -111,10 +117,44 @@ def test_single_modules_are_shown_every_image_and_the_gain_over_the_best_of_them
     assert {candidate.index for candidate in alone} <= {each["index"] for each in reranked["finalists"]}
     told, last = reranked["single"], [each for each in reranked["finalists"] if len(each["losses"]) == 2]
     assert told["index"] in {each["index"] for each in last}
-    assert ("lead" in told) == (told["index"] != best["index"])
+    first = reranked["finalists"][0]
+    assert ("lead" in told) == (told["index"] != first["index"])
+    assert told["won"] == (told["index"] == best["index"])
     if "lead" in told:
         right = {each["index"]: each["correct"] for each in last}
-        assert told["lead"] * 18 == pytest.approx(right[best["index"]] - right[told["index"]])
+        assert told["lead"] * 18 == pytest.approx(right[first["index"]] - right[told["index"]])
+    typical = [candidate for candidate in candidates_of(run) if candidate.origin == TYPICAL]
+    assert all(candidate.outcome.complete for candidate in typical)
+    assert best["typical"]["subnets"] == len(typical)
+    assert best["typical"]["accuracy"] == pytest.approx(fmean(candidate.score.accuracy for candidate in typical))
+
+
+def _finalist(index: int, subnet: Subnet, wrong: tuple[int, ...], cross_entropy: float) -> Reranked:
+    return Reranked(index, subnet, Outcome(Score(18 - len(wrong), 18, cross_entropy), wrong), (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("mixture", "wrong", "winner"),
+    [
+        ({"lora": 2, "adapter": 1}, (1, 2), 0),  # as many right, and the adapter costs work
+        ({"lora": 2, "adapter": 1}, (1,), 1),  # one more right
+        ({"lora": 1}, (1, 2, 3), 1),  # fewer right, but cheaper than the single module
+        ({"lora": 4}, (1, 2), 0),  # as much work, but more parameters
+    ],
+)
+def test_where_nothing_was_gained_the_cheaper_one_is_handed_over(
+    start: Start, mixture: dict[str, int], wrong: tuple[int, ...], winner: int
+) -> None:
+    _, materials = start({})
+    depth = materials.space.blocks
+    single, other = Subnet.uniform(depth, lora=2), Subnet.uniform(depth, **mixture)
+    finalists = [_finalist(1, other, wrong, 0.5), _finalist(0, single, (4, 5), 0.6)]
+    candidates = [
+        Candidate(each.index, 0, origin, each.subnet, 10, each.outcome)
+        for each, origin in zip(finalists, ("mutation", SINGLE), strict=True)
+    ]
+    handed_over = instead(finalists, candidates, materials)
+    assert (finalists[0] if handed_over is None else handed_over).index == winner
 
 
 def test_a_rerank_that_was_interrupted_goes_on(start: Start) -> None:
@@ -336,6 +376,7 @@ def test_the_result_says_what_was_done(start: Start) -> None:
             "inside_budget",
         ),
         *("inside_budget_standard_error", "budget", "costs", "objective", "reference_count", "certainty", "rerank"),
+        "typical",
     ]
     assert (best["evaluated"], best["planned"], best["stopped"], best["rerank"]) == (8, 8, None, None)
     assert best["given_up"] == sum(not candidate.outcome.complete for candidate in candidates)

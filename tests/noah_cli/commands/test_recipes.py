@@ -13,7 +13,7 @@ def test_every_recipe_has_a_line() -> None:
     outcome = noah("recipes")
     assert outcome.code == 0
     assert [line.split(":")[0] for line in outcome.out.splitlines()] == recipe_names()
-    assert {"demo", "few_shot", "imagenet", "pocket", "quick", "vtab"} <= set(recipe_names())
+    assert {"auto", "demo", "few_shot", "imagenet", "pocket", "quick", "vtab"} <= set(recipe_names())
     assert all(line.endswith(".") for line in outcome.out.splitlines())
 
 

@@ -28,23 +28,23 @@ def layer(key: str, value: Any) -> Layer:
 @pytest.mark.parametrize(
     ("layers", "recipe"),
     [
-        ([], "quick"),
-        ([layer("data.dataset", "digits")], "quick"),
+        ([], "auto"),
+        ([layer("data.dataset", "digits")], "auto"),
         ([layer("data.dataset", "cifar100")], "vtab"),
         ([layer("data.dataset", "oxford_pet")], "vtab"),
         ([layer("data.dataset", "digits"), layer("data.dataset", "dtd")], "vtab"),
-        ([layer("data.dataset", "dtd"), layer("data.dataset", "digits")], "quick"),
-        ([layer("data.folder", "photos"), layer("seed", 3)], "quick"),
+        ([layer("data.dataset", "dtd"), layer("data.dataset", "digits")], "auto"),
+        ([layer("data.folder", "photos"), layer("seed", 3)], "auto"),
         ([layer("data.dataset", "food101"), layer("data.shots", 4)], "few_shot"),
         ([layer("data.dataset", "oxford_pet"), layer("data.shots", 1)], "few_shot"),
         ([layer("data.dataset", "ImageNet"), layer("data.shots", 16)], "imagenet"),
-        ([layer("data.dataset", "food101")], "quick"),
+        ([layer("data.dataset", "food101")], "auto"),
         ([layer("data.dataset", "dtd"), layer("data.shots", 1)], "vtab"),  # and --shots are refused
         # Mistakes in a settings file are told later, with all the others.
-        ([layer("data", 3)], "quick"),
-        ([layer("data", ["dataset"])], "quick"),
-        ([layer("data", None)], "quick"),
-        ([layer("data.dataset", ["dtd"])], "quick"),
+        ([layer("data", 3)], "auto"),
+        ([layer("data", ["dataset"])], "auto"),
+        ([layer("data", None)], "auto"),
+        ([layer("data.dataset", ["dtd"])], "auto"),
     ],
 )
 def test_the_recipe_where_none_is_named(layers: list[Layer], recipe: str) -> None:
@@ -237,7 +237,7 @@ def test_ctrl_c_before_there_is_a_run(working_folder: Path, monkeypatch: pytest.
 
 def test_the_search_tells_data_backbone_and_space(project: Finished) -> None:
     words = project.outcomes["search"].words
-    assert "recipe quick (a first result in a tenth of the published effort; --recipe names another)" in words
+    assert "recipe auto (planned from your images, your backbone and your machine; --recipe names another)" in words
     assert "data shapes: 3 classes, 36 training and 18 validation images" in words
     assert "32 x 32 px, squash, bicubic" in words
     assert "run runs/shapes/first" in words

@@ -139,6 +139,10 @@ def test_a_front_of_one_has_no_second() -> None:
             {"index": 0, "kind": "lora", "lead": 0.005, "lead_error": 0.012},
             "gain +0.5 ± 1.2 points over subnet 0, lora alone, the best single module: no more than chance may give",
         ),
+        (
+            {"index": 0, "kind": "lora", "won": True, "lead": -0.01, "lead_error": 0.012},
+            "gain none: the best mixture has -1.0 ± 1.2 points over lora alone, which is cheaper and therefore the",
+        ),
     ],
 )
 def test_what_was_gained_over_the_best_single_module(single: dict[str, Any], sentence: str) -> None:
@@ -150,3 +154,9 @@ def test_what_was_gained_over_the_best_single_module(single: dict[str, Any], sen
     words = told(rerank={"finalists": finalists, "certainty": sure, "single": single})
     assert "trained for 2 epochs each, the best first: subnet 7 90.0%, subnet 0 88.0%, and 1 left out before" in words
     assert sentence in words
+
+
+def test_what_random_subnets_give_is_told_beside_the_winner() -> None:
+    typical = {"subnets": 8, "accuracy": 0.612, "standard_error": 0.009}
+    words = told(accuracy=0.66, typical=typical)
+    assert "8 random subnets of the budget have 61.2% ± 0.9% on average, the winner 66.0%, all with the" in words

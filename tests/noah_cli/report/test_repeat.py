@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from noah.runs.folder import Run
-from noah.settings.layers import resolve
+from noah.settings.layers import LIMITED, PLANNED, recipe_layer, resolve
 from noah_cli.options.option_layers import budget_layers, option_layers, track_layers
 from noah_cli.report.reading import Missing
 from noah_cli.report.repeat import gather_repeat
@@ -116,3 +116,12 @@ def test_trackers(tmp_path: Path, names: list[str], spelled: str) -> None:
 def test_a_given_subnet_is_trained_again(tmp_path: Path) -> None:
     found = repeat(tmp_path, ("dataset", "data.dataset", "digits"), given={"spelling": "lora:8+adapter:4"})
     assert found == ["noah retrain --subnet lora:8+adapter:4 --dataset digits"]
+
+
+def test_what_was_planned_is_planned_again_but_for_what_was_timed(tmp_path: Path) -> None:
+    """The same images and backbone give the same plan; another machine would find other epochs for a time limit."""
+    settings, origins = resolve([recipe_layer("auto"), *option_layers(seed=("seed", 4))])
+    origins |= {"retrain.batch_size": f"{PLANNED}few images", "retrain.epochs": f"{LIMITED}what fits"}
+    description = {"settings": settings.model_dump(mode="json"), "origins": origins}
+    found = gather_repeat(Run(tmp_path), description, NONE, "settings.yaml").commands
+    assert found == ("noah search --recipe auto --seed 4 --set retrain.epochs=100",)

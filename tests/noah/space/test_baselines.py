@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noah.space.baselines import LINEAR, closest_width, even_mixtures, singles
 from noah.space.budget import UNBOUNDED, parameter_budget
 from noah.space.kinds import GROUPS, KINDS, BlockSizes, LayerSize, price
 from noah.space.module_space import ModuleSpace, Placement
 from noah.space.search_space import PRESETS, SearchSpace, make_space
-from noah.space.singles import LINEAR, closest_width, singles
 from noah.space.subnet import Subnet
 from tests.noah.strategies import spaces
 
@@ -66,6 +66,39 @@ def test_the_blocks_of_a_placement(placement: Placement, blocks: list[int]) -> N
     space = SearchSpace(4, 8, {"lora": ModuleSpace((2,), (0, 2))}, placement)
     found = singles(space, UNBOUNDED)["lora"]
     assert np.flatnonzero(found.lora).tolist() == blocks
+
+
+@given(spaces(least_depth=0), st.floats(0, 1))
+def test_an_even_mixture_has_one_width_a_kind_and_is_inside_the_budget(space: SearchSpace, share: float) -> None:
+    cheapest, dearest = (subnet.parameter_count(space.sizes) for subnet in (space.smallest, space.largest))
+    budget = parameter_budget(int(cheapest + share * (dearest - cheapest)), space.sizes)
+    for name, subnet in even_mixtures(space, budget).items():
+        assert space.contains(subnet)
+        assert budget.admits(subnet)
+        assert "+".join(subnet.kinds) == name
+        assert all(len(set(subnet.widths(kind)) - {0}) == 1 for kind in subnet.kinds)
+
+
+def test_the_even_mixtures_of_the_mixed_space() -> None:
+    """Each is what one would type by hand, and no kind of it fits at its next width."""
+    mixed = make_space(12, 384, PRESETS["mixed"], (0, 3, 6, 9, 12))
+    budget = parameter_budget(160_000, 384)
+    found = even_mixtures(mixed, budget)
+    assert found == {
+        "lora+adapter": Subnet.uniform(12, lora=4, adapter=8),
+        "lora+bias": Subnet.uniform(12, lora=6, bias=1),
+        "adapter+bias": Subnet.uniform(12, adapter=12, bias=1),
+        "lora+adapter+bias": Subnet.uniform(12, lora=4, adapter=4, bias=1),
+    }
+    for subnet in found.values():
+        widths = {kind: max(subnet.widths(kind)) for kind in subnet.kinds}
+        for kind, width in widths.items():
+            wider = [each for each in PRESETS["mixed"][kind] if each > width]
+            assert not wider or not budget.admits(Subnet.uniform(12, **widths | {kind: wider[0]}))
+
+
+def test_a_budget_of_nothing_has_no_mixture() -> None:
+    assert even_mixtures(FULL, parameter_budget(0, 384)) == {}
 
 
 @pytest.mark.parametrize("kinds", [*((name,) for name in KINDS), GROUPS["lora_all"]], ids="+".join)

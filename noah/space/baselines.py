@@ -1,14 +1,16 @@
-"""Single modules: each kind alone, as large as a budget allows or close to a number of parameters, and none at all.
+"""Single modules and even mixtures: the plain choices that a search has to beat, and may take.
 
-They are what a mixture has to beat, so a search that may choose them never has to be worse than they are.
+A single module is one kind alone, as large as a budget allows or close to a number of parameters, or none at all. An
+even mixture has several kinds, each with one width in all of its blocks and with about the same number of parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from itertools import combinations
 
 from noah.space.budget import Budget
-from noah.space.kinds import KINDS, BlockSizes, price
+from noah.space.kinds import KINDS, BlockSizes, as_sizes, price
 from noah.space.module_space import cheapest_blocks, place
 from noah.space.search_space import SearchSpace
 from noah.space.subnet import Subnet
@@ -41,6 +43,26 @@ def singles(space: SearchSpace, budget: Budget) -> dict[str, Subnet]:
     if all(0 in module.depths for module in space.modules.values()) and budget.admits(nothing):
         found[LINEAR] = nothing
     return found
+
+
+def even_mixtures(space: SearchSpace, budget: Budget) -> dict[str, Subnet]:
+    """Find the even mixtures of a space inside a budget: of every two of its kinds, and of all.
+
+    Each kind fills its largest depth, at first at its smallest width. Then again and again the kind with the fewest
+    parameters among those that can get wider inside the budget takes its next width.
+
+    Args:
+        space: The search space; mixtures are left out that lack a kind which cannot be absent.
+        budget: What a subnet may cost; mixtures are left out that it does not admit at their smallest widths.
+
+    Returns:
+        The kinds, joined by plus signs -> a subnet of the space.
+    """
+    offered = [name for name, module in space.modules.items() if module.widths and max(module.depths) > 0]
+    always = {name for name, module in space.modules.items() if 0 not in module.depths}
+    sets = dict.fromkeys([*combinations(offered, 2), tuple(offered)])
+    grown = {"+".join(kinds): _evened(space, kinds, budget) for kinds in sets if len(kinds) > 1 and always <= {*kinds}}
+    return {name: subnet for name, subnet in grown.items() if subnet is not None}
 
 
 def closest_width(kinds: Collection[str], blocks: int, sizes: BlockSizes, parameters: int) -> int | None:
@@ -86,6 +108,30 @@ def _grown(space: SearchSpace, name: str, budget: Budget) -> Subnet | None:
                 row[block] = wider[0]
         return _alone(space, name, row)
     return None
+
+
+def _evened(space: SearchSpace, kinds: Collection[str], budget: Budget) -> Subnet | None:
+    sizes = as_sizes(space.sizes)
+    blocks = {name: cheapest_blocks(space.placement, space.blocks, max(space.modules[name].depths)) for name in kinds}
+
+    def mixed(widths: Mapping[str, int]) -> Subnet:
+        rows = {name: place([width] * len(blocks[name]), blocks[name], space.blocks) for name, width in widths.items()}
+        return Subnet(**rows)
+
+    widths = {name: space.modules[name].widths[0] for name in kinds}
+    if not budget.admits(mixed(widths)):
+        return None
+    while True:
+        wider = {
+            name: widths | {name: next(width for width in space.modules[name].widths if width > widths[name])}
+            for name in kinds
+            if widths[name] < space.modules[name].widths[-1]
+        }
+        fitting = [name for name, changed in wider.items() if budget.admits(mixed(changed))]
+        if not fitting:
+            return mixed(widths)
+        fewest = min(fitting, key=lambda name: len(blocks[name]) * price(name, widths[name], sizes))
+        widths = wider[fewest]
 
 
 def _alone(space: SearchSpace, name: str, row: dict[int, int]) -> Subnet:

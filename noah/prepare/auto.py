@@ -1,0 +1,153 @@
+"""The recipe `auto`: what a run spends is planned from its images, its backbone, the device's speed and a time limit.
+
+The constants come from the development tasks of docs/choice.md: ViT-S at 56 px, 500 images. Whatever a settings file or
+an option says is left as it is; the plan only takes the place of defaults.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from noah.prepare.context import Materials
+from noah.prepare.forecast import Forecast, forecast
+from noah.prepare.run_budget import decide_budget
+from noah.progress import Listener
+from noah.settings.layers import LIMITED, PLANNED, Layer, nested, resolve
+from noah.space.baselines import LINEAR, even_mixtures, singles
+from noah.space.budget import parameter_budget
+
+RECIPE = "recipe auto"
+"""The source of settings that the recipe itself gives."""
+EPOCHS, IMAGES = 15, 500
+"""Epochs of a training, and the images at which they were found: half of them and twice as many were both worse."""
+_MOST_EPOCHS, _LEAST_EPOCHS = 60, 3
+_SMALL_WIDTH = 512
+"""Backbones with tokens up to this width take the learning rate found on ViT-S; larger ones that of the paper."""
+_BUDGET_SHARE = 0.0075
+"""Of the backbone's weights: 0.64 M for ViT-B, as in the paper, and 0.16 M for ViT-S."""
+_FEW = 5
+"""With fewer training images a class than this, a head alone may be as good as any module."""
+_MARGIN = 0.9
+"""The share of a time limit that is planned with; the rest is for what a forecast cannot know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A planned value and the reason for it."""
+
+    value: Any
+    reason: str
+
+
+def plan(images: int, weights: int, embed_dim: int) -> dict[str, Planned]:
+    """Plan the settings of a run that no time limits.
+
+    Args:
+        images: Number of images of the final training.
+        weights: Number of the backbone's weights.
+        embed_dim: Width D of its tokens.
+
+    Returns:
+        Dotted key -> its value and the reason.
+    """
+    epochs = min(_MOST_EPOCHS, max(EPOCHS, round(EPOCHS * math.sqrt(IMAGES / images))))
+    of_epochs = f"{EPOCHS} from {IMAGES} images on, more for fewer; there are {images:,}"
+    batch = max(8, min(32, images // 20))
+    of_batch = "a twentieth of the images, at least 8 and at most 32"
+    small = embed_dim <= _SMALL_WIDTH
+    rate = 2e-3 if small else 1e-3
+    of_rate = "as found for ViT-S, whose tokens are as narrow" if small else "the paper's, for wide tokens"
+    parameters = max(10_000, round(_BUDGET_SHARE * weights, -4))
+    planned = {"budget.parameters": Planned(parameters, f"{_BUDGET_SHARE:.2%} of the backbone's weights")}
+    for section in ("supernet", "retrain"):
+        planned[f"{section}.epochs"] = Planned(epochs, of_epochs)
+        planned[f"{section}.batch_size"] = Planned(batch, of_batch)
+        planned[f"{section}.learning_rate"] = Planned(rate, of_rate)
+    return planned
+
+
+def adapt(
+    materials: Materials, origins: Mapping[str, str], listener: Listener, *, time_limit: float | None = None
+) -> tuple[Materials, dict[str, str]]:
+    """Plan a new run if its recipe is `auto`, and say each choice with its reason; other runs are left as they are.
+
+    With a time limit a few steps of each stage are timed, and all trainings get fewer epochs if that is necessary for
+    the search to end in time; the final training of `noah retrain` is not counted.
+
+    Args:
+        materials: What the run works with, prepared with the settings as the recipe gives them.
+        origins: The source of each setting.
+        listener: Receives the choices.
+        time_limit: Seconds for the whole search; None for no limit.
+
+    Returns:
+        The materials with the planned settings, and the sources of all settings.
+    """
+    if RECIPE not in origins.values():
+        return materials, dict(origins)
+    weights = sum(parameter.numel() for parameter in materials.backbone.model.parameters())
+    planned = plan(len(materials.dataset.full_train), weights, materials.space.embed_dim)
+    materials, sources = _with(materials, origins, planned, PLANNED)
+    planned |= (final := _final(materials))
+    materials, sources = _with(materials, sources, final, PLANNED)
+    if time_limit is not None:
+        planned |= (fewer := _within(materials, listener, time_limit))
+        materials, sources = _with(materials, sources, fewer, LIMITED)
+    for key, choice in planned.items():
+        if sources[key].startswith((PLANNED, LIMITED)):
+            listener.say(f"auto      {key}={_spelled(choice.value)} ({choice.reason})")
+    return materials, sources
+
+
+def _final(materials: Materials) -> dict[str, Planned]:
+    """The epochs of the finalists, and the baselines that are invited, as far as the space and the budget have them."""
+    few = len(materials.dataset.full_train) / len(materials.dataset.classes) < _FEW
+    budget = parameter_budget(materials.settings.budget.parameters, materials.space.sizes)
+    known = {**singles(materials.space, budget), **even_mixtures(materials.space, budget)}
+    names = tuple(name for name in ("lora", "lora+bias", LINEAR if few else "adapter") if name in known)
+    reason = "the best on other tasks, and one that errs otherwise"
+    if few:
+        reason = f"the best on other tasks, and the head alone, as there are fewer than {_FEW} images a class"
+    epochs = materials.settings.retrain.epochs
+    planned = {"search.rerank_epochs": Planned(epochs, "as the final training: shorter ones prefer fast learners")}
+    return planned | ({"search.invited": Planned(names, reason)} if names else {})
+
+
+def _within(materials: Materials, listener: Listener, time_limit: float) -> dict[str, Planned]:
+    """Fewer epochs, if the search would take longer than the limit."""
+    processes = materials.hardware.processes
+    made = forecast(materials, decide_budget(materials, listener)[0], listener)
+    factor = processes.of_first(lambda: _share_of_training(made, time_limit))
+    if factor >= 1:
+        return {}
+    epochs = max(_LEAST_EPOCHS, math.floor(factor * materials.settings.retrain.epochs))
+    reason = f"what fits at {made.step_seconds:.2g} s a step"
+    keys = ("supernet.epochs", "retrain.epochs", "search.rerank_epochs")
+    return {key: Planned(epochs, reason) for key in keys}
+
+
+def _share_of_training(made: Forecast, time_limit: float) -> float:
+    """The share of the planned epochs for which the time limit leaves time."""
+    finalists = made.finalists.seconds if made.finalists else 0.0
+    left = _MARGIN * time_limit - made.search.seconds
+    return max(0.0, left) / (made.supernet.seconds + finalists)
+
+
+def _with(
+    materials: Materials, origins: Mapping[str, str], planned: Mapping[str, Planned], mark: str
+) -> tuple[Materials, dict[str, str]]:
+    """Put planned values in the place of defaults and of values planned before."""
+    taken = {key: choice for key, choice in planned.items() if origins[key].startswith(("default", PLANNED))}
+    layers = [Layer(source=mark + choice.reason, values=nested(key, choice.value)) for key, choice in taken.items()]
+    settings, _ = resolve([Layer(source="", values=materials.settings.model_dump(mode="json")), *layers])
+    sources = {**origins, **{key: mark + choice.reason for key, choice in taken.items()}}
+    return replace(materials, settings=settings), sources
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{','.join(value)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)

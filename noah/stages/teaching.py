@@ -1,0 +1,95 @@
+"""What the finalists of a search know together, as labels for the final training of its winner.
+
+Modules of different kinds err on different images, so the mean of the finalists' predictions is better than each of
+them. A network that learns from such a mean keeps part of the gain (Hinton, Vinyals, Dean, 2015, arXiv 1503.02531) and
+costs no more than one that learned from the labels. The finalists were trained without the validation images, so what
+they say about these is no memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noah.data.pixels.pixels import Pixels
+from noah.data.split import Split
+from noah.evaluation.score import Logits
+from noah.prepare.build import build_supernet
+from noah.prepare.context import Materials
+from noah.progress import Listener
+from noah.runs.folder import Run
+from noah.settings.settings import rerank_epochs
+from noah.stages.merged_logits import merged_logits
+from noah.stages.rerank import Reranked, read_reranked
+from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """Labels that teachers helped to make.
+
+    Attributes:
+        shares: Of the classes for each image, float32 (n, classes); each row sums to 1.
+        teachers: Numbers of the finalists in their search.
+    """
+
+    shares: NDArray[np.float32]
+    teachers: tuple[int, ...]
+
+
+def taught_labels(run: Run, materials: Materials, split: Split, listener: Listener) -> Taught | None:
+    """Mix the labels of the final training with the mean prediction of the finalists, as `retrain.teachers` says.
+
+    Args:
+        run: Its search holds the finalists.
+        materials: What the run works with.
+        split: The images of the final training.
+        listener: Is told who teaches, or why nobody does.
+
+    Returns:
+        The mixed labels; None without teachers.
+    """
+    settings = materials.settings.retrain
+    if settings.teachers == "none":
+        return None
+    finalists = _of_last_rung(run, materials)
+    if len(finalists) < 2:
+        listener.say("teachers  none (the run has no final of several subnets; the labels alone teach)")
+        return None
+    share, heat = settings.teacher_share, settings.teacher_temperature
+    listener.say(
+        f"teachers  {len(finalists)} finalists of the search (their mean prediction at temperature {heat:g} makes "
+        f"{share:.0%} of each label)"
+    )
+    pixels = materials.pixels(split, "training", listener)
+    with listener.bar("asking the finalists", len(finalists), "finalists") as bar:
+        shares = []
+        for asked, finalist in enumerate(finalists, start=1):
+            shares.append(softened(_logits(run, materials, finalist, pixels), heat))
+            bar.update(asked)
+    labels = np.eye(len(materials.dataset.classes), dtype=np.float32)[pixels.labels]
+    mean = np.mean(shares, axis=0, dtype=np.float32)
+    mixed = ((1 - share) * labels + share * mean).astype(np.float32)
+    return Taught(mixed, tuple(finalist.index for finalist in finalists))
+
+
+def softened(logits: Logits, temperature: float) -> NDArray[np.float32]:
+    """The softmax of logits (n, classes) that were divided by a temperature: the higher, the flatter."""
+    shares: NDArray[np.float32] = (torch.from_numpy(logits) / temperature).softmax(dim=1).numpy()
+    return shares
+
+
+def _of_last_rung(run: Run, materials: Materials) -> list[Reranked]:
+    epochs = rerank_epochs(materials.settings)
+    finalists = read_reranked(run.path("search", "rerank.jsonl"))
+    return [finalist for finalist in finalists if len(finalist.losses) == epochs]
+
+
+def _logits(run: Run, materials: Materials, finalist: Reranked, pixels: Pixels) -> Logits:
+    model = build_supernet(materials, finalist.subnet, materials.settings.retrain)
+    checkpoint = run.path("search", "rerank", str(finalist.index), CHECKPOINT_FILE)
+    load_weights(read_checkpoint(checkpoint), model)
+    return merged_logits(model.eval(), finalist.subnet, pixels, materials)

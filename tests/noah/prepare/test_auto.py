@@ -1,0 +1,122 @@
+"""The recipe `auto`: what it plans, what it leaves alone, and how it keeps to a time limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noah.prepare import auto
+from noah.prepare.auto import EPOCHS, IMAGES, adapt, plan
+from noah.prepare.context import Materials, prepare
+from noah.prepare.forecast import forecast
+from noah.prepare.run_budget import decide_budget
+from noah.progress import Silent
+from noah.settings.layers import LIMITED, Layer, recipe_layer, resolve
+from tests.conftest import TinySettings
+from tests.noah.tiny_run import Recorder
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+DATA = ("data", "backbone", "hardware")
+"""Sections of the tiny settings that say nothing about effort."""
+
+
+@pytest.fixture
+def tiny(tiny_settings: TinySettings) -> dict[str, Any]:
+    """Images, backbone and hardware of a tiny run, and no effort: that is what is planned."""
+    values = tiny_settings()
+    return {section: values[section] for section in DATA}
+
+
+def begun(values: dict[str, Any], recipe: str = "auto") -> tuple[Materials, dict[str, str]]:
+    settings, origins = resolve([recipe_layer(recipe), Layer(source="--set", values=values)])
+    return prepare(settings, Silent()), origins
+
+
+@given(st.integers(2, 10**7), st.integers(10**5, 10**9), st.sampled_from([192, 384, 512, 768, 1024]))
+def test_a_plan_is_sound_for_any_number_of_images(images: int, weights: int, embed_dim: int) -> None:
+    values = {key: planned.value for key, planned in plan(images, weights, embed_dim).items()}
+    layers = [Layer(source=key, values=_nested(key, value)) for key, value in values.items()]
+    settings, _ = resolve([recipe_layer("auto"), *layers])
+    assert EPOCHS <= settings.retrain.epochs <= 60
+    assert settings.supernet.epochs == settings.retrain.epochs
+    assert 8 <= settings.retrain.batch_size <= 32
+    assert settings.budget.parameters == pytest.approx(0.0075 * weights, abs=10_000)
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    first, _, rest = key.partition(".")
+    return {first: {rest: value}}
+
+
+@given(st.integers(2, 10**6))
+def test_more_images_never_get_more_epochs_or_a_smaller_batch(images: int) -> None:
+    fewer, more = plan(images, 10**7, 384), plan(images + images // 3 + 1, 10**7, 384)
+    assert fewer["retrain.epochs"].value >= more["retrain.epochs"].value
+    assert fewer["retrain.batch_size"].value <= more["retrain.batch_size"].value
+
+
+def test_the_setting_of_the_development_tasks_is_planned_where_it_was_found() -> None:
+    values = {key: planned.value for key, planned in plan(IMAGES, 21_500_000, 384).items()}
+    assert values["retrain.epochs"] == EPOCHS
+    assert values["retrain.batch_size"] == 25
+    assert values["retrain.learning_rate"] == 2e-3
+    assert values["budget.parameters"] == 160_000
+
+
+def test_each_choice_is_told_with_its_reason_and_stored(tiny: dict[str, Any]) -> None:
+    materials, origins = begun(tiny)
+    listener = Recorder()
+    adapted, sources = adapt(materials, origins, listener)
+    for key in ("retrain.epochs", "supernet.batch_size", "budget.parameters", "search.invited", "search.rerank_epochs"):
+        assert sources[key].startswith("auto: ")
+        (line,) = (said for said in listener.said if said.startswith(f"auto      {key}="))
+        assert line.endswith(f"({sources[key].removeprefix('auto: ')})")
+    assert adapted.settings.search.invited == ("lora", "lora+bias", "adapter")
+    assert adapted.settings.search.rerank_epochs == adapted.settings.retrain.epochs
+
+
+def test_what_was_set_stays(tiny: dict[str, Any]) -> None:
+    materials, origins = begun(tiny | {"retrain": {"epochs": 7}, "budget": {"parameters": 20_000}})
+    adapted, sources = adapt(materials, origins, Silent())
+    assert (adapted.settings.retrain.epochs, sources["retrain.epochs"]) == (7, "--set")
+    assert adapted.settings.search.rerank_epochs == 7
+    assert adapted.settings.budget.parameters == 20_000
+    assert sources["supernet.epochs"].startswith("auto: ")
+
+
+def test_a_space_without_single_modules_has_a_final_without_guests(tiny: dict[str, Any]) -> None:
+    materials, origins = begun(tiny | {"space": {"preset": "paper"}})
+    adapted, sources = adapt(materials, origins, Silent())
+    assert (adapted.settings.search.invited, sources["search.invited"]) == (None, "default")
+
+
+@pytest.mark.parametrize("recipe", ["quick", "pocket"])
+def test_other_recipes_are_left_as_they_are(tiny: dict[str, Any], recipe: str) -> None:
+    materials, origins = begun(tiny, recipe)
+    listener = Recorder()
+    assert adapt(materials, origins, listener, time_limit=1) == (materials, origins)
+    assert listener.said == []
+
+
+def test_few_images_a_class_invite_the_head_alone(tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto, "_FEW", 10**6)
+    materials, origins = begun(tiny)
+    assert adapt(materials, origins, Silent())[0].settings.search.invited == ("lora", "lora+bias", "linear")
+
+
+def test_a_time_limit_takes_epochs_from_every_training(tiny: dict[str, Any]) -> None:
+    materials, origins = begun(tiny)
+    whole, _ = adapt(materials, origins, Silent())
+    made = forecast(whole, decide_budget(whole, Silent())[0], Silent())
+    listener = Recorder()
+    limited, sources = adapt(materials, origins, listener, time_limit=0.01 * made.search_seconds)
+    settings = limited.settings
+    assert settings.supernet.epochs == settings.retrain.epochs == settings.search.rerank_epochs == 3
+    assert sources["retrain.epochs"].startswith(LIMITED)
+    assert sum("retrain.epochs" in said for said in listener.said) == 1
+    generous, _ = adapt(materials, origins, Silent(), time_limit=100 * made.search_seconds)
+    assert generous.settings == whole.settings
