@@ -8,7 +8,9 @@ all 500 and tested by `noah`'s own stages, with the same hyperparameters as the 
 
 - auto: the recipe `auto`, as a person gets it who names none;
 - quick: the recipe `quick`, with the space of the paper, its supernet's ranking and no final;
-- published: the same with the search of the published code.
+- published: the same with the search of the published code;
+- validated single: five single modules, each trained on the training images for all epochs, and the one with the lowest
+  cross-entropy on the validation images. That takes as many steps as `auto`.
 
 `train` can be stopped and started again at any time, in the middle of a search, too: runs/confirmation holds the runs,
 docs/choice/confirmation a line for each that is finished. The table needs the pool of a task and seed.
@@ -25,7 +27,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import measure_or_show
-from benchmarks.choice import SETTING, Entry, few_images, interval, is_random, percentile, read_pool
+from benchmarks.choice import (
+    SETTING,
+    TRAINED,
+    VALIDATED,
+    Entry,
+    add_evidence,
+    evidence_file,
+    few_images,
+    interval,
+    is_random,
+    materials_of,
+    percentile,
+    read_pool,
+)
 from noah.benchmark.suites import POCKET
 from noah.benchmark.sweep_settings import SweepSettings
 from noah.evaluation.score import predicted_labels
@@ -34,6 +49,7 @@ from noah.prepare.auto import adapt
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
 from noah.runs.folder import Run, create_run
+from noah.runs.subnet_text import parse_subnet
 from noah.settings.layers import Layer, recipe_layer
 from noah.settings.settings import Settings, has_final, rerank_epochs
 from noah.stages.merged_logits import merged_logits
@@ -43,6 +59,9 @@ from noah.stages.search_stage import search
 RUNS = Path("runs/confirmation")
 FIXED = "lora:8"
 """The single module that did best on the development tasks."""
+ALONE = ("lora:8", "adapter:16", "bias", "prompt:33", "linear")
+"""The single modules among which validation chooses."""
+VALIDATED_SINGLE = "validated single"
 CHEAP = {"epochs": 15, "batch_size": 25, "learning_rate": 2e-3, "warmup_epochs": 1, "dropout": 0.0, "drop_path": 0.1}
 """The final training of every method, which is what `auto` plans for 500 images."""
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -108,6 +127,20 @@ def fill(folder: Path, task: str, seed: int) -> None:
         append_line(path, {**entry.to_json(), "origin": best["origin"], "search_steps": cost, "finalists": told})
         seconds = time.monotonic() - began
         print(f"{task} seed {seed} {method}: {entry.accuracy:.1f} in {seconds:.0f} s", flush=True)
+    materials = materials_of(task, seed)
+    singles = {spelling: parse_subnet(spelling, depth=materials.space.blocks) for spelling in ALONE}
+    add_evidence(evidence_file(folder, task, seed), singles, materials, [materials.settings.retrain.epochs])
+
+
+def validated_single(folder: Path, task: str, seed: int, pool: Sequence[Entry]) -> tuple[Entry, int] | None:
+    """The single module that validation chooses, as its pool has it, and the steps of all; None before all are there."""
+    lines = read_lines(evidence_file(folder, task, seed))
+    found = {line["name"]: line["cross_entropy"] for line in lines if line["epochs"] == CHEAP["epochs"]}
+    trained = {entry.name: entry for entry in pool}
+    if not set(ALONE) <= found.keys() & trained.keys():
+        return None
+    entry = trained[min(ALONE, key=found.__getitem__)]
+    return replace(entry, name=VALIDATED_SINGLE), len(ALONE) * entry.steps * TRAINED // (TRAINED + VALIDATED)
 
 
 def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
@@ -121,18 +154,20 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
             pool = [entry for entry in read_pool(folder, task, seed) if not entry.repeat]
             random = [entry.accuracy for entry in pool if is_random(entry)]
             fixed = next((entry.accuracy for entry in pool if entry.name == FIXED), None)
-            for record in read_lines(folder / "confirmation" / f"{task}-seed{seed}.jsonl"):
-                entry = Entry.from_json(record)
+            records = read_lines(folder / "confirmation" / f"{task}-seed{seed}.jsonl")
+            judged = [(Entry.from_json(record), int(record["search_steps"])) for record in records]
+            single = validated_single(folder, task, seed, pool)
+            for entry, steps in [*judged, *([single] if single else [])]:
                 rank = percentile(entry.accuracy, random) if random else None
                 lead = None if fixed is None else entry.accuracy - fixed
                 for found, value in ((ranks, rank), (leads, lead)):
                     if value is not None:
                         found.setdefault(entry.name, {}).setdefault(task, []).append(value)
-                cost = record["search_steps"] / entry.steps
+                cost = steps / entry.steps
                 shown = ("" if rank is None else f"{rank:.0f}", "" if lead is None else f"{lead:+.1f}", f"{cost:.1f}")
                 lines.append(f"| {task} | {seed} | {entry.name} | {entry.accuracy:.1f} | {' | '.join(shown)} |")
     lines += ["", "| method | percentile | 95 % | over " + FIXED + " | 95 % |", "|---|---:|---|---:|---|"]
-    for method in METHODS:
+    for method in (*METHODS, VALIDATED_SINGLE):
         if method in ranks and method in leads:
             rank, lead = interval(ranks[method]), interval(leads[method])
             told = f"{rank[0]:.0f} | {rank[1]:.0f} to {rank[2]:.0f} | {lead[0]:+.1f} | {lead[1]:+.1f} to {lead[2]:+.1f}"

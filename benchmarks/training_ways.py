@@ -34,9 +34,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "drop-path 0.1": {"drop_path": 0.1},
     "weight decay 0.05": {"weight_decay": 0.05},
     "drop-path 0.2": {"drop_path": 0.2},
-    "drop-path 0.3": {"drop_path": 0.3},
     "drop-path 0.1, twice the epochs": {"drop_path": 0.1, "epochs": 30},
-    "drop-path 0.2, learning rate x 2": {"drop_path": 0.2, "learning_rate": 4e-3},
 }
 """The changes to the settings of the final training."""
 _SOME = (BASE, "drop-path 0.1", "drop-path 0.2")

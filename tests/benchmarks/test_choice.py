@@ -32,7 +32,7 @@ IMAGES = 200
 
 def entry(name: str, correct: int, repeat: int = 0) -> Entry:
     """An entry with so many of 200 test images right, the first ones."""
-    return Entry(name, repeat, SUBNET, 100, 10, np.arange(IMAGES) < correct)
+    return Entry(name, repeat, SUBNET, 100, 10, "fp32", np.arange(IMAGES) < correct)
 
 
 def pool(*correct: int) -> list[Entry]:
@@ -84,7 +84,9 @@ def test_of_equal_scores_the_first_counts_and_a_missing_one_is_refused() -> None
 def test_the_ceiling_is_high_where_subnets_differ_and_chance_where_they_do_not() -> None:
     assert ceiling_of_test(pool(20, 60, 100, 140, 180)) == 100
     rng = np.random.default_rng(0)
-    alike = [[Entry(f"random {i}", 0, SUBNET, 1, 1, rng.random(IMAGES) < 0.7) for i in range(12)] for _ in range(60)]
+    alike = [
+        [Entry(f"random {i}", 0, SUBNET, 1, 1, "fp32", rng.random(IMAGES) < 0.7) for i in range(12)] for _ in range(60)
+    ]
     assert np.mean([ceiling_of_test(one, rounds=10) for one in alike]) == pytest.approx(50, abs=5)
 
 

@@ -1,0 +1,52 @@
+"""Whole searches beside their pools: what they cost in steps, and the table of stored lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.choice import Entry, evidence_file, pool_file
+from benchmarks.confirmation import ALONE, CHEAP, METHODS, search_steps, table
+from noah.files.jsonl import append_line
+from noah.settings.layers import Layer, recipe_layer, resolve
+from noah.space.subnet import Subnet
+
+SUBNET = Subnet.uniform(2, lora=1)
+
+
+def entry(name: str, correct: int) -> Entry:
+    """An entry with so many of 200 test images right, after 300 steps."""
+    return Entry(name, 0, SUBNET, 100, 300, "fp32", np.arange(200) < correct)
+
+
+def test_the_steps_of_a_search_are_those_of_its_supernet_and_its_finalists() -> None:
+    trained = {"epochs": 15, "batch_size": 25}
+    final = {"rerank": 1, "rerank_epochs": 15}
+    values = {"supernet": trained, "retrain": trained, "search": final}
+    settings, _ = resolve([recipe_layer("auto"), Layer(source="test", values=values)])
+    assert search_steps(settings, 400, 4) == 15 * 16 + 4 * 15 * 16 == 4 * 300  # four final trainings of 500 images
+    settings, _ = resolve([recipe_layer("quick")])
+    assert search_steps(settings, 400, 0) == 40 * 13
+
+
+@pytest.mark.parametrize("method", [name for name, (recipe, _) in METHODS.items() if recipe != "auto"])
+def test_every_method_trains_its_winner_alike(method: str) -> None:
+    assert METHODS[method][1]["retrain"] == CHEAP
+
+
+def test_the_table_ranks_each_winner_among_the_pool_of_its_task_and_seed(tmp_path: Path) -> None:
+    for name, correct in (("random 0", 100), ("random 1", 120), ("lora:8", 118)):
+        append_line(pool_file(tmp_path, "digits", 0), entry(name, correct).to_json())
+    line = {**entry("auto", 124).to_json(), "search_steps": 1200}
+    append_line(tmp_path / "confirmation" / "digits-seed0.jsonl", line)
+    for name, entropy in zip(ALONE, (0.5, 0.4, 0.3, 0.6, 0.7), strict=True):
+        line = {"name": name, "epochs": 15, "accuracy": 0.5, "cross_entropy": entropy}
+        append_line(evidence_file(tmp_path, "digits", 0), line)
+        if name != "lora:8":
+            append_line(pool_file(tmp_path, "digits", 0), entry(name, 110).to_json())
+    made = table(tmp_path, ["digits", "shapes_count"], [0, 1]).splitlines()
+    assert "| digits | 0 | auto | 62.0 | 100 | +3.0 | 4.0 |" in made
+    assert "| digits | 0 | validated single | 55.0 | 50 | -4.0 | 4.0 |" in made  # bias, the third
+    assert [line.split(" |")[0] for line in made[-2:]] == ["| auto", "| validated single"]
