@@ -133,7 +133,7 @@ def fill(folder: Path, task: str, seed: int) -> None:
 
 
 def validated_single(folder: Path, task: str, seed: int, pool: Sequence[Entry]) -> tuple[Entry, int] | None:
-    """The single module that validation chooses, as its pool has it, and the steps of all; None before all are there."""
+    """The single module that validation chooses, as its pool has it, and the steps of all; None if some are missing."""
     lines = read_lines(evidence_file(folder, task, seed))
     found = {line["name"]: line["cross_entropy"] for line in lines if line["epochs"] == CHEAP["epochs"]}
     trained = {entry.name: entry for entry in pool}
