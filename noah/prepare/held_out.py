@@ -30,7 +30,7 @@ class HeldOut:
 
     Attributes:
         share: The share of all images, as set.
-        stopping: The images for early stopping and for the temperature; nothing uses them yet.
+        stopping: The images for early stopping (`noah.stages.early_stopping`).
         gates: The images on which an artifact is measured before it is accepted.
     """
 

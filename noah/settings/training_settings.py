@@ -148,7 +148,9 @@ class RetrainSettings(TrainingSettings):
     """The training of the winner; with `inherit` it starts from the supernet's weights instead of fresh ones.
 
     `hold_out` is the share of the images that it leaves out, class by class (`noah.prepare.held_out`): half to stop by,
-    which nothing does yet, and half for what is measured before an artifact is accepted.
+    and half for what is measured before an artifact is accepted. With a `patience` the training ends once the
+    cross-entropy on the images to stop by has not fallen for so many epochs, and the best epoch's weights are kept
+    (`noah.stages.early_stopping`); with 0 it never ends early.
 
     With `teachers` "finalists" the winner learns from what the finalists of the search know together, too
     (`noah.stages.teaching`): their mean prediction at `teacher_temperature` makes `teacher_share` of each label.
@@ -156,9 +158,19 @@ class RetrainSettings(TrainingSettings):
 
     inherit: bool = False
     hold_out: Rate = 0.0
+    patience: Annotated[int, Field(ge=0)] = 0
     teachers: Literal["none", "finalists"] = "none"
     teacher_share: Share = 0.5
     teacher_temperature: Annotated[float, Field(gt=0, le=100)] = 2.0
+
+    @field_validator("patience")
+    @classmethod
+    def _has_images_to_stop_by(cls, patience: int, info: ValidationInfo) -> int:
+        if patience and not info.data.get("hold_out", 1):  # missing if it is itself wrong
+            raise PydanticCustomError("patience", "needs images to stop by: set retrain.hold_out, such as to 0.1")
+        if patience and info.data.get("average_epochs"):
+            raise PydanticCustomError("patience", "cannot go back to an epoch of averaged weights; use one of the two")
+        return patience
 
     @field_validator("teachers")
     @classmethod

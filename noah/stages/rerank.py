@@ -46,7 +46,7 @@ _RERANK = 4
 """The second word of this stage's seed. All candidates share the seed, so their images come in the same order and as
 little as possible is left to luck."""
 _NEW_RUN = "Start a new run with `noah search`."
-_OF_THE_WINNER = {"hold_out", "teachers", "teacher_share", "teacher_temperature"}
+_OF_THE_WINNER = {"hold_out", "patience", "teachers", "teacher_share", "teacher_temperature"}
 """Settings of the retraining that do not affect finalists."""
 
 

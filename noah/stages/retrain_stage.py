@@ -13,8 +13,8 @@ from noah.model.supernet import Supernet, slice_trainable_state
 from noah.prepare.build import build_supernet, class_weights, load_supernet
 from noah.prepare.context import Materials, seed_torch
 from noah.prepare.first_blocks import compute_first_blocks
-from noah.prepare.held_out import check_held_out, describe_held_out, final_images, keep_held_out
-from noah.progress import Listener
+from noah.prepare.held_out import FinalImages, check_held_out, describe_held_out, final_images, keep_held_out
+from noah.progress import Listener, counted
 from noah.runs.file_shapes import Result, check_shape
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, write_predictions
@@ -23,6 +23,7 @@ from noah.runs.run_subnet import FRONT, check_inherits, chosen_subnet, given_sub
 from noah.runs.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
+from noah.stages.early_stopping import EarlyStopping
 from noah.stages.merged_logits import merged_logits
 from noah.stages.teaching import taught_labels
 from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
@@ -62,7 +63,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
     keep_held_out(run, held_out)
     if final.held_out is not None:
         listener.say(
-            f"held out  {len(final.held_out.stopping):,} images to stop by, which nothing does yet, and "
+            f"held out  {len(final.held_out.stopping):,} images to stop by and "
             f"{len(final.held_out.gates):,} for gates, of {len(materials.dataset.full_train):,}"
         )
     pixels = materials.training_pixels(final.training, settings.retrain.augmentation, listener)
@@ -71,23 +72,37 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
     started = time.monotonic()
     run.log("retrain", "started", hardware=materials.hardware.to_json())
     kept = compute_first_blocks(model, pixels, settings.retrain, materials, run, "retrain", listener)
+    stopping = _early_stopping(run, materials, model, subnet, final, listener)
+    processes = materials.hardware.processes
     title = "retraining the winner" if given_subnet(run) is None else "training the subnet"
+    is_over = stopping is not None and processes.of_first(stopping.resume)
     with listener.bar(title, settings.retrain.epochs, "epochs") as bar:
-        losses = train(
-            model,
-            pixels,
-            materials.backbone.preprocessing,
-            lambda *_: (subnet,),
-            settings.retrain,
-            materials.hardware,
-            seed=(settings.seed, _RETRAIN),
-            checkpoint=run.path("retrain", CHECKPOINT_FILE),
-            bar=bar,
-            stage="retrain",
-            remedy=f"Train it in a new run with a lower learning rate: {_train_slower(run, settings.retrain)}",
-            class_weights=weights,
-            kept=kept,
-            soft_labels=None if taught is None else taught.shares,
+        losses = (
+            []
+            if is_over
+            else train(
+                model,
+                pixels,
+                materials.backbone.preprocessing,
+                lambda *_: (subnet,),
+                settings.retrain,
+                materials.hardware,
+                seed=(settings.seed, _RETRAIN),
+                checkpoint=run.path("retrain", CHECKPOINT_FILE),
+                bar=bar,
+                stage="retrain",
+                remedy=f"Train it in a new run with a lower learning rate: {_train_slower(run, settings.retrain)}",
+                class_weights=weights,
+                kept=kept,
+                soft_labels=None if taught is None else taught.shares,
+                enough=(lambda: False) if stopping is None else stopping.measure,
+            )
+        )
+    if stopping is not None:
+        losses = processes.of_first(stopping.go_back)
+        listener.say(
+            f"stopped   after {counted(len(stopping.losses), 'epochs')}, back to epoch {stopping.best}, "
+            f"with the lowest cross-entropy on the held-out images, {min(stopping.losses):.3f}"
         )
     if warning := doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain, weights):
         listener.say(f"WARNING   {warning}")
@@ -98,6 +113,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         "images": len(pixels),
         **({"held_out": held_out} if held_out else {}),
         **({"teachers": list(taught.teachers)} if taught else {}),
+        **({"early_stopping": stopping.to_json()} if stopping else {}),
         "seed": settings.seed,
         "hardware": materials.hardware.to_json(),
         "settings": settings.retrain.model_dump(mode="json"),
@@ -107,6 +123,16 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
     run.log("retrain", "finished", seconds=round(time.monotonic() - started, 1), loss=losses[-1], warning=warning)
     seal_retrained(run)
     return result
+
+
+def _early_stopping(
+    run: Run, materials: Materials, model: Supernet, subnet: Subnet, final: FinalImages, listener: Listener
+) -> EarlyStopping | None:
+    patience = materials.settings.retrain.patience
+    if not patience or final.held_out is None:
+        return None
+    pixels = materials.pixels(final.held_out.stopping, "held-out", listener)
+    return EarlyStopping(run.path("retrain", CHECKPOINT_FILE), model, subnet, pixels, materials, patience)
 
 
 def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]:
