@@ -40,7 +40,7 @@ def test_a_few_shot_set_and_other_photographs_of_its_classes(folder: Path) -> No
         assert search.code == 0, search.err
         retrain = noah("retrain")
         assert retrain.code == 0, retrain.err
-    assert "recipe auto" in search.words
+    assert "recipe quick" in search.words
     assert "--shots 1 makes it the few-shot set oxford_pets" in search.words
     assert "37 classes, 3 training and 6 validation images" in search.words
     assert "on 3 images" in retrain.words  # the list of one shot, without the validation images
