@@ -164,7 +164,7 @@ def test_the_weights_cannot_be_downloaded(good_folder: Path, monkeypatch: pytest
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr("noah.backbone.load.getproxies", dict)
+    monkeypatch.setattr("noah.backbone.hub.getproxies", dict)
     outcome = noah_line("noah search --backbone vit_base_patch16_224.augreg_in21k --image-size 224")
     assert_quoted("The weights cannot be downloaded", outcome.error_lines)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from noah.backbone.load import Backbone, check_image_size, load_backbone
+from noah.backbone.build import check_image_size
+from noah.backbone.load import Backbone, load_backbone
 from noah.backbone.view import sizes_of
 from noah.data.augment.augmented_pixels import PREFETCHED, TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
@@ -115,6 +116,7 @@ class Materials:
                 "architecture": self.backbone.architecture,
                 "image_size": list(self.backbone.image_size),
                 "source": self.backbone.source,
+                "notes": list(self.backbone.notes),
             },
             "preprocessing": self.backbone.preprocessing.to_json(),
             "space": self.space.to_json(),
@@ -245,6 +247,8 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool) -> Mate
             f"backbone  {backbone.source}; {preprocessing.width} x {preprocessing.height} px, {preprocessing.resize}, "
             f"{preprocessing.interpolation}{_normalization(settings, backbone)}"
         )
+        for note in backbone.notes:
+            listener.say(f"          {note}")
     space = build_space(settings, backbone)
     chosen = None
     if settings.hardware.evaluation_batch_size is None:
@@ -280,6 +284,7 @@ def _place_backbone(settings: Settings, hardware: Hardware) -> Backbone:
     backbone = load_backbone(
         settings.backbone.name,
         architecture=settings.backbone.architecture,
+        arguments=settings.backbone.keywords,
         image_size=settings.backbone.image_size,
         resize=settings.backbone.resize,
         mean=settings.backbone.mean,

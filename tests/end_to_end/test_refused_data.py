@@ -215,7 +215,7 @@ def test_no_network_for_a_backbone_of_the_hub(good_folder: Path, monkeypatch: py
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr("noah.backbone.load.getproxies", dict)
+    monkeypatch.setattr("noah.backbone.hub.getproxies", dict)
     outcome = noah_line("noah search --backbone vit_base_patch16_224.augreg_in21k --image-size 224")
     assert_refused(
         outcome,
