@@ -76,7 +76,7 @@ def clip(t: Any) -> tuple[Any, Callable[[Tensor], Tensor]]:
 
 
 def siglip(t: Any) -> tuple[Any, Callable[[Tensor], Tensor]]:
-    model = t.SiglipVisionModel(t.SiglipVisionConfig(**SIZE))
+    model = t.SiglipVisionModel(t.SiglipVisionConfig(**SIZE, hidden_act="gelu"))
     return model, lambda images: model(images).pooler_output
 
 
@@ -107,7 +107,7 @@ def randomized(model: torch.nn.Module) -> torch.nn.Module:
 def ours(architecture: Architecture) -> Any:
     import timm
 
-    return timm.create_model(architecture.name, num_classes=0, **architecture.arguments)
+    return timm.create_model(architecture.name, num_classes=0, **architecture.arguments).double().eval()
 
 
 def close(architecture: Architecture, state: dict[str, Tensor], images: Tensor, expected: Tensor, what: str) -> None:
@@ -115,11 +115,12 @@ def close(architecture: Architecture, state: dict[str, Tensor], images: Tensor, 
     told = unwrap(state)
     assert "translated from Hugging Face's" in told.told
     fit(model, architecture, told.state, "weights")
-    model = model.double().eval()
     with torch.no_grad():
         tokens = model.forward_features(images)
         found = tokens if what == "tokens" else model.forward_head(tokens, pre_logits=True)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    # transformers computes the rotation of DINOv3 in float32, whatever the network is in.
+    tolerance = 1e-6 if "dinov3" in architecture.name else 1e-9
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.slow
@@ -177,7 +178,7 @@ def clip_by_openai(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def test_a_file_of_openai_is_translated(tmp_path: Path) -> None:
     architecture = FAMILIES["CLIP"][1]
-    model = randomized(ours(architecture)).float()
+    model = randomized(ours(architecture))
     words = {"token_embedding.weight": torch.ones(3, 4), "visual.proj": torch.ones(24, 8)}
     told = unwrap({**clip_by_openai(model.state_dict()), **words})
     assert told.told == (

@@ -174,7 +174,7 @@ def test_settings_cannot_take_the_place_of_a_class_that_acts(tmp_path: Path, tin
     torch.save({"model": load_file(tiny_backbone_file), "norm.bias": argparse.Namespace(data=1)}, path)
     assert load(path).notes
     torch.save({**load_file(tiny_backbone_file), "norm.bias": argparse.Namespace(data=1)}, path)
-    with pytest.raises(CheckpointError, match="'norm.bias' is not the name of a tensor"):
+    with pytest.raises(CheckpointError, match=r"'norm\.bias' is not the name of a tensor"):
         load(path)
 
 
