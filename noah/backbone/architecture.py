@@ -48,6 +48,8 @@ class Architecture:
             raise ValueError("what follows the name is not a list of arguments in brackets") from error
         if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
             raise ValueError("what follows the name is not a list of arguments in brackets")
+        if len({keyword.arg for keyword in call.keywords}) < len(call.keywords):
+            raise ValueError("an argument is given twice")
         return cls(name, plain_arguments({str(one.arg): ast.literal_eval(one.value) for one in call.keywords}))
 
     def __str__(self) -> str:

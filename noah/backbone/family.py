@@ -25,7 +25,7 @@ FAMILY = (
 blocks."""
 _ARCHITECTURE = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 _WIDTH = re.compile(r"\bembed_dim=(\d+)\b")
-_PLACE = re.compile(r"""(hf_hub_id|url|file)=['"]\w""")
+_PLACE = re.compile(r"""^[^#\n]*\b(?:hf_hub_id|url|file)=['"]\w""", re.MULTILINE)
 _WEIGHTS = re.compile(r"""^    ['"]([a-z0-9_]+\.[\w.-]+)['"]:""", re.MULTILINE)
 
 
@@ -43,7 +43,7 @@ def architectures_of_width(width: int) -> list[str]:
 
 @cache
 def family_weights() -> tuple[str, ...]:
-    """The names of their weights in timm, NAME.TAG, sorted, but for those that timm makes of others (quick GELU)."""
+    """The names of their weights in timm, NAME.TAG, sorted, but for those that timm derives from others."""
     known = set(family_architectures())
     found = set()
     for source in _sources():

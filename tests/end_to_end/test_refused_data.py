@@ -19,9 +19,6 @@ LAYOUT = (
     "noah expects FOLDER/<class>/<image>, or FOLDER/train/<class>/<image> with val and test beside train, if you have "
     "them."
 )
-PLAIN = (
-    "Use a timm VisionTransformer with plain blocks and class-token or average pooling, such as vit_base_patch16_224."
-)
 
 
 def label_out_of_range(folder: Path) -> None:
@@ -170,11 +167,11 @@ BACKBONE = {
         break_weights,
     ),
     "another architecture": Case(
-        "noah search --backbone eva02_tiny_patch14_224 --image-size 28",
+        "noah search --backbone swin_tiny_patch4_window7_224 --image-size 224",
         1,
         [
-            "The backbone Eva is not supported: the architecture Eva is not timm's plain VisionTransformer.",
-            PLAIN,
+            "The backbone SwinTransformer is not supported: the architecture SwinTransformer ...",
+            "The nearest that is: deit3_small_patch16_224. To list all: noah backbones",
         ],
     ),
     "another pooling": Case(
@@ -183,7 +180,7 @@ BACKBONE = {
         [
             "The backbone VisionTransformer is not supported: pooling 'map' mixes tokens in a way that the merge does "
             "not cover.",
-            PLAIN,
+            "The nearest that is: vit_base_patch16_siglip_gap_224. To list all: noah backbones",
         ],
     ),
     "image size that is no multiple of the patch size": Case(
@@ -214,7 +211,7 @@ def test_no_network_for_a_backbone_of_the_hub(good_folder: Path, monkeypatch: py
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setattr("noah.backbone.hub.getproxies", dict)
     outcome = noah_line("noah search --backbone vit_base_patch16_224.augreg_in21k --image-size 224")
     assert_refused(
