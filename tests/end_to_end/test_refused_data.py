@@ -133,19 +133,20 @@ BACKBONE = {
         ["The backbone file nowhere.safetensors does not exist.", "Check the path after --backbone."],
     ),
     "file without its architecture": Case(
-        "noah search --set backbone.architecture=null",
+        "noah search --backbone tiny.npz --set backbone.architecture=null",
         2,
         [
-            "backbone: the file tiny.safetensors does not tell its architecture",
+            "backbone: the file tiny.npz does not tell its architecture",
             "Add --backbone-arch with timm's name for it, such as --backbone-arch vit_base_patch16_224.",
         ],
+        add_file("tiny.npz", b"any"),
     ),
     "keys that do not fit": Case(
         "noah search --backbone-arch vit_tiny_patch16_224",
         1,
         [
-            "tiny.safetensors does not fit the backbone: 72 missing (blocks.10.attn.proj.bias, ...",
-            "Check --backbone-arch: it has to be the architecture that the file was trained with.",
+            "tiny.safetensors does not fit the backbone vit_tiny_patch16_224: 72 missing (blocks.10.attn.proj.b...",
+            "These weights look like test_vit. Check --backbone-arch.",
         ],
     ),
     "damaged file": Case(

@@ -20,7 +20,9 @@ def test_the_names_in_timms_source_are_those_that_timm_has() -> None:
     assert all("quickgelu" in name or name.startswith("naflexvit_") for name in derived)
 
 
-@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "vit_small_patch16_224", "test_vit2", "deit3_small_patch16_224"])
+@pytest.mark.parametrize(
+    "name", ["vit_small_patch14_dinov2", "vit_small_patch16_224", "test_vit2", "deit3_small_patch16_224"]
+)
 def test_an_outline_has_the_shapes_of_the_network(name: str) -> None:
     model: Any = timm.create_model(name, num_classes=0)
     shapes = {key: value.shape for key, value in model.state_dict().items()}

