@@ -14,6 +14,7 @@ import typer
 from noah.errors import NoahError, UsageError, system_cause
 from noah.hardware.processes import ALONE, Processes, launched_processes, leave
 from noah.version import __version__
+from noah_cli.commands.backbones import backbones
 from noah_cli.commands.bench import bench
 from noah_cli.commands.benchmark import benchmark
 from noah_cli.commands.compare import compare
@@ -49,6 +50,7 @@ app.command("verify")(verify)
 app.command("report")(report)
 app.command("benchmark")(benchmark)
 app.command("datasets")(datasets)
+app.command("backbones")(backbones)
 app.command("recipes")(recipes)
 app.command("doctor")(doctor)
 

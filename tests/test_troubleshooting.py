@@ -65,9 +65,10 @@ WITHOUT_A_RUN: dict[str, tuple[str, Spoil]] = {
     "No backbone of that name": ("noah search --backbone vit_bse_patch16_224", nothing),
     "The image size does not fit the patches": ("noah search --image-size 40", nothing),
     "An architecture that is not covered": (
-        "noah search --backbone eva02_tiny_patch14_224 --image-size 28",
+        "noah search --backbone swin_tiny_patch4_window7_224 --image-size 224",
         nothing,
     ),
+    "A file that does not fit": ("noah search --backbone-arch vit_tiny_patch16_224", nothing),
     "Settings that are wrong": (
         "noah search --config bad.yaml --set search.population=0",
         add_file("bad.yaml", "sead: 3\nsupernet: {epochs: many}\nbackbone: x\n"),
@@ -116,6 +117,7 @@ WITH_A_RUN: dict[str, tuple[str, Spoil]] = {
 }
 
 IN_THE_SOURCE: dict[str, tuple[str, ...]] = {
+    "A file that does not tell its architecture": ("noah/backbone/from_weights.py",),
     "The artifact disagrees with the model": ("export/write/parity.py",),
     "8 bits lose too much": ("export/convert/int8.py",),
     "A bf16 file on a CPU": ("export/predict/predictor.py",),
@@ -163,8 +165,8 @@ def test_the_weights_cannot_be_downloaded(good_folder: Path, monkeypatch: pytest
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr("noah.backbone.load.getproxies", dict)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr("noah.backbone.hub.getproxies", dict)
     outcome = noah_line("noah search --backbone vit_base_patch16_224.augreg_in21k --image-size 224")
     assert_quoted("The weights cannot be downloaded", outcome.error_lines)
 

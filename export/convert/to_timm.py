@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from noah.backbone.architecture import Architecture
 from noah.backbone.view import BlockView
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ExportError
@@ -60,7 +61,7 @@ def write_timm(
         folder: Where the two files go.
         supernet: The weights, on the CPU.
         subnet: Has only modules that fold into the linear layers of the blocks.
-        architecture: timm's name, with or without the tag of its weights.
+        architecture: The text of an `Architecture`: timm's name, and arguments of its constructor in brackets.
         classes: Labels in the order of the logits.
         preprocessing: Turns an image into the network's input.
 
@@ -107,14 +108,14 @@ def _config(
     supernet: Supernet, architecture: str, classes: tuple[str, ...], preprocessing: Preprocessing
 ) -> dict[str, object]:
     backbone = supernet.backbone
-    size = (preprocessing.height, preprocessing.width)
+    size, named = (preprocessing.height, preprocessing.width), Architecture.read(architecture)
     return {
-        "architecture": architecture.split(".")[0],
+        "architecture": named.base,
         "num_classes": len(classes),
         "num_features": supernet.embed_dim,
         "global_pool": backbone.global_pool,
         "label_names": classes,
-        "model_args": {"img_size": size},
+        "model_args": {**named.arguments, "img_size": size},
         "pretrained_cfg": {
             "tag": "noah",
             "custom_load": False,

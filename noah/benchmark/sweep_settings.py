@@ -92,7 +92,11 @@ class SweepSettings:
             return self.suite.methods
         chosen = settings.backbone
         model: Any = load_backbone(
-            chosen.name, architecture=chosen.architecture, image_size=chosen.image_size, resize=chosen.resize
+            chosen.name,
+            architecture=chosen.architecture,
+            arguments=chosen.keywords,
+            image_size=chosen.image_size,
+            resize=chosen.resize,
         ).model
         widths = {
             kind: closest_width((kind,), len(model.blocks), sizes_of(model), parameters)

@@ -2,6 +2,9 @@
 
 torch's weights-only reader builds only tensors and plain values. It does not check two things: a file of a few bytes
 may be compressed, although torch never compresses, or its tensors may be views of one repeated number.
+
+Trainings leave their settings beside the weights, as objects of classes that the reader refuses. `SETTINGS` lets such
+files in without those classes: in place of each object stands an empty one, which nothing in the file can make act.
 """
 
 from __future__ import annotations
@@ -16,6 +19,42 @@ from torch import Tensor
 
 _NAMES = 4
 """How many names one weight may have, because tied weights are in a file only once."""
+
+
+class Setting:
+    """Stands in for an object of settings: takes whatever a pickle gives it, keeps nothing and does nothing."""
+
+    def __new__(cls, *_: object, **__: object) -> Setting:
+        """Ignore the arguments."""
+        return super().__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+SETTINGS = tuple(
+    (Setting, name)
+    for name in (
+        "argparse.Namespace",
+        "types.SimpleNamespace",
+        *(
+            f"{module}.{path}"
+            for module in ("pathlib", "pathlib._local")
+            for path in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+        ),
+        *("datetime.datetime", "datetime.date", "datetime.timedelta"),
+        *(f"numpy.{core}.multiarray.{made}" for core in ("core", "_core") for made in ("scalar", "_reconstruct")),
+        *("numpy.dtype", "numpy.ndarray"),
+        *(f"omegaconf.{made}" for made in ("dictconfig.DictConfig", "listconfig.ListConfig")),
+        *(f"omegaconf.base.{made}" for made in ("ContainerMetadata", "Metadata")),
+        *(f"omegaconf.nodes.{kind}Node" for kind in ("Any", "String", "Integer", "Float", "Boolean")),
+        "typing.Any",
+    )
+)
+"""The classes and functions of settings that trainings leave beside weights, for `load_plain`; none of them is used."""
 
 
 def load_plain(path: Path, allowed: Sequence[Any] = ()) -> Any:

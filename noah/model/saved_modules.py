@@ -222,6 +222,7 @@ def _load_backbone(saved: SavedModules, name: str | None, path: Path) -> nn.Modu
         return load_backbone(
             settings.name if name is None else name,
             architecture=settings.architecture or saved.architecture,
+            arguments=settings.keywords,
             image_size=settings.image_size,
             resize=settings.resize,
             mean=settings.mean,

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from noah.backbone.load import Backbone, check_image_size, load_backbone
+from noah.backbone.architecture import Architecture
+from noah.backbone.build import check_image_size
+from noah.backbone.load import Backbone, load_backbone
 from noah.backbone.view import sizes_of
+from noah.cost.image_cost import size_advice
 from noah.data.augment.augmented_pixels import PREFETCHED, TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
 from noah.data.dataset import Dataset
@@ -115,6 +118,7 @@ class Materials:
                 "architecture": self.backbone.architecture,
                 "image_size": list(self.backbone.image_size),
                 "source": self.backbone.source,
+                "notes": list(self.backbone.notes),
             },
             "preprocessing": self.backbone.preprocessing.to_json(),
             "space": self.space.to_json(),
@@ -245,6 +249,8 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool) -> Mate
             f"backbone  {backbone.source}; {preprocessing.width} x {preprocessing.height} px, {preprocessing.resize}, "
             f"{preprocessing.interpolation}{_normalization(settings, backbone)}"
         )
+        for note in (*backbone.notes, *_size_advice(settings, backbone)):
+            listener.say(f"          {note}")
     space = build_space(settings, backbone)
     chosen = None
     if settings.hardware.evaluation_batch_size is None:
@@ -280,6 +286,7 @@ def _place_backbone(settings: Settings, hardware: Hardware) -> Backbone:
     backbone = load_backbone(
         settings.backbone.name,
         architecture=settings.backbone.architecture,
+        arguments=settings.backbone.keywords,
         image_size=settings.backbone.image_size,
         resize=settings.backbone.resize,
         mean=settings.backbone.mean,
@@ -288,6 +295,14 @@ def _place_backbone(settings: Settings, hardware: Hardware) -> Backbone:
     )
     backbone.model.to(hardware.device)
     return backbone
+
+
+def _size_advice(settings: Settings, backbone: Backbone) -> list[str]:
+    """The advice to use smaller images, if nobody chose their size and the backbone's own is dear."""
+    if settings.backbone.image_size is not None:
+        return []
+    advice = size_advice(Architecture.read(backbone.architecture), backbone.model)
+    return [advice] if advice else []
 
 
 def _normalization(settings: Settings, backbone: Backbone) -> str:

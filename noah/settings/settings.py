@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from noah.settings.keyword_text import Value, read_keywords
 from noah.settings.training_settings import (
     Count,
     Depth,
@@ -45,12 +46,16 @@ class DataSettings(Section):
 class BackboneSettings(Section):
     """Which backbone, and what it sees.
 
+    `arguments` are passed to the constructor of the architecture, each as NAME=VALUE, such as init_values=1e-5; they
+    change the network, and so the run.
+
     `mean` and `std` are those of red, green and blue, for pixel values scaled to 0..1. If they or `interpolation`
     are None, the backbone's own are used.
     """
 
     name: str = "vit_base_patch16_224.orig_in21k"
     architecture: str | None = None
+    arguments: tuple[str, ...] = ()
     image_size: Count | None = None
     resize: Literal["backbone", "squash", "crop"] = "backbone"
     mean: tuple[Probability, Probability, Probability] | None = None
@@ -63,6 +68,26 @@ class BackboneSettings(Section):
         if values is not None and not (isinstance(values, list | tuple) and len(values) == 3):
             raise PydanticCustomError("channels", "must be three numbers, one for each of red, green and blue")
         return values
+
+    @property
+    def keywords(self) -> dict[str, Value]:
+        """The arguments by name."""
+        return read_keywords(self.arguments)
+
+    @field_validator("arguments", mode="before")
+    @classmethod
+    def _is_a_list(cls, texts: object) -> object:
+        """Turn a single argument into a list, as in --set backbone.arguments=init_values=1e-5."""
+        return [texts] if isinstance(texts, str) else texts
+
+    @field_validator("arguments")
+    @classmethod
+    def _are_read(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            read_keywords(texts)
+        except ValueError as error:
+            raise PydanticCustomError("keyword", "{problem}", {"problem": str(error)}) from error
+        return texts
 
 
 _LARGEST_STRENGTH = 100.0

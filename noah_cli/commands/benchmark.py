@@ -18,6 +18,7 @@ from noah_cli.options.new_run import project_layers
 from noah_cli.options.option_layers import hardware_layers, option_layers
 from noah_cli.options.options import (
     BackboneArchOption,
+    BackboneArgOption,
     BackboneOption,
     ConfigOption,
     DataRootOption,
@@ -87,6 +88,7 @@ def benchmark(
     ] = False,
     backbone: BackboneOption = None,
     backbone_arch: BackboneArchOption = None,
+    backbone_arg: BackboneArgOption = None,
     recipe: RecipeOption = None,
     data_root: DataRootOption = None,
     config: ConfigOption = None,
@@ -117,6 +119,7 @@ def benchmark(
         changes += option_layers(
             backbone=("backbone.name", backbone),
             backbone_arch=("backbone.architecture", backbone_arch),
+            backbone_arg=("backbone.arguments", list(backbone_arg) if backbone_arg else None),
             data_root=("data.root", str(data_root) if data_root else None),
         )
         changes += [assignment_layer(text) for text in assignments or []]

@@ -16,6 +16,7 @@ from noah_cli.options.new_run import tell_settings
 from noah_cli.options.option_layers import hardware_layers, start_layers, track_layers
 from noah_cli.options.options import (
     BackboneArchOption,
+    BackboneArgOption,
     BackboneOption,
     ClassWeightsOption,
     ConfigOption,
@@ -71,6 +72,7 @@ def retrain(
     shots: ShotsOption = None,
     list_seed: ListSeedOption = None,
     backbone_arch: BackboneArchOption = None,
+    backbone_arg: BackboneArgOption = None,
     image_size: ImageSizeOption = None,
     class_weights: ClassWeightsOption = None,
     config: ConfigOption = None,
@@ -88,7 +90,17 @@ def retrain(
     listener = console.open_listener(context)
     own = [*hardware_layers(device, precision, threads), *track_layers(track)]
     options = start_layers(
-        dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
+        dataset,
+        data,
+        data_root,
+        shots,
+        list_seed,
+        backbone,
+        backbone_arch,
+        backbone_arg,
+        image_size,
+        class_weights,
+        seed,
     )
     if subnet is not None:
         options += [assignment_layer(text) for text in assignments or []]

@@ -19,6 +19,7 @@ from noah_cli.options.options import (
     RUNS,
     SEARCH,
     BackboneArchOption,
+    BackboneArgOption,
     BackboneOption,
     BudgetOption,
     ClassWeightsOption,
@@ -126,6 +127,7 @@ def search(
     shots: ShotsOption = None,
     list_seed: ListSeedOption = None,
     backbone_arch: BackboneArchOption = None,
+    backbone_arg: BackboneArgOption = None,
     image_size: ImageSizeOption = None,
     class_weights: ClassWeightsOption = None,
     device: DeviceOption = None,
@@ -161,7 +163,17 @@ def search(
     own = [*hardware_layers(device, precision, threads), *track_layers(track)]
     seconds = None if time_limit is None else parse_duration(time_limit)
     options = start_layers(
-        dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
+        dataset,
+        data,
+        data_root,
+        shots,
+        list_seed,
+        backbone,
+        backbone_arch,
+        backbone_arg,
+        image_size,
+        class_weights,
+        seed,
     )
     options += option_layers(
         space=("space.preset", space),

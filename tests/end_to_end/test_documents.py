@@ -22,6 +22,7 @@ import pytest
 import export.checks.bench
 import noah
 from export.runtime.gpu import why_no_gpu
+from noah.backbone.architecture import Architecture
 from noah.backbone.load import DEFAULT_BACKBONE
 from noah.benchmark.rows import read_rows
 from noah.benchmark.suites import VTAB
@@ -187,15 +188,18 @@ PAGES = {
 }
 
 
-def narrow_from_hub(name: str, image_size: int | None) -> Any:
+def narrow_from_hub(architecture: Architecture, image_size: int | None) -> Any:
     """What the hub has of that name, untrained and narrow: the same architecture with as many blocks and heads."""
     import timm
     import torch
 
-    assert name in timm.list_pretrained(), name
+    assert architecture.name in timm.list_pretrained(), architecture.name
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return timm.create_model(name, num_classes=0, img_size=image_size, embed_dim=WIDTH)
+        model = timm.create_model(
+            architecture.name, num_classes=0, img_size=image_size, embed_dim=WIDTH, **architecture.arguments
+        )
+    return model, []
 
 
 @pytest.fixture
@@ -207,7 +211,7 @@ def folder(tmp_path: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch) ->
         assert seconds > 0
         return measure(*arguments, seconds=0, **options)
 
-    monkeypatch.setattr("noah.backbone.load._load_from_hub", narrow_from_hub)
+    monkeypatch.setattr("noah.backbone.load.load_timm_weights", narrow_from_hub)
     monkeypatch.setattr("noah.cost.latency_timing.measure_table.__defaults__", (count_work,))
     monkeypatch.setattr(export.checks.bench, "measure", measure_briefly)
     monkeypatch.chdir(tmp_path)

@@ -19,9 +19,6 @@ LAYOUT = (
     "noah expects FOLDER/<class>/<image>, or FOLDER/train/<class>/<image> with val and test beside train, if you have "
     "them."
 )
-PLAIN = (
-    "Use a timm VisionTransformer with plain blocks and class-token or average pooling, such as vit_base_patch16_224."
-)
 
 
 def label_out_of_range(folder: Path) -> None:
@@ -136,19 +133,20 @@ BACKBONE = {
         ["The backbone file nowhere.safetensors does not exist.", "Check the path after --backbone."],
     ),
     "file without its architecture": Case(
-        "noah search --set backbone.architecture=null",
+        "noah search --backbone tiny.npz --set backbone.architecture=null",
         2,
         [
-            "backbone: the file tiny.safetensors does not tell its architecture",
+            "backbone: the file tiny.npz does not tell its architecture",
             "Add --backbone-arch with timm's name for it, such as --backbone-arch vit_base_patch16_224.",
         ],
+        add_file("tiny.npz", b"any"),
     ),
     "keys that do not fit": Case(
         "noah search --backbone-arch vit_tiny_patch16_224",
         1,
         [
-            "tiny.safetensors does not fit the backbone: 72 missing (blocks.10.attn.proj.bias, ...",
-            "Check --backbone-arch: it has to be the architecture that the file was trained with.",
+            "tiny.safetensors does not fit the backbone vit_tiny_patch16_224: 72 missing (blocks.10.attn.proj.b...",
+            "These weights look like test_vit. Check --backbone-arch.",
         ],
     ),
     "damaged file": Case(
@@ -170,11 +168,11 @@ BACKBONE = {
         break_weights,
     ),
     "another architecture": Case(
-        "noah search --backbone eva02_tiny_patch14_224 --image-size 28",
+        "noah search --backbone swin_tiny_patch4_window7_224 --image-size 224",
         1,
         [
-            "The backbone Eva is not supported: the architecture Eva is not timm's plain VisionTransformer.",
-            PLAIN,
+            "The backbone SwinTransformer is not supported: the architecture SwinTransformer ...",
+            "The nearest that is: deit3_small_patch16_224. To list all: noah backbones",
         ],
     ),
     "another pooling": Case(
@@ -183,7 +181,7 @@ BACKBONE = {
         [
             "The backbone VisionTransformer is not supported: pooling 'map' mixes tokens in a way that the merge does "
             "not cover.",
-            PLAIN,
+            "The nearest that is: vit_base_patch16_siglip_gap_224. To list all: noah backbones",
         ],
     ),
     "image size that is no multiple of the patch size": Case(
@@ -214,8 +212,8 @@ def test_no_network_for_a_backbone_of_the_hub(good_folder: Path, monkeypatch: py
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr("noah.backbone.load.getproxies", dict)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr("noah.backbone.hub.getproxies", dict)
     outcome = noah_line("noah search --backbone vit_base_patch16_224.augreg_in21k --image-size 224")
     assert_refused(
         outcome,

@@ -70,9 +70,9 @@ def test_weights_that_do_not_fit_are_refused_by_name(
 def test_a_file_with_other_names_altogether_loads_nothing(write: Callable[..., Path]) -> None:
     def rename(state: dict[str, Tensor]) -> None:
         for key in list(state):
-            state[f"student.{key}"] = state.pop(key)
+            state[f"trunk_{key}"] = state.pop(key)
 
-    with pytest.raises(CheckpointError, match=r"missing .*; .* unknown \(student\."):
+    with pytest.raises(CheckpointError, match=r"missing .*; .* unknown \(trunk_"):
         load(write(".pth", rename))
 
 
