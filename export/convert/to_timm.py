@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from noah.backbone.view import BlockView
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ExportError
 from noah.model.merge import folded_layers
@@ -68,23 +67,21 @@ def write_timm(
         ExportError: As in `check_is_plain`.
     """
     check_is_plain(subnet)
-    backbone = supernet.backbone
+    view = supernet.view
+    of_head = view.state_of_head(supernet.head)
     state: dict[str, Tensor] = {
-        name: value.clone() for name, value in backbone.state_dict().items() if not name.startswith("head.")
+        name: value for name, value in supernet.backbone.state_dict().items() if name not in of_head
     }
-    for index, block in enumerate(backbone.blocks):
-        for layer, folded in folded_layers(supernet, subnet, index).items():
-            place = f"blocks.{index}.{BlockView(block).place(layer)}"
-            state[f"{place}.weight"] = folded.weight.clone()
-            if folded.bias is not None:
-                if f"{place}.bias" not in state:
-                    raise ExportError(
-                        f"The subnet folds into a bias of {place}, which the backbone does not have.",
-                        "Use --format safetensors, which noah.load reads, or --format onnx.",
-                    )
-                state[f"{place}.bias"] = folded.bias.clone()
-    state |= {f"head.{name}": value.clone() for name, value in supernet.head.state_dict().items()}
-    content = save({name: value.contiguous() for name, value in state.items()}, metadata={"format": "pt"})
+    for index in range(view.depth):
+        for place, value in view.state_of_block(index, folded_layers(supernet, subnet, index)).items():
+            if place not in state:
+                raise ExportError(
+                    f"The subnet folds into a bias, {place}, which the backbone does not have.",
+                    "Use --format safetensors, which noah.load reads, or --format onnx.",
+                )
+            state[place] = value
+    state |= of_head
+    content = save({name: value.detach().clone().contiguous() for name, value in state.items()}, metadata={"format": "pt"})
     (folder / STATE_FILE).write_bytes(content)
     text = json.dumps(_config(supernet, architecture, classes, preprocessing), indent=1, ensure_ascii=False)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
@@ -127,7 +124,7 @@ def _config(
             "std": preprocessing.std,
             "num_classes": len(classes),
             "pool_size": None,
-            "first_conv": "patch_embed.proj",
-            "classifier": "head",
+            "first_conv": backbone.pretrained_cfg.get("first_conv", "patch_embed.proj"),
+            "classifier": backbone.pretrained_cfg.get("classifier", "head"),
         },
     }

