@@ -33,6 +33,7 @@ from noah.backbone.families.vision import (
     unsupported_images,
     unsupported_mlp,
     unsupported_pooling,
+    unsupported_post_norm,
 )
 from noah.backbone.layers import linear, with_layers
 from noah.backbone.normalization import fold_normalization, takes_normalization
@@ -193,6 +194,8 @@ def unsupported_in_block(block: Any) -> list[str]:
     reasons = []
     if type(block.attn) is not Attention:
         reasons.append(f"its attention is {type(block.attn).__name__}, not Attention")
+    if type(block) is ResPostBlock:
+        reasons += unsupported_post_norm(block)
     reasons += unsupported_mlp(block.mlp)
     reasons += [
         f"its residual scale is {type(scale).__name__}, not LayerScale"

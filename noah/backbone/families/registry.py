@@ -10,13 +10,17 @@ from typing import Any
 
 from torch import Tensor
 
+from noah.backbone.families.beit import BEIT
+from noah.backbone.families.distilled import DISTILLED
+from noah.backbone.families.eva import EVA
 from noah.backbone.families.family import Family
 from noah.backbone.families.plain import PLAIN
+from noah.backbone.families.relative import RELATIVE
 from noah.backbone.view import NetworkView
 from noah.errors import UnsupportedBackboneError
 from noah.space.kinds import BlockSizes
 
-FAMILIES: tuple[Family, ...] = (PLAIN,)
+FAMILIES: tuple[Family, ...] = (PLAIN, DISTILLED, EVA, BEIT, RELATIVE)
 
 
 def family_of(backbone: Any) -> Family | None:

@@ -11,7 +11,7 @@ import torch
 from timm.layers import AttentionPoolLatent, GluMlp, LayerScale, Mlp, PatchEmbed, SwiGLU
 from torch import Tensor, nn
 
-from noah.backbone.layers import linear, with_layers
+from noah.backbone.layers import linear
 from noah.backbone.normalization import Normalization, fold_normalization, takes_normalization
 from noah.backbone.view import (
     FC2,
@@ -269,8 +269,45 @@ def of_first_block(reasons: list[list[str]]) -> list[str]:
     return next(([f"block {index}: {reason}" for reason in found] for index, found in enumerate(reasons) if found), [])
 
 
-def joined(parts: list[Tensor | None], like: list[Tensor]) -> Tensor | None:
-    """Biases one after the other, zero for those that are missing beside others; None if all are."""
-    if all(part is None for part in parts):
-        return None
-    return torch.cat([zero.new_zeros(zero.shape[0]) if part is None else part for part, zero in zip(parts, like)])
+def unsupported_post_norm(block: Any) -> list[str]:
+    """Why the norms behind a block's branches are not covered: an adapter's output bias folds into that of the last."""
+    if isinstance(block.norm2, nn.LayerNorm) and block.norm2.weight is not None:
+        return []
+    return [f"its norm behind the MLP is {type(block.norm2).__name__}, not LayerNorm with weights"]
+
+
+def joined_projection(attention: Any) -> nn.Linear:
+    """Queries, keys and values as one layer, of attention that keeps them in three, or their biases apart.
+
+    timm's attention in `Eva` and `Beit` has one matrix `qkv` with the biases `q_bias`, none of the keys, and `v_bias`;
+    or, in `Eva`, three layers, of which that of the keys may lack a bias.
+    """
+    if attention.qkv is not None:
+        q_bias, v_bias = getattr(attention, "q_bias", None), getattr(attention, "v_bias", None)
+        if q_bias is None:
+            layer: nn.Linear = attention.qkv
+            return layer
+        return linear(attention.qkv.weight, torch.cat([q_bias, torch.zeros_like(q_bias), v_bias]))
+    parts = [attention.q_proj, attention.k_proj, attention.v_proj]
+    biases = [part.weight.new_zeros(part.out_features) if part.bias is None else part.bias for part in parts]
+    biased = any(part.bias is not None for part in parts)
+    return linear(torch.cat([part.weight for part in parts]), torch.cat(biases) if biased else None)
+
+
+def split_projection(place: str, attention: Any, layer: nn.Linear, view: BlockView) -> dict[str, Tensor]:
+    """The layer that `joined_projection` makes, as the backbone's state holds it.
+
+    A bias of the keys that no score depends on is left out where the state has no place for it.
+    """
+    rows = view.key_rows
+    parts = {"q": slice(0, rows.start), "k": slice(rows.start, rows.stop), "v": slice(rows.stop, None)}
+    biases = {} if layer.bias is None else {name: layer.bias[part] for name, part in parts.items()}
+    if biases and not view.keys_have_bias and (view.attention.keys_are_linear or not biases["k"].any()):
+        del biases["k"]
+    if attention.qkv is None:
+        state = {f"{place}.{name}_proj.weight": layer.weight[part] for name, part in parts.items()}
+        return state | {f"{place}.{name}_proj.bias": bias for name, bias in biases.items()}
+    if view.keys_have_bias:
+        return state_of_layer(f"{place}.qkv", layer)
+    weight: dict[str, Tensor] = {f"{place}.qkv.weight": layer.weight}
+    return weight | {f"{place}.{name}_bias": bias for name, bias in biases.items()}
