@@ -67,6 +67,24 @@ def write_timm(
         ExportError: As in `check_is_plain`.
     """
     check_is_plain(subnet)
+    state = folded_state(supernet, subnet)
+    content = save({name: value.contiguous() for name, value in state.items()}, metadata={"format": "pt"})
+    (folder / STATE_FILE).write_bytes(content)
+    text = json.dumps(_config(supernet, architecture, classes, preprocessing), indent=1, ensure_ascii=False)
+    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+@torch.no_grad()
+def folded_state(supernet: Supernet, subnet: Subnet) -> dict[str, Tensor]:
+    """The state of timm's own network with a subnet folded in, and the head.
+
+    Args:
+        supernet: The weights.
+        subnet: Has only modules that fold into the linear layers of the blocks.
+
+    Raises:
+        ExportError: If something folds into a bias that the backbone does not have.
+    """
     view = supernet.view
     of_head = view.state_of_head(supernet.head)
     state: dict[str, Tensor] = {
@@ -80,11 +98,7 @@ def write_timm(
                     "Use --format safetensors, which noah.load reads, or --format onnx.",
                 )
             state[place] = value
-    state |= of_head
-    content = save({name: value.detach().clone().contiguous() for name, value in state.items()}, metadata={"format": "pt"})
-    (folder / STATE_FILE).write_bytes(content)
-    text = json.dumps(_config(supernet, architecture, classes, preprocessing), indent=1, ensure_ascii=False)
-    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
+    return {name: value.detach().clone() for name, value in (state | of_head).items()}
 
 
 def load_timm(folder: Path) -> nn.Module:

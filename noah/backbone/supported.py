@@ -7,6 +7,8 @@ weights, for computing costs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import timm
@@ -15,6 +17,25 @@ from torch import nn
 from noah.backbone.families.registry import FAMILIES, family_of
 from noah.backbone.view import NetworkView
 from noah.errors import BackboneError, UnsupportedBackboneError
+
+_PLAIN = "vit_base_patch16_224"
+
+
+_OTHER_DESIGNS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "SwinTransformer": ("its attention stays inside windows, and it merges patches on the way", _PLAIN),
+        "SwinTransformerV2": ("its attention stays inside windows, and it merges patches on the way", _PLAIN),
+        "SwinTransformerV2Cr": ("its attention stays inside windows, and it merges patches on the way", _PLAIN),
+        "Hiera": ("its attention stays inside windows, and it pools patches on the way", "vit_base_patch16_224.mae"),
+        "HieraDet": ("its attention stays inside windows, and it pools patches on the way", "vit_base_patch16_224.mae"),
+        "MultiScaleVit": ("it pools queries, keys and values on the way", _PLAIN),
+        "VisionTransformerSAM": ("its attention stays inside windows", _PLAIN),
+        "ConvNeXt": ("it is a convolutional network, without attention", "vit_small_patch16_dinov3"),
+        "ResNet": ("it is a convolutional network, without attention", "deit_small_patch16_224"),
+        "NaFlexVit": ("it takes images of any shape, a sequence of patches each", "vit_base_patch16_siglip_224"),
+    }
+)
+"""Name of a class of timm's that people ask for and no family covers -> why, and an architecture that is near it."""
 
 
 def check_supported(backbone: nn.Module) -> None:
@@ -25,11 +46,20 @@ def check_supported(backbone: nn.Module) -> None:
     """
     reasons = unsupported_parts(backbone)
     if reasons:
-        examples = [family.example for family in FAMILIES]
         raise UnsupportedBackboneError(
             f"The backbone {type(backbone).__name__} is not supported: {'; '.join(reasons)}.",
-            f"Use an architecture of a family that is covered, such as {', '.join(examples[:-1])} or {examples[-1]}.",
+            f"Use {nearest_covered(backbone)}, which is near it, or another of a family that is covered: "
+            f"{', '.join(family.name for family in FAMILIES)}.",
         )
+
+
+def nearest_covered(backbone: Any) -> str:
+    """timm's name for an architecture that is covered and near one that is not."""
+    family = family_of(backbone)
+    if family is not None:
+        return family.example
+    _, nearest = _OTHER_DESIGNS.get(type(backbone).__name__, ("", _PLAIN))
+    return nearest
 
 
 def unsupported_parts(backbone: Any) -> list[str]:
@@ -42,6 +72,9 @@ def unsupported_parts(backbone: Any) -> list[str]:
 
 def _why_no_family(backbone: Any) -> str:
     name = type(backbone).__name__
+    why, _ = _OTHER_DESIGNS.get(name, ("", ""))
+    if why:
+        return f"of the architecture {name}, {why}"
     names = ", ".join(family.network.__name__ for family in FAMILIES)
     return f"the architecture {name} is none of timm's {names}"
 

@@ -53,11 +53,11 @@ def _stem(padding: int) -> nn.Module:
 def _gated(backbone: Any) -> nn.Module:
     """The backbone with attention that gates what it gives, which no constructor of timm's offers as yet."""
     for block in backbone.blocks:
-        block.attn = Attention(24, num_heads=3, qkv_bias=True, gated=True)
+        block.attn = Attention(backbone.embed_dim, num_heads=3, qkv_bias=True, gated=True)
     return backbone
 
 
-OTHERS: dict[str, Callable[[], nn.Module]] = {
+OTHERS: dict[str, Callable[..., nn.Module]] = {
     "attention pooling": partial(VisionTransformer, **SIZE, global_pool="map", class_token=False),
     "attention pooling of all tokens": partial(
         VisionTransformer, **SIZE, global_pool="map", reg_tokens=2, pool_include_prefix=True
@@ -69,13 +69,13 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
         VisionTransformer, **SIZE, block_fn=ParallelScalingBlock, global_pool="avg", reg_tokens=1
     ),
     "norms behind the branches": partial(VisionTransformer, **SIZE, block_fn=ResPostBlock),
-    "gated attention": lambda: _gated(VisionTransformer(**SIZE)),
-    "gated attention, average pooling": lambda: _gated(VisionTransformer(**SIZE, global_pool="avg")),
-    "hybrid": lambda: VisionTransformer(
-        **SIZE | {"patch_size": 1}, embed_layer=partial(HybridEmbed, backbone=_stem(0), proj=False)
+    "gated attention": lambda **options: _gated(VisionTransformer(**SIZE | options)),
+    "gated attention, average pooling": lambda **options: _gated(VisionTransformer(**SIZE | options, global_pool="avg")),
+    "hybrid": lambda **options: VisionTransformer(
+        **SIZE | {"patch_size": 1} | options, embed_layer=partial(HybridEmbed, backbone=_stem(0), proj=False)
     ),
-    "hybrid that pads": lambda: VisionTransformer(
-        **SIZE | {"patch_size": 1}, embed_layer=partial(HybridEmbed, backbone=_stem(1))
+    "hybrid that pads": lambda **options: VisionTransformer(
+        **SIZE | {"patch_size": 1} | options, embed_layer=partial(HybridEmbed, backbone=_stem(1))
     ),
     "distilled": partial(VisionTransformerDistilled, **SIZE),
     "EVA": partial(Eva, **SIZE, init_values=0.3),
@@ -160,18 +160,21 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 ARCHITECTURES = (*VARIANTS, *OTHERS)
 
 
-def make_backbone(kind: str, *, seed: int = 0) -> Any:
-    """A backbone of that kind in float64, every weight random, so that nothing is hidden by a zero or a one."""
+def make_backbone(kind: str, *, seed: int = 0, **options: Any) -> Any:
+    """A backbone of that kind in float64, every weight random, so that nothing is hidden by a zero or a one.
+
+    `options` are timm's, such as `embed_dim`.
+    """
     torch.manual_seed(seed)
-    made = OTHERS[kind]() if kind in OTHERS else VisionTransformer(**{**SIZE, **VARIANTS[kind]})
-    backbone = made.double()
+    make = OTHERS.get(kind) or partial(VisionTransformer, **SIZE | VARIANTS[kind])
+    backbone = make(**options).double()
     randomize(backbone)
     return backbone.eval()
 
 
-def make_supernet(kind: str, *, largest: Subnet | None = None, seed: int = 0) -> Supernet:
+def make_supernet(kind: str, *, largest: Subnet | None = None, seed: int = 0, **options: Any) -> Supernet:
     """A supernet over such a backbone, with random modules."""
-    backbone = make_backbone(kind, seed=seed)
+    backbone = make_backbone(kind, seed=seed, **options)
     largest = largest or Subnet.uniform(len(backbone.blocks), prompt=4, lora=3, adapter=5)
     supernet = Supernet(backbone, largest)
     for name, parameter in supernet.named_parameters():

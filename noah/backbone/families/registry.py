@@ -39,7 +39,7 @@ def view_of(backbone: Any) -> NetworkView:
         raise UnsupportedBackboneError(
             f"The backbone {type(backbone).__name__} is not supported: it is of none of the families "
             f"{', '.join(family.name for family in FAMILIES)}.",
-            f"Use {PLAIN.example}.",
+            f"Use {PLAIN.example}, or another of these.",
         )
     return family.view(backbone)
 

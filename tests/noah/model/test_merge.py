@@ -52,7 +52,17 @@ def test_random_subnets_agree(kind: str, subnet: Subnet, batch: int) -> None:
     assert relative(merge(supernet, subnet)(images), expected) < BOUND
 
 
-@pytest.mark.parametrize("kind", ["class token", "average pooling", "norm before the blocks", "oblong"])
+@pytest.mark.parametrize("kind", [
+        "class token",
+        "average pooling",
+        "norm before the blocks",
+        "oblong",
+        "hybrid",
+        "hybrid that pads",
+        "Perception Encoder",
+        "BEiT",
+    ],
+)
 def test_normalization_folds_into_the_patch_embedding(kind: str) -> None:
     supernet = make_supernet(kind)
     height, width = supernet.backbone.patch_embed.img_size

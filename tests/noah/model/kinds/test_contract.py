@@ -98,7 +98,22 @@ def test_a_fresh_module_changes_nothing(kind: str, architecture: str) -> None:
         assert relative(Supernet(backbone, subnet).eval()(images, subnet), backbone(images)) < 1e-12
 
 
-@pytest.mark.parametrize("architecture", ["class token", "SwiGLU and RMS norm", "no biases", "query and key norm"])
+@pytest.mark.parametrize("architecture", [
+        "class token",
+        "SwiGLU and RMS norm",
+        "no biases",
+        "query and key norm",
+        "gated attention",
+        "parallel blocks",
+        "EVA-02",
+        "EVA-02 with three projections",
+        "RoPE-ViT, mixed",
+        "Sapiens2",
+        "BEiT",
+        "relative positions",
+        "distilled",
+    ],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_price_is_the_number_of_parameters(kind: str, architecture: str) -> None:
     backbone = make_backbone(architecture)
