@@ -54,7 +54,7 @@ def check_supported(backbone: nn.Module) -> None:
 
 
 def nearest_covered(backbone: Any) -> str:
-    """timm's name for an architecture that is covered and near one that is not."""
+    """Timm's name for an architecture that is covered and near one that is not."""
     family = family_of(backbone)
     if family is not None:
         return family.example

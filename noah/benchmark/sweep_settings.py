@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noah.backbone.load import load_backbone
 from noah.backbone.families.registry import sizes_of, view_of
+from noah.backbone.load import load_backbone
 from noah.benchmark.cells import Cell
 from noah.benchmark.suites import SUITES, Suite
 from noah.errors import RunError, SettingsError, UsageError

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from noah.backbone.families.registry import view_of
-from noah.backbone.view import FC2, GATE, PROJ, QKV, BlockView, NetworkView
+from noah.backbone.view import FC2, GATE, PROJ, QKV, BlockView, NetworkView, Readers
 from noah.errors import SettingsError
-from noah.model.token_plan import BlockPlan, Readers, plan_tokens
+from noah.model.token_plan import BlockPlan, plan_tokens
 from noah.space.subnet import Subnet
 
 
@@ -180,9 +180,9 @@ def _stem_macs(view: NetworkView) -> int:
     """Count the convolutions of the patch embedding, run once on shapes alone."""
     counted = 0
 
-    def count(layer: nn.Module, _: Any, output: Tensor) -> None:
+    def count(layer: Any, _: Any, output: Tensor) -> None:
         nonlocal counted
-        counted += int(layer.weight[0].numel() * output.numel())  # type: ignore[operator,index]  # a convolution's
+        counted += int(layer.weight[0].numel() * output.numel())
 
     stem = view.stem
     hooks = [layer.register_forward_hook(count) for layer in stem.modules() if isinstance(layer, nn.Conv2d)]

@@ -54,7 +54,9 @@ def bias_among(bias: Tensor, queries: slice, tokens: int, keys: int) -> Tensor:
     return F.pad(bias, (0, keys - bias.shape[-1], 0, tokens - bias.shape[-2]))[:, :, queries]
 
 
-def attend(attention: AttentionView, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None) -> Tensor:
+def attend(
+    attention: AttentionView, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None
+) -> Tensor:
     """Scaled dot-product attention with the backbone's output norm.
 
     On a CPU in bfloat16 the two products are computed one by one, because torch's fused kernel is slower there: its
@@ -71,8 +73,8 @@ def attend(attention: AttentionView, queries: Tensor, keys: Tensor, values: Tens
     Returns:
         (B, M, heads x d), before the output projection.
     """
-    if attention.key_heads != attention.heads:
-        keys, values = (part.repeat_interleave(attention.heads // attention.key_heads, dim=1) for part in (keys, values))
+    if (served := attention.heads // attention.key_heads) > 1:
+        keys, values = (part.repeat_interleave(served, dim=1) for part in (keys, values))
     if queries.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         scores = queries * attention.scale @ keys.transpose(-2, -1)
         mixed = (scores if bias is None else scores + bias.to(scores.dtype)).softmax(dim=-1) @ values

@@ -2,7 +2,7 @@
 
 Every rewrite is an identity of linear algebra, exact up to float rounding:
 
-- LoRA folds into the projection: W + B A, whether the backbone keeps queries, keys and values in one matrix or in three.
+- LoRA folds into the projection: W + B A, be queries, keys and values kept in one matrix or in three.
 - LayerScale folds into the layer before it: W2 <- gamma W2, b2 <- gamma b2. Then the adapter's output bias folds into
   the MLP's: b2 <- b2 + u, and v <- v - V u cancels its effect on the adapter's input. In a block that norms behind the
   MLP, u folds into the bias of that norm.
@@ -14,6 +14,7 @@ Every rewrite is an identity of linear algebra, exact up to float rounding:
   formed, and values still are not.
 - Average pooling: the last block computes queries for the patch tokens only.
 - Attention pooling: its query is a constant, which absorbs the key matrix; the value matrix is applied to one sum.
+- Rotary positions of neighboring features turn slices, once queries and keys are reordered alike.
 - The prefix tokens with their positions are one constant, and so are the tables of rotary and relative positions; the
   normalization of pixels folds into the patch embedding where that neither pads nor changes its weights.
 
@@ -24,20 +25,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from noah.backbone.layers import linear
-from noah.backbone.view import FC2, PROJ, BlockView, MlpView, bent
+from noah.backbone.view import FC2, PROJ, QKV, BlockView, MlpView, Readers, Rotation, bent
 from noah.model.folding import fold_scale
 from noah.model.kinds.module import Affine, Bottleneck, KindModule, output_of
 from noah.model.kinds.prompt import Prompt
 from noah.model.merged_attention import ClassAttention, MergedAttention
 from noah.model.merged_pooling import MergedPooling
 from noah.model.supernet import Supernet
-from noah.model.token_plan import BlockPlan, Readers, plan_tokens
+from noah.model.token_plan import BlockPlan, plan_tokens
 from noah.space.subnet import Subnet
 
 
@@ -229,9 +231,29 @@ def _merge_attention(
     network, count = supernet.view, subnet.widths("prompt")[index]
     prompt = cast(Prompt, supernet.module("prompt", index))
     new_tokens = prompt.used(count)[None].clone() if count else None
+    view, layers = _turned_in_halves(view, layers)
     if plan.readers is Readers.CLASS:
         return ClassAttention(view, network.prefix, network.image_tokens + plan.carried, layers, new_tokens)
     return MergedAttention(view, plan, network.prefix, network.image_tokens, layers, new_tokens)
+
+
+def _turned_in_halves(view: BlockView, layers: dict[str, nn.Linear]) -> tuple[BlockView, dict[str, nn.Linear]]:
+    """Where neighboring features are turned as pairs, put the first of each pair before the second ones.
+
+    Queries and keys are reordered alike, so that their products stay, and a turn is two slices instead of a shuffle. A
+    norm of heads may have a weight for each feature; there all stays as it is.
+    """
+    attention, rows, qkv = view.attention, view.key_rows, layers[QKV]
+    rotation, normed = attention.rotation, not isinstance(attention.k_norm, nn.Identity)
+    if rotation is None or rotation.halves or normed:
+        return view, layers
+    size = rotation.sin.shape[-1]
+    order = torch.arange(size).view(-1, 2).t().flatten()
+    places = torch.arange(qkv.out_features)
+    places[: rows.stop] = places[: rows.stop].view(-1, size)[:, order].flatten()
+    reordered = linear(qkv.weight[places], None if qkv.bias is None else qkv.bias[places])
+    halves = Rotation(rotation.sin[..., order], rotation.cos[..., order], halves=True)
+    return replace(view, attention=replace(attention, rotation=halves)), {**layers, QKV: reordered}
 
 
 def _shifted(norm: nn.Module, shift: Tensor) -> nn.Module:

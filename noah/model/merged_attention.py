@@ -7,15 +7,22 @@ they are linear in the tokens. `noah.model.merge` says why both are exact.
 
 from __future__ import annotations
 
-
 from torch import Tensor, nn
 
 from noah.backbone.layers import linear
-from noah.backbone.view import GATE, PROJ, QKV, AttentionView, BlockView, Rotation
-from noah.model.attention import append_tokens, attend, bias_among, keys_and_values, queries_of, read_tokens, split_heads
+from noah.backbone.view import GATE, PROJ, QKV, AttentionView, BlockView, Readers, Rotation
+from noah.model.attention import (
+    append_tokens,
+    attend,
+    bias_among,
+    keys_and_values,
+    queries_of,
+    read_tokens,
+    split_heads,
+)
 from noah.model.folding import rows_of
 from noah.model.kinds.module import output_of
-from noah.model.token_plan import BlockPlan, Readers
+from noah.model.token_plan import BlockPlan
 
 Layers = dict[str, nn.Linear]
 
@@ -125,8 +132,8 @@ class Heads(nn.Module):
         last = len(range(*read.indices(tokens))) + read.start
         of_queries = of_keys.of(read) if of_keys and last > prefix else None
         for name, rotation in (("query", of_queries), ("key", of_keys)):
-            self.register_buffer(f"{name}_sin", rotation and rotation.sin.contiguous())
-            self.register_buffer(f"{name}_cos", rotation and rotation.cos.contiguous())
+            self.register_buffer(f"{name}_sin", None if rotation is None else rotation.sin.contiguous())
+            self.register_buffer(f"{name}_cos", None if rotation is None else rotation.cos.contiguous())
         bias = attention.bias
         self.register_buffer("bias", None if bias is None else bias_among(bias, read, tokens, keys).contiguous())
 
@@ -166,9 +173,7 @@ class ClassAttention(nn.Module):
     constant_inputs: Tensor | None
     constant_keys: Tensor | None
 
-    def __init__(
-        self, view: BlockView, prefix: int, tokens: int, layers: Layers, new_tokens: Tensor | None
-    ) -> None:
+    def __init__(self, view: BlockView, prefix: int, tokens: int, layers: Layers, new_tokens: Tensor | None) -> None:
         super().__init__()
         attention, qkv, rows = view.attention, layers[QKV], view.key_rows
         self.norm, self.behind = view.norm1, view.behind1
@@ -234,6 +239,6 @@ class ClassAttention(nn.Module):
 
 
 def _for_queries(weight: Tensor, attention: AttentionView) -> Tensor:
-    """Rows (key heads x d, ...) as (heads, d, ...), each head of keys or values once for each head of queries it serves."""
+    """Rows (key heads x d, ...) as (heads, d, ...): each head once for each head of queries that it serves."""
     by_head = weight.reshape(attention.key_heads, -1, *weight.shape[1:])
     return by_head.repeat_interleave(attention.heads // attention.key_heads, dim=0)

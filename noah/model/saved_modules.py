@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from noah.backbone.load import load_backbone
 from noah.backbone.families.registry import sizes_of
+from noah.backbone.load import load_backbone
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtifactError, CheckpointError, SettingsError, UnknownBackboneError
 from noah.files.bounded import parse_json

@@ -11,12 +11,12 @@ from torch.utils.checkpoint import checkpoint
 
 from noah.backbone.families.registry import sizes_of, view_of
 from noah.backbone.supported import check_supported
-from noah.backbone.view import NetworkView
+from noah.backbone.view import NetworkView, Readers
 from noah.errors import SettingsError
 from noah.model.kinds.build import BUILD, Place
 from noah.model.kinds.module import KindModule, output_of
 from noah.model.supernet_block import BlockUse, SupernetBlock, forward_block
-from noah.model.token_plan import BlockPlan, Readers, plan_tokens
+from noah.model.token_plan import BlockPlan, plan_tokens
 from noah.space.kinds import BlockSizes, with_published
 from noah.space.subnet import Subnet
 

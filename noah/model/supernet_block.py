@@ -154,7 +154,7 @@ def _attend(
     rows = view.key_rows
     if len(range(*read.indices(tokens))) == tokens:
         # In the backward pass of one `split` the three are put together; slices would be padded and added up.
-        queries, projected = layers.linear(QKV, h).split([rows.start, 2 * len(rows)], dim=-1)
+        queries, projected = torch.split(layers.linear(QKV, h), [rows.start, 2 * len(rows)], dim=-1)
     else:
         queries = layers.linear(QKV, h[:, read], slice(0, rows.start))
         projected = layers.linear(QKV, h, slice(rows.start, None))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from noah.backbone.load import Backbone, check_image_size, load_backbone
 from noah.backbone.families.registry import sizes_of, view_of
+from noah.backbone.load import Backbone, check_image_size, load_backbone
 from noah.data.augment.augmented_pixels import PREFETCHED, TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
 from noah.data.dataset import Dataset

@@ -105,7 +105,7 @@ def _offsets(_: int, sizes: BlockSizes) -> int:
     """An offset of every bias that is there and that matters."""
     keys = sizes.qkv.outputs // 3 if sizes.keys is None else sizes.keys
     of_qkv = sizes.qkv.outputs - (0 if sizes.biased_keys else keys)
-    layers = (*((sizes.gate,) if sizes.gate else ()), sizes.proj, *sizes.fc1, sizes.fc2)
+    layers: tuple[LayerSize, ...] = (*((sizes.gate,) if sizes.gate else ()), sizes.proj, *sizes.fc1, sizes.fc2)
     return (of_qkv if sizes.qkv.bias else 0) + sum(layer.outputs for layer in layers if layer.bias)
 
 

@@ -70,7 +70,9 @@ OTHERS: dict[str, Callable[..., nn.Module]] = {
     ),
     "norms behind the branches": partial(VisionTransformer, **SIZE, block_fn=ResPostBlock),
     "gated attention": lambda **options: _gated(VisionTransformer(**SIZE | options)),
-    "gated attention, average pooling": lambda **options: _gated(VisionTransformer(**SIZE | options, global_pool="avg")),
+    "gated attention, average pooling": lambda **options: _gated(
+        VisionTransformer(**SIZE | options, global_pool="avg")
+    ),
     "hybrid": lambda **options: VisionTransformer(
         **SIZE | {"patch_size": 1} | options, embed_layer=partial(HybridEmbed, backbone=_stem(0), proj=False)
     ),

@@ -6,7 +6,6 @@ al., 2020.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch

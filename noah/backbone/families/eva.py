@@ -23,7 +23,6 @@ from noah.backbone.families.vision import (
     mlp_view,
     of_first_block,
     split_projection,
-    state_of_layer,
     unsupported_images,
     unsupported_mlp,
     unsupported_pooling,

@@ -156,7 +156,7 @@ class VisionNetwork(NetworkView):
 
     def state_of_block(self, index: int, layers: Mapping[str, nn.Linear]) -> dict[str, Tensor]:
         """Linear layers of a block as the backbone's state holds them; a name that it lacks holds what has no place."""
-        state = {}
+        state: dict[str, Tensor] = {}
         for name, layer in layers.items():
             place = f"blocks.{index}.{'attn' if name in (QKV, GATE, PROJ) else 'mlp'}.{name}"
             state |= state_of_layer(place, layer)
@@ -209,10 +209,8 @@ def mlp_view(mlp: Any) -> MlpView:
 
 
 def attention_pooling(pool: AttentionPoolLatent) -> PoolingView:
-    """timm's pooling by one latent query."""
-    attention = AttentionView(
-        pool.num_heads, pool.num_heads, pool.scale, pool.q_norm, pool.k_norm, nn.Identity()
-    )
+    """Timm's pooling by one latent query."""
+    attention = AttentionView(pool.num_heads, pool.num_heads, pool.scale, pool.q_norm, pool.k_norm, nn.Identity())
     keys, values = pool.kv.weight.chunk(2)
     key_bias, value_bias = (None, None) if pool.kv.bias is None else pool.kv.bias.chunk(2)
     query = pool.q(pool.latent)[0, 0].reshape(pool.num_heads, -1)
@@ -227,7 +225,7 @@ def unsupported_pooling(backbone: Any) -> list[str]:
     """Why the pooling of a network is not covered."""
     pool = backbone.global_pool
     if pool == "map":
-        found = getattr(backbone, "attn_pool", None)
+        found: Any = getattr(backbone, "attn_pool", None)
         if type(found) is not AttentionPoolLatent:
             return [f"its attention pooling is {type(found).__name__}, not AttentionPoolLatent"]
         if found.latent_len != 1 or found.pos_embed is not None or found.pool != "token":
@@ -283,11 +281,11 @@ def joined_projection(attention: Any) -> nn.Linear:
     or, in `Eva`, three layers, of which that of the keys may lack a bias.
     """
     if attention.qkv is not None:
-        q_bias, v_bias = getattr(attention, "q_bias", None), getattr(attention, "v_bias", None)
+        q_bias: Tensor | None = getattr(attention, "q_bias", None)
         if q_bias is None:
             layer: nn.Linear = attention.qkv
             return layer
-        return linear(attention.qkv.weight, torch.cat([q_bias, torch.zeros_like(q_bias), v_bias]))
+        return linear(attention.qkv.weight, torch.cat([q_bias, torch.zeros_like(q_bias), attention.v_bias]))
     parts = [attention.q_proj, attention.k_proj, attention.v_proj]
     biases = [part.weight.new_zeros(part.out_features) if part.bias is None else part.bias for part in parts]
     biased = any(part.bias is not None for part in parts)

@@ -52,7 +52,9 @@ def test_random_subnets_agree(kind: str, subnet: Subnet, batch: int) -> None:
     assert relative(merge(supernet, subnet)(images), expected) < BOUND
 
 
-@pytest.mark.parametrize("kind", [
+@pytest.mark.parametrize(
+    "kind",
+    [
         "class token",
         "average pooling",
         "norm before the blocks",

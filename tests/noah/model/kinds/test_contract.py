@@ -98,7 +98,9 @@ def test_a_fresh_module_changes_nothing(kind: str, architecture: str) -> None:
         assert relative(Supernet(backbone, subnet).eval()(images, subnet), backbone(images)) < 1e-12
 
 
-@pytest.mark.parametrize("architecture", [
+@pytest.mark.parametrize(
+    "architecture",
+    [
         "class token",
         "SwiGLU and RMS norm",
         "no biases",
