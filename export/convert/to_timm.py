@@ -12,7 +12,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from noah.backbone.architecture import Architecture
-from noah.backbone.view import BlockView
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ExportError
 from noah.model.merge import folded_layers
@@ -69,26 +68,38 @@ def write_timm(
         ExportError: As in `check_is_plain`.
     """
     check_is_plain(subnet)
-    backbone = supernet.backbone
-    state: dict[str, Tensor] = {
-        name: value.clone() for name, value in backbone.state_dict().items() if not name.startswith("head.")
-    }
-    for index, block in enumerate(backbone.blocks):
-        for layer, folded in folded_layers(supernet, subnet, index).items():
-            place = f"blocks.{index}.{BlockView(block).place(layer)}"
-            state[f"{place}.weight"] = folded.weight.clone()
-            if folded.bias is not None:
-                if f"{place}.bias" not in state:
-                    raise ExportError(
-                        f"The subnet folds into a bias of {place}, which the backbone does not have.",
-                        "Use --format safetensors, which noah.load reads, or --format onnx.",
-                    )
-                state[f"{place}.bias"] = folded.bias.clone()
-    state |= {f"head.{name}": value.clone() for name, value in supernet.head.state_dict().items()}
+    state = folded_state(supernet, subnet)
     content = save({name: value.contiguous() for name, value in state.items()}, metadata={"format": "pt"})
     (folder / STATE_FILE).write_bytes(content)
     text = json.dumps(_config(supernet, architecture, classes, preprocessing), indent=1, ensure_ascii=False)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+@torch.no_grad()
+def folded_state(supernet: Supernet, subnet: Subnet) -> dict[str, Tensor]:
+    """The state of timm's own network with a subnet folded in, and the head.
+
+    Args:
+        supernet: The weights.
+        subnet: Has only modules that fold into the linear layers of the blocks.
+
+    Raises:
+        ExportError: If something folds into a bias that the backbone does not have.
+    """
+    view = supernet.view
+    of_head = view.state_of_head(supernet.head)
+    state: dict[str, Tensor] = {
+        name: value for name, value in supernet.backbone.state_dict().items() if name not in of_head
+    }
+    for index in range(view.depth):
+        for place, value in view.state_of_block(index, folded_layers(supernet, subnet, index)).items():
+            if place not in state:
+                raise ExportError(
+                    f"The subnet folds into a bias, {place}, which the backbone does not have.",
+                    "Use --format safetensors, which noah.load reads, or --format onnx.",
+                )
+            state[place] = value
+    return {name: value.detach().clone() for name, value in (state | of_head).items()}
 
 
 def load_timm(folder: Path) -> nn.Module:
@@ -128,7 +139,7 @@ def _config(
             "std": preprocessing.std,
             "num_classes": len(classes),
             "pool_size": None,
-            "first_conv": "patch_embed.proj",
-            "classifier": "head",
+            "first_conv": backbone.pretrained_cfg.get("first_conv", "patch_embed.proj"),
+            "classifier": backbone.pretrained_cfg.get("classifier", "head"),
         },
     }

@@ -9,6 +9,7 @@ import timm
 from torch import nn
 
 from noah.backbone.architecture import Architecture
+from noah.backbone.families.registry import view_of
 from noah.backbone.outline import outlines
 from noah.backbone.supported import check_supported
 from noah.errors import BackboneError, SettingsError, UnsupportedBackboneError, inside_sentence
@@ -51,7 +52,7 @@ def build(
         check_supported(model)
     except UnsupportedBackboneError as error:
         raise UnsupportedBackboneError(error.problem, _instead(architecture)) from error
-    check_image_size(model, model.patch_embed.img_size)
+    check_image_size(model, view_of(model).image_size)
     return cast(nn.Module, model)
 
 
@@ -78,7 +79,7 @@ def check_image_size(model: Any, sides: tuple[int, int], name: str = "backbone.i
     Raises:
         SettingsError: If a side is not a multiple; it suggests the nearest smaller size that is.
     """
-    for side, patch in zip(sides, model.patch_embed.patch_size, strict=True):
+    for side, patch in zip(sides, view_of(model).stride, strict=True):
         if side % patch:
             near = max(patch, side // patch * patch)
             raise SettingsError([f"{name}: {side} is not a multiple of the patch size {patch}; use {near}"])

@@ -5,15 +5,14 @@ timm's own loading would leave what is missing at its random values and ignore w
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
-from timm.models import model_entrypoint
 from torch import Tensor, nn
 
 from noah.backbone.architecture import Architecture
+from noah.backbone.families.registry import converted
 from noah.backbone.jax_checkpoint import LARGEST_GRID
 from noah.backbone.unwrap import spell_counts
 from noah.backbone.weights_file import first_line
@@ -50,7 +49,7 @@ def fit(
     state, steps = _without_mask(state, expected)
     before = {key: tuple(value.shape) for key, value in state.items()}
     try:
-        state = _checkpoint_filter(architecture)(dict(state), model)
+        state = converted(state, model)
     except Exception as error:  # timm does not catch what a tensor of an unexpected shape raises
         raise CheckpointError(
             f"{name} does not fit the backbone {architecture}: {first_line(error)}{_after(told)}",
@@ -81,12 +80,6 @@ def fit(
         if key in before and before[key] != tuple(value.shape)
     ]
     return "; ".join(steps)
-
-
-def _checkpoint_filter(architecture: Architecture) -> Any:
-    """The function with which timm turns files of the architecture's authors into its own words."""
-    module = sys.modules[model_entrypoint(architecture.base).__module__]
-    return getattr(module, "checkpoint_filter_fn", lambda state, _: state)
 
 
 def _check_positions(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:

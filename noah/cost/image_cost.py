@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
 from noah.backbone.architecture import Architecture
+from noah.backbone.families.registry import view_of
 from noah.backbone.outline import outline
 from noah.cost.macs import backbone_macs
 
@@ -34,8 +34,7 @@ class ImageCost:
 
 def image_tokens(backbone: nn.Module) -> int:
     """The number of class, register and patch tokens of an image."""
-    model: Any = backbone
-    return int(model.num_prefix_tokens + model.patch_embed.num_patches)
+    return view_of(backbone).image_tokens
 
 
 def cheaper_size(architecture: Architecture, backbone: nn.Module) -> ImageCost | None:
@@ -45,12 +44,12 @@ def cheaper_size(architecture: Architecture, backbone: nn.Module) -> ImageCost |
         architecture: What to build at the other size.
         backbone: The same at its own size, without a head; its outline is enough.
     """
-    model: Any = backbone
-    if image_tokens(model) <= DEAR_TOKENS:
+    view = view_of(backbone)
+    if view.image_tokens <= DEAR_TOKENS:
         return None
-    patch = max(model.patch_embed.patch_size)
+    patch = max(view.stride)
     side = max(1, round(USUAL_SIDE / patch)) * patch
-    if side >= min(model.patch_embed.img_size):
+    if side >= min(view.image_size):
         return None
     smaller = outline(architecture.name, img_size=side, **architecture.arguments)
     return ImageCost(side, image_tokens(smaller), backbone_macs(smaller, 0))
@@ -61,9 +60,8 @@ def size_advice(architecture: Architecture, backbone: nn.Module) -> str:
     cheaper = cheaper_size(architecture, backbone)
     if cheaper is None:
         return ""
-    model: Any = backbone
     return (
-        f"an image of {model.patch_embed.img_size[1]} px is {image_tokens(model):,} tokens and "
-        f"{backbone_macs(model, 0) / 1e9:.1f} G multiply-accumulates; --image-size {cheaper.side} makes it "
+        f"an image of {view_of(backbone).image_size[1]} px is {image_tokens(backbone):,} tokens and "
+        f"{backbone_macs(backbone, 0) / 1e9:.1f} G multiply-accumulates; --image-size {cheaper.side} makes it "
         f"{cheaper.tokens:,} tokens and {cheaper.macs / 1e9:.1f} G"
     )

@@ -19,8 +19,9 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BeforeValidator, PlainSerializer
 
+from noah.backbone.view import Readers
 from noah.files.record import Record
-from noah.model.token_plan import BlockPlan, Readers, plan_tokens
+from noah.model.token_plan import BlockPlan, plan_tokens
 from noah.space.subnet import Subnet
 
 Kind = Literal["constant", "passed_on", "dropped", "last_constant", "last_carried"]

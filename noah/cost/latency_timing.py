@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from noah.backbone.families.registry import view_of
 from noah.backbone.supported import untrained_backbone
 from noah.cost.latency import median_seconds
 from noah.cost.latency_table import WITH_CONSTANTS, Kind, LatencyTable, without_falls
@@ -72,7 +71,8 @@ def measure_table(
         backbone = untrained_backbone(architecture, image_size, num_classes).to(hardware.device)
         images = torch.randn(batch_size, 3, *image_size).to(hardware.device)
         largest = Subnet.uniform(space.blocks, prompt=prompts[-1], adapter=adapters[-1])
-        supernet = Supernet(_without_layer_scale(backbone), largest).to(hardware.device).eval()
+        # Merged blocks have no LayerScale; folding it would copy weights that all parts share.
+        supernet = Supernet(view_of(backbone).without_scales(), largest).to(hardware.device).eval()
         parts = [*_parts(supernet, space, prompts, adapters, batch_size)]
         ends = merge(supernet, Subnet.uniform(space.blocks))
         ends.blocks = nn.ModuleList()
@@ -138,10 +138,8 @@ def _parts(
     supernet: Supernet, space: SearchSpace, prompts: Sequence[int], adapters: Sequence[int], batch_size: int
 ) -> Iterator[_Part]:
     """Yield every kind of block, for every number of prompt tokens and, in ascending order, every adapter width."""
-    backbone: Any = supernet.backbone
     depth = space.blocks
-    device = backbone.patch_embed.proj.weight.device
-    image_tokens = backbone.num_prefix_tokens + backbone.patch_embed.num_patches
+    device, image_tokens = supernet.view.weight.device, supernet.view.image_tokens
     # Prompts that fill the last blocks are replaced in each and carried by none.
     leaves_blocks_out = space.placement != "last" and any(
         0 < prompt_depth < depth for prompt_depth in space.modules["prompt"].depths
@@ -168,13 +166,3 @@ def _parts(
             if count and leaves_gaps and depth > 2:
                 alternating = blocks_of([count if block % 2 == 0 else 0 for block in range(depth)])
                 yield _Part("dropped", row, [(block, carrying) for block in alternating[1:-1:2]])
-
-
-def _without_layer_scale(backbone: nn.Module) -> nn.Module:
-    """Copy the backbone without its weights, which are shared, and without LayerScale, as merged blocks have none."""
-    shared = {id(parameter): parameter for parameter in backbone.parameters()}
-    bare: Any = copy.deepcopy(backbone, shared)
-    for block in bare.blocks:
-        block.ls1 = block.ls2 = nn.Identity()
-    module: nn.Module = bare
-    return module

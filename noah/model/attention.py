@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from noah.backbone.view import AttentionView, Readers, Rotation
 from noah.model.kinds.module import output_of
-from noah.model.token_plan import Readers
 
 
 def split_heads(features: Tensor, heads: int) -> Tensor:
@@ -18,9 +16,25 @@ def split_heads(features: Tensor, heads: int) -> Tensor:
     return features.reshape(batch, tokens, heads, width // heads).transpose(1, 2)
 
 
-def keys_and_values(attention: Any, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Split projected keys and values (B, N, heads x d) by head, and norm the keys if the backbone does."""
-    return attention.k_norm(split_heads(keys, attention.num_heads)), split_heads(values, attention.num_heads)
+def queries_of(attention: AttentionView, projected: Tensor, rotation: Rotation | None) -> Tensor:
+    """Split projected queries (B, M, heads x d) by head, norm them and turn them as the backbone does."""
+    queries = output_of(attention.q_norm, split_heads(projected, attention.heads))
+    return queries if rotation is None else rotation(queries)
+
+
+def keys_and_values(
+    attention: AttentionView, projected: Tensor, rotation: Rotation | None = None
+) -> tuple[Tensor, Tensor]:
+    """Split projected keys and values (B, N, 2 x heads x d) by head; norm and turn the keys as the backbone does.
+
+    Args:
+        attention: Gives heads and norms.
+        projected: Keys, then values.
+        rotation: Of these tokens; None for tokens without a place in the image, and without rotary positions.
+    """
+    keys, values = (split_heads(part, attention.key_heads) for part in projected.chunk(2, dim=-1))
+    keys = output_of(attention.k_norm, keys)
+    return (keys if rotation is None else rotation(keys)), values
 
 
 def append_tokens(tokens: Tensor, extra: Tensor, dim: int) -> Tensor:
@@ -28,7 +42,21 @@ def append_tokens(tokens: Tensor, extra: Tensor, dim: int) -> Tensor:
     return torch.cat([tokens, extra.expand(tokens.shape[0], *[-1] * (extra.dim() - 1))], dim=dim)
 
 
-def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor, key_bias: Tensor | None = None) -> Tensor:
+def bias_among(bias: Tensor, queries: slice, tokens: int, keys: int) -> Tensor:
+    """The bias of scores (1, heads, M, `keys`) of some of a block's tokens; that of prompts is zero.
+
+    Args:
+        bias: Of the image's tokens, (1, heads, N, N).
+        queries: The tokens that have a query.
+        tokens: The number of all tokens in the block.
+        keys: The number of all keys, those of prompts included.
+    """
+    return F.pad(bias, (0, keys - bias.shape[-1], 0, tokens - bias.shape[-2]))[:, :, queries]
+
+
+def attend(
+    attention: AttentionView, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None = None
+) -> Tensor:
     """Scaled dot-product attention with the backbone's output norm.
 
     On a CPU in bfloat16 the two products are computed one by one, because torch's fused kernel is slower there: its
@@ -36,20 +64,23 @@ def attend(attention: Any, queries: Tensor, keys: Tensor, values: Tensor, key_bi
     fused kernel is used.
 
     Args:
-        attention: timm's `Attention`, which gives scale and norm.
+        attention: Gives heads, scale and norm.
         queries: (B, heads, M, d).
-        keys: (B, heads, N, d).
-        values: (B, heads, N, d).
-        key_bias: Added to the scores of each key, (N); minus infinity hides a key.
+        keys: (B, key heads, N, d).
+        values: (B, key heads, N, d).
+        bias: Added to the scores, (1, heads, M, N), or of each key, (N); minus infinity hides a key.
 
     Returns:
         (B, M, heads x d), before the output projection.
     """
+    if (served := attention.heads // attention.key_heads) > 1:
+        keys, values = (part.repeat_interleave(served, dim=1) for part in (keys, values))
     if queries.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         scores = queries * attention.scale @ keys.transpose(-2, -1)
-        mixed = (scores if key_bias is None else scores + key_bias.to(scores.dtype)).softmax(dim=-1) @ values
+        mixed = (scores if bias is None else scores + bias.to(scores.dtype)).softmax(dim=-1) @ values
     else:
-        mask = None if key_bias is None else key_bias.to(queries.dtype).expand(queries.shape[-2], -1)
+        mask = None if bias is None else bias.to(queries.dtype)
+        mask = mask.expand(queries.shape[-2], -1) if mask is not None and mask.dim() == 1 else mask
         mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=attention.scale)
     return output_of(attention.norm, mixed.transpose(1, 2).flatten(2))
 
@@ -67,12 +98,9 @@ def read_tokens(readers: Readers, prefix: int, tokens: int, carried: int, passed
     match readers:
         case Readers.CLASS:
             return slice(0, 1)
+        case Readers.PREFIX:
+            return slice(0, prefix)
         case Readers.PATCHES:
             return slice(prefix, tokens - carried)
         case Readers.ALL:
             return slice(0, tokens if passed_on else tokens - carried)
-
-
-def pool(readers: Readers, tokens: Tensor) -> Tensor:
-    """Pool the tokens that the head reads, (B, N, D), into one feature per image, (B, D)."""
-    return tokens[:, 0] if readers is Readers.CLASS else tokens.mean(dim=1)

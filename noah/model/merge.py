@@ -2,34 +2,44 @@
 
 Every rewrite is an identity of linear algebra, exact up to float rounding:
 
-- LoRA folds into the projection: W + B A.
+- LoRA folds into the projection: W + B A, be queries, keys and values kept in one matrix or in three.
 - LayerScale folds into the layer before it: W2 <- gamma W2, b2 <- gamma b2. Then the adapter's output bias folds into
-  the MLP's: b2 <- b2 + u, and v <- v - V u cancels its effect on the adapter's input.
-- Keys and values of prompt tokens that nobody reads again are constants.
+  the MLP's: b2 <- b2 + u, and v <- v - V u cancels its effect on the adapter's input. In a block that norms behind the
+  MLP, u folds into the bias of that norm.
+- Keys and values of prompt tokens that nobody reads again are constants. Prompts have no place in the image: rotary
+  positions pass over them, and relative positions bias none of their scores.
 - Class-token pooling: the last block has one query per head, so the key matrix is absorbed into it,
   q . (W_k h_j + b_k) = (W_k^T q) . h_j + a constant that softmax ignores, and the value matrix is applied after the
-  weighted sum. Keys and values are never formed. (This is impossible if keys are normed: that norm is not linear.)
+  weighted sum. Keys and values are never formed. Where keys are normed or turned, which depends on the token, they are
+  formed, and values still are not.
 - Average pooling: the last block computes queries for the patch tokens only.
-- The prefix tokens with their positions are one constant; the normalization of pixels folds into the patch embedding.
+- Attention pooling: its query is a constant, which absorbs the key matrix; the value matrix is applied to one sum.
+- Rotary positions of neighboring features turn slices, once queries and keys are reordered alike.
+- The prefix tokens with their positions are one constant, and so are the tables of rotary and relative positions; the
+  normalization of pixels folds into the patch embedding where that neither pads nor changes its weights.
 
 Only the adapter's nonlinearity remains.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from noah.backbone.view import FC2, PROJ, QKV, BlockView
-from noah.model.attention import pool
-from noah.model.folding import fold_normalization, fold_scale, linear, with_layers
+from noah.backbone.layers import linear
+from noah.backbone.view import FC2, PROJ, QKV, BlockView, MlpView, Readers, Rotation, bent
+from noah.model.folding import fold_scale
 from noah.model.kinds.module import Affine, Bottleneck, KindModule, output_of
 from noah.model.kinds.prompt import Prompt
 from noah.model.merged_attention import ClassAttention, MergedAttention
+from noah.model.merged_pooling import MergedPooling
 from noah.model.supernet import Supernet
-from noah.model.token_plan import BlockPlan, Readers, plan_tokens
+from noah.model.token_plan import BlockPlan, plan_tokens
 from noah.space.subnet import Subnet
 
 
@@ -68,27 +78,20 @@ class MergedViT(nn.Module):
         self, supernet: Supernet, subnet: Subnet, raw_pixels: tuple[tuple[float, ...], tuple[float, ...]] | None
     ) -> None:
         super().__init__()
-        backbone = supernet.backbone
-        self.readers = supernet.last_readers
+        view = supernet.view
         self.takes_raw_pixels = raw_pixels is not None
-        self.patches = (
-            fold_normalization(backbone.patch_embed.proj, *raw_pixels) if raw_pixels else (backbone.patch_embed.proj)
-        )
-        self.patch_norm = backbone.patch_embed.norm
-        # For all-zero patches, the position embedding returns just the constants that it adds.
-        grid = backbone.patch_embed.grid_size
-        shape = (
-            (1, *grid, supernet.embed_dim) if backbone.dynamic_img_size else (1, grid[0] * grid[1], supernet.embed_dim)
-        )
-        constants = backbone._pos_embed(self.patches.weight.new_zeros(shape))
-        prefix = backbone.num_prefix_tokens
-        self.norm_pre = backbone.norm_pre
-        self.register_buffer("prefix_tokens", backbone.norm_pre(constants[:, :prefix]))
-        self.register_buffer("patch_positions", constants[:, prefix:])
-        plans = plan_tokens(subnet.prompt, supernet.last_readers)
+        self.patches = view.stem_of_pixels(*raw_pixels) if raw_pixels else view.stem
+        self.patch_norm = view.patch_norm
+        constants = view.positions()
+        self.norm_pre = view.norm_pre
+        self.register_buffer("prefix_tokens", self.norm_pre(constants[:, : view.prefix]))
+        self.register_buffer("patch_positions", constants[:, view.prefix :])
+        plans = plan_tokens(subnet.prompt, view.readers)
         self.blocks = nn.ModuleList(_merge_block(supernet, subnet, index, plan) for index, plan in enumerate(plans))
-        self.norm = backbone.norm
-        self.fc_norm = backbone.fc_norm
+        self.norm = view.norm
+        parts = view.pooling.parts
+        self.pooling = view.pooling if parts is None else MergedPooling(parts)
+        self.fc_norm = view.fc_norm
         self.head = linear(supernet.head.weight.clone(), supernet.head.bias.clone())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -102,7 +105,7 @@ class MergedViT(nn.Module):
     def tokens(self, images: Tensor, blocks: int) -> Tensor:
         """Compute the tokens (B, N, D) behind the first `blocks` blocks, from what `forward` takes."""
         if self.takes_raw_pixels:
-            images = images.permute(0, 3, 1, 2).to(self.patches.weight.dtype)
+            images = images.permute(0, 3, 1, 2).to(self.head.weight.dtype)
         x = self.patch_norm(self.patches(images).flatten(2).transpose(1, 2)) + self.patch_positions
         x = self.norm_pre(x)
         x = torch.cat([self.prefix_tokens.expand(x.shape[0], -1, -1), x], dim=1)
@@ -114,18 +117,19 @@ class MergedViT(nn.Module):
         """Compute logits (B, classes) from the tokens behind the first `blocks` blocks."""
         for block in list(self.blocks)[blocks:]:
             x = block(x)
-        return output_of(self.head, self.fc_norm(pool(self.readers, self.norm(x))))
+        return output_of(self.head, self.fc_norm(self.pooling(self.norm(x))))
 
 
 class MergedBlock(nn.Module):
     """One block: attention in one of two forms, then the MLP, and what adapters leave behind either.
 
     Args:
-        attention: Maps tokens (B, N, D) to the tokens that are read, with attention added.
+        attention: Maps tokens (B, N, D) to the tokens that are read, and to what it adds to them.
         norm: The norm before the MLP.
         mlp: The MLP with everything folded in that folds, output biases of adapters included.
         adapter: The rest of an adapter behind the MLP, or None.
         behind: The rest of an adapter behind the block, or None.
+        parallel: Whether the MLP reads the tokens as they were before attention.
     """
 
     def __init__(
@@ -135,6 +139,8 @@ class MergedBlock(nn.Module):
         mlp: nn.Module,
         adapter: nn.Module | None,
         behind: nn.Module | None = None,
+        *,
+        parallel: bool = False,
     ) -> None:
         super().__init__()
         self.attention = attention
@@ -142,15 +148,42 @@ class MergedBlock(nn.Module):
         self.mlp = mlp
         self.adapter = adapter
         self.behind = behind
+        self.parallel = parallel
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (B, N, D) to the tokens that are read, (B, M, D)."""
-        x = self.attention(x)
-        m: Tensor = self.mlp(self.norm(x))
+        x, attended = self.attention(x)
+        before, x = x, x + attended
+        m: Tensor = self.mlp(self.norm(before if self.parallel else x))
         if self.adapter is not None:
             m = m + self.adapter(m)
         x = x + m
         return x if self.behind is None else x + self.behind(x)
+
+
+class MergedMlp(nn.Module):
+    """An MLP with everything folded in that folds.
+
+    Args:
+        form: How it bends.
+        layers: Its linear layers by name.
+        behind: A norm of its output, or None.
+    """
+
+    def __init__(self, form: MlpView, layers: Mapping[str, nn.Linear], behind: nn.Module | None) -> None:
+        super().__init__()
+        self.inputs, self.gated = form.inputs, form.gated
+        for name in form.inputs:
+            self.add_module(name, layers[name])
+        self.bend, self.norm = form.bend, form.norm
+        self.fc2 = layers[FC2]
+        self.behind = behind
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normed tokens (B, N, D) to what the MLP adds."""
+        hidden = [output_of(self.get_submodule(name), x) for name in self.inputs]
+        m = output_of(self.fc2, self.norm(bent(hidden, self.bend, self.gated)))
+        return m if self.behind is None else output_of(self.behind, m)
 
 
 class MergedAdapter(nn.Module):
@@ -168,40 +201,72 @@ class MergedAdapter(nn.Module):
 
 
 def _merge_block(supernet: Supernet, subnet: Subnet, index: int, plan: BlockPlan) -> MergedBlock:
-    view = BlockView(supernet.backbone.blocks[index])
-    count = subnet.widths("prompt")[index]
+    view = supernet.view.block(index)
     used = _used(supernet, subnet, index)
     layers = _folded(view, used)
-    prompt = cast(Prompt, supernet.module("prompt", index))
-    new_tokens = prompt.used(count)[None].clone() if count else None
-    proj = fold_scale(layers[PROJ], view.scale1)
-    attention: nn.Module
-    if plan.readers is Readers.CLASS and isinstance(view.attention.k_norm, nn.Identity):
-        attention = ClassAttention(view.block, layers[QKV], proj, new_tokens)
-    else:
-        attention = MergedAttention(
-            view.block, plan, supernet.backbone.num_prefix_tokens, layers[QKV], proj, new_tokens
-        )
-
+    layers[PROJ] = fold_scale(layers[PROJ], view.scale1)
     layers[FC2] = fold_scale(layers[FC2], view.scale2)
     behind_mlp = [module.bottleneck(width) for module, width in used if module.remains == "behind the MLP"]
     behind_block = [module.bottleneck(width) for module, width in used if module.remains == "behind the block"]
+    behind2 = view.behind2
     for bottleneck in (*behind_mlp, *behind_block):
-        fc2 = Affine(layers[FC2].weight, layers[FC2].bias).plus(bottleneck.up_bias)
-        layers[FC2] = linear(fc2.weight, fc2.bias)
-    changed = {name: layers[name] for name in (*view.mlp_inputs, FC2) if layers[name] is not view.layers[name]}
+        if behind2 is None:
+            fc2 = Affine(layers[FC2].weight, layers[FC2].bias).plus(bottleneck.up_bias)
+            layers[FC2] = linear(fc2.weight, fc2.bias)
+        else:
+            behind2 = _shifted(behind2, bottleneck.up_bias)
     return MergedBlock(
-        attention,
+        _merge_attention(supernet, subnet, index, plan, view, layers),
         view.norm2,
-        with_layers(view.block.mlp, **changed) if changed else view.block.mlp,
+        MergedMlp(view.mlp, layers, behind2),
         _remainder(behind_mlp, [*behind_mlp, *behind_block]),
         _remainder(behind_block, behind_block),
+        parallel=view.parallel,
     )
+
+
+def _merge_attention(
+    supernet: Supernet, subnet: Subnet, index: int, plan: BlockPlan, view: BlockView, layers: dict[str, nn.Linear]
+) -> nn.Module:
+    network, count = supernet.view, subnet.widths("prompt")[index]
+    prompt = cast(Prompt, supernet.module("prompt", index))
+    new_tokens = prompt.used(count)[None].clone() if count else None
+    view, layers = _turned_in_halves(view, layers)
+    if plan.readers is Readers.CLASS:
+        return ClassAttention(view, network.prefix, network.image_tokens + plan.carried, layers, new_tokens)
+    return MergedAttention(view, plan, network.prefix, network.image_tokens, layers, new_tokens)
+
+
+def _turned_in_halves(view: BlockView, layers: dict[str, nn.Linear]) -> tuple[BlockView, dict[str, nn.Linear]]:
+    """Where neighboring features are turned as pairs, put the first of each pair before the second ones.
+
+    Queries and keys are reordered alike, so that their products stay, and a turn is two slices instead of a shuffle. A
+    norm of heads may have a weight for each feature; there all stays as it is.
+    """
+    attention, rows, qkv = view.attention, view.key_rows, layers[QKV]
+    rotation, normed = attention.rotation, not isinstance(attention.k_norm, nn.Identity)
+    if rotation is None or rotation.halves or normed:
+        return view, layers
+    size = rotation.sin.shape[-1]
+    order = torch.arange(size).view(-1, 2).t().flatten()
+    places = torch.arange(qkv.out_features)
+    places[: rows.stop] = places[: rows.stop].view(-1, size)[:, order].flatten()
+    reordered = linear(qkv.weight[places], None if qkv.bias is None else qkv.bias[places])
+    halves = Rotation(rotation.sin[..., order], rotation.cos[..., order], halves=True)
+    return replace(view, attention=replace(attention, rotation=halves)), {**layers, QKV: reordered}
+
+
+def _shifted(norm: nn.Module, shift: Tensor) -> nn.Module:
+    """A norm with something added to its bias."""
+    changed = copy.copy(norm)
+    bias = getattr(norm, "bias", None)
+    changed._parameters = {**norm._parameters, "bias": nn.Parameter(shift if bias is None else bias + shift)}
+    return changed.requires_grad_(False)
 
 
 def folded_layers(supernet: Supernet, subnet: Subnet, index: int) -> dict[str, nn.Linear]:
     """The linear layers of a block by name, with whatever modules before, beside and after them folded in."""
-    return _folded(BlockView(supernet.backbone.blocks[index]), _used(supernet, subnet, index))
+    return _folded(supernet.view.block(index), _used(supernet, subnet, index))
 
 
 def _folded(view: BlockView, used: list[tuple[KindModule, int]]) -> dict[str, nn.Linear]:

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from noah.backbone.families.registry import sizes_of
 from noah.backbone.load import load_backbone
-from noah.backbone.view import sizes_of
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtifactError, CheckpointError, SettingsError, UnknownBackboneError
 from noah.files.bounded import parse_json
@@ -169,7 +169,7 @@ def load(path: str | Path, *, backbone: nn.Module | str | None = None) -> Classi
 
     Args:
         path: The artifact's folder, or its `modules.safetensors`.
-        backbone: A timm `VisionTransformer` at the input size of the run, which is frozen and shared, not copied; or
+        backbone: A timm network at the input size of the run, which is frozen and shared, not copied; or
             another name or file of the same weights. None loads the backbone by the name that the run used.
 
     Returns:

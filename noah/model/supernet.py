@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -10,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from noah.backbone.families.registry import sizes_of, view_of
 from noah.backbone.supported import check_supported
-from noah.backbone.view import BlockView, sizes_of
+from noah.backbone.view import NetworkView, Readers
 from noah.errors import SettingsError
-from noah.model.attention import pool
 from noah.model.kinds.build import BUILD, Place
 from noah.model.kinds.module import KindModule, output_of
 from noah.model.supernet_block import BlockUse, SupernetBlock, forward_block
-from noah.model.token_plan import BlockPlan, Readers, plan_tokens
+from noah.model.token_plan import BlockPlan, plan_tokens
 from noah.space.kinds import BlockSizes, with_published
 from noah.space.subnet import Subnet
 
@@ -41,7 +40,7 @@ class Supernet(nn.Module):
     evaluation mode whatever `train()` says, and it is shared, not copied. (NOAH, section 3.)
 
     Args:
-        backbone: A timm `VisionTransformer`.
+        backbone: A timm network of one of the families of `noah.backbone.families.registry`.
         largest: The largest width of each module, block by block; no subnet may exceed it.
         num_classes: The number of outputs of a fresh head; None copies the backbone's own head.
         dropout: The dropout rate in the modules, in training.
@@ -73,16 +72,14 @@ class Supernet(nn.Module):
         super().__init__()
         check_supported(backbone)
         self.backbone = _frozen(backbone)
-        if largest.depth != len(self.backbone.blocks):
-            raise SettingsError(
-                [f"subnet: it has {largest.depth} blocks and the backbone has {len(self.backbone.blocks)}"]
-            )
+        view = self.view
+        if largest.depth != view.depth:
+            raise SettingsError([f"subnet: it has {largest.depth} blocks and the backbone has {view.depth}"])
         self.largest = largest
         self.strengths = {kind: strength for kind, strength in (strengths or {}).items() if strength != 1}
-        self.embed_dim: int = self.backbone.embed_dim
-        self.head = _fresh_head(self.embed_dim, num_classes) if num_classes else self._own_head()
-        patch_dim = self.backbone.patch_embed.proj.weight[0].numel()
-        places = [Place(BlockView(block), patch_dim, dropout) for block in self.backbone.blocks]
+        self.embed_dim: int = view.embed_dim
+        self.head = _fresh_head(view.head_inputs, num_classes) if num_classes else self._own_head()
+        places = [Place(view.block(index), view.patch_dim, dropout) for index in range(view.depth)]
         self.kinds = with_published(largest.kinds)
         for name in self.kinds:
             modules = [BUILD[name](place, width) for place, width in zip(places, largest.widths(name), strict=True)]
@@ -92,18 +89,24 @@ class Supernet(nn.Module):
         self.drop_path_rates = [drop_path * block / max(1, largest.depth - 1) for block in range(largest.depth)]
         self.prompt_dropout_per_image = prompt_dropout_per_image
         self.activation_checkpointing = activation_checkpointing
-        weight = self.backbone.patch_embed.proj.weight
+        weight = view.weight
         self.to(device=weight.device, dtype=weight.dtype)
 
     def _own_head(self) -> nn.Linear:
-        if not isinstance(self.backbone.head, nn.Linear):
+        head = self.view.own_head()
+        if head is None:
             raise SettingsError(["supernet: the backbone has no head; give num_classes"])
-        return copy.deepcopy(self.backbone.head).requires_grad_(True)
+        return head.requires_grad_(True)
+
+    @property
+    def view(self) -> NetworkView:
+        """The backbone around its blocks."""
+        return view_of(self.backbone)
 
     @property
     def last_readers(self) -> Readers:
         """What the head reads after the last block."""
-        return Readers.CLASS if self.backbone.global_pool == "token" else Readers.PATCHES
+        return self.view.readers
 
     @property
     def num_classes(self) -> int:
@@ -167,11 +170,12 @@ class Supernet(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Compute the first block's input tokens, (B, N, D), from normalized `images` (B, 3, H, W)."""
-        return output_of(self.backbone.norm_pre, self.backbone._pos_embed(self.backbone.patch_embed(images)))
+        return self.view.embed(images)
 
     def classify(self, x: Tensor) -> Tensor:
         """Compute logits (B, classes) from the last block's output."""
-        return output_of(self.head, self.backbone.fc_norm(pool(self.last_readers, self.backbone.norm(x))))
+        view = self.view
+        return output_of(self.head, view.fc_norm(view.pooling(output_of(view.norm, x))))
 
     def check_fits(self, subnet: Subnet) -> None:
         """Refuse a subnet that is deeper or wider than this supernet."""
@@ -188,8 +192,8 @@ class Supernet(nn.Module):
     def block(self, index: int) -> SupernetBlock:
         """What one block is made of."""
         modules = {name: self.module(name, index) for name in self.kinds if name != "prompt"}
-        view = BlockView(self.backbone.blocks[index])
-        return SupernetBlock(view, modules, self.backbone.num_prefix_tokens, self.training)
+        view = self.view
+        return SupernetBlock(view.block(index), modules, view.prefix, view.image_tokens, self.training)
 
     def new_tokens(self, index: int, count: int, batch: int) -> Tensor | None:
         """The first `count` prompt tokens of a block, (1 or `batch`, `count`, D); None if there are none."""

@@ -15,13 +15,12 @@ from timm.layers import drop_path
 from torch import Tensor
 from torch.nn import functional as F
 
-from noah.backbone.view import PROJ, QKV, BlockView
-from noah.model.attention import append_tokens, attend, keys_and_values, read_tokens, split_heads
+from noah.backbone.view import GATE, PROJ, QKV, BlockView
+from noah.model.attention import append_tokens, attend, bias_among, keys_and_values, queries_of, read_tokens
 from noah.model.kinds.module import KindModule, Width, is_used, output_of
 from noah.model.token_plan import BlockPlan
 
-_ALL, _QUERIES, _KEYS_VALUES = slice(None), slice(0, 1), slice(1, 3)
-"""Thirds of the stacked query, key and value projection."""
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,12 +31,14 @@ class SupernetBlock:
         view: The backbone's block, frozen.
         modules: Its modules by kind, prompts aside, in the order of `noah.space.kinds.KINDS`.
         prefix: Number of class and register tokens.
+        image_tokens: Number of these and of patch tokens.
         training: Whether dropout and drop-path are applied.
     """
 
     view: BlockView
     modules: Mapping[str, KindModule]
     prefix: int
+    image_tokens: int
     training: bool
 
 
@@ -84,12 +85,6 @@ class _Layers:
             y = module.after(name, y, width, rows)
         return y
 
-    def project(self, h: Tensor, thirds: slice) -> Tensor:
-        """Some of queries, keys and values, side by side, of what the projection is given."""
-        third = self.layers[QKV].out_features // 3
-        start, stop, _ = thirds.indices(3)
-        return self.linear(QKV, h, slice(start * third, stop * third))
-
     def apply(self, name: str, h: Tensor) -> Tensor:
         """The whole layer, its input changed, too."""
         return self.linear(name, self.before(name, h))
@@ -111,40 +106,80 @@ def forward_block(block: SupernetBlock, x: Tensor, use: BlockUse) -> Tensor:
     Returns:
         (B, M, D), where M is the number of tokens that are read.
     """
-    layers, view, attention, training = _Layers(block, use.widths), block.view, block.view.attention, block.training
-    plan, new_tokens = use.plan, use.new_tokens
-
+    layers, view, plan = _Layers(block, use.widths), block.view, use.plan
+    new_tokens = use.new_tokens
     # New prompts that the next block reads are tokens like all others; the rest are only keys and values.
     if new_tokens is not None and plan.passed_on:
         x, new_tokens = append_tokens(x, new_tokens, dim=1), None
     read = read_tokens(plan.readers, block.prefix, x.shape[1], plan.passed_on or plan.carried, plan.passed_on)
-    all_read = len(range(*read.indices(x.shape[1]))) == x.shape[1]
 
-    h = layers.before(QKV, _rounded_once(view.norm1(x)))
-    if all_read:
-        # In the backward pass of one `chunk` the three are put together; slices would be padded and added up.
-        queries, keys, values = layers.project(h, _ALL).chunk(3, dim=-1)
+    attended = _attend(block, layers, x, new_tokens, read, use.key_bias)
+    before, x = x[:, read], x[:, read]
+    if not view.parallel:
+        x = x + _drop_path(attended, use.drop_path_rate, block.training)
+
+    m = _scaled(view.mlp_of(output_of(view.norm2, before if view.parallel else x), layers.apply), view.scale2)
+    m = m if view.behind2 is None else output_of(view.behind2, m)
+    if (added := layers.behind("behind the MLP", m)) is not None:
+        m = m + added
+    x = x + _drop_path(attended + m if view.parallel else m, use.drop_path_rate, block.training)
+    if (added := layers.behind("behind the block", x)) is not None:
+        x = x + _drop_path(added, use.drop_path_rate, block.training)
+    return x
+
+
+def _attend(
+    block: SupernetBlock,
+    layers: _Layers,
+    x: Tensor,
+    new_tokens: Tensor | None,
+    read: slice,
+    key_bias: Tensor | None,
+) -> Tensor:
+    """What attention adds to the tokens that are read, (B, M, D).
+
+    Args:
+        block: The parts of the block.
+        layers: Its linear layers with the modules in use.
+        x: All tokens (B, N, D).
+        new_tokens: Prompts that are keys and values alone, (1 or B, p, D).
+        read: Which tokens are read.
+        key_bias: Added to the scores of each key, (N + p) or None.
+    """
+    view, attention, tokens = block.view, block.view.attention, x.shape[1]
+    rotation = attention.rotation and attention.rotation.among(block.prefix, tokens - block.image_tokens)
+    of_queries = rotation and rotation.of(read)
+    normed = _rounded_once(output_of(view.norm1, x))
+    h = layers.before(QKV, normed)
+    rows = view.key_rows
+    if len(range(*read.indices(tokens))) == tokens:
+        # In the backward pass of one `split` the three are put together; slices would be padded and added up.
+        queries, projected = torch.split(layers.linear(QKV, h), [rows.start, 2 * len(rows)], dim=-1)
     else:
-        queries = layers.project(h[:, read], _QUERIES)
-        keys, values = layers.project(h, _KEYS_VALUES).chunk(2, dim=-1)
-    queries = attention.q_norm(split_heads(queries, attention.num_heads))
-    keys, values = keys_and_values(attention, keys, values)
+        queries = layers.linear(QKV, h[:, read], slice(0, rows.start))
+        projected = layers.linear(QKV, h, slice(rows.start, None))
+    queries = queries_of(attention, queries, of_queries)
+    keys, values = keys_and_values(attention, projected, rotation)
     if new_tokens is not None:
-        of_prompts = layers.project(layers.before(QKV, view.norm1(new_tokens)), _KEYS_VALUES)
-        prompt_keys, prompt_values = keys_and_values(attention, *of_prompts.chunk(2, dim=-1))
+        of_prompts = layers.linear(QKV, layers.before(QKV, output_of(view.norm1, new_tokens)), slice(rows.start, None))
+        prompt_keys, prompt_values = keys_and_values(attention, of_prompts)
         keys, values = append_tokens(keys, prompt_keys, dim=2), append_tokens(values, prompt_values, dim=2)
         # Keys and values are copies now. If the queries were not, they would keep the whole projection in memory.
         queries = queries.contiguous() if torch.is_grad_enabled() else queries
-    attended = view.scale1(layers.apply(PROJ, attend(attention, queries, keys, values, use.key_bias)))
-    x = x[:, read] + _drop_path(attended, use.drop_path_rate, training)
+    bias = key_bias
+    if attention.bias is not None:
+        bias = bias_among(attention.bias, read, tokens, keys.shape[2])
+        bias = bias if key_bias is None else bias + key_bias
+    mixed = attend(attention, queries, keys, values, bias)
+    if GATE in layers.layers:
+        mixed = mixed * layers.apply(GATE, normed[:, read]).sigmoid()
+    attended = _scaled(layers.apply(PROJ, mixed), view.scale1)
+    return attended if view.behind1 is None else output_of(view.behind1, attended)
 
-    m = view.scale2(view.mlp(view.norm2(x), layers.apply))
-    if (added := layers.behind("behind the MLP", m)) is not None:
-        m = m + added
-    x = x + _drop_path(m, use.drop_path_rate, training)
-    if (added := layers.behind("behind the block", x)) is not None:
-        x = x + _drop_path(added, use.drop_path_rate, training)
-    return x
+
+def _scaled(branch: Tensor, gamma: Tensor | None) -> Tensor:
+    """What a branch adds, times its LayerScale."""
+    return branch if gamma is None else branch * gamma
 
 
 def _rounded_once(features: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ much of that unnecessary without changing a single logit:
 - A prompt's output is read only if the next block has no prompt of its own. Otherwise the next block replaces it, and
   after the last block the head ignores it. Such a prompt is needed only as a key and a value. In the block that adds
   it, these do not depend on the image at all: they are constants of the model.
-- In the last block the head reads only the class token, or the mean of the patch tokens. Only these need a query, a
+- In the last block the head reads only the class token, or pools the patch tokens. Only these need a query, a
   projection, an MLP and an adapter there.
 """
 
@@ -14,15 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 
-
-class Readers(Enum):
-    """The tokens other than prompts whose output is read after a block."""
-
-    ALL = "all"
-    CLASS = "class token"
-    PATCHES = "patch tokens"
+from noah.backbone.view import Readers
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
+from noah.backbone.families.registry import view_of
 from noah.prepare.context import Materials
 from noah.settings.layers import recipe_layer
 from noah.settings.settings import Settings
@@ -77,9 +76,8 @@ def _part(times: float) -> str:
 
 def _half_side(materials: Materials) -> int | None:
     """Half the side of the images, in whole patches; None if that would leave too little to see."""
-    model: Any = materials.backbone.model
     height, width = materials.backbone.image_size
-    patch: int = model.patch_embed.patch_size[0]
+    patch, _ = view_of(materials.backbone.model).stride
     patches = min(height, width) // patch
     return patches // 2 * patch if patches >= _FEW_PATCHES and height == width else None
 

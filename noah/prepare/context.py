@@ -14,8 +14,8 @@ import torch
 
 from noah.backbone.architecture import Architecture
 from noah.backbone.build import check_image_size
+from noah.backbone.families.registry import sizes_of, view_of
 from noah.backbone.load import Backbone, load_backbone
-from noah.backbone.view import sizes_of
 from noah.cost.image_cost import size_advice
 from noah.data.augment.augmented_pixels import PREFETCHED, TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
@@ -67,10 +67,10 @@ def choose_evaluation_batch(
     free = free_memory(hardware.device) if free is None else free
     if free is None:
         return None
-    model: Any = backbone.model
+    view = view_of(backbone.model)
     height, width = backbone.image_size
-    tokens = model.patch_embed.num_patches + model.num_prefix_tokens + max(space.largest.prompt)
-    image = tokens * model.embed_dim * _BYTES[hardware.precision] + 3 * height * width * 5  # as bytes and as float32
+    tokens = view.image_tokens + max(space.largest.prompt)
+    image = tokens * view.embed_dim * _BYTES[hardware.precision] + 3 * height * width * 5  # as bytes and as float32
     fitting = max(1, int(MEMORY_SHARE * free) // image)
     size = min(LARGEST_BATCH, 1 << (fitting.bit_length() - 1))
     reason = f"an image needs about {format_bytes(image)}, and {MEMORY_SHARE:.0%} of {format_bytes(free)} may be used"
@@ -322,15 +322,14 @@ def build_space(settings: Settings, backbone: Backbone) -> SearchSpace:
     Raises:
         SettingsError: If depths exceed the backbone's.
     """
-    model: Any = backbone.model
-    sizes = sizes_of(model)
+    sizes, blocks = sizes_of(backbone.model), view_of(backbone.model).depth
     chosen = {kind: row for kind in KINDS if (row := getattr(settings.space, kind)) is not None}
     # A preset offers what the backbone has room for: of a backbone without biases, none are offset.
     preset = {kind: row for kind, row in PRESETS[settings.space.preset].items() if price(kind, 1, sizes)}
     depths = settings.space.depths
     if depths is None and settings.space.preset in MAY_BE_ABSENT:
-        depths = (0, *quarters(len(model.blocks)))
-    return make_space(len(model.blocks), sizes, preset | chosen, depths, settings.space.placement)
+        depths = (0, *quarters(blocks))
+    return make_space(blocks, sizes, preset | chosen, depths, settings.space.placement)
 
 
 def fingerprint(dataset: Dataset) -> str:

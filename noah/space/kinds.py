@@ -43,7 +43,10 @@ class BlockSizes:
         proj: The projection after attention.
         fc1: The layers that read the MLP's input: one, or two where the MLP is gated by a layer of its own.
         fc2: The last layer of the MLP.
-        biased_keys: Whether an offset of the keys changes anything: softmax ignores it unless keys are normed.
+        biased_keys: Whether keys have a bias whose offset changes anything: softmax ignores it unless keys are normed
+            or rotated.
+        keys: How many of the outputs of `qkv` are keys; None for a third.
+        gate: The layer that gates what attention gives; None without one.
     """
 
     embed_dim: int
@@ -52,6 +55,8 @@ class BlockSizes:
     fc1: tuple[LayerSize, ...]
     fc2: LayerSize
     biased_keys: bool = False
+    keys: int | None = None
+    gate: LayerSize | None = None
 
     @classmethod
     def plain(cls, embed_dim: int) -> BlockSizes:
@@ -98,8 +103,9 @@ def _bottleneck(width: int, sizes: BlockSizes) -> int:
 
 def _offsets(_: int, sizes: BlockSizes) -> int:
     """An offset of every bias that is there and that matters."""
-    of_qkv = sizes.qkv.outputs if sizes.biased_keys else sizes.qkv.outputs // 3 * 2
-    layers = (sizes.proj, *sizes.fc1, sizes.fc2)
+    keys = sizes.qkv.outputs // 3 if sizes.keys is None else sizes.keys
+    of_qkv = sizes.qkv.outputs - (0 if sizes.biased_keys else keys)
+    layers: tuple[LayerSize, ...] = (*((sizes.gate,) if sizes.gate else ()), sizes.proj, *sizes.fc1, sizes.fc2)
     return (of_qkv if sizes.qkv.bias else 0) + sum(layer.outputs for layer in layers if layer.bias)
 
 

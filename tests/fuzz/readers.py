@@ -412,7 +412,7 @@ def _latency_seeds() -> Iterator[tuple[str, bytes]]:
         "hardware": {"device": "cpu"},
         "checks": [{"subnet": {"prompt": [1], "lora": [0], "adapter": [0]}, "predicted": 1.0, "measured": 1.0}],
     }
-    from noah.model.token_plan import Readers
+    from noah.backbone.view import Readers
 
     yield "latency.json", json.dumps(value | {"last_readers": next(iter(Readers)).value}).encode()
 

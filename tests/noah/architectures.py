@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from timm.layers import RmsNorm, SwiGLU
-from timm.models.vision_transformer import VisionTransformer
+from timm.layers import Attention, HybridEmbed, RmsNorm, SwiGLU
+from timm.models.beit import Beit
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva
+from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, VisionTransformer
+from timm.models.vision_transformer_hybrid import ConvStem
+from timm.models.vision_transformer_relpos import ResPostRelPosBlock, VisionTransformerRelPos
 from torch import nn
 
 from noah.model.supernet import Supernet
@@ -14,7 +21,7 @@ from noah.space.subnet import Subnet
 
 SIZE = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 4, "num_heads": 3, "num_classes": 7}
 
-ARCHITECTURES: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "class token": {},
     "LayerScale": {"init_values": 0.3},
     "registers": {"reg_tokens": 3},
@@ -36,19 +43,140 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "oblong grid": {"img_size": (16, 32)},
     "oblong grid, any image size": {"img_size": (32, 16), "dynamic_img_size": True},
 }
+"""Of timm's plain `VisionTransformer`."""
 
 
-def make_backbone(kind: str, *, seed: int = 0) -> VisionTransformer:
-    """A backbone of that kind in float64, every weight random, so that nothing is hidden by a zero or a one."""
+def _stem(padding: int) -> nn.Module:
+    return ConvStem(depth=2, channels=(6, 24), kernel_size=(4, 2), stride=(4, 2), padding=(padding, 0))
+
+
+def _gated(backbone: Any) -> nn.Module:
+    """The backbone with attention that gates what it gives, which no constructor of timm's offers as yet."""
+    for block in backbone.blocks:
+        block.attn = Attention(backbone.embed_dim, num_heads=3, qkv_bias=True, gated=True)
+    return backbone
+
+
+OTHERS: dict[str, Callable[..., nn.Module]] = {
+    "attention pooling": partial(VisionTransformer, **SIZE, global_pool="map", class_token=False),
+    "attention pooling of all tokens": partial(
+        VisionTransformer, **SIZE, global_pool="map", reg_tokens=2, pool_include_prefix=True
+    ),
+    "parallel blocks": partial(
+        VisionTransformer, **SIZE, block_fn=ParallelScalingBlock, qkv_bias=False, qk_norm=True, init_values=0.3
+    ),
+    "parallel blocks, biased": partial(
+        VisionTransformer, **SIZE, block_fn=ParallelScalingBlock, global_pool="avg", reg_tokens=1
+    ),
+    "norms behind the branches": partial(VisionTransformer, **SIZE, block_fn=ResPostBlock),
+    "gated attention": lambda **options: _gated(VisionTransformer(**SIZE | options)),
+    "gated attention, average pooling": lambda **options: _gated(
+        VisionTransformer(**SIZE | options, global_pool="avg")
+    ),
+    "hybrid": lambda **options: VisionTransformer(
+        **SIZE | {"patch_size": 1} | options, embed_layer=partial(HybridEmbed, backbone=_stem(0), proj=False)
+    ),
+    "hybrid that pads": lambda **options: VisionTransformer(
+        **SIZE | {"patch_size": 1} | options, embed_layer=partial(HybridEmbed, backbone=_stem(1))
+    ),
+    "distilled": partial(VisionTransformerDistilled, **SIZE),
+    "EVA": partial(Eva, **SIZE, init_values=0.3),
+    "EVA-02": partial(Eva, **SIZE, swiglu_mlp=True, use_rot_pos_emb=True, ref_feat_shape=(3, 3)),
+    "EVA-02 with three projections": partial(
+        Eva,
+        **SIZE,
+        global_pool="token",
+        qkv_fused=False,
+        swiglu_mlp=True,
+        scale_mlp=True,
+        scale_attn_inner=True,
+        use_rot_pos_emb=True,
+    ),
+    "EVA with norms behind": partial(Eva, **SIZE, global_pool="token", use_post_norm=True),
+    "DINOv3": partial(
+        Eva,
+        **SIZE,
+        qkv_bias=False,
+        init_values=0.3,
+        num_reg_tokens=2,
+        use_abs_pos_emb=False,
+        use_rot_pos_emb=True,
+        rope_type="dinov3",
+        rope_rotate_half=True,
+        rope_temperature=100,
+    ),
+    "DINOv3, class token": partial(
+        Eva,
+        **SIZE,
+        global_pool="token",
+        init_values=0.3,
+        num_reg_tokens=2,
+        use_rot_pos_emb=True,
+        rope_type="dinov3",
+        rope_rotate_half=True,
+        dynamic_img_size=True,
+    ),
+    "Perception Encoder": partial(
+        Eva,
+        **SIZE,
+        global_pool="map",
+        attn_type="rope",
+        use_pre_transformer_norm=True,
+        use_rot_pos_emb=True,
+        rope_grid_offset=1.0,
+        rope_grid_indexing="xy",
+        attn_pool_num_heads=2,
+        attn_pool_mlp_ratio=2.0,
+    ),
+    "RoPE-ViT, mixed": partial(
+        Eva, **SIZE, global_pool="token", attn_type="rope", use_rot_pos_emb=True, rope_type="mixed", init_values=0.2
+    ),
+    "Sapiens2": partial(
+        Eva,
+        **SIZE,
+        global_pool="token",
+        attn_type="rope",
+        qkv_fused=False,
+        num_kv_heads=1,
+        qk_norm=True,
+        norm_layer=RmsNorm,
+        swiglu_mlp=True,
+        init_values=0.3,
+        attn_only_layer_scale=True,
+        use_rot_pos_emb=True,
+    ),
+    "BEiT": partial(Beit, **SIZE, use_abs_pos_emb=False, use_rel_pos_bias=True, init_values=0.3),
+    "BEiT with shared positions, class token": partial(
+        Beit, **SIZE, global_pool="token", use_shared_rel_pos_bias=True, use_rel_pos_bias=True, scale_mlp=True
+    ),
+    "relative positions": partial(VisionTransformerRelPos, **SIZE, init_values=0.3),
+    "relative positions, class token": partial(
+        VisionTransformerRelPos, **SIZE, global_pool="token", class_token=True, rel_pos_type="bias", qk_norm=True
+    ),
+    "relative positions, norms behind": partial(
+        VisionTransformerRelPos, **SIZE, block_fn=ResPostRelPosBlock, shared_rel_pos=True, fc_norm=True
+    ),
+}
+"""Of the other forms and families."""
+
+ARCHITECTURES = (*VARIANTS, *OTHERS)
+
+
+def make_backbone(kind: str, *, seed: int = 0, **options: Any) -> Any:
+    """A backbone of that kind in float64, every weight random, so that nothing is hidden by a zero or a one.
+
+    `options` are timm's, such as `embed_dim`.
+    """
     torch.manual_seed(seed)
-    backbone = VisionTransformer(**{**SIZE, **ARCHITECTURES[kind]}).double()
+    make = OTHERS.get(kind) or partial(VisionTransformer, **SIZE | VARIANTS[kind])
+    backbone = make(**options).double()
     randomize(backbone)
     return backbone.eval()
 
 
-def make_supernet(kind: str, *, largest: Subnet | None = None, seed: int = 0) -> Supernet:
+def make_supernet(kind: str, *, largest: Subnet | None = None, seed: int = 0, **options: Any) -> Supernet:
     """A supernet over such a backbone, with random modules."""
-    backbone = make_backbone(kind, seed=seed)
+    backbone = make_backbone(kind, seed=seed, **options)
     largest = largest or Subnet.uniform(len(backbone.blocks), prompt=4, lora=3, adapter=5)
     supernet = Supernet(backbone, largest)
     for name, parameter in supernet.named_parameters():

@@ -51,20 +51,19 @@ def _lora(layer: str) -> Build:
 
 
 def _lora_of_mlp_inputs(at: Place, rank: int) -> KindModule:
-    layers = {name: (at.inputs(name), at.outputs(name)) for name in at.view.mlp_inputs}
+    layers = {name: (at.inputs(name), at.outputs(name)) for name in at.view.mlp.inputs}
     return LoRAOfLayers(layers, rank, at.dropout)
 
 
 def _bias(at: Place, there: int) -> KindModule:
     layers = {name: (layer.out_features, range(0)) for name, layer in at.view.layers.items() if layer.bias is not None}
-    third = at.outputs(QKV) // 3
-    if QKV in layers and not at.view.sizes.biased_keys:
-        layers[QKV] = (3 * third, range(third, 2 * third))
+    if QKV in layers and not at.view.biased_keys:
+        layers[QKV] = (at.outputs(QKV), at.view.key_rows)
     return Bias(layers, there)
 
 
 def _scale_shift(at: Place, there: int) -> KindModule:
-    inputs = {QKV: "norm1", **dict.fromkeys(at.view.mlp_inputs, "norm2")}
+    inputs = dict.fromkeys(at.view.attention_inputs, "norm1") | dict.fromkeys(at.view.mlp.inputs, "norm2")
     return ScaleShift(inputs, {PROJ: at.outputs(PROJ), FC2: at.outputs(FC2)}, at.embed_dim, there)
 
 
@@ -77,8 +76,10 @@ BUILD: Mapping[str, Build] = {
     "lora_fc2": _lora(FC2),
     "bias": _bias,
     "scale_shift": _scale_shift,
-    "linear_adapter_attention": lambda at, width: LinearAdapter((QKV,), at.embed_dim, width, at.dropout),
-    "linear_adapter_mlp": lambda at, width: LinearAdapter(at.view.mlp_inputs, at.embed_dim, width, at.dropout),
+    "linear_adapter_attention": lambda at, width: LinearAdapter(
+        at.view.attention_inputs, at.embed_dim, width, at.dropout
+    ),
+    "linear_adapter_mlp": lambda at, width: LinearAdapter(at.view.mlp.inputs, at.embed_dim, width, at.dropout),
     "adapter_plus": lambda at, width: AdapterPlus(at.embed_dim, width, at.dropout),
 }
 """Name of a kind of `noah.space.kinds` -> how a module of it is built."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import timm
 import torch
-from timm.layers import PatchEmbed
-from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, VisionTransformer
+from timm.layers import PatchEmbed, RmsNorm
+from timm.models.eva import Eva
+from timm.models.vision_transformer import ParallelScalingBlock, ParallelThingsBlock, ResPostBlock, VisionTransformer
 
-from noah.backbone.supported import check_supported, unsupported_parts
+from noah.backbone.families.registry import FAMILIES
+from noah.backbone.supported import check_supported, nearest_covered, unsupported_parts
 from noah.errors import UnsupportedBackboneError
 from tests.noah.architectures import ARCHITECTURES, SIZE, make_backbone
 
@@ -21,13 +25,20 @@ def test_what_the_method_covers_is_taken(kind: str) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"global_pool": "map"}, "pooling 'map'"),
         ({"global_pool": "max"}, "pooling 'max'"),
         ({"global_pool": "avgmax"}, "pooling 'avgmax'"),
         ({"global_pool": ""}, "pooling ''"),
         ({"global_pool": "avg", "pool_include_prefix": True}, "pool_include_prefix"),
-        ({"block_fn": ResPostBlock}, "block 0: its type is ResPostBlock"),
-        ({"block_fn": ParallelScalingBlock}, "block 0: its type is ParallelScalingBlock"),
+        ({"block_fn": ParallelThingsBlock}, "block 0: its type is ParallelThingsBlock"),
+        ({"attn_layer": "diff", "embed_dim": 48}, "block 0: its attention is DiffAttention"),
+        (
+            {"block_fn": partial(ParallelScalingBlock, fuse_out_proj=True)},
+            "block 0: attention and MLP share one output projection",
+        ),
+        (
+            {"block_fn": ResPostBlock, "norm_layer": RmsNorm},
+            "block 0: its norm behind the MLP is RmsNorm, not LayerNorm with weights",
+        ),
         ({"dynamic_img_pad": True, "dynamic_img_size": True}, "dynamic_img_pad"),
         ({"in_chans": 1}, "1 channels"),
     ],
@@ -43,16 +54,45 @@ def test_what_it_does_not_cover_is_refused_with_the_reason(options: dict[str, ob
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("resnet10t", "the architecture ResNet"),
-        ("eva02_tiny_patch14_224", "the architecture Eva"),
-        ("deit_tiny_distilled_patch16_224", "the architecture VisionTransformerDistilled"),
-        ("vit_tiny_r_s16_p8_224", "the patch embedding HybridEmbed"),
+        ("resnet10t", "of the architecture ResNet, it is a convolutional network"),
+        ("convnext_atto", "of the architecture ConvNeXt, it is a convolutional network"),
+        ("swin_tiny_patch4_window7_224", "of the architecture SwinTransformer, its attention stays inside windows"),
+        ("hiera_tiny_224", "of the architecture Hiera, its attention stays inside windows"),
+        ("samvit_base_patch16_224", "of the architecture VisionTransformerSAM, its attention stays inside windows"),
+        ("naflexvit_base_patch16_gap", "of the architecture NaFlexVit, it takes images of any shape"),
+        ("xcit_nano_12_p16_224", "the architecture Xcit is none of timm's VisionTransformer, "),
     ],
 )
 def test_other_architectures_of_timm_are_refused_by_name(name: str, reason: str) -> None:
     with torch.device("meta"):
         backbone = timm.create_model(name)
     assert any(reason in found for found in unsupported_parts(backbone))
+
+
+def test_what_is_refused_leads_to_something_near_it_that_is_covered() -> None:
+    with torch.device("meta"):
+        for name in ("swin_tiny_patch4_window7_224", "hiera_tiny_224", "convnext_atto", "xcit_nano_12_p16_224"):
+            nearest = nearest_covered(timm.create_model(name))
+            assert unsupported_parts(timm.create_model(nearest.split(".")[0])) == []
+
+
+def test_blocks_of_different_sizes_are_refused() -> None:
+    """A width has one price in every block."""
+    backbone = Eva(**SIZE, attn_type="rope", qkv_fused=False, num_kv_heads=(3, 1, 1, 3))
+    assert unsupported_parts(backbone) == ["block 1 has layers of other sizes than block 0"]
+
+
+@pytest.mark.slow
+def test_of_the_families_of_vision_transformers_in_timm_almost_all_are_covered() -> None:
+    modules = {module for family in FAMILIES for module in family.modules}
+    names = [name for module in sorted(modules) for name in timm.list_models(module=module)]
+    refused = {}
+    for name in names:
+        with torch.device("meta"):
+            if reasons := unsupported_parts(timm.create_model(name, num_classes=10)):
+                refused[name] = reasons
+    assert len(names) - len(refused) >= 240
+    assert len(refused) < 0.05 * len(names), refused
 
 
 def test_another_patch_embedding_is_refused() -> None:

@@ -34,4 +34,4 @@ def test_what_timm_cannot_build(architecture: str) -> None:
 
 def test_what_the_method_does_not_cover() -> None:
     with pytest.raises(UnsupportedBackboneError):
-        untrained_backbone("deit_tiny_distilled_patch16_224", (32, 32), 3)
+        untrained_backbone("vit_small_patch16_18x2_224", (32, 32), 3)

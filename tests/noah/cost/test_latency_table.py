@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noah.backbone.view import Readers
 from noah.cost.latency_table import LatencyTable, kind_of, without_falls
-from noah.model.token_plan import BlockPlan, Readers
+from noah.model.token_plan import BlockPlan
 from noah.space.subnet import Subnet
 
 TABLE = LatencyTable(

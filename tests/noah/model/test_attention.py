@@ -1,11 +1,10 @@
 """The two ways in which attention is computed agree."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
 
+from noah.backbone.view import AttentionView
 from noah.model.attention import attend
 
 
@@ -18,7 +17,8 @@ def test_bfloat16_on_the_cpu_agrees_with_float32_in_values_and_gradients(queries
     generator = torch.Generator().manual_seed(queries)
     inputs = [heads(tokens, generator) for tokens in (queries, keys, keys)]
     weights = torch.randn(3, queries, 16, generator=generator)
-    attention = SimpleNamespace(scale=0.35, norm=nn.Identity())
+    none = nn.Identity()
+    attention = AttentionView(2, 2, 0.35, none, none, none)
     results = []
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):

@@ -52,7 +52,19 @@ def test_random_subnets_agree(kind: str, subnet: Subnet, batch: int) -> None:
     assert relative(merge(supernet, subnet)(images), expected) < BOUND
 
 
-@pytest.mark.parametrize("kind", ["class token", "average pooling", "norm before the blocks", "oblong"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "class token",
+        "average pooling",
+        "norm before the blocks",
+        "oblong",
+        "hybrid",
+        "hybrid that pads",
+        "Perception Encoder",
+        "BEiT",
+    ],
+)
 def test_normalization_folds_into_the_patch_embedding(kind: str) -> None:
     supernet = make_supernet(kind)
     height, width = supernet.backbone.patch_embed.img_size
@@ -100,7 +112,9 @@ def test_merged_network_needs_no_gradients() -> None:
 def test_without_modules_and_layer_scale_the_backbone_is_shared_not_copied() -> None:
     supernet = make_supernet("average pooling")
     merged = merge(supernet, Subnet.uniform(4))
-    assert merged.blocks[0].mlp is supernet.backbone.blocks[0].mlp
+    ours, theirs = merged.blocks[0], supernet.backbone.blocks[0]
+    assert ours.mlp.fc1 is theirs.mlp.fc1
+    assert ours.attention.qkv is theirs.attn.qkv
 
 
 @given(kind=st.sampled_from(["LayerScale", "average pooling"]), subnet=subnets(4))

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noah.backbone.view import Readers
 from noah.model.attention import read_tokens
-from noah.model.token_plan import BlockPlan, Readers, plan_tokens
+from noah.model.token_plan import BlockPlan, plan_tokens
 
 widths = st.lists(st.integers(0, 3), min_size=1, max_size=8)
 

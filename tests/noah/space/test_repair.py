@@ -13,10 +13,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from timm.models.vision_transformer import VisionTransformer
 
+from noah.backbone.view import Readers
 from noah.cost.latency_table import LatencyTable
 from noah.cost.macs import macs_of
 from noah.errors import EmptySpaceError
-from noah.model.token_plan import Readers
 from noah.space.budget import Bound, Budget, ParameterCost, Quantity, parameter_budget
 from noah.space.kinds import PUBLISHED
 from noah.space.module_space import Placement, carrying

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noah.backbone.view import BlockView
+from noah.backbone.families.registry import sizes_of
 from noah.model.kinds.build import BUILD
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
@@ -98,11 +98,28 @@ def test_a_fresh_module_changes_nothing(kind: str, architecture: str) -> None:
         assert relative(Supernet(backbone, subnet).eval()(images, subnet), backbone(images)) < 1e-12
 
 
-@pytest.mark.parametrize("architecture", ["class token", "SwiGLU and RMS norm", "no biases", "query and key norm"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "class token",
+        "SwiGLU and RMS norm",
+        "no biases",
+        "query and key norm",
+        "gated attention",
+        "parallel blocks",
+        "EVA-02",
+        "EVA-02 with three projections",
+        "RoPE-ViT, mixed",
+        "Sapiens2",
+        "BEiT",
+        "relative positions",
+        "distilled",
+    ],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_price_is_the_number_of_parameters(kind: str, architecture: str) -> None:
     backbone = make_backbone(architecture)
-    sizes = BlockView(backbone.blocks[0]).sizes
+    sizes = sizes_of(backbone)
     for width in range(1, largest_of(kind) + 1):
         subnet = Subnet.uniform(len(backbone.blocks), **{kind: width})
         supernet = Supernet(backbone, subnet)

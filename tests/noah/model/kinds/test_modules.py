@@ -9,7 +9,8 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from noah.backbone.view import QKV, BlockView
+from noah.backbone.families.plain import view_block
+from noah.backbone.view import QKV
 from noah.model.kinds.bottleneck import AdapterPlus, QuickGELU
 from noah.model.kinds.build import BUILD, Place
 from noah.model.kinds.low_rank import LoRA
@@ -18,7 +19,7 @@ from noah.model.kinds.prompt import Prompt
 from noah.space.kinds import KINDS, price
 
 D, WIDEST = 12, 6
-VIEW = BlockView(Block(D, num_heads=3, qkv_bias=True).requires_grad_(False).eval())
+VIEW = view_block(Block(D, num_heads=3, qkv_bias=True).requires_grad_(False).eval())
 ALL = slice(None)
 kinds = pytest.mark.parametrize("kind", KINDS)
 

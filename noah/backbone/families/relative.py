@@ -1,0 +1,111 @@
+"""timm's `VisionTransformerRelPos`, whose only positions are relative ones, added to the scores of attention.
+
+A table or a small network of the distance gives them, in every block or once for all. Prompts have no place in the
+image, so that the bias of their scores is zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from timm.layers import LayerScale
+from timm.models.vision_transformer_relpos import (
+    RelPosAttention,
+    RelPosBlock,
+    ResPostRelPosBlock,
+    VisionTransformerRelPos,
+    checkpoint_filter_fn,
+)
+from torch import Tensor, nn
+
+from noah.backbone.families.family import Family
+from noah.backbone.families.vision import (
+    VisionNetwork,
+    mlp_layers,
+    mlp_view,
+    of_first_block,
+    scale_of,
+    unsupported_images,
+    unsupported_mlp,
+    unsupported_pooling,
+    unsupported_post_norm,
+)
+from noah.backbone.view import PROJ, QKV, AttentionView, BlockView
+
+
+class RelativeNetwork(VisionNetwork):
+    """timm's `VisionTransformerRelPos`."""
+
+    @property
+    def norm_pre(self) -> nn.Module:
+        """There is no norm of the first block's input."""
+        return nn.Identity()
+
+    def placed(self, patches: Tensor) -> Tensor:
+        """Embedded patches behind the class token, if there is one; no positions are added."""
+        token = self.backbone.cls_token
+        return patches if token is None else torch.cat([token.expand(len(patches), -1, -1), patches], dim=1)
+
+    def block(self, index: int) -> BlockView:
+        """One block."""
+        block = self.backbone.blocks[index]
+        attention = block.attn
+        post = isinstance(block, ResPostRelPosBlock)
+        positions = attention.rel_pos if attention.rel_pos is not None else self.backbone.shared_rel_pos
+        heads = attention.num_heads
+        return BlockView(
+            {QKV: attention.qkv, PROJ: attention.proj, **mlp_layers(block.mlp)},
+            AttentionView(
+                heads,
+                heads,
+                attention.scale,
+                attention.q_norm,
+                attention.k_norm,
+                nn.Identity(),
+                bias=None if positions is None else positions.get_bias(),
+            ),
+            mlp_view(block.mlp),
+            norm1=nn.Identity() if post else block.norm1,
+            norm2=nn.Identity() if post else block.norm2,
+            scale1=None if post else scale_of(block.ls1),
+            scale2=None if post else scale_of(block.ls2),
+            behind1=block.norm1 if post else None,
+            behind2=block.norm2 if post else None,
+        )
+
+
+def _unsupported_in_block(block: Any) -> list[str]:
+    if type(block) not in (RelPosBlock, ResPostRelPosBlock) or type(block.attn) is not RelPosAttention:
+        return [f"its type is {type(block).__name__}, not RelPosBlock or ResPostRelPosBlock"]
+    reasons = unsupported_post_norm(block) if type(block) is ResPostRelPosBlock else []
+    reasons += [
+        f"its residual scale is {type(scale).__name__}, not LayerScale"
+        for scale in (getattr(block, "ls1", None), getattr(block, "ls2", None))
+        if scale is not None and not isinstance(scale, LayerScale | nn.Identity)
+    ]
+    return reasons + unsupported_mlp(block.mlp)
+
+
+def unsupported(backbone: Any) -> list[str]:
+    """The reasons why a `VisionTransformerRelPos` is not covered."""
+    blocks = of_first_block([_unsupported_in_block(block) for block in backbone.blocks])
+    return unsupported_pooling(backbone) + unsupported_images(backbone) + blocks
+
+
+def converted(state: Mapping[str, Tensor], backbone: Any) -> Mapping[str, Tensor]:
+    """Weights with the tables of relative positions resampled."""
+    found: Mapping[str, Tensor] = checkpoint_filter_fn(dict(state), backbone)
+    return found
+
+
+RELATIVE = Family(
+    "relative positions",
+    VisionTransformerRelPos,
+    ("vision_transformer_relpos",),
+    "vit_relpos_small_patch16_224",
+    unsupported,
+    RelativeNetwork,
+    converted,
+)
