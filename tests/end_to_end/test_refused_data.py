@@ -171,17 +171,16 @@ BACKBONE = {
         "noah search --backbone swin_tiny_patch4_window7_224 --image-size 224",
         1,
         [
-            "The backbone SwinTransformer is not supported: the architecture SwinTransformer ...",
+            "The backbone SwinTransformer is not supported: of the architecture SwinTransformer, ...",
             "The nearest that is: deit3_small_patch16_224. To list all: noah backbones",
         ],
     ),
-    "another pooling": Case(
-        "noah search --backbone-arch vit_base_patch16_siglip_224",
+    "another attention": Case(
+        "noah search --backbone-arch vit_dwee_patch16_reg1_gap_256",
         1,
         [
-            "The backbone VisionTransformer is not supported: pooling 'map' mixes tokens in a way that the merge does "
-            "not cover.",
-            "The nearest that is: vit_base_patch16_siglip_gap_224. To list all: noah backbones",
+            "The backbone VisionTransformer is not supported: block 0: its attention is DiffAttention, not Attention.",
+            "The nearest that is: vit_pwee_patch16_reg1_gap_256. To list all: noah backbones",
         ],
     ),
     "image size that is no multiple of the patch size": Case(

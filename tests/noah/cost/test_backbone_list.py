@@ -72,7 +72,7 @@ def test_a_smaller_size_is_recommended_where_the_own_one_is_dear() -> None:
 def test_every_vision_transformer_of_timm_is_listed_and_every_refusal_explained() -> None:
     rows = list_backbones(matching_architectures(None))
     assert [row.architecture for row in rows] == list(family_architectures())
-    assert sum(row.covered for row in rows) >= 130
+    assert sum(row.covered for row in rows) >= 240
     for row in rows:
         assert row.covered != bool(row.reason), row.architecture
         assert row.parameters, row.architecture
