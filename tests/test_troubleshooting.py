@@ -65,7 +65,7 @@ WITHOUT_A_RUN: dict[str, tuple[str, Spoil]] = {
     "No backbone of that name": ("noah search --backbone vit_bse_patch16_224", nothing),
     "The image size does not fit the patches": ("noah search --image-size 40", nothing),
     "An architecture that is not covered": (
-        "noah search --backbone eva02_tiny_patch14_224 --image-size 28",
+        "noah search --backbone swin_tiny_patch4_window7_224 --image-size 224",
         nothing,
     ),
     "Settings that are wrong": (

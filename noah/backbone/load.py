@@ -114,7 +114,7 @@ def _build(architecture: str, image_size: int | None, *, pretrained: bool = Fals
     except TypeError as error:
         raise BackboneError(
             f"The architecture {architecture} does not take an image size ({error}).",
-            "Use a timm VisionTransformer, such as vit_base_patch16_224.",
+            "Use a vision transformer that noah covers, such as vit_base_patch16_224.",
         ) from error
     check_supported(model)
     check_image_size(model, view_of(model).image_size)

@@ -19,8 +19,9 @@ LAYOUT = (
     "noah expects FOLDER/<class>/<image>, or FOLDER/train/<class>/<image> with val and test beside train, if you have "
     "them."
 )
-PLAIN = (
-    "Use a timm VisionTransformer with plain blocks and class-token or average pooling, such as vit_base_patch16_224."
+COVERED = (
+    "Use vit_base_patch16_224, which is near it, or another of a family that is covered: plain, distilled, EVA and "
+    "DINOv3, BEiT, relative positions."
 )
 
 
@@ -170,20 +171,21 @@ BACKBONE = {
         break_weights,
     ),
     "another architecture": Case(
-        "noah search --backbone eva02_tiny_patch14_224 --image-size 28",
+        "noah search --backbone swin_tiny_patch4_window7_224 --image-size 224",
         1,
         [
-            "The backbone Eva is not supported: the architecture Eva is not timm's plain VisionTransformer.",
-            PLAIN,
+            "The backbone SwinTransformer is not supported: its attention stays inside windows, and it merges patches "
+            "on the way.",
+            COVERED,
         ],
     ),
-    "another pooling": Case(
-        "noah search --backbone-arch vit_base_patch16_siglip_224",
+    "another block": Case(
+        "noah search --backbone-arch vit_small_patch16_18x2_224",
         1,
         [
-            "The backbone VisionTransformer is not supported: pooling 'map' mixes tokens in a way that the merge does "
-            "not cover.",
-            PLAIN,
+            "The backbone VisionTransformer is not supported: block 0: its type is ParallelThingsBlock, not Block, "
+            "ResPostBlock or ParallelScalingBlock.",
+            COVERED,
         ],
     ),
     "image size that is no multiple of the patch size": Case(

@@ -102,7 +102,7 @@ def test_an_image_smaller_than_a_patch_is_refused(tiny_backbone_file: Path, imag
 
 @pytest.mark.parametrize(
     ("architecture", "error"),
-    [("resnet18", BackboneError), ("eva02_tiny_patch14_224", UnsupportedBackboneError)],
+    [("resnet18", BackboneError), ("swin_tiny_patch4_window7_224", UnsupportedBackboneError)],
 )
 def test_other_architectures_are_refused(
     tiny_backbone_file: Path, architecture: str, error: type[BackboneError]
@@ -178,4 +178,4 @@ def test_without_network_what_was_downloaded_before_still_loads(tiny_backbone_fi
 @pytest.mark.usefixtures("without_network")
 def test_what_the_method_does_not_cover_is_refused_before_the_download() -> None:
     with pytest.raises(UnsupportedBackboneError):
-        load_backbone("eva02_tiny_patch14_224")
+        load_backbone("swin_tiny_patch4_window7_224")
