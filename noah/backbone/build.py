@@ -91,7 +91,7 @@ def _refused(architecture: Architecture, error: Exception, unknown: bool) -> Bac
     if "img_size" in cause or not architecture.arguments:
         return BackboneError(
             f"The architecture {architecture.name} does not take an image size ({cause}).",
-            "Use a timm VisionTransformer, such as vit_base_patch16_224.",
+            "Use a vision transformer that noah covers, such as vit_base_patch16_224.",
         )
     what = "does not take" if unknown else "cannot be built with"
     given = ", ".join(f"{name}={value}" for name, value in architecture.arguments.items())

@@ -75,7 +75,7 @@ def _why_no_family(backbone: Any) -> str:
     name = type(backbone).__name__
     why, _ = _OTHER_DESIGNS.get(name, ("", ""))
     if why:
-        return f"of the architecture {name}, {why}"
+        return why
     names = ", ".join(family.network.__name__ for family in FAMILIES)
     return f"the architecture {name} is none of timm's {names}"
 

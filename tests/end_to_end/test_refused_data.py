@@ -171,7 +171,8 @@ BACKBONE = {
         "noah search --backbone swin_tiny_patch4_window7_224 --image-size 224",
         1,
         [
-            "The backbone SwinTransformer is not supported: of the architecture SwinTransformer, ...",
+            "The backbone SwinTransformer is not supported: its attention stays inside windows, and it merges patches "
+            "on the way.",
             "The nearest that is: deit3_small_patch16_224. To list all: noah backbones",
         ],
     ),

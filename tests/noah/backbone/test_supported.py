@@ -54,12 +54,12 @@ def test_what_it_does_not_cover_is_refused_with_the_reason(options: dict[str, ob
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("resnet10t", "of the architecture ResNet, it is a convolutional network"),
-        ("convnext_atto", "of the architecture ConvNeXt, it is a convolutional network"),
-        ("swin_tiny_patch4_window7_224", "of the architecture SwinTransformer, its attention stays inside windows"),
-        ("hiera_tiny_224", "of the architecture Hiera, its attention stays inside windows"),
-        ("samvit_base_patch16_224", "of the architecture VisionTransformerSAM, its attention stays inside windows"),
-        ("naflexvit_base_patch16_gap", "of the architecture NaFlexVit, it takes images of any shape"),
+        ("resnet10t", "it is a convolutional network"),
+        ("convnext_atto", "it is a convolutional network"),
+        ("swin_tiny_patch4_window7_224", "its attention stays inside windows"),
+        ("hiera_tiny_224", "its attention stays inside windows"),
+        ("samvit_base_patch16_224", "its attention stays inside windows"),
+        ("naflexvit_base_patch16_gap", "it takes images of any shape"),
         ("xcit_nano_12_p16_224", "the architecture Xcit is none of timm's VisionTransformer, "),
     ],
 )

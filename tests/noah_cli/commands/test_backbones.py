@@ -34,7 +34,7 @@ def test_what_is_refused_is_listed_with_the_reason_and_the_nearest() -> None:
     outcome = noah("backbones", "swin_tiny_patch4")
     assert outcome.code == 0
     assert max(map(len, outcome.out.splitlines())) <= 80
-    assert "Refused: of the architecture SwinTransformer" in outcome.out
+    assert "Refused: its attention stays inside windows" in outcome.out
     assert any(row.startswith("swin_tiny_patch4_window7_224 ") and len(row.split()) == 2 for row in rows(outcome.out))
 
 
