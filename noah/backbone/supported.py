@@ -15,28 +15,26 @@ import timm
 from torch import nn
 
 from noah.backbone.architecture import Architecture
-from noah.backbone.families.registry import FAMILIES, family_of
+from noah.backbone.families.registry import FAMILIES, HINT, family_of
 from noah.backbone.view import NetworkView
 from noah.errors import BackboneError, UnsupportedBackboneError
 
-_PLAIN = "vit_base_patch16_224"
-
-
-_OTHER_DESIGNS: Mapping[str, tuple[str, str]] = MappingProxyType(
+_WINDOWS = "its attention stays inside windows"
+_CONVOLUTIONAL = "it is a convolutional network, without attention"
+_OTHER_DESIGNS: Mapping[str, str] = MappingProxyType(
     {
-        "SwinTransformer": ("its attention stays inside windows, and it merges patches on the way", _PLAIN),
-        "SwinTransformerV2": ("its attention stays inside windows, and it merges patches on the way", _PLAIN),
-        "SwinTransformerV2Cr": ("its attention stays inside windows, and it merges patches on the way", _PLAIN),
-        "Hiera": ("its attention stays inside windows, and it pools patches on the way", "vit_base_patch16_224.mae"),
-        "HieraDet": ("its attention stays inside windows, and it pools patches on the way", "vit_base_patch16_224.mae"),
-        "MultiScaleVit": ("it pools queries, keys and values on the way", _PLAIN),
-        "VisionTransformerSAM": ("its attention stays inside windows", _PLAIN),
-        "ConvNeXt": ("it is a convolutional network, without attention", "vit_small_patch16_dinov3"),
-        "ResNet": ("it is a convolutional network, without attention", "deit_small_patch16_224"),
-        "NaFlexVit": ("it takes images of any shape, a sequence of patches each", "vit_base_patch16_siglip_224"),
+        **dict.fromkeys(
+            ("SwinTransformer", "SwinTransformerV2", "SwinTransformerV2Cr"),
+            f"{_WINDOWS}, and it merges patches on the way",
+        ),
+        **dict.fromkeys(("Hiera", "HieraDet"), f"{_WINDOWS}, and it pools patches on the way"),
+        "VisionTransformerSAM": _WINDOWS,
+        "MultiScaleVit": "it pools queries, keys and values on the way",
+        **dict.fromkeys(("ConvNeXt", "ResNet"), _CONVOLUTIONAL),
+        "NaFlexVit": "it takes images of any shape, a sequence of patches each",
     }
 )
-"""Name of a class of timm's that people ask for and no family covers -> why, and an architecture that is near it."""
+"""Name of a class of timm's that people ask for and no family covers -> why."""
 
 
 def check_supported(backbone: nn.Module) -> None:
@@ -49,18 +47,8 @@ def check_supported(backbone: nn.Module) -> None:
     if reasons:
         raise UnsupportedBackboneError(
             f"The backbone {type(backbone).__name__} is not supported: {'; '.join(reasons)}.",
-            f"Use {nearest_covered(backbone)}, which is near it, or another of a family that is covered: "
-            f"{', '.join(family.name for family in FAMILIES)}.",
+            HINT,
         )
-
-
-def nearest_covered(backbone: Any) -> str:
-    """Timm's name for an architecture that is covered and near one that is not."""
-    family = family_of(backbone)
-    if family is not None:
-        return family.example
-    _, nearest = _OTHER_DESIGNS.get(type(backbone).__name__, ("", _PLAIN))
-    return nearest
 
 
 def unsupported_parts(backbone: Any) -> list[str]:
@@ -73,9 +61,8 @@ def unsupported_parts(backbone: Any) -> list[str]:
 
 def _why_no_family(backbone: Any) -> str:
     name = type(backbone).__name__
-    why, _ = _OTHER_DESIGNS.get(name, ("", ""))
-    if why:
-        return why
+    if name in _OTHER_DESIGNS:
+        return _OTHER_DESIGNS[name]
     names = ", ".join(family.network.__name__ for family in FAMILIES)
     return f"the architecture {name} is none of timm's {names}"
 

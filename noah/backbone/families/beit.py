@@ -97,4 +97,4 @@ def converted(state: Mapping[str, Tensor], backbone: Any) -> Mapping[str, Tensor
     return found
 
 
-BEIT = Family("BEiT", Beit, ("beit",), "beit_base_patch16_224", unsupported, BeitNetwork, converted)
+BEIT = Family("BEiT", Beit, unsupported, BeitNetwork, converted)

@@ -62,8 +62,6 @@ def unsupported(backbone: Any) -> list[str]:
 DISTILLED = Family(
     "distilled",
     VisionTransformerDistilled,
-    ("deit",),
-    "deit_small_distilled_patch16_224",
     unsupported,
     DistilledNetwork,
     plain.converted,

@@ -118,4 +118,4 @@ def converted(state: Mapping[str, Tensor], backbone: Any) -> Mapping[str, Tensor
     return found
 
 
-EVA = Family("EVA and DINOv3", Eva, ("eva",), "vit_small_patch16_dinov3", unsupported, EvaNetwork, converted)
+EVA = Family("EVA and DINOv3", Eva, unsupported, EvaNetwork, converted)

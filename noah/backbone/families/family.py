@@ -18,8 +18,6 @@ class Family:
     Attributes:
         name: As people call it.
         network: timm's class; classes derived from it belong to other families.
-        modules: Names of the modules of timm whose architectures may be of this family.
-        example: A small architecture of it.
         unsupported: The reasons why a network of this class is not covered; empty if it is.
         view: A network that is covered -> the view on it.
         converted: A checkpoint's weights by name, and the network -> weights under timm's present names, with positions
@@ -28,8 +26,6 @@ class Family:
 
     name: str
     network: type
-    modules: tuple[str, ...]
-    example: str
     unsupported: Callable[[Any], list[str]]
     view: Callable[[Any], NetworkView]
     converted: Callable[[Mapping[str, Tensor], Any], Mapping[str, Tensor]]

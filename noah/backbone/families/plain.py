@@ -214,8 +214,6 @@ def converted(state: Mapping[str, Tensor], backbone: Any) -> Mapping[str, Tensor
 PLAIN = Family(
     "plain",
     VisionTransformer,
-    ("vision_transformer", "vision_transformer_hybrid", "deit"),
-    "vit_base_patch16_224",
     unsupported,
     PlainNetwork,
     converted,

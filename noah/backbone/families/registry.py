@@ -21,6 +21,8 @@ from noah.errors import UnsupportedBackboneError
 from noah.space.kinds import BlockSizes
 
 FAMILIES: tuple[Family, ...] = (PLAIN, DISTILLED, EVA, BEIT, RELATIVE)
+HINT = f"The families that are covered: {', '.join(family.name for family in FAMILIES)}. To list all: noah backbones"
+"""What to do about a backbone that is not covered."""
 
 
 def family_of(backbone: Any) -> Family | None:
@@ -37,9 +39,7 @@ def view_of(backbone: Any) -> NetworkView:
     family = family_of(backbone)
     if family is None:
         raise UnsupportedBackboneError(
-            f"The backbone {type(backbone).__name__} is not supported: it is of none of the families "
-            f"{', '.join(family.name for family in FAMILIES)}.",
-            f"Use {PLAIN.example}, or another of these.",
+            f"The backbone {type(backbone).__name__} is not supported: it is of no family that is covered.", HINT
         )
     return family.view(backbone)
 

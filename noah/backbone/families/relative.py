@@ -103,8 +103,6 @@ def converted(state: Mapping[str, Tensor], backbone: Any) -> Mapping[str, Tensor
 RELATIVE = Family(
     "relative positions",
     VisionTransformerRelPos,
-    ("vision_transformer_relpos",),
-    "vit_relpos_small_patch16_224",
     unsupported,
     RelativeNetwork,
     converted,
