@@ -10,9 +10,11 @@ import numpy as np
 from noah.data.dataset import Dataset, class_counts, imbalance_note
 from noah.data.decode import is_image_path
 from noah.data.sources.class_folders import LAYOUT, ClassFolders, check_names, find_classes, list_folder
+from noah.data.sources.source import Source
 from noah.data.split import Split, concatenate, select, stratified_split
 from noah.errors import DataError, DatasetNotFoundError, UsageError
 from noah.files.foreign_text import is_utf8, printable
+from noah.settings.settings import DataSettings
 
 _VALIDATION_NAMES = ("val", "valid", "validation")
 _USED_NAMES = {"train", "test", *_VALIDATION_NAMES}
@@ -223,3 +225,16 @@ def _content_notes(classes: tuple[str, ...], splits: dict[str, Split]) -> list[s
 
 def _name(folder: Path) -> str:
     return folder.resolve().name or "images"
+
+
+def _load(data: DataSettings, seed: int) -> Dataset:
+    return load_folder(
+        Path(str(data.folder)),
+        seed=seed,
+        validation_fraction=data.validation_fraction,
+        test_fraction=data.test_fraction,
+    )
+
+
+SOURCE = Source("a folder of class folders", lambda data: data.folder is not None, _load)
+"""The last of all sources: whatever path no other knows."""
