@@ -30,6 +30,9 @@ class DataSettings(Section):
 
     `shots` turns the dataset into a few-shot dataset with so many training images per class; `list_seed` chooses among
     the published lists, or which images of a dataset that noah draws itself. If it is None, the run's own seed does.
+
+    `folder` is the path of a person's own images. `classes` says which of its folders name the classes: those at the
+    top, which is the default, or the leaves that images lie in.
     """
 
     dataset: str | None = None
@@ -37,6 +40,7 @@ class DataSettings(Section):
     root: str = "data"
     shots: Literal[1, 2, 4, 8, 16] | None = None
     list_seed: Literal[0, 1, 2] | None = None
+    classes: Literal["leaf", "top"] | None = None
     validation_fraction: Fraction = 0.2
     test_fraction: Fraction = 0.2
     class_weights: Literal["none", "balanced"] = "none"

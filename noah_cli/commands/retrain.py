@@ -13,10 +13,11 @@ from noah.hardware.processes import launched_processes
 from noah.settings.layers import assignment_layer
 from noah_cli.options.completion import complete_subnet
 from noah_cli.options.new_run import tell_settings
-from noah_cli.options.option_layers import hardware_layers, start_layers, track_layers
+from noah_cli.options.option_layers import hardware_layers, own_data_layers, start_layers, track_layers
 from noah_cli.options.options import (
     BackboneArchOption,
     BackboneOption,
+    ClassesOption,
     ClassWeightsOption,
     ConfigOption,
     DataOption,
@@ -73,6 +74,7 @@ def retrain(
     backbone_arch: BackboneArchOption = None,
     image_size: ImageSizeOption = None,
     class_weights: ClassWeightsOption = None,
+    classes: ClassesOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
     track: TrackOption = None,
@@ -90,6 +92,7 @@ def retrain(
     options = start_layers(
         dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
     )
+    options += own_data_layers(classes)
     if subnet is not None:
         options += [assignment_layer(text) for text in assignments or []]
     # Imported this late because it takes seconds, and typing mistakes should be reported at once.

@@ -14,13 +14,21 @@ from noah.settings.layers import Layer, assignment_layer
 from noah_cli.options.completion import complete_run, complete_space
 from noah_cli.options.durations import parse_duration
 from noah_cli.options.new_run import resolve_new, tell_settings
-from noah_cli.options.option_layers import budget_layers, hardware_layers, option_layers, start_layers, track_layers
+from noah_cli.options.option_layers import (
+    budget_layers,
+    hardware_layers,
+    option_layers,
+    own_data_layers,
+    start_layers,
+    track_layers,
+)
 from noah_cli.options.options import (
     RUNS,
     SEARCH,
     BackboneArchOption,
     BackboneOption,
     BudgetOption,
+    ClassesOption,
     ClassWeightsOption,
     ConfigOption,
     DataOption,
@@ -128,6 +136,7 @@ def search(
     backbone_arch: BackboneArchOption = None,
     image_size: ImageSizeOption = None,
     class_weights: ClassWeightsOption = None,
+    classes: ClassesOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
@@ -163,6 +172,7 @@ def search(
     options = start_layers(
         dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
     )
+    options += own_data_layers(classes)
     options += option_layers(
         space=("space.preset", space),
         placement=("space.placement", placement),

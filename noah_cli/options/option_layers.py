@@ -64,6 +64,11 @@ def start_layers(
     )
 
 
+def own_data_layers(classes: str | None) -> list[Layer]:
+    """Make the layers of the options that say how a person's own images are read."""
+    return option_layers(classes=("data.classes", classes))
+
+
 def option_layers(**options: tuple[str, Any]) -> list[Layer]:
     """Make one layer for each option that was given.
 

@@ -144,6 +144,14 @@ ImageSizeOption = Annotated[
     int | None,
     typer.Option("--image-size", min=1, help="Side of the input in pixels.", metavar="N", rich_help_panel=BACKBONE),
 ]
+ClassesOption = Annotated[
+    Literal["leaf", "top"] | None,
+    typer.Option(
+        "--classes",
+        help="Which folders are the classes: top, those at the top of --data; leaf, those that images lie in.",
+        rich_help_panel=DATA,
+    ),
+]
 ClassWeightsOption = Annotated[
     Literal["none", "balanced"] | None,
     typer.Option("--class-weights", help="balanced: every class counts equally in training.", rich_help_panel=DATA),

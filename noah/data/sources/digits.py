@@ -62,4 +62,4 @@ def _load(data: DataSettings, seed: int) -> Dataset:
     return load_digits(seed=seed, validation_fraction=data.validation_fraction)
 
 
-SOURCE = Source("digits", named(("digits",)), _load, names=("digits",))
+SOURCE = Source("scikit-learn's digits", named(("digits",)), _load, names=("digits",))

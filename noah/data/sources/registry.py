@@ -25,7 +25,7 @@ SOURCES: tuple[Source, ...] = (
 )
 """The first that matches is taken. A new source is a file with a `Source`, and a line here."""
 
-_ONLY_SOME_TAKE = ("shots", "list_seed")
+_ONLY_SOME_TAKE = ("shots", "list_seed", "classes")
 """The fields of `DataSettings` that a source has to name in `Source.takes` to be given with it."""
 
 
@@ -71,7 +71,7 @@ def _refuse_what_does_not_apply(data: DataSettings, source: Source) -> None:
             f"{what}: --shots {data.shots} does not apply.", f"Leave --shots out, or choose one of {names}."
         )
     for field in _ONLY_SOME_TAKE:
-        if getattr(data, field) is not None and field not in source.takes:
+        if getattr(data, field) != getattr(DataSettings(), field) and field not in source.takes:
             option = f"--{field.replace('_', '-')}"
             others = ", ".join(other.name for other in SOURCES if field in other.takes)
             raise UsageError(

@@ -228,3 +228,15 @@ def test_a_new_source_is_one_value(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(DatasetNotFoundError) as caught:
         load("my-owm", None, tmp_path)
     assert "Did you mean my_own?" in caught.value.hint
+
+
+def test_an_option_that_does_not_apply_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--classes does not apply to digits, which is scikit-learn's digits") as caught:
+        load("digits", None, tmp_path, classes="leaf")
+    assert "it goes with a folder of class folders" in caught.value.hint
+
+
+def test_the_reading_of_a_folder(tmp_path: Path, write_images: WriteImages) -> None:
+    for name in ("a/x", "a/y"):
+        write_images(tmp_path / name, 5)
+    assert load(None, tmp_path, tmp_path, classes="leaf").classes == ("a/x", "a/y")
