@@ -19,6 +19,7 @@ from noah_cli.options.options import (
     BackboneOption,
     ClassesOption,
     ClassWeightsOption,
+    ColumnsOption,
     ConfigOption,
     DataOption,
     DataRootOption,
@@ -74,6 +75,7 @@ def retrain(
     backbone_arch: BackboneArchOption = None,
     image_size: ImageSizeOption = None,
     class_weights: ClassWeightsOption = None,
+    columns: ColumnsOption = None,
     classes: ClassesOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
@@ -92,7 +94,7 @@ def retrain(
     options = start_layers(
         dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
     )
-    options += own_data_layers(classes)
+    options += own_data_layers(columns, classes)
     if subnet is not None:
         options += [assignment_layer(text) for text in assignments or []]
     # Imported this late because it takes seconds, and typing mistakes should be reported at once.

@@ -30,6 +30,7 @@ from noah_cli.options.options import (
     BudgetOption,
     ClassesOption,
     ClassWeightsOption,
+    ColumnsOption,
     ConfigOption,
     DataOption,
     DataRootOption,
@@ -136,6 +137,7 @@ def search(
     backbone_arch: BackboneArchOption = None,
     image_size: ImageSizeOption = None,
     class_weights: ClassWeightsOption = None,
+    columns: ColumnsOption = None,
     classes: ClassesOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -172,7 +174,7 @@ def search(
     options = start_layers(
         dataset, data, data_root, shots, list_seed, backbone, backbone_arch, image_size, class_weights, seed
     )
-    options += own_data_layers(classes)
+    options += own_data_layers(columns, classes)
     options += option_layers(
         space=("space.preset", space),
         placement=("space.placement", placement),

@@ -87,7 +87,10 @@ DatasetOption = Annotated[
 DataOption = Annotated[
     Path | None,
     typer.Option(
-        "--data", help="Folder of your images, with one folder per class.", metavar="FOLDER", rich_help_panel=DATA
+        "--data",
+        help="Your images: a folder with one folder per class, or a table with paths and labels, such as labels.csv.",
+        metavar="PATH",
+        rich_help_panel=DATA,
     ),
 ]
 BackboneOption = Annotated[
@@ -143,6 +146,16 @@ BackboneArchOption = Annotated[
 ImageSizeOption = Annotated[
     int | None,
     typer.Option("--image-size", min=1, help="Side of the input in pixels.", metavar="N", rich_help_panel=BACKBONE),
+]
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns",
+        help="What the columns of a table are called, where not path, label, split and group: "
+        "path=file,label=class. Repeatable.",
+        metavar="NAMES",
+        rich_help_panel=DATA,
+    ),
 ]
 ClassesOption = Annotated[
     Literal["leaf", "top"] | None,

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from noah.data.dataset import Dataset, class_counts, imbalance_note
+from noah.data.dataset import Dataset
 from noah.data.decode import is_image_path
 from noah.data.sources.class_folders import LAYOUT, ClassFolders, Reading, check_names, find_classes, list_folder
+from noah.data.sources.division import content_notes
 from noah.data.sources.source import Source
 from noah.data.sources.split_names import Role, one_a_role, role_of
-from noah.data.split import Split, concatenate, select, stratified_split
+from noah.data.split import Split, select, stratified_split
 from noah.errors import DataError, DatasetNotFoundError, UsageError
 from noah.files.foreign_text import is_utf8, printable
 from noah.settings.settings import DataSettings
@@ -143,7 +142,7 @@ def _load_split(
             f"{folder} has no test folder, so `noah eval` has nothing to measure on; add test images as "
             f"{folder / 'test'}/<class>/<image>."
         )
-    notes += _content_notes(classes, {"train": train, "validation": validation})
+    notes += content_notes(classes, {"train": train, "validation": validation})
     load_test = partial(_load_test_folder, splits.get("test", folder / "test"), splits["train"], classes, reading)
     return Dataset(_name(folder), classes, train, validation, load_test, tuple(notes))
 
@@ -177,7 +176,7 @@ def _load_unsplit(
         *_scan_notes(found, reading),
         f"{folder} has no train folder, so seed {seed} splits its {len(everything):,} images class by class: "
         f"{len(train):,} for training, {len(validation):,} for validation, {len(test):,} for testing.",
-        *_content_notes(classes, {"train": train, "validation": validation, "test": test}),
+        *content_notes(classes, {"train": train, "validation": validation, "test": test}),
     ]
     return Dataset(_name(folder), classes, train, validation, partial(select, everything, tested), tuple(notes))
 
@@ -254,27 +253,6 @@ def _scan_notes(found: ClassFolders, reading: Reading | None) -> list[str]:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-def _content_notes(classes: tuple[str, ...], splits: dict[str, Split]) -> list[str]:
-    """Note classes that are missing from a split, and classes of very different sizes.
-
-    Raises:
-        DataError: If there is nothing to validate on.
-    """
-    if not len(splits["validation"]):
-        raise DataError(
-            "No class has enough images for one to be held out for validation.",
-            f"Each class needs {len(splits)} images or more.",
-        )
-    notes = []
-    for role, split in splits.items():
-        missing = np.setdiff1d(np.arange(len(classes)), split.labels)
-        if len(missing):
-            names = ", ".join(classes[label] for label in missing[:5]) + (", ..." if len(missing) > 5 else "")
-            notes.append(f"{len(missing)} of {len(classes)} classes have too few images to appear in {role}: {names}.")
-    uneven = imbalance_note(class_counts(concatenate(splits["train"], splits["validation"]), classes))
-    return [*notes, uneven] if uneven else notes
 
 
 def _name(folder: Path) -> str:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from noah.data.dataset import Dataset
-from noah.data.sources import cifar, digits, folder, named_few_shot
+from noah.data.sources import cifar, digits, folder, named_few_shot, table
 from noah.data.sources.drawn import sets, shifts
 from noah.data.sources.source import Source
 from noah.data.sources.vtab import named_task
@@ -21,11 +21,12 @@ SOURCES: tuple[Source, ...] = (
     cifar.SOURCE,
     named_task.SOURCE,
     named_few_shot.SOURCE,
+    table.SOURCE,
     folder.SOURCE,
 )
 """The first that matches is taken. A new source is a file with a `Source`, and a line here."""
 
-_ONLY_SOME_TAKE = ("shots", "list_seed", "classes")
+_ONLY_SOME_TAKE = ("shots", "list_seed", "columns", "classes")
 """The fields of `DataSettings` that a source has to name in `Source.takes` to be given with it."""
 
 

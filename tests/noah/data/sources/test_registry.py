@@ -231,7 +231,9 @@ def test_a_new_source_is_one_value(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_option_that_does_not_apply_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--classes does not apply to digits, which is scikit-learn's digits") as caught:
+    with pytest.raises(
+        UsageError, match="--classes does not apply to digits, which is scikit-learn's digits"
+    ) as caught:
         load("digits", None, tmp_path, classes="leaf")
     assert "it goes with a folder of class folders" in caught.value.hint
 
