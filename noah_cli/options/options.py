@@ -78,7 +78,7 @@ DatasetOption = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="Name of a dataset, such as digits or cifar100.",
+        help="Name of a dataset, such as digits or cifar100, or hf:OWNER/NAME of the Hugging Face hub.",
         metavar="NAME",
         rich_help_panel=DATA,
         autocompletion=complete_dataset,
@@ -88,7 +88,8 @@ DataOption = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Your images: a folder with one folder per class, or a table with paths and labels, such as labels.csv.",
+        help="Your images: a folder with one folder per class, a table such as labels.csv, a dataset that the library "
+        "datasets has saved, or WebDataset shards.",
         metavar="PATH",
         rich_help_panel=DATA,
     ),
@@ -151,8 +152,8 @@ ColumnsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--columns",
-        help="What the columns of a table are called, where not path, label, split and group: "
-        "path=file,label=class. Repeatable.",
+        help="What the columns of --data are called, where not path, label, split and group: path=file,label=class. "
+        "Repeatable.",
         metavar="NAMES",
         rich_help_panel=DATA,
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,6 +29,7 @@ class Labeled:
         roles: The split of each image; None if nobody gave them splits.
         groups: int64 (n,), equal where images have to be on the same side of a split; None if nobody said so.
         load_test: Loads test images that are in files of their own; None if there are none.
+        order: How the classes are ordered, for a sentence.
     """
 
     name: str
@@ -38,13 +39,15 @@ class Labeled:
     roles: Sequence[Role] | None = None
     groups: np.ndarray | None = None
     load_test: Callable[[], Split] | None = None
+    order: str = "in plain sorted order"
 
 
-def order_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """The names of the classes in order: by number where all are whole numbers, otherwise plainly sorted."""
+def order_labels(labels: Iterable[str]) -> tuple[tuple[str, ...], str]:
+    """The names of the classes in order, and how they are ordered: whole numbers by their size, other names plainly."""
     names = sorted(set(labels))
-    numbered = all(name.isascii() and name.isdecimal() and len(name) < 10 for name in names)
-    return tuple(sorted(names, key=lambda name: (int(name), name)) if numbered else names)
+    if not all(name.isascii() and name.isdecimal() and len(name) < 10 for name in names):
+        return tuple(names), "in plain sorted order"
+    return tuple(sorted(names, key=lambda name: (int(name), name))), "in the order of their numbers"
 
 
 def number_labels(labels: Sequence[str], classes: tuple[str, ...]) -> np.ndarray:
@@ -62,6 +65,21 @@ def number_groups(groups: Sequence[str | None]) -> np.ndarray | None:
     return np.array(
         [alone + index if group is None else number_of[group] for index, group in enumerate(groups)], np.int64
     )
+
+
+def refuse_unknown(where: str, labels: Iterable[str], classes: tuple[str, ...]) -> None:
+    """Refuse labels of test images, read when the classes are known already, that are not among the classes.
+
+    Raises:
+        DataError: It names them.
+    """
+    unknown = sorted(set(labels) - set(classes))
+    if unknown:
+        names = ", ".join(map(quoted, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+        raise DataError(
+            f"{where} has a class that the training images lack: {names}.",
+            "Add training images of it, or remove it here.",
+        )
 
 
 def divide(
@@ -83,10 +101,9 @@ def divide(
     """
     _check_classes(labeled)
     names = labeled.classes
-    order = "in the order of their numbers" if all(map(str.isdecimal, names)) else "in plain sorted order"
     told = [
         *notes,
-        f"The {len(names)} classes are the labels of {labeled.where} {order}, from {names[0]} to {names[-1]}.",
+        f"The {len(names)} classes are the labels of {labeled.where} {labeled.order}, from {names[0]} to {names[-1]}.",
     ]
     if labeled.roles is None:
         return _draw_all(labeled, seed, validation_fraction, test_fraction, told)

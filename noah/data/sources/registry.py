@@ -7,7 +7,17 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from noah.data.dataset import Dataset
-from noah.data.sources import cifar, digits, folder, named_few_shot, table
+from noah.data.sources import (
+    cifar,
+    datasets_hub,
+    datasets_saved,
+    digits,
+    folder,
+    image_folder,
+    named_few_shot,
+    shards,
+    table,
+)
 from noah.data.sources.drawn import sets, shifts
 from noah.data.sources.source import Source
 from noah.data.sources.vtab import named_task
@@ -21,7 +31,11 @@ SOURCES: tuple[Source, ...] = (
     cifar.SOURCE,
     named_task.SOURCE,
     named_few_shot.SOURCE,
+    datasets_hub.SOURCE,
     table.SOURCE,
+    datasets_saved.SOURCE,
+    image_folder.SOURCE,
+    shards.SOURCE,
     folder.SOURCE,
 )
 """The first that matches is taken. A new source is a file with a `Source`, and a line here."""

@@ -45,7 +45,7 @@ def load_table(
     chosen = choose_columns(cells.columns, columns, path)
     read = read_rows(cells, chosen, path.parent)
     labels = [row.label for row in read.rows]
-    classes = order_labels(labels)
+    classes, order = order_labels(labels)
     labeled = Labeled(
         name=f"{path.resolve().parent.name}-{path.stem}".strip("-"),
         where=str(path),
@@ -53,6 +53,7 @@ def load_table(
         images=FileSplit(tuple(row.path for row in read.rows), number_labels(labels, classes)),
         roles=given_roles(read.rows),
         groups=number_groups([row.group for row in read.rows]),
+        order=order,
     )
     return divide(labeled, seed, validation_fraction, test_fraction, [chosen.note(path), *read.notes])
 
