@@ -71,8 +71,19 @@ def own_data_layers(columns: Sequence[str] | None, classes: str | None) -> list[
     Raises:
         UsageError: If a part of --columns names no column, or one is named twice.
     """
+    named = column_names(columns or [])
+    layers = option_layers(classes=("data.classes", classes))
+    return [*layers, Layer(source="--columns", values={"data": {"columns": named}})] if named else layers
+
+
+def column_names(texts: Sequence[str]) -> dict[str, str]:
+    """Read all --columns options: the fields of `ColumnSettings` with the names of columns.
+
+    Raises:
+        UsageError: If a part names no column, or one is named twice.
+    """
     named: dict[str, str] = {}
-    for text in columns or []:
+    for text in texts:
         for part in text.split(","):
             use, equals, name = (piece.strip() for piece in part.partition("="))
             if not equals or use not in ColumnSettings.model_fields or use in named:
@@ -82,8 +93,7 @@ def own_data_layers(columns: Sequence[str] | None, classes: str | None) -> list[
                     "Write --columns path=file,label=class, and split=NAME or group=NAME if there are such columns.",
                 )
             named[use] = name
-    layers = option_layers(classes=("data.classes", classes))
-    return [*layers, Layer(source="--columns", values={"data": {"columns": named}})] if named else layers
+    return named
 
 
 def option_layers(**options: tuple[str, Any]) -> list[Layer]:

@@ -152,7 +152,7 @@ ColumnsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--columns",
-        help="What the columns of --data are called, where not path, label, split and group: path=file,label=class. "
+        help="What the columns of a table are called, where not path, label, split and group: path=file,label=class. "
         "Repeatable.",
         metavar="NAMES",
         rich_help_panel=DATA,

@@ -151,7 +151,7 @@ def list_tar(archive: Path, *, maximum_members: int = MAXIMUM_MEMBERS) -> Iterat
                     "Unpack it with gunzip; JPEG and PNG are compressed already.",
                 )
             file.seek(0)
-            opened = tarfile.open(fileobj=cast(Any, _BoundedReads(file)), mode="r:")  # noqa: SIM115  # closed with its file
+            opened: Any = tarfile.open(fileobj=cast(Any, _BoundedReads(file)), mode="r:")  # noqa: SIM115  # closed with its file
             count = 0
             while (info := opened.next()) is not None:
                 opened.members.clear()  # tarfile would keep all of them

@@ -72,6 +72,23 @@ def choose_columns(
     return Columns(path, label, chosen["split"], chosen["group"])
 
 
+def choose_path(found: Sequence[str], asked: ColumnSettings, where: object) -> str:
+    """Choose the column of the paths alone, where nobody needs labels.
+
+    Raises:
+        DataError: If there is none.
+    """
+    chosen = _choose("path", found, asked, USUAL_NAMES)
+    if chosen is None:
+        missing = quoted(asked.path) if asked.path else f"for the path ({', '.join(USUAL_NAMES['path'])})"
+        columns = ", ".join(quoted(name) for name in found[:20]) + (", ..." if len(found) > 20 else "")
+        raise DataError(
+            f"{where} has no column {missing}; its columns are: {columns or 'none'}.",
+            "Name it with --columns path=NAME.",
+        )
+    return chosen
+
+
 def _choose(use: str, found: Sequence[str], asked: ColumnSettings, usual: Mapping[str, tuple[str, ...]]) -> str | None:
     name = getattr(asked, use)
     if name is not None:  # an empty name means that there shall be none
