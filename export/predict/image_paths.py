@@ -6,9 +6,17 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from noah.data.decode import is_image_path
+from noah.data.sources.mistakes import Mistakes
+from noah.data.sources.tables.cells import LARGEST_TABLE, TABLE_SUFFIXES, open_cells
+from noah.data.sources.tables.columns import choose_path
 from noah.errors import DataError, UsageError
+from noah.settings.settings import ColumnSettings
+
+STANDARD_INPUT = "-"
+"""Stands for the list of paths on standard input; a file of this name is ./-"""
 
 
 class FoundImages:
@@ -26,29 +34,69 @@ class FoundImages:
         return map(Path, self._names)
 
 
-def find_images(patterns: Sequence[str]) -> FoundImages:
+def find_images(
+    patterns: Sequence[str], columns: ColumnSettings | None = None, standard_input: BinaryIO | None = None
+) -> FoundImages:
     """Resolve every pattern and give the paths, each file once.
 
     A file that is named directly is taken whatever its suffix. A folder stands for every image below it, including
     linked folders but not names that begin with a dot. A glob, which may contain `**`, stands for the images and
     folders that it matches. Patterns keep their order; the paths of one pattern are sorted.
 
+    A table stands for the paths in one of its columns, relative to the table, and `-` for the lines of standard input,
+    both in their own order. Whether these files exist is not asked: those that cannot be read are told like any others.
+
     Args:
         patterns: As typed; a relative pattern gives relative paths.
+        columns: What the column of paths is called; by default it is found by its name.
+        standard_input: Where `-` is read from; None for nothing.
 
     Raises:
         UsageError: If a pattern matches no image; raised by the call, before the first path.
-        DataError: If a folder cannot be listed; likewise.
+        DataError: If a folder cannot be listed, or a table or list cannot be read; likewise.
+        MissingPackageError: If a table is a Parquet file, and pyarrow is not installed.
     """
     found: dict[str, str] = {}  # absolute path -> path as typed
     for pattern in patterns:
-        matches = _matches(pattern)
+        matches = _stands_for(pattern, columns or ColumnSettings(), standard_input)
         if not matches:
             raise _nothing_found(pattern)
         for path in matches:
             absolute = os.path.abspath(path)  # noqa: PTH100 -- resolve() would merge links with targets
             found.setdefault(absolute, absolute if path == absolute else path)
     return FoundImages(tuple(found.values()))
+
+
+def _stands_for(pattern: str, columns: ColumnSettings, standard_input: BinaryIO | None) -> list[str]:
+    """List everything that one argument stands for."""
+    if pattern == STANDARD_INPUT:
+        return _listed(standard_input)
+    if Path(pattern).suffix.lower() in TABLE_SUFFIXES and Path(pattern).is_file():
+        return _in_table(Path(pattern), columns)
+    return _matches(pattern)
+
+
+def _listed(standard_input: BinaryIO | None) -> list[str]:
+    """The lines of a list of paths, in whatever encoding file names have here."""
+    content = standard_input.read(LARGEST_TABLE + 1) if standard_input else b""
+    if len(content) > LARGEST_TABLE:
+        raise DataError(f"The list on standard input has more than {LARGEST_TABLE:,} bytes.", "Take a part of it.")
+    lines = (line.removesuffix(b"\r") for line in content.split(b"\n"))
+    return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+def _in_table(table: Path, columns: ColumnSettings) -> list[str]:
+    """The paths in a table, as they are from the folder that noah was started in."""
+    cells, mistakes = open_cells(table), Mistakes(table)
+    chosen = choose_path(cells.columns, columns, table)
+    paths = []
+    for place, (path,) in cells.rows([chosen], mistakes):
+        if path is None:
+            mistakes.add(place, f"no {chosen}")
+        else:
+            paths.append(str(table.parent / path))
+    mistakes.refuse()
+    return paths
 
 
 def _matches(pattern: str) -> list[str]:
@@ -89,6 +137,12 @@ def _refuse(error: OSError) -> None:
 
 
 def _nothing_found(pattern: str) -> UsageError:
+    if pattern == STANDARD_INPUT:
+        return UsageError("Standard input lists no image.", "Write a path on each line, as `ls *.jpg` and `find` do.")
+    if Path(pattern).suffix.lower() in TABLE_SUFFIXES and Path(pattern).is_file():
+        return UsageError(
+            f"The table {pattern} lists no image.", "Each row after the names of the columns is an image."
+        )
     if not pattern:
         return UsageError("One of the names is empty.", "Name images, folders or globs such as 'photos/**/*.jpg'.")
     if Path(pattern).is_dir():

@@ -163,16 +163,62 @@ def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
     Raises:
         UsageError: If the fraction is not between 0 and 1.
     """
-    if not 0 < fraction < 1:
-        raise UsageError(
-            f"A fraction of {fraction} of the images cannot be held out.", "Choose one between 0 and 1, such as 0.2."
-        )
+    _check_fraction(fraction)
     generator = np.random.default_rng(seed)
     held_out = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
         held_out[generator.permutation(members)[:count]] = True
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def grouped_split(labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hold out whole groups, such as all images of one patient, so that every class has about its fraction held out.
+
+    Groups are taken in random order, larger ones first, each if that brings the shares of the classes that are held out
+    closer to the fraction. Something is held out if it can be, and of every class something is kept. The same labels,
+    groups, fraction and seed always give the same split.
+
+    Args:
+        labels: Integers, (n,).
+        groups: Integers, (n,), the group of each image.
+        fraction: The share of the images of each class to hold out.
+        seed: Draws the order of the groups.
+
+    Returns:
+        The indices kept and the indices held out, each in ascending order.
+
+    Raises:
+        UsageError: If the fraction is not between 0 and 1.
+    """
+    _check_fraction(fraction)
+    names, members = np.unique(groups, return_inverse=True)
+    classes, label_of = np.unique(labels, return_inverse=True)
+    counts = np.zeros((len(names), len(classes)), np.int64)
+    np.add.at(counts, (members, label_of), 1)
+    total = counts.sum(axis=0)
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-counts.sum(axis=1)[order], kind="stable")]
+
+    def distance(held: np.ndarray) -> float:
+        return float(np.square(held / total - fraction).sum())
+
+    chosen = np.zeros(len(names), bool)
+    held = np.zeros(len(classes), np.int64)
+    nearest: tuple[float, int] | None = None
+    for group in order.tolist():
+        more = held + counts[group]
+        if np.any((more >= total) & (counts[group] > 0)):
+            continue  # a class would lose its last images
+        far = distance(more)
+        if far < distance(held):
+            chosen[group], held = True, more
+        elif not chosen.any() and (nearest is None or far < nearest[0]):
+            nearest = far, group
+    if not chosen.any() and nearest is not None:
+        chosen[nearest[1]] = True
+    held_out = chosen[members]
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
@@ -208,6 +254,13 @@ def same_images(one: Split, other: Split) -> bool:
     if isinstance(one, _Selection) and isinstance(other, _Selection):
         return one.split is other.split and np.array_equal(one.indices, other.indices)
     return one is other
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise UsageError(
+            f"A fraction of {fraction} of the images cannot be held out.", "Choose one between 0 and 1, such as 0.2."
+        )
 
 
 def _check_labels(labels: np.ndarray, count: int) -> None:

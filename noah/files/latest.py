@@ -13,6 +13,8 @@ _LONGEST = 2**11
 """Bytes of a name; a system takes some 255 letters for a folder's, and a run has two folders."""
 DEFAULT_RUNS = Path("runs")
 """The folder of all runs, unless another is named."""
+_RUN_FILE = "run.yaml"
+"""The same as in noah.runs.folder, which is on a higher floor."""
 
 
 def check_name(name: str, root: Path) -> None:
@@ -31,6 +33,12 @@ def check_name(name: str, root: Path) -> None:
             f"The name of its dataset's folder and its own are together at most {_LONGEST:,} bytes of UTF-8: letters, "
             "digits and signs, and blanks only in between.",
         )
+
+
+def is_runs_folder(folder: Path) -> bool:
+    """Whether a folder holds noah's runs: it has the file `latest`, or the usual name, and <dataset>/<id>/run.yaml."""
+    named = folder.name == DEFAULT_RUNS.name or (folder / LATEST).is_file()
+    return named and any(folder.glob(f"*/*/{_RUN_FILE}"))
 
 
 def write_latest(root: Path, name: str) -> None:

@@ -222,16 +222,7 @@ def prepare(settings: Settings, listener: Listener, *, tell_data: bool = False) 
 def _prepare(settings: Settings, listener: Listener, *, tell_data: bool) -> Materials:
     if settings.data.dataset is None and settings.data.folder is None:
         raise UsageError("No dataset is given.", "Add --dataset NAME (such as digits or cifar100) or --data FOLDER.")
-    dataset = load_dataset(
-        settings.data.dataset,
-        Path(settings.data.folder) if settings.data.folder else None,
-        data_root=Path(settings.data.root),
-        seed=settings.seed,
-        validation_fraction=settings.data.validation_fraction,
-        test_fraction=settings.data.test_fraction,
-        shots=settings.data.shots,
-        list_seed=settings.data.list_seed,
-    )
+    dataset = load_dataset(settings.data, settings.seed)
     hardware = choose_hardware(settings.hardware)
     if tell_data:
         listener.say(

@@ -26,11 +26,28 @@ from noah.space.kinds import GROUPS, KINDS
 Tracker = Literal["tensorboard", "wandb"]
 
 
+class ColumnSettings(Section):
+    """What the columns of a table, or the fields of a record, are called.
+
+    None means the first with a usual name (`noah.data.sources.tables.columns`); an empty split or group means that
+    there shall be none.
+    """
+
+    path: str | None = None
+    label: str | None = None
+    split: str | None = None
+    group: str | None = None
+
+
 class DataSettings(Section):
     """Which images, and how they are split.
 
     `shots` turns the dataset into a few-shot dataset with so many training images per class; `list_seed` chooses among
     the published lists, or which images of a dataset that noah draws itself. If it is None, the run's own seed does.
+
+    `folder` is the path of a person's own images: a folder, a table, or whatever else a source of
+    `noah.data.sources.registry` knows. `columns` names the parts of a table. `classes` says which of its folders name
+    the classes: those at the top, which is the default, or the leaves that images lie in.
     """
 
     dataset: str | None = None
@@ -38,6 +55,8 @@ class DataSettings(Section):
     root: str = "data"
     shots: Literal[1, 2, 4, 8, 16] | None = None
     list_seed: Literal[0, 1, 2] | None = None
+    columns: ColumnSettings = ColumnSettings()
+    classes: Literal["leaf", "top"] | None = None
     validation_fraction: Fraction = 0.2
     test_fraction: Fraction = 0.2
     class_weights: Literal["none", "balanced"] = "none"

@@ -17,7 +17,7 @@ from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.runs.seals import break_seal, result_place, seal_result
-from noah.settings.settings import Settings
+from noah.settings.settings import DataSettings, Settings
 from noah.stages.merged_logits import merged_logits
 from noah.stages.retrain_stage import load_retrained
 
@@ -44,17 +44,13 @@ def find_foreign(on: str, settings: Settings, classes: tuple[str, ...]) -> Forei
     shift = find_shift(on)
     if shift is not None:
         return foreign_dataset(shift.load(), classes)
-    few_shot = find_few_shot_set(on) is not None
-    dataset = load_dataset(
-        on,
-        None,
-        data_root=data_root,
-        seed=settings.seed,
-        validation_fraction=settings.data.validation_fraction,
-        test_fraction=settings.data.test_fraction,
-        shots=settings.data.shots if few_shot else None,
-        list_seed=settings.data.list_seed if few_shot and settings.data.shots else None,
+    own = settings.data
+    named = DataSettings(
+        dataset=on, root=own.root, validation_fraction=own.validation_fraction, test_fraction=own.test_fraction
     )
+    if find_few_shot_set(on) is not None and own.shots:
+        named = named.model_copy(update={"shots": own.shots, "list_seed": own.list_seed})
+    dataset = load_dataset(named, settings.seed)
     return foreign_dataset(dataset, classes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,9 @@ import typer
 
 from noah.errors import UsageError
 from noah.progress import counted
+from noah.settings.settings import ColumnSettings
+from noah_cli.options.option_layers import column_names
+from noah_cli.options.options import ColumnsOption
 from noah_cli.terminal import console
 
 _NAMED_FAILURES = 20
@@ -19,7 +23,13 @@ def predict(
     artifact: Annotated[
         Path, typer.Argument(help="Folder of an exported artifact, or its model.onnx or model.engine.")
     ],
-    images: Annotated[list[str], typer.Argument(help="Image files, folders (searched recursively) or globs.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            help="Image files, folders (searched recursively), globs, tables with a column of paths, or - for a list "
+            "of paths on standard input. Names that begin with a dash come after --."
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="File to write; if not given, CSV on standard output.", metavar="FILE")
     ] = None,
@@ -28,6 +38,7 @@ def predict(
         typer.Option("--format", help="By the suffix of --out if not given; parquet needs the extra of that name."),
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Labels per image.", metavar="K")] = 1,
+    columns: ColumnsOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.", metavar="N")] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.", metavar="N")] = 2,
     provider: Annotated[
@@ -37,20 +48,21 @@ def predict(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.", metavar="N")] = None,
 ) -> None:
     """Predict the classes of images, and write the path, label and probability of each."""
-    from export.predict.image_paths import find_images
+    from export.predict.image_paths import STANDARD_INPUT, find_images
     from export.predict.predict import predict as predict_images
     from export.predict.prediction_table import open_writer
     from export.predict.predictor import load_predictor
     from noah.files.latest import follow_latest
 
     listener = console.open_listener(context, error=True)
+    named = ColumnSettings(**column_names(columns or []))
     if out is None and listener.output.json:
         raise UsageError(
             "--json and the predictions both need standard output.", "Write the predictions to a file: --out FILE"
         )
     out = out and follow_latest(out)
     predictor = load_predictor(follow_latest(artifact), provider=provider, threads=threads)
-    paths = find_images(images)
+    paths = find_images(images, named, sys.stdin.buffer if STANDARD_INPUT in images else None)
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
     with (
         open_writer(out, format=format, top_k=top_k) as writer,

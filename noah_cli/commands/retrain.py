@@ -13,12 +13,14 @@ from noah.hardware.processes import launched_processes
 from noah.settings.layers import assignment_layer
 from noah_cli.options.completion import complete_subnet
 from noah_cli.options.new_run import tell_settings
-from noah_cli.options.option_layers import hardware_layers, start_layers, track_layers
+from noah_cli.options.option_layers import hardware_layers, own_data_layers, start_layers, track_layers
 from noah_cli.options.options import (
     BackboneArchOption,
     BackboneArgOption,
     BackboneOption,
+    ClassesOption,
     ClassWeightsOption,
+    ColumnsOption,
     ConfigOption,
     DataOption,
     DataRootOption,
@@ -75,6 +77,8 @@ def retrain(
     backbone_arg: BackboneArgOption = None,
     image_size: ImageSizeOption = None,
     class_weights: ClassWeightsOption = None,
+    columns: ColumnsOption = None,
+    classes: ClassesOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
     track: TrackOption = None,
@@ -102,6 +106,7 @@ def retrain(
         class_weights,
         seed,
     )
+    options += own_data_layers(columns, classes)
     if subnet is not None:
         options += [assignment_layer(text) for text in assignments or []]
     # Imported this late because it takes seconds, and typing mistakes should be reported at once.

@@ -14,7 +14,14 @@ from noah.settings.layers import Layer, assignment_layer
 from noah_cli.options.completion import complete_run, complete_space
 from noah_cli.options.durations import parse_duration
 from noah_cli.options.new_run import resolve_new, tell_settings
-from noah_cli.options.option_layers import budget_layers, hardware_layers, option_layers, start_layers, track_layers
+from noah_cli.options.option_layers import (
+    budget_layers,
+    hardware_layers,
+    option_layers,
+    own_data_layers,
+    start_layers,
+    track_layers,
+)
 from noah_cli.options.options import (
     RUNS,
     SEARCH,
@@ -22,7 +29,9 @@ from noah_cli.options.options import (
     BackboneArgOption,
     BackboneOption,
     BudgetOption,
+    ClassesOption,
     ClassWeightsOption,
+    ColumnsOption,
     ConfigOption,
     DataOption,
     DataRootOption,
@@ -130,6 +139,8 @@ def search(
     backbone_arg: BackboneArgOption = None,
     image_size: ImageSizeOption = None,
     class_weights: ClassWeightsOption = None,
+    columns: ColumnsOption = None,
+    classes: ClassesOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
@@ -175,6 +186,7 @@ def search(
         class_weights,
         seed,
     )
+    options += own_data_layers(columns, classes)
     options += option_layers(
         space=("space.preset", space),
         placement=("space.placement", placement),

@@ -8,6 +8,7 @@ from typing import Any
 
 from noah.errors import UsageError
 from noah.settings.layers import Layer, nested
+from noah.settings.settings import ColumnSettings
 from noah.space.budget_text import Multiple, read_latency, read_macs, read_parameters
 from noah_cli.options.completion import complete_track
 
@@ -64,6 +65,37 @@ def start_layers(
         class_weights=("data.class_weights", class_weights),
         seed=("seed", seed),
     )
+
+
+def own_data_layers(columns: Sequence[str] | None, classes: str | None) -> list[Layer]:
+    """Make the layers of the options that say how a person's own images are read.
+
+    Raises:
+        UsageError: If a part of --columns names no column, or one is named twice.
+    """
+    named = column_names(columns or [])
+    layers = option_layers(classes=("data.classes", classes))
+    return [*layers, Layer(source="--columns", values={"data": {"columns": named}})] if named else layers
+
+
+def column_names(texts: Sequence[str]) -> dict[str, str]:
+    """Read all --columns options: the fields of `ColumnSettings` with the names of columns.
+
+    Raises:
+        UsageError: If a part names no column, or one is named twice.
+    """
+    named: dict[str, str] = {}
+    for text in texts:
+        for part in text.split(","):
+            use, equals, name = (piece.strip() for piece in part.partition("="))
+            if not equals or use not in ColumnSettings.model_fields or use in named:
+                wrong = "names one twice" if use in named else f"does not say what a column is for: {part.strip()}"
+                raise UsageError(
+                    f"--columns {text} {wrong}.",
+                    "Write --columns path=file,label=class, and split=NAME or group=NAME if there are such columns.",
+                )
+            named[use] = name
+    return named
 
 
 def option_layers(**options: tuple[str, Any]) -> list[Layer]:

@@ -79,7 +79,7 @@ DatasetOption = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="Name of a dataset, such as digits or cifar100.",
+        help="Name of a dataset, such as digits or cifar100, or hf:OWNER/NAME of the Hugging Face hub.",
         metavar="NAME",
         rich_help_panel=DATA,
         autocompletion=complete_dataset,
@@ -88,7 +88,11 @@ DatasetOption = Annotated[
 DataOption = Annotated[
     Path | None,
     typer.Option(
-        "--data", help="Folder of your images, with one folder per class.", metavar="FOLDER", rich_help_panel=DATA
+        "--data",
+        help="Your images: a folder with one folder per class, a table such as labels.csv, a dataset that the library "
+        "datasets has saved, or WebDataset shards.",
+        metavar="PATH",
+        rich_help_panel=DATA,
     ),
 ]
 BackboneOption = Annotated[
@@ -158,6 +162,24 @@ BackboneArgOption = Annotated[
 ImageSizeOption = Annotated[
     int | None,
     typer.Option("--image-size", min=1, help="Side of the input in pixels.", metavar="N", rich_help_panel=BACKBONE),
+]
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns",
+        help="What the columns of a table are called, where not path, label, split and group: path=file,label=class. "
+        "Repeatable.",
+        metavar="NAMES",
+        rich_help_panel=DATA,
+    ),
+]
+ClassesOption = Annotated[
+    Literal["leaf", "top"] | None,
+    typer.Option(
+        "--classes",
+        help="Which folders are the classes: top, those at the top of --data; leaf, those that images lie in.",
+        rich_help_panel=DATA,
+    ),
 ]
 ClassWeightsOption = Annotated[
     Literal["none", "balanced"] | None,

@@ -14,7 +14,7 @@ from noah_cli.report.reading import well_formed
 
 _ALWAYS = {
     "data.dataset": "dataset",
-    "data.folder": "folder of images",
+    "data.folder": "images",
     "data.shots": "training images per class",
     "backbone.name": "backbone",
     "backbone.image_size": "side of the input, in pixels",

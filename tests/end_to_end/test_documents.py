@@ -6,12 +6,14 @@ its own.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import runpy
 import shlex
 import shutil
 import sys
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +85,24 @@ def use_file(folder: Path, request: pytest.FixtureRequest) -> dict[str, str]:
     """The backbone of a file, whose work and speed are those of its architecture."""
     shutil.copy(request.getfixturevalue("tiny_backbone_file"), folder / "tiny.safetensors")
     return {"name": "tiny.safetensors", "architecture": TINY_ARCHITECTURE}
+
+
+def prepare_data(folder: Path, request: pytest.FixtureRequest) -> None:
+    """Photos with a table beside their folders, and the same in two shards."""
+    write_tiny(folder, use_file(folder, request), hardware=ON_ONE_CORE)
+    shutil.copytree(request.getfixturevalue("photo_folder"), folder / "photos")
+    images = sorted((folder / "photos" / "train").rglob("*.png"))
+    lines = [f"{path.relative_to(folder / 'photos')},{path.parent.name},{path.stem}" for path in images]
+    (folder / "photos" / "labels.csv").write_text("\n".join(["file,shape,sheet", *lines]), encoding="utf-8")
+    (folder / "shards").mkdir()
+    for number in range(2):
+        with tarfile.open(folder / "shards" / f"train-{number:03}.tar", "w") as shard:
+            for index, path in enumerate(images[number::2]):
+                label = path.parent.name.encode()
+                info = tarfile.TarInfo(f"{index:04}.cls")
+                info.size = len(label)
+                shard.addfile(info, io.BytesIO(label))
+                shard.add(path, f"{index:04}.png")
 
 
 def prepare_demo(folder: Path, _: pytest.FixtureRequest) -> None:
@@ -161,6 +181,7 @@ def prepare_search(folder: Path, request: pytest.FixtureRequest) -> None:
 ENGINE = (1, "is a TensorRT engine, which needs an NVIDIA GPU")
 PAGES = {
     "README.md": Page(prepare_readme),
+    "data.md": Page(prepare_data),
     "demo.md": Page(prepare_demo),
     "deploy.md": Page(
         prepare_deploy,

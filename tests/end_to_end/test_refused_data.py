@@ -54,15 +54,6 @@ DATA = {
         ["Images lie directly in flat, where no folder tells their class: 1.png.", LAYOUT],
         add_image("flat/1.png"),
     ),
-    "empty class": Case(
-        "noah search",
-        1,
-        [
-            "photos/train has a class without images: hexagon.",
-            "Add images to it, or remove its folder. Images are recognized by their suffix, such as .jpg or .png.",
-        ],
-        add_folder("photos/train/hexagon"),
-    ),
     "validation class that train lacks": Case(
         "noah search",
         1,

@@ -314,6 +314,70 @@ def _read_list(path: Path) -> None:
     read_list(path, [folder], classes=None, dataset="shapes", layout="Lines.", allow_repeats=True)
 
 
+_LISTED = [(f"d/{number} .png", ("cat", "dog")[number % 2], number // 2) for number in range(12)]
+
+
+def _table_seeds() -> Iterator[tuple[str, bytes]]:
+    yield "table.csv", b"path,label,group\n" + b"".join(b'"%b",%b,%d\n' % _encoded(row) for row in _LISTED)
+    lines = b"".join(b"%b;%b;%d\r\n" % _encoded(row) for row in _LISTED)
+    yield "table.csv", b"\xef\xbb\xbffile;class;more\r\n" + lines
+    yield "table.tsv", b"path\tlabel\tx\n" + b"".join(b"%b\t%b\t%d\n" % _encoded(row) for row in _LISTED)
+    records = (json.dumps(dict(zip(("path", "label", "group"), row, strict=True))) for row in _LISTED)
+    yield "table.jsonl", "\n".join(records).encode()
+
+
+def _encoded(row: tuple[str, str, int]) -> tuple[bytes, bytes, int]:
+    return row[0].encode(), row[1].encode(), row[2]
+
+
+def _parquet_seeds() -> Iterator[tuple[str, bytes]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = zip(*_LISTED, strict=True)
+    table = pyarrow.table(dict(zip(("path", "label", "group"), map(list, columns), strict=True)))
+    for compression in ("none", "snappy", "zstd"):
+        sink = pyarrow.BufferOutputStream()
+        parquet.write_table(table, sink, compression=compression)
+        yield "table.parquet", bytes(sink.getvalue())
+
+
+def _read_table(path: Path) -> None:
+    from noah.data.sources.registry import load_dataset
+    from noah.settings.settings import DataSettings
+
+    for name, _, _ in _LISTED:
+        (path.parent / name).parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / name).touch()
+    load_dataset(DataSettings(folder=str(path)), seed=0)
+
+
+def _shard_seeds() -> Iterator[tuple[str, bytes]]:
+    import tarfile
+
+    for layout in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w", format=layout) as archive:
+            for number, label in enumerate((b"0", b"1") * 6):
+                record = json.dumps({"label": number % 2, "group": number // 2}).encode()
+                for ending, content in (("png", b"no image"), ("cls", label), ("json", record)):
+                    info = tarfile.TarInfo(f"{number}.{ending}")
+                    info.size = len(content)
+                    archive.addfile(info, io.BytesIO(content))
+        yield "shard.tar", file.getvalue()
+
+
+def _read_shard(path: Path) -> None:
+    from noah.data.sources.registry import load_dataset
+    from noah.errors import UnreadableImageError
+    from noah.settings.settings import DataSettings
+
+    dataset = load_dataset(DataSettings(folder=str(path)), seed=0)
+    for index in range(len(dataset.train)):
+        with contextlib.suppress(UnreadableImageError):
+            dataset.train.open(index)
+
+
 _PACKED = {"a/one.txt": b"1" * 300, "a/b/two.bin": bytes(range(256)) * 40, "three": b""}
 
 
@@ -521,6 +585,9 @@ READERS: Mapping[str, Reader] = {
         Reader("saved modules", "bytes", _modules_seeds, _read_modules, ("safetensors",)),
         Reader("subnet", "json", _subnet_seeds, _read_subnet, ("json_texts",)),
         Reader("list of images", "text", _list_seeds, _read_list, ("lists",)),
+        Reader("table of images", "text", _table_seeds, _read_table, ("lists",)),
+        Reader("table .parquet", "bytes", _parquet_seeds, _read_table),
+        Reader("WebDataset shard", "bytes", _shard_seeds, _read_shard, ("tars",)),
         Reader("zip archive", "bytes", _zip_seeds, _unpack, ("zips",)),
         Reader("tar archive", "bytes", _tar_seeds, _unpack, ("tars",)),
         Reader("image", "bytes", _image_seeds, _read_image, ("images",), share=2.0),

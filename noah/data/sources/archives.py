@@ -118,6 +118,73 @@ _DAMAGED = "Download it again; it may be damaged."
 _NO_ROOM = "Make room, or unpack it yourself and name that folder with --data-root."
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file inside a tar archive that is not compressed.
+
+    Attributes:
+        name: Its name in the archive.
+        start: Where its bytes begin in the archive.
+        size: How many there are.
+    """
+
+    name: str
+    start: int
+    size: int
+
+
+def list_tar(archive: Path, *, maximum_members: int = MAXIMUM_MEMBERS) -> Iterator[StoredFile]:
+    """List the files of a tar archive that is not compressed, to be read from it by their places.
+
+    Folders, links and special files are passed over, and nothing is unpacked.
+
+    Raises:
+        DataError: If the archive is missing, compressed, damaged or cut short, or has too many members.
+    """
+    try:
+        with archive.open("rb") as file:
+            length = file.seek(0, 2)
+            file.seek(0)
+            if file.read(2) == b"\x1f\x8b":
+                raise DataError(
+                    f"{archive} is compressed, so that its images cannot be read one by one.",
+                    "Unpack it with gunzip; JPEG and PNG are compressed already.",
+                )
+            file.seek(0)
+            opened: Any = tarfile.open(fileobj=cast(Any, _BoundedReads(file)), mode="r:")  # noqa: SIM115  # closed with its file
+            count = 0
+            while (info := opened.next()) is not None:
+                opened.members.clear()  # tarfile would keep all of them
+                count += 1
+                if count > maximum_members:
+                    raise DataError(
+                        f"{archive} has more than {maximum_members:,} members, more than noah reads.",
+                        "Spread them over several archives.",
+                    )
+                if info.isreg() and not info.issparse():
+                    if info.offset_data + info.size > length:
+                        raise EOFError("it ends too early")
+                    yield StoredFile(info.name, info.offset_data, info.size)
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"Cannot read {archive}: {system_cause(error)}.") from error
+    except Exception as error:  # tarfile raises almost anything on damaged archives: ReadError, ValueError, ...
+        cause = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise DataError(f"Cannot read {archive}: {cause}.", _DAMAGED) from error
+
+
+def read_stored(archive: Path, stored: StoredFile) -> bytes:
+    """The bytes of one file inside an archive; fewer if the archive has been cut since it was listed.
+
+    Raises:
+        OSError: If the archive cannot be read.
+    """
+    with archive.open("rb") as file:
+        file.seek(stored.start)
+        return file.read(stored.size)
+
+
 def _zip_members(archive: Path) -> Iterator[_Member]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():

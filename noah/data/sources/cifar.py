@@ -16,8 +16,10 @@ from typing import Any, Literal
 import numpy as np
 
 from noah.data.dataset import Dataset
+from noah.data.sources.source import Source, named
 from noah.data.split import ArraySplit, select, stratified_split
 from noah.errors import DatasetNotFoundError, DownloadError
+from noah.settings.settings import DataSettings
 
 SUBSET_IMAGES = 1000
 TIMEOUT_SECONDS = 20
@@ -123,3 +125,11 @@ def _fetch(url: str, archive: Path) -> None:
         incomplete.replace(archive)
     finally:
         incomplete.unlink(missing_ok=True)
+
+
+def _load_named(data: DataSettings, seed: int) -> Dataset:
+    return load_cifar10(Path(data.root), seed=seed, validation_fraction=data.validation_fraction)
+
+
+SOURCE = Source("CIFAR-10", named(("cifar10", "cifar_10")), _load_named, names=("cifar10",), aliases=("cifar_10",))
+"""CIFAR-100 is a task of VTAB-1k, `noah.data.sources.vtab.named_task`."""

@@ -7,7 +7,9 @@ from functools import partial
 import numpy as np
 
 from noah.data.dataset import Dataset
+from noah.data.sources.source import Source, named
 from noah.data.split import ArraySplit, select, stratified_split
+from noah.settings.settings import DataSettings
 
 TRAINING_IMAGES_PER_CLASS = 100
 
@@ -54,3 +56,10 @@ def _fixed_training_indices(labels: np.ndarray) -> np.ndarray:
         members = np.flatnonzero(labels == label)
         chosen.append(members[np.arange(TRAINING_IMAGES_PER_CLASS) * len(members) // TRAINING_IMAGES_PER_CLASS])
     return np.sort(np.concatenate(chosen))
+
+
+def _load(data: DataSettings, seed: int) -> Dataset:
+    return load_digits(seed=seed, validation_fraction=data.validation_fraction)
+
+
+SOURCE = Source("scikit-learn's digits", named(("digits",)), _load, names=("digits",))

@@ -19,6 +19,7 @@ from noah.data.decode import is_image_path
 from noah.data.sources.class_folders import find_classes, list_folder
 from noah.data.sources.imagenet_variants import Variant, find_variant_folder
 from noah.data.sources.lists import read_list
+from noah.data.sources.split_names import role_of
 from noah.data.split import FileSplit, Split
 from noah.errors import DataError, DatasetNotFoundError
 
@@ -28,7 +29,6 @@ LAYOUT = (
 )
 
 _SYNSET = re.compile(r"n\d{8}")
-_SPLIT_NAMES = {"train", "val", "valid", "validation", "test"}
 _DEEPEST = 3
 """How many nested folders that hold nothing but one folder are searched."""
 
@@ -134,7 +134,7 @@ def _name(folder: Path) -> str:
     """The folder's name, preceded by its parent folder's if it is named like a split."""
     folder = folder.resolve()
     own = folder.name or "images"
-    return f"{folder.parent.name}-{own}" if own.lower() in _SPLIT_NAMES else own
+    return f"{folder.parent.name}-{own}" if role_of(own) else own
 
 
 def _foreign_set(name: str, source: str, split: Split, notes: list[str]) -> ForeignSet:
@@ -174,7 +174,8 @@ def _read_class_folders(folder: Path, classes: Sequence[str]) -> tuple[FileSplit
     """Read one folder per class; the folders of ImageNetV2 are named by label number."""
     label_of = _label_of(classes)
     place = _class_folders_place(folder, label_of)
-    found = find_classes(place)
+    # Only classes that were read from the folders at the leaves have names with slashes.
+    found = find_classes(place, "leaf" if any("/" in name for name in classes) else "top")
     names = [name for name, images in found.images.items() if images]
     notes = [f"Each class is a folder of {place}."]
     numbered = all(map(_SYNSET.fullmatch, classes)) and all(name.isascii() and name.isdecimal() for name in names)
@@ -194,8 +195,9 @@ def _class_folders_place(folder: Path, label_of: dict[str, int]) -> Path:
     for _ in range(_DEEPEST):
         folders, files = list_folder(folder)
         names = {path.name for path in folders} - set(label_of)
-        if "test" in names and names <= _SPLIT_NAMES and len(folders) == len(names):
-            return folder / "test"
+        tests = [path for path in folders if role_of(path.name) == "test"]
+        if len(tests) == 1 and all(map(role_of, names)) and len(folders) == len(names):
+            return tests[0]
         if len(folders) != 1 or not names or any(map(is_image_path, files)):
             return folder
         below, _ = list_folder(folders[0])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from export.predict.image_paths import find_images
 from noah.errors import DataError, UsageError
+from noah.settings.settings import ColumnSettings
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +135,54 @@ def test_any_mix_gives_each_image_once_and_the_same_way_again(patterns: list[str
     assert len({Path(name).resolve() for name in found}) == len(found)
     assert set(found) <= set(ALL)
     assert found == names(*patterns)
+
+
+class TestLists:
+    """Tables, and a list on standard input."""
+
+    @pytest.mark.parametrize("start", ["", "photos"])
+    def test_a_table_stands_for_its_paths_in_its_order(
+        self, photos: Path, start: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (photos / "list.csv").write_text("label,file_name\n?,b.jpg\n?,sub/d[1].jpg\n?,absent.png\n")
+        monkeypatch.chdir(photos.parent / start)
+        folder = Path("" if start else "photos")
+        expected = [(folder / name).as_posix() for name in ("b.jpg", "sub/d[1].jpg", "absent.png")]
+        assert names(str(folder / "list.csv")) == expected
+
+    def test_the_column_may_be_named(self, photos: Path) -> None:
+        (photos / "list.jsonl").write_text('{"picture": "b.jpg"}\n{"picture": "a.PNG"}\n')
+        found = find_images(["photos/list.jsonl"], ColumnSettings(path="picture"))
+        assert [path.name for path in found] == ["b.jpg", "a.PNG"]
+        with pytest.raises(DataError, match="has no column for the path") as caught:
+            find_images(["photos/list.jsonl"])
+        assert "--columns path=NAME" in caught.value.hint
+
+    def test_every_wrong_line_is_told(self, photos: Path) -> None:
+        (photos / "list.csv").write_text("path,label\nb.jpg,x\n,x\nx\n")
+        with pytest.raises(DataError, match="2 mistakes"):
+            find_images(["photos/list.csv"])
+
+    def test_an_empty_table(self, photos: Path) -> None:
+        (photos / "list.csv").write_text("path\n")
+        with pytest.raises(UsageError, match="lists no image"):
+            find_images(["photos/list.csv"])
+
+    def test_standard_input(self) -> None:
+        lines = b"photos/b.jpg\r\n\n-dash.jpg\nphotos/sub/d[1].jpg\ncaf\xe9.jpg"
+        found = [os.fspath(path) for path in find_images(["photos/a.PNG", "-"], standard_input=io.BytesIO(lines))]
+        assert found == [
+            "photos/a.PNG",
+            "photos/b.jpg",
+            "-dash.jpg",
+            "photos/sub/d[1].jpg",
+            os.fsdecode(b"caf\xe9.jpg"),
+        ]
+
+    def test_an_empty_standard_input(self) -> None:
+        with pytest.raises(UsageError, match="Standard input lists no image"):
+            find_images(["-"], standard_input=io.BytesIO(b"\n"))
+
+    def test_names_that_begin_with_a_dash(self, photos: Path) -> None:
+        (photos.parent / "-1.jpg").touch()
+        assert names("-1.jpg") == ["-1.jpg"]

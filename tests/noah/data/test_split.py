@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.data.split import ArraySplit, FileSplit, Split, concatenate, hold_out, select, stratified_split
+from noah.data.split import ArraySplit, FileSplit, Split, concatenate, grouped_split, hold_out, select, stratified_split
 from noah.errors import UnreadableImageError, UsageError
 from tests.noah.data.conftest import WriteImages
 
@@ -119,3 +119,36 @@ def test_two_parts_of_every_class_are_held_out(counts: list[int], share: float, 
 def test_a_class_of_two_cannot_be_in_three_parts() -> None:
     with pytest.raises(ValueError, match="2 images of class 1"):
         hold_out(np.array([0, 0, 0, 1, 1]), 0.5, (0,))
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=80),
+    fraction=st.floats(0.05, 0.9),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_grouped_split_parts_no_group_and_empties_no_class(
+    rows: list[tuple[int, int]], fraction: float, seed: int
+) -> None:
+    labels, groups = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+    kept, held_out = grouped_split(labels, groups, fraction, seed)
+    assert sorted([*kept.tolist(), *held_out.tolist()]) == list(range(len(rows)))
+    assert not set(groups[kept].tolist()) & set(groups[held_out].tolist())
+    assert set(labels[kept].tolist()) == set(labels.tolist())
+    for one, other in zip((kept, held_out), grouped_split(labels, groups, fraction, seed), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_grouped_split_holds_out_about_the_fraction_of_every_class() -> None:
+    generator = np.random.default_rng(0)
+    groups = generator.integers(0, 100, 2000)
+    labels = generator.integers(0, 5, 2000)
+    _, held_out = grouped_split(labels, groups, 0.2, 1)
+    shares = np.bincount(labels[held_out], minlength=5) / np.bincount(labels, minlength=5)
+    assert np.all(np.abs(shares - 0.2) < 0.03)
+    assert not np.array_equal(held_out, grouped_split(labels, groups, 0.2, 2)[1])
+
+
+def test_grouped_split_of_two_large_groups_holds_out_one() -> None:
+    labels = np.array([0, 1, 0, 1])
+    kept, held_out = grouped_split(labels, np.array([7, 7, 8, 8]), 0.1, 0)
+    assert len(kept) == len(held_out) == 2

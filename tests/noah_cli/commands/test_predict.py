@@ -89,6 +89,23 @@ def test_of_many_broken_images_the_first_are_listed(artifact: Path, tmp_path: Pa
     assert "and 3 more" in outcome.err
 
 
+def test_tables_lists_and_names_that_begin_with_a_dash(
+    artifact: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = sorted((photo_folder / "test").glob("*/*.png"))[:3]
+    (tmp_path / "list.csv").write_text(f"picture\n{images[0]}\nabsent.png\n")
+    shutil.copy(images[1], tmp_path / "-1.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{images[2]}\n".encode())))
+    outcome = noah(
+        "predict", artifact, "--columns", "path=picture", "--out", "out.jsonl", "--", "list.csv", "-1.png", "-"
+    )
+    assert outcome.code == 1  # because of one image alone
+    assert "failed 1 file could not be predicted: absent.png: no such file" in " ".join(outcome.err.split())
+    found = [json.loads(line)["path"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert found == [str(images[0]), "-1.png", str(images[2])]
+
+
 def test_no_torch_is_needed(finished: Finished, photo_folder: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"

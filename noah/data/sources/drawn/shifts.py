@@ -20,6 +20,9 @@ from noah.data.sources.drawn.grounds import any_of, checks, gradient, soft_noise
 from noah.data.sources.drawn.rendered import TEST_IMAGES, Render, RenderedSplit
 from noah.data.sources.drawn.shapes_count import load_shapes_count, scene
 from noah.data.sources.drawn.sprites import draw_sprite
+from noah.data.sources.source import Source, named, plain_name
+from noah.errors import UsageError
+from noah.settings.settings import DataSettings
 
 DRAWING = 1
 """The version of the pixels of shapes on other grounds and of sprites in noise. Raise it with any change to them, be it
@@ -135,3 +138,20 @@ _BY_NAME = {shift.name: shift for shift in SHIFTS}
 def find_shift(name: str) -> Shift | None:
     """Find a shift by its name; capitals and hyphens make no difference."""
     return _BY_NAME.get(name.lower().replace("-", "_"))
+
+
+def _refuse_training(data: DataSettings, seed: int) -> Dataset:
+    """Say which dataset to train on instead.
+
+    Raises:
+        UsageError: Always.
+    """
+    shift = _BY_NAME[plain_name(data)]
+    raise UsageError(
+        f"{shift.name} has test images only.",
+        f"Train on --dataset {shift.source}; then type noah eval --on {shift.name}.",
+    )
+
+
+SOURCE = Source("a set of test images", named(_BY_NAME), _refuse_training, aliases=tuple(_BY_NAME))
+"""Here for the sake of the error, because people type these names."""

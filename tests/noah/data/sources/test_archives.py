@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from noah.data.sources import archives
-from noah.data.sources.archives import unpack
+from noah.data.sources.archives import list_tar, read_stored, unpack
 from noah.errors import DataError
 
 KINDS = ["zip", "tar", "tar.gz", "tgz"]
@@ -178,3 +178,39 @@ def test_one_name_twice_is_refused(tmp_path: Path, target: Path, kind: str) -> N
         write_tar(archive, (member("a"), b"1"), (member("a"), b"2"))
     with pytest.raises(DataError, match="it holds a twice"):
         unpack(archive, target)
+
+
+class TestListing:
+    """Files of an archive that are read where they are."""
+
+    def test_files_are_found_at_their_places(self, tmp_path: Path) -> None:
+        long = "a/" * 90 + "long.png"
+        path = write_archive(tmp_path / "a.tar", {"a/1.png": b"one", long: b"two" * 400, "empty": b""})
+        listed = list(list_tar(path))
+        assert [stored.name for stored in listed] == ["a/1.png", long, "empty"]
+        assert [read_stored(path, stored) for stored in listed] == [b"one", b"two" * 400, b""]
+
+    def test_what_is_no_file_is_passed_over(self, tmp_path: Path) -> None:
+        members = [
+            (member("folder", type=tarfile.DIRTYPE), b""),
+            (member("link", type=tarfile.SYMTYPE, linkname="/etc/passwd"), b""),
+            (member("hard", type=tarfile.LNKTYPE, linkname="folder"), b""),
+            (member("device", type=tarfile.CHRTYPE), b""),
+            (member("../up.png"), b"x"),
+        ]
+        # A name that leads out of a folder does no harm, because nothing is written under it.
+        assert [stored.name for stored in list_tar(write_tar(tmp_path / "a.tar", *members))] == ["../up.png"]
+
+    def test_too_many_members_and_huge_headers(self, tmp_path: Path) -> None:
+        path = write_archive(tmp_path / "a.tar", {str(number): b"" for number in range(5)})
+        with pytest.raises(DataError, match="more than 4 members"):
+            list(list_tar(path, maximum_members=4))
+        header = member("././@LongLink", type=tarfile.GNUTYPE_LONGNAME, size=2**30).tobuf(tarfile.GNU_FORMAT)
+        path.write_bytes(header + b"x" * 512)
+        with pytest.raises(DataError, match="claims"):
+            list(list_tar(path))
+
+    def test_a_missing_archive_and_a_folder(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "absent.tar", tmp_path):
+            with pytest.raises(DataError, match="Cannot read"):
+                list(list_tar(path))

@@ -6,9 +6,10 @@ import pytest
 
 from noah.data.sources.catalogue import ON, Entry, list_datasets
 from noah.data.sources.drawn import faces
+from noah.data.sources.drawn.sets import RENDERED
 from noah.data.sources.drawn.shifts import SHIFTS
 from noah.data.sources.imagenet_variants import VARIANTS
-from noah.data.sources.registry import RENDERED, dataset_names
+from noah.data.sources.registry import dataset_names
 from tests.few_shot import write_few_shot
 
 SHIFT_NAMES = [shift.name for shift in SHIFTS]

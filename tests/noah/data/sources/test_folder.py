@@ -87,7 +87,12 @@ class TestUnsplit:
             write_images(tmp_path / name, 4)
         assert load(tmp_path).classes == ("bus", "ship", "train")
 
-    @pytest.mark.parametrize("name", ["test", "val", "Training", "Test", "Train"])
+    def test_valid_and_invalid_may_be_classes(self, tmp_path: Path, write_images: WriteImages) -> None:
+        for name in ("valid", "invalid"):
+            write_images(tmp_path / name, 4)
+        assert load(tmp_path).classes == ("invalid", "valid")
+
+    @pytest.mark.parametrize("name", ["test", "val", "Test", "DEV"])
     def test_a_folder_called_like_a_split_is_not_taken_for_a_class(
         self, tmp_path: Path, write_images: WriteImages, name: str
     ) -> None:
@@ -146,18 +151,31 @@ class TestSplit:
         assert any("Not used" in note and note.endswith(": extra, 0.png.") for note in load(tmp_path).notes)
 
     @pytest.mark.parametrize(
-        ("name", "right"), [("Test", "test"), ("VAL", "val"), ("Valid", "valid"), ("Validation", "validation")]
+        ("train", "validation", "test"),
+        [
+            ("Train", "Val", "Test"),
+            ("TRAINING", "validation", "testing"),
+            ("training", "VALID", "TEST"),
+            ("train", "dev", "Testing"),
+        ],
     )
-    def test_a_split_in_other_capitals_is_noted(
-        self, tmp_path: Path, write_images: WriteImages, name: str, right: str
+    def test_splits_may_have_any_usual_name(
+        self, tmp_path: Path, write_images: WriteImages, train: str, validation: str, test: str
     ) -> None:
-        for folder in ("train/a", "train/b", f"{name}/a"):
+        for part, count in ((train, 3), (validation, 2), (test, 1)):
+            for name in ("a", "b"):
+                write_images(tmp_path / part / name, count)
+        dataset = load(tmp_path)
+        assert (len(dataset.train), len(dataset.validation), len(dataset.load_test())) == (6, 4, 2)
+        told = f"folders {train} for training, {validation} for validation, {test} for testing, as their names say."
+        assert f"The splits are the {told}" in dataset.notes
+        assert not any("Not used" in note for note in dataset.notes)
+
+    def test_two_folders_of_training_images_are_refused(self, tmp_path: Path, write_images: WriteImages) -> None:
+        for folder in ("train/a", "train/b", "training/a"):
             write_images(tmp_path / folder, 2)
-        if (tmp_path / right).exists():
-            pytest.skip("to this file system capitals are all the same")
-        notes = load(tmp_path).notes
-        assert f"Not used, because of its spelling: {tmp_path / name}. Rename it to {right} if it is a split." in notes
-        assert not any("lies beside" in note for note in notes)
+        with pytest.raises(DataError, match="more than one training split: train, training"):
+            load(tmp_path)
 
     def test_what_lies_beside_train_is_noted_whatever_its_name(self, tmp_path: Path, write_images: WriteImages) -> None:
         for folder in ("train/a", "train/b"):
@@ -196,11 +214,42 @@ class TestSplit:
 
 class TestBoth:
     @pytest.mark.parametrize("below", ["", "train"])
-    def test_a_class_without_images_is_named(self, tmp_path: Path, write_images: WriteImages, below: str) -> None:
-        write_images(tmp_path / below / "a", 2)
+    def test_a_class_without_images_is_left_out_and_told(
+        self, tmp_path: Path, write_images: WriteImages, below: str
+    ) -> None:
+        for name in ("a", "b"):
+            write_images(tmp_path / below / name, 4)
         (tmp_path / below / "hollow").mkdir()
         (tmp_path / below / "hollow" / "list.txt").write_text("x")
-        with pytest.raises(DataError, match="has a class without images: hollow"):
+        dataset = load(tmp_path)
+        assert dataset.classes == ("a", "b")
+        assert any(note.startswith("Left out") and note.endswith(", hollow.") for note in dataset.notes)
+
+    @pytest.mark.parametrize("part", ["val", "test"])
+    def test_a_class_without_training_images_that_a_split_has_is_refused(
+        self, tmp_path: Path, write_images: WriteImages, part: str
+    ) -> None:
+        for name in ("train/a", "train/b", f"{part}/a", f"{part}/hollow"):
+            write_images(tmp_path / name, 4)
+        (tmp_path / "train" / "hollow").mkdir()
+        with pytest.raises(DataError, match=f"{part} has a class that .*train lacks: hollow"):
+            load(tmp_path).load_test()
+
+    def test_a_class_folder_that_is_empty_everywhere_stops_nothing(
+        self, tmp_path: Path, write_images: WriteImages
+    ) -> None:
+        for name in ("train/a", "train/b", "val/a", "test/b"):
+            write_images(tmp_path / name, 2)
+        for part in ("train", "val", "test"):
+            (tmp_path / part / "hollow").mkdir()
+        dataset = load(tmp_path)
+        assert (len(dataset.validation), len(dataset.load_test())) == (2, 2)
+
+    @pytest.mark.parametrize("below", ["", "train"])
+    def test_no_image_at_all(self, tmp_path: Path, below: str) -> None:
+        for name in ("a", "b"):
+            (tmp_path / below / name).mkdir(parents=True)
+        with pytest.raises(DataError, match="hold no image"):
             load(tmp_path)
 
     @pytest.mark.parametrize("below", ["", "train"])
@@ -220,3 +269,101 @@ class TestBoth:
         write_images(tmp_path, 2)
         with pytest.raises(DataError, match="lie directly in"):
             load(tmp_path)
+
+
+class TestClasses:
+    """Which folders are classes."""
+
+    @pytest.mark.parametrize("below", ["", "train"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information", ".Trashes"),
+            *(".ipynb_checkpoints", "#recycle"),
+        ],
+    )
+    def test_what_a_system_made_is_no_class_and_holds_no_images(
+        self, tmp_path: Path, write_images: WriteImages, below: str, name: str
+    ) -> None:
+        for place in ("a", "b", name, f"a/{name}", f"b/deep/{name}"):
+            write_images(tmp_path / below / place, 4)
+        dataset = load(tmp_path)
+        assert (
+            dataset.classes == ("a", "b") and len(dataset.full_train) + (0 if below else len(dataset.load_test())) == 8
+        )
+        assert any(note.startswith("Never a class") and note.endswith(f": {name}.") for note in dataset.notes)
+
+    @pytest.mark.parametrize("runs", ["runs", "searches"])
+    def test_noahs_own_runs_are_no_class(self, tmp_path: Path, write_images: WriteImages, runs: str) -> None:
+        for place in ("a", "b", f"{runs}/photos/first/report"):
+            write_images(tmp_path / place, 4)
+        (tmp_path / runs / "photos" / "first" / "run.yaml").write_text("noah: 1")
+        (tmp_path / runs / "latest").write_text("photos/first")
+        dataset = load(tmp_path)
+        assert dataset.classes == ("a", "b")
+        assert any(note.startswith("Never a class") and note.endswith(f": {runs}.") for note in dataset.notes)
+
+    def test_a_class_may_be_called_runs(self, tmp_path: Path, write_images: WriteImages) -> None:
+        for place in ("jumps", "runs"):
+            write_images(tmp_path / place, 4)
+        assert load(tmp_path).classes == ("jumps", "runs")
+
+    def test_one_name_in_two_forms_of_unicode_is_one_class(self, tmp_path: Path, write_images: WriteImages) -> None:
+        composed, decomposed = "caf\u00e9", "cafe\u0301"
+        write_images(tmp_path / "tea", 4)
+        write_images(tmp_path / composed, 4)
+        try:
+            (tmp_path / decomposed).mkdir()
+        except OSError:
+            pytest.skip("to this file system both names are the same")
+        write_images(tmp_path / decomposed, 6)
+        dataset = load(tmp_path)
+        assert dataset.classes == (composed, "tea")
+        assert len(dataset.full_train) + len(dataset.load_test()) == 14
+        assert any("Unicode" in note and note.endswith(f": {composed}.") for note in dataset.notes)
+
+    def test_splits_that_were_packed_on_different_systems_have_the_same_classes(
+        self, tmp_path: Path, write_images: WriteImages
+    ) -> None:
+        for place in ("train/caf\u00e9", "train/tea", "val/cafe\u0301", "test/cafe\u0301"):
+            write_images(tmp_path / place, 2)
+        dataset = load(tmp_path)
+        assert dataset.validation.labels.tolist() == [0, 0] == dataset.load_test().labels.tolist()
+
+    @staticmethod
+    def write_superclasses(folder: Path, write_images: WriteImages) -> None:
+        for place in ("animals/cat", "animals/dog", "animals/bat", "sports/bat", "sports"):
+            write_images(folder / place, 4)
+
+    @pytest.mark.parametrize("below", ["", "train"])
+    def test_both_readings_of_superclasses_are_told(
+        self, tmp_path: Path, write_images: WriteImages, below: str
+    ) -> None:
+        self.write_superclasses(tmp_path / below, write_images)
+        dataset = load(tmp_path)
+        assert dataset.classes == ("animals", "sports")
+        (note,) = [note for note in dataset.notes if "--classes leaf" in note]
+        assert "there are 2 classes: animals, sports." in note
+        assert "there are 5: animals/bat, animals/cat, animals/dog, sports, sports/bat." in note
+
+    @pytest.mark.parametrize("below", ["", "train"])
+    def test_a_person_chooses_the_reading(self, tmp_path: Path, write_images: WriteImages, below: str) -> None:
+        self.write_superclasses(tmp_path / below, write_images)
+        if below:
+            write_images(tmp_path / "test" / "sports" / "bat", 2)
+        leaf, top = (
+            load_folder(tmp_path, seed=0, validation_fraction=0.2, test_fraction=0.2, reading=reading)
+            for reading in ("leaf", "top")
+        )
+        assert leaf.classes == ("animals/bat", "animals/cat", "animals/dog", "sports", "sports/bat")
+        assert top.classes == ("animals", "sports")
+        assert not any("--classes" in note for note in (*leaf.notes, *top.notes))
+        if below:
+            assert leaf.load_test().labels.tolist() == [4, 4] and top.load_test().labels.tolist() == [1, 1]
+
+    def test_a_folder_around_the_class_folders_is_told(self, tmp_path: Path, write_images: WriteImages) -> None:
+        for place in ("all/cat", "all/dog"):
+            write_images(tmp_path / place, 4)
+        with pytest.raises(DataError, match="only one class: all") as caught:
+            load(tmp_path)
+        assert "(all/cat, all/dog), type --classes leaf" in caught.value.hint

@@ -7,19 +7,22 @@ from typing import Any
 import pytest
 
 from noah.data.dataset import Dataset
-from noah.data.sources import registry
+from noah.data.sources import cifar, registry
 from noah.data.sources.digits import load_digits
+from noah.data.sources.drawn.sets import RENDERED
 from noah.data.sources.drawn.shifts import SHIFTS, Shift
-from noah.data.sources.registry import RENDERED, dataset_names, load_dataset
+from noah.data.sources.registry import SOURCES, dataset_names, load_dataset
+from noah.data.sources.source import Source, named
+from noah.data.sources.vtab import named_task
 from noah.errors import DatasetNotFoundError, DownloadError, UsageError
+from noah.settings.settings import DataSettings
 from tests.few_shot import write_few_shot
 from tests.noah.data.conftest import WriteImages
 
 
-def load(name: str | None, folder: Path | None, data_root: Path, **few_shot: int) -> Dataset:
-    return load_dataset(
-        name, folder, data_root=data_root, seed=0, validation_fraction=0.2, test_fraction=0.2, **few_shot
-    )
+def load(name: str | None, folder: Path | None, data_root: Path, **few_shot: Any) -> Dataset:
+    data = DataSettings(dataset=name, folder=None if folder is None else str(folder), root=str(data_root), **few_shot)
+    return load_dataset(data, seed=0)
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def test_digits_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["rendered_dsprites_loc", "rendered-dsprites-ori", "Rendered-Letters", "Shapes-Count"])
 def test_a_rendered_set_is_the_same_whatever_the_settings(tmp_path: Path, name: str) -> None:
     dataset = load(name, None, tmp_path / "none")
-    other = load_dataset(name, None, data_root=tmp_path, seed=7, validation_fraction=0.5, test_fraction=0.5)
+    other = load_dataset(DataSettings(dataset=name, validation_fraction=0.5, test_fraction=0.5), seed=7)
     assert dataset.name == name.lower().replace("-", "_") and dataset.notes == other.notes
     assert "the same for every seed and validation fraction" in dataset.notes[-1]
     for split, same in ((dataset.train, other.train), (dataset.validation, other.validation)):
@@ -81,7 +84,7 @@ def test_cifar_falls_back_to_torchvision_and_says_so(tmp_path: Path, monkeypatch
         assert data_root == tmp_path
         return load_digits(**settings)
 
-    monkeypatch.setattr(registry, "load_cifar100", stand_in)
+    monkeypatch.setattr(named_task, "load_cifar100", stand_in)
     dataset = load("cifar100", None, tmp_path)
     assert f"torchvision's is used, because {tmp_path} has no VTAB-1k cifar folder" in dataset.notes[0]
     assert "noah's own split" in dataset.notes[1]
@@ -138,7 +141,7 @@ def test_a_known_task_without_data_tells_the_places_and_the_layout(tmp_path: Pat
 
 
 def test_cifar10_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "load_cifar10", lambda data_root, **settings: load_digits(**settings))
+    monkeypatch.setattr(cifar, "load_cifar10", lambda data_root, **settings: load_digits(**settings))
     for name in ("cifar10", "CIFAR-10"):
         assert load(name, None, tmp_path).name == "digits"
 
@@ -201,3 +204,41 @@ def test_a_missing_few_shot_set_tells_where_it_belongs(tmp_path: Path) -> None:
     ) as caught:
         load("stanford_cars", None, tmp_path, shots=1)
     assert str(tmp_path / "few-shot" / "stanford_cars") in caught.value.hint
+
+
+@pytest.mark.parametrize("name", dataset_names())
+def test_every_name_is_one_sources(name: str) -> None:
+    data = DataSettings(dataset=name, shots=4 if name in few_shot_only() else None)
+    first = next(source for source in SOURCES if source.matches(data))
+    assert name in first.names
+
+
+def few_shot_only() -> set[str]:
+    return {"fgvc_aircraft", "food101", "oxford_flowers102", "oxford_pets", "stanford_cars", "imagenet"}
+
+
+def test_a_new_source_is_one_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_mine(data: DataSettings, seed: int) -> Dataset:
+        return load_digits(seed=seed, validation_fraction=data.validation_fraction)
+
+    mine = Source("mine", named(("mine",)), load_mine, names=("mine",), aliases=("my_own",))
+    monkeypatch.setattr(registry, "SOURCES", (mine, *SOURCES))
+    assert load("Mine", None, tmp_path, validation_fraction=0.5).classes == tuple("0123456789")
+    assert "mine" in dataset_names()
+    with pytest.raises(DatasetNotFoundError) as caught:
+        load("my-owm", None, tmp_path)
+    assert "Did you mean my_own?" in caught.value.hint
+
+
+def test_an_option_that_does_not_apply_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match="--classes does not apply to digits, which is scikit-learn's digits"
+    ) as caught:
+        load("digits", None, tmp_path, classes="leaf")
+    assert "it goes with a folder of class folders" in caught.value.hint
+
+
+def test_the_reading_of_a_folder(tmp_path: Path, write_images: WriteImages) -> None:
+    for name in ("a/x", "a/y"):
+        write_images(tmp_path / name, 5)
+    assert load(None, tmp_path, tmp_path, classes="leaf").classes == ("a/x", "a/y")

@@ -14,6 +14,7 @@ import pytest
 from noah.data.pixels.pixels import load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.sources.registry import load_dataset
+from noah.settings.settings import DataSettings
 from tests.noah.data.conftest import WriteImages
 
 SMALL = Preprocessing(4, 4, "squash", 1.0, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -56,7 +57,7 @@ def test_training_touches_nothing_of_the_test_split(
         for part in ("train", "val", "test"):
             for name in ("a", "b"):
                 write_images(tmp_path / part / name, 3)
-        name, folder = None, tmp_path
+        name, folder = None, str(tmp_path)
     else:
         for part in ("train800", "val200", "test"):
             write_images(tmp_path / "dtd" / "images" / part, 3)
@@ -65,7 +66,7 @@ def test_training_touches_nothing_of_the_test_split(
         name, folder = "dtd", None
 
     with touched_paths() as paths:
-        dataset = load_dataset(name, folder, data_root=tmp_path, seed=0, validation_fraction=0.2, test_fraction=0.2)
+        dataset = load_dataset(DataSettings(dataset=name, folder=folder, root=str(tmp_path)), seed=0)
         for split in (dataset.train, dataset.validation, dataset.full_train):
             pixels = load_pixels(split, SMALL, memory_limit=None if in_memory else 0)
             pixels.batch(pixels.labels * 0)

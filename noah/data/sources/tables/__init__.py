@@ -1,0 +1,1 @@
+"""Tables of images: a path and a label in each row, and perhaps a split and a group."""
