@@ -28,9 +28,10 @@ Apply = Callable[[str, Tensor], Tensor]
 
 
 class Readers(Enum):
-    """The tokens other than prompts whose output is read after a block."""
+    """The tokens whose output is read after a block: all with the prompts that live on, or some after the last one."""
 
     ALL = "all"
+    IMAGE = "all tokens of the image"
     CLASS = "class token"
     PREFIX = "class and distillation tokens"
     PATCHES = "patch tokens"

@@ -99,6 +99,7 @@ def _tokens_read(view: NetworkView, readers: Readers) -> int:
     """The number of tokens that are read, prompts aside."""
     return {
         Readers.ALL: view.image_tokens,
+        Readers.IMAGE: view.image_tokens,
         Readers.PATCHES: view.patches,
         Readers.PREFIX: view.prefix,
         Readers.CLASS: 1,

@@ -102,5 +102,7 @@ def read_tokens(readers: Readers, prefix: int, tokens: int, carried: int, passed
             return slice(0, prefix)
         case Readers.PATCHES:
             return slice(prefix, tokens - carried)
+        case Readers.IMAGE:
+            return slice(0, tokens - carried)
         case Readers.ALL:
             return slice(0, tokens if passed_on else tokens - carried)

@@ -59,7 +59,7 @@ class MergedAttention(nn.Module):
         self.qkv: nn.Linear | None = None
         self.q: nn.Linear | None = None
         self.kv: nn.Linear | None = None
-        if plan.readers is Readers.ALL and (plan.passed_on or not plan.carried):
+        if plan.readers in (Readers.ALL, Readers.IMAGE) and (plan.passed_on or not plan.carried):
             self.qkv = qkv
         else:
             self.q, self.kv = rows_of(qkv, slice(0, rows.start)), rows_of(qkv, slice(rows.start, None))

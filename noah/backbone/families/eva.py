@@ -42,7 +42,7 @@ class EvaNetwork(VisionNetwork):
     @property
     def readers(self) -> Readers:
         """Which tokens are read behind the last block: attention pooling reads class token and registers, too."""
-        return Readers.ALL if self.backbone.global_pool == "map" else super().readers
+        return Readers.IMAGE if self.backbone.global_pool == "map" else super().readers
 
     def block(self, index: int) -> BlockView:
         """One block."""

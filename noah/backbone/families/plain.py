@@ -79,7 +79,7 @@ class PlainNetwork(VisionNetwork):
     def readers(self) -> Readers:
         """Which tokens are read behind the last block."""
         if self.backbone.global_pool == "map" and self.backbone.pool_include_prefix:
-            return Readers.ALL
+            return Readers.IMAGE
         return super().readers
 
     def state_of_block(self, index: int, layers: Mapping[str, nn.Linear]) -> dict[str, Tensor]:

@@ -40,7 +40,8 @@ def table_of(space: SearchSpace, architecture: str = "test_vit", batch_size: int
     return measure_table(space, architecture, (32, 32), 3, CPU, batch_size, Silent(), count_work)
 
 
-@pytest.mark.parametrize("architecture", ["test_vit", "test_vit2"])  # class token; average pooling
+# Class token; average pooling; attention pooling of all tokens.
+@pytest.mark.parametrize("architecture", ["test_vit", "test_vit2", "test_vit3"])
 @pytest.mark.parametrize(
     ("placement", "depths"), [("first", (2, 4, 6)), ("last", (2, 6)), ("any", (1, 3, 6)), ("first", (6,))]
 )

@@ -51,6 +51,11 @@ def gradients(
         ("LayerScale", False),
         pytest.param("query and key norm, average pooling", False, marks=pytest.mark.slow),
         pytest.param("registers", True, marks=pytest.mark.slow),
+        pytest.param("DINOv3, class token", False, marks=pytest.mark.slow),
+        pytest.param("EVA-02 with three projections", False, marks=pytest.mark.slow),
+        pytest.param("BEiT", False, marks=pytest.mark.slow),
+        pytest.param("parallel blocks", False, marks=pytest.mark.slow),
+        pytest.param("attention pooling", False, marks=pytest.mark.slow),
     ],
 )
 def test_logits_and_gradients_are_those_of_the_supernet(kind: str, checkpointing: bool) -> None:

@@ -51,6 +51,8 @@ def test_gaps_are_replaced_not_piled_up() -> None:
         (Readers.ALL, 2, 0, range(0, 8)),
         (Readers.ALL, 2, 2, range(0, 10)),
         (Readers.PATCHES, 0, 0, range(3, 10)),
+        (Readers.IMAGE, 2, 0, range(0, 8)),
+        (Readers.PREFIX, 2, 0, range(0, 3)),
     ],
 )
 def test_read_tokens(readers: Readers, carried: int, passed_on: int, expected: range) -> None:
