@@ -16,7 +16,8 @@ def test_columns_and_classes_become_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"), [("path", "path"), ("image=file", "image=file"), ("path=a,path=b", "names one twice"), ("", "")]
+    ("typed", "told"),
+    [("path", "path"), ("image=file", "image=file"), ("path=a,path=b", "names one twice"), ("", "--columns")],
 )
 def test_what_is_no_column_is_refused(typed: str, told: str) -> None:
     with pytest.raises(UsageError, match=told) as caught:
