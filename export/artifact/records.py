@@ -204,6 +204,7 @@ class QuantizationRecord(Record):
         correct: How many of them the artifact gets right.
         correct_in_float32: How many of them the same network in float32 gets right, before it was quantized.
         top1_agreement: Share of them with the same top-1 class in both, 0 to 1.
+        weight_bits: 8, or 7 if it was written on a processor that multiplies 8 bits inexactly.
     """
 
     products: Size
@@ -214,6 +215,7 @@ class QuantizationRecord(Record):
     correct: Count
     correct_in_float32: Count
     top1_agreement: Share
+    weight_bits: Literal[7, 8] = 8
 
 
 class ResizedRecord(Record):

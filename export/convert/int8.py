@@ -11,7 +11,7 @@ from export.convert.accuracy_loss import POINTS_ALLOWED, AccuracyLoss, measure_a
 from export.convert.int8_images import CalibrationBatches, calibration_pixels
 from export.convert.int8_options import Int8Options
 from export.convert.onnx_products import Products, choose_products
-from export.convert.quantize import write_int8, write_int8_dynamic
+from export.convert.quantize import SAFE_BITS, usable_weight_bits, write_int8, write_int8_dynamic
 from noah.errors import ParityError
 from noah.prepare.context import Materials
 from noah.prepare.held_out import calibration_images, trained_on
@@ -48,6 +48,11 @@ def quantize(
     graph = onnx.load(str(in_float32), load_external_data=False)
     products = choose_products(graph, gemm=precision == "int8", exclude_last_block=options.exclude_last_block)
     listener.say(f"quantize  {len(products.names)} products; others stay in float32: {_told(products)}")
+    bits = usable_weight_bits()
+    if bits == SAFE_BITS:
+        listener.say(
+            "weights   7 bits (this processor lacks VNNI and adds 8-bit products in 16 bits, where they overflow)"
+        )
     if precision == "int8":
         ranges = _write_calibrated(in_float32, file, products, options, materials, listener, raw_pixels, symmetric)
     else:
@@ -63,6 +68,7 @@ def quantize(
     return QuantizationRecord(
         products=len(products.names),
         kept=products.kept,
+        weight_bits=bits,
         ranges=ranges,
         images=loss.images,
         total=loss.total,

@@ -11,13 +11,15 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 import onnx
+import torch
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -41,6 +43,9 @@ _METHODS = {
 }
 _OPERATORS = ["MatMul", "Gemm"]
 
+SAFE_BITS: Literal[7] = 7
+"""Bits of weights whose products with 8-bit activations never overflow 16 bits, which older processors add them in."""
+
 Inputs = dict[str, npt.NDArray[Any]]
 """The inputs of a network by name, for one batch."""
 
@@ -53,6 +58,7 @@ def write_int8(
     *,
     calibration: Int8Calibration,
     symmetric: bool,
+    weight_bits: int | None = None,
 ) -> None:
     """Write the products of a float32 file with 8-bit weights and 8-bit activations of fixed scales.
 
@@ -65,6 +71,7 @@ def write_int8(
             "percentile" leaves out the 0.001 % farthest from zero, "entropy" is onnxruntime's method.
         symmetric: Make activations signed with zero in the middle, as TensorRT needs them, instead of unsigned with a
             zero point of their own, which wastes no values on a side that an activation does not have.
+        weight_bits: 8, or 7 for processors that add products in 16 bits; None takes `usable_weight_bits`.
 
     Raises:
         ExportError: If onnxruntime cannot quantize the file.
@@ -84,6 +91,7 @@ def write_int8(
             _Reader(batches),
             op_types_to_quantize=_OPERATORS,
             per_channel=True,
+            reduce_range=(weight_bits or usable_weight_bits()) == SAFE_BITS,
             activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=list(products.names),
@@ -111,12 +119,23 @@ def write_int8_dynamic(source: Path, target: Path, products: Products) -> None:
             target,
             op_types_to_quantize=["MatMul"],
             per_channel=True,
+            reduce_range=usable_weight_bits() == SAFE_BITS,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=list(products.names),
             use_external_data_format=_is_large(prepared),
             extra_options={"MatMulConstBOnly": True},
         )
     _tidy(target)
+
+
+def usable_weight_bits() -> Literal[7, 8]:
+    """How many bits of weights this processor multiplies exactly: 8, or 7 on an x86 processor without VNNI.
+
+    Without VNNI, onnxruntime adds pairs of 8-bit products in 16 bits, where they saturate. (onnxruntime's page on
+    quantization, "When to use reduce-range".)
+    """
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64", "x86")
+    return SAFE_BITS if is_x86 and not torch.cpu._is_vnni_supported() else 8
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types

@@ -75,7 +75,7 @@ def test_without_a_network_a_backbone_of_the_hub_is_refused_at_once(
     import huggingface_hub
 
     # Whoever has the paper's backbone in the cache needs no network for it.
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
     write_vtab(working_folder / "data" / "vtab-1k" / "cifar")
 
     outcome = noah_line(COMMAND)

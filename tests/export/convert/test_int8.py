@@ -199,7 +199,7 @@ def test_the_command_tells_each_step(project: Finished) -> None:
     assert "in float32 of 18 validation images of shapes, which it was trained on, " in outcome.words
     last = json.loads((project.run / "log.jsonl").read_text().splitlines()[-1])
     assert last["name"] == "onnx-int8"
-    outcome = noah("predict", "runs/latest/export/onnx-int8", project.folder / "predictions.csv")
+    outcome = noah("predict", "runs/latest/export/onnx-int8", project.folder / "noah.yaml")
     assert outcome.code == 1  # a file that is no image; the artifact opens
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -9,12 +10,13 @@ from typing import get_args
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 
 from export.artifact.records import Int8Calibration
 from export.convert.onnx_files import check_valid
 from export.convert.onnx_products import Products, choose_products
-from export.convert.quantize import Inputs, write_int8, write_int8_dynamic
+from export.convert.quantize import Inputs, usable_weight_bits, write_int8, write_int8_dynamic
 from export.convert.to_tensorrt import build_engine
 from export.convert.type_check import check_types, read_types
 from export.runtime.onnx_session import open_session
@@ -43,8 +45,10 @@ def write(
     batches: Sequence[Inputs] = BATCHES,
     calibration: Int8Calibration = "minmax",
     symmetric: bool = False,
+    weight_bits: int | None = None,
 ) -> Path:
-    write_int8(source, target, products_of(source), batches, calibration=calibration, symmetric=symmetric)
+    products = products_of(source)
+    write_int8(source, target, products, batches, calibration=calibration, symmetric=symmetric, weight_bits=weight_bits)
     return target
 
 
@@ -90,10 +94,28 @@ def test_weights_have_a_scale_for_each_channel(source: Path, tmp_path: Path) -> 
 def test_the_ranges_are_those_of_the_images(source: Path, tmp_path: Path) -> None:
     """Ten times the images need ten times the scale where nothing but the convolution lies before it."""
     wide = [{"images": 10 * batch["images"]} for batch in BATCHES]
-    near = mean_difference(source, write(source, tmp_path / "near.onnx"))
     narrow = [{"images": 0 * batch["images"]} for batch in BATCHES]
-    assert mean_difference(source, write(source, tmp_path / "wide.onnx", wide)) > near
-    assert mean_difference(source, write(source, tmp_path / "narrow.onnx", narrow)) > 2 * near
+    near, far, cut = (
+        mean_difference(source, write(source, tmp_path / f"{name}.onnx", batches, weight_bits=8))
+        for name, batches in (("near", BATCHES), ("wide", wide), ("narrow", narrow))
+    )
+    assert far > near
+    assert cut > 2 * near
+
+
+@pytest.mark.parametrize(
+    ("machine", "vnni", "bits"), [("x86_64", True, 8), ("x86_64", False, 7), ("aarch64", False, 8)]
+)
+def test_weights_have_as_many_bits_as_the_processor_multiplies_exactly(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, vnni: bool, bits: int
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: vnni)
+    assert usable_weight_bits() == bits
+    file = write(source, tmp_path / "int8.onnx")
+    arrays = [numpy_helper.to_array(each) for each in onnx.load(str(file)).graph.initializer]
+    largest = max(int(np.abs(array.astype(int)).max()) for array in arrays if array.dtype == np.int8 and array.ndim > 1)
+    assert largest == 2 ** (bits - 1) - 1
 
 
 def test_every_batch_is_seen(source: Path, tmp_path: Path) -> None:
