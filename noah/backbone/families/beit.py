@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from noah.backbone.families.family import Family
 from noah.backbone.families.vision import (
+    RESAMPLED,
     VisionNetwork,
+    converted_by,
     joined_projection,
     mlp_layers,
     mlp_view,
-    of_first_block,
     split_projection,
-    unsupported_images,
     unsupported_mlp,
-    unsupported_pooling,
+    unsupported_with,
 )
 from noah.backbone.view import PROJ, QKV, AttentionView, BlockView
 
@@ -85,16 +85,6 @@ def _unsupported_in_block(block: Any) -> list[str]:
     return unsupported_mlp(block.mlp)
 
 
-def unsupported(backbone: Any) -> list[str]:
-    """The reasons why a `Beit` is not covered."""
-    blocks = of_first_block([_unsupported_in_block(block) for block in backbone.blocks])
-    return unsupported_pooling(backbone) + unsupported_images(backbone) + blocks
-
-
-def converted(state: Mapping[str, Tensor], backbone: Any) -> Mapping[str, Tensor]:
-    """Weights under timm's present names, with positions resampled."""
-    found: Mapping[str, Tensor] = checkpoint_filter_fn(dict(state), backbone, interpolation="bicubic", antialias=True)
-    return found
-
-
-BEIT = Family("BEiT", Beit, unsupported, BeitNetwork, converted)
+BEIT = Family(
+    "BEiT", Beit, unsupported_with(_unsupported_in_block), BeitNetwork, converted_by(checkpoint_filter_fn, **RESAMPLED)
+)

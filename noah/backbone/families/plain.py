@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from timm.layers import Attention, HybridEmbed, LayerScale
+from timm.layers import Attention, HybridEmbed
 from timm.models.vision_transformer import (
     Block,
     ParallelScalingBlock,
@@ -23,7 +23,9 @@ from torch import Tensor, nn
 
 from noah.backbone.families.family import Family
 from noah.backbone.families.vision import (
+    RESAMPLED,
     VisionNetwork,
+    converted_by,
     mlp_layers,
     mlp_view,
     of_first_block,
@@ -34,6 +36,7 @@ from noah.backbone.families.vision import (
     unsupported_mlp,
     unsupported_pooling,
     unsupported_post_norm,
+    unsupported_scales,
 )
 from noah.backbone.layers import linear, with_layers
 from noah.backbone.normalization import fold_normalization, takes_normalization
@@ -197,19 +200,11 @@ def unsupported_in_block(block: Any) -> list[str]:
     if type(block) is ResPostBlock:
         reasons += unsupported_post_norm(block)
     reasons += unsupported_mlp(block.mlp)
-    reasons += [
-        f"its residual scale is {type(scale).__name__}, not LayerScale"
-        for scale in (getattr(block, "ls1", None), getattr(block, "ls2", None))
-        if scale is not None and not isinstance(scale, LayerScale | nn.Identity)
-    ]
-    return reasons
+    return reasons + unsupported_scales(block)
 
 
-def converted(state: Mapping[str, Tensor], backbone: Any) -> Mapping[str, Tensor]:
-    """Weights under timm's present names, with positions resampled."""
-    found: Mapping[str, Tensor] = checkpoint_filter_fn(dict(state), backbone, interpolation="bicubic", antialias=True)
-    return found
-
+converted = converted_by(checkpoint_filter_fn, **RESAMPLED)
+"""A checkpoint's weights for a network."""
 
 PLAIN = Family(
     "plain",

@@ -6,11 +6,9 @@ image, so that the bias of their scores is zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from timm.layers import LayerScale
 from timm.models.vision_transformer_relpos import (
     RelPosAttention,
     RelPosBlock,
@@ -23,14 +21,14 @@ from torch import Tensor, nn
 from noah.backbone.families.family import Family
 from noah.backbone.families.vision import (
     VisionNetwork,
+    converted_by,
     mlp_layers,
     mlp_view,
-    of_first_block,
     scale_of,
-    unsupported_images,
     unsupported_mlp,
-    unsupported_pooling,
     unsupported_post_norm,
+    unsupported_scales,
+    unsupported_with,
 )
 from noah.backbone.view import PROJ, QKV, AttentionView, BlockView
 
@@ -80,30 +78,13 @@ def _unsupported_in_block(block: Any) -> list[str]:
     if type(block) not in (RelPosBlock, ResPostRelPosBlock) or type(block.attn) is not RelPosAttention:
         return [f"its type is {type(block).__name__}, not RelPosBlock or ResPostRelPosBlock"]
     reasons = unsupported_post_norm(block) if type(block) is ResPostRelPosBlock else []
-    reasons += [
-        f"its residual scale is {type(scale).__name__}, not LayerScale"
-        for scale in (getattr(block, "ls1", None), getattr(block, "ls2", None))
-        if scale is not None and not isinstance(scale, LayerScale | nn.Identity)
-    ]
-    return reasons + unsupported_mlp(block.mlp)
-
-
-def unsupported(backbone: Any) -> list[str]:
-    """The reasons why a `VisionTransformerRelPos` is not covered."""
-    blocks = of_first_block([_unsupported_in_block(block) for block in backbone.blocks])
-    return unsupported_pooling(backbone) + unsupported_images(backbone) + blocks
-
-
-def converted(state: Mapping[str, Tensor], backbone: Any) -> Mapping[str, Tensor]:
-    """Weights with the tables of relative positions resampled."""
-    found: Mapping[str, Tensor] = checkpoint_filter_fn(dict(state), backbone)
-    return found
+    return reasons + unsupported_scales(block) + unsupported_mlp(block.mlp)
 
 
 RELATIVE = Family(
     "relative positions",
     VisionTransformerRelPos,
-    unsupported,
+    unsupported_with(_unsupported_in_block),
     RelativeNetwork,
-    converted,
+    converted_by(checkpoint_filter_fn),
 )

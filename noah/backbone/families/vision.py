@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -260,6 +261,41 @@ def unsupported_mlp(mlp: Any) -> list[str]:
     if type(mlp) in (Mlp, GluMlp, SwiGLU) and isinstance(mlp.fc2, nn.Linear):
         return []
     return [f"its MLP is {type(mlp).__name__}, not Mlp, GluMlp or SwiGLU"]
+
+
+def unsupported_scales(block: Any) -> list[str]:
+    """Why the residual scales of a block are not covered."""
+    return [
+        f"its residual scale is {type(scale).__name__}, not LayerScale"
+        for scale in (getattr(block, "ls1", None), getattr(block, "ls2", None))
+        if scale is not None and not isinstance(scale, LayerScale | nn.Identity)
+    ]
+
+
+def unsupported_with(unsupported_in_block: Callable[[Any], list[str]]) -> Callable[[Any], list[str]]:
+    """What says why a network is not covered whose images and pooling are the usual ones, given why a block is not."""
+
+    def unsupported(backbone: Any) -> list[str]:
+        blocks = of_first_block([unsupported_in_block(block) for block in backbone.blocks])
+        return unsupported_pooling(backbone) + unsupported_images(backbone) + blocks
+
+    return unsupported
+
+
+def converted_by(
+    timm_filter: Callable[..., Any], **options: Any
+) -> Callable[[Mapping[str, Tensor], Any], Mapping[str, Tensor]]:
+    """What brings weights under timm's present names and resamples positions: timm's filter with these options."""
+
+    def converted(state: Mapping[str, Tensor], backbone: Any) -> Mapping[str, Tensor]:
+        found: Mapping[str, Tensor] = timm_filter(dict(state), backbone, **options)
+        return found
+
+    return converted
+
+
+RESAMPLED: Mapping[str, Any] = MappingProxyType({"interpolation": "bicubic", "antialias": True})
+"""How timm's filters resample position embeddings."""
 
 
 def of_first_block(reasons: list[list[str]]) -> list[str]:
