@@ -23,7 +23,7 @@ from noah.files.jsonl import append_line, read_lines
 from noah.progress import Silent
 from noah.runs.subnet_text import parse_subnet
 from noah.stages.merged_logits import merged_logits
-from noah.stages.teaching import softened
+from noah.stages.teaching import mixed_labels, softened
 
 TEACHERS = ("lora:8", "lora:6+bias", "adapter:16")
 STUDENT = "lora:6+bias"
@@ -39,7 +39,7 @@ def fill(folder: Path, task: str, seed: int) -> None:
     if set(names) <= done:
         return
     materials = materials_of(task, seed)
-    full, classes = materials.dataset.full_train, len(materials.dataset.classes)
+    full = materials.dataset.full_train
     training = materials.pixels(full, "training", Silent())
     test = materials.pixels(materials.dataset.load_test(), "test", Silent())
 
@@ -63,9 +63,8 @@ def fill(folder: Path, task: str, seed: int) -> None:
         name = _named(share, heat)
         if name in done:
             continue
-        taught = np.mean([softened(on_training, heat) for on_training, _ in logits.values()], axis=0)
-        labels = np.eye(classes, dtype=np.float32)[training.labels]
-        mixed = ((1 - share) * labels + share * taught).astype(np.float32)
+        taught = [softened(on_training, heat) for on_training, _ in logits.values()]
+        mixed = mixed_labels(training.labels, taught, share)
         model, _ = train_subnet(subnet, 0, materials, full, soft_labels=mixed)
         tell(name, merged_logits(model, subnet, test, materials))
 

@@ -19,7 +19,7 @@ from noah.runs.file_shapes import FrontCandidate, check_shape, check_winner
 from noah.runs.folder import Run
 from noah.settings.settings import has_final, rerank_epochs
 from noah.space.operators import estimate_size
-from noah.stages.rerank import Reranked, rerank
+from noah.stages.rerank import Reranked, last_rung, rerank
 
 
 def conclude(
@@ -119,13 +119,9 @@ def instead(reranked: Sequence[Reranked], candidates: Sequence[Candidate], mater
     return alone if single < mixture else None
 
 
-def _last_rung(reranked: Sequence[Reranked]) -> list[Reranked]:
-    return [finalist for finalist in reranked if len(finalist.losses) == len(reranked[0].losses)]
-
-
 def _best_single(reranked: Sequence[Reranked], candidates: Sequence[Candidate]) -> Reranked | None:
     alone = {candidate.index for candidate in candidates if candidate.origin == SINGLE}
-    return next((finalist for finalist in _last_rung(reranked) if finalist.index in alone), None)
+    return next((finalist for finalist in last_rung(reranked) if finalist.index in alone), None)
 
 
 def _typical(candidates: Sequence[Candidate]) -> dict[str, Any] | None:
@@ -141,7 +137,7 @@ def _rerank_result(
     reranked: Sequence[Reranked], chosen: int, candidates: Sequence[Candidate], images: int, seed: int
 ) -> dict[str, Any]:
     """The finalists, how certain the choice is among those of the last rung, and the gain over a single module."""
-    last = _last_rung(reranked)
+    last = last_rung(reranked)
     sure = certainty([finalist.outcome.wrong for finalist in last], images, seed)
     result: dict[str, Any] = {
         "finalists": [finalist.to_json() for finalist in reranked],

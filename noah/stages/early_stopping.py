@@ -53,7 +53,8 @@ class EarlyStopping:
     @property
     def best(self) -> int:
         """The epoch with the lowest loss, counted from 1."""
-        return 1 + self.losses.index(min(self.losses))
+        losses = self.losses
+        return 1 + losses.index(min(losses))
 
     @property
     def is_over(self) -> bool:

@@ -245,6 +245,12 @@ def read_reranked(path: Path) -> list[Reranked]:
     return reranked
 
 
+def last_rung(reranked: Sequence[Reranked]) -> list[Reranked]:
+    """Those of the last rung, which have the longest training, in their order."""
+    epochs = max((len(each.losses) for each in reranked), default=0)
+    return [each for each in reranked if len(each.losses) == epochs]
+
+
 def _dumped(settings: RetrainSettings) -> dict[str, Any]:
     """The settings that affect a finalist: it is trained on the whole training set, and has no teachers."""
     return settings.model_dump(mode="json", exclude=_OF_THE_WINNER)

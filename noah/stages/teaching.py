@@ -8,6 +8,7 @@ they say about these is no memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +22,8 @@ from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run
-from noah.settings.settings import rerank_epochs
 from noah.stages.merged_logits import merged_logits
-from noah.stages.rerank import Reranked, read_reranked
+from noah.stages.rerank import Reranked, last_rung, read_reranked
 from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
 
 
@@ -55,7 +55,7 @@ def taught_labels(run: Run, materials: Materials, split: Split, listener: Listen
     settings = materials.settings.retrain
     if settings.teachers == "none":
         return None
-    finalists = _of_last_rung(run, materials)
+    finalists = last_rung(read_reranked(run.path("search", "rerank.jsonl")))
     if len(finalists) < 2:
         listener.say("teachers  none (the run has no final of several subnets; the labels alone teach)")
         return None
@@ -70,22 +70,31 @@ def taught_labels(run: Run, materials: Materials, split: Split, listener: Listen
         for asked, finalist in enumerate(finalists, start=1):
             shares.append(softened(_logits(run, materials, finalist, pixels), heat))
             bar.update(asked)
-    labels = np.eye(len(materials.dataset.classes), dtype=np.float32)[pixels.labels]
-    mean = np.mean(shares, axis=0, dtype=np.float32)
-    mixed = ((1 - share) * labels + share * mean).astype(np.float32)
-    return Taught(mixed, tuple(finalist.index for finalist in finalists))
+    return Taught(mixed_labels(pixels.labels, shares, share), tuple(finalist.index for finalist in finalists))
+
+
+def mixed_labels(
+    labels: NDArray[np.int64], predictions: Sequence[NDArray[np.float32]], share: float
+) -> NDArray[np.float32]:
+    """Mix labels with the mean of predictions.
+
+    Args:
+        labels: Of each image, (n).
+        predictions: Of each teacher, shares of the classes (n, classes).
+        share: What the predictions count.
+
+    Returns:
+        Shares of the classes, (n, classes).
+    """
+    mean = np.mean(predictions, axis=0, dtype=np.float32)
+    certain = np.eye(mean.shape[1], dtype=np.float32)[labels]
+    return ((1 - share) * certain + share * mean).astype(np.float32)
 
 
 def softened(logits: Logits, temperature: float) -> NDArray[np.float32]:
     """The softmax of logits (n, classes) that were divided by a temperature: the higher, the flatter."""
     shares: NDArray[np.float32] = (torch.from_numpy(logits) / temperature).softmax(dim=1).numpy()
     return shares
-
-
-def _of_last_rung(run: Run, materials: Materials) -> list[Reranked]:
-    epochs = rerank_epochs(materials.settings)
-    finalists = read_reranked(run.path("search", "rerank.jsonl"))
-    return [finalist for finalist in finalists if len(finalist.losses) == epochs]
 
 
 def _logits(run: Run, materials: Materials, finalist: Reranked, pixels: Pixels) -> Logits:
