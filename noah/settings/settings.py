@@ -283,7 +283,7 @@ class HardwareSettings(Section):
 class Settings(Section):
     """Everything that determines a run, together with the code and the data.
 
-    `trackers` receive its figures as they come (`noah_cli.trackers`) and change nothing.
+    `trackers` receive its figures as they come (`noah.trackers`) and change nothing.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

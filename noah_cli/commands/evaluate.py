@@ -56,7 +56,7 @@ def evaluate(
     from noah.runs.folder import RUN_FILE, open_run
     from noah.runs.run_subnet import given_subnet
     from noah.stages.retrain_stage import evaluate_test, read_result
-    from noah_cli.trackers.result import track_result
+    from noah.trackers.result import track_result
 
     listener = console.open_listener(context)
     predictor = None

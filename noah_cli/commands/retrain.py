@@ -115,10 +115,10 @@ def retrain(
     from noah.runs.run_subnet import FRONT
     from noah.runs.seals import FOLDER, RETRAIN, break_seal
     from noah.stages.retrain_stage import retrain as retrain_stage
+    from noah.trackers.listener import tracked
+    from noah.trackers.open_tracker import check_usable
     from noah.training.checkpoint import CHECKPOINT_FILE
     from noah_cli.commands.retrain_run import open_existing, refuse_new_run_options, settings_of_new
-    from noah_cli.trackers.listener import tracked
-    from noah_cli.trackers.open_tracker import check_usable
 
     if subnet is None:
         refuse_new_run_options(options, recipe=recipe, config=config, set=assignments, name=name)

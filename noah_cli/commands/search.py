@@ -221,8 +221,8 @@ def search(
     else:
         settings, origins = processes.of_first(lambda: resolve_new(listener, recipe, config or [], options, own))
         tell_settings(listener, settings, origins)
+        from noah.trackers.open_tracker import check_usable
         from noah_cli.commands.search_run import dry, search_new
-        from noah_cli.trackers.open_tracker import check_usable
 
         if dry_run:
             dry(listener, settings, origins, seconds)

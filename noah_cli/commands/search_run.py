@@ -22,13 +22,13 @@ from noah.settings.layers import Layer, file_layer, flatten, recipe_layer, resol
 from noah.settings.settings import Settings
 from noah.stages.conclude_search import read_front
 from noah.stages.search_stage import finished_search, has_begun, join_search, search, wait_until_begun
+from noah.trackers.listener import tracked
+from noah.trackers.open_tracker import check_usable
 from noah_cli.commands.forecast import print_forecast
 from noah_cli.commands.search_result import print_front, print_winner
 from noah_cli.options.new_run import project_layers
 from noah_cli.options.options import run_options
 from noah_cli.terminal import console
-from noah_cli.trackers.listener import tracked
-from noah_cli.trackers.open_tracker import check_usable
 
 
 def search_new(

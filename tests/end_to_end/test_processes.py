@@ -13,7 +13,7 @@ import pytest
 
 from tests.commands import Outcome, noah, process_environment, write_settings
 from tests.conftest import TinySettings
-from tests.noah_cli.trackers.events import read_events, series
+from tests.noah.trackers.events import read_events, series
 
 pytestmark = pytest.mark.slow
 

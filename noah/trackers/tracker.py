@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from noah.runs.folder import Run
-from noah_cli.trackers.record import Record
+from noah.trackers.record import Record
 
 FOLDER = "trackers"
 """Folder in the run folder for what trackers keep and for what each has received."""

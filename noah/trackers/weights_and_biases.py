@@ -10,8 +10,8 @@ import wandb
 
 from noah.errors import UsageError
 from noah.runs.folder import Run
-from noah_cli.trackers.record import RESULT, Record
-from noah_cli.trackers.tracker import FOLDER, told_settings
+from noah.trackers.record import RESULT, Record
+from noah.trackers.tracker import FOLDER, told_settings
 
 _PROJECT = "noah"
 """The project if WANDB_PROJECT names no other."""

@@ -15,13 +15,13 @@ from noah.files.latest import DEFAULT_RUNS
 from noah.progress import Silent
 from noah.runs.folder import Run, open_run
 from noah.stages.search_stage import search
-from noah_cli.trackers.listener import tracked
-from noah_cli.trackers.tracker import told_settings
+from noah.trackers.listener import tracked
+from noah.trackers.tracker import told_settings
 from tests.commands import noah, run_python, write_settings
 from tests.conftest import TinySettings
 from tests.finished import EPOCHS, NAME, Finished
 from tests.noah.tiny_run import Recorder, make_materials, start_run
-from tests.noah_cli.trackers.events import read_events, series
+from tests.noah.trackers.events import read_events, series
 
 SUPERNET = "training the supernet"
 """Title of its bar."""
@@ -212,7 +212,7 @@ def test_nothing_is_imported_that_nobody_asked_for(tmp_path: Path) -> None:
     outcome = run_python(
         "import sys\n"
         "sys.modules.update(tensorboard=None, wandb=None)\n"  # their import fails; timm's attempt at wandb may
-        "import noah_cli.app, noah_cli.commands.search_run, noah_cli.commands.retrain_run, noah_cli.trackers.listener",
+        "import noah_cli.app, noah_cli.commands.search_run, noah_cli.commands.retrain_run, noah.trackers.listener",
         folder=tmp_path,
     )
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from noah.errors import MissingPackageError
 from noah.runs.folder import Run
 from noah.settings.settings import Tracker as Name
-from noah_cli.trackers.tracker import Tracker
+from noah.trackers.tracker import Tracker
 
 
 def check_usable(names: Sequence[Name]) -> None:
@@ -20,7 +20,7 @@ def check_usable(names: Sequence[Name]) -> None:
     """
     _check_installed(names)
     if "wandb" in names:
-        from noah_cli.trackers.weights_and_biases import check_key
+        from noah.trackers.weights_and_biases import check_key
 
         check_key()
 
@@ -49,9 +49,9 @@ def open_tracker(name: Name, run: Run, identity: str, *, new: bool) -> Tracker:
     """
     _check_installed([name])
     if name == "tensorboard":
-        from noah_cli.trackers.tensorboard import TensorBoard
+        from noah.trackers.tensorboard import TensorBoard
 
         return TensorBoard(run, new=new)
-    from noah_cli.trackers.weights_and_biases import WeightsAndBiases
+    from noah.trackers.weights_and_biases import WeightsAndBiases
 
     return WeightsAndBiases(run, identity, new=new)

@@ -9,8 +9,8 @@ from noah.errors import NoahError
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.settings.settings import Tracker
-from noah_cli.trackers.listener import tracked
-from noah_cli.trackers.log import place_of
+from noah.trackers.listener import tracked
+from noah.trackers.log import place_of
 
 
 def track_result(run: Run, result: Mapping[str, Any], listener: Listener) -> None:

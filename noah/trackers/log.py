@@ -13,9 +13,9 @@ from noah.progress import Detail, TrainingDetail
 from noah.runs.file_shapes import check_shape
 from noah.runs.folder import Run
 from noah.settings.settings import Tracker as Name
-from noah_cli.trackers.open_tracker import open_tracker
-from noah_cli.trackers.record import RESULT, SEARCH, search_records, training_records
-from noah_cli.trackers.tracker import FOLDER, Tracker
+from noah.trackers.open_tracker import open_tracker
+from noah.trackers.record import RESULT, SEARCH, search_records, training_records
+from noah.trackers.tracker import FOLDER, Tracker
 
 Count = Annotated[int, Field(ge=0)]
 

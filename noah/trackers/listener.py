@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from noah.progress import Bar, Detail, Listener, TrainingDetail
 from noah.runs.folder import Run
 from noah.settings.settings import Tracker as Name
-from noah_cli.trackers.log import Log
+from noah.trackers.log import Log
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noah.progress import CandidateDetail, SearchDetail, TrainingDetail
-from noah_cli.trackers.record import Record, search_records, training_records
+from noah.trackers.record import Record, search_records, training_records
 
 losses = st.lists(st.floats(0, 10), max_size=8)
 

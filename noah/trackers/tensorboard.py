@@ -12,8 +12,8 @@ from torch.utils.tensorboard.summary import hparams, text
 
 from noah.runs.folder import Run
 from noah.settings.layers import flatten
-from noah_cli.trackers.record import RESULT, Record
-from noah_cli.trackers.tracker import FOLDER, told_settings
+from noah.trackers.record import RESULT, Record
+from noah.trackers.tracker import FOLDER, told_settings
 
 _RESULTS = (f"{RESULT}/validation_accuracy", f"{RESULT}/test_accuracy")
 """Columns beside the settings in the table of runs, which have to be named at the start."""
