@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from noah.console.durations import format_seconds
 from noah.prepare.forecast import Forecast, Stage
 from noah.progress import Listener, counted
-from noah_cli.terminal.console import format_seconds
 
 
 def print_forecast(listener: Listener, forecast: Forecast) -> None:

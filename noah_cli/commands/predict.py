@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from noah.console.durations import format_seconds
 from noah.errors import UsageError
 from noah.progress import counted
 from noah.settings.settings import ColumnSettings
@@ -83,7 +84,7 @@ def predict(
         for share in (summary.seconds_waiting, summary.seconds_model)
     )
     listener.say(
-        f"predicted {counted(summary.images, 'images')} in {console.format_seconds(summary.seconds)}, "
+        f"predicted {counted(summary.images, 'images')} in {format_seconds(summary.seconds)}, "
         f"{summary.images_per_second:,.0f} a second ({model:.0%} of the time in the model, {waiting:.0%} waiting for "
         "images)"
     )

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from noah.console.durations import parse_duration
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah.hardware.processes import launched_processes
 from noah.settings.layers import Layer, assignment_layer
 from noah_cli.options.completion import complete_run, complete_space
-from noah_cli.options.durations import parse_duration
 from noah_cli.options.new_run import resolve_new, tell_settings
 from noah_cli.options.option_layers import (
     budget_layers,

@@ -20,6 +20,7 @@ from noah.runs.folder import Run, open_run
 from noah.runs.run_subnet import given_subnet
 from noah.settings.layers import Layer, file_layer, flatten, recipe_layer, resolve
 from noah.settings.settings import Settings
+from noah.space.size_text import describe_space
 from noah.stages.conclude_search import read_front
 from noah.stages.search_stage import finished_search, has_begun, join_search, search, wait_until_begun
 from noah.trackers.listener import tracked
@@ -196,7 +197,7 @@ def _refuse_given(run: Run, again: str) -> None:
 
 def _tell_run(listener: console.ConsoleListener, run: Run, materials: Materials) -> None:
     listener.say(f"run       {run.folder}")
-    listener.say(f"space     {console.describe_space(materials.space, run_budget(run, materials))}")
+    listener.say(f"space     {describe_space(materials.space, run_budget(run, materials))}")
 
 
 def _print_result(

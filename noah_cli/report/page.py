@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from noah.console.durations import format_seconds
 from noah.evaluation.significance import Proportion
 from noah.nas.gene_importance import GeneImportance
 from noah.runs.mistakes import Mistake
@@ -20,7 +21,6 @@ from noah_cli.report.facts import Facts
 from noah_cli.report.reading import Missing
 from noah_cli.report.searched import Searched, order
 from noah_cli.report.words import WORDS
-from noah_cli.terminal.console import format_seconds
 
 _TEMPLATE, _STYLE = "page.html.j2", "page.css"
 _LISTED = 10

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noah.console.durations import format_seconds, parse_duration
 from noah.errors import UsageError
-from noah_cli.options.durations import parse_duration
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,20 @@ def test_what_is_no_length_of_time(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_duration(text)
     assert str(raised.value) == f"{text!r} is not a length of time.\nWrite it as 90s, 20m, 2h or 1h30m."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0 s"),
+        (0.43, "0.4 s"),
+        (0.97, "1 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3599.7, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_a_time_is_written_in_two_units_at_most(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text

@@ -1,4 +1,4 @@
-"""Reads a length of time as people type it: 90s, 20m, 1h30m."""
+"""Reads a length of time as people type it, 90s, 20m or 1h30m, and writes one as people read it."""
 
 from __future__ import annotations
 
@@ -23,3 +23,15 @@ def parse_duration(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise UsageError(f"{text!r} is not a length of time.", "Write it as 90s, 20m, 2h or 1h30m.")
     return seconds
+
+
+def format_seconds(seconds: float) -> str:
+    """Format a time as 0.4 s, 45 s, 3 min 20 s or 2 h 5 min."""
+    if 0.05 <= seconds < 0.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

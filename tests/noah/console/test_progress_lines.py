@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noah.console.progress_lines import BARS, draw_detail, sparkline
 from noah.progress import SearchDetail, TrainingDetail
-from noah_cli.terminal.progress_lines import BARS, draw_detail, sparkline
 
 SEARCH = SearchDetail(
     generation=3,
