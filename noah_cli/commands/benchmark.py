@@ -12,10 +12,10 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from noah.api.new_settings import project_layers
 from noah.errors import UsageError
 from noah.settings.layers import assignment_layer, file_layer, recipe_layer
-from noah_cli.options.new_run import project_layers
-from noah_cli.options.option_layers import hardware_layers, option_layers
+from noah.settings.option_layers import hardware_layers, option_layers
 from noah_cli.options.options import (
     BackboneArchOption,
     BackboneArgOption,

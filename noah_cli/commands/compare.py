@@ -13,8 +13,8 @@ from rich.table import Table
 
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
+from noah.settings.option_layers import hardware_layers
 from noah_cli.options.completion import complete_run
-from noah_cli.options.option_layers import hardware_layers
 from noah_cli.options.options import DeviceOption, PrecisionOption, RunsOption, ThreadsOption, run_options
 from noah_cli.terminal import console
 

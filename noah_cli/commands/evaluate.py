@@ -10,7 +10,7 @@ import typer
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah.settings.layers import Layer
-from noah_cli.options.option_layers import hardware_layers
+from noah.settings.option_layers import hardware_layers
 from noah_cli.options.options import (
     DeviceOption,
     PrecisionOption,

@@ -11,8 +11,8 @@ import typer
 from noah.console.durations import format_seconds
 from noah.errors import UsageError
 from noah.progress import counted
+from noah.settings.option_layers import column_names
 from noah.settings.settings import ColumnSettings
-from noah_cli.options.option_layers import column_names
 from noah_cli.options.options import ColumnsOption
 from noah_cli.terminal import console
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
+from noah.api.new_settings import settings_of_new
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah.hardware.processes import launched_processes
-from noah.settings.layers import assignment_layer
+from noah.settings.layers import Layer, assignment_layer
+from noah.settings.option_layers import hardware_layers, own_data_layers, start_layers, track_layers
 from noah_cli.options.completion import complete_subnet
 from noah_cli.options.new_run import tell_settings
-from noah_cli.options.option_layers import hardware_layers, own_data_layers, start_layers, track_layers
 from noah_cli.options.options import (
     BackboneArchOption,
     BackboneArgOption,
@@ -109,26 +110,20 @@ def retrain(
     options += own_data_layers(columns, classes)
     if subnet is not None:
         options += [assignment_layer(text) for text in assignments or []]
+    if subnet is None:
+        _refuse_for_old_run(options, {"recipe": recipe, "config": config, "set": assignments, "name": name})
     # Imported this late because it takes seconds, and typing mistakes should be reported at once.
-    from noah.prepare.new_run import start_run
+    from noah.api.retraining import begin_given, open_retraining, run_retraining
     from noah.runs.folder import open_run
-    from noah.runs.run_subnet import FRONT
-    from noah.runs.seals import FOLDER, RETRAIN, break_seal
-    from noah.stages.retrain_stage import retrain as retrain_stage
-    from noah.trackers.listener import tracked
-    from noah.trackers.open_tracker import check_usable
-    from noah.training.checkpoint import CHECKPOINT_FILE
-    from noah_cli.commands.retrain_run import open_existing, refuse_new_run_options, settings_of_new
 
     if subnet is None:
-        refuse_new_run_options(options, recipe=recipe, config=config, set=assignments, name=name)
-        existing = open_existing(listener, runs, run, own, resume=resume, restart=restart, inherit=inherit)
-        if existing is None:
-            done = open_run(runs, run)
-            listener.say_next(f"noah eval{run_options(done.folder, runs, always=run is not None)}")
-            listener.result({"run": str(done.folder), **done.read_json("retrain", "model.json")})
+        current = open_run(runs, run)
+        found = open_retraining(current, listener, own, resume=resume, restart=restart, inherit=inherit)
+        if found is None:
+            listener.say_next(f"noah eval{run_options(current.folder, runs, always=run is not None)}")
+            listener.result({"run": str(current.folder), **current.read_json("retrain", "model.json")})
             return
-        current, materials = existing
+        materials = found
     else:
         if resume or restart or inherit:
             word = "--resume" if resume else "--restart" if restart else "--inherit"
@@ -140,24 +135,10 @@ def retrain(
             lambda: settings_of_new(listener, runs, run, recipe, config or [], options, own)
         )
         tell_settings(listener, settings, origins)
-        check_usable(settings.trackers)
-        searched = open_run(runs, run) if subnet.startswith(FRONT) else None
-        current, materials = start_run(runs, settings, origins, listener, name=name, subnet=subnet, searched=searched)
-        listener.say(f"run       {current.folder}")
-    try:
-        with current.lock(), tracked(current, materials.settings.trackers, listener) as told:
-            if restart and current.writes:
-                break_seal(current, RETRAIN)
-                shutil.rmtree(current.path(FOLDER, "eval"), ignore_errors=True)
-                current.path("retrain", "model.json").unlink(missing_ok=True)
-                current.path("retrain", CHECKPOINT_FILE).unlink(missing_ok=True)
-                shutil.rmtree(current.path("eval"), ignore_errors=True)  # it measured the weights that are discarded
-            result = retrain_stage(current, materials, told)
-            told.conclude({"parameters": result["parameters"]})
-    except KeyboardInterrupt:
-        again = f"noah retrain --resume{' --inherit' if inherit else ''}"
-        console.print_interrupted(f"{again}{run_options(current.folder, runs, always=True)}")
-        raise typer.Exit(130) from None
+        current, materials = begin_given(listener, runs, run, name, subnet, settings, origins)
+    again = f"noah retrain --resume{' --inherit' if inherit else ''}"
+    with console.interruptible(f"{again}{run_options(current.folder, runs, always=True)}"):
+        result = run_retraining(current, materials, listener, restart=restart)
     listener.say(
         f"retrained {result['parameters']:,} parameters and a head of {result['head_parameters']:,} on "
         f"{result['images']:,} images, final loss {result['losses'][-1]:.3f}"
@@ -165,3 +146,21 @@ def retrain(
     chosen = run is not None and subnet is None  # otherwise it is a new run and thus the latest
     listener.say_next(f"noah eval{run_options(current.folder, runs, always=chosen)}")
     listener.result({"run": str(current.folder), **result})
+
+
+def _refuse_for_old_run(options: Sequence[Layer], others: Mapping[str, object]) -> None:
+    """Refuse options that only apply to a new run if no subnet is given.
+
+    Args:
+        options: Layers of the options that were given.
+        others: Further options by name; those that are not empty were given.
+
+    Raises:
+        UsageError: If there are any; names all of them.
+    """
+    given = [layer.source for layer in options] + [f"--{name}" for name, value in others.items() if value]
+    if given:
+        raise UsageError(
+            f"{' and '.join(given)} cannot change a run that was searched already.",
+            "Leave it out, or add --subnet to train a subnet in a new run.",
+        )

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
 
+from noah.api.new_settings import resolve_new
 from noah.console.durations import parse_duration
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah.hardware.processes import launched_processes
 from noah.settings.layers import Layer, assignment_layer
-from noah_cli.options.completion import complete_run, complete_space
-from noah_cli.options.new_run import resolve_new, tell_settings
-from noah_cli.options.option_layers import (
+from noah.settings.option_layers import (
     budget_layers,
     hardware_layers,
     option_layers,
@@ -22,6 +22,8 @@ from noah_cli.options.option_layers import (
     start_layers,
     track_layers,
 )
+from noah_cli.options.completion import complete_run, complete_space
+from noah_cli.options.new_run import tell_settings
 from noah_cli.options.options import (
     RUNS,
     SEARCH,
@@ -48,6 +50,7 @@ from noah_cli.options.options import (
     ShotsOption,
     ThreadsOption,
     TrackOption,
+    run_options,
 )
 from noah_cli.terminal import console
 
@@ -205,30 +208,48 @@ def search(
         )
     if resume and dry_run and join is None:
         raise UsageError("--dry-run is for a new run, but --resume goes on with an old one.", "Leave out one of them.")
-    # `search_run` is imported this late because it takes seconds, and typing mistakes should be reported at once.
+    # Imported this late because it takes seconds, and typing mistakes should be reported at once.
     if join is not None:
         _refuse_beside_join(
             options,
             {"recipe": recipe, "config": config, "run": run, "resume": resume, "dry-run": dry_run},
         )
-        from noah_cli.commands.search_run import join_run
+        from noah.api.searching import share_search
+        from noah.runs.folder import open_run
+        from noah_cli.commands.search_result import print_search
 
-        join_run(listener, runs, join, own, seconds)
+        joined = open_run(runs, join)
+        with console.interruptible(f"noah search --join {joined.option}"):
+            shared = share_search(joined, listener, own=own, time_limit=seconds)
+        if shared is not None:
+            print_search(listener, runs, joined, shared, chosen=True)
     elif resume:
-        from noah_cli.commands.search_run import search_stopped
+        from noah.api.searching import resume_search
+        from noah.runs.folder import open_run
+        from noah_cli.commands.search_result import print_search
 
-        search_stopped(listener, runs, run, recipe, config or [], options, own, seconds)
+        current = open_run(runs, run)
+        with console.interruptible(f"noah search --resume{run_options(current.folder, runs, always=True)}"):
+            result = resume_search(
+                current, listener, recipe=recipe, config=config or [], options=options, own=own, time_limit=seconds
+            )
+        print_search(listener, runs, current, result, chosen=run is not None)
     else:
         settings, origins = processes.of_first(lambda: resolve_new(listener, recipe, config or [], options, own))
         tell_settings(listener, settings, origins)
-        from noah.trackers.open_tracker import check_usable
-        from noah_cli.commands.search_run import dry, search_new
+        from noah.api.searching import begin_search, forecast_search, run_search
+        from noah_cli.commands.forecast import print_forecast
+        from noah_cli.commands.search_result import print_search
 
         if dry_run:
-            dry(listener, settings, origins, seconds)
-        else:
-            check_usable(settings.trackers)
-            search_new(listener, runs, run, settings, origins, seconds)
+            forecast = forecast_search(listener, settings, origins, seconds)
+            print_forecast(listener, forecast)
+            listener.result(asdict(forecast))
+            return
+        current, materials, left = begin_search(listener, runs, run, settings, origins, seconds)
+        with console.interruptible(f"noah search --resume{run_options(current.folder, runs, always=True)}"):
+            result = run_search(current, materials, listener, left)
+        print_search(listener, runs, current, result, chosen=False)
 
 
 def _refuse_beside_join(options: Sequence[Layer], others: Mapping[str, object]) -> None:

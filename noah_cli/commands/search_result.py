@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 from noah.nas.certainty import Certainty, describe_certainty
 from noah.nas.gain import describe_gain, describe_typical
 from noah.prepare.run_budget import COSTS
 from noah.progress import counted
+from noah.runs.folder import Run
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import Subnet
+from noah.stages.conclude_search import read_front
+from noah_cli.options.options import run_options
 from noah_cli.terminal.console import ConsoleListener, draw_subnet
+
+
+def print_search(listener: ConsoleListener, runs: Path, run: Run, result: dict[str, Any], *, chosen: bool) -> None:
+    """Print the winner and what to type next.
+
+    Args:
+        listener: The console.
+        runs: The folder of all runs.
+        run: The run that was searched.
+        result: The content of its search/best.json.
+        chosen: Whether the user chose the run by name; then what to type next names it.
+    """
+    again = run_options(run.folder, runs, always=chosen)
+    print_winner(listener, result)
+    if run.path("search", "pareto.json").is_file():
+        print_front(listener, read_front(run), result["objective"], again)
+    listener.result({"run": str(run.folder), **result})
+    if result.get("stopped"):
+        listener.say_next(f"noah search --resume{again}   # goes on with the search, or:")
+    listener.say_next(f"noah retrain{again}")
 
 
 def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:

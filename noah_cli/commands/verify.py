@@ -9,7 +9,7 @@ import typer
 
 from noah.errors import NoahError, UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah_cli.options.option_layers import hardware_layers
+from noah.settings.option_layers import hardware_layers
 from noah_cli.options.options import (
     DeviceOption,
     PrecisionOption,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -97,6 +98,16 @@ def print_error(error: NoahError, processes: Processes = ALONE) -> None:
     console.print(f"[bold red]Error{where}:[/bold red] {escape(error.problem)}", soft_wrap=True)
     if error.hint:
         console.print(escape(error.hint), soft_wrap=True)
+
+
+@contextmanager
+def interruptible(command: str) -> Iterator[None]:
+    """End the program with exit code 130 if Ctrl-C interrupts the `with` block, after printing what to type then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print_interrupted(command)
+        raise typer.Exit(130) from None
 
 
 def print_interrupted(command: str) -> None:

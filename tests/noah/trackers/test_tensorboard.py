@@ -212,7 +212,7 @@ def test_nothing_is_imported_that_nobody_asked_for(tmp_path: Path) -> None:
     outcome = run_python(
         "import sys\n"
         "sys.modules.update(tensorboard=None, wandb=None)\n"  # their import fails; timm's attempt at wandb may
-        "import noah_cli.app, noah_cli.commands.search_run, noah_cli.commands.retrain_run, noah.trackers.listener",
+        "import noah_cli.app, noah.api.searching, noah.api.retraining, noah.trackers.listener",
         folder=tmp_path,
     )
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")

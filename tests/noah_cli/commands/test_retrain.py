@@ -99,7 +99,7 @@ def test_an_interrupted_retraining_says_how_to_go_on(
     def stage(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("noah.stages.retrain_stage.retrain", stage)
+    monkeypatch.setattr("noah.api.retraining.retrain", stage)
     outcome = noah("retrain", "--restart", *options)
     assert outcome.code == 130
     again = " ".join(["noah retrain --resume", *options, "--run shapes/first"])

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from noah.api.new_settings import default_recipe
+from noah.api.searching import check_unchanged
 from noah.errors import SettingsError
 from noah.settings.layers import Layer, resolve
 from noah.settings.settings import Settings
-from noah_cli.commands.search_run import _check_unchanged
-from noah_cli.options.new_run import default_recipe
 from tests.commands import Outcome, file_contents, noah, write_settings
 from tests.conftest import TinySettings
 from tests.finished import NAME, Finished
@@ -56,12 +56,12 @@ def test_the_recipe_where_none_is_named(layers: list[Layer], recipe: str) -> Non
 def test_nothing_changed_where_the_same_is_asked_again() -> None:
     settings, _ = resolve([layer("space.lora", [1, 5]), layer("supernet.learning_rate", 1e-3)])
     same = [layer("space.lora", [1, 5]), layer("supernet.learning_rate", 0.001), layer("seed", 0)]
-    _check_unchanged(settings, same, "shapes/first", "hint")
+    check_unchanged(settings, same, "shapes/first", "hint")
 
 
 def test_every_changed_setting_is_told() -> None:
     with pytest.raises(SettingsError) as raised:
-        _check_unchanged(Settings(), [layer("seed", 3), layer("supernet.epochs", 20)], "shapes/first", "Type this.")
+        check_unchanged(Settings(), [layer("seed", 3), layer("supernet.epochs", 20)], "shapes/first", "Type this.")
     assert raised.value.problems == [
         "seed: the run shapes/first was started with 0, not 3 (--option)",
         "supernet.epochs: the run shapes/first was started with 500, not 20 (--option)",
@@ -71,12 +71,12 @@ def test_every_changed_setting_is_told() -> None:
 
 def test_an_unknown_setting_is_unknown_on_resume_too() -> None:
     with pytest.raises(SettingsError) as raised:
-        _check_unchanged(Settings(), [layer("supernet.epoch", 3)], "shapes/first", "")
+        check_unchanged(Settings(), [layer("supernet.epoch", 3)], "shapes/first", "")
     assert raised.value.problems == ["supernet.epoch: unknown setting (--option); did you mean supernet.epochs?"]
 
 
 def test_trackers_may_change() -> None:
-    _check_unchanged(Settings(), [layer("trackers", ["tensorboard"])], "shapes/first", "hint")
+    check_unchanged(Settings(), [layer("trackers", ["tensorboard"])], "shapes/first", "hint")
 
 
 class StopError(Exception):
@@ -92,7 +92,7 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         runs.append(run)
         raise StopError
 
-    monkeypatch.setattr("noah_cli.commands.search_run.search", stage)
+    monkeypatch.setattr("noah.api.searching.search", stage)
     return runs
 
 
@@ -216,7 +216,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Outcome:
     def stage(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("noah_cli.commands.search_run.search", stage)
+    monkeypatch.setattr("noah.api.searching.search", stage)
     return noah("search", *arguments)
 
 

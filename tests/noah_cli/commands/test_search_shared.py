@@ -307,7 +307,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Outcome:
     def stage(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("noah_cli.commands.search_run.join_search", stage)
+    monkeypatch.setattr("noah.api.searching.join_search", stage)
     return noah("search", *arguments)
 
 

@@ -10,7 +10,7 @@ import pytest
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS, write_latest
 from noah.settings.layers import Layer
-from noah_cli.options.option_layers import budget_layers, option_layers
+from noah.settings.option_layers import budget_layers, option_layers
 from noah_cli.options.options import named_run, run_options
 
 

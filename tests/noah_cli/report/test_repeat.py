@@ -12,7 +12,7 @@ import yaml
 
 from noah.runs.folder import Run
 from noah.settings.layers import LIMITED, PLANNED, recipe_layer, resolve
-from noah_cli.options.option_layers import budget_layers, option_layers, track_layers
+from noah.settings.option_layers import budget_layers, option_layers, track_layers
 from noah_cli.report.reading import Missing
 from noah_cli.report.repeat import gather_repeat
 from tests.commands import noah, noah_line, write_settings

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from noah.errors import UsageError
 from noah.settings.layers import Layer, nested
-from noah.settings.settings import ColumnSettings
+from noah.settings.settings import ColumnSettings, Tracker
 from noah.space.budget_text import Multiple, read_latency, read_macs, read_parameters
-from noah_cli.options.completion import complete_track
 
 
 def hardware_layers(device: str | None, precision: str | None, threads: int | None) -> list[Layer]:
@@ -31,7 +30,7 @@ def track_layers(names: Sequence[str] | None) -> list[Layer]:
     if not names:
         return []
     for name in names:
-        if name not in complete_track():
+        if name not in (*get_args(Tracker), "none"):
             raise UsageError(f"--track {name}: there is no such tracker.", "Write tensorboard, wandb or none.")
     if "none" in names and len(set(names)) > 1:
         raise UsageError("--track none contradicts the other --track.", "Leave out one of them.")

@@ -4,8 +4,8 @@ import pytest
 
 from noah.errors import UsageError
 from noah.settings.layers import resolve
+from noah.settings.option_layers import own_data_layers
 from noah.settings.settings import ColumnSettings
-from noah_cli.options.option_layers import own_data_layers
 
 
 def test_columns_and_classes_become_settings() -> None:
