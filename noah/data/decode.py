@@ -75,6 +75,25 @@ def open_image(source: Path | str | BinaryIO) -> Image.Image:
         raise _unreadable(name, f"{_cause(error)}.") from error
 
 
+def upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Turn an image that is open already upright, and convert it to RGB as `open_image` does.
+
+    Args:
+        image: Any image of Pillow; it stays as it is.
+        name: What errors call it.
+
+    Raises:
+        UnreadableImageError: If it is damaged, too large, or its pixels have no known range.
+    """
+    try:
+        _refuse_bomb(image, name)
+        return _to_rgb(ImageOps.exif_transpose(image), name)
+    except (UnreadableImageError, MemoryError):
+        raise
+    except Exception as error:  # it may be a file whose pixels are decoded only now
+        raise _unreadable(name, f"{_cause(error)}.") from error
+
+
 def _refuse_bomb(image: Image.Image, name: str) -> None:
     """Refuse an image by the size in its header, before any pixel is decoded."""
     if image.width * image.height > MAXIMUM_PIXELS:

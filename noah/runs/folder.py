@@ -256,7 +256,7 @@ def _folder_name(dataset: str) -> str:
 
 
 def open_run(root: Path, name: str | None) -> Run:
-    """Open the run with this name, id or path; None or "latest" means the latest one.
+    """Open the run with this name, id or path; None or "latest" means the latest, DATASET/latest that on a dataset.
 
     Raises:
         CommandOrderError: If there is no run yet.
@@ -269,6 +269,8 @@ def open_run(root: Path, name: str | None) -> Run:
     for folder in (root / name, follow_latest(Path(name))):
         if (folder / RUN_FILE).is_file():
             return Run(folder, launched_processes().is_first)
+    if latest := _latest_on(root, name):
+        return Run(latest, launched_processes().is_first)
     same_id = [
         Run(path.parent, launched_processes().is_first)
         for path in sorted(root.glob(f"*/*/{RUN_FILE}"))
@@ -285,6 +287,26 @@ def open_run(root: Path, name: str | None) -> Run:
         f"There is no run {name} under {root}/.",
         f"The runs are: {', '.join(known[-5:])}." if known else "Start with: noah search --dataset digits",
     )
+
+
+def _latest_on(root: Path, name: str) -> Path | None:
+    """The run folder that DATASET/latest means: the one that was created last; None for any other name."""
+    dataset, _, last = name.rpartition("/")
+    if last != LATEST or not dataset or "/" in dataset:
+        return None
+    if (overall := read_latest(root)) and overall.startswith(f"{dataset}/") and (root / overall / RUN_FILE).is_file():
+        return root / overall
+    found = [path.parent for path in (root / dataset).glob(f"*/{RUN_FILE}")]
+    return max(found, key=_created, default=None)
+
+
+def _created(folder: Path) -> tuple[str, int]:
+    """When a run was created: to the second as run.yaml tells it, then as the file itself does."""
+    try:
+        told = str(Run(folder).description().get("created", ""))
+    except RunError:
+        told = ""
+    return told, (folder / RUN_FILE).stat().st_mtime_ns
 
 
 def installed_versions() -> dict[str, str]:

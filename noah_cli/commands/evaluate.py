@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah.settings.layers import Layer
 from noah.settings.option_layers import hardware_layers
 from noah_cli.options.options import (
     DeviceOption,
@@ -20,10 +19,6 @@ from noah_cli.options.options import (
     run_options,
 )
 from noah_cli.terminal import console
-
-if TYPE_CHECKING:  # it imports torch, which takes seconds
-    from noah.runs.folder import Run
-
 
 _WORST = 3
 
@@ -50,63 +45,24 @@ def evaluate(
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Measure accuracy on the test split, which no other command opens."""
-    from noah.files.latest import follow_latest
-    from noah.prepare.context import check_same_data, prepare
-    from noah.runs.artifact_results import artifact_result
-    from noah.runs.folder import RUN_FILE, open_run
-    from noah.runs.run_subnet import given_subnet
-    from noah.stages.retrain_stage import evaluate_test, read_result
-    from noah.trackers.result import track_result
+    if artifact and on is not None:
+        raise UsageError("--on measures the retrained winner, not an artifact.", "Leave out one of them.")
+    from noah.api.evaluating import evaluate_exported, evaluate_run, open_tested
+    from noah.runs.folder import open_run
 
     listener = console.open_listener(context)
-    predictor = None
-    what = ""
-    place: tuple[str, ...] = ("eval", "test.json")
+    own = hardware_layers(device, precision, threads)
     if artifact:
-        if on is not None:
-            raise UsageError("--on measures the retrained winner, not an artifact.", "Leave out one of them.")
-        from export.predict.predictor import load_predictor
-
-        predictor = load_predictor(follow_latest(artifact))
-        what = f"the artifact {predictor.name}"
-        if run is None and (predictor.folder.parent.parent / RUN_FILE).is_file():
-            home = predictor.folder.parent.parent  # the run that holds the artifact
-            run = str(home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home)
-    current = open_run(runs, run)
-    if predictor is not None:
-        place = ("eval", *artifact_result(current, f"{predictor.name}.json"))
-    what = what or ("the retrained winner" if given_subnet(current) is None else "the trained subnet")
-    changes = hardware_layers(device, precision, threads)
-    if on is not None:
-        result = evaluate_on(listener, current, changes, on, again)
-        _print_result(listener, result, f"{what} on {result['split']}")
-        track_result(current, result, listener)
-        listener.result({"run": str(current.folder), **result})
-        return
-    if current.path(*place).is_file() and not again:
-        result = read_result(current, *place)
-        if predictor is None or result.get("files") == predictor.manifest.file_hashes:
-            listener.say(f"eval      {what} of {current.name} was measured before; --again repeats it.")
-            _print_result(listener, result, what)
-            if not artifact:
-                track_result(current, result, listener)
-            listener.result({"run": str(current.folder), **result})
-            return
-    listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(changes), listener)
-    check_same_data(current, materials)
-    if predictor is None:
-        result = evaluate_test(current, materials, listener)
+        predictor, home = open_tested(artifact)
+        current = open_run(runs, home if run is None else run)
+        measured = evaluate_exported(current, predictor, listener, own, again=again)
     else:
-        from export.checks.artifact_accuracy import evaluate_artifact
-
-        listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
-        result = evaluate_artifact(predictor, current, materials, listener, place[-1])
-    _print_result(listener, result, what)
-    if not artifact:
-        track_result(current, result, listener)
+        current = open_run(runs, run)
+        measured = evaluate_run(current, listener, own, on=on, again=again)
+    _print_result(listener, measured.result, measured.what)
+    if measured.is_new and not artifact and on is None:
         listener.say_next(f"noah export --format onnx{run_options(current.folder, runs, always=run is not None)}")
-    listener.result({"run": str(current.folder), **result})
+    listener.result({"run": str(current.folder), **measured.result})
 
 
 def _print_result(listener: console.ConsoleListener, result: dict[str, Any], what: str) -> None:
@@ -122,39 +78,3 @@ def _print_result(listener: console.ConsoleListener, result: dict[str, Any], wha
     measured = {name: value for name, value in result["class_accuracy"].items() if value is not None}
     worst = sorted(measured, key=measured.__getitem__)[:_WORST]
     listener.say("          hardest classes: " + ", ".join(f"{name} {measured[name]:.1%}" for name in worst))
-
-
-def evaluate_on(
-    listener: console.ConsoleListener, current: Run, changes: list[Layer], on: str, again: bool
-) -> dict[str, Any]:
-    """Find the other dataset, print how it was read, and measure; an existing result is returned unless `again` is set.
-
-    Raises:
-        UsageError: If the result file holds the result of another dataset.
-        NoahError: If anything else is wrong with the run or the dataset.
-    """
-    from noah.prepare.context import check_same_data, prepare
-    from noah.stages.foreign_evaluation import evaluate_foreign, find_foreign
-    from noah.stages.retrain_stage import read_result
-
-    listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(changes), listener)
-    check_same_data(current, materials)
-    foreign = find_foreign(on, materials.settings, materials.dataset.classes)
-    listener.say(
-        f"data      {foreign.name}: {len(foreign.split):,} images of {len(foreign.present):,} of the run's "
-        f"{len(materials.dataset.classes):,} classes; only these can be predicted"
-    )
-    for note in foreign.notes:
-        listener.say(f"          {note}")
-    place = ("eval", "on", f"{foreign.name}.json")
-    if current.path(*place).is_file() and not again:
-        stored = read_result(current, *place)
-        if stored.get("source") != foreign.source:
-            raise UsageError(
-                f"{current.path(*place)} holds the result of another dataset that is also named {foreign.name}.",
-                "Rename the folder after --on, or replace that result with --again.",
-            )
-        listener.say(f"eval      {current.name} was measured on {foreign.name} before; --again repeats it.")
-        return stored
-    return evaluate_foreign(current, materials, foreign, listener)

@@ -49,10 +49,8 @@ def predict(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.", metavar="N")] = None,
 ) -> None:
     """Predict the classes of images, and write the path, label and probability of each."""
-    from export.predict.image_paths import STANDARD_INPUT, find_images
-    from export.predict.predict import predict as predict_images
-    from export.predict.prediction_table import open_writer
-    from export.predict.predictor import load_predictor
+    from export.predict.image_paths import STANDARD_INPUT
+    from noah.api.predictor import Predictor
     from noah.files.latest import follow_latest
 
     listener = console.open_listener(context, error=True)
@@ -62,23 +60,16 @@ def predict(
             "--json and the predictions both need standard output.", "Write the predictions to a file: --out FILE"
         )
     out = out and follow_latest(out)
-    predictor = load_predictor(follow_latest(artifact), provider=provider, threads=threads)
-    paths = find_images(images, named, sys.stdin.buffer if STANDARD_INPUT in images else None)
-    listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
-    with (
-        open_writer(out, format=format, top_k=top_k) as writer,
-        listener.bar("predicting", len(paths), "images") as bar,
-    ):
-        done = 0
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            bar.update(done)
-
-        summary = predict_images(
-            predictor, paths, writer, batch_size=batch_size, workers=workers, top_k=top_k, progress=advance
-        )
+    predictor = Predictor(artifact, provider=provider, threads=threads, batch_size=batch_size, workers=workers)
+    summary = predictor.write(
+        images,
+        out,
+        format=format,
+        top_k=top_k,
+        columns=named,
+        standard_input=sys.stdin.buffer if STANDARD_INPUT in images else None,
+        listener=listener,
+    )
     waiting, model = (
         share / summary.seconds if summary.seconds else 0.0
         for share in (summary.seconds_waiting, summary.seconds_model)

@@ -1,0 +1,162 @@
+"""A test: of a run's retrained subnet on the test split or on another dataset, or of an artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from export.checks.artifact_accuracy import evaluate_artifact
+from export.predict.predictor import Predictor, load_predictor
+from noah.errors import UsageError
+from noah.files.latest import follow_latest
+from noah.prepare.context import check_same_data, prepare
+from noah.progress import Listener
+from noah.runs.artifact_results import artifact_result
+from noah.runs.folder import RUN_FILE, Run
+from noah.runs.run_subnet import given_subnet
+from noah.settings.layers import Layer
+from noah.stages.foreign_evaluation import evaluate_foreign, find_foreign
+from noah.stages.retrain_stage import evaluate_test, read_result
+from noah.trackers.result import track_result
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The result of a test.
+
+    Attributes:
+        result: The content of the file that keeps it.
+        what: What was measured, in words.
+        is_new: Whether it was measured now, and not read from the file.
+    """
+
+    result: dict[str, Any]
+    what: str
+    is_new: bool
+
+
+def open_tested(artifact: Path) -> tuple[Predictor, str | None]:
+    """Open an artifact, and find the run whose folder holds it.
+
+    Args:
+        artifact: As `export.predict.predictor.load_predictor` takes it; `latest` in it stands for the latest run.
+
+    Returns:
+        The artifact, and the path of its run; None if it lies elsewhere.
+
+    Raises:
+        NoahError: If the artifact cannot be opened.
+    """
+    predictor = load_predictor(follow_latest(artifact))
+    home = predictor.folder.parent.parent
+    if not (home / RUN_FILE).is_file():
+        return predictor, None
+    return predictor, str(home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home)
+
+
+def evaluate_run(
+    current: Run, listener: Listener, own: Sequence[Layer] = (), *, on: str | None = None, again: bool = False
+) -> Measured:
+    """Measure the retrained subnet on the test split, or on another dataset.
+
+    Args:
+        current: The run.
+        listener: Receives the progress.
+        own: Layers of the options for hardware.
+        on: The name or path of another dataset; None for the test split.
+        again: Measure even if there is a result.
+
+    Raises:
+        NoahError: If anything is wrong with the run or the dataset.
+    """
+    what = "the retrained winner" if given_subnet(current) is None else "the trained subnet"
+    if on is not None:
+        measured = _evaluate_on(current, listener, own, on, what, again=again)
+    elif (stored := _stored(current, ("eval", "test.json"), what, listener, again=again)) is not None:
+        measured = stored
+    else:
+        listener.say(f"run       {current.folder}")
+        materials = prepare(current.settings(own), listener)
+        check_same_data(current, materials)
+        measured = Measured(evaluate_test(current, materials, listener), what, is_new=True)
+    track_result(current, measured.result, listener)
+    return measured
+
+
+def evaluate_exported(
+    current: Run, predictor: Predictor, listener: Listener, own: Sequence[Layer] = (), *, again: bool = False
+) -> Measured:
+    """Measure an artifact on the test split of a run.
+
+    Args:
+        current: The run whose data it is measured on.
+        predictor: The artifact.
+        listener: Receives the progress.
+        own: Layers of the options for hardware.
+        again: Measure even if there is a result of the same files.
+
+    Raises:
+        NoahError: If anything is wrong with the run, or the artifact does not belong to it.
+    """
+    place = ("eval", *artifact_result(current, f"{predictor.name}.json"))
+    what = f"the artifact {predictor.name}"
+    if current.path(*place).is_file() and not again:
+        result = read_result(current, *place)
+        if result.get("files") == predictor.manifest.file_hashes:
+            _tell_stored(current, what, listener)
+            return Measured(result, what, is_new=False)
+    listener.say(f"run       {current.folder}")
+    materials = prepare(current.settings(own), listener)
+    check_same_data(current, materials)
+    listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
+    result = evaluate_artifact(predictor, current, materials, listener, place[-1])
+    return Measured(result, what, is_new=True)
+
+
+def _stored(current: Run, place: tuple[str, ...], what: str, listener: Listener, *, again: bool) -> Measured | None:
+    """The stored result, unless there is none or it is to be measured again."""
+    if again or not current.path(*place).is_file():
+        return None
+    result = read_result(current, *place)
+    _tell_stored(current, what, listener)
+    return Measured(result, what, is_new=False)
+
+
+def _tell_stored(current: Run, what: str, listener: Listener) -> None:
+    listener.say(f"eval      {what} of {current.name} was measured before; --again repeats it.")
+
+
+def _evaluate_on(
+    current: Run, listener: Listener, own: Sequence[Layer], on: str, what: str, *, again: bool
+) -> Measured:
+    """Find the other dataset, say how it was read, and measure; an existing result is given unless `again` is set.
+
+    Raises:
+        UsageError: If the result file holds the result of another dataset.
+        NoahError: If anything else is wrong with the run or the dataset.
+    """
+    listener.say(f"run       {current.folder}")
+    materials = prepare(current.settings(own), listener)
+    check_same_data(current, materials)
+    foreign = find_foreign(on, materials.settings, materials.dataset.classes)
+    listener.say(
+        f"data      {foreign.name}: {len(foreign.split):,} images of {len(foreign.present):,} of the run's "
+        f"{len(materials.dataset.classes):,} classes; only these can be predicted"
+    )
+    for note in foreign.notes:
+        listener.say(f"          {note}")
+    place = ("eval", "on", f"{foreign.name}.json")
+    if current.path(*place).is_file() and not again:
+        stored = read_result(current, *place)
+        if stored.get("source") != foreign.source:
+            raise UsageError(
+                f"{current.path(*place)} holds the result of another dataset that is also named {foreign.name}.",
+                "Rename the folder after --on, or replace that result with --again.",
+            )
+        listener.say(f"eval      {current.name} was measured on {foreign.name} before; --again repeats it.")
+        result, is_new = stored, False
+    else:
+        result, is_new = evaluate_foreign(current, materials, foreign, listener), True
+    return Measured(result, f"{what} on {result['split']}", is_new=is_new)

@@ -1,0 +1,256 @@
+"""`noah.Predictor`: the classes of images by an exported artifact; an ONNX file needs no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from export.artifact.manifest import Manifest
+from export.predict.image_paths import find_images
+from export.predict.predict import BATCHES_AHEAD, NOT_FINITE, PredictionSummary, predict
+from export.predict.prediction_table import open_writer
+from export.predict.predictor import load_predictor
+from noah.data.decode import open_image, upright_rgb
+from noah.data.in_threads import in_threads
+from noah.errors import ArtifactError, UnreadableImageError, UsageError
+from noah.files.latest import follow_latest
+from noah.progress import Listener, Silent, counted
+from noah.settings.settings import ColumnSettings
+
+PathLike = str | os.PathLike[str]
+ImageLike = PathLike | Image.Image | npt.NDArray[np.uint8]
+"""A file, an open image, or an array: uint8 (H, W), (H, W, 3) or (H, W, 4)."""
+
+_NAMED = 20
+"""How many unreadable images an error names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What an artifact says of one image.
+
+    Attributes:
+        label: The most likely class.
+        probability: Its probability, 0..1.
+        top: The `top_k` most likely classes with their probabilities, the first included.
+        path: The file; None for an image or array that was passed.
+    """
+
+    label: str
+    probability: float
+    top: tuple[tuple[str, float], ...]
+    path: Path | None = None
+
+
+class Predictor:
+    """An exported artifact, opened and checked, ready to be called.
+
+        predictor = noah.Predictor("runs/latest/export/onnx-fp32")
+        predictor("photos/new")[0].label
+
+    Args:
+        artifact: The artifact's folder, or one of the models in it; `latest` in the path stands for the latest run.
+            What `Run.export` returns will do, too.
+        provider: "tensorrt", "cuda" or "cpu"; None takes the first that runs here.
+        threads: CPU threads of the model; None takes every physical core.
+        batch_size: Images in one run of the model.
+        workers: Threads that decode images.
+
+    Attributes:
+        path: The artifact's folder.
+        manifest: What `manifest.json` in it says.
+        classes: The classes, in the order of the outputs.
+        provider: What runs the model.
+
+    Raises:
+        ArtifactError: If files are missing or damaged, or the model does not run here.
+        MissingPackageError: If an engine's package is not installed.
+        UsageError: If there is no such provider, or a number is below 1.
+    """
+
+    def __init__(
+        self,
+        artifact: PathLike,
+        *,
+        provider: str | None = None,
+        threads: int | None = None,
+        batch_size: int = 32,
+        workers: int = 2,
+    ) -> None:
+        for name, number in (("batch_size", batch_size), ("workers", workers)):
+            if number < 1:
+                raise UsageError(f"{name} is {number}, but must be at least 1.")
+        self._opened = load_predictor(follow_latest(Path(artifact)), provider=provider, threads=threads)
+        self._batch_size, self._workers = batch_size, workers
+        self.path: Path = self._opened.folder
+        self.manifest: Manifest = self._opened.manifest
+        self.classes: tuple[str, ...] = self._opened.classes
+        self.provider: str = self._opened.provider
+
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        side = f"{self._opened.preprocessing.width} x {self._opened.preprocessing.height} px"
+        return (
+            f"<Predictor {self._opened.name} of {manifest.run.name}: {counted(len(self.classes), 'classes')}, {side}, "
+            f"{manifest.precision} by {self.provider}>"
+        )
+
+    def __call__(self, images: ImageLike | Iterable[ImageLike], *, top_k: int = 1) -> list[Prediction]:
+        """Predict images, in order.
+
+        Args:
+            images: One image or several; also a folder, a glob or a table of paths, which stand for the images that
+                `noah predict` finds there, or an array (N, H, W, 3) of N images.
+            top_k: Classes for each image, at most all of them.
+
+        Raises:
+            UnreadableImageError: If images cannot be decoded; names them. `write` leaves such images out instead.
+            UsageError: If there are no images at a path, an array holds no images, or `top_k` is out of range.
+            ArtifactError: If the model fails.
+        """
+        if not 1 <= top_k <= len(self.classes):
+            raise UsageError(f"top_k is {top_k}, but this artifact has {len(self.classes)} classes.")
+        predictions = []
+        for paths, probabilities in self._batches(images):
+            order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]  # equal ones keep the model's order
+            for path, row, best in zip(paths, probabilities, order.tolist(), strict=True):
+                top = tuple((self.classes[index], float(row[index])) for index in best)
+                predictions.append(Prediction(*top[0], top, path))
+        return predictions
+
+    def probabilities(self, images: ImageLike | Iterable[ImageLike]) -> npt.NDArray[np.float32]:
+        """Compute the probabilities of all classes, float32 (N, classes), of images as `__call__` takes them.
+
+        Raises:
+            NoahError: As `__call__` does.
+        """
+        batches = [probabilities for _, probabilities in self._batches(images)]
+        return np.concatenate(batches) if batches else np.empty((0, len(self.classes)), np.float32)
+
+    def write(
+        self,
+        images: PathLike | Sequence[PathLike],
+        out: PathLike | None,
+        *,
+        format: str | None = None,  # noqa: A002  # named as the command's option
+        top_k: int = 1,
+        columns: ColumnSettings | None = None,
+        standard_input: BinaryIO | None = None,
+        listener: Listener | None = None,
+    ) -> PredictionSummary:
+        """Predict the images of files, folders, globs or tables, and write a table, in constant memory.
+
+        Args:
+            images: Where the images are.
+            out: The file to write, which gets its name when all is done; None writes CSV to standard output.
+            format: csv, jsonl or parquet; None decides by the suffix.
+            top_k: Classes for each image.
+            columns: What the column of paths is called in tables.
+            standard_input: Where the list that `-` stands for is read from.
+            listener: Receives the progress.
+
+        Returns:
+            Counts and times, and the images that could not be read with the cause.
+
+        Raises:
+            UsageError: If there are no images, or the file cannot be written as asked.
+            MissingPackageError: If Parquet is asked for, and pyarrow is not installed.
+            DataError: If a folder or a table cannot be read.
+            ArtifactError: If the model fails.
+        """
+        listener = listener or Silent()
+        names = [images] if isinstance(images, str | os.PathLike) else images
+        paths = find_images([os.fspath(name) for name in names], columns, standard_input)
+        listener.say(f"runs on   {self.provider} ({self._opened.provider_reason})")
+        target = None if out is None else Path(out)
+        with (
+            open_writer(target, format=format, top_k=top_k) as writer,
+            listener.bar("predicting", len(paths), "images") as bar,
+        ):
+            done = 0
+
+            def advance(count: int) -> None:
+                nonlocal done
+                done += count
+                bar.update(done)
+
+            return predict(
+                self._opened,
+                paths,
+                writer,
+                batch_size=self._batch_size,
+                workers=self._workers,
+                top_k=top_k,
+                progress=advance,
+            )
+
+    def _batches(
+        self, images: ImageLike | Iterable[ImageLike]
+    ) -> Iterator[tuple[list[Path | None], npt.NDArray[np.float32]]]:
+        """The files and the probabilities of one batch after another; what is unreadable is told after the last."""
+        unreadable: list[UnreadableImageError] = []
+        ahead = (1 + BATCHES_AHEAD) * self._batch_size
+        with closing(in_threads(_each(images), self._pixels, ahead=ahead, workers=self._workers)) as decoded:
+            while batch := list(islice(decoded, self._batch_size)):
+                unreadable += [found for _, found in batch if isinstance(found, UnreadableImageError)]
+                read = [(source, found) for source, found in batch if not isinstance(found, UnreadableImageError)]
+                if not read or unreadable:
+                    continue
+                probabilities = self._opened.probabilities(np.stack([pixels for _, pixels in read]))
+                if not np.isfinite(probabilities).all():
+                    raise ArtifactError(f"{self._opened.file}: {NOT_FINITE}.", "Export it again in another precision.")
+                yield [source if isinstance(source, Path) else None for source, _ in read], probabilities
+        if unreadable:
+            raise _refusal(unreadable)
+
+    def _pixels(self, source: Path | Image.Image) -> npt.NDArray[np.uint8]:
+        image = open_image(source) if isinstance(source, Path) else upright_rgb(source, "an image that was passed")
+        return self._opened.preprocessing.pixels(image)
+
+
+def _each(images: ImageLike | Iterable[ImageLike]) -> Generator[Path | Image.Image, None, None]:
+    """One image after another."""
+    if isinstance(images, str | os.PathLike):
+        yield from find_images([os.fspath(images)])
+    elif isinstance(images, Image.Image):
+        yield images
+    elif isinstance(images, np.ndarray):
+        yield from map(_from_array, images if images.ndim == 4 else [images])
+    elif isinstance(images, Iterable):
+        for image in images:
+            yield from _each(image)
+    else:
+        raise UsageError(
+            f"{type(images).__name__} is not an image.", "Pass paths, images of Pillow, or arrays of NumPy."
+        )
+
+
+def _from_array(values: npt.NDArray[np.uint8]) -> Image.Image:
+    """An image of uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
+    shown = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
+    fits = shown.ndim == 2 or (shown.ndim == 3 and shown.shape[2] in (3, 4))
+    if shown.dtype != np.uint8 or not fits or not shown.size:
+        raise UsageError(
+            f"An array of {values.dtype} {values.shape} is not an image.",
+            "Pass uint8 (H, W, 3), (H, W, 4) or (H, W), or (N, H, W, 3) for N images; red comes first.",
+        )
+    return Image.fromarray(np.ascontiguousarray(shown))
+
+
+def _refusal(unreadable: Sequence[UnreadableImageError]) -> UnreadableImageError:
+    """One error for all images that cannot be read."""
+    first = unreadable[0]
+    if len(unreadable) == 1:
+        return first
+    named = "\n".join(error.problem for error in unreadable[:_NAMED])
+    more = f"\nand {len(unreadable) - _NAMED:,} more" if len(unreadable) > _NAMED else ""
+    return UnreadableImageError(f"{counted(len(unreadable), 'images')} cannot be read:\n{named}{more}", first.hint)

@@ -1,0 +1,212 @@
+"""What the stages of a run give back: small values, each with the figures that matter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from export.artifact.manifest import Manifest, read_manifest
+from export.artifact.records import Parity
+from noah.evaluation.significance import wilson_interval
+from noah.space.subnet import Subnet
+
+if TYPE_CHECKING:
+    from noah.api.predictor import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The subnet that a search chose, and what the choice rests on.
+
+    Attributes:
+        subnet: Its widths.
+        parameters: Its trainable parameters, without the head.
+        accuracy: Its accuracy on the validation images, 0..1. They chose it, so expect less elsewhere.
+        standard_error: The standard error of the accuracy.
+        images: Number of validation images.
+        evaluated: How many subnets were evaluated.
+        planned: How many were planned.
+        stopped: What ended the search early, such as "time limit"; None if nothing did.
+        costs: What the subnet costs in each bounded quantity.
+        budget: The bounds.
+    """
+
+    subnet: Subnet
+    parameters: int
+    accuracy: float
+    standard_error: float
+    images: int
+    evaluated: int
+    planned: int
+    stopped: str | None
+    costs: Mapping[str, float] = field(repr=False)
+    budget: Mapping[str, float] = field(repr=False)
+
+    @classmethod
+    def from_json(cls, result: Mapping[str, Any]) -> Winner:
+        """Read the content of search/best.json."""
+        names = ("parameters", "accuracy", "standard_error", "evaluated", "planned", "stopped", "costs", "budget")
+        return cls(
+            subnet=Subnet.from_json(result["subnet"]), images=result["total"], **{name: result[name] for name in names}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """A finished final training.
+
+    Attributes:
+        subnet: The widths that were trained.
+        parameters: Trainable parameters of the modules.
+        head_parameters: Trainable parameters of the head.
+        images: Number of training images.
+        losses: The mean loss of each epoch.
+    """
+
+    subnet: Subnet
+    parameters: int
+    head_parameters: int
+    images: int
+    losses: tuple[float, ...] = field(repr=False)
+
+    @property
+    def loss(self) -> float:
+        """The mean loss of the last epoch."""
+        return self.losses[-1]
+
+    @classmethod
+    def from_json(cls, result: Mapping[str, Any]) -> Retraining:
+        """Read the content of retrain/model.json."""
+        names = ("parameters", "head_parameters", "images")
+        return cls(
+            subnet=Subnet.from_json(result["subnet"]),
+            losses=tuple(result["losses"]),
+            **{name: result[name] for name in names},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A measured accuracy.
+
+    Attributes:
+        split: Which images: "test", or the name of another dataset.
+        correct: How many are right.
+        total: How many there are.
+        cross_entropy: Mean over all images, in nats.
+        calibration_error: How far probabilities are from the share that is right, on average, 0..1.
+        class_accuracy: The accuracy of each class; None for a class without images.
+        top5_accuracy: The share of images whose class is among the five most likely; None with five classes or fewer.
+    """
+
+    split: str
+    correct: int
+    total: int
+    cross_entropy: float
+    calibration_error: float
+    class_accuracy: Mapping[str, float | None] = field(repr=False)
+    top5_accuracy: float | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images that are right, 0..1."""
+        return self.correct / self.total
+
+    @property
+    def standard_error(self) -> float:
+        """The binomial standard error of the accuracy."""
+        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.total)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95% interval of the accuracy."""
+        return wilson_interval(self.correct, self.total)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"{self.accuracy:.2%} of {self.total:,} images right, 95% interval {low:.1%} to {high:.1%} ({self.split})"
+        )
+
+    @classmethod
+    def from_json(cls, result: Mapping[str, Any]) -> Evaluation:
+        """Read the content of a result's file."""
+        cross_entropy = result["cross_entropy"]
+        return cls(
+            split=result.get("split", "test"),
+            correct=result["correct"],
+            total=result["total"],
+            cross_entropy=math.inf if cross_entropy is None else cross_entropy,
+            calibration_error=result["calibration_error"],
+            class_accuracy=result["class_accuracy"],
+            top5_accuracy=result.get("top5_accuracy"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An exported network in a folder; stands for its path wherever one is expected.
+
+    Attributes:
+        path: The folder.
+        manifest: What `manifest.json` in it says.
+    """
+
+    path: Path
+    manifest: Manifest = field(repr=False)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Artifact {self.path}: {self.format}, {self.precision}, {self.bytes / 2**20:.1f} MiB, "
+            f"differs by at most {self.max_difference:.1g} from the model>"
+        )
+
+    @property
+    def format(self) -> str:
+        """The kind of artifact: onnx, trt, triton, safetensors or timm."""
+        return self.manifest.format
+
+    @property
+    def precision(self) -> str:
+        """The number format: fp32, fp16, bf16, int8 or int8-dynamic."""
+        return self.manifest.precision
+
+    @property
+    def bytes(self) -> int:
+        """The size of all files in the folder."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+    @property
+    def proofs(self) -> tuple[Parity, ...]:
+        """The comparisons with the model in torch that the artifact passed, at least one."""
+        return self.manifest.parity
+
+    @property
+    def max_difference(self) -> float:
+        """The largest difference of a logit or probability that a comparison found, as `proofs` measures it."""
+        return max(batch.max_difference for proof in self.proofs for batch in proof.batches)
+
+    def predictor(self, **options: Any) -> Predictor:
+        """Open the artifact; options are those of `noah.Predictor`.
+
+        Raises:
+            NoahError: As `noah.Predictor` does.
+        """
+        from noah.api.predictor import Predictor
+
+        return Predictor(self.path, **options)
+
+    @classmethod
+    def open(cls, path: Path) -> Artifact:
+        """Read an artifact's manifest.
+
+        Raises:
+            ArtifactError: If there is none, or it is damaged.
+        """
+        return cls(path, read_manifest(path))

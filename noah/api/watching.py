@@ -1,0 +1,40 @@
+"""Who receives the progress of a call from Python: nobody, the terminal or notebook, or a listener of the caller's."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from noah.console.listener import RichListener
+from noah.hardware.processes import launched_processes
+from noah.progress import Bar, Listener, Silent
+
+Progress = bool | Listener
+"""True prints what the commands print, on standard error or in the notebook; False prints nothing."""
+
+_WARNING = "WARNING"
+
+
+def listener_for(progress: Progress) -> Listener:
+    """Make the listener of one call."""
+    if progress is True:
+        from rich.console import Console
+
+        quiet = not launched_processes().is_first
+        return RichListener(Console(stderr=True, highlight=False, soft_wrap=False, quiet=quiet))
+    return OnlyWarnings() if progress is False else progress
+
+
+class OnlyWarnings:
+    """A listener that turns what the commands print as a warning into a `UserWarning`, and ignores all else."""
+
+    def say(self, text: str) -> None:
+        """Warn if the line is a warning."""
+        if text.startswith(_WARNING):
+            warnings.warn(text.removeprefix(_WARNING).strip(), UserWarning, stacklevel=2)
+
+    @contextmanager
+    def bar(self, title: str, total: int, unit: str) -> Iterator[Bar]:
+        """Give a bar that ignores updates."""
+        yield Silent()
