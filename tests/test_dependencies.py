@@ -21,6 +21,7 @@ NEVER_IMPORTED = {
     "tensorrt-rtx": "imported by a name that is chosen at run time",
     "tensorrt": "likewise",
     "tensorboard": "torch.utils.tensorboard imports it",
+    "ipywidgets": "rich imports it in a notebook",
 }
 ONE_IS_INSTALLED = {"onnxruntime", "onnxruntime-gpu"}  # and imported by the same name
 BROUGHT_ALONG = {"pydantic-core": "of exactly the version that pydantic asks for"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +42,14 @@ class Winner:
     evaluated: int
     planned: int
     stopped: str | None
-    costs: Mapping[str, float] = field(repr=False)
-    budget: Mapping[str, float] = field(repr=False)
+    costs: Mapping[str, float]
+    budget: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Winner: {self.parameters:,} parameters, {self.accuracy:.1%} ± {self.standard_error:.1%} of "
+            f"{self.images:,} validation images, of {self.evaluated:,} subnets>"
+        )
 
     @classmethod
     def from_json(cls, result: Mapping[str, Any]) -> Winner:
@@ -70,7 +76,13 @@ class Retraining:
     parameters: int
     head_parameters: int
     images: int
-    losses: tuple[float, ...] = field(repr=False)
+    losses: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Retraining: {self.parameters:,} parameters and a head of {self.head_parameters:,} on {self.images:,} "
+            f"images, final loss {self.loss:.3f}>"
+        )
 
     @property
     def loss(self) -> float:
@@ -107,8 +119,11 @@ class Evaluation:
     total: int
     cross_entropy: float
     calibration_error: float
-    class_accuracy: Mapping[str, float | None] = field(repr=False)
+    class_accuracy: Mapping[str, float | None]
     top5_accuracy: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Evaluation: {self}>"
 
     @property
     def accuracy(self) -> float:
@@ -156,7 +171,7 @@ class Artifact:
     """
 
     path: Path
-    manifest: Manifest = field(repr=False)
+    manifest: Manifest
 
     def __fspath__(self) -> str:
         return str(self.path)

@@ -62,6 +62,21 @@ def test_the_latest_run_is_the_last_one_started(tmp_path: Path) -> None:
     assert open_run(tmp_path, "digits/a") == first
 
 
+def test_the_latest_run_on_a_dataset_is_the_last_one_started_there(tmp_path: Path) -> None:
+    first = start(tmp_path, "z", "digits")
+    second = start(tmp_path, "a", "digits")  # in the same second, most likely
+    other = start(tmp_path, "b", "cifar100")
+    assert open_run(tmp_path, "digits/latest").folder == second.folder != first.folder
+    assert open_run(tmp_path, "cifar100/latest").folder == other.folder
+    (second.folder / "run.yaml").write_text("{", encoding="utf-8")  # a damaged one does not hide the others
+    assert open_run(tmp_path, "digits/latest").folder == first.folder
+    start(tmp_path, "latest", "digits")  # a run of that very name is meant
+    assert open_run(tmp_path, "digits/latest").folder == tmp_path / "digits" / "latest"
+    for name in ("nowhere/latest", "digits/nowhere", "a/b/latest"):
+        with pytest.raises(UsageError, match=f"There is no run {name}"):
+            open_run(tmp_path, name)
+
+
 def test_a_run_without_a_name_is_called_after_the_time(tmp_path: Path) -> None:
     run = start(tmp_path, None)
     started = datetime.strptime(run.folder.name, "%Y%m%d-%H%M%S")
