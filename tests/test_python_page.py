@@ -16,6 +16,7 @@ from tests.documents import read_document
 BLOCKS = re.findall(r"```python\n(.*?)```", read_document("python.md"), flags=re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("kept_exports")
 def test_every_example_runs_as_written(
     tmp_path: Path,

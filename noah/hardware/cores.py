@@ -85,6 +85,16 @@ def choose_threads(groups: Callable[[str], tuple[Path, ...]] = control_groups, f
     return cores
 
 
+def release_threads(folder: Path | None = None) -> None:
+    """Let other noah processes know that this one, which goes on with other things, no longer computes.
+
+    Args:
+        folder: Where noah processes of this user on this machine make themselves known.
+    """
+    with suppress(OSError):
+        ((folder or _known_processes()) / _name(psutil.Process())).unlink(missing_ok=True)
+
+
 def _quota(folder: Path) -> float | None:
     """The quota of one group, in cores, in the files of version 2 or 1."""
     with suppress(OSError, ValueError):

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from noah.hardware.cores import Cores, choose_threads, cpu_quota, usable_cores
+from noah.hardware.cores import Cores, choose_threads, cpu_quota, release_threads, usable_cores
 
 Groups = Callable[[str], tuple[Path, ...]]
 
@@ -152,3 +152,18 @@ print(len(list(known.iterdir())))
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert ran.stdout == "1\n"
     assert list((tmp_path / "known").iterdir()) == []
+
+
+def test_a_process_that_goes_on_with_other_things_is_no_longer_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    known = tmp_path / "known"
+    choose_threads(folder=known)
+    assert len(list(known.iterdir())) == 1
+    release_threads(known)
+    release_threads(known)  # once more does no harm
+    assert list(known.iterdir()) == []
+    choose_threads(folder=known)
+    assert len(list(known.iterdir())) == 1
