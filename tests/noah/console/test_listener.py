@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from contextlib import nullcontext
 
 import pytest
 from rich.console import Console
@@ -115,3 +116,21 @@ def test_on_a_terminal_details_stand_under_the_bar_until_it_is_done(clock: list[
     assert lines[1:] == ["speed     40 images a second", "loss      1.000 █▅▃▁"]
     assert all(len(line) <= columns for line in lines)
     assert "training: 4 epochs in 4 s, loss 1.000" in printed.getvalue().splitlines()[-1]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_in_a_notebook_a_bar_moves_where_the_package_for_that_is_installed(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    asked = []
+
+    def find(name: str) -> object:
+        asked.append(name)
+        return object() if installed else None
+
+    monkeypatch.setattr("noah.console.listener.find_spec", find)
+    made = RichListener(Console(file=io.StringIO(), force_jupyter=True))
+    monkeypatch.setattr("noah.console.listener.Live", lambda **_: nullcontext())  # a kernel would show it
+    with made.bar("training", 10, "epochs") as bar:
+        assert hasattr(bar, "draw") == installed
+    assert asked == ["ipywidgets"]

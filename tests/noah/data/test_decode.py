@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from noah.data import decode as images
-from noah.data.decode import IMAGE_SUFFIXES, is_image_path, open_image
+from noah.data.decode import IMAGE_SUFFIXES, is_image_path, open_image, upright_rgb
 from noah.errors import UnreadableImageError
 
 RANDOM = np.random.default_rng(0)
@@ -192,3 +192,28 @@ def test_pixels_of_unknown_range_are_refused_rather_than_clipped(
     Image.fromarray(values).save(path)
     with pytest.raises(UnreadableImageError, match=message):
         open_image(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16", "RGB"])
+def test_an_image_that_is_open_becomes_what_its_file_would(tmp_path: Path, mode: str) -> None:
+    values = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
+    made = Image.fromarray(values) if mode == "I;16" else Image.fromarray((values % 256).astype(np.uint8)).convert(mode)
+    path = tmp_path / "image.tif"
+    made.save(path)
+    before = made.tobytes()
+    found = upright_rgb(made, "an image")
+    assert (found.mode, made.mode, made.tobytes()) == ("RGB", mode, before)
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(open_image(path)))
+
+
+def test_an_open_image_is_refused_where_its_file_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnreadableImageError, match="Cannot read an image: its floating-point pixels"):
+        upright_rgb(Image.new("F", (4, 4)), "an image")
+    path = tmp_path / "cut.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(UnreadableImageError, match="Cannot read an image: "):
+        upright_rgb(Image.open(path), "an image")
+    monkeypatch.setattr(images, "MAXIMUM_PIXELS", 15)
+    with pytest.raises(UnreadableImageError, match="4 x 4, more than the 15 pixels"):
+        upright_rgb(Image.new("RGB", (4, 4)), "an image")
