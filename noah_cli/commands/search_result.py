@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from noah.console.listener import RichListener
 from noah.nas.certainty import Certainty, describe_certainty
 from noah.nas.gain import describe_gain, describe_typical
 from noah.prepare.run_budget import COSTS
@@ -38,7 +39,7 @@ def print_search(listener: ConsoleListener, runs: Path, run: Run, result: dict[s
     listener.say_next(f"noah retrain{again}")
 
 
-def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
+def print_winner(listener: RichListener, result: dict[str, Any]) -> None:
     """Print the winner of a search, drawn as modules x blocks, and how certain its accuracy is.
 
     Args:
@@ -83,7 +84,7 @@ def print_winner(listener: ConsoleListener, result: dict[str, Any]) -> None:
     )
 
 
-def print_front(listener: ConsoleListener, front: Sequence[dict[str, Any]], objective: str, run: str = "") -> None:
+def print_front(listener: RichListener, front: Sequence[dict[str, Any]], objective: str, run: str = "") -> None:
     """Print the Pareto front of a search with two objectives.
 
     Args:
@@ -115,7 +116,7 @@ def _all_of_the_space(result: dict[str, Any]) -> str:
     return told if exact else f"{told}, as far as random draws can tell: none found another"
 
 
-def _print_racing(listener: ConsoleListener, result: dict[str, Any]) -> None:
+def _print_racing(listener: RichListener, result: dict[str, Any]) -> None:
     given_up = result["given_up"]
     if given_up:
         share = result["images_shown"] / (result["evaluated"] * result["total"])
@@ -125,7 +126,7 @@ def _print_racing(listener: ConsoleListener, result: dict[str, Any]) -> None:
         )
 
 
-def _print_finalists(listener: ConsoleListener, reranked: dict[str, Any]) -> None:
+def _print_finalists(listener: RichListener, reranked: dict[str, Any]) -> None:
     finalists = reranked["finalists"]
     epochs = len(finalists[0]["losses"])
     last = [finalist for finalist in finalists if len(finalist["losses"]) == epochs]

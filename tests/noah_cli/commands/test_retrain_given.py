@@ -85,7 +85,7 @@ def test_an_interrupted_training_goes_on_without_the_subnet(empty: Path, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("noah.stages.retrain_stage.retrain", stage)
+        patch.setattr("noah.api.retraining.retrain", stage)
         outcome = noah(
             "retrain",
             "--subnet",

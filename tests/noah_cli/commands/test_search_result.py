@@ -7,7 +7,7 @@ import pytest
 from noah.nas.certainty import certainty
 from noah.space.subnet import Subnet
 from noah_cli.commands.search_result import print_front, print_winner
-from tests.noah_cli.terminal.test_console import listener
+from tests.noah.console.test_listener import listener
 
 RESULT: dict[str, Any] = {
     "subnet": Subnet([1], [0], [0]).to_json(),
