@@ -21,6 +21,7 @@ from export.predict.predict import BATCHES_AHEAD, NOT_FINITE, PredictionSummary,
 from export.predict.prediction_table import open_writer
 from export.predict.predictor import Predictor, load_predictor
 from noah.data.decode import open_image
+from noah.data.decoding import AS_STORED
 from noah.errors import ArtifactError, UsageError
 from tests.export.real_images import write_broken, write_readable
 from tests.export.tiny_artifact import CLASSES, PREPROCESSING, make_artifact, probabilities_by_hand
@@ -115,6 +116,7 @@ class FixedProbabilities(Predictor):
 
     def __init__(self, probabilities: list[float]) -> None:
         self.preprocessing = PREPROCESSING
+        self.decoding = AS_STORED
         self._probabilities = probabilities
 
     @property
