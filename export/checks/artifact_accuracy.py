@@ -36,8 +36,8 @@ def evaluate_artifact(
         The content of that file.
 
     Raises:
-        ArtifactError: If the artifact has other classes, preprocessing, decoding, images or weights than the run: images that it
-            was trained on could be in the run's test split.
+        ArtifactError: If the artifact has other classes, preprocessing, decoding, images or weights than the run:
+            images that it was trained on could be in the run's test split.
     """
     materials = materials_of(predictor, materials)
     own = (materials.dataset.classes, materials.backbone.preprocessing, materials.intake.decoding)

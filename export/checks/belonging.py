@@ -101,11 +101,8 @@ def _check_origin(run: Run, manifest: Manifest) -> None:
     for what, in_manifest, in_run in told:
         if in_manifest != in_run:
             other = "another subnet than the retrained one" if what == "a subnet" else f"other {what}"
-            place = (
-                f"; {RUN_FILE} says otherwise"
-                if what in ("classes", "preprocessing", "decoding", "training images")
-                else ""
-            )
+            of_run = ("classes", "preprocessing", "decoding", "training images")
+            place = f"; {RUN_FILE} says otherwise" if what in of_run else ""
             raise ArtifactError(f"It was made from {other}{place}.")
 
 

@@ -40,8 +40,8 @@ the file does not say; it has too many pixels to be decoded at its own size; onl
 
 
 Remark = Literal["repaired", "too bright"]
-"""What was done to an image that the file does not say: a JPEG that ends too early was decoded as far as it goes; 16-bit
-values beyond the bit depth became white."""
+"""What was done to an image when it was decoded: a JPEG that ends too early was decoded as far as it goes; values
+beyond the bit depth of 16-bit files became white."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,8 +163,8 @@ def test_the_times_are_parts_of_the_whole(predictor: Predictor, images: tuple[li
     summary = predict(predictor, images[0], Rows())
     assert summary.seconds >= summary.seconds_waiting + summary.seconds_model
     assert min(summary.seconds_waiting, summary.seconds_model) > 0
-    assert PredictionSummary(10, (), 4.0, 1.0, 2.0).images_per_second == 2.5
-    assert PredictionSummary(0, (), 0.0, 0.0, 0.0).images_per_second == 0
+    assert PredictionSummary(10, (), (), 4.0, 1.0, 2.0).images_per_second == 2.5
+    assert PredictionSummary(0, (), (), 0.0, 0.0, 0.0).images_per_second == 0
 
 
 def test_memory_is_bounded_however_slow_the_model(images: tuple[list[Path], list[Path]]) -> None:
