@@ -18,8 +18,8 @@ from noah_cli.terminal import console
 _NAMED_FAILURES = 20
 _NAMED_REMARKS = 5
 _REMARKS = {
-    "repaired": "that end too early were predicted from what is there",
-    "too bright": "with 16 bits have values beyond the bit depth of the training images, which became white",
+    "repaired": "without an end, of which what is there was predicted",
+    "too bright": "with values beyond the bit depth of the training images, which became white",
 }
 
 
