@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
@@ -73,7 +74,7 @@ SETTING: Mapping[str, Any] = {
     "backbone": {"image_size": 56},
     "space": {"preset": "mixed"},
     "retrain": {"epochs": 15},
-    "hardware": {"threads": 1},
+    "hardware": {"threads": 1, "precision": "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"},
 }
 FOLDER = Path("docs/choice")
 OTHERS = 60
@@ -362,6 +363,7 @@ def score_by_supernet(folder: Path, task: str, seed: int) -> None:
             seed=(seed, _SUPERNET),
             checkpoint=Path(temporary, "checkpoint"),
             bar=bar,
+            say=print,
         )
     validation = materials.pixels(materials.dataset.validation, "validation", Silent())
     entries = {name: subnet for name, repeat, subnet in wanted(materials) if not repeat and name.startswith("random ")}
@@ -451,6 +453,7 @@ def train_subnet(
             seed=(materials.settings.seed, _TRAINING, repeat),
             checkpoint=Path(folder, "checkpoint"),
             bar=bar,
+            say=print,
             kept=kept,
             soft_labels=soft_labels,
         )

@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 
 from noah.errors import UsageError
+from noah.hardware.cores import choose_threads
+from noah.hardware.gpu import look_for_gpus, why_unused
 from noah.hardware.processes import ALONE, Processes, launched_processes
 from noah.progress import counted
 from noah.settings.settings import HardwareSettings
@@ -89,19 +91,23 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
         precision = settings.precision
     # fp32 is to mean float32, but cuDNN would round convolutions to TF32's 10 bits.
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    else:
-        choices.append(Choice("threads", str(torch.get_num_threads()), "torch's default on this machine"))
-    return Hardware(device, precision, torch.get_num_threads(), tuple(choices), processes, settings.compile)
+    threads = settings.threads
+    if not threads:
+        cores = choose_threads()
+        threads = cores.count
+        choices.append(Choice("threads", str(threads), cores.reason))
+    torch.set_num_threads(threads)
+    return Hardware(device, precision, threads, tuple(choices), processes, settings.compile)
 
 
 def _best_device() -> tuple[str, str]:
-    if torch.cuda.is_available():
-        return "cuda", f"{torch.cuda.get_device_name()} is there"
+    facts = look_for_gpus()
+    unused = why_unused(facts)
+    if facts.usable and not unused:
+        return "cuda", f"{facts.name} is there"
     if torch.backends.mps.is_available():
         return "mps", "an Apple GPU is there"
-    return "cpu", f"no GPU is usable; {os.cpu_count()} cores, {platform.machine()}"
+    return "cpu", f"{unused or 'no GPU is usable'}; {os.cpu_count()} cores, {platform.machine()}"
 
 
 def _take_gpu(processes: Processes) -> None:
@@ -125,9 +131,8 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError) as error:
-        raise UsageError(
-            f"The device {name!r} cannot be used: {str(error).splitlines()[0]}", "Try --device cpu."
-        ) from error
+        problem = (why_unused(look_for_gpus()) if name == "cuda" else "") or str(error).splitlines()[0].rstrip(".")
+        raise UsageError(f"The device {name!r} cannot be used: {problem}.", "Try --device cpu.") from error
     return device
 
 
