@@ -36,13 +36,14 @@ def evaluate_artifact(
         The content of that file.
 
     Raises:
-        ArtifactError: If the artifact has other classes, preprocessing, images or weights than the run: images that it
-            was trained on could be in the run's test split.
+        ArtifactError: If the artifact has other classes, preprocessing, decoding, images or weights than the run:
+            images that it was trained on could be in the run's test split.
     """
     materials = materials_of(predictor, materials)
-    if predictor.classes != materials.dataset.classes or predictor.preprocessing != materials.backbone.preprocessing:
+    own = (materials.dataset.classes, materials.backbone.preprocessing, materials.intake.decoding)
+    if (predictor.classes, predictor.preprocessing, predictor.decoding) != own:
         raise ArtifactError(
-            f"The artifact was not exported from {run.name}: its classes or preprocessing differ.",
+            f"The artifact was not exported from {run.name}: its classes, preprocessing or decoding differ.",
             "Name its own run with --run.",
         )
     found, expected = predictor.manifest.run, origin(run, materials)
@@ -56,7 +57,8 @@ def evaluate_artifact(
             f"The artifact was exported from {found.name}, with other weights than {run.name} has now.",
             f"Name its own run with --run, or export it again: noah export --format onnx --run {run.option}",
         )
-    split, classes = materials.dataset.load_test(), materials.dataset.classes
+    opened, classes = materials.open_test(listener), materials.dataset.classes
+    split = opened.split
     pixels = materials.pixels(split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
         logits = artifact_logits(predictor, pixels, materials.evaluation_batch_size, bar)
@@ -64,6 +66,7 @@ def evaluate_artifact(
         "split": "test",
         "provider": predictor.provider,
         "files": predictor.manifest.file_hashes,
+        **opened.to_json(),
         **describe(logits, pixels.labels, classes),
     }
     predictions = KeptPredictions(

@@ -78,7 +78,7 @@ def evaluate_run(
         measured = stored
     else:
         listener.say(f"run       {current.folder}")
-        materials = prepare(current.settings(own), listener)
+        materials = prepare(current.settings(own), listener, run=current)
         check_same_data(current, materials)
         measured = Measured(evaluate_test(current, materials, listener), what, is_new=True)
     track_result(current, measured.result, listener)
@@ -108,7 +108,7 @@ def evaluate_exported(
             _tell_stored(current, what, listener)
             return Measured(result, what, is_new=False)
     listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(own), listener)
+    materials = prepare(current.settings(own), listener, run=current)
     check_same_data(current, materials)
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
     result = evaluate_artifact(predictor, current, materials, listener, place[-1])
@@ -138,7 +138,7 @@ def _evaluate_on(
         NoahError: If anything else is wrong with the run or the dataset.
     """
     listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(own), listener)
+    materials = prepare(current.settings(own), listener, run=current)
     check_same_data(current, materials)
     foreign = find_foreign(on, materials.settings, materials.dataset.classes)
     listener.say(

@@ -138,7 +138,7 @@ def export_run(current: Run, wanted: Wanted, listener: Listener, own: Sequence[L
     listener.say(f"run       {current.folder}")
     if wanted.precision_is_chosen and wanted.format == "trt":
         listener.say("precision fp16 (all targets support it; half the size of fp32, and closer to it than bf16)")
-    materials = prepare(current.settings(own), listener)
+    materials = prepare(current.settings(own), listener, run=current)
     check_same_data(current, materials)
     if wanted.format == "safetensors" or wanted.format == "timm":
         return export_for_torch(current, materials, listener, wanted.format)

@@ -213,7 +213,11 @@ class Predictor:
             raise _refusal(unreadable)
 
     def _pixels(self, source: Path | Image.Image) -> npt.NDArray[np.uint8]:
-        image = open_image(source) if isinstance(source, Path) else upright_rgb(source, "an image that was passed")
+        decoding = self._opened.decoding
+        if isinstance(source, Path):
+            image = open_image(source, decoding)
+        else:
+            image = upright_rgb(source, "an image that was passed", decoding)
         return self._opened.preprocessing.pixels(image)
 
 

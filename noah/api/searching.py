@@ -10,7 +10,7 @@ from typing import Any
 from noah.api.new_settings import project_layers
 from noah.errors import RunBusyError, SettingsError, UsageError
 from noah.prepare.auto import adapt
-from noah.prepare.context import Materials, check_same_data, prepare
+from noah.prepare.context import Materials, check_same_data, look_at_images, prepare
 from noah.prepare.forecast import Forecast, forecast
 from noah.prepare.new_run import start_run
 from noah.prepare.run_budget import decide_budget, run_budget
@@ -115,7 +115,7 @@ def resume_search(
         # If the recipe was named at the start, this folder's settings file overrode it.
         files = [recipe_layer(recipe), *project_layers(listener), *files]
     check_unchanged(settings, [*files, *options], run.name, f"Type: noah search --resume --run {run.option}")
-    materials = prepare(settings, listener, tell_data=True)
+    materials = prepare(settings, listener, tell_data=True, run=run)
     check_same_data(run, materials)
     result = finished_search(run)
     if result is not None:
@@ -146,7 +146,7 @@ def share_search(
     _refuse_given(run)
     settings = run.settings(own)
     check_usable(settings.trackers)  # used if this process turns out to finish the search
-    materials = prepare(settings, listener)
+    materials = prepare(settings, listener, run=run)
     check_same_data(run, materials)
     _tell_run(listener, run, materials)
     try:
@@ -174,7 +174,8 @@ def forecast_search(
         origins: The source of each value, by dotted key.
         time_limit: Seconds for the search; None for no limit.
     """
-    materials, _ = adapt(prepare(settings, listener, tell_data=True), origins, listener, time_limit=time_limit)
+    materials = look_at_images(prepare(settings, listener, tell_data=True), listener)
+    materials, _ = adapt(materials, origins, listener, time_limit=time_limit)
     budget, _ = decide_budget(materials, listener)
     return forecast(materials, budget, listener)
 

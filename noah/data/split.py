@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from noah.data.decode import open_image
+from noah.data.decode import Source, open_image
+from noah.data.decoding import Decoding
 from noah.errors import UsageError
 
 
@@ -29,6 +30,14 @@ class Split(Protocol):
 
         Raises:
             UnreadableImageError: If it cannot be decoded.
+        """
+        ...
+
+    def source(self, index: int) -> Source | None:
+        """The file that holds this image, or its bytes; None if it is in no file, and so cannot be damaged.
+
+        Raises:
+            UnreadableImageError: If its bytes cannot be found.
         """
         ...
 
@@ -59,6 +68,10 @@ class FileSplit:
         """Read and decode the file."""
         return open_image(self.paths[index])
 
+    def source(self, index: int) -> Path:
+        """The image's path."""
+        return self.paths[index]
+
     def name(self, index: int) -> str:
         """The image's path."""
         return str(self.paths[index])
@@ -88,6 +101,9 @@ class ArraySplit:
         """Copy the image, in mode RGB."""
         return Image.fromarray(self.images[index]).convert("RGB")
 
+    def source(self, index: int) -> None:
+        """None: the image is in memory."""
+
     def name(self, index: int) -> str:
         """The prefix and the index, such as digits/12."""
         return f"{self.prefix}/{index}"
@@ -111,6 +127,9 @@ class _Selection:
     def open(self, index: int) -> Image.Image:
         return self.split.open(int(self.indices[index]))
 
+    def source(self, index: int) -> Source | None:
+        return self.split.source(int(self.indices[index]))
+
     def name(self, index: int) -> str:
         return self.split.name(int(self.indices[index]))
 
@@ -133,12 +152,46 @@ class _Concatenation:
         split, index = self._locate(index)
         return split.open(index)
 
+    def source(self, index: int) -> Source | None:
+        split, index = self._locate(index)
+        return split.source(index)
+
     def name(self, index: int) -> str:
         split, index = self._locate(index)
         return split.name(index)
 
     def _locate(self, index: int) -> tuple[Split, int]:
         return (self.first, index) if index < len(self.first) else (self.second, index - len(self.first))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Decoded:
+    """A split whose files are decoded in a given way."""
+
+    split: Split
+    decoding: Decoding
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.split.labels
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def open(self, index: int) -> Image.Image:
+        source = self.split.source(index)
+        return self.split.open(index) if source is None else open_image(source, self.decoding)
+
+    def source(self, index: int) -> Source | None:
+        return self.split.source(index)
+
+    def name(self, index: int) -> str:
+        return self.split.name(index)
+
+
+def decoded(split: Split, decoding: Decoding) -> Split:
+    """The same images, with their files decoded in a given way; images that are in no files stay as they are."""
+    return _Decoded(split, decoding)
 
 
 def select(split: Split, indices: np.ndarray) -> Split:

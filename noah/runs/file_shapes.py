@@ -37,6 +37,14 @@ class Description(TypedDict):
     backbone: NotRequired[Texts]
     versions: NotRequired[Texts]
     classes: NotRequired[list[str]]
+    images: NotRequired[Texts]
+
+
+class LeftOut(TypedDict):
+    """The images of a test split that could not be read and so were not measured."""
+
+    of: Size
+    images: list[str]
 
 
 class Result(TypedDict):
@@ -51,6 +59,8 @@ class Result(TypedDict):
     class_accuracy: Annotated[dict[str, Share | None], Field(min_length=1)]
     top5_accuracy: NotRequired[Share]
     split: NotRequired[str]
+    left_out: NotRequired[LeftOut]
+    repaired: NotRequired[Size]
 
 
 class Sure(TypedDict):

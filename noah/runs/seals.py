@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from noah.errors import RunError
-from noah.runs.folder import RUN_FILE, Run
+from noah.runs.folder import DAMAGED_FILE, RUN_FILE, Run
 
 FOLDER = "seals"
 START, SUPERNET, SEARCH, RETRAIN = ("start",), ("supernet",), ("search",), ("retrain",)
@@ -119,9 +119,12 @@ def seals(run: Run) -> list[Place]:
 
 
 def seal_start(run: Run) -> None:
-    """Seal what a run was started with, unless it is sealed: run.yaml, and the timings behind a bound on latency."""
+    """Seal what a run was started with, unless it is sealed.
+
+    These are run.yaml, the list of damaged images, and the timings behind a bound on latency.
+    """
     if not is_sealed(run, START):
-        set_seal(run, START, [run.path(RUN_FILE), run.path("search", "latency.json")])
+        set_seal(run, START, [run.path(RUN_FILE), run.path(DAMAGED_FILE), run.path("search", "latency.json")])
 
 
 def seal_supernet(run: Run) -> None:

@@ -66,14 +66,25 @@ def start_layers(
     )
 
 
-def own_data_layers(columns: Sequence[str] | None, classes: str | None) -> list[Layer]:
+def own_data_layers(
+    columns: Sequence[str] | None,
+    classes: str | None,
+    damaged: str | None = None,
+    alpha: str | None = None,
+    bit_depth: str | None = None,
+) -> list[Layer]:
     """Make the layers of the options that say how a person's own images are read.
 
     Raises:
         UsageError: If a part of --columns names no column, or one is named twice.
     """
     named = column_names(columns or [])
-    layers = option_layers(classes=("data.classes", classes))
+    layers = option_layers(
+        classes=("data.classes", classes),
+        damaged=("data.damaged", damaged),
+        alpha=("data.alpha", alpha),
+        bit_depth=("data.bit_depth", int(bit_depth) if bit_depth and bit_depth.isdecimal() else bit_depth),
+    )
     return [*layers, Layer(source="--columns", values={"data": {"columns": named}})] if named else layers
 
 

@@ -48,6 +48,14 @@ class DataSettings(Section):
     `folder` is the path of a person's own images: a folder, a table, or whatever else a source of
     `noah.data.sources.registry` knows. `columns` names the parts of a table. `classes` says which of its folders name
     the classes: those at the top, which is the default, or the leaves that images lie in.
+
+    `damaged` says what happens to images that cannot be decoded as they are (`noah.data.intake`): "stop"; "skip", which
+    leaves out up to `damaged_share` of all images; or "repair", which uses as much as can be decoded and stops at the
+    others. None repairs what can be and leaves out up to 1 % of the images. `damaged_share` is 1 % if None, or 10 %
+    with "skip".
+
+    `alpha` is what transparent pixels are laid on; "ignore" takes the colors stored under them. `bit_depth` is the
+    number of bits that the values of 16-bit files use; "auto" tells it from the largest value of all images.
     """
 
     dataset: str | None = None
@@ -57,9 +65,20 @@ class DataSettings(Section):
     list_seed: Literal[0, 1, 2] | None = None
     columns: ColumnSettings = ColumnSettings()
     classes: Literal["leaf", "top"] | None = None
+    damaged: Literal["stop", "skip", "repair"] | None = None
+    damaged_share: Share | None = None
+    alpha: Literal["white", "black", "ignore"] = "white"
+    bit_depth: Literal["auto"] | int = "auto"
     validation_fraction: Fraction = 0.2
     test_fraction: Fraction = 0.2
     class_weights: Literal["none", "balanced"] = "none"
+
+    @field_validator("bit_depth", mode="before")
+    @classmethod
+    def _is_auto_or_bits(cls, value: object) -> object:
+        if value != "auto" and not (type(value) is int and 8 <= value <= 16):
+            raise PydanticCustomError("bits", "must be auto or a whole number from 8 to 16")
+        return value
 
 
 class BackboneSettings(Section):

@@ -143,7 +143,8 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
         The content of eval/test.json.
     """
     model, subnet = load_retrained(run, materials)
-    split, classes = materials.dataset.load_test(), materials.dataset.classes
+    opened, classes = materials.open_test(listener), materials.dataset.classes
+    split = opened.split
     pixels = materials.pixels(split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
         logits = merged_logits(model, subnet, pixels, materials, bar)
@@ -151,6 +152,7 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
         "split": "test",
         "subnet": subnet.to_json(),
         "hardware": materials.hardware.to_json(),
+        **opened.to_json(),
         **describe(logits, pixels.labels, classes),
     }
     predictions = KeptPredictions(

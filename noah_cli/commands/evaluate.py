@@ -70,6 +70,10 @@ def _print_result(listener: console.ConsoleListener, result: dict[str, Any], wha
         f"test      {result['accuracy']:.2%} ± {result['standard_error']:.2%} of {result['total']:,} images right by "
         f"{what}"
     )
+    if lost := result.get("left_out"):
+        listener.say(
+            f"          not measured: {len(lost['images']):,} of {lost['of']:,} test images, which cannot be read"
+        )
     if "top5_accuracy" in result:
         listener.say(f"          top-5 {result['top5_accuracy']:.2%}")
     listener.say(

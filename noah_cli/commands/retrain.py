@@ -16,13 +16,16 @@ from noah.settings.option_layers import hardware_layers, own_data_layers, start_
 from noah_cli.options.completion import complete_subnet
 from noah_cli.options.new_run import tell_settings
 from noah_cli.options.options import (
+    AlphaOption,
     BackboneArchOption,
     BackboneArgOption,
     BackboneOption,
+    BitDepthOption,
     ClassesOption,
     ClassWeightsOption,
     ColumnsOption,
     ConfigOption,
+    DamagedOption,
     DataOption,
     DataRootOption,
     DatasetOption,
@@ -80,6 +83,9 @@ def retrain(
     class_weights: ClassWeightsOption = None,
     columns: ColumnsOption = None,
     classes: ClassesOption = None,
+    damaged: DamagedOption = None,
+    alpha: AlphaOption = None,
+    bit_depth: BitDepthOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
     track: TrackOption = None,
@@ -107,7 +113,7 @@ def retrain(
         class_weights,
         seed,
     )
-    options += own_data_layers(columns, classes)
+    options += own_data_layers(columns, classes, damaged, alpha, bit_depth)
     if subnet is not None:
         options += [assignment_layer(text) for text in assignments or []]
     if subnet is None:

@@ -27,14 +27,17 @@ from noah_cli.options.new_run import tell_settings
 from noah_cli.options.options import (
     RUNS,
     SEARCH,
+    AlphaOption,
     BackboneArchOption,
     BackboneArgOption,
     BackboneOption,
+    BitDepthOption,
     BudgetOption,
     ClassesOption,
     ClassWeightsOption,
     ColumnsOption,
     ConfigOption,
+    DamagedOption,
     DataOption,
     DataRootOption,
     DatasetOption,
@@ -144,6 +147,9 @@ def search(
     class_weights: ClassWeightsOption = None,
     columns: ColumnsOption = None,
     classes: ClassesOption = None,
+    damaged: DamagedOption = None,
+    alpha: AlphaOption = None,
+    bit_depth: BitDepthOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
@@ -189,7 +195,7 @@ def search(
         class_weights,
         seed,
     )
-    options += own_data_layers(columns, classes)
+    options += own_data_layers(columns, classes, damaged, alpha, bit_depth)
     options += option_layers(
         space=("space.preset", space),
         placement=("space.placement", placement),

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from noah.data.dataset import Dataset
-from noah.data.decode import is_image_path
+from noah.data.formats import is_image_path
 from noah.data.sources.class_folders import LAYOUT, ClassFolders, Reading, check_names, find_classes, list_folder
 from noah.data.sources.division import content_notes
 from noah.data.sources.source import Source
