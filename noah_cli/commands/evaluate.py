@@ -119,6 +119,12 @@ def _print_result(listener: console.ConsoleListener, result: dict[str, Any], wha
     listener.say(
         f"          cross-entropy {result['cross_entropy']:.4f}, calibration error {result['calibration_error']:.1%}"
     )
+    if "calibrated" in result:
+        after = result["calibrated"]
+        listener.say(
+            f"          at temperature {after['temperature']:.3g}: cross-entropy {after['cross_entropy']:.4f}, "
+            f"calibration error {after['calibration_error']:.1%}"
+        )
     measured = {name: value for name, value in result["class_accuracy"].items() if value is not None}
     worst = sorted(measured, key=measured.__getitem__)[:_WORST]
     listener.say("          hardest classes: " + ", ".join(f"{name} {measured[name]:.1%}" for name in worst))

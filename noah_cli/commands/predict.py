@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,7 +38,35 @@ def predict(
         Literal["csv", "jsonl", "parquet"] | None,
         typer.Option("--format", help="By the suffix of --out if not given; parquet needs the extra of that name."),
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Labels per image.", metavar="K")] = 1,
+    top_k: Annotated[int, typer.Option("--top", "--top-k", min=1, help="Labels per image.", metavar="K")] = 1,
+    min_probability: Annotated[
+        float | None,
+        typer.Option(
+            "--min-probability",
+            min=0,
+            max=1,
+            help="Images whose likeliest class is less probable than this are labeled as --other says.",
+            metavar="P",
+        ),
+    ] = None,
+    other: Annotated[
+        str | None,
+        typer.Option(
+            "--other",
+            help="Label of images that no class is likely enough for; if not given, unknown.",
+            metavar="LABEL",
+        ),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            "--embeddings",
+            help="Also write what the network computes before its head, as a .npy file: float32, a row for each image "
+            "in the order of the predictions.",
+            metavar="FILE",
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any file could not be predicted.")] = False,
     columns: ColumnsOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.", metavar="N")] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.", metavar="N")] = 2,
@@ -47,8 +76,13 @@ def predict(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.", metavar="N")] = None,
 ) -> None:
-    """Predict the classes of images, and write the path, label and probability of each."""
+    """Predict the classes of images, and write the path, label and probability of each.
+
+    Files that cannot be read are listed at the end, and the others are predicted; the exit code is 1 if none was.
+    """
+    from export.predict.embeddings import open_embeddings
     from export.predict.image_paths import STANDARD_INPUT, find_images
+    from export.predict.predict import Threshold
     from export.predict.predict import predict as predict_images
     from export.predict.prediction_table import open_writer
     from export.predict.predictor import load_predictor
@@ -60,12 +94,28 @@ def predict(
         raise UsageError(
             "--json and the predictions both need standard output.", "Write the predictions to a file: --out FILE"
         )
+    if other is not None and min_probability is None:
+        raise UsageError(
+            "--other labels images below --min-probability, which is missing.", "Add --min-probability 0.8, say."
+        )
+    threshold = None
+    if min_probability is not None:
+        threshold = Threshold(min_probability, "unknown" if other is None else other)
     out = out and follow_latest(out)
-    predictor = load_predictor(follow_latest(artifact), provider=provider, threads=threads)
+    predictor = load_predictor(
+        follow_latest(artifact), provider=provider, threads=threads, embeddings=embeddings is not None
+    )
     paths = find_images(images, named, sys.stdin.buffer if STANDARD_INPUT in images else None)
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
+    fitted = predictor.manifest.temperature
+    listener.say(
+        "softmax   without temperature (none was fitted, so probabilities may be too sure)"
+        if fitted is None
+        else f"softmax   temperature {fitted.value:.3g}, fitted on {fitted.fitted_on}"
+    )
     with (
-        open_writer(out, format=format, top_k=top_k) as writer,
+        open_writer(out, format=format, top_k=top_k, renames=threshold is not None) as writer,
+        nullcontext() if embeddings is None else open_embeddings(follow_latest(embeddings)) as features,
         listener.bar("predicting", len(paths), "images") as bar,
     ):
         done = 0
@@ -76,7 +126,15 @@ def predict(
             bar.update(done)
 
         summary = predict_images(
-            predictor, paths, writer, batch_size=batch_size, workers=workers, top_k=top_k, progress=advance
+            predictor,
+            paths,
+            writer,
+            batch_size=batch_size,
+            workers=workers,
+            top_k=top_k,
+            threshold=threshold,
+            embeddings=features,
+            progress=advance,
         )
     waiting, model = (
         share / summary.seconds if summary.seconds else 0.0
@@ -87,16 +145,25 @@ def predict(
         f"{summary.images_per_second:,.0f} a second ({model:.0%} of the time in the model, {waiting:.0%} waiting for "
         "images)"
     )
+    if threshold is not None:
+        listener.say(
+            f"unsure    {counted(summary.unsure, 'images')} labeled {threshold.other}: no class has a probability of "
+            f"{threshold.least:g}"
+        )
     if out:
         listener.say(f"written   {out}")
+    if embeddings:
+        listener.say(f"written   {embeddings}, a row for each of the {counted(summary.images, 'images')}")
     listener.result(
         {
             "images": summary.images,
+            "unsure": summary.unsure,
             "seconds": summary.seconds,
             "images_per_second": summary.images_per_second,
             "seconds_model": summary.seconds_model,
             "seconds_waiting": summary.seconds_waiting,
             "out": None if out is None else str(out),
+            "embeddings": None if embeddings is None else str(embeddings),
             "failures": [{"path": str(path), "cause": cause} for path, cause in summary.failures],
         }
     )
@@ -106,4 +173,5 @@ def predict(
             listener.say(f"          {path}: {cause}")
         if len(summary.failures) > _NAMED_FAILURES:
             listener.say(f"          and {len(summary.failures) - _NAMED_FAILURES:,} more")
-        raise typer.Exit(1)
+        if strict or not summary.images:
+            raise typer.Exit(1)
