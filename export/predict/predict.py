@@ -121,7 +121,7 @@ def predict(
                 else:
                     probabilities, features = predictor.probabilities_and_embeddings(batch.pixels)
                 seconds_model += time.perf_counter() - decoded
-                finite: npt.NDArray[np.bool_] = np.isfinite(probabilities).all(axis=1)
+                finite: npt.NDArray[np.bool_] = np.all(np.isfinite(probabilities), axis=1)
                 failures += [(str(batch.paths[row]), NOT_FINITE) for row in np.flatnonzero(~finite).tolist()]
                 written = [batch.paths[row] for row in np.flatnonzero(finite).tolist()]
                 unsure += _write_likeliest(writer, written, probabilities[finite], predictor.classes, top_k, threshold)

@@ -13,6 +13,7 @@ from noah.evaluation.temperature import Temperature, at_temperature
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.prepare.build import build_supernet, class_weights, load_supernet
 from noah.prepare.context import Materials, seed_torch
+from noah.prepare.earlier import Earlier, load_earlier_weights, read_earlier
 from noah.prepare.first_blocks import compute_first_blocks
 from noah.prepare.held_out import (
     FinalImages,
@@ -26,6 +27,7 @@ from noah.runs.file_shapes import Result, check_shape
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, write_predictions
 from noah.runs.mistakes import keep_mistakes
+from noah.runs.run_images import hash_images
 from noah.runs.run_subnet import FRONT, check_inherits, chosen_subnet, given_subnet, read_subnet
 from noah.runs.run_temperature import kept_temperature, read_temperature
 from noah.runs.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
@@ -65,6 +67,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
     if settings.retrain.inherit:
         supernet = load_supernet(run, materials)
         model.load_trainable_state(slice_trainable_state(supernet, subnet))
+    load_earlier_weights(run, model, materials.dataset.classes)
     if not run.path("retrain", CHECKPOINT_FILE).exists():
         run.write_json(settings.retrain.model_dump(mode="json"), "retrain", "settings.json")
     final = final_images(materials)
@@ -174,7 +177,10 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
         **describe(logits, pixels.labels, classes, value),
     }
     told = confidences(logits if value is None else at_temperature(logits, value))
-    predictions = KeptPredictions(fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), told)
+    predicted, images = predicted_labels(logits), hash_images(split, materials.settings.data)
+    predictions = KeptPredictions(fingerprint_split(split, classes), pixels.labels, predicted, told, images)
+    if (earlier := read_earlier(run)) is not None:
+        result["earlier"] = compare_with_earlier(earlier, predictions)
     break_seal(run, result_place("test.json"))
     write_predictions(run, predictions, "test.json")
     keep_mistakes(run, predictions, pixels)
@@ -182,6 +188,18 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
     seal_result(run, "test.json")
     run.log("eval", "finished", correct=result["correct"], total=result["total"])
     return result
+
+
+def compare_with_earlier(earlier: Earlier, predictions: KeptPredictions) -> dict[str, Any]:
+    """Compare the test images that the earlier run was tested on: how many it had right, and how many are right now."""
+    before, right = earlier.tested_right, predictions.right.tolist()
+    both = [(before[image], now) for image, now in zip(predictions.images or (), right, strict=True) if image in before]
+    return {
+        "run": earlier.run,
+        "images": len(both),
+        "right_before": sum(one for one, _ in both),
+        "right_after": sum(now for _, now in both),
+    }
 
 
 def _train_slower(run: Run, settings: RetrainSettings) -> str:

@@ -13,6 +13,7 @@ from noah.settings.layers import Layer
 from noah_cli.options.option_layers import hardware_layers
 from noah_cli.options.options import (
     DeviceOption,
+    MovedDataOption,
     PrecisionOption,
     RunOption,
     RunsOption,
@@ -43,6 +44,7 @@ def evaluate(
             metavar="NAME",
         ),
     ] = None,
+    data: MovedDataOption = None,
     again: Annotated[bool, typer.Option("--again", help="Measure again, even if there is a result.")] = False,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -51,7 +53,8 @@ def evaluate(
 ) -> None:
     """Measure accuracy on the test split, which no other command opens."""
     from noah.files.latest import follow_latest
-    from noah.prepare.context import check_same_data, prepare
+    from noah.prepare.context import check_same_data
+    from noah.prepare.prepare_run import prepare_run
     from noah.runs.artifact_results import artifact_result
     from noah.runs.folder import RUN_FILE, open_run
     from noah.runs.run_subnet import given_subnet
@@ -78,7 +81,7 @@ def evaluate(
     what = what or ("the retrained winner" if given_subnet(current) is None else "the trained subnet")
     changes = hardware_layers(device, precision, threads)
     if on is not None:
-        result = evaluate_on(listener, current, changes, on, again)
+        result = evaluate_on(listener, current, changes, on, again, data)
         _print_result(listener, result, f"{what} on {result['split']}")
         track_result(current, result, listener)
         listener.result({"run": str(current.folder), **result})
@@ -93,7 +96,7 @@ def evaluate(
             listener.result({"run": str(current.folder), **result})
             return
     listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(changes), listener)
+    materials = prepare_run(current, listener, changes, data=data)
     check_same_data(current, materials)
     if predictor is None:
         result = evaluate_test(current, materials, listener)
@@ -125,13 +128,26 @@ def _print_result(listener: console.ConsoleListener, result: dict[str, Any], wha
             f"          at temperature {after['temperature']:.3g}: cross-entropy {after['cross_entropy']:.4f}, "
             f"calibration error {after['calibration_error']:.1%}"
         )
+    if "earlier" in result:
+        earlier = result["earlier"]
+        listener.say(
+            f"          of the {earlier['images']:,} images that {earlier['run']} was tested on, it had "
+            f"{earlier['right_before']:,} right, and {earlier['right_after']:,} are right now"
+            if earlier["images"]
+            else f"          none of the images that {earlier['run']} was tested on is known here"
+        )
     measured = {name: value for name, value in result["class_accuracy"].items() if value is not None}
     worst = sorted(measured, key=measured.__getitem__)[:_WORST]
     listener.say("          hardest classes: " + ", ".join(f"{name} {measured[name]:.1%}" for name in worst))
 
 
 def evaluate_on(
-    listener: console.ConsoleListener, current: Run, changes: list[Layer], on: str, again: bool
+    listener: console.ConsoleListener,
+    current: Run,
+    changes: list[Layer],
+    on: str,
+    again: bool,
+    data: Path | None = None,
 ) -> dict[str, Any]:
     """Find the other dataset, print how it was read, and measure; an existing result is returned unless `again` is set.
 
@@ -139,12 +155,13 @@ def evaluate_on(
         UsageError: If the result file holds the result of another dataset.
         NoahError: If anything else is wrong with the run or the dataset.
     """
-    from noah.prepare.context import check_same_data, prepare
+    from noah.prepare.context import check_same_data
+    from noah.prepare.prepare_run import prepare_run
     from noah.stages.foreign_evaluation import evaluate_foreign, find_foreign
     from noah.stages.retrain_stage import read_result
 
     listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(changes), listener)
+    materials = prepare_run(current, listener, changes, data=data)
     check_same_data(current, materials)
     foreign = find_foreign(on, materials.settings, materials.dataset.classes)
     listener.say(

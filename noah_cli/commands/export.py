@@ -10,7 +10,7 @@ import typer
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah_cli.options.option_layers import hardware_layers
-from noah_cli.options.options import DeviceOption, RunOption, RunsOption, ThreadsOption
+from noah_cli.options.options import DeviceOption, MovedDataOption, RunOption, RunsOption, ThreadsOption
 from noah_cli.terminal import console
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds
@@ -87,6 +87,7 @@ def export(
         int | None, typer.Option(help="ONNX operator set, 18 or more; if not given, 20, or 22 for bf16.", metavar="N")
     ] = None,
     run: RunOption = None,
+    data: MovedDataOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     runs: RunsOption = DEFAULT_RUNS,
@@ -128,7 +129,8 @@ def export(
     from export.artifact.manifest import MODEL_FILE, how_to_load, read_manifest
     from export.artifact.records import NOT_VERIFIED
     from export.write.onnx_artifact import Request, export_artifact
-    from noah.prepare.context import check_same_data, prepare
+    from noah.prepare.context import check_same_data
+    from noah.prepare.prepare_run import prepare_run
     from noah.runs.folder import open_run
     from noah.runs.run_subnet import chosen_subnet
 
@@ -138,7 +140,7 @@ def export(
     listener.say(f"run       {current.folder}")
     if precision is None and format == "trt":
         listener.say("precision fp16 (all targets support it; half the size of fp32, and closer to it than bf16)")
-    materials = prepare(current.settings(hardware_layers(device, "fp32", threads)), listener)
+    materials = prepare_run(current, listener, hardware_layers(device, "fp32", threads), data=data)
     check_same_data(current, materials)
     if format == "safetensors" or format == "timm":
         from export.write.torch_artifact import export_for_torch

@@ -11,7 +11,7 @@ from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah.hardware.processes import launched_processes
 from noah.settings.layers import assignment_layer
-from noah_cli.options.completion import complete_subnet
+from noah_cli.options.completion import complete_run, complete_subnet
 from noah_cli.options.new_run import tell_settings
 from noah_cli.options.option_layers import hardware_layers, own_data_layers, start_layers, track_layers
 from noah_cli.options.options import (
@@ -62,8 +62,18 @@ def retrain(
             autocompletion=complete_subnet,
         ),
     ] = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Go on from this run in a new one, with images that have grown: --data names them. It keeps the "
+            "subnet and starts from its weights; the head gets fresh rows for new classes.",
+            metavar="RUN",
+            autocompletion=complete_run,
+        ),
+    ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the new run, with --subnet.", metavar="NAME")
+        str | None, typer.Option("--name", help="Name of the new run, with --subnet or --from.", metavar="NAME")
     ] = None,
     dataset: DatasetOption = None,
     data: DataOption = None,
@@ -89,7 +99,7 @@ def retrain(
 ) -> None:
     """Train the winning subnet, or a given one, on training and validation images together.
 
-    For a few-shot dataset, only the shots are used.
+    For a few-shot dataset, only the shots are used. For an existing run, --data says where its images are now.
     """
     listener = console.open_listener(context)
     own = [*hardware_layers(device, precision, threads), *track_layers(track)]
@@ -107,22 +117,38 @@ def retrain(
         seed,
     )
     options += own_data_layers(columns, classes)
-    if subnet is not None:
+    if subnet is not None or from_run is not None:
         options += [assignment_layer(text) for text in assignments or []]
     # Imported this late because it takes seconds, and typing mistakes should be reported at once.
+    from noah.prepare.continued_run import continue_run, continued_settings
     from noah.prepare.new_run import start_run
     from noah.runs.folder import open_run
     from noah.runs.run_subnet import FRONT
     from noah.runs.seals import FOLDER, RETRAIN, break_seal
     from noah.stages.retrain_stage import retrain as retrain_stage
     from noah.training.checkpoint import CHECKPOINT_FILE
-    from noah_cli.commands.retrain_run import open_existing, refuse_new_run_options, settings_of_new
+    from noah_cli.commands.retrain_run import (
+        open_existing,
+        refuse_new_run_options,
+        refuse_options_of_others,
+        settings_of_new,
+    )
     from noah_cli.trackers.listener import tracked
     from noah_cli.trackers.open_tracker import check_usable
 
-    if subnet is None:
+    if from_run is not None:
+        others = {"subnet": subnet, "run": run, "resume": resume, "restart": restart, "inherit": inherit}
+        refuse_options_of_others(options, recipe=recipe, config=config, **others)
+        earlier = open_run(runs, from_run)
+        settings, origins = continued_settings(earlier, [*options, *own])
+        tell_settings(listener, settings, origins)
+        check_usable(settings.trackers)
+        current, materials = continue_run(runs, earlier, settings, origins, listener, name=name)
+        listener.say(f"run       {current.folder}")
+    elif subnet is None:
+        options = [layer for layer in options if layer.source != "--data"]
         refuse_new_run_options(options, recipe=recipe, config=config, set=assignments, name=name)
-        existing = open_existing(listener, runs, run, own, resume=resume, restart=restart, inherit=inherit)
+        existing = open_existing(listener, runs, run, own, resume=resume, restart=restart, inherit=inherit, data=data)
         if existing is None:
             done = open_run(runs, run)
             listener.say_next(f"noah eval{run_options(done.folder, runs, always=run is not None)}")
@@ -162,6 +188,6 @@ def retrain(
         f"retrained {result['parameters']:,} parameters and a head of {result['head_parameters']:,} on "
         f"{result['images']:,} images, final loss {result['losses'][-1]:.3f}"
     )
-    chosen = run is not None and subnet is None  # otherwise it is a new run and thus the latest
+    chosen = run is not None and subnet is None and from_run is None  # otherwise it is a new run and thus the latest
     listener.say_next(f"noah eval{run_options(current.folder, runs, always=chosen)}")
     listener.result({"run": str(current.folder), **result})

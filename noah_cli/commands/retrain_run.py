@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from noah.errors import RunError, UsageError
 from noah.files.latest import read_latest
-from noah.prepare.context import Materials, check_same_data, prepare
+from noah.prepare.context import Materials, check_same_data
+from noah.prepare.prepare_run import prepare_run
 from noah.progress import Listener
 from noah.runs.folder import Run, open_run
 from noah.runs.run_subnet import check_inherits, chosen_subnet
@@ -30,6 +31,7 @@ def open_existing(
     resume: bool,
     restart: bool,
     inherit: bool,
+    data: Path | None = None,
 ) -> tuple[Run, Materials] | None:
     """Open a run whose subnet is known and load what its retraining needs; None if there is nothing left to do.
 
@@ -59,7 +61,7 @@ def open_existing(
         settings = settings.model_copy(update={"retrain": settings.retrain.model_copy(update={"inherit": True})})
     check_inherits(current, settings.retrain)
     listener.say(f"run       {current.folder}")
-    materials = prepare(settings, listener)
+    materials = prepare_run(current, listener, data=data, settings=settings)
     check_same_data(current, materials)
     return current, materials
 
@@ -138,4 +140,27 @@ def refuse_new_run_options(options: Sequence[Layer], **others: object) -> None:
         raise UsageError(
             f"{' and '.join(given)} cannot change a run that was searched already.",
             "Leave it out, or add --subnet to train a subnet in a new run.",
+        )
+
+
+_OF_GROWN = ("--data", "--columns", "--classes", "--class-weights", "--seed", "--set")
+"""Options that may change when a run goes on with images that have grown."""
+
+
+def refuse_options_of_others(options: Sequence[Layer], **others: object) -> None:
+    """Refuse options that make no sense beside --from, which keeps the backbone and the subnet.
+
+    Args:
+        options: Layers of the options that were given.
+        others: Further options by name; those that are not empty were given.
+
+    Raises:
+        UsageError: If there are any; names all of them.
+    """
+    given = [layer.source for layer in options if layer.source not in _OF_GROWN]
+    given += [f"--{name}" for name, value in others.items() if value]
+    if given:
+        raise UsageError(
+            f"{' and '.join(given)} cannot stand beside --from, which keeps backbone, subnet and weights.",
+            "Leave it out.",
         )
