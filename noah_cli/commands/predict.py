@@ -109,7 +109,7 @@ def predict(
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
     fitted = predictor.manifest.temperature
     listener.say(
-        "softmax   without temperature (none was fitted, so probabilities may be too sure)"
+        "softmax   without temperature, as none was fitted"
         if fitted is None
         else f"softmax   temperature {fitted.value:.3g}, fitted on {fitted.fitted_on}"
     )
