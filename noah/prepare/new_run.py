@@ -97,6 +97,8 @@ def start_run(
             choices=materials.choices,
         )
         facts, table = _facts(materials, listener, subnet, front, searched)
+        if earlier is not None:
+            facts["given"]["earlier"] = earlier.run
         nonlocal read
         read = materials.reading(_parts(materials, searches=subnet is None), listener)
         run = create_run(

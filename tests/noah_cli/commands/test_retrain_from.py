@@ -16,6 +16,8 @@ from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.runs.run_images import hash_images
 from noah.training.checkpoint import read_checkpoint
+from noah_cli.report.reading import Missing
+from noah_cli.report.repeat import gather_repeat
 from tests.commands import noah, write_settings
 from tests.conftest import TinySettings, draw_photo
 
@@ -78,6 +80,8 @@ def test_the_whole_road(grown: Path) -> None:
     assert (told["run"], told["images"], told["right_before"]) == ("photos/first", 4, before["correct"])
     assert f"of the 4 images that photos/first was tested on, it had {told['right_before']} right, and" in tested.words
     assert noah("verify").code == 0
+    repeat = gather_repeat(second, second.description(), Missing("", ()), "settings.yaml")
+    assert repeat.commands[0] == f"noah retrain --from photos/first --data {grown}"
     third = noah("retrain", "--from", "photos/second", "--name", "third", "--set", "retrain.epochs=1")
     assert third.code == 0, third.err
     known = read_earlier(Run(runs / "third"))
