@@ -117,7 +117,7 @@ def load_predictor(
         artifact: The folder that holds `manifest.json`, or one of the models in it. If the artifact has an engine, the
             folder stands for that.
         provider: "tensorrt", "cuda", "cpu" or another provider of onnxruntime; None takes the first that runs here.
-        threads: Threads for one operator on the CPU; None takes every physical core.
+        threads: Threads for one operator on the CPU; None takes what `noah.hardware.cores` chooses.
         embeddings: Whether it is also to give embeddings, which only ONNX files do.
 
     Raises:

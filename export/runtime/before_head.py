@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import GraphProto, NodeProto
 
 from noah.errors import ArtifactError
@@ -42,9 +43,12 @@ def with_features(path: Path) -> bytes:
     """The file's graph with the features as a second output; weights in a file beside it stay there.
 
     Raises:
-        ArtifactError: As in `name_of_features`.
+        ArtifactError: As in `name_of_features`, or if the file cannot be read.
     """
-    model = onnx.load(str(path), load_external_data=False)
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise ArtifactError(f"Cannot open {path}: {error}.", "Export it again: noah export") from error
     model.graph.output.append(onnx.ValueInfoProto(name=name_of_features(model.graph)))  # the runtime infers its type
     return bytes(model.SerializeToString())
 

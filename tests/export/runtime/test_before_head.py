@@ -94,6 +94,12 @@ def test_a_model_without_a_head_has_none(tmp_path: Path) -> None:
         name_of_features(graph)
 
 
+def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(ArtifactError, match="Cannot open"):
+        open_session(tmp_path / "model.onnx", provider="cpu", features=True)
+
+
 def test_a_session_without_features_says_so(tmp_path: Path) -> None:
     write_small_vit(tmp_path / "model.onnx")
     with pytest.raises(ValueError, match="not opened with features"):
