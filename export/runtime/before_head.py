@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import GraphProto, NodeProto
 
 from noah.errors import ArtifactError
@@ -47,7 +46,7 @@ def with_features(path: Path) -> bytes:
     """
     try:
         model = onnx.load(str(path), load_external_data=False)
-    except (OSError, DecodeError) as error:
+    except Exception as error:  # protobuf's errors have no types
         raise ArtifactError(f"Cannot open {path}: {error}.", "Export it again: noah export") from error
     model.graph.output.append(onnx.ValueInfoProto(name=name_of_features(model.graph)))  # the runtime infers its type
     return bytes(model.SerializeToString())
