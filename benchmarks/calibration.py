@@ -34,8 +34,16 @@ HELD_OUT = 0.2
 FOLDER = Path("docs/calibration")
 
 
-def measure(path: Path, task: str, seed: int) -> None:
-    """Train on a task, fit the temperature and test, unless the file holds it already."""
+def measure(path: Path, task: str, seed: int, logits_folder: Path | None = None) -> None:
+    """Train on a task, fit the temperature and test, unless the file holds it already.
+
+    Args:
+        path: The file with a line for each task and seed.
+        task: The task.
+        seed: Its seed.
+        logits_folder: Where to keep logits and labels of held-out and test images, so that other ways of fitting can be
+            compared without training again; None keeps none.
+    """
     if any((record["task"], record["seed"]) == (task, seed) for record in read_lines(path)):
         return
     materials = materials_of(task, seed)
@@ -48,6 +56,18 @@ def measure(path: Path, task: str, seed: int) -> None:
     pixels = materials.pixels(materials.dataset.load_test(), "test", Silent())
     logits = merged_logits(model, subnet, pixels, materials)
     tested = describe(logits, pixels.labels, materials.dataset.classes, fitted.value)
+    if logits_folder is not None:
+        held = final_images(materials).held_out
+        assert held is not None, task
+        held_pixels = materials.pixels(held.both, "held-out", Silent())
+        logits_folder.mkdir(parents=True, exist_ok=True)
+        np.savez(
+            logits_folder / f"{task}-seed{seed}.npz",
+            held_logits=merged_logits(model, subnet, held_pixels, materials),
+            held_labels=held_pixels.labels,
+            test_logits=logits,
+            test_labels=pixels.labels,
+        )
     changed = predicted_labels(logits) != predicted_labels(at_temperature(logits, fitted.value))
     record = {
         "task": task,
@@ -104,12 +124,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--logits", type=Path, help="also keep logits and labels in this folder")
     chosen = parser.parse_args(arguments)
     path = chosen.folder / "tests.jsonl"
     if chosen.do == "measure":
         for seed in chosen.seeds.split(","):
             for task in chosen.tasks.split(","):
-                measure(path, task, int(seed))
+                measure(path, task, int(seed), chosen.logits)
     print(table(path))
 
 

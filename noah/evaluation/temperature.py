@@ -3,9 +3,10 @@
 A trained network is usually surer than it is right. Dividing all of its logits by one number, fitted on images that it
 was not trained on, mends most of that, and no predicted class changes. (Guo et al., 2017, arXiv 1706.04599.)
 
-The fit maximizes the likelihood of the labels times a prior under which the temperature is as likely to lie between 1/2
-and 2 as a normal variable is to lie within one standard deviation. A few dozen images that are all right would
-otherwise ask for a temperature of zero, and thus for certainty.
+The fit maximizes the likelihood of the labels times a prior under which the temperature is as likely to lie between 2/3
+and 3/2 as a normal variable is to lie within one standard deviation. A few dozen images that are all right would
+otherwise ask for a temperature of zero, and thus for certainty, and a single confident mistake among a hundred for one
+that is far too high.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from noah.files.record import Record
 
 LOWEST, HIGHEST = 0.05, 20.0
 """The bounds of a temperature; beyond them, nothing is left to be told from labels."""
-_PRIOR = math.log(2)
+_PRIOR = math.log(1.5)
 """The standard deviation of the logarithm of the temperature before any image is seen."""
 _PRECISION = 1e-6
 """Of the logarithm of the temperature."""
