@@ -25,6 +25,7 @@ from noah_cli.commands.export import export
 from noah_cli.commands.predict import predict
 from noah_cli.commands.recipes import recipes
 from noah_cli.commands.retrain import retrain
+from noah_cli.commands.runs import runs
 from noah_cli.commands.search import search
 from noah_cli.commands.verify import verify
 from noah_cli.report.command import report
@@ -47,6 +48,7 @@ app.command("predict")(predict)
 app.command("bench")(bench)
 app.command("compare")(compare)
 app.command("verify")(verify)
+app.command("runs")(runs)
 app.command("report")(report)
 app.command("benchmark")(benchmark)
 app.command("datasets")(datasets)

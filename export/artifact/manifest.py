@@ -29,6 +29,7 @@ from export.artifact.records import (
     RunRecord,
     Size,
     SubnetWidths,
+    TemperatureRecord,
 )
 from noah.errors import ArtifactError
 from noah.files.atomic import atomic_file
@@ -60,6 +61,7 @@ class Manifest(Record):
         types: How many of each type were found in the file, by operator or by "input", "output" and "weights".
         quantization: What was written in 8 bits, for precision int8 or int8-dynamic.
         resized: The accuracy that the input size costs, if it is not the size of the search.
+        temperature: What logits are divided by before they become probabilities; None for nothing.
         parity: The comparisons that the artifact passed, at least one.
         engine: Describes the engine, for format trt.
         files: Every file of the artifact that a program reads, by its name in the folder; not the model card, which
@@ -85,10 +87,16 @@ class Manifest(Record):
     opset: Size | None = None
     quantization: QuantizationRecord | None = None
     resized: ResizedRecord | None = None
+    temperature: TemperatureRecord | None = None
     parity: Annotated[tuple[Parity, ...], Field(min_length=1)]
     engine: EngineRecord | None = None
     files: Annotated[dict[str, FileRecord], Field(min_length=1)]
     versions: dict[str, str]
+
+    @property
+    def softmax_temperature(self) -> float:
+        """What logits are divided by before they become probabilities; 1 for an artifact without temperature."""
+        return 1.0 if self.temperature is None else self.temperature.value
 
     @property
     def file_hashes(self) -> dict[str, str]:

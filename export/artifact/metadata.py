@@ -36,6 +36,8 @@ SUBNET = "noah.subnet"
 """The note that holds the lists of widths, one width per block."""
 OUTPUT = "noah.output"
 """The note that says what the outputs are: logits or probabilities."""
+TEMPERATURE = "noah.temperature"
+"""The note that says what logits are divided by before they become probabilities; probabilities already are."""
 PRECISION = "noah.precision"
 ORIGIN = "noah.created_by"
 

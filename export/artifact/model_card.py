@@ -86,6 +86,19 @@ def _what(manifest: Manifest) -> str:
         f"{manifest.output.values}\n"
         f"- Preprocessing: {preprocessing}\n"
         f"- Image files: {_decoding(manifest)}\n"
+        f"{_temperature(manifest)}"
+    )
+
+
+def _temperature(manifest: Manifest) -> str:
+    """How probabilities are made of logits, if a temperature was fitted."""
+    fitted = manifest.temperature
+    if fitted is None:
+        return ""
+    does = "this artifact does so itself" if manifest.output.values == "probabilities" else "`noah predict` does so"
+    return (
+        f"- Temperature: {fitted.value:.6g}, fitted on {markdown_text(fitted.fitted_on)}. Probabilities are the "
+        f"softmax of the logits divided by it; {does}\n"
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from export.artifact.manifest import file_record
-from export.artifact.records import BackboneRecord, RunRecord, SubnetWidths
+from export.artifact.records import BackboneRecord, RunRecord, SubnetWidths, TemperatureRecord
 from noah.model.supernet import Supernet
 from noah.prepare.context import Materials, fingerprint
 from noah.runs.folder import Run
+from noah.runs.run_temperature import read_temperature
 from noah.space.subnet import Subnet
 from noah.training.checkpoint import CHECKPOINT_FILE
 
@@ -19,8 +20,16 @@ def origin(run: Run, materials: Materials) -> RunRecord:
     return RunRecord(name=run.name, data=fingerprint(materials.dataset), weights=weights)
 
 
+def temperature_of(run: Run) -> TemperatureRecord | None:
+    """Describe the temperature of the run's trained network, if it has one."""
+    fitted, _ = read_temperature(run)
+    if fitted is None:
+        return None
+    return TemperatureRecord(value=fitted.value, fitted_on=f"{fitted.images:,} {fitted.fitted_on}")
+
+
 def describe_origin(run: Run, materials: Materials, model: Supernet, subnet: Subnet) -> dict[str, Any]:
-    """Give the run, classes, preprocessing, decoding, subnet and backbone as fields of a manifest."""
+    """Give the run, classes, preprocessing, decoding, subnet, backbone and temperature as fields of a manifest."""
     backbone = materials.backbone
     return {
         "run": origin(run, materials),
@@ -31,4 +40,5 @@ def describe_origin(run: Run, materials: Materials, model: Supernet, subnet: Sub
         "subnet": SubnetWidths.model_validate(subnet.to_json()),
         "parameters": subnet.parameter_count(model.sizes),
         "backbone": BackboneRecord(name=backbone.name, arch=backbone.architecture, image_size=backbone.image_size),
+        "temperature": temperature_of(run),
     }

@@ -236,6 +236,19 @@ class ResizedRecord(Record):
     correct_at_searched_size: Count
 
 
+class TemperatureRecord(Record):
+    """The temperature that makes probabilities mean what they say (`noah.evaluation.temperature`).
+
+    Attributes:
+        value: Probabilities are the softmax of the logits divided by it. An artifact that gives probabilities does so
+            itself; of logits, `noah predict` makes probabilities in this way, and so should anyone else.
+        fitted_on: The images that it was fitted on, in words.
+    """
+
+    value: Annotated[float, Field(gt=0)]
+    fitted_on: Name
+
+
 class RunRecord(Record):
     """Where the artifact comes from.
 

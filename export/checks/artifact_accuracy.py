@@ -12,6 +12,7 @@ from noah.data.pixels.pixels import Pixels
 from noah.errors import ArtifactError
 from noah.evaluation.reliability import confidences
 from noah.evaluation.score import Logits, describe, finite_rows, predicted_labels
+from noah.evaluation.temperature import at_temperature
 from noah.prepare.context import Materials, at_image_size
 from noah.progress import Bar, Listener
 from noah.runs.artifact_results import ARTIFACT
@@ -62,16 +63,16 @@ def evaluate_artifact(
     pixels = materials.pixels(split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
         logits = artifact_logits(predictor, pixels, materials.evaluation_batch_size, bar)
+    fitted = predictor.manifest.temperature
     result = {
         "split": "test",
         "provider": predictor.provider,
         "files": predictor.manifest.file_hashes,
         **opened.to_json(),
-        **describe(logits, pixels.labels, classes),
+        **describe(logits, pixels.labels, classes, None if fitted is None else fitted.value),
     }
-    predictions = KeptPredictions(
-        fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), confidences(logits)
-    )
+    told = confidences(at_temperature(logits, predictor.manifest.softmax_temperature))
+    predictions = KeptPredictions(fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), told)
     break_seal(run, result_place(ARTIFACT, file_name))
     write_predictions(run, predictions, ARTIFACT, file_name)
     run.write_json(result, "eval", ARTIFACT, file_name)
@@ -117,4 +118,6 @@ def artifact_logits(predictor: Predictor, pixels: Pixels, batch_size: int, bar: 
             if predictor.manifest.precision == "fp32"
             else "Export it again in another precision, such as --precision fp32.",
         )
-    return outputs if predictor.manifest.output.values == "logits" else np.log(np.maximum(outputs, 1e-30))
+    if predictor.manifest.output.values == "logits":
+        return outputs
+    return np.float32(predictor.manifest.softmax_temperature) * np.log(np.maximum(outputs, 1e-30))

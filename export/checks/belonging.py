@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from export.artifact.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
+from export.artifact.origin import temperature_of
 from export.checks.artifact_accuracy import artifact_logits, materials_of
 from export.predict.predictor import load_predictor
 from export.predict.runnable import Runnable, first_here, runnables
@@ -96,12 +97,16 @@ def _check_origin(run: Run, manifest: Manifest) -> None:
         ("a subnet", subnet, read_subnet(run, "retrain", "model.json")),
         ("classes", list(manifest.classes), description.get("classes")),
         ("decoding", manifest.decoding or as_stored, description.get("images", {}).get("decoding", as_stored)),
+        ("temperature", manifest.temperature, temperature_of(run)),
         ("preprocessing", _at_searched_size(manifest), description.get("preprocessing")),
     ]
     for what, in_manifest, in_run in told:
         if in_manifest != in_run:
-            other = "another subnet than the retrained one" if what == "a subnet" else f"other {what}"
             of_run = ("classes", "preprocessing", "decoding", "training images")
+            other = {
+                "a subnet": "another subnet than the retrained one",
+                "temperature": "another temperature than the run's",
+            }.get(what, f"other {what}")
             place = f"; {RUN_FILE} says otherwise" if what in of_run else ""
             raise ArtifactError(f"It was made from {other}{place}.")
 

@@ -38,16 +38,19 @@ class Exported(nn.Module):
     Raw pixels become float before anything else happens to them: TensorRT supports uint8 only as the type of an input.
     """
 
-    def __init__(self, model: nn.Module, *, raw_pixels: bool, probabilities: bool) -> None:
+    def __init__(self, model: nn.Module, *, raw_pixels: bool, probabilities: bool, temperature: float = 1.0) -> None:
         super().__init__()
         self.model = model
         self.raw_pixels = raw_pixels
         self.probabilities = probabilities
+        self.temperature = temperature
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute logits or probabilities (B, classes)."""
         outputs = output_of(self.model, images.float() if self.raw_pixels else images)
-        return outputs.softmax(dim=1) if self.probabilities else outputs
+        if not self.probabilities:
+            return outputs
+        return (outputs if self.temperature == 1 else outputs / self.temperature).softmax(dim=1)
 
 
 def write_onnx(
@@ -58,6 +61,7 @@ def write_onnx(
     width: int,
     raw_pixels: bool,
     probabilities: bool = False,
+    temperature: float = 1.0,
     opset: int = DEFAULT_OPSET,
 ) -> None:
     """Write a network in float32 with a dynamic batch axis.
@@ -69,6 +73,7 @@ def write_onnx(
         width: W, in pixels.
         raw_pixels: Whether the model takes raw uint8 pixels.
         probabilities: End in softmax and call the output "probabilities" instead of "logits".
+        temperature: What logits are divided by before they become probabilities; logits are given as they are.
         opset: ONNX operator set, 18 or more.
 
     Raises:
@@ -87,7 +92,7 @@ def write_onnx(
     try:
         with _quiet():
             program = torch.onnx.export(
-                Exported(model, raw_pixels=raw_pixels, probabilities=probabilities).eval(),
+                Exported(model, raw_pixels=raw_pixels, probabilities=probabilities, temperature=temperature).eval(),
                 (example,),
                 dynamo=True,
                 opset_version=opset,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from export.artifact.metadata import CLASSES, label_difference
 from export.artifact.records import ModelInput, ModelOutput
 from export.predict.runnable import model_name, runnable_files
 from export.runtime.engine import open_engine
-from export.runtime.onnx_session import CPU, open_session
+from export.runtime.onnx_session import CPU, OpenSession, open_session
 from export.runtime.tensors import OpenModel, TensorSpec
 from noah.data.decoding import AS_STORED, Decoding
 from noah.data.pixels.preprocessing import Preprocessing
@@ -80,21 +81,45 @@ class Predictor:
         Raises:
             ArtifactError: If the model fails on this batch.
         """
+        return self.model.run(self._values(pixels))
+
+    def _values(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        """What the model takes for these pixels."""
         expected = (self.preprocessing.height, self.preprocessing.width, 3)
         if pixels.dtype != np.uint8 or pixels.shape[1:] != expected or not len(pixels):
             raise ValueError(
                 f"pixels must be uint8 (B, {expected[0]}, {expected[1]}, 3), not {pixels.dtype} {pixels.shape}"
             )
-        values = self.preprocessing.normalize(pixels) if self.manifest.input.values == "normalized" else pixels
-        return self.model.run(values)
+        return self.preprocessing.normalize(pixels) if self.manifest.input.values == "normalized" else pixels
 
     def probabilities(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Run the model once and give float32 (B, classes), each row summing to 1; otherwise the same as `run`."""
-        outputs = self.run(pixels)
-        return _softmax(outputs) if self.manifest.output.values == "logits" else outputs
+        """Run the model once and give float32 (B, classes), each row summing to 1; otherwise the same as `run`.
+
+        They are at the temperature that the manifest tells.
+        """
+        return self._probabilities(self.run(pixels))
+
+    def probabilities_and_embeddings(
+        self, pixels: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Run the model once and give probabilities (B, classes), and the features before the head, float32 (B, d).
+
+        The artifact has to be opened with `embeddings`; otherwise the same as `run`.
+        """
+        if not isinstance(self.model, OpenSession):
+            raise ValueError("an engine has no embeddings")
+        outputs, embeddings = self.model.run_with_features(self._values(pixels))
+        return self._probabilities(outputs), embeddings
+
+    def _probabilities(self, outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if self.manifest.output.values == "probabilities":
+            return outputs
+        return _softmax(outputs / np.float32(self.manifest.softmax_temperature))
 
 
-def load_predictor(artifact: Path, *, provider: str | None = None, threads: int | None = None) -> Predictor:
+def load_predictor(
+    artifact: Path, *, provider: str | None = None, threads: int | None = None, embeddings: bool = False
+) -> Predictor:
     """Open an artifact after comparing its files with the manifest.
 
     Args:
@@ -102,11 +127,13 @@ def load_predictor(artifact: Path, *, provider: str | None = None, threads: int 
             folder stands for that.
         provider: "tensorrt", "cuda", "cpu" or another provider of onnxruntime; None takes the first that runs here.
         threads: Threads for one operator on the CPU; None takes what `noah.hardware.cores` chooses.
+        embeddings: Whether it is also to give embeddings, which only ONNX files do.
 
     Raises:
         ArtifactError: If files are missing or damaged, or the model does not match its manifest or does not run here.
         MissingPackageError: If an engine's package is not installed.
-        UsageError: If there is no such provider, `threads` is below 1, or a provider is named for an engine.
+        UsageError: If there is no such provider, `threads` is below 1, or a provider or embeddings are asked of an
+            engine.
     """
     folder = _artifact_folder(artifact)
     manifest = read_manifest(folder / MANIFEST_FILE)
@@ -122,7 +149,7 @@ def load_predictor(artifact: Path, *, provider: str | None = None, threads: int 
     check_files(manifest, folder)
     preprocessing = Preprocessing.from_json(manifest.preprocessing)
     decoding = _stored_decoding(manifest)
-    model = _open(folder / file, manifest, provider, threads)
+    model = _open(folder / file, manifest, provider, threads, embeddings=embeddings)
     problems = _disagreements(manifest, preprocessing, model)
     if problems:
         raise ArtifactError(
@@ -140,8 +167,13 @@ def _stored_decoding(manifest: Manifest) -> Decoding:
         ) from error
 
 
-def _open(file: Path, manifest: Manifest, provider: str | None, threads: int | None) -> OpenModel:
+def _open(file: Path, manifest: Manifest, provider: str | None, threads: int | None, *, embeddings: bool) -> OpenModel:
     if file.name == ENGINE_FILE and manifest.engine is not None:
+        if embeddings:
+            raise UsageError(
+                f"The engine {file} gives no embeddings.",
+                f"The file that it was built from does: {file.with_name(MODEL_FILE)}",
+            )
         if provider is not None:
             raise UsageError(
                 f"--provider {provider} is for ONNX files, and {file} is an engine.",
@@ -149,7 +181,7 @@ def _open(file: Path, manifest: Manifest, provider: str | None, threads: int | N
             )
         return open_engine(file, manifest.engine)
     try:
-        return open_session(file, provider=provider, threads=threads)
+        return open_session(file, provider=provider, threads=threads, features=embeddings)
     except ArtifactError as error:
         if manifest.precision == "bf16" and "find an implementation" in error.problem:
             raise NotHereError(

@@ -12,7 +12,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from export.runtime.before_head import with_features
 from export.runtime.tensors import TensorSpec
 from noah.errors import ArtifactError, UsageError
 from noah.hardware.cores import Cores, choose_threads
@@ -39,16 +40,27 @@ _PROVIDER_OPTIONS = {CUDA: {"use_tf32": "0"}}
 
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
+_WEIGHTS_BESIDE = "session.model_external_initializers_file_folder_path"
+"""The setting that says where a graph in memory finds weights that lie in a file of their own."""
+
 _SILENT, _ERRORS, _WARNINGS = 4, 3, 2  # onnxruntime's log levels; warnings are its default.
 
 
 @dataclass(frozen=True)
 class OpenSession:
-    """An `onnxruntime.InferenceSession`, the full name of the provider that runs it, and why that one was chosen."""
+    """An open model.
+
+    Attributes:
+        session: An `onnxruntime.InferenceSession`.
+        provider: Full name of the provider that runs it.
+        reason: Why that one was chosen.
+        gives_features: Whether the session has the features before the head as a second output.
+    """
 
     session: Any
     provider: str
     reason: str
+    gives_features: bool = False
 
     @cached_property
     def _bound(self) -> BoundRun | None:
@@ -62,8 +74,9 @@ class OpenSession:
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """The tensors that the model gives."""
-        return tuple(map(_tensor, self.session.get_outputs()))
+        """The tensors that the model gives, without the features."""
+        found = tuple(map(_tensor, self.session.get_outputs()))
+        return found[:-1] if self.gives_features else found
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -76,28 +89,51 @@ class OpenSession:
         Raises:
             ArtifactError: If the model fails on this batch.
         """
-        try:
+        with _failing(values):
             if self._bound is not None:
                 return np.asarray(self._bound(values), np.float32)
-            (outputs,) = self.session.run(None, {self.session.get_inputs()[0].name: values})
-        except Exception as error:  # onnxruntime's exceptions have no common base
-            raise ArtifactError(
-                f"The model failed on a batch of {len(values)} images: {one_line(error)}.",
-                "If memory ran out, try a smaller --batch-size.",
-            ) from error
-        return np.asarray(outputs, np.float32)
+            (outputs,) = self.session.run([self.outputs[0].name], {self.session.get_inputs()[0].name: values})
+            return np.asarray(outputs, np.float32)
+
+    def run_with_features(self, values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Compute the output, and the features before the head (B, d); both as float32.
+
+        Raises:
+            ArtifactError: If the model fails on this batch.
+            ValueError: If it was not opened for them.
+        """
+        if not self.gives_features:
+            raise ValueError("the model was not opened with features")
+        with _failing(values):
+            outputs, features = self.session.run(None, {self.session.get_inputs()[0].name: values})
+            return np.asarray(outputs, np.float32), np.asarray(features, np.float32).reshape(len(values), -1)
 
 
-def open_session(model: Path, *, provider: str | None = None, threads: int | None = None) -> OpenSession:
+@contextlib.contextmanager
+def _failing(values: npt.NDArray[Any]) -> Iterator[None]:
+    """Turn the errors of a run into one of noah's."""
+    try:
+        yield
+    except Exception as error:  # onnxruntime's exceptions have no common base
+        raise ArtifactError(
+            f"The model failed on a batch of {len(values)} images: {one_line(error)}.",
+            "If memory ran out, try a smaller --batch-size.",
+        ) from error
+
+
+def open_session(
+    model: Path, *, provider: str | None = None, threads: int | None = None, features: bool = False
+) -> OpenSession:
     """Open a model on the first of TensorRT, CUDA and CPU that runs here, or only on `provider` if it is given.
 
     Args:
         model: An ONNX file.
         provider: "cpu", "cuda", "tensorrt" or another of onnxruntime's providers, by short or full name.
         threads: Threads for one operator on the CPU; None takes what `noah.hardware.cores` chooses.
+        features: Whether the model is also to give the features before its head (`OpenSession.run_with_features`).
 
     Raises:
-        ArtifactError: If the model cannot be opened, or `provider` does not run here.
+        ArtifactError: If the model cannot be opened, has no features, or `provider` does not run here.
         UsageError: If there is no such provider, or `threads` is below 1.
     """
     if threads is not None and threads < 1:
@@ -109,8 +145,21 @@ def open_session(model: Path, *, provider: str | None = None, threads: int | Non
     # Idle threads would otherwise keep spinning and slow those that decode images or run another model.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     available = onnxruntime.get_available_providers()
+    graph: Path | bytes = model
+    if features:
+        graph = with_features(model)
+        options.add_session_config_entry(_WEIGHTS_BESIDE, str(model.absolute().parent))
+    asked = None if provider is None else _full_name(provider)
+    opened = _open_somewhere(graph, options, asked, available, cores)
+    return replace(opened, gives_features=features)
+
+
+def _open_somewhere(
+    model: Path | bytes, options: Any, provider: str | None, available: list[str], cores: Cores
+) -> OpenSession:
+    """Open a model, or a graph in memory, on the provider that was asked for or else on the first that runs."""
     if provider is not None:
-        return _open_on(model, options, _full_name(provider), available, cores, reason="asked for")
+        return _open_on(model, options, provider, available, cores, reason="asked for")
     why_not = "this onnxruntime is built without CUDA"
     for tried in GPU_PROVIDERS:
         if tried in available:
@@ -148,7 +197,9 @@ def _short(provider: str) -> str:
     return provider.removesuffix("ExecutionProvider").lower()
 
 
-def _open_on(model: Path, options: Any, provider: str, available: list[str], cores: Cores, reason: str) -> OpenSession:
+def _open_on(
+    model: Path | bytes, options: Any, provider: str, available: list[str], cores: Cores, reason: str
+) -> OpenSession:
     """Open the model on one provider; any operators that the provider does not have run on the CPU."""
     hint = f"Installed here: {', '.join(map(_short, available))}; if none is named, noah takes one that runs."
     if provider not in available:
@@ -169,13 +220,14 @@ def _open_on(model: Path, options: Any, provider: str, available: list[str], cor
     return OpenSession(session, provider, reason)
 
 
-def _open(model: Path, options: Any, providers: list[Any]) -> Any:
+def _open(model: Path | bytes, options: Any, providers: list[Any]) -> Any:
     """Open a session without onnxruntime's own fallback, which prints and hides which provider runs."""
     try:
         with _quiet():
             return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no common base
-        raise ArtifactError(f"Cannot open {model}: {one_line(error)}.", "Export it again: noah export") from error
+        what = model if isinstance(model, Path) else "the model with its features"
+        raise ArtifactError(f"Cannot open {what}: {one_line(error)}.", "Export it again: noah export") from error
 
 
 @contextlib.contextmanager

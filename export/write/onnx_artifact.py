@@ -18,7 +18,7 @@ from export.artifact.folder import new_artifact
 from export.artifact.manifest import CARD_FILE, ENGINE_FILE, MODEL_FILE, Manifest, file_record, write_manifest
 from export.artifact.metadata import CLASSES
 from export.artifact.model_card import write_card
-from export.artifact.origin import describe_origin
+from export.artifact.origin import describe_origin, temperature_of
 from export.artifact.records import (
     NOT_VERIFIED,
     EngineRecord,
@@ -152,14 +152,16 @@ def _build(
 ) -> Manifest:
     """Write and check the files of the artifact, and describe them."""
     backbone, classes = materials.backbone, materials.dataset.classes
-    file = folder / MODEL_FILE
-    quantization = _write(file, materials, model, subnet, listener, request)
+    file, fitted = folder / MODEL_FILE, temperature_of(run)
+    temperature = 1.0 if fitted is None else fitted.value
+    quantization = _write(file, materials, model, subnet, listener, request, temperature)
     notes = {
         CLASSES: classes,
         metadata.PREPROCESSING: backbone.preprocessing.to_json(),
         metadata.DECODING: materials.intake.decoding.to_json(),
         metadata.SUBNET: subnet.to_json(),
         metadata.OUTPUT: request.values,
+        **({} if fitted is None else {metadata.TEMPERATURE: temperature}),
         metadata.PRECISION: request.precision,
         metadata.ORIGIN: f"noah, run {run.name}",
     }
@@ -175,6 +177,7 @@ def _build(
         raw_pixels=request.raw_pixels,
         precision=request.precision,
         values=request.values,
+        temperature=temperature,
         profile=request.profile,
     )
     parity = prove_onnx(file, evidence, listener)
@@ -221,7 +224,13 @@ def _describe_ends(materials: Materials, request: Request) -> tuple[ModelInput, 
 
 
 def _write(
-    file: Path, materials: Materials, model: Supernet, subnet: Subnet, listener: Listener, request: Request
+    file: Path,
+    materials: Materials,
+    model: Supernet,
+    subnet: Subnet,
+    listener: Listener,
+    request: Request,
+    temperature: float,
 ) -> QuantizationRecord | None:
     """Write the ONNX file in the precision asked for; for 8 bits, return what was quantized."""
     preprocessing, precision = materials.backbone.preprocessing, request.precision
@@ -237,6 +246,7 @@ def _write(
             width=preprocessing.width,
             raw_pixels=request.raw_pixels,
             probabilities=request.values == "probabilities",
+            temperature=temperature,
             opset=request.opset_used,
         )
 

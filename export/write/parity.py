@@ -82,12 +82,16 @@ def measure_parity(
 
 
 def torch_outputs(
-    model: Callable[[torch.Tensor], torch.Tensor], images: NDArray[np.float32], *, probabilities: bool = False
+    model: Callable[[torch.Tensor], torch.Tensor],
+    images: NDArray[np.float32],
+    *,
+    probabilities: bool = False,
+    temperature: float = 1.0,
 ) -> Outputs:
-    """Run a torch network in float32 on normalized images (B, 3, H, W)."""
+    """Run a torch network in float32 on normalized images (B, 3, H, W); probabilities are at the temperature."""
     with torch.inference_mode():
         logits = model(torch.from_numpy(images)).float()
-        outputs: Outputs = (logits.softmax(dim=1) if probabilities else logits).numpy()
+        outputs: Outputs = ((logits / temperature).softmax(dim=1) if probabilities else logits).numpy()
     return outputs
 
 

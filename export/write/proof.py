@@ -93,6 +93,7 @@ def gather_evidence(
     raw_pixels: bool,
     precision: Precision,
     values: Values,
+    temperature: float = 1.0,
     profile: Profile,
 ) -> Evidence:
     """Run the torch subnet on validation images spread over the split, so that even small batches mix classes."""
@@ -107,6 +108,7 @@ def gather_evidence(
                 lambda images: model(images, subnet),
                 preprocessing.normalize(pixels[start : start + _REFERENCE_BATCH]),
                 probabilities=values == "probabilities",
+                temperature=temperature,
             )
             for start in range(0, count, _REFERENCE_BATCH)
         ]

@@ -11,7 +11,8 @@ from export.checks.artifact_accuracy import evaluate_artifact
 from export.predict.predictor import Predictor, load_predictor
 from noah.errors import UsageError
 from noah.files.latest import follow_latest
-from noah.prepare.context import check_same_data, prepare
+from noah.prepare.context import check_same_data
+from noah.prepare.prepare_run import prepare_run
 from noah.progress import Listener
 from noah.runs.artifact_results import artifact_result
 from noah.runs.folder import RUN_FILE, Run
@@ -57,7 +58,13 @@ def open_tested(artifact: Path) -> tuple[Predictor, str | None]:
 
 
 def evaluate_run(
-    current: Run, listener: Listener, own: Sequence[Layer] = (), *, on: str | None = None, again: bool = False
+    current: Run,
+    listener: Listener,
+    own: Sequence[Layer] = (),
+    *,
+    on: str | None = None,
+    again: bool = False,
+    data: Path | None = None,
 ) -> Measured:
     """Measure the retrained subnet on the test split, or on another dataset.
 
@@ -67,18 +74,19 @@ def evaluate_run(
         own: Layers of the options for hardware.
         on: The name or path of another dataset; None for the test split.
         again: Measure even if there is a result.
+        data: Where the run's images are now, if they have moved.
 
     Raises:
         NoahError: If anything is wrong with the run or the dataset.
     """
     what = "the retrained winner" if given_subnet(current) is None else "the trained subnet"
     if on is not None:
-        measured = _evaluate_on(current, listener, own, on, what, again=again)
+        measured = _evaluate_on(current, listener, own, on, what, again=again, data=data)
     elif (stored := _stored(current, ("eval", "test.json"), what, listener, again=again)) is not None:
         measured = stored
     else:
         listener.say(f"run       {current.folder}")
-        materials = prepare(current.settings(own), listener, run=current)
+        materials = prepare_run(current, listener, own, data=data)
         check_same_data(current, materials)
         measured = Measured(evaluate_test(current, materials, listener), what, is_new=True)
     track_result(current, measured.result, listener)
@@ -86,7 +94,13 @@ def evaluate_run(
 
 
 def evaluate_exported(
-    current: Run, predictor: Predictor, listener: Listener, own: Sequence[Layer] = (), *, again: bool = False
+    current: Run,
+    predictor: Predictor,
+    listener: Listener,
+    own: Sequence[Layer] = (),
+    *,
+    again: bool = False,
+    data: Path | None = None,
 ) -> Measured:
     """Measure an artifact on the test split of a run.
 
@@ -96,6 +110,7 @@ def evaluate_exported(
         listener: Receives the progress.
         own: Layers of the options for hardware.
         again: Measure even if there is a result of the same files.
+        data: Where the run's images are now, if they have moved.
 
     Raises:
         NoahError: If anything is wrong with the run, or the artifact does not belong to it.
@@ -108,7 +123,7 @@ def evaluate_exported(
             _tell_stored(current, what, listener)
             return Measured(result, what, is_new=False)
     listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(own), listener, run=current)
+    materials = prepare_run(current, listener, own, data=data)
     check_same_data(current, materials)
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
     result = evaluate_artifact(predictor, current, materials, listener, place[-1])
@@ -129,7 +144,7 @@ def _tell_stored(current: Run, what: str, listener: Listener) -> None:
 
 
 def _evaluate_on(
-    current: Run, listener: Listener, own: Sequence[Layer], on: str, what: str, *, again: bool
+    current: Run, listener: Listener, own: Sequence[Layer], on: str, what: str, *, again: bool, data: Path | None
 ) -> Measured:
     """Find the other dataset, say how it was read, and measure; an existing result is given unless `again` is set.
 
@@ -138,7 +153,7 @@ def _evaluate_on(
         NoahError: If anything else is wrong with the run or the dataset.
     """
     listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(own), listener, run=current)
+    materials = prepare_run(current, listener, own, data=data)
     check_same_data(current, materials)
     foreign = find_foreign(on, materials.settings, materials.dataset.classes)
     listener.say(

@@ -113,7 +113,9 @@ def plan_export(
     )
 
 
-def export_run(current: Run, wanted: Wanted, listener: Listener, own: Sequence[Layer] = ()) -> Path:
+def export_run(
+    current: Run, wanted: Wanted, listener: Listener, own: Sequence[Layer] = (), *, data: Path | None = None
+) -> Path:
     """Merge the retrained subnet into a plain network, write it, and check that its outputs are the same.
 
     Args:
@@ -121,6 +123,7 @@ def export_run(current: Run, wanted: Wanted, listener: Listener, own: Sequence[L
         wanted: What to write.
         listener: Receives the progress.
         own: Layers of the options for hardware; the precision is that of the reference, fp32.
+        data: Where the run's images are now, if they have moved.
 
     Returns:
         The artifact's folder.
@@ -131,14 +134,15 @@ def export_run(current: Run, wanted: Wanted, listener: Listener, own: Sequence[L
     # Imported here so that `plan_export` refuses at once what it refuses.
     from export.write.onnx_artifact import Request, export_artifact
     from export.write.torch_artifact import export_for_torch
-    from noah.prepare.context import check_same_data, prepare
+    from noah.prepare.context import check_same_data
+    from noah.prepare.prepare_run import prepare_run
     from noah.runs.run_subnet import chosen_subnet
 
     chosen_subnet(current)
     listener.say(f"run       {current.folder}")
     if wanted.precision_is_chosen and wanted.format == "trt":
         listener.say("precision fp16 (all targets support it; half the size of fp32, and closer to it than bf16)")
-    materials = prepare(current.settings(own), listener, run=current)
+    materials = prepare_run(current, listener, own, data=data)
     check_same_data(current, materials)
     if wanted.format == "safetensors" or wanted.format == "timm":
         return export_for_torch(current, materials, listener, wanted.format)

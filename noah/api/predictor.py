@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,8 +15,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from export.artifact.manifest import Manifest
+from export.predict.embeddings import open_embeddings
 from export.predict.image_paths import find_images
-from export.predict.predict import BATCHES_AHEAD, NOT_FINITE, PredictionSummary, predict
+from export.predict.predict import (
+    BATCHES_AHEAD,
+    NOT_FINITE,
+    PredictionSummary,
+    Threshold,
+    check_threshold,
+    predict,
+)
 from export.predict.prediction_table import open_writer
 from export.predict.predictor import load_predictor
 from noah.data.decode import open_image, upright_rgb
@@ -64,6 +72,7 @@ class Predictor:
         threads: CPU threads of the model; None takes every physical core.
         batch_size: Images in one run of the model.
         workers: Threads that decode images.
+        embeddings: Whether it is also to give embeddings, as an ONNX file does.
 
     Attributes:
         path: The artifact's folder.
@@ -85,12 +94,15 @@ class Predictor:
         threads: int | None = None,
         batch_size: int = 32,
         workers: int = 2,
+        embeddings: bool = False,
     ) -> None:
         for name, number in (("batch_size", batch_size), ("workers", workers)):
             if number < 1:
                 raise UsageError(f"{name} is {number}, but must be at least 1.")
-        self._opened = load_predictor(follow_latest(Path(artifact)), provider=provider, threads=threads)
-        self._batch_size, self._workers = batch_size, workers
+        self._opened = load_predictor(
+            follow_latest(Path(artifact)), provider=provider, threads=threads, embeddings=embeddings
+        )
+        self._batch_size, self._workers, self._gives_embeddings = batch_size, workers, embeddings
         self.path: Path = self._opened.folder
         self.manifest: Manifest = self._opened.manifest
         self.classes: tuple[str, ...] = self._opened.classes
@@ -104,27 +116,35 @@ class Predictor:
             f"{manifest.precision} by {self.provider}>"
         )
 
-    def __call__(self, images: ImageLike | Iterable[ImageLike], *, top_k: int = 1) -> list[Prediction]:
+    def __call__(
+        self, images: ImageLike | Iterable[ImageLike], *, top_k: int = 1, threshold: Threshold | None = None
+    ) -> list[Prediction]:
         """Predict images, in order.
 
         Args:
             images: One image or several; also a folder, a glob or a table of paths, which stand for the images that
                 `noah predict` finds there, or an array (N, H, W, 3) of N images.
             top_k: Classes for each image, at most all of them.
+            threshold: What an image is called that no class is likely enough for; None for its likeliest class.
 
         Raises:
             UnreadableImageError: If images cannot be decoded; names them. `write` leaves such images out instead.
-            UsageError: If there are no images at a path, an array holds no images, or `top_k` is out of range.
+            UsageError: If there are no images at a path, an array holds no images, `top_k` is out of range, or the
+                threshold's label is a class.
             ArtifactError: If the model fails.
         """
         if not 1 <= top_k <= len(self.classes):
             raise UsageError(f"top_k is {top_k}, but this artifact has {len(self.classes)} classes.")
+        check_threshold(threshold, self.classes)
         predictions = []
-        for paths, probabilities in self._batches(images):
+        for paths, probabilities in self._batches(images, self._opened.probabilities):
             order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]  # equal ones keep the model's order
             for path, row, best in zip(paths, probabilities, order.tolist(), strict=True):
                 top = tuple((self.classes[index], float(row[index])) for index in best)
-                predictions.append(Prediction(*top[0], top, path))
+                label, probability = top[0]
+                if threshold is not None and probability < threshold.least:
+                    label = threshold.other
+                predictions.append(Prediction(label, probability, top, path))
         return predictions
 
     def probabilities(self, images: ImageLike | Iterable[ImageLike]) -> npt.NDArray[np.float32]:
@@ -133,8 +153,28 @@ class Predictor:
         Raises:
             NoahError: As `__call__` does.
         """
-        batches = [probabilities for _, probabilities in self._batches(images)]
+        batches = [probabilities for _, probabilities in self._batches(images, self._opened.probabilities)]
         return np.concatenate(batches) if batches else np.empty((0, len(self.classes)), np.float32)
+
+    def embeddings(self, images: ImageLike | Iterable[ImageLike]) -> npt.NDArray[np.float32]:
+        """Compute what the network gives before its head, float32 (N, d), of images as `__call__` takes them.
+
+        Raises:
+            UsageError: If it was not opened with `embeddings=True`, or there are no images.
+            NoahError: As `__call__` does.
+        """
+        self._check_embeddings()
+        batches = [features for _, features in self._batches(images, self._embeddings)]
+        if not batches:
+            raise UsageError("There are no images.", "Pass at least one.")
+        return np.concatenate(batches)
+
+    def _embeddings(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return self._opened.probabilities_and_embeddings(pixels)[1]
+
+    def _check_embeddings(self) -> None:
+        if not self._gives_embeddings:
+            raise UsageError("This predictor gives no embeddings.", "Open it with Predictor(..., embeddings=True).")
 
     def write(
         self,
@@ -143,6 +183,8 @@ class Predictor:
         *,
         format: str | None = None,  # noqa: A002  # named as the command's option
         top_k: int = 1,
+        threshold: Threshold | None = None,
+        embeddings: PathLike | None = None,
         columns: ColumnSettings | None = None,
         standard_input: BinaryIO | None = None,
         listener: Listener | None = None,
@@ -154,6 +196,8 @@ class Predictor:
             out: The file to write, which gets its name when all is done; None writes CSV to standard output.
             format: csv, jsonl or parquet; None decides by the suffix.
             top_k: Classes for each image.
+            threshold: What an image is called that no class is likely enough for; None for its likeliest class.
+            embeddings: A .npy file to write embeddings into, a row for each predicted image.
             columns: What the column of paths is called in tables.
             standard_input: Where the list that `-` stands for is read from.
             listener: Receives the progress.
@@ -167,13 +211,22 @@ class Predictor:
             DataError: If a folder or a table cannot be read.
             ArtifactError: If the model fails.
         """
+        if embeddings is not None:
+            self._check_embeddings()
         listener = listener or Silent()
         names = [images] if isinstance(images, str | os.PathLike) else images
         paths = find_images([os.fspath(name) for name in names], columns, standard_input)
         listener.say(f"runs on   {self.provider} ({self._opened.provider_reason})")
+        fitted = self.manifest.temperature
+        listener.say(
+            "softmax   without temperature, as none was fitted"
+            if fitted is None
+            else f"softmax   temperature {fitted.value:.3g}, fitted on {fitted.fitted_on}"
+        )
         target = None if out is None else Path(out)
         with (
-            open_writer(target, format=format, top_k=top_k) as writer,
+            open_writer(target, format=format, top_k=top_k, renames=threshold is not None) as writer,
+            nullcontext() if embeddings is None else open_embeddings(Path(embeddings)) as features,
             listener.bar("predicting", len(paths), "images") as bar,
         ):
             done = 0
@@ -190,13 +243,17 @@ class Predictor:
                 batch_size=self._batch_size,
                 workers=self._workers,
                 top_k=top_k,
+                threshold=threshold,
+                embeddings=features,
                 progress=advance,
             )
 
     def _batches(
-        self, images: ImageLike | Iterable[ImageLike]
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        compute: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]],
     ) -> Iterator[tuple[list[Path | None], npt.NDArray[np.float32]]]:
-        """The files and the probabilities of one batch after another; what is unreadable is told after the last."""
+        """The files of one batch after another and what is computed; what is unreadable is told after the last."""
         unreadable: list[UnreadableImageError] = []
         ahead = (1 + BATCHES_AHEAD) * self._batch_size
         with closing(in_threads(_each(images), self._pixels, ahead=ahead, workers=self._workers)) as decoded:
@@ -205,10 +262,10 @@ class Predictor:
                 read = [(source, found) for source, found in batch if not isinstance(found, UnreadableImageError)]
                 if not read or unreadable:
                     continue
-                probabilities = self._opened.probabilities(np.stack([pixels for _, pixels in read]))
-                if not np.isfinite(probabilities).all():
+                computed = compute(np.stack([pixels for _, pixels in read]))
+                if not np.isfinite(computed).all():
                     raise ArtifactError(f"{self._opened.file}: {NOT_FINITE}.", "Export it again in another precision.")
-                yield [source if isinstance(source, Path) else None for source, _ in read], probabilities
+                yield [source if isinstance(source, Path) else None for source, _ in read], computed
         if unreadable:
             raise _refusal(unreadable)
 

@@ -10,8 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from noah.errors import RunError, UsageError
-from noah.prepare.context import Materials, check_same_data, prepare
+from noah.prepare.context import Materials, check_same_data
+from noah.prepare.continued_run import continue_run
 from noah.prepare.new_run import start_run
+from noah.prepare.prepare_run import prepare_run
 from noah.progress import Listener
 from noah.runs.folder import Run, open_run
 from noah.runs.run_subnet import FRONT, check_inherits, chosen_subnet
@@ -33,6 +35,7 @@ def open_retraining(
     resume: bool = False,
     restart: bool = False,
     inherit: bool = False,
+    data: Path | None = None,
 ) -> Materials | None:
     """Load what the retraining of a run needs; None if it is retrained already.
 
@@ -43,6 +46,7 @@ def open_retraining(
         resume: Go on with a retraining that was stopped.
         restart: Discard an earlier retraining.
         inherit: Start from the supernet's weights.
+        data: Where the run's images are now, if they have moved.
 
     Raises:
         UsageError: If a stopped retraining needs `resume` or `restart`, or `inherit` contradicts the stopped one.
@@ -69,7 +73,7 @@ def open_retraining(
         settings = settings.model_copy(update={"retrain": settings.retrain.model_copy(update={"inherit": True})})
     check_inherits(current, settings.retrain)
     listener.say(f"run       {current.folder}")
-    materials = prepare(settings, listener, run=current)
+    materials = prepare_run(current, listener, data=data, settings=settings)
     check_same_data(current, materials)
     return materials
 
@@ -101,6 +105,28 @@ def begin_given(
     check_usable(settings.trackers)
     searched = open_run(runs, like) if subnet.startswith(FRONT) else None
     current, materials = start_run(runs, settings, origins, listener, name=name, subnet=subnet, searched=searched)
+    listener.say(f"run       {current.folder}")
+    return current, materials
+
+
+def begin_continued(
+    listener: Listener, runs: Path, earlier: Run, name: str | None, settings: Settings, origins: Mapping[str, str]
+) -> tuple[Run, Materials]:
+    """Make the folder of a new run that goes on from another one, with images that have grown.
+
+    Args:
+        listener: Receives the progress.
+        runs: The folder of all runs.
+        earlier: The other run, which has been retrained.
+        name: The run's id; None for the date and time.
+        settings: As `noah.prepare.continued_run.continued_settings` gives them.
+        origins: The source of each value, by dotted key.
+
+    Raises:
+        NoahError: If anything is wrong with either run, the settings, the data or the trackers. No run is begun then.
+    """
+    check_usable(settings.trackers)
+    current, materials = continue_run(runs, earlier, settings, dict(origins), listener, name=name)
     listener.say(f"run       {current.folder}")
     return current, materials
 

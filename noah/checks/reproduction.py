@@ -26,7 +26,9 @@ from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, read_predictions
 from noah.runs.run_subnet import given_subnet
+from noah.runs.run_temperature import has_fitted, read_temperature
 from noah.stages.conclude_search import read_winner
+from noah.stages.fitted_temperature import fitted_temperature
 from noah.stages.merged_logits import merged_logits
 from noah.stages.retrain_stage import load_retrained, read_result
 
@@ -34,6 +36,10 @@ ALLOWED = {"fp32": (0.001, 1e-4), "bf16": (0.01, 0.02)}
 """For each precision, the share of images that may change their label, and the relative change of the cross-entropy."""
 _EXACT = 1e-9
 """The relative difference up to which two cross-entropies count as the same, since one was stored as decimal text."""
+
+
+_TEMPERATURE = {"fp32": 1e-3, "bf16": 0.05}
+"""For each precision, the relative change of the temperature that rounding may cause."""
 
 
 def reproduce(run: Run, materials: Materials, listener: Listener) -> Iterator[Check]:
@@ -55,6 +61,9 @@ def reproduce(run: Run, materials: Materials, listener: Listener) -> Iterator[Ch
             yield checked("accuracy of the winner", RESTORE, lambda: _reproduce_winner(run, materials, listener))
         else:
             yield Check("accuracy of the winner", "absent", "the search has not finished")
+    if has_fitted(run):
+        again = f"noah retrain --restart --run {run.option}"
+        yield checked("temperature", again, lambda: _reproduce_temperature(run, materials, listener))
     if run.path("eval", "test.json").is_file():
         again = f"noah eval --again --run {run.option}"
         yield checked("accuracy of the test", again, lambda: _reproduce_test(run, materials, listener))
@@ -132,6 +141,23 @@ def _reproduce_winner(run: Run, materials: Materials, listener: Listener) -> str
     wrong = set((predicted_labels(logits) != validation.labels).nonzero()[0].tolist())
     changed = len(wrong ^ set(candidate.outcome.wrong))
     return check_agreement(candidate.score, found, changed, {materials.hardware.precision})
+
+
+def _reproduce_temperature(run: Run, materials: Materials, listener: Listener) -> str:
+    """Fit it again, or find again that there are no images to fit it on."""
+    kept, why_none = read_temperature(run)
+    model, subnet = load_retrained(run, materials)
+    found, why = fitted_temperature(model, subnet, materials, listener)
+    if kept is None or found is None:
+        if kept is not found:
+            raise RunError(f"It is not reproduced: stored {why_none or 'a temperature'}, found {why or 'one'}.")
+        return f"none again, as {why}"
+    then = str((run.read_json("retrain", "model.json").get("hardware") or {}).get("precision", "fp32"))
+    precisions = {materials.hardware.precision, then}
+    difference = abs(found.value / kept.value - 1)
+    if found.images != kept.images or difference > _TEMPERATURE["bf16" if "bf16" in precisions else "fp32"]:
+        raise RunError(f"It is not reproduced: stored {kept.value:.6g}, found {found.value:.6g}.")
+    return f"{kept.value:.3g} again, {'exactly' if difference <= _EXACT else f'but for {difference:.1e}'}"
 
 
 def _reproduce_test(run: Run, materials: Materials, listener: Listener) -> str:

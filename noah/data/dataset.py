@@ -26,6 +26,8 @@ class Dataset:
         load_test: Loads the test set; none of its images is read or listed before. Raises `DataError` if there is none.
         notes: One sentence for each automatic choice, with its reason.
         retrain: What the winner is trained on; None means the training and validation sets together.
+        test_is_drawn: Whether the test images are drawn from the same images as the others, so that `load_test` lists
+            nothing.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Dataset:
     load_test: Callable[[], Split]
     notes: tuple[str, ...]
     retrain: Split | None = None
+    test_is_drawn: bool = False
 
     @cached_property
     def full_train(self) -> Split:

@@ -17,7 +17,7 @@ from noah.data.pixels.pixels import Pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.pixels.to_inputs import to_images
 from noah.evaluation.kept_tokens import KeptTokens
-from noah.evaluation.reliability import confidences, expected_calibration_error, reliability
+from noah.evaluation.temperature import at_temperature, calibration_error
 from noah.hardware.device import Hardware
 from noah.progress import Bar
 
@@ -121,8 +121,13 @@ def score(logits: Logits, labels: NDArray[np.int64]) -> Score:
     )
 
 
-def describe(logits: Logits, labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, Any]:
+def describe(
+    logits: Logits, labels: NDArray[np.int64], classes: tuple[str, ...], temperature: float | None = None
+) -> dict[str, Any]:
     """Report a test in full: score, top-5 accuracy, accuracy of each class, calibration error, confusions.
+
+    With a temperature (`noah.evaluation.temperature`), `calibrated` holds cross-entropy and calibration error of the
+    logits divided by it.
 
     Top-5 accuracy is left out if there are at most five classes; a class without images has the accuracy None. The
     confusion matrix keeps only its nonzero entries, as [true label, predicted label, images]. There are never more of
@@ -135,7 +140,14 @@ def describe(logits: Logits, labels: NDArray[np.int64], classes: tuple[str, ...]
     if count > 5:
         best_five = torch.from_numpy(logits).topk(5).indices.numpy()
         account["top5_accuracy"] = float((best_five == labels[:, None]).any(axis=1).mean())
-    account["calibration_error"] = expected_calibration_error(reliability(confidences(logits), right))
+    account["calibration_error"] = calibration_error(logits, labels)
+    if temperature is not None:
+        divided = at_temperature(logits, temperature)
+        account["calibrated"] = {
+            "temperature": temperature,
+            "cross_entropy": score(divided, labels).to_json()["cross_entropy"],
+            "calibration_error": calibration_error(divided, labels),
+        }
     account["class_accuracy"] = {
         name: float(hits[label] / images[label]) if images[label] else None for label, name in enumerate(classes)
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -411,13 +411,37 @@ def check_same_data(run: Run, materials: Materials) -> None:
     """Refuse to continue a run whose data has changed.
 
     Raises:
-        RunError: If images or labels differ from those that the run was started with.
+        RunError: If images, labels or classes differ from those that the run was started with.
     """
-    if run.description().get("data", {}).get("fingerprint") != fingerprint(materials.dataset):
-        raise RunError(
-            f"The images of {materials.dataset.name} are not those that the run {run.name} was started with.",
-            "Restore them, or start a new run with `noah search`.",
+    description, dataset = run.description(), materials.dataset
+    known = description.get("data", {})
+    classes = description.get("classes", list(dataset.classes))
+    if known.get("fingerprint") == fingerprint(dataset) and classes == list(dataset.classes):
+        return
+    grown = f"go on with more images: noah retrain --from {run.option} --data FOLDER"
+    raise RunError(
+        f"The images of {dataset.name} are not those that the run {run.name} was started with"
+        f"{_difference(known, classes, dataset)}.",
+        "Restore them, start a new run with `noah search`"
+        + (f", or {grown}" if run.path("retrain", "model.json").is_file() else "."),
+    )
+
+
+def _difference(known: Mapping[str, Any], classes: Sequence[str], dataset: Dataset) -> str:
+    """Say what differs, as far as numbers and classes tell it; empty if they do not."""
+    told = [
+        f"{len(split):,} {what} images instead of {known[key]:,}"
+        for key, split, what in (
+            ("train", dataset.train, "training"),
+            ("validation", dataset.validation, "validation"),
         )
+        if known.get(key) not in (None, len(split))
+    ]
+    for word, some, others in (("new", dataset.classes, classes), ("missing", classes, dataset.classes)):
+        names = [name for name in some if name not in others]
+        if names:
+            told.append(f"{word}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}")
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def seed_torch(*words: int) -> None:

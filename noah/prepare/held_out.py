@@ -22,6 +22,7 @@ _NEEDED = 3
 """How many images each class needs: one to learn from, one to stop by, one for gates."""
 _NAMED = 5
 _FILE = ("retrain", "held_out.json")
+_NOT_TRAINED_ON = ", which it was not trained on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,13 @@ class HeldOut:
         share: The share of all images, as set.
         stopping: The images for early stopping (`noah.stages.early_stopping`).
         gates: The images on which an artifact is measured before it is accepted.
+        both: The images of either part.
     """
 
     share: float
     stopping: Split
     gates: Split
+    both: Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ def final_images(materials: Materials) -> FinalImages:
     _check_enough(materials)
     parts = hold_out(everything.labels, share, (materials.settings.seed, _HOLD_OUT))
     training, stopping, gates = (select(everything, indices) for indices in parts)
-    return FinalImages(training, HeldOut(share, stopping, gates))
+    both = select(everything, np.sort(np.concatenate(parts[1:])))
+    return FinalImages(training, HeldOut(share, stopping, gates, both))
 
 
 def describe_held_out(final: FinalImages, materials: Materials) -> dict[str, object] | None:
@@ -115,6 +119,21 @@ def gate_images(materials: Materials) -> tuple[Split, str]:
     return split, f"{len(split):,} validation images of {name}{trained_on(split, materials)}"
 
 
+def temperature_images(materials: Materials) -> tuple[Split | None, str]:
+    """The images that the final network's temperature is fitted on, and what they are; or None, and why.
+
+    Those that were held out of its training, or else the validation images, if it was not trained on them either, as
+    with the shots of a few-shot dataset.
+    """
+    held = final_images(materials).held_out
+    if held is not None:
+        return held.both, "images held out of its training"
+    validation = materials.dataset.validation
+    if trained_on(validation, materials) == _NOT_TRAINED_ON:
+        return validation, "validation images, which it was not trained on"
+    return None, "no images were held out of its training; --set retrain.hold_out=0.1 holds some out"
+
+
 def calibration_images(materials: Materials) -> Split:
     """The training images from which those that calibrate an artifact are taken; none of them is held out."""
     final = final_images(materials)
@@ -128,7 +147,7 @@ def trained_on(split: Split, materials: Materials) -> str:
     count = sum(split.name(index) in known for index in range(len(split)))
     if count == len(split):
         return ", which it was trained on"
-    return f", of which it was trained on {count:,}" if count else ", which it was not trained on"
+    return f", of which it was trained on {count:,}" if count else _NOT_TRAINED_ON
 
 
 def _check_enough(materials: Materials) -> None:

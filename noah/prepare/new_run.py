@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from noah.cost.latency_table import LatencyTable
 from noah.data.intake import write_listing
@@ -13,10 +16,12 @@ from noah.errors import UsageError
 from noah.nas.evolution import check_invited
 from noah.prepare.auto import adapt
 from noah.prepare.context import Materials, look_at_images, prepare
+from noah.prepare.earlier import Earlier, describe_head, with_earlier, write_earlier
 from noah.prepare.held_out import final_images
 from noah.prepare.run_budget import LATENCY_FILE, budget_facts, decide_budget
 from noah.progress import Listener
 from noah.runs.folder import DAMAGED_FILE, Run, check_new_name, create_run, describe
+from noah.runs.run_images import keep_images
 from noah.runs.run_subnet import FRONT, front_subnet
 from noah.runs.seals import seal_start
 from noah.runs.subnet_text import check_spelling, parse_subnet
@@ -35,6 +40,8 @@ def start_run(
     subnet: str | None = None,
     searched: Run | None = None,
     time_limit: float | None = None,
+    earlier: Earlier | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> tuple[Run, Materials]:
     """Make the folder of a new run, either for a search or for one subnet that is given instead.
 
@@ -50,6 +57,8 @@ def start_run(
             budget applies only to a search.
         searched: The run whose Pareto front a spelling such as pareto:2 refers to.
         time_limit: Seconds within which a search is to end; the recipe `auto` plans for it.
+        earlier: What is known of the run that this one goes on from (`noah.prepare.earlier`); None for none.
+        weights: Of that run.
 
     Returns:
         The run, and what its stages work with.
@@ -73,6 +82,11 @@ def start_run(
     materials = look_at_images(materials, listener, root)
     materials, origins = adapt(materials, origins, listener, time_limit=time_limit)
     settings = materials.settings
+    if earlier is not None:
+        dataset, notes = with_earlier(materials, earlier)
+        materials = replace(materials, dataset=dataset)
+        for note in (*notes, f"Of the head, {describe_head(earlier, dataset.classes)}."):
+            listener.say(f"          {note}")
     final_images(materials)  # report a share that cannot be held out now, not after the search
     processes, read = materials.hardware.processes, materials
 
@@ -87,6 +101,8 @@ def start_run(
             choices=materials.choices,
         )
         facts, table = _facts(materials, listener, subnet, front, searched)
+        if earlier is not None:
+            facts["given"]["earlier"] = earlier.run
         nonlocal read
         read = materials.reading(_parts(materials, searches=subnet is None), listener)
         run = create_run(
@@ -102,6 +118,9 @@ def start_run(
             write_listing(run.path(DAMAGED_FILE), materials.intake.listed)
         if table is not None:
             run.write_json(table.to_json(), *LATENCY_FILE)
+        keep_images(run, materials.dataset, settings.data)
+        if earlier is not None:
+            write_earlier(run, earlier, weights or {})
         seal_start(run)
         run.log("run", "created")
         return run.folder

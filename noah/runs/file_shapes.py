@@ -47,6 +47,14 @@ class LeftOut(TypedDict):
     images: list[str]
 
 
+class Calibrated(TypedDict):
+    """What a test gives once logits are divided by the run's temperature."""
+
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    cross_entropy: float
+    calibration_error: float
+
+
 class Result(TypedDict):
     """The content of eval/test.json, eval/artifact/<name>.json and eval/on/<name>.json."""
 
@@ -56,6 +64,7 @@ class Result(TypedDict):
     standard_error: float
     cross_entropy: float
     calibration_error: float
+    calibrated: NotRequired[Calibrated]
     class_accuracy: Annotated[dict[str, Share | None], Field(min_length=1)]
     top5_accuracy: NotRequired[Share]
     split: NotRequired[str]

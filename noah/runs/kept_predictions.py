@@ -21,6 +21,7 @@ from noah.data.split import Split
 from noah.errors import RunError
 from noah.files.atomic import write_json
 from noah.runs.folder import Run
+from noah.runs.run_images import Hashes, pack_hashes, unpack_hashes
 
 FOLDER = "predictions"
 """The folder of predictions, below eval/."""
@@ -39,12 +40,14 @@ class KeptPredictions:
         labels: The true labels, int64, (n,).
         predicted: The predicted labels, int64, (n,).
         confidence: The softmax probability of each predicted label, float64, (n,); None if an earlier version tested.
+        images: The hash of each image (`noah.runs.run_images`); None if an earlier version tested.
     """
 
     fingerprint: str
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]
     confidence: NDArray[np.float64] | None = None
+    images: Hashes | None = None
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -87,6 +90,8 @@ def write_predictions(run: Run, predictions: KeptPredictions, *parts: str) -> No
     }
     if predictions.confidence is not None:
         value["confidence"] = [round(confidence, _DIGITS) for confidence in predictions.confidence.tolist()]
+    if predictions.images is not None:
+        value["images"] = pack_hashes(predictions.images)
     write_json(run.path("eval", FOLDER, *parts), value, indent=None)
 
 
@@ -107,7 +112,10 @@ def read_predictions(run: Run, *parts: str) -> KeptPredictions:
         confidence = None if value.get("confidence") is None else np.array(value["confidence"], np.float64)
         if confidence is not None and confidence.shape != labels.shape:
             raise ValueError(f"{len(labels)} labels and {confidence.size} confidences")
-        return KeptPredictions(str(value["fingerprint"]), labels, predicted, confidence)
+        images = None if value.get("images") is None else unpack_hashes(value["images"])
+        if images is not None and len(images) != len(labels):
+            raise ValueError(f"{len(labels)} labels and {len(images)} images")
+        return KeptPredictions(str(value["fingerprint"]), labels, predicted, confidence, images)
     except RunError as error:
         raise RunError(error.problem, again) from error
     except (KeyError, TypeError, ValueError) as error:

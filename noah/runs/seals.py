@@ -121,10 +121,12 @@ def seals(run: Run) -> list[Place]:
 def seal_start(run: Run) -> None:
     """Seal what a run was started with, unless it is sealed.
 
-    These are run.yaml, the list of damaged images, and the timings behind a bound on latency.
+    That is run.yaml, the list of damaged images, that of all images, the timings behind a bound on latency, and what it
+    goes on from.
     """
     if not is_sealed(run, START):
-        set_seal(run, START, [run.path(RUN_FILE), run.path(DAMAGED_FILE), run.path("search", "latency.json")])
+        names = (RUN_FILE, DAMAGED_FILE, "images.json", "earlier.json", "earlier.safetensors")
+        set_seal(run, START, [*map(run.path, names), run.path("search", "latency.json")])
 
 
 def seal_supernet(run: Run) -> None:

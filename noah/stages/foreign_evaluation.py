@@ -16,6 +16,7 @@ from noah.evaluation.score import describe
 from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run
+from noah.runs.run_temperature import read_temperature
 from noah.runs.seals import break_seal, result_place, seal_result
 from noah.settings.settings import DataSettings, Settings
 from noah.stages.merged_logits import merged_logits
@@ -69,6 +70,7 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
     present = np.array(foreign.present, np.int64)
     with listener.bar(f"evaluating on {foreign.name}", len(pixels), "images") as bar:
         logits = merged_logits(model, subnet, pixels, materials, bar)
+    temperature, _ = read_temperature(run)
     names = tuple(materials.dataset.classes[label] for label in foreign.present)
     result = {
         "split": foreign.name,
@@ -78,7 +80,12 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
         "subnet": subnet.to_json(),
         "hardware": materials.hardware.to_json(),
         **opened.to_json(),
-        **describe(np.ascontiguousarray(logits[:, present]), np.searchsorted(present, pixels.labels), names),
+        **describe(
+            np.ascontiguousarray(logits[:, present]),
+            np.searchsorted(present, pixels.labels),
+            names,
+            None if temperature is None else temperature.value,
+        ),
     }
     break_seal(run, result_place("on", f"{foreign.name}.json"))
     run.write_json(result, "eval", "on", f"{foreign.name}.json")

@@ -9,21 +9,32 @@ from typing import Any
 from noah.errors import CommandOrderError
 from noah.evaluation.reliability import confidences
 from noah.evaluation.score import describe, predicted_labels
+from noah.evaluation.temperature import Temperature, at_temperature
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.prepare.build import build_supernet, class_weights, load_supernet
 from noah.prepare.context import Materials, seed_torch
+from noah.prepare.earlier import Earlier, load_earlier_weights, read_earlier
 from noah.prepare.first_blocks import compute_first_blocks
-from noah.prepare.held_out import FinalImages, check_held_out, describe_held_out, final_images, keep_held_out
+from noah.prepare.held_out import (
+    FinalImages,
+    check_held_out,
+    describe_held_out,
+    final_images,
+    keep_held_out,
+)
 from noah.progress import Listener, counted
 from noah.runs.file_shapes import Result, check_shape
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, write_predictions
 from noah.runs.mistakes import keep_mistakes
+from noah.runs.run_images import hash_images
 from noah.runs.run_subnet import FRONT, check_inherits, chosen_subnet, given_subnet, read_subnet
+from noah.runs.run_temperature import kept_temperature, read_temperature
 from noah.runs.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
 from noah.stages.early_stopping import EarlyStopping
+from noah.stages.fitted_temperature import fitted_temperature, spell_temperature
 from noah.stages.merged_logits import merged_logits
 from noah.stages.teaching import taught_labels
 from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
@@ -56,6 +67,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
     if settings.retrain.inherit:
         supernet = load_supernet(run, materials)
         model.load_trainable_state(slice_trainable_state(supernet, subnet))
+    load_earlier_weights(run, model, materials.dataset.classes)
     if not run.path("retrain", CHECKPOINT_FILE).exists():
         run.write_json(settings.retrain.model_dump(mode="json"), "retrain", "settings.json")
     final = final_images(materials)
@@ -107,6 +119,8 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         )
     if warning := doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain, weights):
         listener.say(f"WARNING   {warning}")
+    fitted, why_none = processes.of_first(lambda: _fit_temperature(run, materials, model, subnet, listener))
+    listener.say(f"softmax   {spell_temperature(fitted, why_none)}")
     result = {
         "subnet": subnet.to_json(),
         "parameters": subnet.parameter_count(model.sizes),
@@ -115,6 +129,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         **({"held_out": held_out} if held_out else {}),
         **({"teachers": list(taught.teachers)} if taught else {}),
         **({"early_stopping": stopping.to_json()} if stopping else {}),
+        "temperature": kept_temperature(fitted, why_none),
         "seed": settings.seed,
         "hardware": materials.hardware.to_json(),
         "settings": settings.retrain.model_dump(mode="json"),
@@ -136,6 +151,13 @@ def _early_stopping(
     return EarlyStopping(run.path("retrain", CHECKPOINT_FILE), model, subnet, pixels, materials, patience)
 
 
+def _fit_temperature(
+    run: Run, materials: Materials, model: Supernet, subnet: Subnet, listener: Listener
+) -> tuple[Temperature | None, str]:
+    load_weights(read_checkpoint(run.path("retrain", CHECKPOINT_FILE)), model)  # of the best epoch, or averaged
+    return fitted_temperature(model.eval(), subnet, materials, listener)
+
+
 def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[str, Any]:
     """Evaluate the retrained winner on the test set, which is opened here for the first time.
 
@@ -148,16 +170,20 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
     pixels = materials.pixels(split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
         logits = merged_logits(model, subnet, pixels, materials, bar)
+    temperature, _ = read_temperature(run)
+    value = None if temperature is None else temperature.value
     result = {
         "split": "test",
         "subnet": subnet.to_json(),
         "hardware": materials.hardware.to_json(),
         **opened.to_json(),
-        **describe(logits, pixels.labels, classes),
+        **describe(logits, pixels.labels, classes, value),
     }
-    predictions = KeptPredictions(
-        fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), confidences(logits)
-    )
+    told = confidences(logits if value is None else at_temperature(logits, value))
+    predicted, images = predicted_labels(logits), hash_images(split, materials.settings.data)
+    predictions = KeptPredictions(fingerprint_split(split, classes), pixels.labels, predicted, told, images)
+    if (earlier := read_earlier(run)) is not None:
+        result["earlier"] = compare_with_earlier(earlier, predictions)
     break_seal(run, result_place("test.json"))
     write_predictions(run, predictions, "test.json")
     keep_mistakes(run, predictions, pixels)
@@ -165,6 +191,18 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
     seal_result(run, "test.json")
     run.log("eval", "finished", correct=result["correct"], total=result["total"])
     return result
+
+
+def compare_with_earlier(earlier: Earlier, predictions: KeptPredictions) -> dict[str, Any]:
+    """Compare the test images that the earlier run was tested on: how many it had right, and how many are right now."""
+    before, right = earlier.tested_right, predictions.right.tolist()
+    both = [(before[image], now) for image, now in zip(predictions.images or (), right, strict=True) if image in before]
+    return {
+        "run": earlier.run,
+        "images": len(both),
+        "right_before": sum(one for one, _ in both),
+        "right_after": sum(now for _, now in both),
+    }
 
 
 def _train_slower(run: Run, settings: RetrainSettings) -> str:

@@ -12,6 +12,7 @@ from noah.files.latest import DEFAULT_RUNS
 from noah.settings.option_layers import hardware_layers
 from noah_cli.options.options import (
     DeviceOption,
+    MovedDataOption,
     PrecisionOption,
     RunOption,
     RunsOption,
@@ -38,6 +39,7 @@ def evaluate(
             metavar="NAME",
         ),
     ] = None,
+    data: MovedDataOption = None,
     again: Annotated[bool, typer.Option("--again", help="Measure again, even if there is a result.")] = False,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -55,10 +57,10 @@ def evaluate(
     if artifact:
         predictor, home = open_tested(artifact)
         current = open_run(runs, home if run is None else run)
-        measured = evaluate_exported(current, predictor, listener, own, again=again)
+        measured = evaluate_exported(current, predictor, listener, own, again=again, data=data)
     else:
         current = open_run(runs, run)
-        measured = evaluate_run(current, listener, own, on=on, again=again)
+        measured = evaluate_run(current, listener, own, on=on, again=again, data=data)
     _print_result(listener, measured.result, measured.what)
     if measured.is_new and not artifact and on is None:
         listener.say_next(f"noah export --format onnx{run_options(current.folder, runs, always=run is not None)}")
@@ -79,6 +81,20 @@ def _print_result(listener: console.ConsoleListener, result: dict[str, Any], wha
     listener.say(
         f"          cross-entropy {result['cross_entropy']:.4f}, calibration error {result['calibration_error']:.1%}"
     )
+    if "calibrated" in result:
+        after = result["calibrated"]
+        listener.say(
+            f"          at temperature {after['temperature']:.3g}: cross-entropy {after['cross_entropy']:.4f}, "
+            f"calibration error {after['calibration_error']:.1%}"
+        )
+    if "earlier" in result:
+        earlier = result["earlier"]
+        listener.say(
+            f"          of the {earlier['images']:,} images that {earlier['run']} was tested on, it had "
+            f"{earlier['right_before']:,} right, and {earlier['right_after']:,} are right now"
+            if earlier["images"]
+            else f"          none of the images that {earlier['run']} was tested on is known here"
+        )
     measured = {name: value for name, value in result["class_accuracy"].items() if value is not None}
     worst = sorted(measured, key=measured.__getitem__)[:_WORST]
     listener.say("          hardest classes: " + ", ".join(f"{name} {measured[name]:.1%}" for name in worst))

@@ -9,7 +9,7 @@ import typer
 
 from noah.files.latest import DEFAULT_RUNS
 from noah.settings.option_layers import hardware_layers
-from noah_cli.options.options import DeviceOption, RunOption, RunsOption, ThreadsOption
+from noah_cli.options.options import DeviceOption, MovedDataOption, RunOption, RunsOption, ThreadsOption
 from noah_cli.terminal import console
 
 
@@ -82,6 +82,7 @@ def export(
         int | None, typer.Option(help="ONNX operator set, 18 or more; if not given, 20, or 22 for bf16.", metavar="N")
     ] = None,
     run: RunOption = None,
+    data: MovedDataOption = None,
     device: DeviceOption = None,
     threads: ThreadsOption = None,
     runs: RunsOption = DEFAULT_RUNS,
@@ -107,7 +108,7 @@ def export(
     from noah.runs.folder import open_run
 
     listener = console.open_listener(context)
-    folder = export_run(open_run(runs, run), wanted, listener, hardware_layers(device, "fp32", threads))
+    folder = export_run(open_run(runs, run), wanted, listener, hardware_layers(device, "fp32", threads), data=data)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     listener.say(f"written   {folder}, {size / 2**20:.1f} MiB")
     manifest = read_manifest(folder)

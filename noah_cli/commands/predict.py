@@ -43,7 +43,35 @@ def predict(
         Literal["csv", "jsonl", "parquet"] | None,
         typer.Option("--format", help="By the suffix of --out if not given; parquet needs the extra of that name."),
     ] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Labels per image.", metavar="K")] = 1,
+    top_k: Annotated[int, typer.Option("--top", "--top-k", min=1, help="Labels per image.", metavar="K")] = 1,
+    min_probability: Annotated[
+        float | None,
+        typer.Option(
+            "--min-probability",
+            min=0,
+            max=1,
+            help="Images whose likeliest class is less probable than this are labeled as --other says.",
+            metavar="P",
+        ),
+    ] = None,
+    other: Annotated[
+        str | None,
+        typer.Option(
+            "--other",
+            help="Label of images that no class is likely enough for; if not given, unknown.",
+            metavar="LABEL",
+        ),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            "--embeddings",
+            help="Also write what the network computes before its head, as a .npy file: float32, a row for each image "
+            "in the order of the predictions.",
+            metavar="FILE",
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any file could not be predicted.")] = False,
     columns: ColumnsOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.", metavar="N")] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.", metavar="N")] = 2,
@@ -53,8 +81,12 @@ def predict(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.", metavar="N")] = None,
 ) -> None:
-    """Predict the classes of images, and write the path, label and probability of each."""
+    """Predict the classes of images, and write the path, label and probability of each.
+
+    Files that cannot be read are listed at the end, and the others are predicted; the exit code is 1 if none was.
+    """
     from export.predict.image_paths import STANDARD_INPUT
+    from export.predict.predict import Threshold
     from noah.api.predictor import Predictor
     from noah.data.formats import EXTRAS
     from noah.files.latest import follow_latest
@@ -65,13 +97,29 @@ def predict(
         raise UsageError(
             "--json and the predictions both need standard output.", "Write the predictions to a file: --out FILE"
         )
+    if other is not None and min_probability is None:
+        raise UsageError(
+            "--other labels images below --min-probability, which is missing.", "Add --min-probability 0.8, say."
+        )
+    threshold = None
+    if min_probability is not None:
+        threshold = Threshold(min_probability, "unknown" if other is None else other)
     out = out and follow_latest(out)
-    predictor = Predictor(artifact, provider=provider, threads=threads, batch_size=batch_size, workers=workers)
+    predictor = Predictor(
+        artifact,
+        provider=provider,
+        threads=threads,
+        batch_size=batch_size,
+        workers=workers,
+        embeddings=embeddings is not None,
+    )
     summary = predictor.write(
         images,
         out,
         format=format,
         top_k=top_k,
+        threshold=threshold,
+        embeddings=embeddings and follow_latest(embeddings),
         columns=named,
         standard_input=sys.stdin.buffer if STANDARD_INPUT in images else None,
         listener=listener,
@@ -85,16 +133,25 @@ def predict(
         f"{summary.images_per_second:,.0f} a second ({model:.0%} of the time in the model, {waiting:.0%} waiting for "
         "images)"
     )
+    if threshold is not None:
+        listener.say(
+            f"unsure    {counted(summary.unsure, 'images')} labeled {threshold.other}: no class has a probability of "
+            f"{threshold.least:g}"
+        )
     if out:
         listener.say(f"written   {out}")
+    if embeddings:
+        listener.say(f"written   {embeddings}, a row for each of the {counted(summary.images, 'images')}")
     listener.result(
         {
             "images": summary.images,
+            "unsure": summary.unsure,
             "seconds": summary.seconds,
             "images_per_second": summary.images_per_second,
             "seconds_model": summary.seconds_model,
             "seconds_waiting": summary.seconds_waiting,
             "out": None if out is None else str(out),
+            "embeddings": None if embeddings is None else str(embeddings),
             "remarks": [{"path": path, "remark": remark} for path, remark in summary.remarks],
             "failures": [{"path": str(path), "cause": cause} for path, cause in summary.failures],
         }
@@ -117,4 +174,5 @@ def predict(
                     f"          {counted(count, 'files')} in the format {extra.name}: "
                     f"pip install 'noah-prompt-search[{extra.extra}]' reads such files"
                 )
-        raise typer.Exit(1)
+        if strict or not summary.images:
+            raise typer.Exit(1)

@@ -13,7 +13,7 @@ from noah.files.latest import DEFAULT_RUNS
 from noah.hardware.processes import launched_processes
 from noah.settings.layers import Layer, assignment_layer
 from noah.settings.option_layers import hardware_layers, own_data_layers, start_layers, track_layers
-from noah_cli.options.completion import complete_subnet
+from noah_cli.options.completion import complete_run, complete_subnet
 from noah_cli.options.new_run import tell_settings
 from noah_cli.options.options import (
     AlphaOption,
@@ -66,8 +66,18 @@ def retrain(
             autocompletion=complete_subnet,
         ),
     ] = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Go on from this run in a new one, with images that have grown: --data names them. It keeps the "
+            "subnet and starts from its weights; the head gets fresh rows for new classes.",
+            metavar="RUN",
+            autocompletion=complete_run,
+        ),
+    ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the new run, with --subnet.", metavar="NAME")
+        str | None, typer.Option("--name", help="Name of the new run, with --subnet or --from.", metavar="NAME")
     ] = None,
     dataset: DatasetOption = None,
     data: DataOption = None,
@@ -96,7 +106,7 @@ def retrain(
 ) -> None:
     """Train the winning subnet, or a given one, on training and validation images together.
 
-    For a few-shot dataset, only the shots are used.
+    For a few-shot dataset, only the shots are used. For an existing run, --data says where its images are now.
     """
     listener = console.open_listener(context)
     own = [*hardware_layers(device, precision, threads), *track_layers(track)]
@@ -114,17 +124,26 @@ def retrain(
         seed,
     )
     options += own_data_layers(columns, classes, damaged, alpha, bit_depth)
-    if subnet is not None:
+    if subnet is not None or from_run is not None:
         options += [assignment_layer(text) for text in assignments or []]
-    if subnet is None:
-        _refuse_for_old_run(options, {"recipe": recipe, "config": config, "set": assignments, "name": name})
+    if subnet is None and from_run is None:
+        given = [layer for layer in options if layer.source != "--data"]
+        _refuse_for_old_run(given, {"recipe": recipe, "config": config, "set": assignments, "name": name})
     # Imported this late because it takes seconds, and typing mistakes should be reported at once.
-    from noah.api.retraining import begin_given, open_retraining, run_retraining
+    from noah.api.retraining import begin_continued, begin_given, open_retraining, run_retraining
+    from noah.prepare.continued_run import continued_settings
     from noah.runs.folder import open_run
 
-    if subnet is None:
+    if from_run is not None:
+        others = {"subnet": subnet, "run": run, "resume": resume, "restart": restart, "inherit": inherit}
+        _refuse_beside_from(options, {"recipe": recipe, "config": config, **others})
+        earlier = open_run(runs, from_run)
+        settings, origins = continued_settings(earlier, [*options, *own])
+        tell_settings(listener, settings, origins)
+        current, materials = begin_continued(listener, runs, earlier, name, settings, origins)
+    elif subnet is None:
         current = open_run(runs, run)
-        found = open_retraining(current, listener, own, resume=resume, restart=restart, inherit=inherit)
+        found = open_retraining(current, listener, own, resume=resume, restart=restart, inherit=inherit, data=data)
         if found is None:
             listener.say_next(f"noah eval{run_options(current.folder, runs, always=run is not None)}")
             listener.result({"run": str(current.folder), **current.read_json("retrain", "model.json")})
@@ -149,7 +168,7 @@ def retrain(
         f"retrained {result['parameters']:,} parameters and a head of {result['head_parameters']:,} on "
         f"{result['images']:,} images, final loss {result['losses'][-1]:.3f}"
     )
-    chosen = run is not None and subnet is None  # otherwise it is a new run and thus the latest
+    chosen = run is not None and subnet is None and from_run is None  # otherwise it is a new run and thus the latest
     listener.say_next(f"noah eval{run_options(current.folder, runs, always=chosen)}")
     listener.result({"run": str(current.folder), **result})
 
@@ -169,4 +188,27 @@ def _refuse_for_old_run(options: Sequence[Layer], others: Mapping[str, object]) 
         raise UsageError(
             f"{' and '.join(given)} cannot change a run that was searched already.",
             "Leave it out, or add --subnet to train a subnet in a new run.",
+        )
+
+
+_OF_GROWN = ("--data", "--columns", "--classes", "--class-weights", "--seed", "--set")
+"""Options that may change when a run goes on with images that have grown."""
+
+
+def _refuse_beside_from(options: Sequence[Layer], others: Mapping[str, object]) -> None:
+    """Refuse options that make no sense beside --from, which keeps the backbone and the subnet.
+
+    Args:
+        options: Layers of the options that were given.
+        others: Further options by name; those that are not empty were given.
+
+    Raises:
+        UsageError: If there are any; names all of them.
+    """
+    given = [layer.source for layer in options if layer.source not in _OF_GROWN]
+    given += [f"--{name}" for name, value in others.items() if value]
+    if given:
+        raise UsageError(
+            f"{' and '.join(given)} cannot stand beside --from, which keeps backbone, subnet and weights.",
+            "Leave it out.",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from noah.files.latest import DEFAULT_RUNS
 from noah.settings.option_layers import hardware_layers
 from noah_cli.options.options import (
     DeviceOption,
+    MovedDataOption,
     PrecisionOption,
     RunArgument,
     RunsOption,
@@ -35,6 +37,7 @@ def verify(
     quick: Annotated[
         bool, typer.Option("--quick", help="Only compare hashes and files; open no image and measure nothing.")
     ] = False,
+    data: MovedDataOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
@@ -48,6 +51,8 @@ def verify(
     from noah.runs.folder import open_run
 
     hardware = hardware_layers(device, precision, threads)
+    if quick and data is not None:
+        raise UsageError("--data has no effect with --quick, which opens no image.", "Leave one of them out.")
     if quick and hardware:
         raise UsageError(
             f"{' and '.join(layer.source for layer in hardware)} has no effect with --quick, which computes nothing.",
@@ -59,7 +64,7 @@ def verify(
     counts = dict.fromkeys(_LABELS, 0)
     following: dict[str, str] = {}
     checks = []
-    for check in _checks(current, listener, hardware, quick=quick):
+    for check in _checks(current, listener, hardware, data, quick=quick):
         checks.append({"what": check.what, "state": check.state, "why": check.why})
         listener.say(f"{_LABELS[check.state]:<10}{check.what}: {check.why.rstrip('.')}")
         counts[check.state] += 1
@@ -77,7 +82,9 @@ def verify(
         raise typer.Exit(1)
 
 
-def _checks(run: Run, listener: console.ConsoleListener, hardware: list[Layer], *, quick: bool) -> Iterator[Check]:
+def _checks(
+    run: Run, listener: console.ConsoleListener, hardware: list[Layer], data: Path | None, *, quick: bool
+) -> Iterator[Check]:
     """Yield the result of each check as soon as it is made."""
     from export.checks.belonging import check_artifacts, reproduce_artifacts
     from noah.checks.verification import Check, check_run
@@ -86,10 +93,10 @@ def _checks(run: Run, listener: console.ConsoleListener, hardware: list[Layer], 
     yield from check_artifacts(run)
     if not quick:
         from noah.checks.reproduction import reproduce
-        from noah.prepare.context import prepare
+        from noah.prepare.prepare_run import prepare_run
 
         try:
-            materials = prepare(run.settings(hardware), listener, run=run)
+            materials = prepare_run(run, listener, hardware, data=data)
         except NoahError as error:
             yield Check("images and backbone", "failed", error.problem, error.hint)
             return

@@ -95,6 +95,15 @@ DataOption = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+MovedDataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Where the run's images are now, if they have moved; that they are the same is checked.",
+        metavar="PATH",
+        rich_help_panel=DATA,
+    ),
+]
 BackboneOption = Annotated[
     str | None,
     typer.Option(

@@ -47,7 +47,14 @@ def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported |
     values = dict(flatten(description["settings"]))
     given = description.get("given")
     start = f"noah retrain --subnet {shlex.quote(str(given['spelling']))}" if given else "noah search"
+    earlier = given.get("earlier") if given else None
+    if earlier:  # its settings are those of the earlier run
+        start = f"noah retrain --from {shlex.quote(str(earlier))}"
+        known = (f"run {earlier}", f"from {earlier}")
+        origins = {key: source for key, source in origins.items() if source not in known}
     words, notes = _words(origins, values)
+    if earlier:
+        notes.append(f"The run {earlier} must still exist, as it was then.")
     if given and given.get("searched"):
         notes.append(f"The subnet is from the Pareto front of the run {given['searched']}, which must still exist.")
     commands = [" ".join([start, *words])]
@@ -62,8 +69,11 @@ def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported |
                 commands.append(f"noah eval runs/latest/export/{artifact.tested_path}")
     chosen = {str(choice["what"]): str(choice["value"]) for choice in description.get("choices", [])}
     machine = [f"--{name} {chosen[name]}" for name in ("device", "precision", "threads") if name in chosen]
+    settings = [] if earlier else ["--config", shlex.quote(settings_path)]
     return Repeat(
-        tuple(commands), tuple(notes), " ".join([start, "--config", shlex.quote(settings_path), *_machine(machine)])
+        tuple(commands),
+        tuple(notes),
+        " ".join([start if earlier is None else commands[0], *settings, *_machine(machine)]),
     )
 
 

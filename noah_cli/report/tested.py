@@ -40,7 +40,8 @@ class Measured:
         right: Share of all test images that are right.
         top5: Share of images whose class is among the five most likely; None with five or fewer classes.
         cross_entropy: Mean over the images, in nats.
-        calibration_error: Expected calibration error, 0..1.
+        calibration_error: Expected calibration error, 0..1; of the probabilities that `noah predict` tells.
+        uncalibrated: The same without the run's temperature; None if it has none.
         classes: Results by class, in the order of the labels.
         confusions: True label, predicted label and number of images of all pairs that occur, sorted, int64 (m, 3).
         bins: Bins of the reliability diagram.
@@ -52,6 +53,7 @@ class Measured:
     top5: float | None
     cross_entropy: float
     calibration_error: float
+    uncalibrated: float | None
     classes: tuple[ClassResult, ...]
     confusions: NDArray[np.int64]
     bins: tuple[Bin, ...] | Missing
@@ -106,7 +108,8 @@ def gather_tested(run: Run, classes: tuple[str, ...], commands: tuple[str, ...],
             right=read_share(result),
             top5=result.get("top5_accuracy"),
             cross_entropy=float(result["cross_entropy"]),
-            calibration_error=float(result["calibration_error"]),
+            calibration_error=float(result.get("calibrated", result)["calibration_error"]),
+            uncalibrated=float(result["calibration_error"]) if "calibrated" in result else None,
             classes=tuple(
                 ClassResult(name, Proportion(correct, total) if total else None)
                 for name, correct, total in zip(classes, right, images, strict=True)

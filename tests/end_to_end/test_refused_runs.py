@@ -210,7 +210,25 @@ def test_with_a_run(project: Finished, case: Case) -> None:
             "--out out.txt",
             ["The suffix of out.txt is not that of a prediction format.", "Suffixes: .csv, .jsonl, .parquet."],
         ),
-        ("--top-k 4", ["top_k is 4, but this artifact has 3 classes."]),
+        (
+            "--top 4",
+            [
+                "The 4 likeliest classes are asked for, but this artifact has 3 classes.",
+                "Ask for fewer: --top 3",
+            ],
+        ),
+        (
+            "--min-probability 0.8 --other circle",
+            [
+                "circle is one of the artifact's classes, so it cannot also stand for none of them.",
+                "Name another label after --other.",
+            ],
+        ),
+        (
+            "--other unknown",
+            ["--other labels images below --min-probability, which is missing.", "Add --min-probability 0.8, say."],
+        ),
+        ("--embeddings out.txt", ["Embeddings are written as .npy, not as out.txt.", "Name it features.npy, say."]),
         ("--format parquet", ["Parquet cannot go to standard output.", "Name a file: --out predictions.parquet"]),
         ("--out runs --format csv", ["...", "Name a file, or leave --out off to write to standard output."]),
     ],

@@ -170,7 +170,7 @@ def _draw_all(
         *content_notes(labeled.classes, {"train": train, "validation": validation, "test": test}, groups is not None),
     ]
     load_test = partial(select, images, tested)
-    return Dataset(labeled.name, labeled.classes, train, validation, load_test, tuple(notes))
+    return Dataset(labeled.name, labeled.classes, train, validation, load_test, tuple(notes), test_is_drawn=True)
 
 
 def _as_given(

@@ -178,7 +178,8 @@ def _load_unsplit(
         f"{len(train):,} for training, {len(validation):,} for validation, {len(test):,} for testing.",
         *content_notes(classes, {"train": train, "validation": validation, "test": test}),
     ]
-    return Dataset(_name(folder), classes, train, validation, partial(select, everything, tested), tuple(notes))
+    load_test = partial(select, everything, tested)
+    return Dataset(_name(folder), classes, train, validation, load_test, tuple(notes), test_is_drawn=True)
 
 
 def _load_test_folder(folder: Path, train: Path, classes: tuple[str, ...], reading: Reading | None) -> Split:

@@ -58,6 +58,12 @@ def test_an_onnx_file_gives_the_logits_of_the_unmerged_torch_subnet(kind: str, t
         _, images = pixels_and_images(count)
         found = torch.from_numpy(open_session(file, provider="cpu").run(images))
         assert relative(found, logits_of(supernet, images)) < 1e-5
+    read: list[torch.Tensor] = []
+    supernet.head.register_forward_pre_hook(lambda _, inputs: read.extend(inputs))
+    expected = logits_of(supernet, images)
+    logits, features = open_session(file, provider="cpu", features=True).run_with_features(images)
+    assert relative(torch.from_numpy(logits), expected) < 1e-5
+    assert relative(torch.from_numpy(features), read[0]) < 1e-5
 
 
 @pytest.mark.parametrize("kind", ["hybrid that pads", pytest.param("hybrid", marks=pytest.mark.slow)])

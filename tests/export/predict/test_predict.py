@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 import export
+from export.predict.embeddings import open_embeddings
 from export.predict.image_paths import find_images
-from export.predict.predict import BATCHES_AHEAD, NOT_FINITE, PredictionSummary, predict
+from export.predict.predict import BATCHES_AHEAD, NOT_FINITE, PredictionSummary, Threshold, predict
 from export.predict.prediction_table import open_writer
 from export.predict.predictor import Predictor, load_predictor
 from noah.data.decode import open_image
@@ -36,10 +37,18 @@ class Rows:
         self.paths: list[Path] = []
         self.labels: list[list[str]] = []
         self.probabilities: list[list[float]] = []
+        self.called: list[str] = []
 
-    def write(self, paths: Sequence[Path], labels: Sequence[Sequence[str]], probabilities: np.ndarray) -> None:
+    def write(
+        self,
+        paths: Sequence[Path],
+        labels: Sequence[Sequence[str]],
+        probabilities: np.ndarray,
+        called: Sequence[str] | None = None,
+    ) -> None:
         assert len(paths) == len(labels) == len(probabilities)
         self.paths += paths
+        self.called += called or []
         self.labels += map(list, labels)
         self.probabilities += probabilities.tolist()
 
@@ -147,6 +156,42 @@ def test_an_output_that_is_not_finite_is_a_failure(images: tuple[list[Path], lis
     assert summary.images == len(readable[::2])
 
 
+@pytest.mark.parametrize("least", [0.0, 0.5, 1.0])
+def test_images_that_no_class_is_likely_enough_for_get_another_label(
+    predictor: Predictor, images: tuple[list[Path], list[Path]], least: float
+) -> None:
+    plain, rows = Rows(), Rows()
+    predict(predictor, images[0], plain, top_k=2)
+    summary = predict(predictor, images[0], rows, top_k=2, threshold=Threshold(least, "none of these"))
+    assert (rows.labels, rows.probabilities) == (plain.labels, plain.probabilities)
+    assert rows.called == [
+        "none of these" if probabilities[0] < least else labels[0]
+        for labels, probabilities in zip(plain.labels, plain.probabilities, strict=True)
+    ]
+    assert summary.unsure == rows.called.count("none of these")
+
+
+def test_the_other_label_is_no_class(predictor: Predictor) -> None:
+    with pytest.raises(UsageError, match="dog is one of the artifact's classes"):
+        predict(predictor, [], Rows(), threshold=Threshold(0.5, "dog"))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_embeddings_are_in_the_order_of_the_rows(
+    images: tuple[list[Path], list[Path]], tmp_path: Path, batch_size: int
+) -> None:
+    """The tiny artifact's head reads the normalized pixels themselves."""
+    folder = make_artifact(tmp_path / "artifact")
+    predictor, rows = load_predictor(folder, provider="cpu", threads=1, embeddings=True), Rows()
+    readable, broken = images
+    with open_embeddings(tmp_path / "features.npy") as file:
+        summary = predict(predictor, [*broken, *readable], rows, batch_size=batch_size, embeddings=file)
+    assert file.rows == summary.images == len(readable)
+    pixels = [PREPROCESSING.pixels(open_image(path)) for path in rows.paths]
+    expected = [PREPROCESSING.normalize(one[None]).reshape(-1) for one in pixels]
+    np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), np.stack(expected))
+
+
 def test_no_images_are_no_error(predictor: Predictor) -> None:
     rows = Rows()
     summary = predict(predictor, [], rows)
@@ -155,7 +200,7 @@ def test_no_images_are_no_error(predictor: Predictor) -> None:
 
 @pytest.mark.parametrize("top_k", [0, len(CLASSES) + 1])
 def test_more_labels_than_classes_are_refused(predictor: Predictor, top_k: int) -> None:
-    with pytest.raises(UsageError, match=f"top_k is {top_k}, but this artifact has 4 classes"):
+    with pytest.raises(UsageError, match=f"The {top_k} likeliest classes are asked for, but this artifact has 4"):
         predict(predictor, [], Rows(), top_k=top_k)
 
 
@@ -163,8 +208,8 @@ def test_the_times_are_parts_of_the_whole(predictor: Predictor, images: tuple[li
     summary = predict(predictor, images[0], Rows())
     assert summary.seconds >= summary.seconds_waiting + summary.seconds_model
     assert min(summary.seconds_waiting, summary.seconds_model) > 0
-    assert PredictionSummary(10, (), (), 4.0, 1.0, 2.0).images_per_second == 2.5
-    assert PredictionSummary(0, (), (), 0.0, 0.0, 0.0).images_per_second == 0
+    assert PredictionSummary(10, (), (), 0, 4.0, 1.0, 2.0).images_per_second == 2.5
+    assert PredictionSummary(0, (), (), 0, 0.0, 0.0, 0.0).images_per_second == 0
 
 
 def test_memory_is_bounded_however_slow_the_model(images: tuple[list[Path], list[Path]]) -> None:

@@ -29,6 +29,23 @@ def write(path: Path | None, top_k: int, **options: Any) -> None:
         writer.write(PATHS, [labels[:top_k] for labels in LABELS], PROBABILITIES[:, :top_k])
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_another_label_hides_no_class(tmp_path: Path, suffix: str, top_k: int) -> None:
+    with open_writer(tmp_path / f"out.{suffix}", top_k=top_k, renames=True) as writer:
+        writer.write(PATHS, [labels[:top_k] for labels in LABELS], PROBABILITIES[:, :top_k], ["unknown", "鳥"])
+    first, second = read(tmp_path / f"out.{suffix}")
+    assert (first["label"], second["label"]) == ("unknown", "鳥")
+    assert first["probability"] == pytest.approx(0.123457, rel=1e-5)
+    if top_k == 1:
+        assert len(first) == 3
+    elif suffix == "jsonl":
+        assert [entry["label"] for entry in first["top"]] == ["dog", "café"]
+    else:
+        assert list(first)[3:] == ["label_1", "probability_1", "label_2", "probability_2"]
+        assert (first["label_1"], first["label_2"], first["probability_1"]) == ("dog", "café", first["probability"])
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     """The rows of a file of any format, with probabilities as numbers."""
     if path.suffix == ".parquet":

@@ -103,7 +103,9 @@ def test_the_final_training_leaves_them_out_and_goes_on_with_the_same(
         runs[name], materials = begin_run(tmp_path, settings, origins, Silent(), name=name, subnet="lora:2")
     listener = Recorder()
     model = retrain(runs["whole"], materials, listener)
-    assert listener.said == ["held out  9 images to stop by and 9 for gates, of 54"]
+    assert listener.said[0] == "held out  9 images to stop by and 9 for gates, of 54"
+    assert listener.said[1].startswith("softmax   temperature ")
+    assert len(listener.said) == 2
     final = final_images(materials)
     described = describe_held_out(final, materials)
     assert (model["images"], model["held_out"]) == (36, described)

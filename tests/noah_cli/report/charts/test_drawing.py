@@ -87,7 +87,7 @@ def measured(classes: int) -> Measured:
     )
     right = Proportion(int(np.trace(confusion)), int(confusion.sum()))
     confusions = np.column_stack([*np.nonzero(confusion), confusion[np.nonzero(confusion)]])
-    return Measured(right, None, 0.1, 0.1, results, confusions, NOTHING, NOTHING, ())
+    return Measured(right, None, 0.1, 0.1, None, results, confusions, NOTHING, NOTHING, ())
 
 
 def test_widths_stand_in_the_cells() -> None:
