@@ -15,6 +15,7 @@ from noah_cli.options.completion import complete_subnet
 from noah_cli.options.new_run import tell_settings
 from noah_cli.options.option_layers import hardware_layers, own_data_layers, start_layers, track_layers
 from noah_cli.options.options import (
+    AllowCopiesOption,
     BackboneArchOption,
     BackboneArgOption,
     BackboneOption,
@@ -26,8 +27,10 @@ from noah_cli.options.options import (
     DataRootOption,
     DatasetOption,
     DeviceOption,
+    GroupsOption,
     ImageSizeOption,
     ListSeedOption,
+    NearOption,
     PrecisionOption,
     RecipeOption,
     RunOption,
@@ -79,6 +82,9 @@ def retrain(
     class_weights: ClassWeightsOption = None,
     columns: ColumnsOption = None,
     classes: ClassesOption = None,
+    groups: GroupsOption = None,
+    near: NearOption = False,
+    allow_copies: AllowCopiesOption = False,
     config: ConfigOption = None,
     assignments: SetOption = None,
     track: TrackOption = None,
@@ -106,7 +112,7 @@ def retrain(
         class_weights,
         seed,
     )
-    options += own_data_layers(columns, classes)
+    options += own_data_layers(columns, classes, groups, near=near, allow_copies=allow_copies)
     if subnet is not None:
         options += [assignment_layer(text) for text in assignments or []]
     # Imported this late because it takes seconds, and typing mistakes should be reported at once.

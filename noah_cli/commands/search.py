@@ -25,6 +25,7 @@ from noah_cli.options.option_layers import (
 from noah_cli.options.options import (
     RUNS,
     SEARCH,
+    AllowCopiesOption,
     BackboneArchOption,
     BackboneArgOption,
     BackboneOption,
@@ -37,8 +38,10 @@ from noah_cli.options.options import (
     DataRootOption,
     DatasetOption,
     DeviceOption,
+    GroupsOption,
     ImageSizeOption,
     ListSeedOption,
+    NearOption,
     PlacementOption,
     PrecisionOption,
     RecipeOption,
@@ -141,6 +144,9 @@ def search(
     class_weights: ClassWeightsOption = None,
     columns: ColumnsOption = None,
     classes: ClassesOption = None,
+    groups: GroupsOption = None,
+    near: NearOption = False,
+    allow_copies: AllowCopiesOption = False,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
@@ -186,7 +192,7 @@ def search(
         class_weights,
         seed,
     )
-    options += own_data_layers(columns, classes)
+    options += own_data_layers(columns, classes, groups, near=near, allow_copies=allow_copies)
     options += option_layers(
         space=("space.preset", space),
         placement=("space.placement", placement),

@@ -67,14 +67,26 @@ def start_layers(
     )
 
 
-def own_data_layers(columns: Sequence[str] | None, classes: str | None) -> list[Layer]:
-    """Make the layers of the options that say how a person's own images are read.
+def own_data_layers(
+    columns: Sequence[str] | None,
+    classes: str | None,
+    groups: str | None,
+    *,
+    near: bool = False,
+    allow_copies: bool = False,
+) -> list[Layer]:
+    """Make the layers of the options that say how a person's own images are read, and what is looked for in them.
 
     Raises:
         UsageError: If a part of --columns names no column, or one is named twice.
     """
     named = column_names(columns or [])
-    layers = option_layers(classes=("data.classes", classes))
+    layers = option_layers(
+        classes=("data.classes", classes),
+        groups=("data.groups", groups),
+        near=("data.near_duplicates", near or None),
+        allow_copies=("data.allow_copies", allow_copies or None),
+    )
     return [*layers, Layer(source="--columns", values={"data": {"columns": named}})] if named else layers
 
 
