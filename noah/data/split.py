@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -178,6 +178,8 @@ def groups_of(split: Split) -> tuple[str | None, ...] | None:
     """The group of each image, through selections and concatenations; None if nobody gave them groups."""
     if isinstance(split, _Grouped):
         return split.groups
+    if isinstance(split, _Watched):
+        return groups_of(split.split)
     if isinstance(split, _Selection):
         groups = groups_of(split.split)
         return None if groups is None else tuple(groups[index] for index in split.indices.tolist())
@@ -187,6 +189,34 @@ def groups_of(split: Split) -> tuple[str | None, ...] | None:
             return None
         return tuple(group for groups, count in parts for group in (groups or [None] * count))
     return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Watched:
+    """A split whose images somebody else looks at, too."""
+
+    split: Split
+    look: Callable[[int, Image.Image], None]
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.split.labels
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def open(self, index: int) -> Image.Image:
+        image = self.split.open(index)
+        self.look(index, image)
+        return image
+
+    def name(self, index: int) -> str:
+        return self.split.name(index)
+
+
+def watched(split: Split, look: Callable[[int, Image.Image], None]) -> Split:
+    """The same images; `look` is given each that is opened, with its place, in the thread that opens it."""
+    return _Watched(split, look)
 
 
 def number_groups(groups: Sequence[str | None] | None) -> np.ndarray | None:
