@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from noah.data.decode import is_image_path
+from noah.data.formats import is_image_path
 from noah.data.sources.mistakes import Mistakes
 from noah.data.sources.tables.cells import LARGEST_TABLE, TABLE_SUFFIXES, open_cells
 from noah.data.sources.tables.columns import choose_path

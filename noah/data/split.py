@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from noah.data.decode import open_image
+from noah.data.decode import Source, open_image
+from noah.data.decoding import Decoding
 from noah.errors import UsageError
 
 
@@ -29,6 +30,14 @@ class Split(Protocol):
 
         Raises:
             UnreadableImageError: If it cannot be decoded.
+        """
+        ...
+
+    def source(self, index: int) -> Source | None:
+        """The file that holds this image, or its bytes; None if it is in no file, and so cannot be damaged.
+
+        Raises:
+            UnreadableImageError: If its bytes cannot be found.
         """
         ...
 
@@ -59,6 +68,10 @@ class FileSplit:
         """Read and decode the file."""
         return open_image(self.paths[index])
 
+    def source(self, index: int) -> Path:
+        """The image's path."""
+        return self.paths[index]
+
     def name(self, index: int) -> str:
         """The image's path."""
         return str(self.paths[index])
@@ -88,6 +101,9 @@ class ArraySplit:
         """Copy the image, in mode RGB."""
         return Image.fromarray(self.images[index]).convert("RGB")
 
+    def source(self, index: int) -> None:
+        """None: the image is in memory."""
+
     def name(self, index: int) -> str:
         """The prefix and the index, such as digits/12."""
         return f"{self.prefix}/{index}"
@@ -111,6 +127,9 @@ class _Selection:
     def open(self, index: int) -> Image.Image:
         return self.split.open(int(self.indices[index]))
 
+    def source(self, index: int) -> Source | None:
+        return self.split.source(int(self.indices[index]))
+
     def name(self, index: int) -> str:
         return self.split.name(int(self.indices[index]))
 
@@ -133,6 +152,10 @@ class _Concatenation:
         split, index = self._locate(index)
         return split.open(index)
 
+    def source(self, index: int) -> Source | None:
+        split, index = self._locate(index)
+        return split.source(index)
+
     def name(self, index: int) -> str:
         split, index = self._locate(index)
         return split.name(index)
@@ -142,11 +165,10 @@ class _Concatenation:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Grouped:
-    """A split whose images have groups."""
+class _SameImages:
+    """The same images as another split; what is different about them is in the classes below."""
 
     split: Split
-    groups: tuple[str | None, ...]
 
     @property
     def labels(self) -> np.ndarray:
@@ -158,8 +180,51 @@ class _Grouped:
     def open(self, index: int) -> Image.Image:
         return self.split.open(index)
 
+    def source(self, index: int) -> Source | None:
+        return self.split.source(index)
+
     def name(self, index: int) -> str:
         return self.split.name(index)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Decoded(_SameImages):
+    """A split whose files are decoded in a given way."""
+
+    decoding: Decoding
+
+    def open(self, index: int) -> Image.Image:
+        source = self.source(index)
+        return self.split.open(index) if source is None else open_image(source, self.decoding)
+
+
+def decoded(split: Split, decoding: Decoding) -> Split:
+    """The same images, with their files decoded in a given way; images that are in no files stay as they are."""
+    return _Decoded(split, decoding)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Watched(_SameImages):
+    """A split whose images somebody else looks at, too."""
+
+    look: Callable[[int, Image.Image], None]
+
+    def open(self, index: int) -> Image.Image:
+        image = self.split.open(index)
+        self.look(index, image)
+        return image
+
+
+def watched(split: Split, look: Callable[[int, Image.Image], None]) -> Split:
+    """The same images; `look` is given each that is opened, with its place, in the thread that opens it."""
+    return _Watched(split, look)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grouped(_SameImages):
+    """A split whose images have groups."""
+
+    groups: tuple[str | None, ...]
 
 
 def with_groups(split: Split, groups: Sequence[str | None]) -> Split:
@@ -178,7 +243,7 @@ def groups_of(split: Split) -> tuple[str | None, ...] | None:
     """The group of each image, through selections and concatenations; None if nobody gave them groups."""
     if isinstance(split, _Grouped):
         return split.groups
-    if isinstance(split, _Watched):
+    if isinstance(split, _SameImages):
         return groups_of(split.split)
     if isinstance(split, _Selection):
         groups = groups_of(split.split)
@@ -189,34 +254,6 @@ def groups_of(split: Split) -> tuple[str | None, ...] | None:
             return None
         return tuple(group for groups, count in parts for group in (groups or [None] * count))
     return None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Watched:
-    """A split whose images somebody else looks at, too."""
-
-    split: Split
-    look: Callable[[int, Image.Image], None]
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self.split.labels
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def open(self, index: int) -> Image.Image:
-        image = self.split.open(index)
-        self.look(index, image)
-        return image
-
-    def name(self, index: int) -> str:
-        return self.split.name(index)
-
-
-def watched(split: Split, look: Callable[[int, Image.Image], None]) -> Split:
-    """The same images; `look` is given each that is opened, with its place, in the thread that opens it."""
-    return _Watched(split, look)
 
 
 def number_groups(groups: Sequence[str | None] | None) -> np.ndarray | None:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from noah.data.dataset import Dataset
-from noah.data.decode import open_image
+from noah.data.decode import Source, open_image
 from noah.data.sources.division import Labeled, divide, number_labels, order_labels, refuse_unknown
 from noah.data.sources.mistakes import Mistakes, quoted
 from noah.data.sources.split_names import SPELLINGS, one_a_role, role_of
@@ -61,11 +62,15 @@ class ArrowSplit:
 
     def open(self, index: int) -> Image.Image:
         """Read and decode the bytes, or else the file that the dataset names."""
+        return open_image(self.source(index))
+
+    def source(self, index: int) -> Source:
+        """The bytes, or else the path of the file that the dataset names."""
         cell = self.rows[index][self.column]
         if not cell or (cell.get("bytes") is None and not cell.get("path")):
             cause = "the dataset has no image here"
             raise UnreadableImageError(f"Cannot read {self.name(index)}: {cause}.", "Leave it out.", f"{cause}.")
-        return open_image(BytesIO(cell["bytes"]) if cell.get("bytes") is not None else cell["path"])
+        return BytesIO(cell["bytes"]) if cell.get("bytes") is not None else Path(cell["path"])
 
     def name(self, index: int) -> str:
         """The prefix and the index, such as beans/train/12."""

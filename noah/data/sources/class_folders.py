@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from noah.data.decode import is_image_path
+from noah.data.formats import is_image_path
 from noah.data.split import FileSplit
 from noah.errors import DataError, system_cause
 from noah.files.foreign_text import is_utf8, printable

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from noah.data.dataset import Dataset
-from noah.data.decode import is_image_path
+from noah.data.formats import is_image_path
 from noah.data.sources.class_folders import LAYOUT, ClassFolders, Reading, check_names, find_classes, list_folder
 from noah.data.sources.division import content_notes, hold_out_some, how_held_out
 from noah.data.sources.grouping import PURPOSE, group_notes, match_groups, refuse_parted

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from noah.data.dataset import Dataset
-from noah.data.decode import is_image_path
+from noah.data.decode import Source
+from noah.data.formats import is_image_path
 from noah.data.sources.class_folders import find_classes, list_folder
 from noah.data.sources.imagenet_variants import Variant, find_variant_folder
 from noah.data.sources.lists import read_list
@@ -125,6 +126,9 @@ class _Relabeled:
 
     def open(self, index: int) -> Image.Image:
         return self.split.open(index)
+
+    def source(self, index: int) -> Source | None:
+        return self.split.source(index)
 
     def name(self, index: int) -> str:
         return self.split.name(index)

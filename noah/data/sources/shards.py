@@ -22,7 +22,8 @@ import numpy as np
 from PIL import Image
 
 from noah.data.dataset import Dataset
-from noah.data.decode import IMAGE_SUFFIXES, open_image
+from noah.data.decode import open_image
+from noah.data.formats import IMAGE_SUFFIXES
 from noah.data.sources.archives import StoredFile, list_tar, read_stored
 from noah.data.sources.class_folders import list_folder
 from noah.data.sources.division import Labeled, divide, number_labels, order_labels, refuse_unknown
@@ -73,12 +74,16 @@ class ShardSplit:
 
     def open(self, index: int) -> Image.Image:
         """Read the image's bytes from its archive, and decode them."""
+        return open_image(self.source(index))
+
+    def source(self, index: int) -> BytesIO:
+        """The image's bytes, read from its archive."""
         try:
             content = read_stored(self.archives[index], self.images[index])
         except OSError as error:
             cause = f"{system_cause(error)}."
             raise UnreadableImageError(f"Cannot read {self.name(index)}: {cause}", "", cause) from error
-        return open_image(BytesIO(content))
+        return BytesIO(content)
 
     def name(self, index: int) -> str:
         """The archive and the image's name in it, such as shards/000.tar/0012.jpg."""

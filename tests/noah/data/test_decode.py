@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from noah.data import decode as images
-from noah.data.decode import IMAGE_SUFFIXES, is_image_path, open_image
+from noah.data.decode import open_image
+from noah.data.formats import HEIC, IMAGE_SUFFIXES, JPEG_XL, import_decoder, is_image_path
 from noah.errors import UnreadableImageError
 
 RANDOM = np.random.default_rng(0)
@@ -27,6 +28,8 @@ def test_image_paths_are_told_by_their_suffix() -> None:
 def test_every_suffix_can_be_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"image{suffix}"
     encoder = {".jpe": "JPEG", ".jfif": "JPEG", ".pnm": "PPM"}.get(suffix)
+    for extra in (HEIC, JPEG_XL):
+        import_decoder(extra)
     image = Image.fromarray(COLORS)
     (image.convert("1") if suffix == ".pbm" else image.convert("L") if suffix == ".pgm" else image).save(path, encoder)
     assert open_image(path).size == (5, 7) and open_image(path).mode == "RGB"

@@ -52,6 +52,9 @@ class RenderedSplit:
         """Draw the image, in mode RGB."""
         return Image.fromarray(self.render(int(self.numbers[index]))).convert("RGB")
 
+    def source(self, index: int) -> None:
+        """None: the image is drawn."""
+
     def name(self, index: int) -> str:
         """The prefix, the version of the drawing, and the image's number, such as shapes_count/v1-12."""
         return f"{self.prefix}/v{self.drawing}-{self.numbers[index]}"
