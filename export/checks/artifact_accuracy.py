@@ -12,6 +12,7 @@ from noah.data.pixels.pixels import Pixels
 from noah.errors import ArtifactError
 from noah.evaluation.reliability import confidences
 from noah.evaluation.score import Logits, describe, finite_rows, predicted_labels
+from noah.prepare.common_images import TestImages
 from noah.prepare.context import Materials, at_image_size
 from noah.progress import Bar, Listener
 from noah.runs.artifact_results import ARTIFACT
@@ -57,18 +58,19 @@ def evaluate_artifact(
             f"Name its own run with --run, or export it again: noah export --format onnx --run {run.option}",
         )
     split, classes = materials.dataset.load_test(), materials.dataset.classes
-    pixels = materials.pixels(split, "test", listener)
+    test = TestImages(run, materials, split)
+    pixels = materials.pixels(test.split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
         logits = artifact_logits(predictor, pixels, materials.evaluation_batch_size, bar)
+    predicted = predicted_labels(logits)
     result = {
         "split": "test",
         "provider": predictor.provider,
         "files": predictor.manifest.file_hashes,
         **describe(logits, pixels.labels, classes),
+        "duplicates": test.compare(predicted == pixels.labels),
     }
-    predictions = KeptPredictions(
-        fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), confidences(logits)
-    )
+    predictions = KeptPredictions(fingerprint_split(split, classes), pixels.labels, predicted, confidences(logits))
     break_seal(run, result_place(ARTIFACT, file_name))
     write_predictions(run, predictions, ARTIFACT, file_name)
     run.write_json(result, "eval", ARTIFACT, file_name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,8 @@ from noah.space.kinds import KINDS, price
 from noah.space.search_space import MAY_BE_ABSENT, PRESETS, SearchSpace, make_space, quarters
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from noah.backbone.load import Backbone
 
 
@@ -174,12 +176,15 @@ class Materials:
             listener.say(f"training images: {pixels.reason}")
         return pixels
 
-    def reading(self, parts: Sequence[Part], listener: Listener) -> Materials:
+    def reading(
+        self, parts: Sequence[Part], listener: Listener, look: Callable[[int, int, Image], None] | None = None
+    ) -> Materials:
         """Decode all images of a run before it begins, and return materials that keep those that fit into memory.
 
         Args:
             parts: The images that the first stages need.
             listener: Receives the progress.
+            look: Called in threads with the number of a part, the place of an image in it, and the image.
 
         Raises:
             UnreadableImageError: If images cannot be decoded; it counts all of them.
@@ -191,6 +196,7 @@ class Materials:
                 self.backbone.preprocessing,
                 memory_limit=self._memory_limit(),
                 progress=lambda done, _: bar.update(done),
+                look=look,
             )
         return replace(self, read=tuple(read))
 

@@ -2,6 +2,7 @@
 
     runs/<dataset>/<id>/
         run.yaml        resolved settings with the source of each, choices, data, versions
+        data/           hashes.npy of the images that it began with; duplicates.json if its splits have some in common
         log.jsonl       what happened, with times
         lock            held by the process that is searching or retraining, which lock.owner names; asking.lock by one
                         that asks whether it is held

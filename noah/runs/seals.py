@@ -119,9 +119,12 @@ def seals(run: Run) -> list[Place]:
 
 
 def seal_start(run: Run) -> None:
-    """Seal what a run was started with, unless it is sealed: run.yaml, and the timings behind a bound on latency."""
+    """Seal what a run was started with, unless it is sealed.
+
+    This is run.yaml, what is known of its images, and the timings behind a bound on latency.
+    """
     if not is_sealed(run, START):
-        set_seal(run, START, [run.path(RUN_FILE), run.path("search", "latency.json")])
+        set_seal(run, START, [run.path(RUN_FILE), run.path("search", "latency.json"), *run.path("data").glob("*.*")])
 
 
 def seal_supernet(run: Run) -> None:

@@ -11,6 +11,7 @@ from noah.evaluation.reliability import confidences
 from noah.evaluation.score import describe, predicted_labels
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.prepare.build import build_supernet, class_weights, load_supernet
+from noah.prepare.common_images import TestImages
 from noah.prepare.context import Materials, seed_torch
 from noah.prepare.first_blocks import compute_first_blocks
 from noah.prepare.held_out import FinalImages, check_held_out, describe_held_out, final_images, keep_held_out
@@ -140,21 +141,25 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
 
     Returns:
         The content of eval/test.json.
+
+    Raises:
+        DataError: If the test images are copies of those that it was trained on, unless `data.allow_copies` is set.
     """
     model, subnet = load_retrained(run, materials)
     split, classes = materials.dataset.load_test(), materials.dataset.classes
-    pixels = materials.pixels(split, "test", listener)
+    test = TestImages(run, materials, split)
+    pixels = materials.pixels(test.split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
         logits = merged_logits(model, subnet, pixels, materials, bar)
+    predicted = predicted_labels(logits)
     result = {
         "split": "test",
         "subnet": subnet.to_json(),
         "hardware": materials.hardware.to_json(),
         **describe(logits, pixels.labels, classes),
+        "duplicates": test.compare(predicted == pixels.labels),
     }
-    predictions = KeptPredictions(
-        fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), confidences(logits)
-    )
+    predictions = KeptPredictions(fingerprint_split(split, classes), pixels.labels, predicted, confidences(logits))
     break_seal(run, result_place("test.json"))
     write_predictions(run, predictions, "test.json")
     keep_mistakes(run, predictions, pixels)

@@ -10,8 +10,9 @@ import typer
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah.settings.layers import Layer
-from noah_cli.options.option_layers import hardware_layers
+from noah_cli.options.option_layers import hardware_layers, option_layers
 from noah_cli.options.options import (
+    AllowCopiesOption,
     DeviceOption,
     PrecisionOption,
     RunOption,
@@ -43,6 +44,7 @@ def evaluate(
             metavar="NAME",
         ),
     ] = None,
+    allow_copies: AllowCopiesOption = False,
     again: Annotated[bool, typer.Option("--again", help="Measure again, even if there is a result.")] = False,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -77,6 +79,7 @@ def evaluate(
         place = ("eval", *artifact_result(current, f"{predictor.name}.json"))
     what = what or ("the retrained winner" if given_subnet(current) is None else "the trained subnet")
     changes = hardware_layers(device, precision, threads)
+    changes += option_layers(allow_copies=("data.allow_copies", allow_copies or None))
     if on is not None:
         result = evaluate_on(listener, current, changes, on, again)
         _print_result(listener, result, f"{what} on {result['split']}")
@@ -119,9 +122,29 @@ def _print_result(listener: console.ConsoleListener, result: dict[str, Any], wha
     listener.say(
         f"          cross-entropy {result['cross_entropy']:.4f}, calibration error {result['calibration_error']:.1%}"
     )
+    for line in duplicates_told(result.get("duplicates") or {}, result["total"]):
+        listener.say(line)
     measured = {name: value for name, value in result["class_accuracy"].items() if value is not None}
     worst = sorted(measured, key=measured.__getitem__)[:_WORST]
     listener.say("          hardest classes: " + ", ".join(f"{name} {measured[name]:.1%}" for name in worst))
+
+
+def duplicates_told(found: dict[str, Any], total: int) -> list[str]:
+    """Warn of test images that the run began with, and of groups on both sides."""
+    lines = []
+    for how, word in (("exact", "are"), ("near", "are nearly the same as")):
+        if found.get(how):
+            lines.append(
+                f"WARNING   {found[how]:,} of {total:,} test images {word} images that the network was trained or "
+                "chosen on; the result in the run's folder names them."
+            )
+    if found.get("accuracy_without") is not None:
+        lines.append(f"          {found['accuracy_without']:.2%} of the others are right.")
+    if found.get("groups"):
+        lines.append(
+            f"WARNING   {found['groups']:,} groups have images for testing and others that the network was trained on."
+        )
+    return lines
 
 
 def evaluate_on(
