@@ -57,7 +57,8 @@ def evaluate_artifact(
             f"The artifact was exported from {found.name}, with other weights than {run.name} has now.",
             f"Name its own run with --run, or export it again: noah export --format onnx --run {run.option}",
         )
-    split, classes = materials.dataset.load_test(), materials.dataset.classes
+    opened, classes = materials.open_test(listener), materials.dataset.classes
+    split = opened.split
     test = TestImages(run, materials, split)
     pixels = materials.pixels(test.split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
@@ -67,6 +68,7 @@ def evaluate_artifact(
         "split": "test",
         "provider": predictor.provider,
         "files": predictor.manifest.file_hashes,
+        **opened.to_json(),
         **describe(logits, pixels.labels, classes),
         "duplicates": test.compare(predicted == pixels.labels),
     }

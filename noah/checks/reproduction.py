@@ -101,7 +101,7 @@ def stored_test_pixels(
     Raises:
         RunError: If the images or their labels are not those that were measured.
     """
-    split = materials.dataset.load_test()
+    split = materials.open_test(listener).split
     kept = read_predictions(run, *parts) if run.path("eval", "predictions", *parts).is_file() else None
     if kept and kept.fingerprint != fingerprint_split(split, materials.dataset.classes):
         raise RunError("The images or labels of the test split are not those that were measured.")

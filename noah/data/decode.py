@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.ImageFile import ImageFile
 
@@ -80,7 +80,7 @@ def open_image(source: Source, decoding: Decoding = AS_STORED) -> Image.Image:
             raise
         except (OSError, SyntaxError) as error:
             whole = _with_an_end(source) if decoding.repair else None
-            if whole is None or isinstance(error, Image.UnidentifiedImageError):
+            if whole is None or isinstance(error, UnidentifiedImageError):
                 raise
             return _repaired(whole, decoding, error)
 
@@ -304,6 +304,6 @@ def _cause(error: Exception) -> str:
     """Only the reason, on one line, without the path that Pillow and the system repeat."""
     if isinstance(error, OSError) and error.strerror:
         return system_cause(error)
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "it is in no image format that noah knows, or damaged at its beginning"
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

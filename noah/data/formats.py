@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import Image, Jpeg2KImagePlugin, JpegImagePlugin
+from PIL import Image, Jpeg2KImagePlugin, JpegImagePlugin, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from noah.errors import UnreadableImageError
@@ -130,7 +130,7 @@ def _construct(factory: Callable[..., Any], file: BinaryIO) -> ImageFile:
     try:
         image: ImageFile = factory(file, None)
     except (SyntaxError, IndexError, TypeError, struct.error) as error:
-        raise Image.UnidentifiedImageError(str(error)) from error
+        raise UnidentifiedImageError(str(error)) from error
     return image
 
 

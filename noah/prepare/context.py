@@ -20,18 +20,20 @@ from noah.cost.image_cost import size_advice
 from noah.data.augment.augmented_pixels import PREFETCHED, TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
 from noah.data.dataset import Dataset
+from noah.data.intake import AS_LOADED, Intake, OpenedTest, look, open_test, settle, unseen
 from noah.data.pixels.device_pixels import free_memory, place
 from noah.data.pixels.first_reading import Part, read_first
 from noah.data.pixels.originals import Originals
 from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.sources.registry import load_dataset
-from noah.data.split import Split, same_images
+from noah.data.split import Split, decoded, same_images
 from noah.errors import RunError, UsageError
+from noah.files.jsonl import START_AGAIN
 from noah.hardware.device import Choice, Hardware, choose_hardware
 from noah.hardware.memory import available_memory, format_bytes
 from noah.hardware.processes import launched_processes
 from noah.progress import Listener
-from noah.runs.folder import Run
+from noah.runs.folder import DAMAGED_FILE, RUN_FILE, Run
 from noah.settings.settings import Settings
 from noah.settings.training_settings import AugmentationSettings
 from noah.space.kinds import KINDS, price
@@ -91,6 +93,10 @@ class Materials:
     evaluation_batch: Choice | None = None
     read: tuple[Pixels | Originals, ...] = ()
     """Images that were decoded at the start of the run and are in memory."""
+    intake: Intake = AS_LOADED
+    """How the image files are read; `dataset` reads them so."""
+    as_loaded: Dataset | None = None
+    """The dataset before anything was left out; known until its images are looked at."""
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -115,6 +121,7 @@ class Materials:
                 "fingerprint": fingerprint(self.dataset),
             },
             "notes": list(self.dataset.notes),
+            "images": self.intake.to_json(),
             "backbone": {
                 "name": self.backbone.name,
                 "architecture": self.backbone.architecture,
@@ -176,6 +183,24 @@ class Materials:
             listener.say(f"training images: {pixels.reason}")
         return pixels
 
+    def open_test(self, listener: Listener, split: Split | None = None, name: str = "test") -> OpenedTest:
+        """Open the test split, or another that takes its place, and look at all of its images.
+
+        Args:
+            listener: Receives the progress, and what is damaged.
+            split: Another split to measure on; None means the dataset's own.
+            name: What its images are called.
+
+        Raises:
+            UnreadableImageError: If more images cannot be read than may be left out.
+        """
+        own = self.dataset.load_test() if split is None else decoded(split, self.intake.decoding)
+        with listener.bar(f"checking {name} images", len(own), "images") as bar:
+            opened = open_test(own, self.intake.decoding, self.settings.data, lambda done, _: bar.update(done))
+        for note in opened.notes:
+            listener.say(f"          {note}")
+        return opened
+
     def reading(
         self, parts: Sequence[Part], listener: Listener, look: Callable[[int, int, Image], None] | None = None
     ) -> Materials:
@@ -210,25 +235,28 @@ class Materials:
         return None if sharing == 1 else available_memory() // 2 // sharing
 
 
-def prepare(settings: Settings, listener: Listener, *, tell_data: bool = False) -> Materials:
-    """Load dataset and backbone, resolve the hardware and build the search space.
+def prepare(settings: Settings, listener: Listener, *, tell_data: bool = False, run: Run | None = None) -> Materials:
+    """Load dataset and backbone, resolve the hardware and build the search space; no image is opened.
 
     Args:
         settings: The resolved settings of the run.
         listener: Receives every automatic choice made here.
         tell_data: Whether to report the dataset and the backbone too, as the first stage of a run does.
+        run: The run whose images are read again, as it has read them; None for a new one.
 
     Raises:
         NoahError: If anything is wrong with any of them.
     """
     with launched_processes().first_goes_ahead():
-        return _prepare(settings, listener, tell_data=tell_data)
+        return _prepare(settings, listener, tell_data=tell_data, run=run)
 
 
-def _prepare(settings: Settings, listener: Listener, *, tell_data: bool) -> Materials:
+def _prepare(settings: Settings, listener: Listener, *, tell_data: bool, run: Run | None) -> Materials:
     if settings.data.dataset is None and settings.data.folder is None:
         raise UsageError("No dataset is given.", "Add --dataset NAME (such as digits or cifar100) or --data FOLDER.")
-    dataset = load_dataset(settings.data, settings.seed)
+    as_loaded = load_dataset(settings.data, settings.seed)
+    intake = unseen(settings.data) if run is None else _stored_intake(run)
+    dataset = _applied(intake, as_loaded, run)
     hardware = choose_hardware(settings.hardware)
     if tell_data:
         listener.say(
@@ -254,7 +282,50 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool) -> Mate
         chosen = choose_evaluation_batch(hardware, backbone, space)
     if chosen is not None:
         listener.say(f"{chosen.what:<10}{chosen.value} ({chosen.reason})")
-    return Materials(settings, dataset, backbone, hardware, space, chosen)
+    return Materials(settings, dataset, backbone, hardware, space, chosen, (), intake, as_loaded)
+
+
+def _stored_intake(run: Run) -> Intake:
+    """How a run has read its images; runs that do not record it left nothing out and read them as they are stored."""
+    try:
+        return Intake.from_json(run.description().get("images", {}))
+    except ValueError as error:
+        raise RunError(f"{run.path(RUN_FILE)} is damaged: images: {error}.", START_AGAIN) from error
+
+
+def _applied(intake: Intake, dataset: Dataset, run: Run | None) -> Dataset:
+    try:
+        return intake.apply(dataset)
+    except IndexError as error:
+        raise RunError(
+            f"The images of {dataset.name} are not those that the run {run.name if run else ''} was started with: "
+            f"{error}.",
+            "Restore them, or start a new run with `noah search`.",
+        ) from error
+
+
+def look_at_images(materials: Materials, listener: Listener, root: Path | None = None) -> Materials:
+    """Look at all training and validation images of a new run, and settle which are left out and how they are decoded.
+
+    Args:
+        materials: As `prepare` gives them.
+        listener: Receives the progress, and what is damaged or unusual.
+        root: The folder of all runs; if damaged images stop the run, all are listed in a file there.
+
+    Raises:
+        UnreadableImageError: If more images cannot be read than may be left out.
+        DataError: If too few can be.
+    """
+    dataset, data = materials.as_loaded or materials.dataset, materials.settings.data
+    total = len(dataset.train) + len(dataset.validation)
+    with listener.bar("checking training and validation images", total, "images") as bar:
+        found = look(dataset, lambda done, _: bar.update(min(done, total)))
+    writes = root is not None and materials.hardware.processes.is_first
+    listing = root / f"{dataset.name}-{DAMAGED_FILE}" if root is not None and writes else None
+    intake = settle(dataset, found, data, listing)
+    for note in intake.notes:
+        listener.say(f"images    {note}")
+    return replace(materials, dataset=intake.apply(dataset), intake=intake, as_loaded=None)
 
 
 def at_image_size(materials: Materials, side: int) -> Materials:

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from noah.cost.latency_table import LatencyTable
+from noah.data.intake import write_listing
 from noah.errors import UsageError
 from noah.nas.evolution import check_invited
 from noah.prepare.auto import adapt
 from noah.prepare.common_images import first_parts, read_first_images
-from noah.prepare.context import Materials, prepare
+from noah.prepare.context import Materials, look_at_images, prepare
 from noah.prepare.held_out import final_images
 from noah.prepare.run_budget import LATENCY_FILE, budget_facts, decide_budget
 from noah.progress import Listener
-from noah.runs.folder import Run, check_new_name, create_run, describe
+from noah.runs.folder import DAMAGED_FILE, Run, check_new_name, create_run, describe
 from noah.runs.run_subnet import FRONT, front_subnet
 from noah.runs.seals import seal_start
 from noah.runs.subnet_text import check_spelling, parse_subnet
@@ -67,7 +68,10 @@ def start_run(
             raise UsageError(
                 "A subnet that is given has no supernet to inherit weights from.", "Add --set retrain.inherit=false."
             )
-    materials, origins = adapt(prepare(settings, listener, tell_data=True), origins, listener, time_limit=time_limit)
+    materials = prepare(settings, listener, tell_data=True)
+    check_new_name(root, materials.dataset.name, name, given=subnet is not None)  # before images are opened
+    materials = look_at_images(materials, listener, root)
+    materials, origins = adapt(materials, origins, listener, time_limit=time_limit)
     settings = materials.settings
     final_images(materials)  # report a share that cannot be held out now, not after the search
     processes, read = materials.hardware.processes, materials
@@ -96,6 +100,8 @@ def start_run(
             choices=materials.choices,
         )
         common.keep(run)
+        if materials.intake.listed:
+            write_listing(run.path(DAMAGED_FILE), materials.intake.listed)
         if table is not None:
             run.write_json(table.to_json(), *LATENCY_FILE)
         seal_start(run)

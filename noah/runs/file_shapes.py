@@ -37,6 +37,14 @@ class Description(TypedDict):
     backbone: NotRequired[Texts]
     versions: NotRequired[Texts]
     classes: NotRequired[list[str]]
+    images: NotRequired[Texts]
+
+
+class LeftOut(TypedDict):
+    """The images of a test split that could not be read and so were not measured."""
+
+    of: Size
+    images: list[str]
 
 
 class TestedTwice(TypedDict):
@@ -64,6 +72,8 @@ class Result(TypedDict):
     top5_accuracy: NotRequired[Share]
     split: NotRequired[str]
     duplicates: NotRequired[TestedTwice]
+    left_out: NotRequired[LeftOut]
+    repaired: NotRequired[Size]
 
 
 class Sure(TypedDict):

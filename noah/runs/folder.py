@@ -3,6 +3,7 @@
     runs/<dataset>/<id>/
         run.yaml        resolved settings with the source of each, choices, data, versions
         data/           hashes.npy of the images that it began with; duplicates.json if its splits have some in common
+        damaged.csv     the images that could not be decoded as they are, and what was done; missing if there were none
         log.jsonl       what happened, with times
         lock            held by the process that is searching or retraining, which lock.owner names; asking.lock by one
                         that asks whether it is held
@@ -49,7 +50,20 @@ from noah.settings.settings import Settings
 from noah.version import __version__
 
 RUN_FILE = "run.yaml"
-_VERSIONS = ("torch", "torchvision", "timm", "numpy", "pillow", "onnx", "onnxruntime-gpu", "onnxruntime")
+DAMAGED_FILE = "damaged.csv"
+"""Lists the images that could not be decoded as they are, if there were any."""
+_VERSIONS = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pillow",
+    "pillow-heif",
+    "pillow-jxl-plugin",
+    "onnx",
+    "onnxruntime-gpu",
+    "onnxruntime",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from noah.errors import RunError
-from noah.runs.folder import RUN_FILE, Run
+from noah.runs.folder import DAMAGED_FILE, RUN_FILE, Run
 
 FOLDER = "seals"
 START, SUPERNET, SEARCH, RETRAIN = ("start",), ("supernet",), ("search",), ("retrain",)
@@ -121,10 +121,12 @@ def seals(run: Run) -> list[Place]:
 def seal_start(run: Run) -> None:
     """Seal what a run was started with, unless it is sealed.
 
-    This is run.yaml, what is known of its images, and the timings behind a bound on latency.
+    These are run.yaml, the list of damaged images, what else is known of the images, and the timings behind a bound on
+    latency.
     """
     if not is_sealed(run, START):
-        set_seal(run, START, [run.path(RUN_FILE), run.path("search", "latency.json"), *run.path("data").glob("*.*")])
+        known = [run.path(RUN_FILE), run.path(DAMAGED_FILE), run.path("search", "latency.json")]
+        set_seal(run, START, [*known, *run.path("data").glob("*.*")])
 
 
 def seal_supernet(run: Run) -> None:

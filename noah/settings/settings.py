@@ -61,6 +61,14 @@ class DataSettings(Section):
 
     With `near_duplicates` images in several splits that are nearly the same are looked for, besides those that are
     exactly the same. A dataset in which every image of one split is also in another is refused unless `allow_copies`.
+
+    `damaged` says what happens to images that cannot be decoded as they are (`noah.data.intake`): "stop"; "skip", which
+    leaves out up to `damaged_share` of all images; or "repair", which uses as much as can be decoded and stops at the
+    others. None repairs what can be and leaves out up to 1 % of the images. `damaged_share` is 1 % if None, or 10 %
+    with "skip".
+
+    `alpha` is what transparent pixels are laid on; "ignore" takes the colors stored under them. `bit_depth` is the
+    number of bits that the values of 16-bit files use; "auto" tells it from the largest value of all images.
     """
 
     dataset: str | None = None
@@ -73,6 +81,10 @@ class DataSettings(Section):
     groups: str | None = None
     near_duplicates: bool = False
     allow_copies: bool = False
+    damaged: Literal["stop", "skip", "repair"] | None = None
+    damaged_share: Share | None = None
+    alpha: Literal["white", "black", "ignore"] = "white"
+    bit_depth: Literal["auto"] | int = "auto"
     validation_fraction: Fraction = 0.2
     test_fraction: Fraction = 0.2
     class_weights: Literal["none", "balanced"] = "none"
@@ -91,6 +103,13 @@ class DataSettings(Section):
             if not found:
                 raise PydanticCustomError("groups", "needs a group in parentheses, as in (patient[0-9]+)")
         return text
+
+    @field_validator("bit_depth", mode="before")
+    @classmethod
+    def _is_auto_or_bits(cls, value: object) -> object:
+        if value != "auto" and not (type(value) is int and 8 <= value <= 16):
+            raise PydanticCustomError("bits", "must be auto or a whole number from 8 to 16")
+        return value
 
 
 class BackboneSettings(Section):

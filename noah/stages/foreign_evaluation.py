@@ -64,7 +64,8 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
         The content of eval/on/<name>.json.
     """
     model, subnet = load_retrained(run, materials)
-    pixels = materials.pixels(foreign.split, foreign.name, listener)
+    opened = materials.open_test(listener, foreign.split, foreign.name)
+    pixels = materials.pixels(opened.split, foreign.name, listener)
     present = np.array(foreign.present, np.int64)
     with listener.bar(f"evaluating on {foreign.name}", len(pixels), "images") as bar:
         logits = merged_logits(model, subnet, pixels, materials, bar)
@@ -76,6 +77,7 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
         "classes_of_run": len(materials.dataset.classes),
         "subnet": subnet.to_json(),
         "hardware": materials.hardware.to_json(),
+        **opened.to_json(),
         **describe(np.ascontiguousarray(logits[:, present]), np.searchsorted(present, pixels.labels), names),
     }
     break_seal(run, result_place("on", f"{foreign.name}.json"))

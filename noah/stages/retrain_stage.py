@@ -146,7 +146,8 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
         DataError: If the test images are copies of those that it was trained on, unless `data.allow_copies` is set.
     """
     model, subnet = load_retrained(run, materials)
-    split, classes = materials.dataset.load_test(), materials.dataset.classes
+    opened, classes = materials.open_test(listener), materials.dataset.classes
+    split = opened.split
     test = TestImages(run, materials, split)
     pixels = materials.pixels(test.split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
@@ -156,6 +157,7 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
         "split": "test",
         "subnet": subnet.to_json(),
         "hardware": materials.hardware.to_json(),
+        **opened.to_json(),
         **describe(logits, pixels.labels, classes),
         "duplicates": test.compare(predicted == pixels.labels),
     }

@@ -96,7 +96,7 @@ def evaluate(
             listener.result({"run": str(current.folder), **result})
             return
     listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(changes), listener)
+    materials = prepare(current.settings(changes), listener, run=current)
     check_same_data(current, materials)
     if predictor is None:
         result = evaluate_test(current, materials, listener)
@@ -117,6 +117,10 @@ def _print_result(listener: console.ConsoleListener, result: dict[str, Any], wha
         f"test      {result['accuracy']:.2%} ± {result['standard_error']:.2%} of {result['total']:,} images right by "
         f"{what}"
     )
+    if lost := result.get("left_out"):
+        listener.say(
+            f"          not measured: {len(lost['images']):,} of {lost['of']:,} test images, which cannot be read"
+        )
     if "top5_accuracy" in result:
         listener.say(f"          top-5 {result['top5_accuracy']:.2%}")
     listener.say(
@@ -161,7 +165,7 @@ def evaluate_on(
     from noah.stages.retrain_stage import read_result
 
     listener.say(f"run       {current.folder}")
-    materials = prepare(current.settings(changes), listener)
+    materials = prepare(current.settings(changes), listener, run=current)
     check_same_data(current, materials)
     foreign = find_foreign(on, materials.settings, materials.dataset.classes)
     listener.say(

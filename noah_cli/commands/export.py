@@ -138,7 +138,7 @@ def export(
     listener.say(f"run       {current.folder}")
     if precision is None and format == "trt":
         listener.say("precision fp16 (all targets support it; half the size of fp32, and closer to it than bf16)")
-    materials = prepare(current.settings(hardware_layers(device, "fp32", threads)), listener)
+    materials = prepare(current.settings(hardware_layers(device, "fp32", threads)), listener, run=current)
     check_same_data(current, materials)
     if format == "safetensors" or format == "timm":
         from export.write.torch_artifact import export_for_torch

@@ -16,13 +16,16 @@ from noah_cli.options.new_run import tell_settings
 from noah_cli.options.option_layers import hardware_layers, own_data_layers, start_layers, track_layers
 from noah_cli.options.options import (
     AllowCopiesOption,
+    AlphaOption,
     BackboneArchOption,
     BackboneArgOption,
     BackboneOption,
+    BitDepthOption,
     ClassesOption,
     ClassWeightsOption,
     ColumnsOption,
     ConfigOption,
+    DamagedOption,
     DataOption,
     DataRootOption,
     DatasetOption,
@@ -85,6 +88,9 @@ def retrain(
     groups: GroupsOption = None,
     near: NearOption = False,
     allow_copies: AllowCopiesOption = False,
+    damaged: DamagedOption = None,
+    alpha: AlphaOption = None,
+    bit_depth: BitDepthOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
     track: TrackOption = None,
@@ -112,7 +118,9 @@ def retrain(
         class_weights,
         seed,
     )
-    options += own_data_layers(columns, classes, groups, near=near, allow_copies=allow_copies)
+    options += own_data_layers(
+        columns, classes, damaged, alpha, bit_depth, groups=groups, near=near, allow_copies=allow_copies
+    )
     if subnet is not None:
         options += [assignment_layer(text) for text in assignments or []]
     # Imported this late because it takes seconds, and typing mistakes should be reported at once.

@@ -59,7 +59,7 @@ def open_existing(
         settings = settings.model_copy(update={"retrain": settings.retrain.model_copy(update={"inherit": True})})
     check_inherits(current, settings.retrain)
     listener.say(f"run       {current.folder}")
-    materials = prepare(settings, listener)
+    materials = prepare(settings, listener, run=current)
     check_same_data(current, materials)
     return current, materials
 

@@ -26,14 +26,17 @@ from noah_cli.options.options import (
     RUNS,
     SEARCH,
     AllowCopiesOption,
+    AlphaOption,
     BackboneArchOption,
     BackboneArgOption,
     BackboneOption,
+    BitDepthOption,
     BudgetOption,
     ClassesOption,
     ClassWeightsOption,
     ColumnsOption,
     ConfigOption,
+    DamagedOption,
     DataOption,
     DataRootOption,
     DatasetOption,
@@ -147,6 +150,9 @@ def search(
     groups: GroupsOption = None,
     near: NearOption = False,
     allow_copies: AllowCopiesOption = False,
+    damaged: DamagedOption = None,
+    alpha: AlphaOption = None,
+    bit_depth: BitDepthOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
@@ -192,7 +198,9 @@ def search(
         class_weights,
         seed,
     )
-    options += own_data_layers(columns, classes, groups, near=near, allow_copies=allow_copies)
+    options += own_data_layers(
+        columns, classes, damaged, alpha, bit_depth, groups=groups, near=near, allow_copies=allow_copies
+    )
     options += option_layers(
         space=("space.preset", space),
         placement=("space.placement", placement),

@@ -12,7 +12,7 @@ import typer
 
 from noah.errors import RunBusyError, SettingsError, UsageError
 from noah.prepare.auto import adapt
-from noah.prepare.context import Materials, check_same_data, prepare
+from noah.prepare.context import Materials, check_same_data, look_at_images, prepare
 from noah.prepare.forecast import forecast
 from noah.prepare.new_run import start_run
 from noah.prepare.run_budget import decide_budget, run_budget
@@ -88,7 +88,7 @@ def search_stopped(
         # If the recipe was named at the start, this folder's settings file overrode it.
         files = [recipe_layer(recipe), *project_layers(listener), *files]
     _check_unchanged(settings, [*files, *options], run.name, f"Type: noah search --resume{again}")
-    materials = prepare(settings, listener, tell_data=True)
+    materials = prepare(settings, listener, tell_data=True, run=run)
     check_same_data(run, materials)
     result = finished_search(run)
     if result is not None:
@@ -116,7 +116,7 @@ def join_run(
     _refuse_given(run, run_options(run.folder, runs, always=True))
     settings = run.settings(own)
     check_usable(settings.trackers)  # used if this process turns out to finish the search
-    materials = prepare(settings, listener)
+    materials = prepare(settings, listener, run=run)
     check_same_data(run, materials)
     _tell_run(listener, run, materials)
     try:
@@ -140,7 +140,8 @@ def dry(
     listener: console.ConsoleListener, settings: Settings, origins: Mapping[str, str], time_limit: float | None
 ) -> None:
     """Print what a run would take, and write nothing."""
-    materials, _ = adapt(prepare(settings, listener, tell_data=True), origins, listener, time_limit=time_limit)
+    materials = look_at_images(prepare(settings, listener, tell_data=True), listener)
+    materials, _ = adapt(materials, origins, listener, time_limit=time_limit)
     budget, _ = decide_budget(materials, listener)
     found = forecast(materials, budget, listener)
     print_forecast(listener, found)

@@ -89,7 +89,7 @@ def _checks(run: Run, listener: console.ConsoleListener, hardware: list[Layer], 
         from noah.prepare.context import prepare
 
         try:
-            materials = prepare(run.settings(hardware), listener)
+            materials = prepare(run.settings(hardware), listener, run=run)
         except NoahError as error:
             yield Check("images and backbone", "failed", error.problem, error.hint)
             return

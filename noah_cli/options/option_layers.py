@@ -70,10 +70,13 @@ def start_layers(
 def own_data_layers(
     columns: Sequence[str] | None,
     classes: str | None,
-    groups: str | None,
+    damaged: str | None,
+    alpha: str | None,
+    bit_depth: str | None,
     *,
-    near: bool = False,
-    allow_copies: bool = False,
+    groups: str | None,
+    near: bool,
+    allow_copies: bool,
 ) -> list[Layer]:
     """Make the layers of the options that say how a person's own images are read, and what is looked for in them.
 
@@ -86,6 +89,9 @@ def own_data_layers(
         groups=("data.groups", groups),
         near=("data.near_duplicates", near or None),
         allow_copies=("data.allow_copies", allow_copies or None),
+        damaged=("data.damaged", damaged),
+        alpha=("data.alpha", alpha),
+        bit_depth=("data.bit_depth", int(bit_depth) if bit_depth and bit_depth.isdecimal() else bit_depth),
     )
     return [*layers, Layer(source="--columns", values={"data": {"columns": named}})] if named else layers
 

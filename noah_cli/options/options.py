@@ -209,6 +209,33 @@ AllowCopiesOption = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+DamagedOption = Annotated[
+    Literal["stop", "skip", "repair"] | None,
+    typer.Option(
+        "--damaged",
+        help="Images that cannot be decoded: stop; skip leaves out up to 10 % of all; repair uses what is there of a "
+        "JPEG without its end. If not given, noah repairs what it can and leaves out up to 1 %.",
+        rich_help_panel=DATA,
+    ),
+]
+AlphaOption = Annotated[
+    Literal["white", "black", "ignore"] | None,
+    typer.Option(
+        "--alpha",
+        help="What transparent pixels are laid on; ignore takes the colors stored under them. White if not given.",
+        rich_help_panel=DATA,
+    ),
+]
+BitDepthOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bit-depth",
+        help="How many bits the values of 16-bit files use, such as 12 if white is 4095; if not given, the fewest of "
+        "8, 10, 12, 14 and 16 that hold all values.",
+        metavar="BITS",
+        rich_help_panel=DATA,
+    ),
+]
 ClassWeightsOption = Annotated[
     Literal["none", "balanced"] | None,
     typer.Option("--class-weights", help="balanced: every class counts equally in training.", rich_help_panel=DATA),
