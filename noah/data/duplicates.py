@@ -64,6 +64,19 @@ def overlaps(splits: Mapping[str, Hashed]) -> list[Overlap]:
     return found
 
 
+def copies_told(overlap: Overlap, hashed: Mapping[str, Hashed]) -> str:
+    """Say in one sentence that one split is a copy of another, with an example."""
+    one, other = (hashed[name].split for name in (overlap.first, overlap.second))
+    first, second = overlap.exact[0].tolist()
+    smaller, larger = overlap.second, overlap.first
+    if len(overlap.exact) < len(other):
+        smaller, larger = larger, smaller
+    return (
+        f"The {smaller} images are copies: each of them is also among the {larger} images, as {other.name(second)} is "
+        f"{one.name(first)}, so nothing that is measured on them says how well a network does on new images."
+    )
+
+
 def same_pixels(one: Hashes, other: Hashes) -> Pairs:
     """The images of `other` that have the hash of an image of `one`, each with the first such image."""
     known, places = np.unique(one.exact, return_index=True)

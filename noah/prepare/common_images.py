@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from noah.data.duplicates import Hashed, Overlap, overlaps
+from noah.data.duplicates import Hashed, Overlap, copies_told, overlaps
 from noah.data.image_hash import Hasher, Hashes
 from noah.data.pixels.first_reading import Part
 from noah.data.split import Split, concatenate, groups_of, watched
@@ -155,19 +155,6 @@ def refuse_copies(overlap: Overlap, hashed: Mapping[str, Hashed]) -> None:
     """
     if overlap.copies:
         raise DataError(copies_told(overlap, hashed), f"Leave those images out of one of them, {_MORE}")
-
-
-def copies_told(overlap: Overlap, hashed: Mapping[str, Hashed]) -> str:
-    """Say in one sentence that one split is a copy of another, with an example."""
-    one, other = (hashed[name].split for name in (overlap.first, overlap.second))
-    first, second = overlap.exact[0].tolist()
-    smaller, larger = overlap.second, overlap.first
-    if len(overlap.exact) < len(other):
-        smaller, larger = larger, smaller
-    return (
-        f"The {smaller} images are copies: each of them is also among the {larger} images, as {other.name(second)} is "
-        f"{one.name(first)}, so nothing that is measured on them says how well a network does on new images."
-    )
 
 
 class TestImages:

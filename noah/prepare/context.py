@@ -267,7 +267,7 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool, run: Ru
             listener.say(f"          {note}")
     for choice in hardware.choices:
         listener.say(f"{choice.what:<10}{choice.value} ({choice.reason})")
-    backbone = _place_backbone(settings, hardware)
+    backbone = place_backbone(settings, hardware)
     if tell_data:
         preprocessing = backbone.preprocessing
         listener.say(
@@ -344,13 +344,17 @@ def at_image_size(materials: Materials, side: int) -> Materials:
     settings = materials.settings.model_copy(
         update={"backbone": materials.settings.backbone.model_copy(update={"image_size": side})}
     )
-    backbone = _place_backbone(settings, materials.hardware)
+    backbone = place_backbone(settings, materials.hardware)
     chosen = materials.evaluation_batch and choose_evaluation_batch(materials.hardware, backbone, materials.space)
     return replace(materials, settings=settings, backbone=backbone, evaluation_batch=chosen, read=())
 
 
-def _place_backbone(settings: Settings, hardware: Hardware) -> Backbone:
-    """Load the backbone of the settings onto the device."""
+def place_backbone(settings: Settings, hardware: Hardware) -> Backbone:
+    """Load the backbone of the settings onto the device.
+
+    Raises:
+        NoahError: If there is none of that name, or it cannot be used.
+    """
     backbone = load_backbone(
         settings.backbone.name,
         architecture=settings.backbone.architecture,

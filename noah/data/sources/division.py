@@ -23,7 +23,7 @@ from noah.data.split import (
     stratified_split,
     with_groups,
 )
-from noah.errors import DataError, UsageError
+from noah.errors import DataError, NoTestSplitError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ def _as_given(
 
 
 def _no_test(where: str) -> Split:
-    raise DataError(f"{where} has no test split.", "Name the split of some images test.")
+    raise NoTestSplitError(f"{where} has no test split.", "Name the split of some images test.")
 
 
 def how_held_out(groups: np.ndarray | None) -> str:

@@ -16,7 +16,7 @@ from noah.data.sources.grouping import PURPOSE, group_notes, match_groups, refus
 from noah.data.sources.source import Source
 from noah.data.sources.split_names import Role, one_a_role, role_of
 from noah.data.split import Split, concatenate, groups_of, number_groups, select, with_groups
-from noah.errors import DataError, DatasetNotFoundError, UsageError
+from noah.errors import DataError, DatasetNotFoundError, NoTestSplitError, UsageError
 from noah.files.foreign_text import is_utf8, printable
 from noah.settings.settings import DataSettings
 
@@ -224,7 +224,7 @@ def _load_test_folder(
     folder: Path, train: Path, classes: tuple[str, ...], reading: Reading | None, pattern: str | None
 ) -> Split:
     if not folder.is_dir():
-        raise DataError(f"{folder.parent} has no test split.", f"Add test images as {folder}/<class>/<image>.")
+        raise NoTestSplitError(f"{folder.parent} has no test split.", f"Add test images as {folder}/<class>/<image>.")
     test = _load_held_out(folder, train, classes, reading)
     groups = match_groups(test, pattern, folder.parent)
     return test if groups is None else with_groups(test, groups)
