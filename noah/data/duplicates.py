@@ -126,16 +126,14 @@ def _equal(first: Split, one: int, second: Split, other: int) -> bool:
 
 def _nearly_same(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> Pairs:
     """For each image of `other` the nearest of `one`, if it is near enough; in blocks, so in constant memory."""
-    telling, asked = (np.flatnonzero(hashes.any(axis=1)) for hashes in (one, other))
+    telling, asked = (np.flatnonzero(hashes) for hashes in (one, other))
     pairs: list[tuple[int, int]] = []
     if len(telling):
         known = one[telling]
         rows = max(1, _BLOCK // len(known))
         for start in range(0, len(asked), rows):
             block = asked[start : start + rows]
-            distance = np.zeros((len(block), len(known)), np.uint16)
-            for word in range(known.shape[1]):
-                distance += np.bitwise_count(other[block, None, word] ^ known[None, :, word])
+            distance = np.bitwise_count(other[block, None] ^ known[None])
             nearest = distance.argmin(axis=1)
             hit = np.flatnonzero(distance[np.arange(len(block)), nearest] <= NEAR)
             pairs += zip(telling[nearest[hit]].tolist(), block[hit].tolist(), strict=True)

@@ -89,11 +89,11 @@ class CommonImages:
             return
         hashes = [part.hashes for part in self.hashed.values()]
         near = [part.near for part in hashes if part.near is not None]
-        columns = [np.concatenate([part.exact for part in hashes])[:, None], *([np.concatenate(near)] if near else [])]
+        columns = [np.concatenate([part.exact for part in hashes]), *([np.concatenate(near)] if near else [])]
         path = run.path(*HASHES)
         path.parent.mkdir(exist_ok=True)
         with atomic_file(path) as temporary, temporary.open("wb") as file:
-            np.save(file, np.concatenate(columns, axis=1).astype("<u8"))
+            np.save(file, np.stack(columns).astype("<u8"))
         if any(len(overlap.exact) or (overlap.near is not None and len(overlap.near)) for overlap in self.found):
             run.write_json([_listed(overlap, self.hashed) for overlap in self.found], *LISTED)
 
@@ -236,7 +236,6 @@ def _trained(run: Run, materials: Materials) -> tuple[Hashed | None, str]:
         table = np.load(path, allow_pickle=False, max_header_size=1_000)
     except (OSError, ValueError, EOFError) as error:
         raise RunError(f"{path} is damaged: {error}", "Restore the run folder from a copy.") from error
-    if table.dtype != np.dtype("<u8") or table.shape not in ((len(split), 1), (len(split), 5)):
+    if table.dtype != np.dtype("<u8") or table.shape not in ((1, len(split)), (2, len(split))):
         return None, "the run's hashes are not those of its images"
-    near = np.ascontiguousarray(table[:, 1:]) if table.shape[1] == 5 else None
-    return Hashed(split, Hashes(table[:, 0].copy(), near)), ""
+    return Hashed(split, Hashes(table[0], table[1] if len(table) == 2 else None)), ""
