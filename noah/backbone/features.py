@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 @torch.inference_mode()
 def image_features(model: nn.Module, images: Tensor) -> Tensor:
-    """Compute the pooled features that a head would read.
+    """Compute the pooled features that a head would read; of a distilled backbone, the mean of what its two heads read.
 
     Args:
         model: timm's network.

@@ -183,13 +183,14 @@ def _page(found: DatasetCheck, data: DataSettings) -> Iterator[str | Table]:
                 f"{shorter(one[0], data)} is {one[1]} and {shorter(other[0], data)} {other[1]}."
             )
     for overlap in found.overlaps:
-        for pairs, how in ((overlap.exact, "the same"), (overlap.near, "nearly the same")):
+        both = (("same", overlap.exact, "also among the"), ("near", overlap.near, "in another form among the"))
+        for label, pairs, how in both:
             if pairs is not None and len(pairs):
                 first, second = found.names(overlap, pairs[:1])[0]
-                label = "same" if pairs is overlap.exact else "near"
+                images = counted(len(pairs), f"{overlap.second} images")
                 yield (
-                    f"{label:<10}WARNING: {counted(len(pairs), 'images')} of {overlap.second} and {overlap.first} {how}"
-                    f": {shorter(second, data)} is {shorter(first, data)}."
+                    f"{label:<10}WARNING: {images} {how} {overlap.first} images: {shorter(second, data)} is "
+                    f"{shorter(first, data)}."
                 )
     if found.suspicions is not None:
         suspicious = found.suspicious()

@@ -70,13 +70,13 @@ def start_layers(
 def own_data_layers(
     columns: Sequence[str] | None,
     classes: str | None,
-    damaged: str | None,
-    alpha: str | None,
-    bit_depth: str | None,
+    damaged: str | None = None,
+    alpha: str | None = None,
+    bit_depth: str | None = None,
     *,
-    groups: str | None,
-    near: bool,
-    allow_copies: bool,
+    groups: str | None = None,
+    near: bool = False,
+    allow_copies: bool = False,
 ) -> list[Layer]:
     """Make the layers of the options that say how a person's own images are read, and what is looked for in them.
 
