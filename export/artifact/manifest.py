@@ -52,6 +52,8 @@ class Manifest(Record):
         dataset: Name of the dataset that the classes come from.
         classes: Labels in the order of the outputs.
         preprocessing: The result of `noah.data.pixels.preprocessing.Preprocessing.to_json`.
+        decoding: The result of `noah.data.decoding.Decoding.to_json`, which says how the run read its image files; None
+            in artifacts of earlier versions, which read them as they are stored.
         parameters: Number of trainable parameters in the subnet's modules.
         precision: Number format found in the file: fp32, fp16, bf16, int8 or int8-dynamic.
         opset: Operator set of the ONNX file; None if there is no such file.
@@ -72,6 +74,7 @@ class Manifest(Record):
     dataset: Name
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
     preprocessing: dict[str, JsonValue]
+    decoding: dict[str, JsonValue] | None = None
     subnet: SubnetWidths
     parameters: Count
     backbone: BackboneRecord

@@ -30,6 +30,8 @@ def label_difference(found: Sequence[str], expected: Sequence[str]) -> str:
 
 PREPROCESSING = "noah.preprocessing"
 """The note that holds the result of `Preprocessing.to_json`."""
+DECODING = "noah.decoding"
+"""The note that holds the result of `Decoding.to_json`."""
 SUBNET = "noah.subnet"
 """The note that holds the lists of widths, one width per block."""
 OUTPUT = "noah.output"

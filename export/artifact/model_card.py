@@ -9,6 +9,7 @@ from typing import Any
 
 from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest, how_to_load
 from export.artifact.records import EngineRecord, ModelInput, Parity, QuantizationRecord, ResizedRecord
+from noah.data.decoding import AS_STORED, Decoding
 from noah.files.foreign_text import markdown_text
 from noah.runs.folder import Run
 
@@ -84,7 +85,15 @@ def _what(manifest: Manifest) -> str:
         f"- Gives `{manifest.output.name}`: {manifest.output.type} (batch, {len(manifest.classes)}), "
         f"{manifest.output.values}\n"
         f"- Preprocessing: {preprocessing}\n"
+        f"- Image files: {_decoding(manifest)}\n"
     )
+
+
+def _decoding(manifest: Manifest) -> str:
+    """How image files are read, for programs that read them without noah."""
+    decoding = AS_STORED if manifest.decoding is None else Decoding.from_json(manifest.decoding)
+    ground = f"laid on {decoding.alpha}" if decoding.alpha != "ignore" else "read as the colors stored under them"
+    return f"transparent pixels are {ground}; of 16-bit files, {2**decoding.bit_depth - 1:,} is white"
 
 
 def _subnet(manifest: Manifest) -> str:

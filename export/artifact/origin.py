@@ -20,13 +20,14 @@ def origin(run: Run, materials: Materials) -> RunRecord:
 
 
 def describe_origin(run: Run, materials: Materials, model: Supernet, subnet: Subnet) -> dict[str, Any]:
-    """Give the run, classes, preprocessing, subnet and backbone as fields of a manifest."""
+    """Give the run, classes, preprocessing, decoding, subnet and backbone as fields of a manifest."""
     backbone = materials.backbone
     return {
         "run": origin(run, materials),
         "dataset": materials.dataset.name,
         "classes": materials.dataset.classes,
         "preprocessing": backbone.preprocessing.to_json(),
+        "decoding": materials.intake.decoding.to_json(),
         "subnet": SubnetWidths.model_validate(subnet.to_json()),
         "parameters": subnet.parameter_count(model.sizes),
         "backbone": BackboneRecord(name=backbone.name, arch=backbone.architecture, image_size=backbone.image_size),

@@ -37,13 +37,14 @@ def evaluate_artifact(
         The content of that file.
 
     Raises:
-        ArtifactError: If the artifact has other classes, preprocessing, images or weights than the run: images that it
-            was trained on could be in the run's test split.
+        ArtifactError: If the artifact has other classes, preprocessing, decoding, images or weights than the run:
+            images that it was trained on could be in the run's test split.
     """
     materials = materials_of(predictor, materials)
-    if predictor.classes != materials.dataset.classes or predictor.preprocessing != materials.backbone.preprocessing:
+    own = (materials.dataset.classes, materials.backbone.preprocessing, materials.intake.decoding)
+    if (predictor.classes, predictor.preprocessing, predictor.decoding) != own:
         raise ArtifactError(
-            f"The artifact was not exported from {run.name}: its classes or preprocessing differ.",
+            f"The artifact was not exported from {run.name}: its classes, preprocessing or decoding differ.",
             "Name its own run with --run.",
         )
     found, expected = predictor.manifest.run, origin(run, materials)

@@ -12,6 +12,7 @@ from export.predict.predictor import load_predictor
 from export.predict.runnable import Runnable, first_here, runnables
 from noah.checks.reproduction import changed_labels, check_agreement, stored_score, stored_test_pixels
 from noah.checks.verification import Check
+from noah.data.decoding import AS_STORED
 from noah.errors import ArtifactError, MissingPackageError, NoahError, NotHereError
 from noah.evaluation.score import predicted_labels, score
 from noah.prepare.context import Materials
@@ -78,7 +79,7 @@ def _problem_of_result(run: Run, model: Runnable, manifest: Manifest) -> str:
 
 
 def _check_origin(run: Run, manifest: Manifest) -> None:
-    """Refuse an artifact made from other weights, data, classes, preprocessing or another subnet.
+    """Refuse an artifact made from other weights, data, classes, preprocessing, decoding or another subnet.
 
     Raises:
         ArtifactError: If any of them differs; names the first.
@@ -88,17 +89,20 @@ def _check_origin(run: Run, manifest: Manifest) -> None:
     checkpoint = run.path("retrain", CHECKPOINT_FILE)
     if not checkpoint.is_file():
         raise ArtifactError(f"It was exported from {manifest.run.name}, but this run holds no retrained weights.")
+    as_stored = AS_STORED.to_json()
     told: list[tuple[str, Any, Any]] = [
         ("weights than the run has now", manifest.run.weights, hash_file(checkpoint)),
         ("training images", manifest.run.data, description.get("data", {}).get("fingerprint")),
         ("a subnet", subnet, read_subnet(run, "retrain", "model.json")),
         ("classes", list(manifest.classes), description.get("classes")),
+        ("decoding", manifest.decoding or as_stored, description.get("images", {}).get("decoding", as_stored)),
         ("preprocessing", _at_searched_size(manifest), description.get("preprocessing")),
     ]
     for what, in_manifest, in_run in told:
         if in_manifest != in_run:
             other = "another subnet than the retrained one" if what == "a subnet" else f"other {what}"
-            place = f"; {RUN_FILE} says otherwise" if what in ("classes", "preprocessing", "training images") else ""
+            of_run = ("classes", "preprocessing", "decoding", "training images")
+            place = f"; {RUN_FILE} says otherwise" if what in of_run else ""
             raise ArtifactError(f"It was made from {other}{place}.")
 
 

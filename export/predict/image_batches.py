@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from noah.data.decode import open_image
+from noah.data.decode import Remark, decode_image
+from noah.data.decoding import AS_STORED, Decoding
 from noah.data.in_threads import in_threads
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import UnreadableImageError
 
-Decoded = tuple[Path, npt.NDArray[np.uint8] | UnreadableImageError]
+Read = tuple[npt.NDArray[np.uint8], tuple[Remark, ...]]
+"""The pixels of an image, and what was done to it."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,23 @@ class ImageBatch:
         paths: The B images that could be read, in the order of the input.
         pixels: uint8 (B, H, W, 3), one image per path; B may be 0.
         failures: (path, cause) of each image among them that could not be read.
+        remarks: (path, remark) for what was done to some of `paths` when they were decoded.
     """
 
     paths: tuple[Path, ...]
     pixels: npt.NDArray[np.uint8]
     failures: tuple[tuple[Path, str], ...]
+    remarks: tuple[tuple[Path, Remark], ...] = ()
 
 
 def read_ahead(
-    paths: Iterable[Path], preprocessing: Preprocessing, *, batch_size: int, workers: int, depth: int
+    paths: Iterable[Path],
+    preprocessing: Preprocessing,
+    decoding: Decoding = AS_STORED,
+    *,
+    batch_size: int,
+    workers: int,
+    depth: int,
 ) -> Generator[ImageBatch, None, None]:
     """Yield the images in batches, in order, while worker threads decode the next ones.
 
@@ -46,6 +56,7 @@ def read_ahead(
     Args:
         paths: The image files; the iterable is consumed only as far ahead as needed.
         preprocessing: Turns an image into pixels.
+        decoding: How the files are read.
         batch_size: Images in a batch; the last one may have fewer.
         workers: Number of threads.
         depth: Number of batches to decode ahead of the consumer.
@@ -53,25 +64,27 @@ def read_ahead(
     if min(batch_size, workers, depth) < 1:
         raise ValueError(f"batch_size {batch_size}, workers {workers} and depth {depth} must be at least 1")
 
-    def decode(path: Path) -> npt.NDArray[np.uint8]:
-        with open_image(path) as image:
-            return preprocessing.pixels(image)
+    def decode(path: Path) -> Read:
+        found = decode_image(path, decoding)
+        return preprocessing.pixels(found.image), found.remarks
 
     with closing(in_threads(paths, decode, ahead=depth * batch_size, workers=workers)) as decoded:
         while images := list(islice(decoded, batch_size)):
             yield _gather(images, preprocessing)
 
 
-def _gather(images: list[Decoded], preprocessing: Preprocessing) -> ImageBatch:
+def _gather(images: list[tuple[Path, Read | UnreadableImageError]], preprocessing: Preprocessing) -> ImageBatch:
     """Keep apart the images of one batch that could not be read."""
     paths: list[Path] = []
     pixels: list[npt.NDArray[np.uint8]] = []
     failures: list[tuple[Path, str]] = []
+    remarks: list[tuple[Path, Remark]] = []
     for path, found in images:
         if isinstance(found, UnreadableImageError):
             failures.append((path, found.cause))
         else:
             paths.append(path)
-            pixels.append(found)
+            pixels.append(found[0])
+            remarks += [(path, remark) for remark in found[1]]
     none = np.empty((0, preprocessing.height, preprocessing.width, 3), np.uint8)
-    return ImageBatch(tuple(paths), np.stack(pixels) if pixels else none, tuple(failures))
+    return ImageBatch(tuple(paths), np.stack(pixels) if pixels else none, tuple(failures), tuple(remarks))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from export.predict.image_batches import read_ahead
 from export.predict.prediction_table import PredictionWriter
 from export.predict.predictor import Predictor
+from noah.data.decode import Remark
 from noah.errors import UsageError
 
 BATCHES_AHEAD = 2
@@ -29,6 +30,7 @@ class PredictionSummary:
     Attributes:
         images: Number of images predicted and written.
         failures: (path, cause) of each image that was not, batch by batch.
+        remarks: (path, remark) for what was done to some images when they were decoded (`noah.data.decode.Remark`).
         seconds: Duration of the whole call.
         seconds_waiting: The part of it in which the model waited for images to be decoded.
         seconds_model: The part of it in which the model ran, normalization included.
@@ -36,6 +38,7 @@ class PredictionSummary:
 
     images: int
     failures: tuple[tuple[str, str], ...]
+    remarks: tuple[tuple[str, Remark], ...]
     seconds: float
     seconds_waiting: float
     seconds_model: float
@@ -78,14 +81,17 @@ def predict(
         raise UsageError(f"top_k is {top_k}, but this artifact has {len(predictor.classes)} classes.")
     images, seconds_waiting, seconds_model = 0, 0.0, 0.0
     failures: list[tuple[str, str]] = []
+    remarks: list[tuple[str, Remark]] = []
     start = mark = time.perf_counter()
+    preprocessing, decoding = predictor.preprocessing, predictor.decoding
     with closing(
-        read_ahead(paths, predictor.preprocessing, batch_size=batch_size, workers=workers, depth=BATCHES_AHEAD)
+        read_ahead(paths, preprocessing, decoding, batch_size=batch_size, workers=workers, depth=BATCHES_AHEAD)
     ) as batches:
         for batch in batches:
             decoded = time.perf_counter()
             seconds_waiting += decoded - mark
             failures += [(str(path), cause) for path, cause in batch.failures]
+            remarks += [(str(path), remark) for path, remark in batch.remarks]
             if batch.paths:
                 probabilities = predictor.probabilities(batch.pixels)
                 seconds_model += time.perf_counter() - decoded
@@ -95,7 +101,9 @@ def predict(
             if progress is not None:
                 progress(len(batch.paths) + len(batch.failures))
             mark = time.perf_counter()
-    return PredictionSummary(images, tuple(failures), time.perf_counter() - start, seconds_waiting, seconds_model)
+    return PredictionSummary(
+        images, tuple(failures), tuple(remarks), time.perf_counter() - start, seconds_waiting, seconds_model
+    )
 
 
 def _write_likeliest(

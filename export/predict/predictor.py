@@ -23,6 +23,7 @@ from export.predict.runnable import model_name, runnable_files
 from export.runtime.engine import open_engine
 from export.runtime.onnx_session import CPU, open_session
 from export.runtime.tensors import OpenModel, TensorSpec
+from noah.data.decoding import AS_STORED, Decoding
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtifactError, NotHereError, UsageError
 from noah.files.bounded import parse_json
@@ -36,6 +37,7 @@ class Predictor:
         name: Unique among the models of a run: the folder's name, followed by the file's if it is not the usual one.
         manifest: The content of the artifact's `manifest.json`.
         preprocessing: Turns an image into the pixels that `run` takes.
+        decoding: How image files are read.
         provider: Full name of the onnxruntime provider that runs the model, or the engine's package and GPU.
         provider_reason: Why that provider was chosen, for printing.
         file: The model file, as an absolute path.
@@ -43,13 +45,20 @@ class Predictor:
     """
 
     def __init__(
-        self, folder: Path, file: str, manifest: Manifest, preprocessing: Preprocessing, model: OpenModel
+        self,
+        folder: Path,
+        file: str,
+        manifest: Manifest,
+        preprocessing: Preprocessing,
+        decoding: Decoding,
+        model: OpenModel,
     ) -> None:
         self.folder = folder.resolve()
         self.name = model_name(self.folder.name, file, manifest)
         self.file = self.folder / file
         self.manifest = manifest
         self.preprocessing = preprocessing
+        self.decoding = decoding
         self.provider = model.provider
         self.provider_reason = model.reason
         self.model = model
@@ -112,13 +121,23 @@ def load_predictor(artifact: Path, *, provider: str | None = None, threads: int 
         raise ArtifactError(f"The manifest in {folder} names no {file}.", "Export it again: noah export")
     check_files(manifest, folder)
     preprocessing = Preprocessing.from_json(manifest.preprocessing)
+    decoding = _stored_decoding(manifest)
     model = _open(folder / file, manifest, provider, threads)
     problems = _disagreements(manifest, preprocessing, model)
     if problems:
         raise ArtifactError(
             f"{folder / file} is not the model of its manifest: {'; '.join(problems)}.", "Export it again: noah export"
         )
-    return Predictor(folder, file, manifest, preprocessing, model)
+    return Predictor(folder, file, manifest, preprocessing, decoding, model)
+
+
+def _stored_decoding(manifest: Manifest) -> Decoding:
+    try:
+        return AS_STORED if manifest.decoding is None else Decoding.from_json(manifest.decoding)
+    except ValueError as error:
+        raise ArtifactError(
+            f"The decoding stored in the artifact is wrong: {error}.", "Export the artifact again."
+        ) from error
 
 
 def _open(file: Path, manifest: Manifest, provider: str | None, threads: int | None) -> OpenModel:

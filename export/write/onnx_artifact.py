@@ -157,6 +157,7 @@ def _build(
     notes = {
         CLASSES: classes,
         metadata.PREPROCESSING: backbone.preprocessing.to_json(),
+        metadata.DECODING: materials.intake.decoding.to_json(),
         metadata.SUBNET: subnet.to_json(),
         metadata.OUTPUT: request.values,
         metadata.PRECISION: request.precision,

@@ -91,6 +91,7 @@ def _write(
         subnet,
         classes=classes,
         preprocessing=backbone.preprocessing,
+        decoding=materials.intake.decoding,
         backbone=materials.settings.backbone,
         architecture=backbone.architecture,
     )

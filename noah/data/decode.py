@@ -39,6 +39,24 @@ Unusual = Literal["transparent", "16 bits", "reduced", "several frames"]
 the file does not say; it has too many pixels to be decoded at its own size; only the first of its frames is used."""
 
 
+Remark = Literal["repaired", "too bright"]
+"""What was done to an image when it was decoded: a JPEG that ends too early was decoded as far as it goes; values
+beyond the bit depth of 16-bit files became white."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A decoded image, upright and in mode RGB.
+
+    Attributes:
+        image: The image.
+        remarks: What is worth telling about it.
+    """
+
+    image: Image.Image
+    remarks: tuple[Remark, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """What an image file is like; pixels are not kept.
@@ -73,32 +91,24 @@ def open_image(source: Source, decoding: Decoding = AS_STORED) -> Image.Image:
     Raises:
         UnreadableImageError: If the file is missing, damaged, cut short, too large, or in no known format.
     """
-    with _told(source):
-        try:
-            return _decode(source, decoding)
-        except MissingDecoderError:
-            raise
-        except (OSError, SyntaxError) as error:
-            whole = _with_an_end(source) if decoding.repair else None
-            if whole is None or isinstance(error, UnidentifiedImageError):
-                raise
-            return _repaired(whole, decoding, error)
+    return decode_image(source, decoding).image
 
 
-def decode_whole(source: Source, decoding: Decoding) -> tuple[Image.Image, bool]:
-    """Do the same as `open_image`, and tell whether the image had to be repaired.
+def decode_image(source: Source, decoding: Decoding) -> Decoded:
+    """Do the same as `open_image`, and tell what was done to the image.
 
     Raises:
         UnreadableImageError: As `open_image` does.
     """
-    try:
-        return open_image(source, replace(decoding, repair=False)), False
-    except MissingDecoderError:
-        raise
-    except UnreadableImageError:
-        if not decoding.repair:
-            raise
-        return open_image(source, decoding), True
+    with _told(source):
+        try:
+            return _decode(source, decoding)
+        except (OSError, SyntaxError) as error:
+            whole = _with_an_end(source) if decoding.repair else None
+            if whole is None or isinstance(error, UnidentifiedImageError):
+                raise
+            repaired = _repaired(whole, decoding, error)
+            return replace(repaired, remarks=("repaired", *repaired.remarks))
 
 
 def inspect_image(source: Source) -> Inspection:
@@ -182,17 +192,18 @@ def _opened(source: Source) -> Iterator[ImageFile]:
             yield image
 
 
-def _decode(source: Source, decoding: Decoding) -> Image.Image:
+def _decode(source: Source, decoding: Decoding) -> Decoded:
     with _opened(source) as image:
         _reduce(image)
         if decoding.bit_depth == WHOLE_DEPTH or not is_deep(image):
-            return _to_rgb(ImageOps.exif_transpose(image), decoding)
+            return Decoded(_to_rgb(ImageOps.exif_transpose(image), decoding))
         values, alpha = _deep_values(image, source)
         shallow = Image.fromarray(to_8_bits(values, decoding.bit_depth)).convert("RGB")
         if alpha is not None:
             shallow.putalpha(Image.fromarray(alpha))
         shallow.getexif()[Base.Orientation] = image.getexif().get(Base.Orientation, 1)
-        return _to_rgb(ImageOps.exif_transpose(shallow), decoding)
+        too_bright: tuple[Remark, ...] = ("too bright",) if values.max(initial=0) >= 2**decoding.bit_depth else ()
+        return Decoded(_to_rgb(ImageOps.exif_transpose(shallow), decoding), too_bright)
 
 
 def _deep_values(image: ImageFile, source: Source) -> tuple[np.ndarray, np.ndarray | None]:
@@ -242,12 +253,13 @@ def _with_an_end(source: Source) -> BytesIO | None:
     return BytesIO(content + _END_OF_JPEG) if content.startswith(b"\xff\xd8\xff") else None
 
 
-def _repaired(whole: BytesIO, decoding: Decoding, error: Exception) -> Image.Image:
+def _repaired(whole: BytesIO, decoding: Decoding, error: Exception) -> Decoded:
     """Decode a JPEG that was given an end, unless nothing of its picture is there."""
-    image = _decode(whole, decoding)
-    if all(low == high for low, high in image.getextrema()):  # type: ignore[misc]  # pairs, because it has three bands
+    found = _decode(whole, decoding)
+    pixels = np.asarray(found.image)
+    if (pixels == pixels[0, 0]).all():
         raise error
-    return image
+    return found
 
 
 def _too_large(size: str) -> tuple[str, str]:

@@ -71,9 +71,15 @@ class Extra:
     format: str
     register: str = ""
 
+    @property
+    def cause(self) -> str:
+        """Why an image of this format cannot be read where the package is not installed."""
+        return f"it is in the format {self.name}, which needs pip install 'noah-prompt-search[{self.extra}]'."
+
 
 HEIC = Extra("HEIC", "heic", "pillow_heif", "HEIF", "register_heif_opener")
 JPEG_XL = Extra("JPEG XL", "jxl", "pillow_jxl", "JXL")
+EXTRAS = (HEIC, JPEG_XL)
 
 
 class MissingDecoderError(UnreadableImageError):
@@ -86,8 +92,7 @@ class MissingDecoderError(UnreadableImageError):
 
     def __init__(self, extra: Extra, name: str = "an image") -> None:
         self.extra, self.name = extra, name
-        cause = f"it is in the format {extra.name}, which needs pip install 'noah-prompt-search[{extra.extra}]'."
-        super().__init__(f"Cannot read {name}: {cause}", "", cause)
+        super().__init__(f"Cannot read {name}: {extra.cause}", "", extra.cause)
 
     def __reduce__(self) -> tuple[Callable[[Extra, str], MissingDecoderError], tuple[Extra, str]]:
         return MissingDecoderError, (self.extra, self.name)

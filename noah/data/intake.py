@@ -267,12 +267,11 @@ def _too_many(
     if policy.share:
         allowed = f", which is {_percent(len(lost) / total)}; up to {_percent(policy.share)} may be left out"
     lines = [f"{len(lost):,} of {total:,} images cannot be read{allowed}:", *_named(lost)]
-    hints = []
+    hints = ["Repair these files, or remove them, and run the command again."]
     if listing is not None:
         hints.append(f"All are listed in {printable(listing)}.")
     extras = sorted({image.missing for image in lost if image.missing})
     hints += [f"For some, type pip install 'noah-prompt-search[{extra}]'." for extra in extras]
-    hints.append("Repair these files, or remove them, and run the command again.")
     if any(image.repairable for image in lost) and not policy.repair:
         hints.append("Those that only lack their end can be used: --damaged repair.")
     share = len(lost) / total
@@ -289,7 +288,7 @@ def _above(share: float) -> str:
 
 
 def _named(images: Sequence[DamagedImage]) -> list[str]:
-    lines = [f"  {image.name}: {image.reason.removesuffix('.')}" for image in images[:_TOLD]]
+    lines = [f"  {printable(image.name)}: {image.reason}" for image in images[:_TOLD]]
     return [*lines, f"  and {len(images) - _TOLD:,} more"] if len(images) > _TOLD else lines
 
 

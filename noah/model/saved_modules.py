@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from noah.backbone.families.registry import sizes_of
 from noah.backbone.load import load_backbone
+from noah.data.decoding import AS_STORED, Decoding
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtifactError, CheckpointError, SettingsError, UnknownBackboneError
 from noah.files.bounded import parse_json
@@ -45,6 +46,7 @@ class SavedModules:
         subnet: The widths of the modules.
         classes: The class names in the order of the logits.
         preprocessing: Turns an image into the network's input.
+        decoding: How image files are read.
         backbone: The settings with which the run loaded its backbone.
         architecture: timm's name for the backbone's architecture.
         probe: The logits (classes) for one image of noise.
@@ -54,6 +56,7 @@ class SavedModules:
     subnet: Subnet
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+    decoding: Decoding
     backbone: BackboneSettings
     architecture: str
     probe: tuple[float, ...]
@@ -74,6 +77,7 @@ class Classifier(nn.Module):
         self.subnet = saved.subnet
         self.classes = saved.classes
         self.preprocessing = saved.preprocessing
+        self.decoding = saved.decoding
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute logits (B, classes) of normalized images (B, 3, H, W)."""
@@ -93,6 +97,7 @@ def save_modules(
     preprocessing: Preprocessing,
     backbone: BackboneSettings,
     architecture: str,
+    decoding: Decoding = AS_STORED,
 ) -> None:
     """Write the modules and head of a supernet of exactly the subnet's size.
 
@@ -104,6 +109,7 @@ def save_modules(
         preprocessing: Turns an image into the network's input.
         backbone: The settings with which the backbone was loaded.
         architecture: timm's name for the backbone's architecture.
+        decoding: How image files are read.
     """
     if subnet != supernet.largest:
         raise ValueError("a supernet that is larger than its subnet would be saved whole")
@@ -113,6 +119,7 @@ def save_modules(
         "subnet": subnet.to_json(),
         "classes": classes,
         "preprocessing": preprocessing.to_json(),
+        "decoding": decoding.to_json(),
         "backbone": backbone.model_dump(mode="json"),
         "architecture": architecture,
         "probe": _probe(supernet, subnet, preprocessing),
@@ -152,6 +159,7 @@ def read_saved(path: Path) -> tuple[SavedModules, dict[str, Tensor]]:
             subnet=Subnet.from_json(notes["subnet"]),
             classes=tuple(map(str, notes["classes"])),
             preprocessing=Preprocessing.from_json(notes["preprocessing"]),
+            decoding=Decoding.from_json(dict(notes.get("decoding", {}))),
             backbone=BackboneSettings.model_validate(notes["backbone"]),
             architecture=str(notes["architecture"]),
             probe=tuple(map(float, notes["probe"])),

@@ -16,6 +16,11 @@ from noah_cli.options.options import ColumnsOption
 from noah_cli.terminal import console
 
 _NAMED_FAILURES = 20
+_NAMED_REMARKS = 5
+_REMARKS = {
+    "repaired": "without an end, of which what is there was predicted",
+    "too bright": "with values beyond the bit depth of the training images, which became white",
+}
 
 
 def predict(
@@ -52,6 +57,7 @@ def predict(
     from export.predict.predict import predict as predict_images
     from export.predict.prediction_table import open_writer
     from export.predict.predictor import load_predictor
+    from noah.data.formats import EXTRAS
     from noah.files.latest import follow_latest
 
     listener = console.open_listener(context, error=True)
@@ -97,13 +103,26 @@ def predict(
             "seconds_model": summary.seconds_model,
             "seconds_waiting": summary.seconds_waiting,
             "out": None if out is None else str(out),
+            "remarks": [{"path": path, "remark": remark} for path, remark in summary.remarks],
             "failures": [{"path": str(path), "cause": cause} for path, cause in summary.failures],
         }
     )
+    for remark, what in _REMARKS.items():
+        if paths_told := [path for path, told in summary.remarks if told == remark]:
+            more = f" and {len(paths_told) - _NAMED_REMARKS:,} more" if len(paths_told) > _NAMED_REMARKS else ""
+            listener.say(
+                f"note      {counted(len(paths_told), 'files')} {what}: {', '.join(paths_told[:_NAMED_REMARKS])}{more}"
+            )
     if summary.failures:
         listener.say(f"failed    {counted(len(summary.failures), 'files')} could not be predicted:")
         for path, cause in summary.failures[:_NAMED_FAILURES]:
             listener.say(f"          {path}: {cause}")
         if len(summary.failures) > _NAMED_FAILURES:
             listener.say(f"          and {len(summary.failures) - _NAMED_FAILURES:,} more")
+        for extra in EXTRAS:
+            if count := sum(cause == extra.cause for _, cause in summary.failures):
+                listener.say(
+                    f"          {counted(count, 'files')} in the format {extra.name}: "
+                    f"pip install 'noah-prompt-search[{extra.extra}]' reads such files"
+                )
         raise typer.Exit(1)

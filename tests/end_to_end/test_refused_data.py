@@ -76,11 +76,12 @@ DATA = {
         "noah search",
         1,
         [
-            "3 of 57 images cannot be read:",
+            "3 of 57 images cannot be read, which is 5.26 %; up to 1 % may be left out:",
             "  photos/train/circle/empty.png: it is in no image format that noah knows, or damaged at its beginning.",
             "  photos/train/square/text.jpg: it is in no image format that noah knows, or damaged at its beginning.",
             "  photos/val/square/text.jpg: it is in no image format that noah knows, or damaged at its beginning.",
-            "Repair these files, or remove them, and run the command again.",
+            "Repair these files, or remove them, and run the command again. All are listed in runs/photos-damaged.csv. "
+            "--damaged skip leaves out up to 10 %.",
         ],
         lambda folder: (
             add_file("photos/train/circle/empty.png", b"")(folder),
@@ -91,7 +92,7 @@ DATA = {
     "unreadable images of a given subnet": Case(
         "noah retrain --subnet lora:2",
         1,
-        ["1 of 55 images cannot be read:", "  photos/val/square/text.jpg: ...", "Repair these files, ..."],
+        ["1 of 55 images cannot be read, which ...", "  photos/val/square/text.jpg: ...", "Repair these files, ..."],
         add_file("photos/val/square/text.jpg", "no image"),
     ),
     "unknown dataset": Case(

@@ -137,7 +137,7 @@ def test_an_artifact_of_another_run_is_refused_before_the_test_split_is_touched(
     with pytest.raises(ArtifactError) as raised:
         measure(project.artifact(), run, changed)
     assert str(raised.value) == (
-        "The artifact was not exported from shapes/first: its classes or preprocessing differ.\n"
+        "The artifact was not exported from shapes/first: its classes, preprocessing or decoding differ.\n"
         "Name its own run with --run."
     )
     assert not (project.run / "eval").exists()

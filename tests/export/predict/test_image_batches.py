@@ -14,7 +14,8 @@ from PIL import Image
 
 from export.predict import image_batches
 from export.predict.image_batches import ImageBatch, read_ahead
-from noah.data.decode import open_image
+from noah.data.decode import Decoded, open_image
+from noah.data.decoding import Decoding
 from noah.data.pixels.preprocessing import Preprocessing
 from tests.export.real_images import write_broken, write_readable
 from tests.export.tiny_artifact import PREPROCESSING
@@ -45,15 +46,15 @@ class Reads:
     def reach(self, count: int) -> bool:
         return len(self.decoded) >= count
 
-    def open_image(self, path: Path) -> Image.Image:
+    def decode_image(self, path: Path, decoding: Decoding) -> Decoded:
         self.decoded.append(int(path.name))
-        return Image.new("RGB", (1, 1), (int(path.name) % 256, 0, 0))
+        return Decoded(Image.new("RGB", (1, 1), (int(path.name) % 256, 0, 0)))
 
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
     reads = Reads()
-    monkeypatch.setattr(image_batches, "open_image", reads.open_image)
+    monkeypatch.setattr(image_batches, "decode_image", reads.decode_image)
     return reads
 
 
@@ -99,7 +100,7 @@ def test_no_path_gives_no_batch() -> None:
 @given(count=st.integers(0, 40), batch_size=st.integers(1, 12), workers=st.integers(1, 4), depth=st.integers(1, 4))
 def test_order_and_sizes_hold_for_any_setting(count: int, batch_size: int, workers: int, depth: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_batches, "open_image", Reads().open_image)
+        patch.setattr(image_batches, "decode_image", Reads().decode_image)
         batches = list(read_ahead(numbered(count), ONE_PIXEL, batch_size=batch_size, workers=workers, depth=depth))
     assert [int(path.name) for batch in batches for path in batch.paths] == list(range(count))
     assert [value for batch in batches for value in batch.pixels[:, 0, 0, 0].tolist()] == list(range(count))
@@ -160,10 +161,10 @@ def test_an_exception_in_the_paths_reaches_the_consumer() -> None:
 
 
 def test_an_unexpected_exception_in_a_worker_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: Path) -> Image.Image:
+    def fail(path: Path, decoding: Decoding) -> Decoded:
         raise MemoryError
 
-    monkeypatch.setattr(image_batches, "open_image", fail)
+    monkeypatch.setattr(image_batches, "decode_image", fail)
     with pytest.raises(MemoryError):
         list(read_ahead([Path("a")], ONE_PIXEL, batch_size=1, workers=1, depth=1))
 

@@ -21,6 +21,7 @@ from export.predict.predict import BATCHES_AHEAD, NOT_FINITE, PredictionSummary,
 from export.predict.prediction_table import open_writer
 from export.predict.predictor import Predictor, load_predictor
 from noah.data.decode import open_image
+from noah.data.decoding import AS_STORED
 from noah.errors import ArtifactError, UsageError
 from tests.export.real_images import write_broken, write_readable
 from tests.export.tiny_artifact import CLASSES, PREPROCESSING, make_artifact, probabilities_by_hand
@@ -115,6 +116,7 @@ class FixedProbabilities(Predictor):
 
     def __init__(self, probabilities: list[float]) -> None:
         self.preprocessing = PREPROCESSING
+        self.decoding = AS_STORED
         self._probabilities = probabilities
 
     @property
@@ -161,8 +163,8 @@ def test_the_times_are_parts_of_the_whole(predictor: Predictor, images: tuple[li
     summary = predict(predictor, images[0], Rows())
     assert summary.seconds >= summary.seconds_waiting + summary.seconds_model
     assert min(summary.seconds_waiting, summary.seconds_model) > 0
-    assert PredictionSummary(10, (), 4.0, 1.0, 2.0).images_per_second == 2.5
-    assert PredictionSummary(0, (), 0.0, 0.0, 0.0).images_per_second == 0
+    assert PredictionSummary(10, (), (), 4.0, 1.0, 2.0).images_per_second == 2.5
+    assert PredictionSummary(0, (), (), 0.0, 0.0, 0.0).images_per_second == 0
 
 
 def test_memory_is_bounded_however_slow_the_model(images: tuple[list[Path], list[Path]]) -> None:

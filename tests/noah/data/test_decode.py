@@ -4,13 +4,17 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from noah.data import decode as images
-from noah.data.decode import open_image
+from noah.data.decode import decode_image, inspect_image, open_image
+from noah.data.decoding import Alpha, Decoding
 from noah.data.formats import HEIC, IMAGE_SUFFIXES, JPEG_XL, import_decoder, is_image_path
 from noah.errors import UnreadableImageError
 
@@ -195,3 +199,165 @@ def test_pixels_of_unknown_range_are_refused_rather_than_clipped(
     Image.fromarray(values).save(path)
     with pytest.raises(UnreadableImageError, match=message):
         open_image(path)
+
+
+CUT = Decoding(repair=True)
+
+
+def jpeg(size: tuple[int, int] = (200, 160), **options: Any) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(COLORS).resize(size).save(content, "JPEG", **options)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("lost", [1, 2, 50, 2000])
+def test_a_jpeg_without_its_end_is_decoded_as_far_as_it_goes(lost: int, progressive: bool) -> None:
+    whole = jpeg(progressive=progressive)
+    content = whole[:-lost]
+    assert inspect_image(io.BytesIO(content)).repairable
+    with pytest.raises(UnreadableImageError, match="truncated"):
+        open_image(io.BytesIO(content))
+    found = decode_image(io.BytesIO(content), CUT)
+    assert found.remarks == ("repaired",)
+    expected = np.asarray(open_image(io.BytesIO(whole)))
+    if lost <= 2:  # only the mark of the end
+        assert np.array_equal(found.image, expected)
+    elif not progressive:
+        same = (np.asarray(found.image) == expected).all(axis=(1, 2))
+        assert same[:16].all() and not same[-8:].any()
+        assert (np.asarray(found.image)[-1, -1] == 128).all()
+
+
+def test_what_is_whole_is_not_changed_by_the_wish_to_repair() -> None:
+    assert np.array_equal(open_image(io.BytesIO(jpeg()), CUT), open_image(io.BytesIO(jpeg())))
+    assert decode_image(io.BytesIO(jpeg()), CUT).remarks == ()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".gif", ".tif"])
+def test_other_formats_are_not_repaired(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(RANDOM.integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = inspect_image(path)
+    assert found.damage and not found.repairable
+    with pytest.raises(UnreadableImageError) as caught:
+        open_image(path, CUT)
+    assert caught.value.cause == found.damage
+
+
+@given(st.data())
+def test_a_cut_jpeg_is_repairable_exactly_if_it_is_repaired(data: st.DataObject) -> None:
+    """Wherever it ends: before, in or behind its header; and nothing but the one kind of error is raised."""
+    whole = jpeg((40, 32), progressive=data.draw(st.booleans()))
+    content = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    found = inspect_image(io.BytesIO(content))
+    assert found.damage
+    try:
+        image = open_image(io.BytesIO(content), CUT)
+    except UnreadableImageError:
+        assert not found.repairable
+    else:
+        assert found.repairable and image.size == (40, 32)
+
+
+def clear(mode: str) -> Image.Image:
+    """A red pixel, one that is half clear, and a clear one under which there is green."""
+    image = Image.new("RGBA", (3, 1))
+    for place, color in enumerate([(255, 0, 0, 255), (255, 0, 0, 128), (0, 255, 0, 0)]):
+        image.putpixel((place, 0), color)
+    return image.quantize(8) if mode == "P" else image.convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "expected"),
+    [
+        ("white", [(255, 0, 0), (255, 127, 127), (255, 255, 255)]),
+        ("black", [(255, 0, 0), (128, 0, 0), (0, 0, 0)]),
+        ("ignore", [(255, 0, 0), (255, 0, 0), (0, 255, 0)]),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_what_transparent_pixels_are_laid_on(
+    tmp_path: Path, suffix: str, alpha: Alpha, expected: list[tuple[int, int, int]]
+) -> None:
+    path = tmp_path / f"clear{suffix}"
+    clear("RGBA").save(path, **({"lossless": True, "exact": True} if suffix == ".webp" else {}))
+    found = open_image(path, Decoding(alpha=alpha))
+    assert [found.getpixel((place, 0)) for place in range(3)] == expected
+    assert inspect_image(path).unusual == ("transparent",)
+
+
+@pytest.mark.parametrize("mode", ["P", "LA", "L", "RGB", "1"])
+def test_every_way_of_being_transparent(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "clear.png"
+    if mode in ("P", "LA"):
+        clear(mode).save(path)
+    else:  # one color of an image without an alpha channel is said to be clear
+        image = Image.new(mode, (3, 1))
+        image.putpixel((0, 0), (1, 2, 3) if mode == "RGB" else 1)
+        image.save(path, transparency=(0, 0, 0) if mode == "RGB" else 0)
+    assert inspect_image(path).unusual == ("transparent",)
+    assert open_image(path, Decoding(alpha="white")).getpixel((2, 0)) == (255, 255, 255)
+    assert open_image(path, Decoding(alpha="black")).getpixel((2, 0)) == (0, 0, 0)
+
+
+def test_opaque_images_are_the_same_on_every_ground(tmp_path: Path) -> None:
+    path = tmp_path / "opaque.png"
+    Image.fromarray(COLORS).convert("RGBA").save(path)
+    assert inspect_image(path).unusual == ()
+    for alpha in get_args(Alpha):
+        assert np.array_equal(open_image(path, Decoding(alpha=alpha)), COLORS)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".jp2"])
+@pytest.mark.parametrize(("limit", "size"), [(8000, (100, 80)), (7999, (50, 40)), (1999, (25, 20)), (499, (13, 10))])
+def test_too_many_pixels_are_decoded_reduced(
+    tmp_path: Path, suffix: str, limit: int, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"large{suffix}"
+    picture = Image.fromarray(COLORS).resize((100, 80), Image.Resampling.BICUBIC)
+    picture.save(path)
+    monkeypatch.setattr(images, "MAXIMUM_PIXELS", limit)
+    found = open_image(path)
+    assert found.size == size
+    assert inspect_image(path).unusual == (("reduced",) if limit < 8000 else ())
+    assert inspect_image(path).size == (100, 80)
+    smaller = np.asarray(picture.resize(size, Image.Resampling.BOX)).astype(int)
+    assert np.abs(np.asarray(found) - smaller).mean() < 30  # unrelated pixels differ by 70
+    monkeypatch.setattr(images, "MAXIMUM_PIXELS", 100)
+    assert "100 x 80, more than the 100 pixels" in inspect_image(path).damage
+
+
+def test_a_photo_beyond_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "panorama.jpg"
+    Image.new("L", (15_000, 6_000), 77).save(path)
+    found = open_image(path)
+    assert found.size == (7_500, 3_000) and found.getpixel((0, 0)) == (77, 77, 77)
+
+
+@pytest.mark.parametrize(("progressive", "side"), [(False, 32_769), (True, 11_586)])
+def test_a_jpeg_that_claims_too_much_is_refused_by_its_header(progressive: bool, side: int) -> None:
+    content = bytearray(jpeg(progressive=progressive))
+    frame = content.index(b"\xff\xc2" if progressive else b"\xff\xc0")
+    content[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
+    with pytest.raises(UnreadableImageError, match=f"{side} x {side}, more than the 89,478,485 pixels"):
+        open_image(io.BytesIO(bytes(content)), CUT)
+
+
+def test_an_animation_and_pages_are_told(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    for suffix in (".gif", ".webp", ".tif", ".png"):
+        path = tmp_path / f"moving{suffix}"
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+        assert inspect_image(path).unusual == ("several frames",), suffix
+        frames[0].save(path)
+        assert inspect_image(path).unusual == (), suffix
+
+
+@pytest.mark.parametrize("wrong", [{"alpha": "red"}, {"bit_depth": 7}, {"bit_depth": 12.0}, {"repair": 1}, {"x": 1}])
+def test_a_stored_decoding_is_checked(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Decoding.from_json(wrong)
+    assert Decoding.from_json(Decoding("black", 12, True).to_json()) == Decoding("black", 12, True)
+    assert Decoding.from_json({}) == Decoding()

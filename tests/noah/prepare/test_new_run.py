@@ -1,24 +1,28 @@
-"""The beginning of a run decodes every image once, keeps what fits, and makes no folder where one is damaged."""
+"""The beginning of a run looks at every image, decodes it once, and keeps what fits; damaged ones begin no run."""
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from PIL.Image import Image
 
 import noah.data.split as split_module
 from noah.data.decode import open_image
+from noah.data.decoding import Decoding
 from noah.data.pixels import first_reading, originals, pixels
 from noah.errors import UnreadableImageError
-from noah.prepare.context import Materials
+from noah.prepare.context import Materials, check_same_data, prepare
 from noah.prepare.new_run import start_run
 from noah.progress import Silent
 from noah.runs.folder import Run
+from noah.runs.seals import START, read_seal
 from noah.settings.layers import Layer, resolve
 from noah.stages.retrain_stage import retrain
 from noah.stages.search_stage import search
@@ -35,9 +39,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each file was decoded."""
     counts: Counter[str] = Counter()
 
-    def counting(source: Path) -> Image:
+    def counting(source: Path, decoding: Decoding) -> Image:
         counts[str(source)] += 1
-        return open_image(source)
+        return open_image(source, decoding)
 
     monkeypatch.setattr(split_module, "open_image", counting)
     return counts
@@ -120,6 +124,57 @@ def test_damaged_images_of_all_parts_are_told_together_before_there_is_a_run(
     with pytest.raises(UnreadableImageError) as caught:
         begin(tmp_path / "runs", tiny_settings({**changes, "data.folder": str(folder)}), subnet)
     first, *lines = caught.value.problem.splitlines()
-    assert first == "2 of 54 images cannot be read:"
+    assert first == "2 of 54 images cannot be read, which is 3.7 %; up to 1 % may be left out:"
     assert [line.strip().partition(": ")[0] for line in lines] == list(map(str, broken))
-    assert not (tmp_path / "runs").exists()
+    listing = tmp_path / "runs" / "photos-damaged.csv"
+    assert str(listing) in caught.value.hint and list((tmp_path / "runs").iterdir()) == [listing]
+    with listing.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["split"], row["file"], row["done"]) for row in rows] == [
+        ("train", str(broken[0]), "refused"),
+        ("validation", str(broken[1]), "refused"),
+    ]
+
+
+def with_one_of_each(folder: Path) -> tuple[Path, Path]:
+    """Make one training image unreadable, and take the end from another."""
+    lost, cut = sorted((folder / "train" / "circle").iterdir())[:2]
+    with PIL.Image.open(cut) as image:
+        image.convert("RGB").resize((200, 200)).save(cut, "JPEG")
+    lost.write_bytes(b"no image")
+    cut.write_bytes(cut.read_bytes()[:-1000])
+    return lost, cut
+
+
+@pytest.mark.parametrize(
+    ("damaged", "left_out", "repaired"), [("skip", 2, 0), (None, 1, 1), ("stop", None, 0), ("repair", None, 0)]
+)
+def test_what_is_done_about_damaged_images(
+    tiny_settings: TinySettings,
+    photo_folder: Path,
+    tmp_path: Path,
+    damaged: str | None,
+    left_out: int | None,
+    repaired: int,
+) -> None:
+    folder = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
+    lost, cut = with_one_of_each(folder)
+    whole = sum(1 for _ in (folder / "train").rglob("*.*"))
+    values = tiny_settings({"data.folder": str(folder), "data.damaged": damaged, "data.damaged_share": 0.05})
+    if left_out is None:
+        with pytest.raises(UnreadableImageError, match="images cannot be read:"):
+            begin(tmp_path / "runs", values)
+        return
+    run, materials = begin(tmp_path / "runs", values)
+    trained = [materials.dataset.train.name(index) for index in range(len(materials.dataset.train))]
+    assert str(lost) not in trained and (str(cut) in trained) == bool(repaired)
+    assert len(trained) == run.description()["data"]["train"] == whole - left_out
+    with run.path("damaged.csv").open(newline="") as file:
+        listed = [(row["file"], row["done"]) for row in csv.DictReader(file)]
+    assert listed == [(str(lost), "left out"), (str(cut), "repaired" if repaired else "left out")]
+    assert "damaged.csv" in {file.path for file in read_seal(run, START)}
+    again = prepare(run.settings(), Silent(), run=run)
+    check_same_data(run, again)
+    assert [again.dataset.train.name(index) for index in range(len(again.dataset.train))] == trained
+    for index in range(len(trained)):
+        np.testing.assert_array_equal(again.dataset.train.open(index), materials.dataset.train.open(index))

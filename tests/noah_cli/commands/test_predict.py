@@ -66,12 +66,15 @@ def test_broken_images_are_listed_at_the_end_and_the_others_written(
 ) -> None:
     photos = shutil.copytree(photo_folder / "test" / "circle", tmp_path / "photos")
     broken = write_broken(photos / "broken")
+    cut = photos / "broken" / "truncated.jpg"  # whose run repaired such files, so that its artifact does
+    broken.remove(cut)
     outcome = noah("predict", artifact, photos, "--out", tmp_path / "out.csv", "--batch-size", 4)
     assert outcome.code == 1
     with (tmp_path / "out.csv").open(newline="") as file:
-        assert [row["path"] for row in csv.DictReader(file)] == sorted(map(str, photos.glob("*.png")))
+        assert [row["path"] for row in csv.DictReader(file)] == sorted(map(str, [*photos.glob("*.png"), cut]))
     words = " ".join(outcome.err.split())
-    assert "failed 4 files could not be predicted:" in words
+    assert f"note 1 file without an end, of which what is there was predicted: {cut}" in words
+    assert "failed 3 files could not be predicted:" in words
     listed = words.partition("could not be predicted: ")[2]
     for path in broken:
         assert f"{path}: " in listed
