@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
@@ -73,7 +74,7 @@ SETTING: Mapping[str, Any] = {
     "backbone": {"image_size": 56},
     "space": {"preset": "mixed"},
     "retrain": {"epochs": 15},
-    "hardware": {"threads": 1},
+    "hardware": {"threads": 1, "precision": "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"},
 }
 FOLDER = Path("docs/choice")
 OTHERS = 60

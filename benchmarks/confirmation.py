@@ -7,13 +7,14 @@ Each method searches with the 400 training and 100 validation images of the chea
 all 500 and tested by `noah`'s own stages, with the same hyperparameters as the subnets of the pools:
 
 - auto: the recipe `auto`, as a person gets it who names none;
+- auto from labels: the same winner without the finalists as teachers, trained exactly as the subnets of the pool are;
 - quick: the recipe `quick`, with the space of the paper, its supernet's ranking and no final;
 - published: the same with the search of the published code;
 - validated single: five single modules, each trained on the training images for all epochs, and the one with the lowest
   cross-entropy on the validation images. That takes as many steps as `auto`.
 
 `train` can be stopped and started again at any time, in the middle of a search, too: runs/confirmation holds the runs,
-docs/choice/confirmation a line for each that is finished. The table needs the pool of a task and seed.
+docs/choice/confirmation a line for each that is finished. It needs the pool of a task and seed, as the table does.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from benchmarks.choice import (
     TRAINED,
     VALIDATED,
     Entry,
+    add_entry,
     add_evidence,
     evidence_file,
     few_images,
@@ -62,6 +64,7 @@ FIXED = "lora:8"
 ALONE = ("lora:8", "adapter:16", "bias", "prompt:33", "linear")
 """The single modules among which validation chooses."""
 VALIDATED_SINGLE = "validated single"
+FROM_LABELS = "auto from labels"
 CHEAP = {"epochs": 15, "batch_size": 25, "learning_rate": 2e-3, "warmup_epochs": 1, "dropout": 0.0, "drop_path": 0.1}
 """The final training of every method, which is what `auto` plans for 500 images."""
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -128,8 +131,20 @@ def fill(folder: Path, task: str, seed: int) -> None:
         seconds = time.monotonic() - began
         print(f"{task} seed {seed} {method}: {entry.accuracy:.1f} in {seconds:.0f} s", flush=True)
     materials = materials_of(task, seed)
+    entries = [Entry.from_json(record) for record in read_lines(path)]
+    if from_labels(entries, read_pool(folder, task, seed)) is None:
+        winner = next(entry for entry in entries if entry.name == "auto")
+        add_entry(path, FROM_LABELS, 0, winner.subnet, materials)
     singles = {spelling: parse_subnet(spelling, depth=materials.space.blocks) for spelling in ALONE}
     add_evidence(evidence_file(folder, task, seed), singles, materials, [materials.settings.retrain.epochs])
+
+
+def from_labels(entries: Sequence[Entry], pool: Sequence[Entry]) -> Entry | None:
+    """The winner of `auto` as the pool has it, or else as it was trained for itself; None if neither is there."""
+    winner = next((entry.subnet for entry in entries if entry.name == "auto"), None)
+    trained = [*(entry for entry in pool if not entry.repeat), *(each for each in entries if each.name == FROM_LABELS)]
+    found = next((entry for entry in trained if entry.subnet == winner), None)
+    return None if found is None else replace(found, name=FROM_LABELS)
 
 
 def validated_single(folder: Path, task: str, seed: int, pool: Sequence[Entry]) -> tuple[Entry, int] | None:
@@ -155,9 +170,14 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
             random = [entry.accuracy for entry in pool if is_random(entry)]
             fixed = next((entry.accuracy for entry in pool if entry.name == FIXED), None)
             records = read_lines(folder / "confirmation" / f"{task}-seed{seed}.jsonl")
-            judged = [(Entry.from_json(record), int(record["search_steps"])) for record in records]
-            single = validated_single(folder, task, seed, pool)
-            for entry, steps in [*judged, *([single] if single else [])]:
+            entries = [Entry.from_json(record) for record in records]
+            costs = {record["name"]: int(record["search_steps"]) for record in records if record["name"] in METHODS}
+            judged = [(entry, costs[entry.name]) for entry in entries if entry.name in METHODS]
+            if alone := from_labels(entries, pool):
+                judged.append((alone, costs["auto"]))
+            if single := validated_single(folder, task, seed, pool):
+                judged.append(single)
+            for entry, steps in judged:
                 rank = percentile(entry.accuracy, random) if random else None
                 lead = None if fixed is None else entry.accuracy - fixed
                 for found, value in ((ranks, rank), (leads, lead)):
@@ -167,7 +187,7 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
                 shown = ("" if rank is None else f"{rank:.0f}", "" if lead is None else f"{lead:+.1f}", f"{cost:.1f}")
                 lines.append(f"| {task} | {seed} | {entry.name} | {entry.accuracy:.1f} | {' | '.join(shown)} |")
     lines += ["", "| method | percentile | 95 % | over " + FIXED + " | 95 % |", "|---|---:|---|---:|---|"]
-    for method in (*METHODS, VALIDATED_SINGLE):
+    for method in (*METHODS, FROM_LABELS, VALIDATED_SINGLE):
         if method in ranks and method in leads:
             rank, lead = interval(ranks[method]), interval(leads[method])
             told = f"{rank[0]:.0f} | {rank[1]:.0f} to {rank[2]:.0f} | {lead[0]:+.1f} | {lead[1]:+.1f} to {lead[2]:+.1f}"

@@ -101,7 +101,7 @@ def load_predictor(artifact: Path, *, provider: str | None = None, threads: int 
         artifact: The folder that holds `manifest.json`, or one of the models in it. If the artifact has an engine, the
             folder stands for that.
         provider: "tensorrt", "cuda", "cpu" or another provider of onnxruntime; None takes the first that runs here.
-        threads: Threads for one operator on the CPU; None takes every physical core.
+        threads: Threads for one operator on the CPU; None takes what `noah.hardware.cores` chooses.
 
     Raises:
         ArtifactError: If files are missing or damaged, or the model does not match its manifest or does not run here.

@@ -24,6 +24,7 @@ import onnxruntime
 from export.runtime.gpu import has_nvidia_driver
 from export.runtime.tensors import TensorSpec
 from noah.errors import ArtifactError, UsageError
+from noah.hardware.cores import Cores, choose_threads
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -93,31 +94,34 @@ def open_session(model: Path, *, provider: str | None = None, threads: int | Non
     Args:
         model: An ONNX file.
         provider: "cpu", "cuda", "tensorrt" or another of onnxruntime's providers, by short or full name.
-        threads: Threads for one operator on the CPU; None leaves it to onnxruntime, which uses every physical core.
+        threads: Threads for one operator on the CPU; None takes what `noah.hardware.cores` chooses.
 
     Raises:
         ArtifactError: If the model cannot be opened, or `provider` does not run here.
         UsageError: If there is no such provider, or `threads` is below 1.
     """
     if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}, but must be at least 1.", "Leave it out to use every core.")
+        raise UsageError(f"threads is {threads}, but must be at least 1.", "Leave it out, and noah chooses.")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS
-    options.intra_op_num_threads = threads or 0
+    cores = Cores(threads, "as asked for") if threads else choose_threads()
+    options.intra_op_num_threads = cores.count
     # Idle threads would otherwise keep spinning and slow those that decode images or run another model.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     available = onnxruntime.get_available_providers()
     if provider is not None:
-        return _open_on(model, options, _full_name(provider), available)
+        return _open_on(model, options, _full_name(provider), available, cores, reason="asked for")
     why_not = "this onnxruntime is built without CUDA"
     for tried in GPU_PROVIDERS:
         if tried in available:
             also = f"; {why_not}" if tried == CUDA and TENSORRT in available else ""
             try:
-                return _open_on(model, options, tried, available, reason=f"{_SHORT[tried]} runs on this machine{also}")
+                return _open_on(
+                    model, options, tried, available, cores, reason=f"{_SHORT[tried]} runs on this machine{also}"
+                )
             except ArtifactError as failure:
                 why_not = failure.problem.rstrip(".")
-    return OpenSession(_open(model, options, [CPU]), CPU, why_not)
+    return OpenSession(_open(model, options, [CPU]), CPU, f"{why_not}; {cores}")
 
 
 def one_line(error: Exception) -> str:
@@ -144,13 +148,13 @@ def _short(provider: str) -> str:
     return provider.removesuffix("ExecutionProvider").lower()
 
 
-def _open_on(model: Path, options: Any, provider: str, available: list[str], reason: str = "asked for") -> OpenSession:
+def _open_on(model: Path, options: Any, provider: str, available: list[str], cores: Cores, reason: str) -> OpenSession:
     """Open the model on one provider; any operators that the provider does not have run on the CPU."""
     hint = f"Installed here: {', '.join(map(_short, available))}; if none is named, noah takes one that runs."
     if provider not in available:
         raise ArtifactError(f"This onnxruntime is built without {provider}.", hint)
     if provider == CPU:
-        return OpenSession(_open(model, options, [CPU]), CPU, reason)
+        return OpenSession(_open(model, options, [CPU]), CPU, f"{reason}; {cores}")
     if provider in GPU_PROVIDERS and not has_nvidia_driver():
         raise ArtifactError(f"{provider} does not run here: this machine has no NVIDIA driver.", hint)
     if provider == TENSORRT:  # unlike CUDA, it has no provider option for this (see `_PROVIDER_OPTIONS`)

@@ -196,6 +196,7 @@ POCKET = Suite(
         Task("rendered_dsprites_loc", "pocket", ("dsprites_loc",), _SIZE_70),
         Task("rendered_dsprites_ori", "pocket", ("dsprites_ori",), _SIZE_70),
         Task("shapes_count", "pocket", settings=_SIZE_70),
+        Task("shapes_largest", "pocket", settings=_SIZE_70),
         Task("rendered_letters", "pocket", settings=_SIZE_70),
         *(_few_shot_task(name, shots) for name in ("shapes_count", "rendered_letters") for shots in SHOTS),
         Task("rendered_letters_sans", "shift", settings=_SIZE_70, part="shift"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +9,12 @@ from itertools import islice
 from typing import TypeVar
 
 from noah.errors import UnreadableImageError
+from noah.hardware.cores import usable_cores
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-THREADS = min(os.cpu_count() or 1, 32)
+THREADS = min(usable_cores().count, 32)
 """What decoding takes where nobody asks for another number."""
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from noah.errors import UsageError
+from noah.hardware.cores import choose_threads
 from noah.hardware.processes import ALONE, Processes, launched_processes
 from noah.progress import counted
 from noah.settings.settings import HardwareSettings
@@ -89,11 +90,13 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
         precision = settings.precision
     # fp32 is to mean float32, but cuDNN would round convolutions to TF32's 10 bits.
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    else:
-        choices.append(Choice("threads", str(torch.get_num_threads()), "torch's default on this machine"))
-    return Hardware(device, precision, torch.get_num_threads(), tuple(choices), processes, settings.compile)
+    threads = settings.threads
+    if not threads:
+        cores = choose_threads()
+        threads = cores.count
+        choices.append(Choice("threads", str(threads), cores.reason))
+    torch.set_num_threads(threads)
+    return Hardware(device, precision, threads, tuple(choices), processes, settings.compile)
 
 
 def _best_device() -> tuple[str, str]:

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import psutil
 
+from noah.hardware.control_groups import control_groups
+
 if TYPE_CHECKING:  # reading images needs no torch
     import torch
 
-_CGROUP = Path("/sys/fs/cgroup")
 _LIMITS = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat", "total_inactive_file"),
 )
 """Where versions 2 and 1 of control groups keep the limit, what is used, and how much of that can be given up."""
 
 
-def available_memory(cgroup: Path = _CGROUP) -> int:
+def available_memory(groups: Callable[[str], tuple[Path, ...]] = control_groups) -> int:
     """Bytes that can be taken without swapping: the machine's, or what a container's limit leaves if that is less.
 
     Args:
-        cgroup: The folder of the container's control groups, of which psutil knows nothing.
+        groups: Gives the folders of a controller's groups, of which psutil knows nothing.
     """
     free = int(psutil.virtual_memory().available)
-    for limit, current, statistics, reclaimable in _LIMITS:
-        if (cgroup / limit).is_file() and (text := (cgroup / limit).read_text().strip()) != "max":
-            used = int((cgroup / current).read_text())
-            # File contents that nobody reads count as used, but are given up when memory is asked for.
-            pages = dict(line.split() for line in (cgroup / statistics).read_text().splitlines())
-            free = min(free, int(text) - used + int(pages.get(reclaimable, 0)))
+    for folder in groups("memory"):
+        for limit, current, statistics, reclaimable in _LIMITS:
+            if (folder / limit).is_file() and (text := (folder / limit).read_text().strip()) != "max":
+                used = int((folder / current).read_text())
+                # File contents that nobody reads count as used, but are given up when memory is asked for.
+                pages = dict(line.split() for line in (folder / statistics).read_text().splitlines())
+                free = min(free, int(text) - used + int(pages.get(reclaimable, 0)))
     return max(free, 0)
 
 

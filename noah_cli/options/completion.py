@@ -16,7 +16,7 @@ _RUN_FILE = "run.yaml"
 """The same as in noah.runs.folder, which imports torch."""
 _OWN_DATA = (
     *("digits", "cifar10", "rendered_dsprites_loc", "rendered_dsprites_ori"),
-    *("rendered_letters", "rendered_letters_sans", "shapes_count"),
+    *("rendered_letters", "rendered_letters_sans", "shapes_count", "shapes_largest"),
 )
 """The datasets that only noah.data.sources.registry lists, which imports everything that reads images."""
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.choice import Entry, evidence_file, pool_file
-from benchmarks.confirmation import ALONE, CHEAP, METHODS, search_steps, table
+from benchmarks.confirmation import ALONE, CHEAP, FROM_LABELS, METHODS, from_labels, search_steps, table
 from noah.files.jsonl import append_line
 from noah.settings.layers import Layer, recipe_layer, resolve
 from noah.space.subnet import Subnet
 
-SUBNET = Subnet.uniform(2, lora=1)
+SUBNET, OTHER = Subnet.uniform(2, lora=1), Subnet.uniform(2, lora=2)
 
 
-def entry(name: str, correct: int) -> Entry:
+def entry(name: str, correct: int, subnet: Subnet = SUBNET) -> Entry:
     """An entry with so many of 200 test images right, after 300 steps."""
-    return Entry(name, 0, SUBNET, 100, 300, "fp32", np.arange(200) < correct)
+    return Entry(name, 0, subnet, 100, 300, "fp32", np.arange(200) < correct)
 
 
 def test_the_steps_of_a_search_are_those_of_its_supernet_and_its_finalists() -> None:
@@ -36,6 +37,17 @@ def test_every_method_trains_its_winner_alike(method: str) -> None:
     assert METHODS[method][1]["retrain"] == CHEAP
 
 
+def test_the_winner_from_labels_is_the_pools_where_the_pool_has_it() -> None:
+    pool = [entry("random 0", 100), entry("lora:8", 118, OTHER), replace(entry("lora:8", 90, OTHER), repeat=1)]
+    found = from_labels([entry("auto", 124, OTHER)], pool)
+    assert found is not None and (found.name, found.accuracy) == (FROM_LABELS, 59)
+    alone = entry(FROM_LABELS, 120, OTHER)
+    found = from_labels([entry("auto", 124, OTHER), alone], pool[:1])
+    assert found is not None and found.accuracy == 60
+    assert from_labels([entry("auto", 124, OTHER)], pool[:1]) is None
+    assert from_labels([], pool) is None
+
+
 def test_the_table_ranks_each_winner_among_the_pool_of_its_task_and_seed(tmp_path: Path) -> None:
     for name, correct in (("random 0", 100), ("random 1", 120), ("lora:8", 118)):
         append_line(pool_file(tmp_path, "digits", 0), entry(name, correct).to_json())
@@ -49,4 +61,5 @@ def test_the_table_ranks_each_winner_among_the_pool_of_its_task_and_seed(tmp_pat
     made = table(tmp_path, ["digits", "shapes_count"], [0, 1]).splitlines()
     assert "| digits | 0 | auto | 62.0 | 100 | +3.0 | 4.0 |" in made
     assert "| digits | 0 | validated single | 55.0 | 50 | -4.0 | 4.0 |" in made  # bias, the third
-    assert [line.split(" |")[0] for line in made[-2:]] == ["| auto", "| validated single"]
+    assert "| digits | 0 | auto from labels | 50.0 | 25 | -9.0 | 4.0 |" in made  # random 0
+    assert [line.split(" |")[0] for line in made[-3:]] == ["| auto", "| auto from labels", "| validated single"]

@@ -22,6 +22,7 @@ from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import Split
 from noah.errors import UnreadableImageError
+from noah.hardware.cores import usable_cores
 from noah.progress import counted
 
 Draw = tuple[NDArray[np.int64], tuple[int, ...]]
@@ -162,7 +163,7 @@ def choose_workers(asked: int | None, device: str, trainings: int = 1) -> tuple[
         return 0, "on a CPU nearly all the time goes into the network"
     if sys.platform != "linux":
         return 0, "other processes would need copies of the images on this system"
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores().count
     workers = max(1, min(cores // trainings - 1, _MOST_WORKERS))
     return workers, f"so that the GPU does not wait; {counted(cores, 'cores')}"
 

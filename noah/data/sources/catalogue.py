@@ -49,6 +49,7 @@ def list_datasets(data_root: Path) -> list[Entry]:
         _rendered("rendered_letters", 26, needs_fonts=True),
         _rendered("rendered_letters_sans", 26, needs_fonts=True),
         _rendered("shapes_count", 8),
+        _rendered("shapes_largest", 4),
         _cifar10(data_root),
         *(_vtab(task, data_root) for task in VTAB_TASKS),
         *(_few_shot(known, data_root) for known in FEW_SHOT_SETS),

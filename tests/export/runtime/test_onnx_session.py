@@ -11,7 +11,10 @@ import pytest
 from export.runtime import onnx_session
 from export.runtime.onnx_session import CPU, CUDA, TENSORRT, open_session
 from noah.errors import ArtifactError, UsageError
+from noah.hardware.cores import Cores
 from tests.export.tiny_artifact import make_model
+
+THREADS = "3 threads, as the test says"
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +22,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("session") / "model.onnx"
     onnx.save(make_model(), path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_session, "choose_threads", lambda: Cores(3, "as the test says"))
 
 
 class FakeSession:
@@ -53,13 +61,14 @@ def test_the_default_runs_and_its_reason_is_told(model: Path) -> None:
     opened = open_session(model)
     assert opened.session.get_providers()[0] == opened.provider
     assert opened.provider in (CUDA, CPU)
-    assert opened.reason
+    assert opened.reason.endswith(THREADS) == (opened.provider == CPU)
+    assert opened.session.get_session_options().intra_op_num_threads == 3
 
 
 @pytest.mark.parametrize("name", ["cpu", "CPU", CPU, CPU.lower()])
 def test_the_cpu_can_be_asked_for(model: Path, name: str) -> None:
     opened = open_session(model, provider=name, threads=1)
-    assert (opened.provider, opened.reason) == (CPU, "asked for")
+    assert (opened.provider, opened.reason) == (CPU, "asked for; 1 thread, as asked for")
     assert opened.session.get_providers() == [CPU]
     assert opened.session.get_session_options().intra_op_num_threads == 1
 
@@ -102,7 +111,7 @@ def test_the_session_is_believed_and_not_the_list_of_what_was_compiled(
     gpu_machine: type[FakeSession], model: Path
 ) -> None:
     opened = open_session(model)
-    assert (opened.provider, opened.reason) == (CPU, f"{CUDA} does not run here: it did not start")
+    assert (opened.provider, opened.reason) == (CPU, f"{CUDA} does not run here: it did not start; {THREADS}")
     with pytest.raises(ArtifactError, match=r"CUDA.* does not run here: it did not start\.\nInstalled here: .*cpu"):
         open_session(model, provider="cuda")
 
@@ -121,7 +130,7 @@ def test_a_machine_without_a_driver_is_not_tried(
     gpu_machine: type[FakeSession], model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_session, "has_nvidia_driver", lambda: False)
-    assert open_session(model).reason == f"{CUDA} does not run here: this machine has no NVIDIA driver"
+    assert open_session(model).reason == f"{CUDA} does not run here: this machine has no NVIDIA driver; {THREADS}"
     assert gpu_machine.opened == ([CPU],)
     with pytest.raises(ArtifactError, match="no NVIDIA driver"):
         open_session(model, provider="tensorrt")
@@ -129,7 +138,7 @@ def test_a_machine_without_a_driver_is_not_tried(
 
 def test_an_onnxruntime_without_cuda_says_so(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
-    assert open_session(model).reason == "this onnxruntime is built without CUDA"
+    assert open_session(model).reason == f"this onnxruntime is built without CUDA; {THREADS}"
     with pytest.raises(ArtifactError, match=r"built without CUDAExecutionProvider\.\nInstalled here: cpu;"):
         open_session(model, provider="cuda")
 

@@ -42,7 +42,12 @@ def names(text: str | None, *parts: Part) -> list[str]:
 
 def test_parts_and_the_tasks_of_a_dataset() -> None:
     assert names(None, "accuracy") == [
-        *("digits", "rendered_dsprites_loc", "rendered_dsprites_ori", "shapes_count", "rendered_letters")
+        "digits",
+        "rendered_dsprites_loc",
+        "rendered_dsprites_ori",
+        "shapes_count",
+        "shapes_largest",
+        "rendered_letters",
     ]
     few = [f"{name}-{shots}shot" for name in ("shapes_count", "rendered_letters") for shots in (1, 2, 4, 8, 16)]
     assert names(None, "few-shot") == few

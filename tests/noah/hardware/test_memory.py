@@ -22,11 +22,11 @@ def version_2(folder: Path, limit: str, current: int, inactive: int) -> Path:
 
 
 def version_1(folder: Path, limit: str, current: int, inactive: int) -> Path:
-    (folder / "memory").mkdir(parents=True)
+    folder.mkdir()
     unlimited = limit.replace("max", "9223372036854771712")
-    (folder / "memory" / "memory.limit_in_bytes").write_text(f"{unlimited}\n")
-    (folder / "memory" / "memory.usage_in_bytes").write_text(f"{current}\n")
-    (folder / "memory" / "memory.stat").write_text(f"cache 5\ntotal_inactive_file {inactive}\n")
+    (folder / "memory.limit_in_bytes").write_text(f"{unlimited}\n")
+    (folder / "memory.usage_in_bytes").write_text(f"{current}\n")
+    (folder / "memory.stat").write_text(f"cache 5\ntotal_inactive_file {inactive}\n")
     return folder
 
 
@@ -49,12 +49,15 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_smaller_of_machine_and_container_counts(
     tmp_path: Path, cgroup: Group, limit: str, current: int, expected: int
 ) -> None:
-    assert available_memory(cgroup(tmp_path / "cgroup", limit, current, 50_000)) == expected
+    inner, outer = cgroup(tmp_path / "inner", limit, current, 50_000), cgroup(tmp_path / "outer", "max", current, 0)
+    assert available_memory(lambda controller: {"memory": (inner, outer)}[controller]) == expected
+    assert available_memory(lambda controller: {"memory": (outer, inner)}[controller]) == expected
 
 
 @pytest.mark.usefixtures("machine")
 def test_without_control_groups_it_is_what_the_machine_has(tmp_path: Path) -> None:
-    assert available_memory(tmp_path / "absent") == MACHINE
+    assert available_memory(lambda controller: (tmp_path,)) == MACHINE
+    assert available_memory(lambda controller: ()) == MACHINE
 
 
 def test_this_machine_has_memory() -> None:

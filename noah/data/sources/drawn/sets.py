@@ -8,6 +8,7 @@ from noah.data.dataset import Dataset
 from noah.data.sources.drawn.dsprites import load_dsprites_location, load_dsprites_orientation
 from noah.data.sources.drawn.letters import load_letters, load_sans_letters
 from noah.data.sources.drawn.shapes_count import load_shapes_count
+from noah.data.sources.drawn.shapes_largest import load_shapes_largest
 from noah.data.sources.drawn.shots import choose_shots
 from noah.data.sources.source import Source, named, plain_name
 from noah.settings.settings import DataSettings
@@ -18,6 +19,7 @@ RENDERED: Mapping[str, Callable[[], Dataset]] = {
     "rendered_letters": load_letters,
     "rendered_letters_sans": load_sans_letters,
     "shapes_count": load_shapes_count,
+    "shapes_largest": load_shapes_largest,
 }
 """Each has one fixed split."""
 

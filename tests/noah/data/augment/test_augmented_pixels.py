@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from noah.data.augment import augmented_pixels
 from noah.data.augment.augmented_pixels import AugmentedPixels, Draw, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
 from noah.data.pixels.pixels import load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import ArraySplit, FileSplit, Split
 from noah.errors import UnreadableImageError
+from noah.hardware.cores import Cores
 from noah.settings.training_settings import AugmentationSettings
 from tests.commands import run_python
 from tests.noah.global_random_state import set_global_state, unmoved_global_state
@@ -190,7 +192,7 @@ def test_processes_are_chosen_where_a_gpu_would_wait(
     reason: str,
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(augmented_pixels, "usable_cores", lambda: Cores(cores, "as the test says"))
     found, told = choose_workers(asked, device)
     assert found == workers
     assert told == reason
