@@ -51,7 +51,7 @@ def evaluate(
     threads: ThreadsOption = None,
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
-    """Measure accuracy on the test split, which no other command opens."""
+    """Measure accuracy on the test split, which only `noah datasets check` opens besides."""
     from noah.files.latest import follow_latest
     from noah.prepare.context import check_same_data, prepare
     from noah.runs.artifact_results import artifact_result
