@@ -26,7 +26,10 @@ def test_commands_and_their_options_exist(document: Path) -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]  # a group of commands
     for line in re.findall(r"^    (noah .*)$", document.read_text(encoding="utf-8"), flags=re.MULTILINE):
         _, name, *words = line.split()
-        known = {option for parameter in commands[name].params for option in parameter.opts}
+        command = commands[name]
+        if words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words[0]]
+        known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, line
 
 
