@@ -363,6 +363,7 @@ def score_by_supernet(folder: Path, task: str, seed: int) -> None:
             seed=(seed, _SUPERNET),
             checkpoint=Path(temporary, "checkpoint"),
             bar=bar,
+            say=print,
         )
     validation = materials.pixels(materials.dataset.validation, "validation", Silent())
     entries = {name: subnet for name, repeat, subnet in wanted(materials) if not repeat and name.startswith("random ")}
@@ -452,6 +453,7 @@ def train_subnet(
             seed=(materials.settings.seed, _TRAINING, repeat),
             checkpoint=Path(folder, "checkpoint"),
             bar=bar,
+            say=print,
             kept=kept,
             soft_labels=soft_labels,
         )

@@ -92,6 +92,7 @@ def run(subnet: Subnet, materials: Materials, pixels: TrainingPixels, *, keeps: 
             seed=(0, 1),
             checkpoint=Path(folder, "checkpoint"),
             bar=bar,
+            say=print,
             kept=kept,
         )
     return tuple(losses)

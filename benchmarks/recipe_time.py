@@ -153,6 +153,7 @@ def _train(
             seed=(0, 1),
             checkpoint=checkpoint,
             bar=bar,
+            say=print,
         )
 
 

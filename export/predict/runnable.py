@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest
 from export.runtime.engine import why_not_run
-from export.runtime.gpu import why_no_gpu
+from noah.hardware.gpu import why_no_gpu
 from noah.runs.artifact_results import artifact_result
 
 if TYPE_CHECKING:  # it imports torch, which prediction does not need

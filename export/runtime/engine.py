@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from export.artifact.records import EngineRecord, EngineTensor
-from export.runtime.gpu import gpu_name_and_target, why_no_gpu
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import load_package, make_log
 from export.runtime.tensors import TensorSpec
 from noah.errors import ArtifactError, NotHereError
+from noah.hardware.gpu import gpu_name_and_target, why_no_gpu
 
 _ONNX_INSTEAD = "Use the model.onnx beside it, or export one: noah export --format onnx"
 

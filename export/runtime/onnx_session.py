@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from export.runtime.gpu import has_nvidia_driver
 from export.runtime.tensors import TensorSpec
 from noah.errors import ArtifactError, UsageError
 from noah.hardware.cores import Cores, choose_threads
+from noah.hardware.gpu import has_nvidia_driver
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"

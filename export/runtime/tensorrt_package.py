@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from export.artifact.records import Precision
-from export.runtime.gpu import gpu_name_and_target, why_no_gpu
 from noah.errors import MissingPackageError, UsageError
+from noah.hardware.gpu import gpu_name_and_target, why_no_gpu
 
 Package = Literal["tensorrt", "tensorrt-rtx"]
 

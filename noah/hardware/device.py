@@ -12,6 +12,7 @@ import torch
 
 from noah.errors import UsageError
 from noah.hardware.cores import choose_threads
+from noah.hardware.gpu import look_for_gpus, why_unused
 from noah.hardware.processes import ALONE, Processes, launched_processes
 from noah.progress import counted
 from noah.settings.settings import HardwareSettings
@@ -100,11 +101,13 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
 
 
 def _best_device() -> tuple[str, str]:
-    if torch.cuda.is_available():
-        return "cuda", f"{torch.cuda.get_device_name()} is there"
+    facts = look_for_gpus()
+    unused = why_unused(facts)
+    if facts.usable and not unused:
+        return "cuda", f"{facts.name} is there"
     if torch.backends.mps.is_available():
         return "mps", "an Apple GPU is there"
-    return "cpu", f"no GPU is usable; {os.cpu_count()} cores, {platform.machine()}"
+    return "cpu", f"{unused or 'no GPU is usable'}; {os.cpu_count()} cores, {platform.machine()}"
 
 
 def _take_gpu(processes: Processes) -> None:
@@ -128,9 +131,8 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.ones(1, device=device).item()
     except (RuntimeError, AssertionError, ImportError) as error:
-        raise UsageError(
-            f"The device {name!r} cannot be used: {str(error).splitlines()[0]}", "Try --device cpu."
-        ) from error
+        problem = (why_unused(look_for_gpus()) if name == "cuda" else "") or str(error).splitlines()[0].rstrip(".")
+        raise UsageError(f"The device {name!r} cannot be used: {problem}.", "Try --device cpu.") from error
     return device
 
 

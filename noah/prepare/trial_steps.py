@@ -182,6 +182,7 @@ def _try_training(
             seed=seed,
             checkpoint=Path(folder) / CHECKPOINT_FILE,
             bar=timer,
+            say=listener.say,
             class_weights=class_weights(pixels, materials),
             kept=kept,
             leave=lambda: timer.has_enough,

@@ -209,6 +209,7 @@ class _Final:
                 seed=seed,
                 checkpoint=run.path("search", "rerank", str(candidate.index), *shorter, CHECKPOINT_FILE),
                 bar=bar,
+                say=self.listener.say,
                 stage=f"finalist {candidate.index}",
                 remedy="Start a new run with a lower learning rate, such as "
                 f"--set retrain.learning_rate={lower_learning_rate(settings.learning_rate)}.",

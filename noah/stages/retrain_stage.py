@@ -91,6 +91,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
                 seed=(settings.seed, _RETRAIN),
                 checkpoint=run.path("retrain", CHECKPOINT_FILE),
                 bar=bar,
+                say=listener.say,
                 stage="retrain",
                 remedy=f"Train it in a new run with a lower learning rate: {_train_slower(run, settings.retrain)}",
                 class_weights=weights,

@@ -82,6 +82,7 @@ def train_supernet(
             seed=seed,
             checkpoint=checkpoint,
             bar=bar,
+            say=listener.say,
             stage="supernet",
             remedy="Start a new run with a lower learning rate, such as "
             f"--set supernet.learning_rate={lower_learning_rate(settings.learning_rate)}.",

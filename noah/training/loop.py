@@ -29,6 +29,7 @@ from noah.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from noah.training.divergence import StepLosses, check_state
 from noah.training.step import Step, own_share
 from noah.training.subnet_draws import SubnetDraw
+from noah.training.within_memory import StepsWithinMemory
 
 _IMAGES, _BATCHES = 1, 2
 """The seed's words after that of the epoch, so that images, batches and the epoch never share random numbers."""
@@ -45,6 +46,7 @@ def train(
     seed: tuple[int, ...],
     checkpoint: Path,
     bar: Bar,
+    say: Callable[[str], None],
     stage: str = "training",
     remedy: str = "Choose a lower learning rate.",
     class_weights: Tensor | None = None,
@@ -73,6 +75,7 @@ def train(
         seed: Words of the seed.
         checkpoint: The checkpoint file; if it exists, the training is resumed from it.
         bar: Updated with the number of finished epochs, including the finished part of the current one.
+        say: Told if batches have to be taken in smaller parts, because the GPU's memory is full.
         stage: The name of this training in the bar's details.
         remedy: What the user can do if the learning rate is too high, in one sentence.
         class_weights: The weight of each class in the loss, (classes).
@@ -116,7 +119,8 @@ def train(
     compiled = CompiledForward(supernet) if hardware.compiled else None
     labels = pixels.labels if soft_labels is None else soft_labels
     first = kept.blocks if kept else 0
-    training_step = Step(supernet, hardware, settings.accumulation, weights, settings.label_smoothing, compiled, first)
+    step_of_all = Step(supernet, hardware, settings.accumulation, weights, settings.label_smoothing, compiled, first)
+    training_steps = StepsWithinMemory(step_of_all, say)
 
     def fetched(count: int) -> slice:
         """The images of a batch that this process needs: augmentation of whole batches needs all of them."""
@@ -155,8 +159,7 @@ def train(
                     if len(inputs) == len(indices):
                         inputs = inputs[own_share(len(indices), processes)]
                 subnets = draw_subnets(epoch * steps + step, rng)
-                optimizer.zero_grad(set_to_none=True)
-                loss = training_step.add_gradients(inputs, targets, subnets)
+                loss = training_steps.add_gradients(inputs, targets, subnets)
                 watched.add(loss)
                 optimizer.step()
                 if averaged:

@@ -18,6 +18,9 @@ from noah_cli.terminal.console import open_listener
 _MARKS = {"good": "[green]ok[/green]     ", "note": "[yellow]note[/yellow]   ", "bad": "[red]error[/red]  "}
 
 
+_UNTRIED = "noah has not been tried on {} ({}). If a figure looks wrong, compare it with --device cpu, and tell us."
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One line of the report: good, note (it works, with a limit) or bad (it has to be fixed)."""
@@ -56,7 +59,20 @@ def _torch() -> Iterator[Finding]:
         chosen = "; ".join(str(choice) for choice in hardware.choices)
         return Finding("good", f"torch {torch.__version__}, {chosen}")
 
-    yield _one_or_broken(look, "torch")
+    found = _one_or_broken(look, "torch")
+    yield found
+    if found.level == "good":
+        yield from _untried_devices()
+
+
+def _untried_devices() -> Iterator[Finding]:
+    """Name what torch can compute on here, and noah has never been run on."""
+    import torch
+
+    if torch.version.hip:
+        yield Finding("note", _UNTRIED.format(f"ROCm {torch.version.hip}", "torch calls it cuda"))
+    if torch.backends.mps.is_available():
+        yield Finding("note", _UNTRIED.format("an Apple GPU", "it is taken in float32, without compiled blocks"))
 
 
 def _timm() -> Iterator[Finding]:
@@ -139,10 +155,10 @@ def _build_small_engine() -> Iterator[Finding]:
     """Build a small engine, and look for a GPU to run it on."""
     from export.checks.small_model import write_small_model
     from export.convert.to_tensorrt import build_engine
-    from export.runtime.gpu import gpu_name_and_target, why_no_gpu
     from export.runtime.profile import Profile
     from export.runtime.tensorrt_package import choose_builder
     from noah.errors import NoahError
+    from noah.hardware.gpu import gpu_name_and_target, why_no_gpu
 
     try:
         builder = choose_builder("fp16", None)

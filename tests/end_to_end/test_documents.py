@@ -23,11 +23,11 @@ import pytest
 
 import export.checks.bench
 import noah
-from export.runtime.gpu import why_no_gpu
 from noah.backbone.architecture import Architecture
 from noah.backbone.load import DEFAULT_BACKBONE
 from noah.benchmark.rows import read_rows
 from noah.benchmark.suites import VTAB
+from noah.hardware.gpu import why_no_gpu
 from tests.commands import PROJECT, file_contents, noah_line, write_settings
 from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE
 from tests.documents import document_names, labels, read_document, shown_labels, shown_lines

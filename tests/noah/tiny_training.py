@@ -121,6 +121,7 @@ def run_training(
         seed=seed,
         checkpoint=checkpoint,
         bar=bar or Silent(),
+        say=Silent().say,
         class_weights=class_weights,
         kept=kept,
         soft_labels=soft_labels,

@@ -15,10 +15,10 @@ from export.artifact.records import EngineRecord
 from export.predict.predictor import load_predictor
 from export.runtime import engine as engine_module
 from export.runtime.engine import batches, open_engine, why_not_run
-from export.runtime.gpu import why_no_gpu
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import load_package
 from noah.errors import ArtifactError, UsageError
+from noah.hardware.gpu import why_no_gpu
 from tests.finished import ENGINES, Finished
 
 needs_no_gpu = pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from noah.errors import UsageError
+from noah.hardware import device
 from noah.hardware.device import Choice, Hardware, choose_hardware
+from noah.hardware.gpu import GpuFacts
 from noah.settings.settings import HardwareSettings
 
 
@@ -42,6 +44,21 @@ def test_what_is_given_is_taken_and_is_no_choice() -> None:
     assert hardware.choices == ()
 
 
+@pytest.mark.usefixtures("without_gpu")
+def test_a_gpu_that_cannot_be_used_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = GpuFacts(cards=("NVIDIA",), driver=(12, 4), torch="2.15.0", cuda=None)
+    monkeypatch.setattr(device, "look_for_gpus", lambda: facts)
+    chosen = choose_hardware(HardwareSettings(threads=1))
+    assert chosen.choices[0].value == "cpu"
+    assert chosen.choices[0].reason.startswith("NVIDIA's driver is here, but torch 2.15.0 has no CUDA: install one")
+    with pytest.raises(UsageError, match=r"'cuda' cannot be used: NVIDIA's driver is here, but torch 2\.15\.0 has no"):
+        choose_hardware(HardwareSettings(device="cuda"))
+    old = GpuFacts(usable=True, name="Tesla M40", capability=(5, 2), architectures=("sm_75",))
+    monkeypatch.setattr(device, "look_for_gpus", lambda: old)
+    chosen = choose_hardware(HardwareSettings(threads=1))
+    assert chosen.choices[0].value == "cpu" and "has compute capability 5.2" in chosen.choices[0].reason
+
+
 @pytest.mark.parametrize(
     ("native", "precision", "reason"),
     [(True, "bf16", "natively"), (False, "fp32", "no native bfloat16")],
@@ -50,8 +67,7 @@ def test_a_gpu_computes_in_bfloat16_where_it_does_so_natively(
     monkeypatch: pytest.MonkeyPatch, native: bool, precision: str, reason: str
 ) -> None:
     """The rule alone; that a GPU then works is for a machine that has one."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(device, "look_for_gpus", lambda: GpuFacts(usable=True, name="a GPU"))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation)
     monkeypatch.setattr("noah.hardware.device._device", lambda name: torch.device(name))
     hardware = choose_hardware(HardwareSettings(threads=1))

@@ -151,6 +151,7 @@ def test_it_trains_on_the_training_images_alone(
         seed=seed,
         checkpoint=tmp_path / "checkpoint.safetensors",
         bar=Silent(),
+        say=Silent().say,
     )
     assert next(each for each in reranked if each.index == 3).losses == tuple(losses)
 
@@ -225,6 +226,7 @@ def test_inheriting_starts_from_the_supernets_slices(
         seed=(1,),
         checkpoint=run.path("supernet", "checkpoint.safetensors"),
         bar=Silent(),
+        say=Silent().say,
     )
     (reranked,) = rerank(run, materials, rank(candidates), 1, 1, Silent())
     stored = read_checkpoint(run.path("search", "rerank", "3", "checkpoint.safetensors"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from export.runtime.gpu import why_no_gpu
+from noah.hardware.gpu import why_no_gpu
 from tests.commands import Outcome, noah
 from tests.finished import ENGINES, FLOAT, UINT8, Finished
 

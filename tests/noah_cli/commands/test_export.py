@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.runtime.gpu import why_no_gpu
+from noah.hardware.gpu import why_no_gpu
 from tests.commands import noah
 from tests.finished import ENGINES, FLOAT, UINT8, Finished
 

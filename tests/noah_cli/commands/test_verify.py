@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from export.runtime.gpu import why_no_gpu
 from noah.errors import MissingPackageError, NoahError, NotHereError
+from noah.hardware.gpu import why_no_gpu
 from tests.commands import Outcome, file_contents, noah, write_settings
 from tests.conftest import TinySettings
 from tests.finished import ENGINES, FLOAT, UINT8, Finished
