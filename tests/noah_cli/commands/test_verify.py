@@ -306,7 +306,7 @@ def test_a_run_at_every_stage(tmp_path: Path, tiny_settings: TinySettings, monke
     assert noah("search", "--resume").code == 0
     outcome = noah("verify", "--quick")
     assert [line for line in lines(outcome, "ok") if "seal of s" in line] == [
-        "seal of start: SHA-256 of 1 file as it was written",
+        "seal of start: SHA-256 of 2 files as they were written",
         "seal of supernet: SHA-256 of 3 files as they were written",
         "seal of search: SHA-256 of 5 files as they were written",
     ]
@@ -321,7 +321,7 @@ def test_a_stop_right_before_a_seal_costs_nothing(project: Finished) -> None:
     outcome = noah("verify", "--quick")
     assert outcome.code == 0
     assert lines(outcome, "not there") == ["start: no seal was kept"]
-    assert lines(outcome, "note") == ["other files: no seal names run.yaml"]
+    assert lines(outcome, "note") == ["other files: no seal names data/hashes.npy, run.yaml"]
 
 
 def test_a_run_of_a_given_subnet(tmp_path: Path, tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch) -> None:
