@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from noah.files.bounded import LARGEST_JSON, check_size
+from noah.files.durable import replace, sync
 
 
 @contextmanager
@@ -29,8 +29,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with temporary.open("r+b") as file:  # Windows syncs no handle that only reads
-            os.fsync(file.fileno())
-        temporary.replace(path)
+            sync(file.fileno())
+        replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

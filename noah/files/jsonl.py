@@ -10,6 +10,7 @@ from typing import Any
 
 from noah.errors import RunError
 from noah.files.bounded import LARGEST_JSON, check_size, parse_json, read_bounded
+from noah.files.durable import sync
 
 START_AGAIN = "Start a new run with `noah search`."
 """What to do about a damaged file of a run."""
@@ -38,7 +39,7 @@ def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
         check_size(path, file.seek(0, os.SEEK_END) + len(content), LARGEST_JSON)
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        sync(file.fileno())
 
 
 def to_lines(records: Iterable[Mapping[str, Any]]) -> str:

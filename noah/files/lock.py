@@ -6,6 +6,7 @@ beside the lock file; a record that a killed process left behind means nothing, 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -16,14 +17,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
-from noah.errors import RunBusyError
+from noah.errors import RunBusyError, RunError
 from noah.files.atomic import write_json
 from noah.files.process_space import process_space
 
 _LARGEST_NOTE = 2**16
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+"""What file systems answer that keep no locks: NFS without lockd, and some of clusters and containers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,37 @@ class Owner:
         return f"process {self.process} on {self.host}, since {self.since}, started by `{self.command}`"
 
 
+class SystemLock(FileLock):
+    """The operating system's own lock of a file, never a file that stands for a lock and outlives its process.
+
+    Args:
+        path: The file, which stays.
+        timeout: Seconds to wait for it; without it, as long as it takes.
+    """
+
+    def __init__(self, path: Path, timeout: float = -1) -> None:
+        super().__init__(path, timeout=timeout, fallback_to_soft=False)
+        self._path = path
+
+    def acquire(self, *arguments: Any, **options: Any) -> AcquireReturnProxy[Any]:
+        """Take the lock, as `filelock.FileLock` does.
+
+        Raises:
+            RunError: If the file system keeps no locks.
+            Timeout: If another process has it for too long.
+        """
+        try:
+            return super().acquire(*arguments, **options)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise RunError(
+                f"The file system of {self._path.parent} keeps no locks ({os.strerror(error.errno)}), and without them "
+                "two processes could write to one run.",
+                "Keep runs on another disk, with --runs FOLDER; on NFS, lockd (rpc.statd) may have to be started.",
+            ) from error
+
+
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
     """Keep other processes out until the `with` block or this process ends.
@@ -58,13 +93,14 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
 
     Raises:
         RunBusyError: If another process holds the lock; it says which one.
+        RunError: If the file system keeps no locks.
     """
-    lock = FileLock(path, timeout=0)
+    lock = SystemLock(path, timeout=0)
     try:
         lock.acquire()
     except Timeout:
         try:
-            with FileLock(_gate(path)):  # it may have been somebody who only asked; nobody does now
+            with SystemLock(_gate(path)):  # it may have been somebody who only asked; nobody does now
                 lock.acquire()
         except Timeout as error:
             raise _busy(what, read_owner(path)) from error
@@ -84,9 +120,9 @@ def is_held(path: Path) -> bool:
     """
     if not path.exists():
         return False
-    with FileLock(_gate(path)):
+    with SystemLock(_gate(path)):
         try:
-            with FileLock(path, timeout=0):
+            with SystemLock(path, timeout=0):
                 return False
         except Timeout:
             return True

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from noah.errors import RunError, UsageError
+from noah.files.lock import SystemLock
 
 _POLL_SECONDS = 0.002
 """The time between two attempts to lock a journal; whoever holds the lock only writes one line."""
@@ -61,7 +61,7 @@ class _JournalLock(JournalFileOpenLock):
     def __init__(self, journal: Path) -> None:
         super().__init__(str(journal))  # everything of it is overridden: the base class of Optuna's locks is not public
         self._journal = journal
-        self._lock = FileLock(journal.with_name("lock"))
+        self._lock = SystemLock(journal.with_name("lock"))
 
     def acquire(self) -> bool:
         self._lock.acquire(poll_interval=_POLL_SECONDS)

@@ -8,8 +8,9 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 from noah.files.process_space import process_space
 
@@ -106,21 +107,10 @@ class Watch:
 
 
 def _process_lives(process: int) -> bool:
-    if os.name == "nt":  # signal 0 would end the process there; its beats show it, too
-        return True
+    """Whether a process runs, and has not ended and only waits for its parent to notice, as it may in a container."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:  # it is alive, but belongs to someone else
+    except psutil.AccessDenied:  # it is alive, but belongs to someone else
         return True
-    return not _has_ended(process)
-
-
-def _has_ended(process: int) -> bool:
-    """Whether a process has ended and only waits for its parent to notice, which in a container may never happen."""
-    try:
-        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] == "Z"  # the name before it may contain anything

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shlex
@@ -10,13 +12,14 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from noah.errors import RunBusyError
+from noah.errors import RunBusyError, RunError
 from noah.files.lock import exclusive, is_held, read_owner
 from noah.files.process_space import process_space
 from tests.commands import process_environment
@@ -204,3 +207,32 @@ def test_a_taker_that_meets_an_asker_waits_for_its_answer(tmp_path: Path) -> Non
         assert not taken.wait(0.2)
     taker.join()
     assert taken.is_set()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("ask", [lambda path: exclusive(path, "the run").__enter__(), is_held])
+def test_a_file_system_without_locks_is_told_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Path], object], number: int
+) -> None:
+    """As NFS without lockd answers; no file that stands for a lock is made instead, which a killed process leaves."""
+
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    lock = tmp_path / "lock"
+    lock.touch()
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(RunError, match=f"The file system of {tmp_path} keeps no locks") as caught:
+        ask(lock)
+    assert os.strerror(number) in caught.value.problem
+    assert caught.value.hint.startswith("Keep runs on another disk, with --runs FOLDER")
+    assert not isinstance(caught.value, RunBusyError)
+
+
+def test_another_error_of_the_file_system_stays_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="Input/output error"), exclusive(tmp_path / "lock", "the run"):
+        pass
