@@ -45,7 +45,14 @@ def test_links_lead_to_files(document: Path) -> None:
 
 PATH = r"`((?:noah|export|noah_cli|tests|benchmarks|examples|docs/search|docs/steps|docs/pocket)/[\w/.-]+)`"
 MODULE = r"`((?:noah|export|noah_cli|benchmarks)(?:\.\w+)+)"
-OTHERS = {"benchmarks/vtab/", "export/tensorrt-VERSION-timing.cache", "noah.yaml", "noah.preprocessing", "noah.classes"}
+OTHERS = {
+    "benchmarks/vtab/",
+    "export/tensorrt-VERSION-timing.cache",
+    "noah.yaml",
+    "noah.preprocessing",
+    "noah.decoding",
+    "noah.classes",
+}
 """What looks like a file or a module of the project: files of a run, a settings file, the notes in an ONNX file."""
 
 

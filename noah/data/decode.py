@@ -18,7 +18,7 @@ from PIL.ExifTags import Base
 from PIL.ImageFile import ImageFile
 
 from noah.data.decoding import AS_STORED, WHOLE_DEPTH, Decoding
-from noah.data.deep import color_values, is_deep, low_bytes, to_8_bits
+from noah.data.deep import GRAY_AND_ALPHA, color_values, is_deep, low_bytes, to_8_bits
 from noah.data.formats import MissingDecoderError, open_lazily
 from noah.errors import UnreadableImageError, system_cause
 
@@ -104,8 +104,8 @@ def decode_image(source: Source, decoding: Decoding) -> Decoded:
         try:
             return _decode(source, decoding)
         except (OSError, SyntaxError) as error:
-            whole = _with_an_end(source) if decoding.repair else None
-            if whole is None or isinstance(error, UnidentifiedImageError):
+            whole = _with_an_end(source) if decoding.repair and _may_lack_its_end(error) else None
+            if whole is None:
                 raise
             repaired = _repaired(whole, decoding, error)
             return replace(repaired, remarks=("repaired", *repaired.remarks))
@@ -122,7 +122,7 @@ def inspect_image(source: Source) -> Inspection:
     except MissingDecoderError as error:
         return Inspection(damage=error.cause, missing=error.extra.extra)
     except UnreadableImageError as error:
-        return Inspection(damage=error.cause, repairable=_is_repairable(source))
+        return Inspection(damage=error.cause, repairable=_may_lack_its_end(error.__cause__) and _is_repairable(source))
 
 
 def _inspect(image: ImageFile, source: Source) -> Inspection:
@@ -153,6 +153,11 @@ def _has_frames(image: ImageFile) -> bool:
         return image.format != "MPO" and bool(getattr(image, "is_animated", False))
     except Exception:  # as of `_told`; only a frame that is not used is damaged
         return False
+
+
+def _may_lack_its_end(error: BaseException | None) -> bool:
+    """Whether a decoder's error may come from a file that was cut short behind its header."""
+    return isinstance(error, OSError | SyntaxError) and not isinstance(error, UnidentifiedImageError)
 
 
 def _is_repairable(source: Source) -> bool:
@@ -217,7 +222,7 @@ def _deep_values(image: ImageFile, source: Source) -> tuple[np.ndarray, np.ndarr
         low.tile = [tile._replace(args=(raw, *args[1:]) if isinstance(args, tuple) else raw)]
         low.load()
         image.load()
-        return color_values(image, low)
+        return color_values(image, low, gray=raw == GRAY_AND_ALPHA)
 
 
 def _reduce(image: ImageFile) -> bool:

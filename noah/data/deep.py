@@ -22,6 +22,8 @@ _DECLARED = ("JPEG2000", "JXL", "HEIF", "AVIF")
 """Formats whose files say how many bits their values use, so that Pillow has scaled them already."""
 _NATIVE = "L" if sys.byteorder == "little" else "B"
 
+GRAY_AND_ALPHA = "RGBA"
+"""The raw mode that gives both bytes of 16-bit gray and of its alpha, in four channels."""
 Values = npt.NDArray[np.uint16]
 
 
@@ -51,33 +53,33 @@ def low_bytes(image: Image.Image) -> str | None:
     args = tiles[0][3]
     raw = args[0] if isinstance(args, tuple) and args else args
     if raw == "LA;16B":
-        return "RGBA"  # gray, its low byte, alpha, its low byte
+        return GRAY_AND_ALPHA  # gray, its low byte, alpha, its low byte
     if not isinstance(raw, str) or raw[:-1] not in ("RGB;16", "RGBA;16", "RGBX;16"):
         return None
     order = _NATIVE if raw[-1] == "N" else raw[-1]
     return raw[:-1] + ("L" if order == "B" else "B") if order in "LB" else None
 
 
-def color_values(high: Image.Image, low: Image.Image) -> tuple[Values, npt.NDArray[np.uint8] | None]:
+def color_values(high: Image.Image, low: Image.Image, *, gray: bool) -> tuple[Values, npt.NDArray[np.uint8] | None]:
     """The 16-bit colors of an image that was decoded twice, and its alpha in 8 bits, if it has any.
 
     Args:
         high: As Pillow decodes it.
         low: The same with the raw mode of `low_bytes`.
+        gray: Whether it is gray with alpha, whose low bytes are in the second and fourth channel.
 
     Returns:
         uint16 (H, W, 3) or, for gray, (H, W); and uint8 (H, W) or None.
     """
-    upper, lower = np.asarray(high), np.asarray(low)
-    if low.mode == "RGBA" and np.array_equal(lower[..., 0], upper[..., 0]) and _is_gray(high):
-        return (lower[..., 0].astype(np.uint16) << 8) | lower[..., 1], upper[..., 3]
-    colors = (upper[..., :3].astype(np.uint16) << 8) | lower[..., :3]
-    return colors, upper[..., 3] if high.mode == "RGBA" else None
-
-
-def _is_gray(image: Image.Image) -> bool:
-    red, green, blue = (np.asarray(image.getchannel(channel)) for channel in range(3))
-    return np.array_equal(red, green) and np.array_equal(red, blue)
+    alpha = np.asarray(high.getchannel("A")) if high.mode == "RGBA" else None
+    colors = np.empty((high.height, high.width, 3), np.uint16)
+    for start in range(0, high.height, _ROWS):
+        stop = min(start + _ROWS, high.height)
+        upper, lower = (np.asarray(image.crop((0, start, image.width, stop))) for image in (high, low))
+        colors[start:stop] = upper[..., :3]
+        colors[start:stop] <<= 8
+        colors[start:stop] |= lower[..., 1:2] if gray else lower[..., :3]
+    return (colors[..., 0] if gray else colors), alpha
 
 
 def to_8_bits(values: npt.NDArray[Any], depth: int) -> npt.NDArray[np.uint8]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -60,16 +59,16 @@ class Extra:
     Attributes:
         name: What people call it.
         extra: What is installed for it.
-        package: The module that is imported when the first such file is opened, and that Pillow then knows it by.
+        package: The module that it is in.
         format: Pillow's name of the format.
-        register: The function of that module that tells Pillow; empty if importing it does.
+        register: Imports it, and tells Pillow of it.
     """
 
     name: str
     extra: str
     package: str
     format: str
-    register: str = ""
+    register: Callable[[], object]
 
     @property
     def cause(self) -> str:
@@ -77,8 +76,21 @@ class Extra:
         return f"it is in the format {self.name}, which needs pip install 'noah-prompt-search[{self.extra}]'."
 
 
-HEIC = Extra("HEIC", "heic", "pillow_heif", "HEIF", "register_heif_opener")
-JPEG_XL = Extra("JPEG XL", "jxl", "pillow_jxl", "JXL")
+def _register_heif() -> None:
+    import pillow_heif
+
+    if HEIC.format not in Image.OPEN:
+        pillow_heif.register_heif_opener()
+
+
+def _register_jxl() -> object:
+    import pillow_jxl
+
+    return pillow_jxl  # which tells Pillow when it is imported
+
+
+HEIC = Extra("HEIC", "heic", "pillow_heif", "HEIF", _register_heif)
+JPEG_XL = Extra("JPEG XL", "jxl", "pillow_jxl", "JXL", _register_jxl)
 EXTRAS = (HEIC, JPEG_XL)
 
 
@@ -157,11 +169,9 @@ def import_decoder(extra: Extra) -> None:
         MissingDecoderError: If it is not installed.
     """
     try:
-        module = import_module(extra.package)
+        extra.register()
     except ImportError:
         raise MissingDecoderError(extra) from None
-    if extra.register and extra.format not in Image.OPEN:
-        getattr(module, extra.register)()
 
 
 def _refuse_large_jxl(file: BinaryIO) -> None:

@@ -6,6 +6,7 @@ the files and the settings, and the run keeps it: whatever comes later reads the
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -228,8 +229,6 @@ def judge(
 
 def write_listing(path: Path, listed: Iterable[Listed]) -> None:
     """List damaged images in a CSV file: the split, the file, what was done, and why."""
-    import csv
-
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["split", "file", "done", "reason"])

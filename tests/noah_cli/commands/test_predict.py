@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from noah.data.formats import HEIC, import_decoder
 from tests.commands import PROJECT, noah, process_environment, run_python
 from tests.export.real_images import write_broken
 from tests.finished import UINT8, Finished
@@ -165,3 +167,19 @@ def test_a_dataset_whose_name_is_no_utf_8_is_refused_in_words(photo_folder: Path
     assert done.stderr.splitlines()[0].endswith(rb"/caf\xe9 is not valid UTF-8.")
     assert done.stderr.startswith(b"Error: The name of the folder ")
     assert not (tmp_path / "runs").exists()
+
+
+def test_formats_without_their_package_are_counted_and_named(
+    artifact: Path, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_decoder(HEIC)
+    for number, path in enumerate(sorted((photo_folder / "test").glob("*/*.png"))[:3]):
+        with Image.open(path) as image:
+            image.save(tmp_path / f"{number}.{'heic' if number else 'png'}")
+    assert len(noah("predict", artifact, tmp_path).out.splitlines()) == 4
+    monkeypatch.setitem(sys.modules, HEIC.package, None)
+    outcome = noah("predict", artifact, tmp_path)
+    assert outcome.code == 1 and len(outcome.out.splitlines()) == 2
+    words = " ".join(outcome.err.split())
+    assert "failed 2 files could not be predicted: " in words and "1.heic: it is in the format HEIC" in words
+    assert "2 files in the format HEIC: pip install 'noah-prompt-search[heic]' reads such files" in words
