@@ -12,6 +12,7 @@ next.
     │   ├── RunExistsError           the run folder is already in use
     │   └── CommandOrderError        another command has to come first
     ├── DataError                    the dataset was found, and something in it is wrong
+    │   ├── NoTestSplitError         there are no images to test on
     │   └── UnreadableImageError     one or more image files cannot be decoded
     ├── BackboneError                the backbone was found and cannot be used
     │   ├── UnsupportedBackboneError the architecture is not one that the method covers
@@ -91,6 +92,10 @@ class CommandOrderError(UsageError):
 
 class DataError(NoahError):
     """The dataset was found, and something in it is wrong."""
+
+
+class NoTestSplitError(DataError):
+    """There are no images to test on."""
 
 
 class UnreadableImageError(DataError):

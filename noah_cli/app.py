@@ -19,6 +19,7 @@ from noah_cli.commands.bench import bench
 from noah_cli.commands.benchmark import benchmark
 from noah_cli.commands.compare import compare
 from noah_cli.commands.datasets import datasets
+from noah_cli.commands.datasets_check import check
 from noah_cli.commands.doctor import doctor
 from noah_cli.commands.evaluate import evaluate
 from noah_cli.commands.export import export
@@ -40,6 +41,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Search for the best mix of LoRA, adapters and visual prompts for a frozen vision transformer, and export it.",
 )
+datasets_app = typer.Typer(invoke_without_command=True, callback=datasets)
+datasets_app.command("check")(check)
 app.command("search")(search)
 app.command("retrain")(retrain)
 app.command("eval")(evaluate)
@@ -51,7 +54,7 @@ app.command("verify")(verify)
 app.command("runs")(runs)
 app.command("report")(report)
 app.command("benchmark")(benchmark)
-app.command("datasets")(datasets)
+app.add_typer(datasets_app, name="datasets")
 app.command("backbones")(backbones)
 app.command("recipes")(recipes)
 app.command("doctor")(doctor)

@@ -26,9 +26,18 @@ def command_reference(application: typer.Typer) -> str:
         "",
         *_table(group.params),
     ]
-    for name, command in group.commands.items():
+    for name, command in _commands(group):
         parts += ["", f"## noah {name}", "", *_chapter(name, command)]
     return "\n".join(parts) + "\n"
+
+
+def _commands(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Every command with its name; one that has commands of its own comes before them."""
+    found = []
+    for name, command in group.commands.items():
+        found.append((f"{prefix}{name}", command))
+        found += _commands(command, f"{prefix}{name} ") if hasattr(command, "commands") else []
+    return found
 
 
 def _chapter(name: str, command: Any) -> list[str]:

@@ -13,6 +13,7 @@ from noah.errors import ArtifactError
 from noah.evaluation.reliability import confidences
 from noah.evaluation.score import Logits, describe, finite_rows, predicted_labels
 from noah.evaluation.temperature import at_temperature
+from noah.prepare.common_images import TestImages
 from noah.prepare.context import Materials, at_image_size
 from noah.progress import Bar, Listener
 from noah.runs.artifact_results import ARTIFACT
@@ -60,19 +61,22 @@ def evaluate_artifact(
         )
     opened, classes = materials.open_test(listener), materials.dataset.classes
     split = opened.split
-    pixels = materials.pixels(split, "test", listener)
+    test = TestImages(run, materials, split)
+    pixels = materials.pixels(test.split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
         logits = artifact_logits(predictor, pixels, materials.evaluation_batch_size, bar)
     fitted = predictor.manifest.temperature
+    predicted = predicted_labels(logits)
     result = {
         "split": "test",
         "provider": predictor.provider,
         "files": predictor.manifest.file_hashes,
         **opened.to_json(),
         **describe(logits, pixels.labels, classes, None if fitted is None else fitted.value),
+        "duplicates": test.compare(predicted == pixels.labels),
     }
     told = confidences(at_temperature(logits, predictor.manifest.softmax_temperature))
-    predictions = KeptPredictions(fingerprint_split(split, classes), pixels.labels, predicted_labels(logits), told)
+    predictions = KeptPredictions(fingerprint_split(split, classes), pixels.labels, predicted, told)
     break_seal(run, result_place(ARTIFACT, file_name))
     write_predictions(run, predictions, ARTIFACT, file_name)
     run.write_json(result, "eval", ARTIFACT, file_name)

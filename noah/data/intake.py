@@ -375,8 +375,16 @@ def open_test(split: Split, decoding: Decoding, data: DataSettings, progress: Pr
     Raises:
         UnreadableImageError: If there are more such images.
     """
-    found, policy = survey(split, progress), DamagePolicy.of(data)
-    policy = replace(policy, repair=decoding.repair)
+    return settle_test(split, survey(split, progress), decoding, data)
+
+
+def settle_test(split: Split, found: Survey, decoding: Decoding, data: DataSettings) -> OpenedTest:
+    """Decide what is left out of a test split, once its images were looked at.
+
+    Raises:
+        UnreadableImageError: If there are more such images than the settings allow.
+    """
+    policy = replace(DamagePolicy.of(data), repair=decoding.repair)
     listed = judge({"test": found.damaged}, found.images, policy)
     lost = [entry.image for entry in listed if entry.done == "left out"]
     notes = _damage_notes(listed, found.images, policy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -165,11 +165,10 @@ class _Concatenation:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Decoded:
-    """A split whose files are decoded in a given way."""
+class _SameImages:
+    """The same images as another split; what is different about them is in the classes below."""
 
     split: Split
-    decoding: Decoding
 
     @property
     def labels(self) -> np.ndarray:
@@ -179,8 +178,7 @@ class _Decoded:
         return len(self.split)
 
     def open(self, index: int) -> Image.Image:
-        source = self.split.source(index)
-        return self.split.open(index) if source is None else open_image(source, self.decoding)
+        return self.split.open(index)
 
     def source(self, index: int) -> Source | None:
         return self.split.source(index)
@@ -189,9 +187,88 @@ class _Decoded:
         return self.split.name(index)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Decoded(_SameImages):
+    """A split whose files are decoded in a given way."""
+
+    decoding: Decoding
+
+    def open(self, index: int) -> Image.Image:
+        source = self.source(index)
+        return self.split.open(index) if source is None else open_image(source, self.decoding)
+
+
 def decoded(split: Split, decoding: Decoding) -> Split:
     """The same images, with their files decoded in a given way; images that are in no files stay as they are."""
     return _Decoded(split, decoding)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Watched(_SameImages):
+    """A split whose images somebody else looks at, too."""
+
+    look: Callable[[int, Image.Image], None]
+
+    def open(self, index: int) -> Image.Image:
+        image = self.split.open(index)
+        self.look(index, image)
+        return image
+
+
+def watched(split: Split, look: Callable[[int, Image.Image], None]) -> Split:
+    """The same images; `look` is given each that is opened, with its place, in the thread that opens it."""
+    return _Watched(split, look)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grouped(_SameImages):
+    """A split whose images have groups."""
+
+    groups: tuple[str | None, ...]
+
+
+def with_groups(split: Split, groups: Sequence[str | None]) -> Split:
+    """The same images, each with the group that it must not be parted from; `groups_of` gives them back.
+
+    Args:
+        split: The images.
+        groups: The name of each image's group, such as a patient; None if it belongs to no other image.
+    """
+    if len(groups) != len(split):
+        raise ValueError(f"{len(split)} images cannot have {len(groups)} groups")
+    return _Grouped(split, tuple(groups))
+
+
+def groups_of(split: Split) -> tuple[str | None, ...] | None:
+    """The group of each image, through selections and concatenations; None if nobody gave them groups."""
+    if isinstance(split, _Grouped):
+        return split.groups
+    if isinstance(split, _SameImages):
+        return groups_of(split.split)
+    if isinstance(split, _Selection):
+        groups = groups_of(split.split)
+        return None if groups is None else tuple(groups[index] for index in split.indices.tolist())
+    if isinstance(split, _Concatenation):
+        parts = [(groups_of(part), len(part)) for part in (split.first, split.second)]
+        if all(groups is None for groups, _ in parts):
+            return None
+        return tuple(group for groups, count in parts for group in (groups or [None] * count))
+    return None
+
+
+def number_groups(groups: Sequence[str | None] | None) -> np.ndarray | None:
+    """Number groups by their first image; an image without one is a group of its own.
+
+    Returns:
+        int64 (n,), or None if no image has a group.
+    """
+    if groups is None or not any(group is not None for group in groups):
+        return None
+    number_of = {group: number for number, group in enumerate(dict.fromkeys(groups)) if group is not None}
+    alone = len(number_of) + 1
+    return np.array(
+        [alone + index if group is None else number_of[group] for index, group in enumerate(groups)], np.int64
+    )
 
 
 def select(split: Split, indices: np.ndarray) -> Split:
@@ -226,7 +303,9 @@ def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def grouped_split(labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def grouped_split(
+    labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int | Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Hold out whole groups, such as all images of one patient, so that every class has about its fraction held out.
 
     Groups are taken in random order, larger ones first, each if that brings the shares of the classes that are held out
@@ -300,6 +379,28 @@ def hold_out(labels: np.ndarray, share: float, seed: Sequence[int]) -> tuple[np.
         parts[members[: count // 2]] = 1
     kept, first, second = (np.flatnonzero(parts == part) for part in range(3))
     return kept, first, second
+
+
+def grouped_hold_out(
+    labels: np.ndarray, groups: np.ndarray, share: float, seed: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hold out two random parts as `hold_out` does, but by whole groups; a part may lack a class, or be empty.
+
+    Each part has about half of the share of each class, as near as whole groups come to it; of every class something is
+    kept.
+
+    Args:
+        labels: Integers, (n,).
+        groups: Integers, (n,), the group of each image.
+        share: The share of both parts together, above 0 and below 1.
+        seed: Words of the seed that draws the groups.
+
+    Returns:
+        The indices kept, those of the first part and those of the second part, each in ascending order.
+    """
+    rest, second = grouped_split(labels, groups, share / 2, seed)
+    kept, first = grouped_split(labels[rest], groups[rest], share / 2 / (1 - share / 2), seed)
+    return rest[kept], rest[first], second
 
 
 def same_images(one: Split, other: Split) -> bool:

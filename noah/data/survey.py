@@ -90,7 +90,11 @@ class Survey:
         return dict(Counter(image.missing for image in self.damaged if image.missing))
 
 
-def survey(split: Split, progress: Callable[[int, int], None] | None = None) -> Survey:
+def survey(
+    split: Split,
+    progress: Callable[[int, int], None] | None = None,
+    also: Callable[[int, Inspection], None] | None = None,
+) -> Survey:
     """Decode every image of a split once, in threads and in constant memory, and tell what was found.
 
     Images that are in no files cannot be damaged and are not opened.
@@ -98,11 +102,15 @@ def survey(split: Split, progress: Callable[[int, int], None] | None = None) -> 
     Args:
         split: The images; never those of a test set before it is opened.
         progress: Called with the number of images looked at so far and the number of all images.
+        also: Called in the threads with each image's place, and what it is like.
     """
 
     def look(index: int) -> Inspection:
         source = split.source(index)
-        return Inspection() if source is None else inspect_image(source)
+        found = Inspection() if source is None else inspect_image(source)
+        if also:
+            also(index, found)
+        return found
 
     damaged: list[DamagedImage] = []
     unusual: list[UnusualImage] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,8 @@ from noah.space.kinds import KINDS, price
 from noah.space.search_space import MAY_BE_ABSENT, PRESETS, SearchSpace, make_space, quarters
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from noah.backbone.load import Backbone
 
 
@@ -199,12 +201,15 @@ class Materials:
             listener.say(f"          {note}")
         return opened
 
-    def reading(self, parts: Sequence[Part], listener: Listener) -> Materials:
+    def reading(
+        self, parts: Sequence[Part], listener: Listener, look: Callable[[int, int, Image], None] | None = None
+    ) -> Materials:
         """Decode all images of a run before it begins, and return materials that keep those that fit into memory.
 
         Args:
             parts: The images that the first stages need.
             listener: Receives the progress.
+            look: Called in threads with the number of a part, the place of an image in it, and the image.
 
         Raises:
             UnreadableImageError: If images cannot be decoded; it counts all of them.
@@ -216,6 +221,7 @@ class Materials:
                 self.backbone.preprocessing,
                 memory_limit=self._memory_limit(),
                 progress=lambda done, _: bar.update(done),
+                look=look,
             )
         return replace(self, read=tuple(read))
 
@@ -261,7 +267,7 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool, run: Ru
             listener.say(f"          {note}")
     for choice in hardware.choices:
         listener.say(f"{choice.what:<10}{choice.value} ({choice.reason})")
-    backbone = _place_backbone(settings, hardware)
+    backbone = place_backbone(settings, hardware)
     if tell_data:
         preprocessing = backbone.preprocessing
         listener.say(
@@ -338,13 +344,17 @@ def at_image_size(materials: Materials, side: int) -> Materials:
     settings = materials.settings.model_copy(
         update={"backbone": materials.settings.backbone.model_copy(update={"image_size": side})}
     )
-    backbone = _place_backbone(settings, materials.hardware)
+    backbone = place_backbone(settings, materials.hardware)
     chosen = materials.evaluation_batch and choose_evaluation_batch(materials.hardware, backbone, materials.space)
     return replace(materials, settings=settings, backbone=backbone, evaluation_batch=chosen, read=())
 
 
-def _place_backbone(settings: Settings, hardware: Hardware) -> Backbone:
-    """Load the backbone of the settings onto the device."""
+def place_backbone(settings: Settings, hardware: Hardware) -> Backbone:
+    """Load the backbone of the settings onto the device.
+
+    Raises:
+        NoahError: If there is none of that name, or it cannot be used.
+    """
     backbone = load_backbone(
         settings.backbone.name,
         architecture=settings.backbone.architecture,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from noah.data.split import Split, hold_out, select
+from noah.data.split import Split, grouped_hold_out, groups_of, hold_out, number_groups, select
 from noah.errors import DataError, RunError
 from noah.prepare.context import Materials
 from noah.runs.folder import Run
@@ -27,7 +27,9 @@ _NOT_TRAINED_ON = ", which it was not trained on"
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The images that the final training leaves out; both parts have images of every class, and no image is in both.
+    """The images that the final training leaves out; no image is in both, and no group.
+
+    Both parts have images of every class, unless groups have to stay together.
 
     Attributes:
         share: The share of all images, as set.
@@ -53,14 +55,21 @@ class FinalImages:
 def final_images(materials: Materials) -> FinalImages:
     """Divide the images class by class, as `retrain.hold_out` and the seed say; the result is always the same.
 
+    Images of one group stay in one part; a part may then lack a class.
+
     Raises:
-        DataError: If a class has too few images to be divided.
+        DataError: If a class has too few images to be divided, or there are too few groups.
     """
     everything, share = materials.dataset.full_train, materials.settings.retrain.hold_out
     if not share:
         return FinalImages(everything)
-    _check_enough(materials)
-    parts = hold_out(everything.labels, share, (materials.settings.seed, _HOLD_OUT))
+    groups, seed = number_groups(groups_of(everything)), (materials.settings.seed, _HOLD_OUT)
+    if groups is None:
+        _check_enough(materials)
+        parts = hold_out(everything.labels, share, seed)
+    else:
+        parts = grouped_hold_out(everything.labels, groups, share, seed)
+        _check_groups(share, *(len(part) for part in parts))
     training, stopping, gates = (select(everything, indices) for indices in parts)
     both = select(everything, np.sort(np.concatenate(parts[1:])))
     return FinalImages(training, HeldOut(share, stopping, gates, both))
@@ -148,6 +157,15 @@ def trained_on(split: Split, materials: Materials) -> str:
     if count == len(split):
         return ", which it was trained on"
     return f", of which it was trained on {count:,}" if count else _NOT_TRAINED_ON
+
+
+def _check_groups(share: float, kept: int, stopping: int, gates: int) -> None:
+    if not (kept and stopping and gates):
+        raise DataError(
+            f"retrain.hold_out={share:g} needs groups to learn from, to stop by and for gates, so that no group is on "
+            "two sides; there are too few that a class can do without.",
+            "Add images of other groups, or train on all: --set retrain.hold_out=0",
+        )
 
 
 def _check_enough(materials: Materials) -> None:

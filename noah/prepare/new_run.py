@@ -11,10 +11,10 @@ from torch import Tensor
 
 from noah.cost.latency_table import LatencyTable
 from noah.data.intake import write_listing
-from noah.data.pixels.first_reading import Part
 from noah.errors import UsageError
 from noah.nas.evolution import check_invited
 from noah.prepare.auto import adapt
+from noah.prepare.common_images import first_parts, read_first_images
 from noah.prepare.context import Materials, look_at_images, prepare
 from noah.prepare.earlier import Earlier, describe_head, with_earlier, write_earlier
 from noah.prepare.held_out import final_images
@@ -104,16 +104,18 @@ def start_run(
         if earlier is not None:
             facts["given"]["earlier"] = earlier.run
         nonlocal read
-        read = materials.reading(_parts(materials, searches=subnet is None), listener)
+        parts = first_parts(materials, searches=subnet is None)
+        read, common = read_first_images(materials, parts, listener)
         run = create_run(
             root,
             settings,
             origins,
             dataset=materials.dataset.name,
             name=name,
-            facts=facts,
+            facts=facts | {"duplicates": common.facts()},
             choices=materials.choices,
         )
+        common.keep(run)
         if materials.intake.listed:
             write_listing(run.path(DAMAGED_FILE), materials.intake.listed)
         if table is not None:
@@ -126,18 +128,6 @@ def start_run(
         return run.folder
 
     return Run(processes.of_first(make), writes=processes.is_first), read
-
-
-def _parts(materials: Materials, *, searches: bool) -> list[Part]:
-    """The images that the run's first stages need."""
-    data, settings = materials.dataset, materials.settings
-    if not searches:
-        final = final_images(materials)
-        training = Part(final.training, settings.retrain.augmentation.random_resized_crop is not None)
-        held = final.held_out
-        return [training] if held is None else [training, Part(held.stopping), Part(held.gates)]
-    crops = settings.supernet.augmentation.random_resized_crop is not None
-    return [Part(data.train, crops), Part(data.validation)]
 
 
 def _facts(

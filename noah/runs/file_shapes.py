@@ -55,6 +55,18 @@ class Calibrated(TypedDict):
     calibration_error: float
 
 
+class TestedTwice(TypedDict):
+    """What the test images have in common with those that the run began with (`noah.prepare.common_images`)."""
+
+    checked: bool
+    reason: NotRequired[str]
+    exact: NotRequired[Count]
+    near: NotRequired[Count]
+    groups: NotRequired[Count]
+    accuracy_without: NotRequired[Share | None]
+    images: NotRequired[list[list[str]]]
+
+
 class Result(TypedDict):
     """The content of eval/test.json, eval/artifact/<name>.json and eval/on/<name>.json."""
 
@@ -68,6 +80,7 @@ class Result(TypedDict):
     class_accuracy: Annotated[dict[str, Share | None], Field(min_length=1)]
     top5_accuracy: NotRequired[Share]
     split: NotRequired[str]
+    duplicates: NotRequired[TestedTwice]
     left_out: NotRequired[LeftOut]
     repaired: NotRequired[Size]
 

@@ -2,6 +2,7 @@
 
     runs/<dataset>/<id>/
         run.yaml        resolved settings with the source of each, choices, data, versions
+        data/           hashes.npy of the images that it began with; duplicates.json if its splits have some in common
         damaged.csv     the images that could not be decoded as they are, and what was done; missing if there were none
         log.jsonl       what happened, with times
         lock            held by the process that is searching or retraining, which lock.owner names; asking.lock by one

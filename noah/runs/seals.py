@@ -121,12 +121,13 @@ def seals(run: Run) -> list[Place]:
 def seal_start(run: Run) -> None:
     """Seal what a run was started with, unless it is sealed.
 
-    That is run.yaml, the list of damaged images, that of all images, the timings behind a bound on latency, and what it
-    goes on from.
+    That is run.yaml, the list of damaged images, what else is known of the images, the timings behind a bound on
+    latency, and what it goes on from.
     """
     if not is_sealed(run, START):
         names = (RUN_FILE, DAMAGED_FILE, "images.json", "earlier.json", "earlier.safetensors")
-        set_seal(run, START, [*map(run.path, names), run.path("search", "latency.json")])
+        known = [*map(run.path, names), run.path("search", "latency.json")]
+        set_seal(run, START, [*known, *run.path("data").glob("*.*")])
 
 
 def seal_supernet(run: Run) -> None:

@@ -72,8 +72,12 @@ def own_data_layers(
     damaged: str | None = None,
     alpha: str | None = None,
     bit_depth: str | None = None,
+    *,
+    groups: str | None = None,
+    near: bool = False,
+    allow_copies: bool = False,
 ) -> list[Layer]:
-    """Make the layers of the options that say how a person's own images are read.
+    """Make the layers of the options that say how a person's own images are read, and what is looked for in them.
 
     Raises:
         UsageError: If a part of --columns names no column, or one is named twice.
@@ -81,6 +85,9 @@ def own_data_layers(
     named = column_names(columns or [])
     layers = option_layers(
         classes=("data.classes", classes),
+        groups=("data.groups", groups),
+        near=("data.near_duplicates", near or None),
+        allow_copies=("data.allow_copies", allow_copies or None),
         damaged=("data.damaged", damaged),
         alpha=("data.alpha", alpha),
         bit_depth=("data.bit_depth", int(bit_depth) if bit_depth and bit_depth.isdecimal() else bit_depth),

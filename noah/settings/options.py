@@ -15,6 +15,7 @@ OTHERWISE: Mapping[str, str] = {
     "backbone_arg": "backbone.arguments",
     "data": "data.folder",
     "data_root": "data.root",
+    "near": "data.near_duplicates",
     "space": "space.preset",
     "track": "trackers",
 }

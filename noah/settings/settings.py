@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -39,6 +40,11 @@ class ColumnSettings(Section):
     group: str | None = None
 
 
+def is_group_pattern(text: str) -> bool:
+    """Whether `DataSettings.groups` is a pattern on paths, rather than the name of a column: it has a parenthesis."""
+    return "(" in text
+
+
 class DataSettings(Section):
     """Which images, and how they are split.
 
@@ -48,6 +54,13 @@ class DataSettings(Section):
     `folder` is the path of a person's own images: a folder, a table, or whatever else a source of
     `noah.data.sources.registry` knows. `columns` names the parts of a table. `classes` says which of its folders name
     the classes: those at the top, which is the default, or the leaves that images lie in.
+
+    `groups` says which images belong together, such as those of a patient, an animal or a video, so that every split
+    that noah draws has each group on one side: a column of a table or, if it has a parenthesis, a regular expression
+    whose first group is that part of an image's path.
+
+    With `near_duplicates` images in several splits that are nearly the same are looked for, besides those that are
+    exactly the same. A dataset in which every image of one split is also in another is refused unless `allow_copies`.
 
     `damaged` says what happens to images that cannot be decoded as they are (`noah.data.intake`): "stop"; "skip", which
     leaves out up to `damaged_share` of all images; or "repair", which uses as much as can be decoded and stops at the
@@ -65,6 +78,9 @@ class DataSettings(Section):
     list_seed: Literal[0, 1, 2] | None = None
     columns: ColumnSettings = ColumnSettings()
     classes: Literal["leaf", "top"] | None = None
+    groups: str | None = None
+    near_duplicates: bool = False
+    allow_copies: bool = False
     damaged: Literal["stop", "skip", "repair"] | None = None
     damaged_share: Share | None = None
     alpha: Literal["white", "black", "ignore"] = "white"
@@ -72,6 +88,21 @@ class DataSettings(Section):
     validation_fraction: Fraction = 0.2
     test_fraction: Fraction = 0.2
     class_weights: Literal["none", "balanced"] = "none"
+
+    @field_validator("groups")
+    @classmethod
+    def _finds_groups(cls, text: str | None) -> str | None:
+        if text is not None and not text:
+            raise PydanticCustomError("groups", "must name a column, or be a regular expression with a group")
+        if text is not None and is_group_pattern(text):
+            try:
+                found = re.compile(text).groups
+            except re.error as error:
+                problem = f"is not a regular expression: {error}"
+                raise PydanticCustomError("groups", "{problem}", {"problem": problem}) from error
+            if not found:
+                raise PydanticCustomError("groups", "needs a group in parentheses, as in (patient[0-9]+)")
+        return text
 
     @field_validator("bit_depth", mode="before")
     @classmethod

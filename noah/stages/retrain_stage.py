@@ -12,6 +12,7 @@ from noah.evaluation.score import describe, predicted_labels
 from noah.evaluation.temperature import Temperature, at_temperature
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.prepare.build import build_supernet, class_weights, load_supernet
+from noah.prepare.common_images import TestImages
 from noah.prepare.context import Materials, seed_torch
 from noah.prepare.earlier import Earlier, load_earlier_weights, read_earlier
 from noah.prepare.first_blocks import compute_first_blocks
@@ -163,13 +164,18 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
 
     Returns:
         The content of eval/test.json.
+
+    Raises:
+        DataError: If the test images are copies of those that it was trained on, unless `data.allow_copies` is set.
     """
     model, subnet = load_retrained(run, materials)
     opened, classes = materials.open_test(listener), materials.dataset.classes
     split = opened.split
-    pixels = materials.pixels(split, "test", listener)
+    test = TestImages(run, materials, split)
+    pixels = materials.pixels(test.split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
         logits = merged_logits(model, subnet, pixels, materials, bar)
+    predicted = predicted_labels(logits)
     temperature, _ = read_temperature(run)
     value = None if temperature is None else temperature.value
     result = {
@@ -178,9 +184,10 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
         "hardware": materials.hardware.to_json(),
         **opened.to_json(),
         **describe(logits, pixels.labels, classes, value),
+        "duplicates": test.compare(predicted == pixels.labels),
     }
     told = confidences(logits if value is None else at_temperature(logits, value))
-    predicted, images = predicted_labels(logits), hash_images(split, materials.settings.data)
+    images = hash_images(split, materials.settings.data)
     predictions = KeptPredictions(fingerprint_split(split, classes), pixels.labels, predicted, told, images)
     if (earlier := read_earlier(run)) is not None:
         result["earlier"] = compare_with_earlier(earlier, predictions)

@@ -1,4 +1,4 @@
-"""`noah datasets`: lists the named datasets and where they were found."""
+"""`noah datasets`: lists the named datasets and where they were found; `noah datasets check` is in `datasets_check`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ def datasets(
         Path | None, typer.Option(help="Folder of the named datasets; if not given, data.", metavar="FOLDER")
     ] = None,
 ) -> None:
-    """List the datasets that --dataset and `noah eval --on` know, and where each was found."""
+    """List the datasets that --dataset and `noah eval --on` know, and where each was found.
+
+    `noah datasets check` looks at all images of one.
+    """
+    if context.invoked_subcommand is not None:
+        return
     from noah.data.sources.catalogue import ON, list_datasets
     from noah.settings.layers import PROJECT_FILE, file_layer, resolve
 

@@ -16,6 +16,7 @@ from noah.settings.option_layers import hardware_layers, own_data_layers, start_
 from noah_cli.options.completion import complete_run, complete_subnet
 from noah_cli.options.new_run import tell_settings
 from noah_cli.options.options import (
+    AllowCopiesOption,
     AlphaOption,
     BackboneArchOption,
     BackboneArgOption,
@@ -30,8 +31,10 @@ from noah_cli.options.options import (
     DataRootOption,
     DatasetOption,
     DeviceOption,
+    GroupsOption,
     ImageSizeOption,
     ListSeedOption,
+    NearOption,
     PrecisionOption,
     RecipeOption,
     RunOption,
@@ -93,6 +96,9 @@ def retrain(
     class_weights: ClassWeightsOption = None,
     columns: ColumnsOption = None,
     classes: ClassesOption = None,
+    groups: GroupsOption = None,
+    near: NearOption = False,
+    allow_copies: AllowCopiesOption = False,
     damaged: DamagedOption = None,
     alpha: AlphaOption = None,
     bit_depth: BitDepthOption = None,
@@ -123,7 +129,9 @@ def retrain(
         class_weights,
         seed,
     )
-    options += own_data_layers(columns, classes, damaged, alpha, bit_depth)
+    options += own_data_layers(
+        columns, classes, damaged, alpha, bit_depth, groups=groups, near=near, allow_copies=allow_copies
+    )
     if subnet is not None or from_run is not None:
         options += [assignment_layer(text) for text in assignments or []]
     if subnet is None and from_run is None:

@@ -27,6 +27,7 @@ from noah_cli.options.new_run import tell_settings
 from noah_cli.options.options import (
     RUNS,
     SEARCH,
+    AllowCopiesOption,
     AlphaOption,
     BackboneArchOption,
     BackboneArgOption,
@@ -42,8 +43,10 @@ from noah_cli.options.options import (
     DataRootOption,
     DatasetOption,
     DeviceOption,
+    GroupsOption,
     ImageSizeOption,
     ListSeedOption,
+    NearOption,
     PlacementOption,
     PrecisionOption,
     RecipeOption,
@@ -147,6 +150,9 @@ def search(
     class_weights: ClassWeightsOption = None,
     columns: ColumnsOption = None,
     classes: ClassesOption = None,
+    groups: GroupsOption = None,
+    near: NearOption = False,
+    allow_copies: AllowCopiesOption = False,
     damaged: DamagedOption = None,
     alpha: AlphaOption = None,
     bit_depth: BitDepthOption = None,
@@ -195,7 +201,9 @@ def search(
         class_weights,
         seed,
     )
-    options += own_data_layers(columns, classes, damaged, alpha, bit_depth)
+    options += own_data_layers(
+        columns, classes, damaged, alpha, bit_depth, groups=groups, near=near, allow_copies=allow_copies
+    )
     options += option_layers(
         space=("space.preset", space),
         placement=("space.placement", placement),

@@ -190,6 +190,34 @@ ClassesOption = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+GroupsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--groups",
+        help="Which images belong together, as those of one patient, animal or video, and stay on one side of every "
+        "split: a column of the table, or a regular expression whose first group is that part of a path: "
+        "'(patient[0-9]+)'.",
+        metavar="GROUPS",
+        rich_help_panel=DATA,
+    ),
+]
+NearOption = Annotated[
+    bool,
+    typer.Option(
+        "--near",
+        help="Also look for images in several splits that are nearly the same, such as copies at another size or "
+        "quality.",
+        rich_help_panel=DATA,
+    ),
+]
+AllowCopiesOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-copies",
+        help="Go on although every image of one split is also in another.",
+        rich_help_panel=DATA,
+    ),
+]
 DamagedOption = Annotated[
     Literal["stop", "skip", "repair"] | None,
     typer.Option(

@@ -96,7 +96,8 @@ def test_a_thousand_classes(folder: Path, tiny_settings: TinySettings) -> None:
             path.mkdir(parents=True)
             image.save(path / "0.png", compress_level=0)
     once = {"supernet.epochs": 1, "retrain.epochs": 1, "search.generations": 0, "search.population": 2}
-    changes = {"data.folder": "many", "supernet.batch_size": 128, "retrain.batch_size": 128, **once}
+    images = {"data.folder": "many", "data.allow_copies": True}  # the same image in each split
+    changes = {**images, "supernet.batch_size": 128, "retrain.batch_size": 128, **once}
     write_settings(folder, tiny_settings(changes))
     printed = [
         go(line)

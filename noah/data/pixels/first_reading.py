@@ -40,6 +40,7 @@ def read_first(
     *,
     memory_limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    look: Callable[[int, int, Image], None] | None = None,
 ) -> list[Pixels | Originals]:
     """Decode every image of all parts once.
 
@@ -48,6 +49,7 @@ def read_first(
         preprocessing: Gives the backbone's input size.
         memory_limit: Bytes that each part may take; by default half of the memory that is free.
         progress: Called with the number of images decoded so far and the number of all images.
+        look: Called in threads with the number of a part, the place of an image in it, and the image at its own size.
 
     Returns:
         The images of those parts that fit into memory.
@@ -58,7 +60,7 @@ def read_first(
     total, free, done = sum(len(part.split) for part in parts), available_memory(), 0
     kept: list[Pixels | Originals] = []
     failures: list[str] = []
-    for part in parts:
+    for number, part in enumerate(parts):
         limit = free // 2 if memory_limit is None else memory_limit
 
         def tell(decoded: int, _: int, done: int = done) -> None:
@@ -66,7 +68,7 @@ def read_first(
                 progress(done + decoded, total)
 
         reader = _OwnSizes(part.split, limit) if part.at_own_size else _Resized(part.split, preprocessing, limit)
-        failures += decode_each(part.split, np.arange(len(part.split)), reader.keep, tell)
+        failures += decode_each(part.split, np.arange(len(part.split)), _shown(reader.keep, look, number), tell)
         done += len(part.split)
         found = reader.kept()
         if found is not None:
@@ -75,6 +77,20 @@ def read_first(
     if failures:
         raise unreadable(failures, total)
     return kept
+
+
+def _shown(
+    keep: Callable[[int, Image], None], look: Callable[[int, int, Image], None] | None, number: int
+) -> Callable[[int, Image], None]:
+    """Give each image to both."""
+    if look is None:
+        return keep
+
+    def use(place: int, image: Image) -> None:
+        keep(place, image)
+        look(number, place, image)
+
+    return use
 
 
 class _Resized:

@@ -14,11 +14,11 @@ from PIL import Image
 
 from noah.data.dataset import Dataset
 from noah.data.decode import Source, open_image
-from noah.data.sources.division import Labeled, divide, number_groups, number_labels, order_labels, refuse_unknown
+from noah.data.sources.division import Labeled, divide, number_labels, order_labels, refuse_unknown
 from noah.data.sources.mistakes import Mistakes, quoted
 from noah.data.sources.split_names import SPELLINGS, one_a_role, role_of
 from noah.data.sources.tables.columns import USUAL_NAMES, Columns
-from noah.data.split import Split, concatenate
+from noah.data.split import Split, concatenate, with_groups
 from noah.errors import DataError, MissingPackageError, UnreadableImageError
 from noah.settings.settings import ColumnSettings, DataSettings
 
@@ -117,7 +117,7 @@ def load_arrow(name: str, where: str, parts: Parts, data: DataSettings, seed: in
         classes=classes,
         images=splits[0] if len(splits) == 1 else concatenate(*splits),
         roles=None if unnamed else [roles[part] for part, labels in zip(used, texts, strict=True) for _ in labels],
-        groups=number_groups([group for cells in groups for group in cells]),
+        groups=[group for cells in groups for group in cells],
         load_test=(
             partial(_load_test, where, part_of["test"], parts, columns, classes, name) if "test" in part_of else None
         ),
@@ -201,4 +201,4 @@ def _load_test(where: str, part: str, parts: Parts, columns: Columns, classes: t
     rows = parts[part]()
     labels = _labels(rows, columns, f"{where} {part}")
     refuse_unknown(f"{where} {part}", labels, classes)
-    return _split(part, rows, labels, columns, classes, name)
+    return with_groups(_split(part, rows, labels, columns, classes, name), _cells(rows, columns.group))

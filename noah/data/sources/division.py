@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from noah.data.dataset import Dataset, class_counts, imbalance_note
+from noah.data.sources.grouping import PURPOSE, group_notes, match_groups, refuse_parted
 from noah.data.sources.mistakes import quoted
 from noah.data.sources.split_names import Role
-from noah.data.split import Split, concatenate, grouped_split, select, stratified_split
-from noah.errors import DataError, UsageError
-
-_PURPOSE: Mapping[Role, str] = {"train": "training", "validation": "validation", "test": "testing"}
+from noah.data.split import (
+    Split,
+    concatenate,
+    grouped_split,
+    groups_of,
+    number_groups,
+    select,
+    stratified_split,
+    with_groups,
+)
+from noah.errors import DataError, NoTestSplitError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,10 @@ class Labeled:
         classes: The name of each label.
         images: All images whose splits have to be drawn, or that were given a split.
         roles: The split of each image; None if nobody gave them splits.
-        groups: int64 (n,), equal where images have to be on the same side of a split; None if nobody said so.
+        groups: The name of each image's group, whose images have to be on the same side of a split; None where there
+            is none.
+        pattern: A regular expression that finds the groups in the paths of the images, see `match_groups`.
+        root: What these paths are relative to.
         load_test: Loads test images that are in files of their own; None if there are none.
         order: How the classes are ordered, for a sentence.
     """
@@ -37,7 +49,9 @@ class Labeled:
     classes: tuple[str, ...]
     images: Split
     roles: Sequence[Role] | None = None
-    groups: np.ndarray | None = None
+    groups: Sequence[str | None] | None = None
+    pattern: str | None = None
+    root: Path = Path()
     load_test: Callable[[], Split] | None = None
     order: str = "in plain sorted order"
 
@@ -54,17 +68,6 @@ def number_labels(labels: Sequence[str], classes: tuple[str, ...]) -> np.ndarray
     """The position of each label in `classes`, which must hold them all; int64 (n,)."""
     label_of = {name: label for label, name in enumerate(classes)}
     return np.array([label_of[label] for label in labels], np.int64)
-
-
-def number_groups(groups: Sequence[str | None]) -> np.ndarray | None:
-    """Number groups; an image without one is a group of its own, and None means that no image has one."""
-    if not any(group is not None for group in groups):
-        return None
-    number_of = {group: number for number, group in enumerate(dict.fromkeys(groups)) if group is not None}
-    alone = len(number_of)
-    return np.array(
-        [alone + index if group is None else number_of[group] for index, group in enumerate(groups)], np.int64
-    )
 
 
 def refuse_unknown(where: str, labels: Iterable[str], classes: tuple[str, ...]) -> None:
@@ -99,15 +102,35 @@ def divide(
             of a split where it must not be.
         UsageError: If a fraction is not between 0 and 1.
     """
+    labeled, found = _grouped(labeled)
     _check_classes(labeled)
     names = labeled.classes
     told = [
         *notes,
+        *found,
         f"The {len(names)} classes are the labels of {labeled.where} {labeled.order}, from {names[0]} to {names[-1]}.",
     ]
     if labeled.roles is None:
         return _draw_all(labeled, seed, validation_fraction, test_fraction, told)
     return _as_given(labeled, labeled.roles, seed, validation_fraction, told)
+
+
+def _grouped(labeled: Labeled) -> tuple[Labeled, list[str]]:
+    """Join the groups to the images, and to those for testing as soon as they are loaded; a pattern finds them."""
+    notes: list[str] = []
+    groups, load_test = labeled.groups, labeled.load_test
+    matched = match_groups(labeled.images, labeled.pattern, labeled.root)
+    if matched is not None:
+        groups, notes = matched, group_notes(labeled.images, matched, str(labeled.pattern))
+        load_test = None if load_test is None else partial(_load_grouped, load_test, labeled.pattern, labeled.root)
+    if number_groups(groups) is None or groups is None:
+        return labeled, []
+    return replace(labeled, images=with_groups(labeled.images, groups), load_test=load_test), notes
+
+
+def _load_grouped(load_test: Callable[[], Split], pattern: str | None, root: Path) -> Split:
+    test = load_test()
+    return with_groups(test, match_groups(test, pattern, root) or [None] * len(test))
 
 
 def _check_classes(labeled: Labeled) -> None:
@@ -128,26 +151,10 @@ def _check_classes(labeled: Labeled) -> None:
             f"{labeled.where} has no training images of a class that other splits have: {names}.",
             "Add training images of it, or leave it out.",
         )
-    if labeled.groups is not None:
-        _check_groups(labeled.where, labeled.images, labeled.groups, roles)
-
-
-def _check_groups(where: str, images: Split, groups: np.ndarray, roles: Sequence[Role]) -> None:
-    """Refuse given splits that part a group."""
-    first: dict[int, int] = {}
-    parted: dict[int, tuple[int, int]] = {}
-    for index, (group, role) in enumerate(zip(groups.tolist(), roles, strict=True)):
-        start = first.setdefault(group, index)
-        if roles[start] != role:
-            parted.setdefault(group, (start, index))
-    if parted:
-        one, other = next(iter(parted.values()))
-        word = "1 group is" if len(parted) == 1 else f"{len(parted):,} groups are"
-        raise DataError(
-            f"{where}: {word} in more than one split; for example, {quoted(images.name(one))} is for "
-            f"{_PURPOSE[roles[one]]} and {quoted(images.name(other))} for {_PURPOSE[roles[other]]}.",
-            "Move each group into one split, or type --columns group= to leave the groups out.",
-        )
+    groups = number_groups(groups_of(labeled.images))
+    if groups is not None:
+        hint = "type --columns group= to leave the groups out" if labeled.pattern is None else "leave out --groups"
+        refuse_parted(labeled.where, labeled.images, groups, roles, hint)
 
 
 def _draw_all(
@@ -158,14 +165,14 @@ def _draw_all(
             f"Nothing is left to train on after {validation_fraction} for validation and {test_fraction} for testing.",
             "Choose smaller fractions, such as 0.2 and 0.2.",
         )
-    images, groups = labeled.images, labeled.groups
+    images, groups = labeled.images, number_groups(groups_of(labeled.images))
     rest, tested = hold_out_some(images.labels, groups, test_fraction, seed)
     of_rest = None if groups is None else groups[rest]
     kept, held_out = hold_out_some(images.labels[rest], of_rest, validation_fraction, seed)
     train, validation, test = (select(images, indices) for indices in (rest[kept], rest[held_out], tested))
     notes = [
         *notes,
-        f"{labeled.where} names no splits, so seed {seed} splits its {len(images):,} images {_how(groups)}: "
+        f"{labeled.where} names no splits, so seed {seed} splits its {len(images):,} images {how_held_out(groups)}: "
         f"{len(train):,} for training, {len(validation):,} for validation, {len(test):,} for testing.",
         *content_notes(labeled.classes, {"train": train, "validation": validation, "test": test}, groups is not None),
     ]
@@ -176,8 +183,8 @@ def _draw_all(
 def _as_given(
     labeled: Labeled, roles: Sequence[Role], seed: int, validation_fraction: float, notes: list[str]
 ) -> Dataset:
-    images, groups = labeled.images, labeled.groups
-    of_role = {role: np.array([i for i, own in enumerate(roles) if own == role], np.int64) for role in _PURPOSE}
+    images, groups = labeled.images, number_groups(groups_of(labeled.images))
+    of_role = {role: np.array([i for i, own in enumerate(roles) if own == role], np.int64) for role in PURPOSE}
     train, validation = (select(images, of_role[role]) for role in ("train", "validation"))
     notes = list(notes)
     if len(validation):
@@ -187,7 +194,7 @@ def _as_given(
         kept, held_out = hold_out_some(train.labels, of_train, validation_fraction, seed)
         notes.append(
             f"{labeled.where} names no images for validation, so seed {seed} holds out {len(held_out):,} of the "
-            f"{len(train):,} training images, {_how(groups)}."
+            f"{len(train):,} training images, {how_held_out(groups)}."
         )
         train, validation = select(train, kept), select(train, held_out)
     load_test = labeled.load_test
@@ -201,10 +208,11 @@ def _as_given(
 
 
 def _no_test(where: str) -> Split:
-    raise DataError(f"{where} has no test split.", "Name the split of some images test.")
+    raise NoTestSplitError(f"{where} has no test split.", "Name the split of some images test.")
 
 
-def _how(groups: np.ndarray | None) -> str:
+def how_held_out(groups: np.ndarray | None) -> str:
+    """Say how images were held out: by class, or by groups with these numbers."""
     return "class by class" if groups is None else f"by its {len(np.unique(groups)):,} groups, each on one side"
 
 

@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from noah.data.dataset import Dataset
 from noah.data.formats import is_image_path
 from noah.data.sources.class_folders import LAYOUT, ClassFolders, Reading, check_names, find_classes, list_folder
-from noah.data.sources.division import content_notes
+from noah.data.sources.division import content_notes, hold_out_some, how_held_out
+from noah.data.sources.grouping import PURPOSE, group_notes, match_groups, refuse_parted
 from noah.data.sources.source import Source
 from noah.data.sources.split_names import Role, one_a_role, role_of
-from noah.data.split import Split, select, stratified_split
-from noah.errors import DataError, DatasetNotFoundError, UsageError
+from noah.data.split import Split, concatenate, groups_of, number_groups, select, with_groups
+from noah.errors import DataError, DatasetNotFoundError, NoTestSplitError, UsageError
 from noah.files.foreign_text import is_utf8, printable
 from noah.settings.settings import DataSettings
-
-_PURPOSE: Mapping[Role, str] = {"train": "training", "validation": "validation", "test": "testing"}
 
 
 def load_folder(
@@ -27,6 +28,7 @@ def load_folder(
     validation_fraction: float,
     test_fraction: float,
     reading: Reading | None = None,
+    groups: str | None = None,
 ) -> Dataset:
     """Load FOLDER/<class>/<image>, or FOLDER/train/<class>/<image> with val and test beside train.
 
@@ -42,6 +44,8 @@ def load_folder(
         test_fraction: The fraction of all images; ignored if there is a train folder.
         reading: Which folders name the classes, see `find_classes`; None reads those at the top, and a note tells the
             other classes if there is a choice.
+        groups: A regular expression that finds groups in paths below the folder, see `match_groups`; given splits must
+            not part a group, and drawn ones do not.
 
     Raises:
         DatasetNotFoundError: If there is no such folder.
@@ -55,8 +59,8 @@ def load_folder(
     splits = find_split_folders(folder, folders)
     _check_names(folder, folders, splits)
     if "train" in splits:
-        return _load_split(folder, folders, files, splits, seed, validation_fraction, reading)
-    return _load_unsplit(folder, seed, validation_fraction, test_fraction, reading)
+        return _load_split(folder, folders, files, splits, seed, validation_fraction, reading, groups)
+    return _load_unsplit(folder, seed, validation_fraction, test_fraction, reading, groups)
 
 
 def _check_names(folder: Path, folders: list[Path], splits: Mapping[Role, Path]) -> None:
@@ -94,7 +98,7 @@ def find_split_folders(folder: Path, folders: Sequence[Path]) -> dict[Role, Path
         splits = {path: role for path, role in roles.items() if role != "train" or path in of_train}
         one_a_role([(role, path.name) for path, role in splits.items()], str(folder))
         paths = {role: path for path, role in splits.items()}
-        return {role: paths[role] for role in _PURPOSE if role in paths}
+        return {role: paths[role] for role in PURPOSE if role in paths}
     for path, role in roles.items():
         if role == "test" or not (others and _holds_images(path)):
             raise DataError(
@@ -116,6 +120,7 @@ def _load_split(
     seed: int,
     validation_fraction: float,
     reading: Reading | None,
+    pattern: str | None,
 ) -> Dataset:
     """Load the layout with a train folder."""
     found = find_classes(splits["train"], reading or "top")
@@ -123,17 +128,22 @@ def _load_split(
     train: Split = found.split(classes)
     notes = _scan_notes(found, reading)
     if {path.name for path in splits.values()} - {"train", "val", "test"}:
-        told = ", ".join(f"{path.name} for {_PURPOSE[role]}" for role, path in splits.items())
+        told = ", ".join(f"{path.name} for {PURPOSE[role]}" for role, path in splits.items())
         notes.append(f"The splits are the folders {told}, as their names say.")
     if "validation" in splits:
         place = splits["validation"]
         validation: Split = _load_held_out(place, splits["train"], classes, reading)
+        train, validation, told_groups = _group_given(folder, train, validation, pattern)
+        notes += told_groups
         notes.append(f"Validation uses the {len(validation):,} images of {place}, because that folder exists.")
     else:
-        kept, held_out = stratified_split(train.labels, validation_fraction, seed)
+        train, told_groups = _group(folder, train, pattern)
+        notes += told_groups
+        groups = number_groups(groups_of(train))
+        kept, held_out = hold_out_some(train.labels, groups, validation_fraction, seed)
         notes.append(
             f"{folder} has no val folder, so seed {seed} holds out {len(held_out):,} of the {len(train):,} images "
-            f"of {splits['train'].name} for validation, class by class."
+            f"of {splits['train'].name} for validation, {how_held_out(groups)}."
         )
         train, validation = select(train, kept), select(train, held_out)
     notes += _unused_notes(folder, folders, files, splits)
@@ -142,8 +152,9 @@ def _load_split(
             f"{folder} has no test folder, so `noah eval` has nothing to measure on; add test images as "
             f"{folder / 'test'}/<class>/<image>."
         )
-    notes += content_notes(classes, {"train": train, "validation": validation})
-    load_test = partial(_load_test_folder, splits.get("test", folder / "test"), splits["train"], classes, reading)
+    notes += content_notes(classes, {"train": train, "validation": validation}, pattern is not None)
+    place = splits.get("test", folder / "test")
+    load_test = partial(_load_test_folder, place, splits["train"], classes, reading, pattern)
     return Dataset(_name(folder), classes, train, validation, load_test, tuple(notes))
 
 
@@ -158,7 +169,12 @@ def _unused_notes(folder: Path, folders: list[Path], files: list[Path], splits: 
 
 
 def _load_unsplit(
-    folder: Path, seed: int, validation_fraction: float, test_fraction: float, reading: Reading | None
+    folder: Path,
+    seed: int,
+    validation_fraction: float,
+    test_fraction: float,
+    reading: Reading | None,
+    pattern: str | None,
 ) -> Dataset:
     """Load the layout without splits, and draw them."""
     if not validation_fraction + test_fraction < 1:
@@ -168,24 +184,51 @@ def _load_unsplit(
         )
     found = find_classes(folder, reading or "top")
     classes = _usable_classes(found, reading)
-    everything = found.split(classes)
-    rest, tested = stratified_split(everything.labels, test_fraction, seed)
-    kept, held_out = stratified_split(everything.labels[rest], validation_fraction, seed)
+    everything, told_groups = _group(folder, found.split(classes), pattern)
+    groups = number_groups(groups_of(everything))
+    rest, tested = hold_out_some(everything.labels, groups, test_fraction, seed)
+    of_rest = None if groups is None else groups[rest]
+    kept, held_out = hold_out_some(everything.labels[rest], of_rest, validation_fraction, seed)
     train, validation, test = (select(everything, indices) for indices in (rest[kept], rest[held_out], tested))
     notes = [
         *_scan_notes(found, reading),
-        f"{folder} has no train folder, so seed {seed} splits its {len(everything):,} images class by class: "
+        *told_groups,
+        f"{folder} has no train folder, so seed {seed} splits its {len(everything):,} images {how_held_out(groups)}: "
         f"{len(train):,} for training, {len(validation):,} for validation, {len(test):,} for testing.",
-        *content_notes(classes, {"train": train, "validation": validation, "test": test}),
+        *content_notes(classes, {"train": train, "validation": validation, "test": test}, pattern is not None),
     ]
     load_test = partial(select, everything, tested)
     return Dataset(_name(folder), classes, train, validation, load_test, tuple(notes), test_is_drawn=True)
 
 
-def _load_test_folder(folder: Path, train: Path, classes: tuple[str, ...], reading: Reading | None) -> Split:
+def _group(folder: Path, images: Split, pattern: str | None) -> tuple[Split, list[str]]:
+    """Join their groups to images, and say how many there are."""
+    groups = match_groups(images, pattern, folder)
+    if groups is None or pattern is None:
+        return images, []
+    return with_groups(images, groups), group_notes(images, groups, pattern)
+
+
+def _group_given(folder: Path, train: Split, validation: Split, pattern: str | None) -> tuple[Split, Split, list[str]]:
+    """Do the same for given splits, and refuse them if they part a group."""
+    both, notes = _group(folder, concatenate(train, validation), pattern)
+    groups = number_groups(groups_of(both))
+    if groups is None:
+        return train, validation, notes
+    cut = len(train)
+    roles: list[Role] = ["train" if index < cut else "validation" for index in range(len(both))]
+    refuse_parted(str(folder), both, groups, roles, "leave out --groups")
+    return select(both, np.arange(cut)), select(both, np.arange(cut, len(both))), notes
+
+
+def _load_test_folder(
+    folder: Path, train: Path, classes: tuple[str, ...], reading: Reading | None, pattern: str | None
+) -> Split:
     if not folder.is_dir():
-        raise DataError(f"{folder.parent} has no test split.", f"Add test images as {folder}/<class>/<image>.")
-    return _load_held_out(folder, train, classes, reading)
+        raise NoTestSplitError(f"{folder.parent} has no test split.", f"Add test images as {folder}/<class>/<image>.")
+    test = _load_held_out(folder, train, classes, reading)
+    groups = match_groups(test, pattern, folder.parent)
+    return test if groups is None else with_groups(test, groups)
 
 
 def _load_held_out(folder: Path, train: Path, classes: tuple[str, ...], reading: Reading | None) -> Split:
@@ -267,8 +310,11 @@ def _load(data: DataSettings, seed: int) -> Dataset:
         validation_fraction=data.validation_fraction,
         test_fraction=data.test_fraction,
         reading=data.classes,
+        groups=data.groups,
     )
 
 
-SOURCE = Source("a folder of class folders", lambda data: data.folder is not None, _load, takes=frozenset({"classes"}))
+SOURCE = Source(
+    "a folder of class folders", lambda data: data.folder is not None, _load, takes=frozenset({"classes", "groups"})
+)
 """The last of all sources: whatever path no other knows."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from noah.data.dataset import Dataset
 from noah.data.sources.class_folders import list_folder
-from noah.data.sources.division import Labeled, divide, number_groups, number_labels, order_labels, refuse_unknown
+from noah.data.sources.division import Labeled, divide, number_labels, order_labels, refuse_unknown
 from noah.data.sources.folder import find_split_folders
 from noah.data.sources.source import Source
 from noah.data.sources.split_names import Role, role_of
@@ -19,7 +19,7 @@ from noah.data.sources.table import given_roles
 from noah.data.sources.tables.cells import TABLE_SUFFIXES, open_cells
 from noah.data.sources.tables.columns import USUAL_NAMES, choose_columns
 from noah.data.sources.tables.rows import Row, Rows, read_rows
-from noah.data.split import FileSplit, Split
+from noah.data.split import FileSplit, Split, with_groups
 from noah.errors import DataError
 from noah.files.foreign_text import is_utf8, printable
 from noah.settings.settings import ColumnSettings, DataSettings
@@ -28,7 +28,13 @@ _USUAL = {**USUAL_NAMES, "path": ("file_name", *USUAL_NAMES["path"])}
 
 
 def load_image_folder(
-    folder: Path, columns: ColumnSettings, *, seed: int, validation_fraction: float, test_fraction: float
+    folder: Path,
+    columns: ColumnSettings,
+    *,
+    seed: int,
+    validation_fraction: float,
+    test_fraction: float,
+    groups: str | None = None,
 ) -> Dataset:
     """Load the images that metadata lists; no image is opened, and no metadata of test images before `load_test`.
 
@@ -38,6 +44,7 @@ def load_image_folder(
         seed: Draws the splits that nobody gave.
         validation_fraction: The fraction of the images not for testing, if there are none for validation.
         test_fraction: The fraction of all images, if no split is given.
+        groups: A regular expression that finds groups in paths below the folder, see `match_groups`.
 
     Raises:
         DataError: If something in the metadata is wrong, or it is missing for one of the splits.
@@ -69,8 +76,10 @@ def load_image_folder(
         classes=classes,
         images=_images(rows, classes),
         roles=roles,
-        groups=number_groups([row.group for row in rows]),
+        groups=[row.group for row in rows],
         load_test=None if tested is None else partial(_load_test, tested, columns, classes),
+        pattern=groups,
+        root=folder,
         order=order,
     )
     return divide(labeled, seed, validation_fraction, test_fraction, notes)
@@ -103,7 +112,7 @@ def _load_test(folder: Path, columns: ColumnSettings, classes: tuple[str, ...]) 
     metadata = _needed(folder)
     rows = _read(metadata, columns)[0].rows
     refuse_unknown(str(metadata), (row.label for row in rows), classes)
-    return _images(rows, classes)
+    return with_groups(_images(rows, classes), [row.group for row in rows])
 
 
 def _metadata(folder: Path) -> Path | None:
@@ -146,7 +155,8 @@ def _load(data: DataSettings, seed: int) -> Dataset:
         seed=seed,
         validation_fraction=data.validation_fraction,
         test_fraction=data.test_fraction,
+        groups=data.groups,
     )
 
 
-SOURCE = Source("a folder of images with metadata", is_image_folder, _load, takes=frozenset({"columns"}))
+SOURCE = Source("a folder of images with metadata", is_image_folder, _load, takes=frozenset({"columns", "groups"}))

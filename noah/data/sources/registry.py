@@ -22,7 +22,7 @@ from noah.data.sources.drawn import sets, shifts
 from noah.data.sources.source import Source
 from noah.data.sources.vtab import named_task
 from noah.errors import DatasetNotFoundError, UsageError
-from noah.settings.settings import DataSettings
+from noah.settings.settings import DataSettings, is_group_pattern
 
 SOURCES: tuple[Source, ...] = (
     digits.SOURCE,
@@ -40,7 +40,7 @@ SOURCES: tuple[Source, ...] = (
 )
 """The first that matches is taken. A new source is a file with a `Source`, and a line here."""
 
-_ONLY_SOME_TAKE = ("shots", "list_seed", "columns", "classes")
+_ONLY_SOME_TAKE = ("shots", "list_seed", "columns", "classes", "groups")
 """The fields of `DataSettings` that a source has to name in `Source.takes` to be given with it."""
 
 
@@ -73,8 +73,32 @@ def load_dataset(data: DataSettings, seed: int) -> Dataset:
     source = next((source for source in SOURCES if source.matches(data)), None)
     if source is None:
         raise _unknown(str(data.dataset))
+    data = _name_group_column(data, source)
     _refuse_what_does_not_apply(data, source)
     return source.load(data, seed)
+
+
+def _name_group_column(data: DataSettings, source: Source) -> DataSettings:
+    """Read --groups, which names a column or is a pattern on paths: what is left of it is a pattern."""
+    if data.groups is None:
+        return data
+    if data.columns.group:
+        raise UsageError(
+            f"--groups {data.groups} and --columns group={data.columns.group} both say what the groups are.",
+            "Leave out one of them.",
+        )
+    if is_group_pattern(data.groups):
+        columns = {"columns": data.columns.model_copy(update={"group": ""})} if "columns" in source.takes else {}
+        return data.model_copy(update=columns)
+    if "columns" not in source.takes and "groups" in source.takes:
+        raise UsageError(
+            f"--groups {data.groups} is the name of a column, and {data.folder} is {source.name}.",
+            "Write a regular expression whose first group, in parentheses, is the part of the path that names the "
+            "patient, animal or video: --groups '(patient[0-9]+)'.",
+        )
+    if "columns" not in source.takes:
+        return data  # which is refused below
+    return data.model_copy(update={"groups": None, "columns": data.columns.model_copy(update={"group": data.groups})})
 
 
 def _refuse_what_does_not_apply(data: DataSettings, source: Source) -> None:

@@ -26,12 +26,12 @@ from noah.data.decode import open_image
 from noah.data.formats import IMAGE_SUFFIXES
 from noah.data.sources.archives import StoredFile, list_tar, read_stored
 from noah.data.sources.class_folders import list_folder
-from noah.data.sources.division import Labeled, divide, number_groups, number_labels, order_labels, refuse_unknown
+from noah.data.sources.division import Labeled, divide, number_labels, order_labels, refuse_unknown
 from noah.data.sources.mistakes import Mistakes, quoted
 from noah.data.sources.source import Source
 from noah.data.sources.split_names import Role, role_of, role_of_first_word
 from noah.data.sources.tables.columns import USUAL_NAMES
-from noah.data.split import Split
+from noah.data.split import Split, with_groups
 from noah.errors import DataError, DatasetNotFoundError, UnreadableImageError, system_cause
 from noah.files.bounded import parse_json
 from noah.settings.settings import ColumnSettings, DataSettings
@@ -111,13 +111,15 @@ def load_shards(path: str, data: DataSettings, seed: int) -> Dataset:
     samples = _read(path, read, data.columns)
     classes, order = order_labels(sample.label for sample in samples)
     labeled = Labeled(
-        name=_name(path),
+        name=_folder(path).resolve().name or "images",
         where=path,
         classes=classes,
         images=_split(samples, classes),
         roles=[role_of_shard[sample.archive] for sample in samples] if roles else None,
-        groups=number_groups([sample.group for sample in samples]),
+        groups=[sample.group for sample in samples],
         load_test=partial(_load_test, path, tested, data.columns, classes) if tested else None,
+        pattern=data.groups,
+        root=_folder(path),
         order=order,
     )
     notes = [f"{path} is read as {len(read):,} WebDataset shards, from {read[0].name} to {read[-1].name}."]
@@ -258,15 +260,15 @@ def _load_test(where: str, shards: Sequence[Path], columns: ColumnSettings, clas
     archives = [path for shard in shards for path in (_archives(list_folder(shard)[1]) if shard.is_dir() else [shard])]
     samples = _read(where, archives, columns)
     refuse_unknown(where, (sample.label for sample in samples), classes)
-    return _split(samples, classes)
+    return with_groups(_split(samples, classes), [sample.group for sample in samples])
 
 
-def _name(path: str) -> str:
-    """The folder's name, or that of the folder of a pattern."""
+def _folder(path: str) -> Path:
+    """The folder of the shards, or that of their pattern."""
     folder = Path(path)
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
-    return folder.resolve().name or "images"
+    return folder
 
 
 def is_shards(data: DataSettings) -> bool:
@@ -287,4 +289,4 @@ def _load(data: DataSettings, seed: int) -> Dataset:
     return load_shards(str(data.folder), data, seed)
 
 
-SOURCE = Source("WebDataset shards", is_shards, _load, takes=frozenset({"columns"}))
+SOURCE = Source("WebDataset shards", is_shards, _load, takes=frozenset({"columns", "groups"}))

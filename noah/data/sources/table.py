@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from noah.data.dataset import Dataset
-from noah.data.sources.division import Labeled, divide, number_groups, number_labels, order_labels
+from noah.data.sources.division import Labeled, divide, number_labels, order_labels
 from noah.data.sources.source import Source
 from noah.data.sources.split_names import Role
 from noah.data.sources.tables.cells import TABLE_SUFFIXES, open_cells
@@ -22,7 +22,13 @@ from noah.settings.settings import ColumnSettings, DataSettings
 
 
 def load_table(
-    path: Path, columns: ColumnSettings, *, seed: int, validation_fraction: float, test_fraction: float
+    path: Path,
+    columns: ColumnSettings,
+    *,
+    seed: int,
+    validation_fraction: float,
+    test_fraction: float,
+    groups: str | None = None,
 ) -> Dataset:
     """Load the images that a table lists; paths are relative to the table, and no image is opened.
 
@@ -32,6 +38,7 @@ def load_table(
         seed: Draws the splits that the table does not name.
         validation_fraction: The fraction of the images not for testing, if the table names none for validation.
         test_fraction: The fraction of all images, if the table names no splits.
+        groups: A regular expression that finds groups in paths below the table's folder, see `match_groups`.
 
     Raises:
         DatasetNotFoundError: If there is no such table.
@@ -52,7 +59,9 @@ def load_table(
         classes=classes,
         images=FileSplit(tuple(row.path for row in read.rows), number_labels(labels, classes)),
         roles=given_roles(read.rows),
-        groups=number_groups([row.group for row in read.rows]),
+        groups=[row.group for row in read.rows],
+        pattern=groups,
+        root=path.parent,
         order=order,
     )
     return divide(labeled, seed, validation_fraction, test_fraction, [chosen.note(path), *read.notes])
@@ -77,7 +86,8 @@ def _load(data: DataSettings, seed: int) -> Dataset:
         seed=seed,
         validation_fraction=data.validation_fraction,
         test_fraction=data.test_fraction,
+        groups=data.groups,
     )
 
 
-SOURCE = Source("a table", is_table, _load, takes=frozenset({"columns"}))
+SOURCE = Source("a table", is_table, _load, takes=frozenset({"columns", "groups"}))

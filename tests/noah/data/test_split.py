@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.data.split import ArraySplit, FileSplit, Split, concatenate, grouped_split, hold_out, select, stratified_split
+from noah.data.split import (
+    ArraySplit,
+    FileSplit,
+    Split,
+    concatenate,
+    grouped_hold_out,
+    grouped_split,
+    groups_of,
+    hold_out,
+    number_groups,
+    select,
+    stratified_split,
+    with_groups,
+)
 from noah.errors import UnreadableImageError, UsageError
 from tests.noah.data.conftest import WriteImages
 
@@ -114,6 +127,47 @@ def test_two_parts_of_every_class_are_held_out(counts: list[int], share: float, 
         assert kept[label] >= 1 and first[label] >= 1
     for part, again in zip(parts, hold_out(labels, share, (seed, 7)), strict=True):
         assert np.array_equal(part, again) and np.array_equal(part, np.sort(part))
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=80),
+    share=st.floats(0.01, 0.9),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_two_parts_of_whole_groups_are_held_out(rows: list[tuple[int, int]], share: float, seed: int) -> None:
+    labels, groups = (np.array(column) for column in zip(*rows, strict=True))
+    parts = grouped_hold_out(labels, groups, share, (seed, 7))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
+    members = [set(groups[part].tolist()) for part in parts]
+    assert sum(map(len, members)) == len(set(groups.tolist()))
+    assert set(labels[parts[0]].tolist()) == set(labels.tolist())
+    for part, again in zip(parts, grouped_hold_out(labels, groups, share, (seed, 7)), strict=True):
+        assert np.array_equal(part, again) and np.array_equal(part, np.sort(part))
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", None]), min_size=4, max_size=30),
+    st.randoms(),
+)
+def test_groups_follow_their_images(groups: list[str | None], random: Random) -> None:
+    split = with_groups(grays(len(groups)), groups)
+    order = random.sample(range(len(groups)), k=len(groups) // 2)
+    chosen = select(concatenate(split, grays(2)), np.array([*order, len(groups)]))
+    assert groups_of(chosen) == (*(groups[index] for index in order), None)
+    assert [chosen.name(place) for place in range(len(order))] == [split.name(index) for index in order]
+    assert groups_of(select(grays(4), np.array([1]))) is None
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=30))
+def test_numbers_are_equal_where_groups_are(groups: list[str | None]) -> None:
+    numbers = number_groups(groups)
+    assert (numbers is None) == (set(groups) <= {None})
+    if numbers is not None:
+        same = [
+            [one == other and (one is not None or i == j) for j, other in enumerate(groups)]
+            for i, one in enumerate(groups)
+        ]
+        assert np.array_equal(numbers[:, None] == numbers[None], np.array(same))
 
 
 def test_a_class_of_two_cannot_be_in_three_parts() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from noah.data.split import Split, select
+from noah.data.split import Split, select, with_groups
 from noah.errors import DataError, RunError
 from noah.prepare.forecast import forecast
 from noah.prepare.held_out import calibration_images, describe_held_out, final_images, gate_images, trained_on
@@ -69,6 +69,25 @@ def test_both_parts_hold_every_class_and_share_no_image(tiny_settings: TinySetti
     assert describe_held_out(again, materials) == describe_held_out(final, materials)
     other = final_images(make_materials(tiny_settings({"retrain.hold_out": share, "seed": 1})))
     assert describe_held_out(other, materials) != describe_held_out(final, materials)
+
+
+def test_groups_stay_in_one_part(tiny_settings: TinySettings, photo_folder: Path, tmp_path: Path) -> None:
+    """Twelve series of three photographs of one class, each whole in the training set or in one of the two parts."""
+    folder = Path(shutil.copytree(photo_folder / "train", tmp_path / "series" / "train"))
+    for path in sorted(folder.glob("*/*")):
+        path.rename(path.with_name(f"series{int(path.stem) // 3}_{path.name}"))
+    changes = {"retrain.hold_out": 0.6, "data.folder": str(folder.parent), "data.groups": r"(\w+/series\d+)"}
+    materials = make_materials(tiny_settings(changes))
+    final = final_images(materials)
+    assert final.held_out is not None
+    parts = [final.training, final.held_out.stopping, final.held_out.gates]
+    assert sum(map(len, parts)) == 36 and all(map(len, parts))
+    series = [{name.rpartition("_")[0] for name in names(part)} for part in parts]
+    assert sum(map(len, series)) == len(set.union(*series)) == 12
+    assert set(final.training.labels.tolist()) == {0, 1, 2}
+    few = with_groups(final.training, [str(label) for label in final.training.labels.tolist()])
+    with pytest.raises(DataError, match=r"hold_out=0\.6 needs groups to learn from, to stop by and for gates"):
+        final_images(replace(materials, dataset=replace(materials.dataset, retrain=few)))
 
 
 @pytest.mark.parametrize("subnet", [None, "lora:2"])

@@ -321,7 +321,7 @@ def test_a_stop_right_before_a_seal_costs_nothing(project: Finished) -> None:
     outcome = noah("verify", "--quick")
     assert outcome.code == 0
     assert lines(outcome, "not there") == ["start: no seal was kept"]
-    assert lines(outcome, "note") == ["other files: no seal names images.json, run.yaml"]
+    assert lines(outcome, "note") == ["other files: no seal names data/hashes.npy, images.json, run.yaml"]
 
 
 def test_a_run_of_a_given_subnet(tmp_path: Path, tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def data_root(tmp_path: Path, write_images: WriteImages) -> Path:
 
 
 def test_names() -> None:
-    assert len(set(dataset_names())) == len(dataset_names()) == 31
+    assert len(set(dataset_names())) == len(dataset_names()) == 32
     assert {"digits", "cifar10", "cifar", "dtd", "oxford_pets", "imagenet", *RENDERED} <= set(dataset_names())
 
 
