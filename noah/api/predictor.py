@@ -38,6 +38,8 @@ PathLike = str | os.PathLike[str]
 ImageLike = PathLike | Image.Image | npt.NDArray[np.uint8]
 """A file, an open image, or an array: uint8 (H, W), (H, W, 3) or (H, W, 4)."""
 
+UNKNOWN = "unknown"
+"""What images are called that no class is likely enough for, unless another label is given."""
 _NAMED = 20
 """How many unreadable images an error names."""
 
@@ -117,7 +119,12 @@ class Predictor:
         )
 
     def __call__(
-        self, images: ImageLike | Iterable[ImageLike], *, top_k: int = 1, threshold: Threshold | None = None
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        top_k: int = 1,
+        min_probability: float | None = None,
+        other: str = UNKNOWN,
     ) -> list[Prediction]:
         """Predict images, in order.
 
@@ -125,16 +132,18 @@ class Predictor:
             images: One image or several; also a folder, a glob or a table of paths, which stand for the images that
                 `noah predict` finds there, or an array (N, H, W, 3) of N images.
             top_k: Classes for each image, at most all of them.
-            threshold: What an image is called that no class is likely enough for; None for its likeliest class.
+            min_probability: The least probability, 0..1, of a class that names an image; None for any.
+            other: The label of images that no class is likely enough for.
 
         Raises:
             UnreadableImageError: If images cannot be decoded; names them. `write` leaves such images out instead.
-            UsageError: If there are no images at a path, an array holds no images, `top_k` is out of range, or the
-                threshold's label is a class.
+            UsageError: If there are no images at a path, an array holds no images, a number is out of range, or
+                `other` is a class.
             ArtifactError: If the model fails.
         """
         if not 1 <= top_k <= len(self.classes):
             raise UsageError(f"top_k is {top_k}, but this artifact has {len(self.classes)} classes.")
+        threshold = _threshold(min_probability, other)
         check_threshold(threshold, self.classes)
         predictions = []
         for paths, probabilities in self._batches(images, self._opened.probabilities):
@@ -183,7 +192,8 @@ class Predictor:
         *,
         format: str | None = None,  # noqa: A002  # named as the command's option
         top_k: int = 1,
-        threshold: Threshold | None = None,
+        min_probability: float | None = None,
+        other: str = UNKNOWN,
         embeddings: PathLike | None = None,
         columns: ColumnSettings | None = None,
         standard_input: BinaryIO | None = None,
@@ -196,7 +206,8 @@ class Predictor:
             out: The file to write, which gets its name when all is done; None writes CSV to standard output.
             format: csv, jsonl or parquet; None decides by the suffix.
             top_k: Classes for each image.
-            threshold: What an image is called that no class is likely enough for; None for its likeliest class.
+            min_probability: The least probability, 0..1, of a class that names an image; None for any.
+            other: The label of images that no class is likely enough for.
             embeddings: A .npy file to write embeddings into, a row for each predicted image.
             columns: What the column of paths is called in tables.
             standard_input: Where the list that `-` stands for is read from.
@@ -211,6 +222,7 @@ class Predictor:
             DataError: If a folder or a table cannot be read.
             ArtifactError: If the model fails.
         """
+        threshold = _threshold(min_probability, other)
         if embeddings is not None:
             self._check_embeddings()
         listener = listener or Silent()
@@ -276,6 +288,19 @@ class Predictor:
         else:
             image = upright_rgb(source, "an image that was passed", decoding)
         return self._opened.preprocessing.pixels(image)
+
+
+def _threshold(min_probability: float | None, other: str) -> Threshold | None:
+    """When no class is likely enough, if that may be.
+
+    Raises:
+        UsageError: If the probability is none.
+    """
+    if min_probability is None:
+        return None
+    if not 0 <= min_probability <= 1:
+        raise UsageError(f"min_probability is {min_probability:g}, but must be between 0 and 1.")
+    return Threshold(min_probability, other)
 
 
 def _each(images: ImageLike | Iterable[ImageLike]) -> Generator[Path | Image.Image, None, None]:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from export.artifact.manifest import MANIFEST_FILE
 from noah.api.evaluating import evaluate_exported, evaluate_run, open_tested
 from noah.api.exporting import Format, export_run, plan_export
-from noah.api.keywords import own_layers, seconds
+from noah.api.keywords import OWN, own_layers, run_layers, seconds
 from noah.api.process_state import as_found
 from noah.api.results import Artifact, Evaluation, Retraining, Winner
-from noah.api.retraining import open_retraining, run_retraining
+from noah.api.retraining import begin_continued, open_retraining, run_retraining
 from noah.api.searching import resume_search, share_search
 from noah.api.watching import Progress, listener_for
 from noah.errors import NoahError, UsageError
+from noah.prepare.continued_run import continued_settings
 from noah.progress import counted
 from noah.runs.folder import Run as Folder
 from noah.runs.run_subnet import chosen_subnet, given_subnet
+from noah.settings.option_layers import option_layers
 from noah.settings.settings import Settings
 from noah.space.subnet import Subnet
 from noah.stages.conclude_search import read_winner
@@ -158,6 +160,7 @@ class Run:
         resume: bool = False,
         restart: bool = False,
         inherit: bool = False,
+        data: str | os.PathLike[str] | None = None,
         device: str | None = None,
         precision: str | None = None,
         threads: int | None = None,
@@ -169,6 +172,7 @@ class Run:
             resume: Go on with a stopped training.
             restart: Discard an earlier training and start again.
             inherit: Start from the supernet's weights instead of fresh modules.
+            data: Where the run's images are now, if they have moved.
             device: As in `search`.
             precision: As in `search`.
             threads: As in `search`.
@@ -185,16 +189,56 @@ class Run:
         """
         listener, own = listener_for(self.progress), own_layers(device, precision, threads, track)
         with as_found():
-            materials = open_retraining(self._folder, listener, own, resume=resume, restart=restart, inherit=inherit)
+            materials = open_retraining(
+                self._folder, listener, own, resume=resume, restart=restart, inherit=inherit, data=_path(data)
+            )
             if materials is None:
                 return Retraining.from_json(self._folder.read_json("retrain", "model.json"))
             return Retraining.from_json(run_retraining(self._folder, materials, listener, restart=restart))
+
+    def retrain_on(
+        self,
+        data: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Run:
+        """Go on from this run in a new one, with images that have grown, as `noah retrain --from` does.
+
+        The new run keeps the subnet and starts from the weights of this one; its head has fresh rows for new classes.
+
+        Args:
+            data: The images, those of this run among them.
+            name: Name of the new run; None takes the date and time.
+            settings: Settings that differ, nested or by dotted key.
+            options: Any other option of `noah retrain` that is a setting, such as seed=1 or device="cpu".
+
+        Returns:
+            The new run, retrained.
+
+        Raises:
+            CommandOrderError: If this run has not been retrained.
+            UsageError: If its images have a name instead of a place, or the new ones are others entirely.
+            NoahError: If anything else is wrong.
+        """
+        listener = listener_for(self.progress)
+        of_run = {name: value for name, value in options.items() if name not in OWN}
+        own = own_layers(**{name: value for name, value in options.items() if name in OWN})
+        chosen, origins = continued_settings(self._folder, [*run_layers({"data": data} | of_run, settings), *own])
+        with as_found():
+            runs = self._folder.folder.parent.parent
+            made, materials = begin_continued(listener, runs, self._folder, name, chosen, origins)
+            run_retraining(made, materials, listener)
+        return Run(made, progress=self.progress)
 
     def evaluate(
         self,
         artifact: str | os.PathLike[str] | None = None,
         *,
         on: str | os.PathLike[str] | None = None,
+        data: str | os.PathLike[str] | None = None,
+        allow_copies: bool = False,
         again: bool = False,
         device: str | None = None,
         precision: str | None = None,
@@ -205,6 +249,8 @@ class Run:
         Args:
             artifact: Measure this exported artifact; None measures the retrained subnet itself.
             on: Measure on another dataset with all or some of the same classes: a name or a folder.
+            data: Where the run's images are now, if they have moved.
+            allow_copies: Go on although every image of one split is also in another.
             again: Measure again, even if there is a result.
             device: As in `search`.
             precision: As in `search`.
@@ -216,14 +262,18 @@ class Run:
             NoahError: If anything else is wrong.
         """
         listener, own = listener_for(self.progress), own_layers(device, precision, threads)
+        own += option_layers(allow_copies=("data.allow_copies", allow_copies or None))
+        moved = _path(data)
         with as_found():
             if artifact is None:
                 where = None if on is None else os.fspath(on)
-                return Evaluation.from_json(evaluate_run(self._folder, listener, own, on=where, again=again).result)
+                found = evaluate_run(self._folder, listener, own, on=where, again=again, data=moved)
+                return Evaluation.from_json(found.result)
             if on is not None:
                 raise UsageError("--on measures the retrained winner, not an artifact.", "Leave out one of them.")
             predictor, _ = open_tested(Path(artifact))
-            return Evaluation.from_json(evaluate_exported(self._folder, predictor, listener, own, again=again).result)
+            found = evaluate_exported(self._folder, predictor, listener, own, again=again, data=moved)
+            return Evaluation.from_json(found.result)
 
     def export(
         self,
@@ -239,6 +289,7 @@ class Run:
         batch: str | None = None,
         target: str | None = None,
         opset: int | None = None,
+        data: str | os.PathLike[str] | None = None,
         device: str | None = None,
         threads: int | None = None,
     ) -> Artifact:
@@ -256,6 +307,7 @@ class Run:
             batch: Smallest, usual and largest batch, as in "1:32:256".
             target: GPUs to build an engine for ahead of time, as in "sm89,sm120".
             opset: ONNX operator set, 18 or more.
+            data: Where the run's images are now, if they have moved.
             device: Device of the reference in torch.
             threads: CPU threads.
 
@@ -280,7 +332,8 @@ class Run:
         )
         own = own_layers(device, "fp32", threads)
         with as_found():
-            return Artifact.open(export_run(self._folder, wanted, listener_for(self.progress), own))
+            listener = listener_for(self.progress)
+            return Artifact.open(export_run(self._folder, wanted, listener, own, data=_path(data)))
 
     def _state(self) -> list[str]:
         """What is known, in the order of the stages; what cannot be read is said, not raised."""
@@ -308,3 +361,7 @@ class Run:
     def _exported(self) -> str:
         names = list(self.artifacts)
         return f"exported as {' and '.join(names)}" if names else ""
+
+
+def _path(value: str | os.PathLike[str] | None) -> Path | None:
+    return None if value is None else Path(value)

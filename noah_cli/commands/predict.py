@@ -86,8 +86,7 @@ def predict(
     Files that cannot be read are listed at the end, and the others are predicted; the exit code is 1 if none was.
     """
     from export.predict.image_paths import STANDARD_INPUT
-    from export.predict.predict import Threshold
-    from noah.api.predictor import Predictor
+    from noah.api.predictor import UNKNOWN, Predictor
     from noah.data.formats import EXTRAS
     from noah.files.latest import follow_latest
 
@@ -101,9 +100,7 @@ def predict(
         raise UsageError(
             "--other labels images below --min-probability, which is missing.", "Add --min-probability 0.8, say."
         )
-    threshold = None
-    if min_probability is not None:
-        threshold = Threshold(min_probability, "unknown" if other is None else other)
+    other = UNKNOWN if other is None else other
     out = out and follow_latest(out)
     predictor = Predictor(
         artifact,
@@ -118,7 +115,8 @@ def predict(
         out,
         format=format,
         top_k=top_k,
-        threshold=threshold,
+        min_probability=min_probability,
+        other=other,
         embeddings=embeddings and follow_latest(embeddings),
         columns=named,
         standard_input=sys.stdin.buffer if STANDARD_INPUT in images else None,
@@ -133,10 +131,10 @@ def predict(
         f"{summary.images_per_second:,.0f} a second ({model:.0%} of the time in the model, {waiting:.0%} waiting for "
         "images)"
     )
-    if threshold is not None:
+    if min_probability is not None:
         listener.say(
-            f"unsure    {counted(summary.unsure, 'images')} labeled {threshold.other}: no class has a probability of "
-            f"{threshold.least:g}"
+            f"unsure    {counted(summary.unsure, 'images')} labeled {other}: no class has a probability of "
+            f"{min_probability:g}"
         )
     if out:
         listener.say(f"written   {out}")
