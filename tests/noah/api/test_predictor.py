@@ -101,6 +101,41 @@ def test_what_is_no_image_is_refused(predictor: noah.Predictor, images: Any, tol
     assert told in raised.value.problem
 
 
+def test_an_image_that_no_class_is_likely_enough_for_is_called_otherwise(
+    predictor: noah.Predictor, photos: list[Path], tmp_path: Path
+) -> None:
+    certain = predictor(photos)
+    least = sorted(one.probability for one in certain)[len(certain) // 2]
+    found = predictor(photos, min_probability=least, other="none of them")
+    assert [one.label for one in found] == [
+        one.label if one.probability >= least else "none of them" for one in certain
+    ]
+    assert [one.top for one in found] == [one.top for one in certain]
+    summary = predictor.write(photos, tmp_path / "out.csv", min_probability=least)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        labels = [row["label"] for row in csv.DictReader(file)]
+    assert labels.count("unknown") == summary.unsure == sum(one.probability < least for one in certain) > 0
+    with pytest.raises(noah.errors.UsageError, match="circle is one of the artifact's classes"):
+        predictor(photos[0], min_probability=0.5, other="circle")
+    with pytest.raises(noah.errors.UsageError, match=r"min_probability is 1\.5, but must be between 0 and 1"):
+        predictor(photos[0], min_probability=1.5)
+
+
+def test_embeddings_are_those_that_the_command_writes(
+    predictor: noah.Predictor, finished: Finished, photos: list[Path], tmp_path: Path
+) -> None:
+    opened = noah.Predictor(finished.artifact(), provider="cpu", batch_size=4, embeddings=True)
+    found = opened.embeddings(photos)
+    opened.write(photos, tmp_path / "out.csv", embeddings=tmp_path / "features.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), found)
+    assert found.dtype == np.float32 and len(found) == len(photos)
+    np.testing.assert_allclose(opened.probabilities(photos), predictor.probabilities(photos), atol=1e-6)
+    with pytest.raises(noah.errors.UsageError, match="gives no embeddings"):
+        predictor.embeddings(photos)
+    with pytest.raises(noah.errors.UsageError, match="gives no embeddings"):
+        predictor.write(photos, tmp_path / "out.csv", embeddings=tmp_path / "features.npy")
+
+
 def test_nothing_gives_nothing(predictor: noah.Predictor) -> None:
     assert predictor([]) == []
     assert predictor.probabilities([]).shape == (0, 3)
@@ -117,12 +152,16 @@ def test_unreadable_images_are_all_told_or_left_out_of_a_table(
 ) -> None:
     folder = shutil.copytree(photos[0].parent, tmp_path / "photos")
     broken = write_broken(folder / "broken")
+    broken.remove(
+        cut := folder / "broken" / "truncated.jpg"
+    )  # its run repairs such files, so that it does, too
     with pytest.raises(noah.errors.UnreadableImageError) as raised:
         predictor(folder)
     assert all(str(path) in raised.value.problem for path in broken)
     summary = predictor.write(folder, tmp_path / "out.csv")
     assert {path for path, _ in summary.failures} == {str(path) for path in broken}
-    assert summary.images == len(list(folder.glob("*.png")))
+    assert summary.images == len(list(folder.glob("*.png"))) + 1
+    assert summary.remarks == ((str(cut), "repaired"),)
 
 
 @pytest.mark.parametrize("number", [{"batch_size": 0}, {"workers": 0}])

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import noah
-from tests.commands import file_contents
+from tests.commands import file_contents, write_settings
+from tests.conftest import TinySettings, draw_photo
 from tests.finished import FLOAT, NAME, UINT8, Finished
 
 
@@ -84,3 +88,35 @@ def test_a_damaged_run_still_says_its_name(project: Finished) -> None:
     assert repr(run).startswith(f"<Run {NAME}: damaged (")
     with pytest.raises(noah.errors.RunError):
         _ = run.winner
+
+
+def test_images_that_moved_and_grew(
+    tmp_path: Path, tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+
+    def draw(name: str, numbers: range) -> None:
+        (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+        for number in numbers:
+            Image.fromarray(draw_photo(name, rng)).save(tmp_path / "photos" / name / f"{number:02}.png")
+
+    for name in ("square", "circle"):
+        draw(name, range(12))
+    write_settings(tmp_path, tiny_settings({"data.folder": "photos", "retrain.epochs": 1}))
+    first = noah.retrain("lora:2", data="photos", name="first")
+    before = first.evaluate()
+    shutil.move("photos", "elsewhere")
+    with pytest.raises(noah.errors.DatasetNotFoundError, match="--data FOLDER"):
+        first.evaluate(again=True)
+    assert first.evaluate(again=True, data="elsewhere").correct == before.correct
+    assert first.export(data="elsewhere").path.is_dir()
+    shutil.move("elsewhere", "photos")
+    for name in ("square", "circle", "stripes"):
+        draw(name, range(12, 20))
+    second = first.retrain_on("photos", name="second")
+    assert (second.name, second.subnet) == ("photos/second", first.subnet)
+    told = second.evaluate()
+    assert set(told.class_accuracy) == {"circle", "square", "stripes"}
+    stored = json.loads((second.path / "eval" / "test.json").read_bytes())
+    assert stored["earlier"]["run"] == "photos/first" and stored["earlier"]["right_before"] == before.correct
