@@ -52,6 +52,8 @@ def test_the_run_folder_is_as_drawn(finished: Finished) -> None:
         f"shapes/first/{name}"
         for name in (
             "run.yaml",
+            "images.json",
+            "data/hashes.npy",
             "log.jsonl",
             "seals/start.json",
             "seals/supernet.json",
