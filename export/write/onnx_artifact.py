@@ -2,8 +2,9 @@
 
 An artifact is a folder `export/<name>/` of the run, named after its format and precision, like onnx-fp32 or trt-fp16,
 and after what differs from the defaults, like onnx-fp32-uint8 or trt-fp16-probabilities. It holds `model.onnx`,
-`manifest.json` and `model_card.md`; one of format trt also holds `model.engine`, beside the ONNX file that it was built
-from, which can be built again for another GPU and also runs without one.
+`manifest.json`, `model_card.md`, and `predict.py` with its `requirements.txt`, which run the model without noah; one of
+format trt also holds `model.engine`, beside the ONNX file that it was built from, which can be built again for another
+GPU and also runs without one. One of format triton holds a model repository instead.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from export.artifact.origin import describe_origin, temperature_of
 from export.artifact.records import (
     NOT_VERIFIED,
     EngineRecord,
+    FileRecord,
     ModelInput,
     ModelOutput,
     Parity,
@@ -40,6 +42,7 @@ from export.runtime.profile import ONNX_PROFILE, Profile
 from export.runtime.tensorrt_package import Builder
 from export.write.input_size import measure_resized
 from export.write.proof import Evidence, gather_evidence, prove_engine, prove_onnx
+from export.write.standalone import prove_standalone, write_standalone
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
 from noah.prepare.context import Materials, at_image_size
@@ -188,7 +191,7 @@ def _build(
     model_input, model_output = _describe_ends(materials, request)
     if request.triton:
         arrange_repository(folder, materials.dataset.name, classes, model_input, model_output, request.profile)
-    return Manifest(
+    manifest = Manifest(
         format="triton" if request.triton else "trt" if engine else "onnx",
         **describe_origin(run, materials, model, subnet),
         input=model_input,
@@ -200,13 +203,21 @@ def _build(
         resized=resized,
         parity=parity,
         engine=engine,
-        files={
-            path.relative_to(folder).as_posix(): file_record(path)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        },
+        files=_files(folder),
         versions=installed_versions(),
     )
+    if request.triton:  # whose server takes requests, not files
+        return manifest
+    write_standalone(manifest, folder)
+    parity += (prove_standalone(folder, manifest, materials.dataset.validation, listener),)
+    return manifest.model_copy(update={"parity": parity, "files": _files(folder)})
+
+
+def _files(folder: Path) -> dict[str, FileRecord]:
+    """Describe every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): file_record(path) for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 def _describe_ends(materials: Materials, request: Request) -> tuple[ModelInput, ModelOutput]:
