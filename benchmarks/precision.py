@@ -17,7 +17,8 @@ import optuna
 from scipy.stats import kendalltau
 
 from benchmarks.supernets import measure_cells, pocket_settings, supernet_run
-from noah.evaluation.score import Score, score
+from noah.evaluation.accuracy import Score
+from noah.evaluation.score import score
 from noah.files.atomic import write_json
 from noah.hardware.device import Precision
 from noah.model.supernet import Supernet

@@ -19,10 +19,11 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.supernets import measure_cells, supernet_run
-from noah.evaluation.score import Score, score
+from noah.evaluation.accuracy import Score
+from noah.evaluation.score import score
 from noah.model.supernet import Supernet
 from noah.nas.candidate import Candidate
-from noah.nas.racing import Outcome
+from noah.nas.outcome import Outcome
 from noah.prepare.context import Materials
 from noah.prepare.run_budget import run_budget
 from noah.progress import Silent

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from noah.errors import ExportError
 
 CLASSES = "noah.classes"
@@ -44,6 +42,8 @@ ORIGIN = "noah.created_by"
 
 def write_metadata(path: Path, notes: Mapping[str, Any]) -> None:
     """Replace the notes of an ONNX file, each written as JSON; weights in a file beside it are not touched."""
+    import onnx  # which takes its time, and is not needed to predict
+
     model = onnx.load(str(path), load_external_data=False)
     onnx.helper.set_model_props(model, {name: json.dumps(value, ensure_ascii=False) for name, value in notes.items()})
     onnx.save(model, str(path))
@@ -51,6 +51,8 @@ def write_metadata(path: Path, notes: Mapping[str, Any]) -> None:
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """The notes of an ONNX file, decoded."""
+    import onnx  # as above
+
     model = onnx.load(str(path), load_external_data=False)
     return {entry.key: json.loads(entry.value) for entry in model.metadata_props}
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from export.artifact.manifest import file_record
 from export.artifact.records import BackboneRecord, RunRecord, SubnetWidths, TemperatureRecord
-from noah.model.supernet import Supernet
-from noah.prepare.context import Materials, fingerprint
+from noah.data.dataset import fingerprint
 from noah.runs.folder import Run
 from noah.runs.run_temperature import read_temperature
 from noah.space.subnet import Subnet
-from noah.training.checkpoint import CHECKPOINT_FILE
+from noah.training.checkpoint_file import CHECKPOINT_FILE
+
+if TYPE_CHECKING:  # they import torch, which checking an artifact against its run does not need
+    from noah.model.supernet import Supernet
+    from noah.prepare.context import Materials
 
 
 def origin(run: Run, materials: Materials) -> RunRecord:

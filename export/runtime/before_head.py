@@ -7,11 +7,12 @@ inside, and a copy of the graph in memory gives them as a second output.
 from __future__ import annotations
 
 from pathlib import Path
-
-import onnx
-from onnx import GraphProto, NodeProto
+from typing import TYPE_CHECKING
 
 from noah.errors import ArtifactError
+
+if TYPE_CHECKING:  # it takes its time to import, and only embeddings need it
+    from onnx import GraphProto, NodeProto
 
 _BEHIND = frozenset(("Add", "Cast", "Div", "Mul", "Softmax"))
 """What may lie between the head's product and the output: bias, scales, types, temperature and softmax."""
@@ -44,6 +45,8 @@ def with_features(path: Path) -> bytes:
     Raises:
         ArtifactError: As in `name_of_features`, or if the file cannot be read.
     """
+    import onnx
+
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's errors have no types

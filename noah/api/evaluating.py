@@ -17,9 +17,10 @@ from noah.progress import Listener
 from noah.runs.artifact_results import artifact_result
 from noah.runs.folder import RUN_FILE, Run
 from noah.runs.run_subnet import given_subnet
+from noah.runs.stored_results import read_result
 from noah.settings.layers import Layer
 from noah.stages.foreign_evaluation import evaluate_foreign, find_foreign
-from noah.stages.retrain_stage import evaluate_test, read_result
+from noah.stages.retrain_stage import evaluate_test
 from noah.trackers.result import track_result
 
 

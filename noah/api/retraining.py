@@ -24,7 +24,7 @@ from noah.settings.training_settings import RetrainSettings
 from noah.stages.retrain_stage import retrain
 from noah.trackers.listener import tracked
 from noah.trackers.open_tracker import check_usable
-from noah.training.checkpoint import CHECKPOINT_FILE
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 
 
 def open_retraining(

@@ -22,11 +22,10 @@ from noah.prepare.continued_run import continued_settings
 from noah.progress import counted
 from noah.runs.folder import Run as Folder
 from noah.runs.run_subnet import chosen_subnet, given_subnet
+from noah.runs.stored_results import read_result, read_winner
 from noah.settings.option_layers import option_layers
 from noah.settings.settings import Settings
 from noah.space.subnet import Subnet
-from noah.stages.conclude_search import read_winner
-from noah.stages.retrain_stage import read_result
 
 if TYPE_CHECKING:
     from export.artifact.records import Int8Calibration, Precision

@@ -20,7 +20,7 @@ from noah.runs.folder import RUN_FILE, Run
 from noah.runs.kept_predictions import FOLDER, KeptPredictions, read_predictions
 from noah.runs.run_subnet import given_subnet, read_subnet
 from noah.space.subnet import Subnet
-from noah.training.checkpoint import CHECKPOINT_FILE
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 
 SEARCHED = "searched"
 """The method of a run whose subnet was not given."""

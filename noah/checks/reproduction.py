@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from noah.checks.verification import RESTORE, Check, checked
 from noah.data.pixels.pixels import Pixels
 from noah.errors import RunError
-from noah.evaluation.score import Score, predicted_labels, score
+from noah.evaluation.accuracy import Score
+from noah.evaluation.score import predicted_labels, score
 from noah.nas.candidate import Candidate
 from noah.nas.candidate_evaluation import candidate_logits
 from noah.prepare.build import load_supernet
@@ -27,10 +28,10 @@ from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, read_predictions
 from noah.runs.run_subnet import given_subnet
 from noah.runs.run_temperature import has_fitted, read_temperature
-from noah.stages.conclude_search import read_winner
+from noah.runs.stored_results import read_result, read_winner
 from noah.stages.fitted_temperature import fitted_temperature
 from noah.stages.merged_logits import merged_logits
-from noah.stages.retrain_stage import load_retrained, read_result
+from noah.stages.retrain_stage import load_retrained
 
 ALLOWED = {"fp32": (0.001, 1e-4), "bf16": (0.01, 0.02)}
 """For each precision, the share of images that may change their label, and the relative change of the cross-entropy."""

@@ -22,9 +22,8 @@ from noah.runs.folder import RUN_FILE, Run
 from noah.runs.kept_predictions import read_predictions
 from noah.runs.run_subnet import chosen_subnet, given_subnet, read_subnet
 from noah.runs.seals import FOLDER, RETRAIN, SEARCH, START, SUPERNET, Place, is_sealed, read_seal, result_place, seals
-from noah.stages.conclude_search import read_winner
-from noah.stages.retrain_stage import read_result
-from noah.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from noah.runs.stored_results import read_result, read_winner
+from noah.training.checkpoint_file import CHECKPOINT_FILE, read_losses
 
 RESTORE = "Restore the run folder from a copy, or start a new run with `noah search`."
 _NAMED = 3
@@ -223,7 +222,7 @@ def _check_winner(run: Run) -> str:
 
 def _check_losses(run: Run, stage: str, losses: Any) -> str:
     """Check that the checkpoint belongs to the training whose losses are stored."""
-    found = read_checkpoint(run.path(stage, CHECKPOINT_FILE)).losses
+    found = read_losses(run.path(stage, CHECKPOINT_FILE))
     if list(found) != losses:
         raise RunError(f"{run.path(stage, CHECKPOINT_FILE)} belongs to another training than the stored losses.")
     return f"the checkpoint is that of the {len(found)} epochs"

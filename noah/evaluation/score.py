@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,50 +15,13 @@ from torch.nn import functional as F
 from noah.data.pixels.pixels import Pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.pixels.to_inputs import to_images
+from noah.evaluation.accuracy import Score
 from noah.evaluation.kept_tokens import KeptTokens
 from noah.evaluation.temperature import at_temperature, calibration_error
 from noah.hardware.device import Hardware
 from noah.progress import Bar
 
 Logits = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Top-1 accuracy with its cross-entropy.
-
-    Args:
-        correct: How many images have their largest logit at the label.
-        total: How many images were scored.
-        cross_entropy: The mean over all images, in nats; infinite if any logit is not finite.
-    """
-
-    correct: int
-    total: int
-    cross_entropy: float
-
-    @property
-    def accuracy(self) -> float:
-        """The share of correct images, 0..1."""
-        return self.correct / self.total
-
-    @property
-    def standard_error(self) -> float:
-        """The binomial standard error of the accuracy, sqrt(p (1 - p) / n)."""
-        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.total)
-
-    def __str__(self) -> str:
-        return f"{self.accuracy:.1%} ± {self.standard_error:.1%}"
-
-    def to_json(self) -> dict[str, Any]:
-        """The score as written to files; JSON has no infinity, so an infinite cross-entropy becomes None."""
-        return {
-            "correct": self.correct,
-            "total": self.total,
-            "accuracy": self.accuracy,
-            "standard_error": self.standard_error,
-            "cross_entropy": self.cross_entropy if math.isfinite(self.cross_entropy) else None,
-        }
 
 
 @torch.inference_mode()

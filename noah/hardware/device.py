@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from noah.errors import UsageError
+from noah.hardware.choice import Choice
 from noah.hardware.cores import choose_threads
 from noah.hardware.gpu import look_for_gpus, why_unused
 from noah.hardware.processes import ALONE, Processes, launched_processes
@@ -18,18 +19,6 @@ from noah.progress import counted
 from noah.settings.settings import HardwareSettings
 
 Precision = Literal["fp32", "bf16"]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """An automatic choice and why it was made; printed, and stored in the run."""
-
-    what: str
-    value: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.value} ({self.reason})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from noah.evaluation.score import Score
+from noah.evaluation.accuracy import Score
 from noah.files.packed import pack_images, unpack_images
-from noah.nas.racing import Outcome
+from noah.nas.outcome import Outcome
 from noah.space.subnet import Subnet
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from noah.nas.candidate import Candidate, Proposal, rank
 from noah.nas.evolution import NEVER_GIVEN_UP, evaluations, propose_generation
-from noah.nas.racing import Difficulty, Look, Outcome, Rules, expected_errors, is_lost, next_images
+from noah.nas.outcome import Outcome
+from noah.nas.racing import Difficulty, Look, Rules, expected_errors, is_lost, next_images
 from noah.nas.study import Entry, SearchStudy, candidate_of
 from noah.nas.worker import BEAT_SECONDS, Beat, Watch, Worker
 from noah.settings.settings import EvolutionSettings

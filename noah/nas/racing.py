@@ -22,8 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from noah.evaluation.score import Logits, Score, finite_rows
+from noah.evaluation.accuracy import Score
+from noah.evaluation.score import Logits, finite_rows
 from noah.files.packed import pack_images, unpack_images
+from noah.nas.outcome import Outcome
 
 Rule = Literal["exact", "paired", "off"]
 
@@ -65,26 +67,6 @@ class Look:
         """Read what `to_json` gave, or that of an earlier version, which wrote plain numbers."""
         entropy = math.inf if value["entropy"] is None else value["entropy"]
         return cls(unpack_images(value["images"]), unpack_images(value["wrong"]), entropy)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of one subnet on the validation images.
-
-    Attributes:
-        score: Its score on the images that it was evaluated on.
-        wrong: The images that it got wrong, in ascending order.
-        shown: The images that it was evaluated on, ascending; None for all images, with finite logits for each.
-    """
-
-    score: Score
-    wrong: tuple[int, ...]
-    shown: tuple[int, ...] | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether it was evaluated on every image, and not given up on the last ones."""
-        return self.shown is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from noah.prepare.context import Materials
 from noah.runs.folder import Run
 from noah.settings.training_settings import TrainingSettings
 from noah.space.subnet import Subnet
-from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from noah.training.checkpoint import load_weights, read_checkpoint
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 from noah.training.loss import balanced_weights
 
 

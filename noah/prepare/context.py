@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from noah.backbone.load import Backbone, load_backbone
 from noah.cost.image_cost import size_advice
 from noah.data.augment.augmented_pixels import PREFETCHED, TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
-from noah.data.dataset import Dataset
+from noah.data.dataset import Dataset, fingerprint
 from noah.data.intake import AS_LOADED, Intake, OpenedTest, look, open_test, settle, unseen
 from noah.data.pixels.device_pixels import free_memory, place
 from noah.data.pixels.first_reading import Part, read_first
@@ -29,7 +27,8 @@ from noah.data.sources.registry import load_dataset
 from noah.data.split import Split, decoded, same_images
 from noah.errors import RunError, UsageError
 from noah.files.jsonl import START_AGAIN
-from noah.hardware.device import Choice, Hardware, choose_hardware
+from noah.hardware.choice import Choice
+from noah.hardware.device import Hardware, choose_hardware
 from noah.hardware.memory import available_memory, format_bytes
 from noah.hardware.processes import launched_processes
 from noah.progress import Listener
@@ -402,19 +401,6 @@ def build_space(settings: Settings, backbone: Backbone) -> SearchSpace:
     if depths is None and settings.space.preset in MAY_BE_ABSENT:
         depths = (0, *quarters(blocks))
     return make_space(blocks, sizes, preset | chosen, depths, settings.space.placement)
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """Hash the names and labels of the training and validation images, in order; no image is opened.
-
-    The names of images that noah draws include the version of the drawing.
-    """
-    digest = hashlib.sha256()
-    for split in (dataset.train, dataset.validation):
-        digest.update(np.ascontiguousarray(split.labels).tobytes())
-        for index in range(len(split)):
-            digest.update(os.fsencode(Path(split.name(index)).name) + b"\n")
-    return digest.hexdigest()
 
 
 def check_same_data(run: Run, materials: Materials) -> None:

@@ -29,7 +29,8 @@ from noah.runs.folder import Run
 from noah.runs.kept_predictions import FOLDER, read_predictions
 from noah.runs.run_images import Hashes, hash_images, pack_hashes, read_images, unpack_hashes
 from noah.settings.settings import DataSettings
-from noah.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from noah.training.checkpoint import read_checkpoint
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 
 EARLIER_FILE, WEIGHTS_FILE = "earlier.json", "earlier.safetensors"
 """In the folder of a run that goes on from another."""

@@ -8,7 +8,7 @@ from noah.data.augment.augmented_pixels import TrainingPixels
 from noah.data.pixels.pixels import Pixels
 from noah.evaluation.kept_tokens import KeptTokens, keep_tokens
 from noah.hardware.bf16_weights import frozen_weights_held
-from noah.hardware.device import Choice
+from noah.hardware.choice import Choice
 from noah.model.supernet import Supernet
 from noah.prepare.context import Materials
 from noah.progress import Listener

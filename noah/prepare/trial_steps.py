@@ -43,7 +43,7 @@ from noah.settings.training_settings import TrainingSettings, shortened
 from noah.space.budget import Budget
 from noah.space.operators import sample
 from noah.space.subnet import Subnet
-from noah.training.checkpoint import CHECKPOINT_FILE
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 from noah.training.loop import train
 from noah.training.subnet_draws import SubnetDraw, draw_subnets
 

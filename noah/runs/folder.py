@@ -42,7 +42,7 @@ from noah.files.bounded import LARGEST_JSON, LARGEST_YAML, dump_yaml, parse_json
 from noah.files.jsonl import START_AGAIN, append_line
 from noah.files.latest import DEFAULT_RUNS, LATEST, check_name, follow_latest, read_latest, write_latest
 from noah.files.lock import exclusive, is_held
-from noah.hardware.device import Choice
+from noah.hardware.choice import Choice
 from noah.hardware.processes import launched_processes
 from noah.runs.file_shapes import Description, check_shape
 from noah.settings.layers import Layer, resolve

@@ -8,14 +8,13 @@ from statistics import fmean, stdev
 from typing import Any
 
 from noah.cost.macs import macs_of
-from noah.errors import RunError, TrainingError
+from noah.errors import TrainingError
 from noah.nas.candidate import Candidate, as_good_as, front, rank
 from noah.nas.certainty import certainty
 from noah.nas.evolution import SINGLE, TYPICAL, name_baseline, winner
 from noah.nas.loop import Task
 from noah.prepare.context import Materials
 from noah.progress import Listener
-from noah.runs.file_shapes import FrontCandidate, check_shape, check_winner
 from noah.runs.folder import Run
 from noah.settings.settings import has_final, rerank_epochs
 from noah.space.operators import estimate_size
@@ -150,30 +149,3 @@ def _rerank_result(
         kind, won = name_baseline(alone.subnet), alone.index == chosen
         result["single"] = {"index": alone.index, "kind": kind, "won": won, **lead}
     return result
-
-
-def read_winner(run: Run) -> dict[str, Any]:
-    """Read search/best.json.
-
-    Raises:
-        RunError: If it is missing or damaged.
-    """
-    path = run.path("search", "best.json")
-    hint = f"Remove it and type: noah search --resume --run {run.option}. It is made again from the candidates."
-    try:
-        value = run.read_json("search", "best.json")
-    except RunError as error:
-        raise RunError(error.problem, hint) from error
-    return check_winner(value, path, hint)
-
-
-def read_front(run: Run) -> list[dict[str, Any]]:
-    """Read search/pareto.json.
-
-    Raises:
-        RunError: If it is missing or damaged.
-    """
-    hint = f"Remove best.json beside it and type: noah search --resume --run {run.option}"
-    value = run.read_json("search", "pareto.json")
-    front: list[dict[str, Any]] = check_shape(value, list[FrontCandidate], run.path("search", "pareto.json"), hint)
-    return front

@@ -20,15 +20,16 @@ from typing import Any
 from noah.data.augment.augmented_pixels import TrainingPixels
 from noah.data.pixels.pixels import Pixels
 from noah.errors import RunError, SettingsError
+from noah.evaluation.accuracy import Score
 from noah.evaluation.kept_tokens import KeptTokens
-from noah.evaluation.score import Score, predicted_labels, score
+from noah.evaluation.score import predicted_labels, score
 from noah.files.jsonl import read_lines
 from noah.files.packed import pack_images, unpack_images
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.nas.candidate import Candidate
 from noah.nas.evolution import EVEN, SINGLE, name_baseline
 from noah.nas.halving import plan_rungs
-from noah.nas.racing import Outcome
+from noah.nas.outcome import Outcome
 from noah.prepare.build import build_supernet, class_weights, load_supernet
 from noah.prepare.context import Materials, seed_torch
 from noah.prepare.first_blocks import compute_first_blocks
@@ -38,7 +39,7 @@ from noah.runs.folder import Run
 from noah.settings.training_settings import RetrainSettings, shortened
 from noah.space.subnet import Subnet
 from noah.stages.merged_logits import merged_logits
-from noah.training.checkpoint import CHECKPOINT_FILE
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 from noah.training.divergence import lower_learning_rate
 from noah.training.loop import train
 

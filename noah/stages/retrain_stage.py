@@ -24,7 +24,6 @@ from noah.prepare.held_out import (
     keep_held_out,
 )
 from noah.progress import Listener, counted
-from noah.runs.file_shapes import Result, check_shape
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, write_predictions
 from noah.runs.mistakes import keep_mistakes
@@ -38,7 +37,8 @@ from noah.stages.early_stopping import EarlyStopping
 from noah.stages.fitted_temperature import fitted_temperature, spell_temperature
 from noah.stages.merged_logits import merged_logits
 from noah.stages.teaching import taught_labels
-from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from noah.training.checkpoint import load_weights, read_checkpoint
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 from noah.training.divergence import doubt, lower_learning_rate
 from noah.training.loop import train
 
@@ -224,16 +224,6 @@ def _train_slower(run: Run, settings: RetrainSettings) -> str:
     fresh = " --set retrain.inherit=false" if settings.inherit else ""
     rate = lower_learning_rate(settings.learning_rate)
     return f"noah retrain --subnet {subnet} --run {like} --set retrain.learning_rate={rate}{fresh}"
-
-
-def read_result(run: Run, *parts: str) -> dict[str, Any]:
-    """Read the stored result of a test, whose path in the run folder has these parts, such as "eval", "test.json".
-
-    Raises:
-        RunError: If it is missing or damaged.
-    """
-    result: dict[str, Any] = check_shape(run.read_json(*parts), Result, run.path(*parts), "Measure again with --again.")
-    return result
 
 
 def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:

@@ -30,11 +30,12 @@ from noah.progress import CandidateDetail, Listener, SearchDetail
 from noah.runs.file_shapes import Study, check_shape
 from noah.runs.folder import Run
 from noah.runs.seals import SEARCH, break_seal, is_sealed, seal_search, seal_start
+from noah.runs.stored_results import read_winner
 from noah.space.operators import check_budget
 from noah.stages.candidate_file import CANDIDATES, CandidateFile, check_fits
-from noah.stages.conclude_search import conclude, read_winner
+from noah.stages.conclude_search import conclude
 from noah.stages.supernet_stage import train_supernet
-from noah.training.checkpoint import CHECKPOINT_FILE
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 
 SEARCH_SEED = 2
 """The second word of this stage's seed, which no other stage uses."""

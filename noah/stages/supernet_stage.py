@@ -16,7 +16,8 @@ from noah.runs.folder import Run
 from noah.runs.seals import SUPERNET, break_seal, is_sealed, seal_supernet
 from noah.settings.training_settings import SupernetSettings, shortened
 from noah.space.budget import Budget
-from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from noah.training.checkpoint import load_weights, read_checkpoint
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 from noah.training.divergence import doubt, lower_learning_rate
 from noah.training.loop import train
 from noah.training.subnet_draws import draw_subnets

@@ -24,7 +24,8 @@ from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.stages.merged_logits import merged_logits
 from noah.stages.rerank import Reranked, last_rung, read_reranked
-from noah.training.checkpoint import CHECKPOINT_FILE, load_weights, read_checkpoint
+from noah.training.checkpoint import load_weights, read_checkpoint
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
 from noah.errors import RunError, SettingsError
 from noah.files.atomic import atomic_file
-from noah.files.bounded import parse_json
 from noah.model.supernet import Supernet
-from noah.runs.folder import Run
+from noah.training.checkpoint_file import DAMAGE, parse_losses, unreadable
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
 _AVERAGE = "average"
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -78,14 +76,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            losses = tuple(float(loss) for loss in parse_json((file.metadata() or {})["losses"]))
+            losses = parse_losses(file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (OSError, SafetensorError, KeyError, OverflowError, TypeError, ValueError, RuntimeError) as error:
-        again = "Start a new run."
-        if path.parent.name == "retrain":
-            again = f"Train the winner again: noah retrain --restart --run {Run(path.parents[1]).option}"
-        what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-        raise RunError(f"The checkpoint {path} {what}.", again) from error
+    except (*DAMAGE, RuntimeError) as error:
+        raise unreadable(path, error) from error
     moments: dict[str, dict[str, Tensor]] = {}
     weights, averages = {}, {}
     for key, value in tensors.items():

@@ -12,9 +12,9 @@ from noah.nas.gain import describe_gain, describe_typical
 from noah.prepare.run_budget import COSTS
 from noah.progress import counted
 from noah.runs.folder import Run
+from noah.runs.stored_results import read_front
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import Subnet
-from noah.stages.conclude_search import read_front
 from noah_cli.options.options import run_options
 from noah_cli.terminal.console import ConsoleListener, draw_subnet
 

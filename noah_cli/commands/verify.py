@@ -86,12 +86,13 @@ def _checks(
     run: Run, listener: console.ConsoleListener, hardware: list[Layer], data: Path | None, *, quick: bool
 ) -> Iterator[Check]:
     """Yield the result of each check as soon as it is made."""
-    from export.checks.belonging import check_artifacts, reproduce_artifacts
+    from export.checks.belonging import check_artifacts
     from noah.checks.verification import Check, check_run
 
     yield from check_run(run)
     yield from check_artifacts(run)
     if not quick:
+        from export.checks.artifact_reproduction import reproduce_artifacts
         from noah.checks.reproduction import reproduce
         from noah.prepare.prepare_run import prepare_run
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from noah.files.jsonl import read_lines
 from noah.runs.folder import Run
-from noah.training.checkpoint import CHECKPOINT_FILE
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 from noah_cli.report.reading import Missing, read_losses, well_formed
 
 

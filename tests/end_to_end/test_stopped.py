@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from noah.files.packed import unpack_images
-from noah.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from noah.training.checkpoint import read_checkpoint
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 from tests.commands import file_contents, noah, noah_line, start_noah, write_settings
 from tests.conftest import TinySettings
 

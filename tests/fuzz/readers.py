@@ -106,7 +106,7 @@ def _front_seeds() -> Iterator[tuple[str, bytes]]:
 
 def _read_front(_: Path) -> None:
     from noah.runs.run_subnet import front_subnet
-    from noah.stages.conclude_search import read_front
+    from noah.runs.stored_results import read_front
     from noah_cli.commands.search_result import print_front
 
     print_front(_listener(), read_front(_run()), "accuracy,params")
@@ -126,7 +126,7 @@ def _check_artifacts(_: Path) -> None:
 
 
 def _read_result(_: Path) -> None:
-    from noah.stages.retrain_stage import read_result
+    from noah.runs.stored_results import read_result
     from noah_cli.commands.evaluate import _print_result
 
     _print_result(_listener(), read_result(_run(), "eval", "test.json"), "the winner")

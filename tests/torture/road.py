@@ -11,7 +11,8 @@ from pathlib import Path
 
 from noah.files.jsonl import read_lines
 from noah.runs.folder import RUN_FILE
-from noah.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from noah.training.checkpoint import read_checkpoint
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 from tests.commands import noah, start_noah, write_settings
 from tests.conftest import TinySettings
 

@@ -6,7 +6,7 @@ import pytest
 
 from noah.checks.reproduction import check_agreement
 from noah.errors import RunError
-from noah.evaluation.score import Score
+from noah.evaluation.accuracy import Score
 
 STORED = Score(900, 1000, 0.5)
 

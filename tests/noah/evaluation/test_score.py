@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import ArraySplit
-from noah.evaluation.score import Score, compute_logits, describe, score
+from noah.evaluation.accuracy import Score
+from noah.evaluation.score import compute_logits, describe, score
 from noah.hardware.device import Hardware
 from noah.progress import Detail
 

@@ -30,10 +30,9 @@ from noah.errors import CheckpointError, DataError, NoahError, RunError, Setting
 from noah.files.latest import read_latest
 from noah.model.published_weights import read_reference_checkpoint
 from noah.runs.folder import Run, create_run
+from noah.runs.stored_results import read_front, read_result, read_winner
 from noah.settings.layers import Layer, file_layer, resolve
 from noah.space.subnet import Subnet
-from noah.stages.conclude_search import read_front, read_winner
-from noah.stages.retrain_stage import read_result
 from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE
 from tests.fuzz.attacks import _gibibyte, claimed_tar, npy, png, zipped
 

@@ -7,7 +7,8 @@ import torch
 
 from noah.errors import UsageError
 from noah.hardware import device
-from noah.hardware.device import Choice, Hardware, choose_hardware
+from noah.hardware.choice import Choice
+from noah.hardware.device import Hardware, choose_hardware
 from noah.hardware.gpu import GpuFacts
 from noah.settings.settings import HardwareSettings
 

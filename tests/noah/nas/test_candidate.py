@@ -7,9 +7,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.evaluation.score import Score
+from noah.evaluation.accuracy import Score
 from noah.nas.candidate import Candidate, dominators, front, rank, select
-from noah.nas.racing import Outcome
+from noah.nas.outcome import Outcome
 from noah.space.subnet import Subnet
 
 SUBNET = Subnet.uniform(1, lora=1)

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from noah.errors import EmptySpaceError
-from noah.evaluation.score import Score
+from noah.evaluation.accuracy import Score
 from noah.nas import evolution
 from noah.nas.candidate import Candidate, Proposal, as_good_as, rank
 from noah.nas.evolution import EVEN, SINGLE, evaluations, propose_generation
-from noah.nas.racing import Look, Outcome
+from noah.nas.outcome import Outcome
+from noah.nas.racing import Look
 from noah.settings.settings import EvolutionSettings
 from noah.space.baselines import even_mixtures, singles
 from noah.space.budget import Bound, Budget, parameter_budget

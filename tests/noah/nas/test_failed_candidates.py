@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from noah.errors import TrainingError
-from noah.evaluation.score import Score, score
+from noah.evaluation.accuracy import Score
+from noah.evaluation.score import score
 from noah.nas.candidate import Candidate, front, rank
 from noah.nas.candidate_evaluation import Ask, candidate_logits
 from noah.nas.evolution import winner
@@ -28,7 +29,7 @@ from noah.settings.settings import EvolutionSettings
 from noah.space.subnet import Subnet
 from noah.stages.retrain_stage import evaluate_test, retrain
 from noah.stages.search_stage import search
-from noah.training.checkpoint import CHECKPOINT_FILE
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 from tests.conftest import TinySettings
 from tests.noah.shared_search import SETTINGS, Answers, make_task, run_search
 from tests.noah.tiny_run import Recorder, make_materials, start_run

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from noah.evaluation.score import Score
+from noah.evaluation.accuracy import Score
 from noah.nas.candidate import Candidate
 from noah.nas.gene_importance import FEWEST, estimated_accuracy, gene_importance
-from noah.nas.racing import Outcome
+from noah.nas.outcome import Outcome
 from noah.space.kinds import PUBLISHED
 from noah.space.operators import sample
 from noah.space.subnet import Subnet

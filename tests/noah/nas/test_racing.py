@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from noah.evaluation.score import Score, score
+from noah.evaluation.accuracy import Score
+from noah.evaluation.score import score
 from noah.nas.candidate import Candidate, front, rank
 from noah.nas.racing import (
     Difficulty,

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from noah.cost.macs import macs_of
 from noah.errors import SettingsError
-from noah.evaluation.score import Score
+from noah.evaluation.accuracy import Score
 from noah.nas.candidate import Candidate, dominators
 from noah.nas.evolution import evaluations, needed_exactly, propose_generation
-from noah.nas.racing import Look, Outcome
+from noah.nas.outcome import Outcome
+from noah.nas.racing import Look
 from noah.nas.samplers import directions, suggest
 from noah.settings.layers import assignment_layer, resolve
 from noah.settings.settings import EvolutionSettings

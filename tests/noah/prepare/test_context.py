@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from noah.backbone.load import Backbone, load_backbone
-from noah.data.dataset import Dataset
+from noah.data.dataset import Dataset, fingerprint
 from noah.data.pixels import pixels as pixels_module
 from noah.data.sources.drawn.rendered import rendered_dataset
 from noah.data.split import FileSplit
 from noah.errors import DatasetNotFoundError, NoahError, RunError, SettingsError, UsageError
-from noah.prepare.context import build_space, check_same_data, fingerprint, seed_torch
+from noah.prepare.context import build_space, check_same_data, seed_torch
 from noah.progress import Silent
 from noah.space.search_space import MAY_BE_ABSENT, PRESETS, quarters
 from tests.conftest import PHOTO_CLASSES, TINY_ARCHITECTURE, TinySettings

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from noah.errors import CommandOrderError, RunError, RunExistsError, SettingsError, UsageError
 from noah.files.bounded import PlainLoader, count_values, dump_yaml
 from noah.files.jsonl import read_lines
-from noah.hardware.device import Choice
+from noah.hardware.choice import Choice
 from noah.runs.folder import Run, create_run, installed_versions, open_run
 from noah.settings.layers import Layer, recipe_layer, resolve
 from noah.version import __version__

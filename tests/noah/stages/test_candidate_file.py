@@ -14,10 +14,10 @@ import yaml
 
 from noah.checks.verification import check_run
 from noah.errors import RunError
-from noah.evaluation.score import Score
+from noah.evaluation.accuracy import Score
 from noah.files.jsonl import read_lines, to_lines
 from noah.nas.candidate import Candidate, rank
-from noah.nas.racing import Outcome
+from noah.nas.outcome import Outcome
 from noah.runs.folder import RUN_FILE, Run
 from noah.settings.layers import resolve
 from noah.space.kinds import KINDS

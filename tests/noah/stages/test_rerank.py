@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from noah.errors import RunError, TrainingError
-from noah.evaluation.score import Score, compute_logits, predicted_labels, score
+from noah.evaluation.accuracy import Score
+from noah.evaluation.score import compute_logits, predicted_labels, score
 from noah.files.jsonl import append_line, read_lines
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.nas.candidate import Candidate, rank
-from noah.nas.racing import Outcome
+from noah.nas.outcome import Outcome
 from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials, seed_torch
 from noah.progress import Silent

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from noah.evaluation.score import Score
+from noah.evaluation.accuracy import Score
 from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.stages.retrain_stage import evaluate_test, retrain

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from noah.errors import CommandOrderError, RunError
-from noah.evaluation.score import Score
+from noah.evaluation.accuracy import Score
 from noah.files.jsonl import read_lines
 from noah.files.packed import unpack_images
 from noah.nas.candidate import Candidate, front, rank
 from noah.nas.evolution import SINGLE, TYPICAL
-from noah.nas.racing import Outcome
+from noah.nas.outcome import Outcome
 from noah.prepare.context import Materials
 from noah.prepare.run_budget import run_budget
 from noah.progress import Silent

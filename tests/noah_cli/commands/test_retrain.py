@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from noah.training.checkpoint import CHECKPOINT_FILE
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 from tests.commands import file_contents, noah
 from tests.finished import EPOCHS, Finished
 
