@@ -157,9 +157,7 @@ def test_unreadable_images_are_all_told_or_left_out_of_a_table(
     with pytest.raises(noah.errors.UnreadableImageError) as raised:
         predictor(folder)
     assert all(str(path) in raised.value.problem for path in broken)
-    with pytest.warns(
-        UserWarning, match=r"1 file without an end, .* such as .*truncated"
-    ):
+    with pytest.warns(UserWarning, match=r"1 file without an end, .* such as .*truncated"):
         predictor([photos[0], cut])
     summary = predictor.write(folder, tmp_path / "out.csv")
     assert {path for path, _ in summary.failures} == {str(path) for path in broken}
