@@ -22,10 +22,11 @@ for name in {HIDDEN}:
 from typer.main import get_command
 from noah_cli.app import app, main
 commands = get_command(app).commands
-told = [[], ["--version"], ["--help"], *([name, "--help"] for name in commands), ["datasets", "check", "--help"]]
+told = [[], ["--version"], ["--help"], *([name, "--help"] for name in commands)]
 print([line for line in told if main(line) not in ((0, 2) if not line else (0,))], len(commands))
 heavy = ("onnx", "onnxruntime", "numpy", "scipy", "pandas", "matplotlib", "optuna")
 print([name for name in heavy if name in sys.modules])
+print(main(["datasets", "check", "--help"]))
 """
 
 
@@ -37,7 +38,8 @@ def run(finished: Finished, *arguments: object) -> Outcome:
 def test_the_help_of_every_command(finished: Finished) -> None:
     outcome = run_python(HELP, folder=finished.folder)
     assert outcome.code == 0, outcome.err
-    assert outcome.out.splitlines()[-2:] == ["[] 16", "[]"]
+    assert {"[] 15", "[]"} < set(outcome.out.splitlines())
+    assert outcome.out.splitlines()[-1] == "0"
 
 
 def test_verify_quick(finished: Finished) -> None:
