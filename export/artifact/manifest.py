@@ -39,6 +39,9 @@ MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
 ENGINE_FILE = "model.engine"
 CARD_FILE = "model_card.md"
+PROGRAM_FILE = "predict.py"
+"""Predicts with the model without noah; in artifacts of earlier versions there is none."""
+REQUIREMENTS_FILE = "requirements.txt"
 FORMAT_VERSION: Final = 1
 """The newest manifest layout that this version of noah writes and reads."""
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest, how_to_load
+from export.artifact.manifest import (
+    ENGINE_FILE,
+    MODEL_FILE,
+    PROGRAM_FILE,
+    REQUIREMENTS_FILE,
+    Manifest,
+    how_to_load,
+)
 from export.artifact.records import EngineRecord, ModelInput, Parity, QuantizationRecord, ResizedRecord
 from noah.data.decoding import AS_STORED, Decoding
 from noah.files.foreign_text import markdown_text
@@ -197,11 +204,16 @@ def _usage(manifest: Manifest, folder: Path) -> str:
         where = "With Triton Inference Server" if manifest.format == "triton" else "In Python, with torch"
         return f"{where}:\n\n    {how_to_load(manifest.format, Path(folder.name))}\n"
     command = f"    noah predict {shlex.quote(folder.name)} IMAGES... --out predictions.csv\n"
+    if PROGRAM_FILE in manifest.files:
+        command += (
+            f"\nWithout noah, `{MODEL_FILE}` is run by `{PROGRAM_FILE}`, which gives the same rows:\n\n"
+            f"    pip install -r {REQUIREMENTS_FILE}\n    python {PROGRAM_FILE} IMAGES... --out predictions.csv\n"
+        )
     if manifest.engine is None:
         return command
     model = shlex.quote(f"{folder.name}/{MODEL_FILE}")
     return (
-        f"{command}\nThis needs an NVIDIA GPU of one of the targets. To run the same model in onnxruntime:\n\n"
+        f"{command}\nThe engine needs an NVIDIA GPU of one of the targets. To run the same model in onnxruntime:\n\n"
         f"    noah predict {model} IMAGES... --out predictions.csv\n"
     )
 

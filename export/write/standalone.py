@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from export.artifact.manifest import MODEL_FILE, Manifest
+from export.artifact.manifest import MODEL_FILE, PROGRAM_FILE, REQUIREMENTS_FILE, Manifest
 from export.artifact.records import Parity, ParityBatch, Tolerance
 from export.convert.precision import write_simulation
 from export.predict.predict import predict
@@ -30,8 +30,6 @@ from noah.errors import ParityError
 from noah.hardware.cores import choose_threads
 from noah.progress import Listener, counted
 
-PROGRAM_FILE = "predict.py"
-REQUIREMENTS_FILE = "requirements.txt"
 _TEMPLATE = Path(__file__).with_name("standalone_predict.py")
 _BATCH = 32
 _IMAGES = 40
