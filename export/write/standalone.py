@@ -143,7 +143,7 @@ def prove_standalone(folder: Path, manifest: Manifest, validation: Split, listen
     sizes = [len(paths[start : start + _BATCH]) for start in range(0, len(paths), _BATCH)]
     return Parity(
         method="simulated" if simulated else "run",
-        runs_on=f"{PROGRAM_FILE}, onnxruntime {CPU}",
+        runs_on=f"onnxruntime {CPU}, by {PROGRAM_FILE}",
         reference="noah predict with the same model",
         images=f"{len(paths)} validation images of {manifest.dataset}",
         values="probabilities",

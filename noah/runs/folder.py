@@ -13,7 +13,7 @@
         retrain/        settings.json, checkpoint.safetensors, model.json; held_out.json if images are held out
         eval/           test.json, artifact/<name>.json, on/<name>.json, predictions/ with labels for the first two,
                         mistakes.json with pictures for the first
-        export/<name>/  model.onnx, manifest.json
+        export/<name>/  model.onnx, predict.py, manifest.json
         trackers/       what TensorBoard and Weights & Biases store, and what each has received (`noah.trackers`)
         seals/          the SHA-256 of the files of each stage (`noah.runs.seals`)
         report.html     what `noah report` makes of all this; report/ has its figures

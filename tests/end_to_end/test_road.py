@@ -83,9 +83,13 @@ def test_the_run_folder_is_as_drawn(finished: Finished) -> None:
             f"export/{FLOAT}/model.onnx",
             f"export/{FLOAT}/manifest.json",
             f"export/{FLOAT}/model_card.md",
+            f"export/{FLOAT}/predict.py",
+            f"export/{FLOAT}/requirements.txt",
             f"export/{UINT8}/model.onnx",
             f"export/{UINT8}/manifest.json",
             f"export/{UINT8}/model_card.md",
+            f"export/{UINT8}/predict.py",
+            f"export/{UINT8}/requirements.txt",
         )
     }
     assert (finished.folder / "runs" / "latest").read_text() == "shapes/first\n"

@@ -66,11 +66,12 @@ def test_the_manifest_tells_what_is_in_8_bits_and_what_it_costs(quantized: Path)
     assert (record.images, record.total) == ("18 validation images of shapes, which it was trained on", 18)
     assert record.correct >= record.correct_in_float32
     assert record.top1_agreement > 0.8
-    (parity,) = manifest.parity
+    parity, _ = manifest.parity  # and that of predict.py
     assert (parity.method, parity.runs_on) == ("run", "onnxruntime CPUExecutionProvider")
     assert [batch.batch for batch in parity.batches] == [1, 3, 18]
     assert all(1e-4 < batch.max_difference < 0.2 for batch in parity.batches)
-    assert {path.name for path in quantized.iterdir()} == {"model.onnx", "manifest.json", "model_card.md"}
+    assert {path.name for path in quantized.iterdir()} == {"manifest.json", "model_card.md", *manifest.files}
+    assert set(manifest.files) == {"model.onnx", "predict.py", "requirements.txt"}
 
 
 def test_labels_and_precision_are_in_the_file_as_in_any_other(quantized: Path) -> None:

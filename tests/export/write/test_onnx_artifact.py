@@ -251,7 +251,7 @@ def test_the_manifest_describes_the_artifact(finished: Finished, materials: Mate
     assert (
         {path.name for path in folder.iterdir()}
         == {"manifest.json", "model_card.md", *manifest.files}
-        == {"manifest.json", "model_card.md", "model.onnx"}
+        == {"manifest.json", "model_card.md", "model.onnx", "predict.py", "requirements.txt"}
     )
     best = json.loads((finished.run / "search" / "best.json").read_text())
     assert manifest.subnet.model_dump(mode="json") == best["subnet"]
@@ -277,7 +277,7 @@ def test_the_onnx_file_carries_what_is_needed_without_the_manifest(finished: Fin
 
 @pytest.mark.parametrize("name", [FLOAT, UINT8])
 def test_the_manifest_holds_the_proof_on_real_images(finished: Finished, name: str) -> None:
-    (parity,) = read_manifest(finished.artifact(name)).parity
+    parity, _ = read_manifest(finished.artifact(name)).parity  # and that of predict.py
     assert (parity.method, parity.runs_on) == ("run", "onnxruntime CPUExecutionProvider")
     assert parity.images == "18 validation images of shapes, repeated up to a batch of 32"
     assert parity.reference == "the unmerged torch subnet, float32, CPU"
@@ -312,14 +312,15 @@ def half(request: pytest.FixtureRequest, finished: Finished, tmp_path_factory: p
 
 def test_a_half_precision_artifact_is_simulated_and_run_where_the_cpu_can(half: Path) -> None:
     manifest = read_manifest(half)
-    simulated, *run = manifest.parity
+    simulated, *run, program = manifest.parity
     assert simulated.method == "simulated"
     assert simulated.runs_on == (
         f"onnxruntime CPUExecutionProvider: the same graph in float32, every weight and result rounded to "
         f"{manifest.precision}"
     )
     assert [parity.method for parity in run] == (["run"] if manifest.precision == "fp16" else [])
-    for parity in manifest.parity:
+    assert program.method == ("run" if manifest.precision == "fp16" else "simulated")
+    for parity in manifest.parity[:-1]:
         assert (parity.values, [batch.batch for batch in parity.batches]) == ("probabilities", [1, 5, 9])
         assert all(0 < batch.max_difference < parity.tolerance.max_difference for batch in parity.batches)
     assert manifest.opset == (20 if manifest.precision == "fp16" else 22)
@@ -358,8 +359,8 @@ def test_where_a_gpu_is_the_engine_is_proved_too(project: Finished, monkeypatch:
     manifest = read_manifest(export_engine_beside_a_gpu(project, monkeypatch, 1.0))
     assert manifest.engine is not None
     assert manifest.engine.verified == "run by tensorrt-rtx on a GPU"
-    assert [parity.method for parity in manifest.parity] == ["simulated", "run", "run"]
-    assert manifest.parity[-1].runs_on == "tensorrt-rtx on a GPU"
+    assert [parity.method for parity in manifest.parity] == ["simulated", "run", "run", "run"]
+    assert manifest.parity[-2].runs_on == "tensorrt-rtx on a GPU"
 
 
 def test_an_engine_that_computes_something_else_is_refused(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -291,7 +291,7 @@ def test_an_export_holds_the_program_and_its_proof(finished: Finished) -> None:
         manifest = read_manifest(finished.artifact(name))
         assert {"predict.py", "requirements.txt", "model.onnx"} == set(manifest.files)
         proof = manifest.parity[-1]
-        assert proof.runs_on == "predict.py, onnxruntime CPUExecutionProvider"
+        assert proof.runs_on == "onnxruntime CPUExecutionProvider, by predict.py"
         assert proof.reference == "noah predict with the same model"
         assert proof.batches[0].max_difference == 0
         program = (finished.artifact(name) / "predict.py").read_text(encoding="utf-8")
