@@ -183,20 +183,23 @@ class Materials:
             listener.say(f"training images: {pixels.reason}")
         return pixels
 
-    def open_test(self, listener: Listener, split: Split | None = None, name: str = "test") -> OpenedTest:
+    def open_test(
+        self, listener: Listener, split: Split | None = None, name: str = "test", *, listing: Path | None = None
+    ) -> OpenedTest:
         """Open the test split, or another that takes its place, and look at all of its images.
 
         Args:
             listener: Receives the progress, and what is damaged.
             split: Another split to measure on; None means the dataset's own.
             name: What its images are called.
+            listing: A file to list all damaged images in if there are too many; None lists none.
 
         Raises:
             UnreadableImageError: If more images cannot be read than may be left out.
         """
         own = self.dataset.load_test() if split is None else decoded(split, self.intake.decoding)
         with listener.bar(f"checking {name} images", len(own), "images") as bar:
-            opened = open_test(own, self.intake.decoding, self.settings.data, lambda done, _: bar.update(done))
+            opened = open_test(own, self.intake.decoding, self.settings.data, lambda done, _: bar.update(done), listing)
         for note in opened.notes:
             listener.say(f"          {note}")
         return opened

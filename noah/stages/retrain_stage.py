@@ -24,6 +24,7 @@ from noah.prepare.held_out import (
     keep_held_out,
 )
 from noah.progress import Listener, counted
+from noah.runs.damaged_images import keep_damaged, refused_list
 from noah.runs.file_shapes import Result, check_shape
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, write_predictions
@@ -169,7 +170,8 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
         DataError: If the test images are copies of those that it was trained on, unless `data.allow_copies` is set.
     """
     model, subnet = load_retrained(run, materials)
-    opened, classes = materials.open_test(listener), materials.dataset.classes
+    opened = materials.open_test(listener, listing=refused_list(run, "test.json"))
+    classes = materials.dataset.classes
     split = opened.split
     test = TestImages(run, materials, split)
     pixels = materials.pixels(test.split, "test", listener)
@@ -192,6 +194,7 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
     if (earlier := read_earlier(run)) is not None:
         result["earlier"] = compare_with_earlier(earlier, predictions)
     break_seal(run, result_place("test.json"))
+    keep_damaged(run, opened, "test.json")
     write_predictions(run, predictions, "test.json")
     keep_mistakes(run, predictions, pixels)
     run.write_json(result, "eval", "test.json")
