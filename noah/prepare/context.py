@@ -310,6 +310,9 @@ def _applied(intake: Intake, dataset: Dataset, run: Run | None) -> Dataset:
 def look_at_images(materials: Materials, listener: Listener, root: Path | None = None) -> Materials:
     """Look at all training and validation images of a new run, and settle which are left out and how they are decoded.
 
+    If there are several processes, the first looks and settles for all of them: were each to do so, a passing error of
+    a file system in one of them would part their images.
+
     Args:
         materials: As `prepare` gives them.
         listener: Receives the progress, and what is damaged or unusual.
@@ -318,14 +321,18 @@ def look_at_images(materials: Materials, listener: Listener, root: Path | None =
     Raises:
         UnreadableImageError: If more images cannot be read than may be left out.
         DataError: If too few can be.
+        ProcessError: If another process has stopped, as the first does on these errors.
     """
     dataset, data = materials.as_loaded or materials.dataset, materials.settings.data
-    total = len(dataset.train) + len(dataset.validation)
-    with listener.bar("checking training and validation images", total, "images") as bar:
-        found = look(dataset, lambda done, _: bar.update(min(done, total)))
-    writes = root is not None and materials.hardware.processes.is_first
-    listing = root / f"{dataset.name}-{DAMAGED_FILE}" if root is not None and writes else None
-    intake = settle(dataset, found, data, listing)
+    listing = None if root is None else root / f"{dataset.name}-{DAMAGED_FILE}"
+
+    def looked() -> Intake:
+        total = len(dataset.train) + len(dataset.validation)
+        with listener.bar("checking training and validation images", total, "images") as bar:
+            found = look(dataset, lambda done, _: bar.update(min(done, total)))
+        return settle(dataset, found, data, listing)
+
+    intake = materials.hardware.processes.of_first(looked)
     for note in intake.notes:
         listener.say(f"images    {note}")
     return replace(materials, dataset=intake.apply(dataset), intake=intake, as_loaded=None)
