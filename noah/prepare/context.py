@@ -218,7 +218,7 @@ class Materials:
             UnreadableImageError: If images cannot be decoded; it counts all of them.
         """
         total = sum(len(part.split) for part in parts)
-        with listener.bar("checking training and validation images", total, "images") as bar:
+        with listener.bar("decoding training and validation images", total, "images") as bar:
             read = read_first(
                 parts,
                 self.backbone.preprocessing,
