@@ -233,3 +233,12 @@ def test_skip_never_allows_less_than_the_run_was_started_with(
     values, _ = resolve(evaluation_layers(run, damaged="skip"))
     assert (values.data.damaged, values.data.damaged_share) == ("skip", expected)
     assert evaluation_layers(run) == []
+
+
+def test_damaged_images_of_another_dataset_can_be_left_out(project: Finished, damaged: Path) -> None:
+    other = (damaged / "test").rename(project.folder / "other")
+    refused = noah("eval", "--on", other)
+    assert refused.code == 1 and "noah eval --damaged skip leaves out up to 10 %." in " ".join(refused.err.split())
+    assert (project.run / "eval/on/refused-other-damaged.csv").is_file()
+    assert noah("eval", "--on", other, "--damaged", "skip").code == 0
+    assert sorted(path.name for path in (project.run / "eval/on").iterdir()) == ["other-damaged.csv", "other.json"]
