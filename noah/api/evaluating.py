@@ -89,6 +89,8 @@ def evaluate_run(
         materials = prepare_run(current, listener, own, data=data)
         check_same_data(current, materials)
         measured = Measured(evaluate_test(current, materials, listener), what, is_new=True)
+    for line in duplicates_told(measured.result.get("duplicates") or {}, measured.result["total"]):
+        listener.say(line)
     track_result(current, measured.result, listener)
     return measured
 
@@ -127,6 +129,8 @@ def evaluate_exported(
     check_same_data(current, materials)
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
     result = evaluate_artifact(predictor, current, materials, listener, place[-1])
+    for line in duplicates_told(result.get("duplicates") or {}, result["total"]):
+        listener.say(line)
     return Measured(result, what, is_new=True)
 
 
@@ -175,3 +179,23 @@ def _evaluate_on(
     else:
         result, is_new = evaluate_foreign(current, materials, foreign, listener), True
     return Measured(result, f"{what} on {result['split']}", is_new=is_new)
+
+
+def duplicates_told(found: dict[str, Any], total: int) -> list[str]:
+    """Warn of test images that the run began with, and of groups on both sides."""
+    lines = []
+    if not found.get("checked", True):
+        lines.append(f"images    Whether the network has seen test images in training is not known: {found['reason']}.")
+    for how, word in (("exact", "are"), ("near", "are nearly the same as")):
+        if found.get(how):
+            lines.append(
+                f"WARNING   {found[how]:,} of {total:,} test images {word} images that the network was trained or "
+                "chosen on; the result in the run's folder names them."
+            )
+    if found.get("accuracy_without") is not None:
+        lines.append(f"          {found['accuracy_without']:.2%} of the others are right.")
+    if found.get("groups"):
+        lines.append(
+            f"WARNING   {found['groups']:,} groups have images for testing and others that the network was trained on."
+        )
+    return lines

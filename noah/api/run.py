@@ -38,8 +38,9 @@ class Run:
     """A run: a folder with everything about one subnet on one dataset. `noah.search` and `noah.open_run` give one.
 
     Each method is a stage, does what the command of that name does, and returns what it found as a value. A stage that
-    is done is read from the folder, not repeated; one that was interrupted goes on. Errors are those of `noah.errors`,
-    and their hints name the command or its option; a keyword argument is called as that option is.
+    is done is read from the folder, not repeated. `search` goes on where it was interrupted; `retrain` has to be told
+    to. Errors are those of `noah.errors`, and their hints name the command or its option; a keyword argument is called
+    as that option is.
 
     Args:
         folder: The run folder.

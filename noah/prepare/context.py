@@ -257,7 +257,7 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool, run: Ru
     as_loaded = load_dataset(settings.data, settings.seed)
     intake = unseen(settings.data) if run is None else _stored_intake(run)
     dataset = _applied(intake, as_loaded, run)
-    hardware = choose_hardware(settings.hardware)
+    hardware = choose_hardware(settings.hardware, threads_before=None if run is None else _threads_of(run))
     if tell_data:
         listener.say(
             f"data      {dataset.name}: {len(dataset.classes)} classes, {len(dataset.train):,} training and "
@@ -283,6 +283,12 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool, run: Ru
     if chosen is not None:
         listener.say(f"{chosen.what:<10}{chosen.value} ({chosen.reason})")
     return Materials(settings, dataset, backbone, hardware, space, chosen, (), intake, as_loaded)
+
+
+def _threads_of(run: Run) -> int | None:
+    """The threads that were chosen when a run began; None if somebody set them, or it does not say."""
+    found = [choice["value"] for choice in run.description().get("choices", []) if choice["what"] == "threads"]
+    return int(found[0]) if found and found[0].isdecimal() else None
 
 
 def _stored_intake(run: Run) -> Intake:

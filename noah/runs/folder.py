@@ -288,7 +288,7 @@ def open_run(root: Path, name: str | None) -> Run:
         return Run(latest, launched_processes().is_first)
     same_id = [
         Run(path.parent, launched_processes().is_first)
-        for path in sorted(root.glob(f"*/*/{RUN_FILE}"))
+        for path in sorted(root.glob(f"[!.]*/[!.]*/{RUN_FILE}"))
         if path.parent.name == name
     ]
     if len(same_id) > 1:
@@ -297,7 +297,7 @@ def open_run(root: Path, name: str | None) -> Run:
         )
     if same_id:
         return same_id[0]
-    known = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in root.glob(f"*/*/{RUN_FILE}"))
+    known = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in root.glob(f"[!.]*/[!.]*/{RUN_FILE}"))
     raise UsageError(
         f"There is no run {name} under {root}/.",
         f"The runs are: {', '.join(known[-5:])}." if known else "Start with: noah search --dataset digits",
@@ -311,7 +311,7 @@ def _latest_on(root: Path, name: str) -> Path | None:
         return None
     if (overall := read_latest(root)) and overall.startswith(f"{dataset}/") and (root / overall / RUN_FILE).is_file():
         return root / overall
-    found = [path.parent for path in (root / dataset).glob(f"*/{RUN_FILE}")]
+    found = [path.parent for path in (root / dataset).glob(f"[!.]*/{RUN_FILE}")]
     return max(found, key=_created, default=None)
 
 

@@ -98,26 +98,6 @@ def _print_result(listener: console.ConsoleListener, result: dict[str, Any], wha
             if earlier["images"]
             else f"          none of the images that {earlier['run']} was tested on is known here"
         )
-    for line in duplicates_told(result.get("duplicates") or {}, result["total"]):
-        listener.say(line)
     measured = {name: value for name, value in result["class_accuracy"].items() if value is not None}
     worst = sorted(measured, key=measured.__getitem__)[:_WORST]
     listener.say("          hardest classes: " + ", ".join(f"{name} {measured[name]:.1%}" for name in worst))
-
-
-def duplicates_told(found: dict[str, Any], total: int) -> list[str]:
-    """Warn of test images that the run began with, and of groups on both sides."""
-    lines = []
-    for how, word in (("exact", "are"), ("near", "are nearly the same as")):
-        if found.get(how):
-            lines.append(
-                f"WARNING   {found[how]:,} of {total:,} test images {word} images that the network was trained or "
-                "chosen on; the result in the run's folder names them."
-            )
-    if found.get("accuracy_without") is not None:
-        lines.append(f"          {found['accuracy_without']:.2%} of the others are right.")
-    if found.get("groups"):
-        lines.append(
-            f"WARNING   {found['groups']:,} groups have images for testing and others that the network was trained on."
-        )
-    return lines
