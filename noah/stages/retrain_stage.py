@@ -80,6 +80,9 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
             f"held out  {len(final.held_out.stopping):,} images to stop by and "
             f"{len(final.held_out.gates):,} for gates, of {len(materials.dataset.full_train):,}"
         )
+    if final.note:
+        without = ", so nothing stops it early" if final.held_out is None and settings.retrain.patience else ""
+        listener.say(f"held out  {final.note}{without}")
     pixels = materials.training_pixels(final.training, settings.retrain.augmentation, listener)
     weights = class_weights(pixels, materials)
     taught = taught_labels(run, materials, final.training, listener)
@@ -129,6 +132,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         "head_parameters": sum(parameter.numel() for parameter in model.head.parameters()),
         "images": len(pixels),
         **({"held_out": held_out} if held_out else {}),
+        **({"held_out_note": final.note} if final.note else {}),
         **({"teachers": list(taught.teachers)} if taught else {}),
         **({"early_stopping": stopping.to_json()} if stopping else {}),
         "temperature": kept_temperature(fitted, why_none),
@@ -208,7 +212,7 @@ def compare_with_earlier(earlier: Earlier, predictions: KeptPredictions) -> dict
     before, right = earlier.tested_right, predictions.right.tolist()
     both = [(before[image], now) for image, now in zip(predictions.images or (), right, strict=True) if image in before]
     return {
-        "run": earlier.run,
+        "run": f"{earlier.run} or a run before it" if earlier.tested_before else earlier.run,
         "images": len(both),
         "right_before": sum(one for one, _ in both),
         "right_after": sum(now for _, now in both),
