@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from export.checks.artifact_accuracy import evaluate_artifact
 from export.predict.predictor import Predictor, load_predictor
+from noah.data.intake import ASKED_SHARE
 from noah.errors import UsageError
 from noah.files.latest import follow_latest
 from noah.prepare.context import check_same_data
@@ -19,6 +20,7 @@ from noah.runs.folder import RUN_FILE, Run
 from noah.runs.run_subnet import given_subnet
 from noah.runs.stored_results import read_result
 from noah.settings.layers import Layer
+from noah.settings.option_layers import option_layers
 from noah.stages.foreign_evaluation import evaluate_foreign, find_foreign
 from noah.stages.retrain_stage import evaluate_test
 from noah.trackers.result import track_result
@@ -37,6 +39,26 @@ class Measured:
     result: dict[str, Any]
     what: str
     is_new: bool
+
+
+def evaluation_layers(
+    current: Run, *, allow_copies: bool = False, damaged: Literal["stop", "skip"] | None = None
+) -> list[Layer]:
+    """Make the layers of the options that say what a test set may be like.
+
+    Args:
+        current: The run, whose own settings hold where nothing is said.
+        allow_copies: Go on although every image of one split is also in another.
+        damaged: What happens to test images that cannot be decoded: "stop", or "skip", which leaves out as large a
+            share as such an option does when a run begins, or as the run was started with if that is more.
+    """
+    own = current.settings().data.damaged_share
+    share = max(own, ASKED_SHARE) if own is not None and damaged == "skip" else None
+    return option_layers(
+        allow_copies=("data.allow_copies", allow_copies or None),
+        damaged=("data.damaged", damaged),
+        damaged_share=("data.damaged_share", share),
+    )
 
 
 def open_tested(artifact: Path) -> tuple[Predictor, str | None]:

@@ -182,20 +182,23 @@ class Materials:
             listener.say(f"training images: {pixels.reason}")
         return pixels
 
-    def open_test(self, listener: Listener, split: Split | None = None, name: str = "test") -> OpenedTest:
+    def open_test(
+        self, listener: Listener, split: Split | None = None, name: str = "test", *, listing: Path | None = None
+    ) -> OpenedTest:
         """Open the test split, or another that takes its place, and look at all of its images.
 
         Args:
             listener: Receives the progress, and what is damaged.
             split: Another split to measure on; None means the dataset's own.
             name: What its images are called.
+            listing: A file to list all damaged images in if there are too many; None lists none.
 
         Raises:
             UnreadableImageError: If more images cannot be read than may be left out.
         """
         own = self.dataset.load_test() if split is None else decoded(split, self.intake.decoding)
         with listener.bar(f"checking {name} images", len(own), "images") as bar:
-            opened = open_test(own, self.intake.decoding, self.settings.data, lambda done, _: bar.update(done))
+            opened = open_test(own, self.intake.decoding, self.settings.data, lambda done, _: bar.update(done), listing)
         for note in opened.notes:
             listener.say(f"          {note}")
         return opened
@@ -214,7 +217,7 @@ class Materials:
             UnreadableImageError: If images cannot be decoded; it counts all of them.
         """
         total = sum(len(part.split) for part in parts)
-        with listener.bar("checking training and validation images", total, "images") as bar:
+        with listener.bar("decoding training and validation images", total, "images") as bar:
             read = read_first(
                 parts,
                 self.backbone.preprocessing,
@@ -312,6 +315,9 @@ def _applied(intake: Intake, dataset: Dataset, run: Run | None) -> Dataset:
 def look_at_images(materials: Materials, listener: Listener, root: Path | None = None) -> Materials:
     """Look at all training and validation images of a new run, and settle which are left out and how they are decoded.
 
+    If there are several processes, the first looks and settles for all of them: were each to do so, a passing error of
+    a file system in one of them would part their images.
+
     Args:
         materials: As `prepare` gives them.
         listener: Receives the progress, and what is damaged or unusual.
@@ -320,14 +326,18 @@ def look_at_images(materials: Materials, listener: Listener, root: Path | None =
     Raises:
         UnreadableImageError: If more images cannot be read than may be left out.
         DataError: If too few can be.
+        ProcessError: If another process has stopped, as the first does on these errors.
     """
     dataset, data = materials.as_loaded or materials.dataset, materials.settings.data
-    total = len(dataset.train) + len(dataset.validation)
-    with listener.bar("checking training and validation images", total, "images") as bar:
-        found = look(dataset, lambda done, _: bar.update(min(done, total)))
-    writes = root is not None and materials.hardware.processes.is_first
-    listing = root / f"{dataset.name}-{DAMAGED_FILE}" if root is not None and writes else None
-    intake = settle(dataset, found, data, listing)
+    listing = None if root is None else root / f"{dataset.name}-{DAMAGED_FILE}"
+
+    def looked() -> Intake:
+        total = len(dataset.train) + len(dataset.validation)
+        with listener.bar("checking training and validation images", total, "images") as bar:
+            found = look(dataset, lambda done, _: bar.update(min(done, total)))
+        return settle(dataset, found, data, listing)
+
+    intake = materials.hardware.processes.of_first(looked)
     for note in intake.notes:
         listener.say(f"images    {note}")
     return replace(materials, dataset=intake.apply(dataset), intake=intake, as_loaded=None)

@@ -12,7 +12,8 @@
                         best.json, pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json
         retrain/        settings.json, checkpoint.safetensors, model.json; held_out.json if images are held out
         eval/           test.json, artifact/<name>.json, on/<name>.json, predictions/ with labels for the first two,
-                        mistakes.json with pictures for the first
+                        mistakes.json with pictures for the first; <name>-damaged.csv of images that could not be
+                        decoded as they are, and refused-<name>-damaged.csv if they were too many
         export/<name>/  model.onnx, predict.py, manifest.json
         trackers/       what TensorBoard and Weights & Biases store, and what each has received (`noah.trackers`)
         seals/          the SHA-256 of the files of each stage (`noah.runs.seals`)
