@@ -103,8 +103,9 @@ class Manifest(Record):
 
     @property
     def file_hashes(self) -> dict[str, str]:
-        """SHA-256 of each file by name, which tells artifacts of the same name apart."""
-        return {name: record.sha256 for name, record in self.files.items()}
+        """SHA-256 by name of each file that the outputs come from, which tells artifacts of the same name apart."""
+        beside = (PROGRAM_FILE, REQUIREMENTS_FILE)
+        return {name: record.sha256 for name, record in self.files.items() if name not in beside}
 
     @model_validator(mode="after")
     def _classes_are_outputs(self) -> Self:

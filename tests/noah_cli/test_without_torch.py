@@ -56,8 +56,8 @@ def test_verify_quick(finished: Finished) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("runs",), ("recipes", "demo"), ("datasets",)])
-def test_what_only_lists(finished: Finished, arguments: tuple[str, ...]) -> None:
-    outcome = run(finished, *arguments)
+def test_what_only_lists(project: Finished, arguments: tuple[str, ...]) -> None:
+    outcome = run(project, *arguments)
     assert outcome.code == 0, outcome.err
 
 

@@ -16,10 +16,10 @@ from scipy.stats import binomtest
 from noah.evaluation.accuracy import Score
 from noah.evaluation.score import score
 from noah.nas.candidate import Candidate, front, rank
+from noah.nas.outcome import Outcome
 from noah.nas.racing import (
     Difficulty,
     Look,
-    Outcome,
     Rules,
     expected_errors,
     is_lost,
