@@ -33,7 +33,7 @@ def test_the_manifest_says_what_the_engine_is(engines: Finished, name: str) -> N
     manifest = read_manifest(folder)
     check_files(manifest, folder)
     assert {path.name for path in folder.iterdir()} == {*manifest.files, "manifest.json", "model_card.md"}
-    assert set(manifest.files) == {"model.onnx", "model.engine"}
+    assert set(manifest.files) == {"model.onnx", "model.engine", "predict.py", "requirements.txt"}
     assert (manifest.format, manifest.precision) == ("trt", precision)
     assert set(manifest.types["MatMul"]) == set(manifest.types["Conv"]) == {onnx_type}
     assert set(manifest.types["LayerNormalization"]) == set(manifest.types["Softmax"]) == {"float32"}
