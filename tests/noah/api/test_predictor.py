@@ -152,9 +152,7 @@ def test_unreadable_images_are_all_told_or_left_out_of_a_table(
 ) -> None:
     folder = shutil.copytree(photos[0].parent, tmp_path / "photos")
     broken = write_broken(folder / "broken")
-    broken.remove(
-        cut := folder / "broken" / "truncated.jpg"
-    )  # its run repairs such files, so that it does, too
+    broken.remove(cut := folder / "broken" / "truncated.jpg")  # its run repairs such files, so that it does, too
     with pytest.raises(noah.errors.UnreadableImageError) as raised:
         predictor(folder)
     assert all(str(path) in raised.value.problem for path in broken)
