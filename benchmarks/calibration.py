@@ -27,7 +27,14 @@ from noah.runs.subnet_text import parse_subnet
 from noah.stages.fitted_temperature import fitted_temperature
 from noah.stages.merged_logits import merged_logits
 
-TASKS = ("digits", "rendered_dsprites_loc", "rendered_dsprites_ori", "shapes_count", "rendered_letters")
+TASKS = (
+    "digits",
+    "rendered_dsprites_loc",
+    "rendered_dsprites_ori",
+    "shapes_count",
+    "shapes_largest",
+    "rendered_letters",
+)
 MODULES = "lora:8"
 HELD_OUT = 0.2
 """The share of the 500 images that is held out: a hundred."""

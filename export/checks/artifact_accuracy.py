@@ -17,6 +17,7 @@ from noah.prepare.common_images import TestImages
 from noah.prepare.context import Materials, at_image_size
 from noah.progress import Bar, Listener
 from noah.runs.artifact_results import ARTIFACT
+from noah.runs.damaged_images import keep_damaged, refused_list
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, write_predictions
 from noah.runs.seals import break_seal, result_place, seal_result
@@ -59,7 +60,8 @@ def evaluate_artifact(
             f"The artifact was exported from {found.name}, with other weights than {run.name} has now.",
             f"Name its own run with --run, or export it again: noah export --format onnx --run {run.option}",
         )
-    opened, classes = materials.open_test(listener), materials.dataset.classes
+    opened = materials.open_test(listener, listing=refused_list(run, ARTIFACT, file_name))
+    classes = materials.dataset.classes
     split = opened.split
     test = TestImages(run, materials, split)
     pixels = materials.pixels(test.split, "test", listener)
@@ -78,6 +80,7 @@ def evaluate_artifact(
     told = confidences(at_temperature(logits, predictor.manifest.softmax_temperature))
     predictions = KeptPredictions(fingerprint_split(split, classes), pixels.labels, predicted, told)
     break_seal(run, result_place(ARTIFACT, file_name))
+    keep_damaged(run, opened, ARTIFACT, file_name)
     write_predictions(run, predictions, ARTIFACT, file_name)
     run.write_json(result, "eval", ARTIFACT, file_name)
     seal_result(run, ARTIFACT, file_name)

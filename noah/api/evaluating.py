@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from export.checks.artifact_accuracy import evaluate_artifact
 from export.predict.predictor import Predictor, load_predictor
+from noah.data.intake import ASKED_SHARE
 from noah.errors import UsageError
 from noah.files.latest import follow_latest
 from noah.prepare.context import check_same_data
@@ -18,6 +19,7 @@ from noah.runs.artifact_results import artifact_result
 from noah.runs.folder import RUN_FILE, Run
 from noah.runs.run_subnet import given_subnet
 from noah.settings.layers import Layer
+from noah.settings.option_layers import option_layers
 from noah.stages.foreign_evaluation import evaluate_foreign, find_foreign
 from noah.stages.retrain_stage import evaluate_test, read_result
 from noah.trackers.result import track_result
@@ -36,6 +38,26 @@ class Measured:
     result: dict[str, Any]
     what: str
     is_new: bool
+
+
+def evaluation_layers(
+    current: Run, *, allow_copies: bool = False, damaged: Literal["stop", "skip"] | None = None
+) -> list[Layer]:
+    """Make the layers of the options that say what a test set may be like.
+
+    Args:
+        current: The run, whose own settings hold where nothing is said.
+        allow_copies: Go on although every image of one split is also in another.
+        damaged: What happens to test images that cannot be decoded: "stop", or "skip", which leaves out as large a
+            share as such an option does when a run begins, or as the run was started with if that is more.
+    """
+    own = current.settings().data.damaged_share
+    share = max(own, ASKED_SHARE) if own is not None and damaged == "skip" else None
+    return option_layers(
+        allow_copies=("data.allow_copies", allow_copies or None),
+        damaged=("data.damaged", damaged),
+        damaged_share=("data.damaged_share", share),
+    )
 
 
 def open_tested(artifact: Path) -> tuple[Predictor, str | None]:
@@ -89,6 +111,8 @@ def evaluate_run(
         materials = prepare_run(current, listener, own, data=data)
         check_same_data(current, materials)
         measured = Measured(evaluate_test(current, materials, listener), what, is_new=True)
+    for line in duplicates_told(measured.result.get("duplicates") or {}, measured.result["total"]):
+        listener.say(line)
     track_result(current, measured.result, listener)
     return measured
 
@@ -127,6 +151,8 @@ def evaluate_exported(
     check_same_data(current, materials)
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
     result = evaluate_artifact(predictor, current, materials, listener, place[-1])
+    for line in duplicates_told(result.get("duplicates") or {}, result["total"]):
+        listener.say(line)
     return Measured(result, what, is_new=True)
 
 
@@ -175,3 +201,23 @@ def _evaluate_on(
     else:
         result, is_new = evaluate_foreign(current, materials, foreign, listener), True
     return Measured(result, f"{what} on {result['split']}", is_new=is_new)
+
+
+def duplicates_told(found: dict[str, Any], total: int) -> list[str]:
+    """Warn of test images that the run began with, and of groups on both sides."""
+    lines = []
+    if not found.get("checked", True):
+        lines.append(f"images    Whether the network has seen test images in training is not known: {found['reason']}.")
+    for how, word in (("exact", "are"), ("near", "are nearly the same as")):
+        if found.get(how):
+            lines.append(
+                f"WARNING   {found[how]:,} of {total:,} test images {word} images that the network was trained or "
+                "chosen on; the result in the run's folder names them."
+            )
+    if found.get("accuracy_without") is not None:
+        lines.append(f"          {found['accuracy_without']:.2%} of the others are right.")
+    if found.get("groups"):
+        lines.append(
+            f"WARNING   {found['groups']:,} groups have images for testing and others that the network was trained on."
+        )
+    return lines

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -27,10 +28,11 @@ from export.predict.predict import (
 )
 from export.predict.prediction_table import open_writer
 from export.predict.predictor import load_predictor
-from noah.data.decode import open_image, upright_rgb
+from noah.data.decode import Decoded, Remark, decode_image, upright_rgb
 from noah.data.in_threads import in_threads
 from noah.errors import ArtifactError, UnreadableImageError, UsageError
 from noah.files.latest import follow_latest
+from noah.hardware.cores import claimed_threads, release_threads
 from noah.progress import Listener, Silent, counted
 from noah.settings.settings import ColumnSettings
 
@@ -40,6 +42,11 @@ ImageLike = PathLike | Image.Image | npt.NDArray[np.uint8]
 
 UNKNOWN = "unknown"
 """What images are called that no class is likely enough for, unless another label is given."""
+REMARKS: Mapping[Remark, str] = {
+    "repaired": "without an end, of which what is there was predicted",
+    "too bright": "with values beyond the bit depth of the training images, which became white",
+}
+"""What is told of files that were decoded with a remark."""
 _NAMED = 20
 """How many unreadable images an error names."""
 
@@ -71,7 +78,7 @@ class Predictor:
         artifact: The artifact's folder, or one of the models in it; `latest` in the path stands for the latest run.
             What `Run.export` returns will do, too.
         provider: "tensorrt", "cuda" or "cpu"; None takes the first that runs here.
-        threads: CPU threads of the model; None takes every physical core.
+        threads: CPU threads of the model; None takes what `noah.hardware.cores` chooses.
         batch_size: Images in one run of the model.
         workers: Threads that decode images.
         embeddings: Whether it is also to give embeddings, as an ONNX file does.
@@ -104,7 +111,9 @@ class Predictor:
         self._opened = load_predictor(
             follow_latest(Path(artifact)), provider=provider, threads=threads, embeddings=embeddings
         )
-        self._batch_size, self._workers, self._gives_embeddings = batch_size, workers, embeddings
+        release_threads()  # one that waits for images keeps no other process from computing
+        self._threads, self._batch_size, self._workers = threads, batch_size, workers
+        self._gives_embeddings = embeddings
         self.path: Path = self._opened.folder
         self.manifest: Manifest = self._opened.manifest
         self.classes: tuple[str, ...] = self._opened.classes
@@ -237,6 +246,7 @@ class Predictor:
         )
         target = None if out is None else Path(out)
         with (
+            claimed_threads(self._threads),
             open_writer(target, format=format, top_k=top_k, renames=threshold is not None) as writer,
             nullcontext() if embeddings is None else open_embeddings(Path(embeddings)) as features,
             listener.bar("predicting", len(paths), "images") as bar,
@@ -265,8 +275,12 @@ class Predictor:
         images: ImageLike | Iterable[ImageLike],
         compute: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]],
     ) -> Iterator[tuple[list[Path | None], npt.NDArray[np.float32]]]:
-        """The files of one batch after another and what is computed; what is unreadable is told after the last."""
+        """The files of one batch after another and what is computed; what is unreadable is told after the last.
+
+        Of files that are decoded with a remark, a Python warning names the first.
+        """
         unreadable: list[UnreadableImageError] = []
+        remarks: list[tuple[Path, Remark]] = []
         ahead = (1 + BATCHES_AHEAD) * self._batch_size
         with closing(in_threads(_each(images), self._pixels, ahead=ahead, workers=self._workers)) as decoded:
             while batch := list(islice(decoded, self._batch_size)):
@@ -274,20 +288,24 @@ class Predictor:
                 read = [(source, found) for source, found in batch if not isinstance(found, UnreadableImageError)]
                 if not read or unreadable:
                     continue
-                computed = compute(np.stack([pixels for _, pixels in read]))
+                remarks += [(source, told) for source, (_, of) in read if isinstance(source, Path) for told in of]
+                computed = compute(np.stack([pixels for _, (pixels, _) in read]))
                 if not np.isfinite(computed).all():
                     raise ArtifactError(f"{self._opened.file}: {NOT_FINITE}.", "Export it again in another precision.")
                 yield [source if isinstance(source, Path) else None for source, _ in read], computed
         if unreadable:
             raise _refusal(unreadable)
+        for remark, what in REMARKS.items():
+            if found := [path for path, told in remarks if told == remark]:
+                warnings.warn(f"{counted(len(found), 'files')} {what}, such as {found[0]}", UserWarning, stacklevel=3)
 
-    def _pixels(self, source: Path | Image.Image) -> npt.NDArray[np.uint8]:
+    def _pixels(self, source: Path | Image.Image) -> tuple[npt.NDArray[np.uint8], tuple[Remark, ...]]:
         decoding = self._opened.decoding
         if isinstance(source, Path):
-            image = open_image(source, decoding)
+            decoded = decode_image(source, decoding)
         else:
-            image = upright_rgb(source, "an image that was passed", decoding)
-        return self._opened.preprocessing.pixels(image)
+            decoded = Decoded(upright_rgb(source, "an image that was passed", decoding))
+        return self._opened.preprocessing.pixels(decoded.image), decoded.remarks
 
 
 def _threshold(min_probability: float | None, other: str) -> Threshold | None:

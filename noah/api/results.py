@@ -112,6 +112,13 @@ class Evaluation:
         calibration_error: How far probabilities are from the share that is right, on average, 0..1.
         class_accuracy: The accuracy of each class; None for a class without images.
         top5_accuracy: The share of images whose class is among the five most likely; None with five classes or fewer.
+        temperature: What logits are divided by before they become probabilities; None if none was fitted.
+        calibrated_error: The calibration error at that temperature.
+        left_out: How many images could not be read, and were not measured.
+        seen: How many of the images the network has seen in training, exactly or nearly; None if that is not known.
+        accuracy_unseen: The accuracy without these; None if there are none, or nothing else.
+        earlier: For a run that goes on from another (`Run.retrain_on`), how many of the images the other was tested
+            on, and how many of these it had right and this one has right.
     """
 
     split: str
@@ -121,6 +128,12 @@ class Evaluation:
     calibration_error: float
     class_accuracy: Mapping[str, float | None]
     top5_accuracy: float | None = None
+    temperature: float | None = None
+    calibrated_error: float | None = None
+    left_out: int = 0
+    seen: int | None = None
+    accuracy_unseen: float | None = None
+    earlier: tuple[int, int, int] | None = None
 
     def __repr__(self) -> str:
         return f"<Evaluation: {self}>"
@@ -149,7 +162,8 @@ class Evaluation:
     @classmethod
     def from_json(cls, result: Mapping[str, Any]) -> Evaluation:
         """Read the content of a result's file."""
-        cross_entropy = result["cross_entropy"]
+        cross_entropy, calibrated = result["cross_entropy"], result.get("calibrated", {})
+        duplicates, earlier = result.get("duplicates") or {}, result.get("earlier")
         return cls(
             split=result.get("split", "test"),
             correct=result["correct"],
@@ -158,6 +172,12 @@ class Evaluation:
             calibration_error=result["calibration_error"],
             class_accuracy=result["class_accuracy"],
             top5_accuracy=result.get("top5_accuracy"),
+            temperature=calibrated.get("temperature"),
+            calibrated_error=calibrated.get("calibration_error"),
+            left_out=len(result.get("left_out", {}).get("images", [])),
+            seen=duplicates.get("exact", 0) + duplicates.get("near", 0) if duplicates.get("checked") else None,
+            accuracy_unseen=duplicates.get("accuracy_without"),
+            earlier=earlier and (earlier["images"], earlier["right_before"], earlier["right_after"]),
         )
 
 

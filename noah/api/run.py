@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from export.artifact.manifest import MANIFEST_FILE
-from noah.api.evaluating import evaluate_exported, evaluate_run, open_tested
+from noah.api.evaluating import evaluate_exported, evaluate_run, evaluation_layers, open_tested
 from noah.api.exporting import Format, export_run, plan_export
 from noah.api.keywords import OWN, own_layers, run_layers, seconds
 from noah.api.process_state import as_found
@@ -22,7 +22,6 @@ from noah.prepare.continued_run import continued_settings
 from noah.progress import counted
 from noah.runs.folder import Run as Folder
 from noah.runs.run_subnet import chosen_subnet, given_subnet
-from noah.settings.option_layers import option_layers
 from noah.settings.settings import Settings
 from noah.space.subnet import Subnet
 from noah.stages.conclude_search import read_winner
@@ -38,8 +37,9 @@ class Run:
     """A run: a folder with everything about one subnet on one dataset. `noah.search` and `noah.open_run` give one.
 
     Each method is a stage, does what the command of that name does, and returns what it found as a value. A stage that
-    is done is read from the folder, not repeated; one that was interrupted goes on. Errors are those of `noah.errors`,
-    and their hints name the command or its option; a keyword argument is called as that option is.
+    is done is read from the folder, not repeated. `search` goes on where it was interrupted; `retrain` has to be told
+    to. Errors are those of `noah.errors`, and their hints name the command or its option; a keyword argument is called
+    as that option is.
 
     Args:
         folder: The run folder.
@@ -239,6 +239,7 @@ class Run:
         on: str | os.PathLike[str] | None = None,
         data: str | os.PathLike[str] | None = None,
         allow_copies: bool = False,
+        damaged: Literal["stop", "skip"] | None = None,
         again: bool = False,
         device: str | None = None,
         precision: str | None = None,
@@ -251,6 +252,8 @@ class Run:
             on: Measure on another dataset with all or some of the same classes: a name or a folder.
             data: Where the run's images are now, if they have moved.
             allow_copies: Go on although every image of one split is also in another.
+            damaged: What happens to test images that cannot be decoded: "stop", or "skip", which leaves out up to 10 %.
+                None does as the run was started.
             again: Measure again, even if there is a result.
             device: As in `search`.
             precision: As in `search`.
@@ -262,7 +265,7 @@ class Run:
             NoahError: If anything else is wrong.
         """
         listener, own = listener_for(self.progress), own_layers(device, precision, threads)
-        own += option_layers(allow_copies=("data.allow_copies", allow_copies or None))
+        own += evaluation_layers(self._folder, allow_copies=allow_copies, damaged=damaged)
         moved = _path(data)
         with as_found():
             if artifact is None:

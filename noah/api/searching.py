@@ -24,6 +24,9 @@ from noah.stages.search_stage import finished_search, has_begun, join_search, se
 from noah.trackers.listener import tracked
 from noah.trackers.open_tracker import check_usable
 
+FORECAST_LOOKS = 10_000
+"""A dataset of more images is not looked at for a forecast: that would take longer than what is timed."""
+
 
 def begin_search(
     listener: Listener,
@@ -174,7 +177,15 @@ def forecast_search(
         origins: The source of each value, by dotted key.
         time_limit: Seconds for the search; None for no limit.
     """
-    materials = look_at_images(prepare(settings, listener, tell_data=True), listener)
+    materials = prepare(settings, listener, tell_data=True)
+    total = len(materials.dataset.train) + len(materials.dataset.validation)
+    if total <= FORECAST_LOOKS:
+        materials = look_at_images(materials, listener)
+    else:
+        listener.say(
+            f"images    not all were looked at, because a forecast opens no more than {FORECAST_LOOKS:,}; "
+            f"`noah datasets check` looks at all {total:,} and says which a run would leave out"
+        )
     materials, _ = adapt(materials, origins, listener, time_limit=time_limit)
     budget, _ = decide_budget(materials, listener)
     return forecast(materials, budget, listener)

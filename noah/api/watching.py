@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from noah.progress import Bar, Listener, Silent
 Progress = bool | Listener
 """True prints what the commands print, on standard error or in the notebook; False prints nothing."""
 
-_WARNING = "WARNING"
+_WARNING = re.compile(r"\w* *WARNING:? +(.*)", re.DOTALL)
+"""A line that warns: at once, behind the label of its subject, or below such a line."""
 
 
 def listener_for(progress: Progress) -> Listener:
@@ -31,8 +33,8 @@ class OnlyWarnings:
 
     def say(self, text: str) -> None:
         """Warn if the line is a warning."""
-        if text.startswith(_WARNING):
-            warnings.warn(text.removeprefix(_WARNING).strip(), UserWarning, stacklevel=2)
+        if found := _WARNING.match(text):
+            warnings.warn(found[1].strip(), UserWarning, stacklevel=2)
 
     @contextmanager
     def bar(self, title: str, total: int, unit: str) -> Iterator[Bar]:

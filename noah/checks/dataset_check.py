@@ -5,7 +5,8 @@ Nothing is written, and no image is kept: of each there are two hashes, its size
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from noah.checks.suspicious_labels import Suspicion, suspicious_labels
 from noah.data.dataset import Dataset, class_counts
 from noah.data.decode import Inspection
+from noah.data.decoding import Decoding
 from noah.data.duplicates import Hashed, Overlap, Pairs, copies_told, other_labels, overlaps, repeated
 from noah.data.image_hash import Hasher
-from noah.data.intake import settle, settle_test, unseen
+from noah.data.in_threads import in_threads
+from noah.data.intake import merge, settle, settle_decoding, settle_test
 from noah.data.sources.registry import load_dataset
 from noah.data.split import Split, concatenate, decoded, groups_of, select
 from noah.data.survey import Survey, survey
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
 _BATCH = 32
 """Images that the backbone sees at once."""
+_AHEAD = 64
+"""Images handed to the threads ahead, which keeps them busy."""
 LONG = 3
 """How many times longer than wide an image has to be to be called unusual."""
 
@@ -196,8 +201,8 @@ def check_dataset(settings: Settings, listener: Listener, *, labels: bool) -> Da
     except DataError as error:
         no_test = error.problem
         refusals.append(_refusal(error))
-    splits = _open_all(parts, data, listener)
-    notes = _settle(dataset, splits, data, refusals)
+    splits, decoding = _open_all(parts, data, listener)
+    notes = _settle(dataset, splits, decoding, data, refusals)
     hashed = {name: part.hashed for name, part in splits.items()}
     common = overlaps(hashed)
     refusals += [
@@ -223,49 +228,87 @@ def _refusal(error: NoahError) -> Refusal:
     return Refusal(error.problem, error.hint)
 
 
-def _open_all(parts: Mapping[str, Split], data: DataSettings, listener: Listener) -> dict[str, CheckedSplit]:
-    decoding = unseen(data).decoding
-    checked = {}
-    total, done = sum(map(len, parts.values())), 0
-    with listener.bar("checking all images", total, "images") as bar:
-        for name, images in parts.items():
-            split = decoded(images, decoding)
-            hasher, sizes = Hasher(len(split), near=data.near_duplicates), np.zeros((len(split), 2), np.uint32)
+def _open_all(
+    parts: Mapping[str, Split], data: DataSettings, listener: Listener
+) -> tuple[dict[str, CheckedSplit], Decoding]:
+    """Look at all images, settle how a run would decode them, and hash them so decoded.
 
-            def also(
-                index: int,
-                found: Inspection,
-                split: Split = split,
-                hasher: Hasher = hasher,
-                sizes: NDArray[np.uint32] = sizes,
-            ) -> None:
-                if found.damage and not (found.repairable and decoding.repair):
-                    return
-                try:
-                    image = split.open(index)
-                except UnreadableImageError:
-                    return  # it has just been damaged or removed
-                hasher.look(index, image)
-                sizes[index] = image.size
+    How images of 16 bits a channel are decoded may depend on all of them, so these are hashed last.
+    """
+    opened = {name: _Opening(split, data) for name, split in parts.items()}
+    found, done = {}, 0
+    with listener.bar("checking all images", sum(map(len, parts.values())), "images") as bar:
+        for name, opening in opened.items():
+            found[name] = opening.survey(lambda some, _, done=done: bar.update(done + some))  # type: ignore[misc]
+            done += len(opening.images)
+    decoding = settle_decoding(merge((found[TRAINING], found[VALIDATION])), data)
+    if left := sum(len(opening.deep) for opening in opened.values()):
+        done = 0
+        with listener.bar(f"hashing images of {decoding.bit_depth} bits", left, "images") as bar:
+            for opening in opened.values():
+                for _ in opening.hash_deep(decoding):
+                    done += 1
+                    bar.update(done)
+    return {name: opening.checked(found[name], decoding) for name, opening in opened.items()}, decoding
 
-            found = survey(split, lambda some, _, done=done: bar.update(done + some), also)  # type: ignore[misc]
-            hashed = Hashed(split, hasher.hashes())
-            checked[name] = CheckedSplit(hashed, found, sizes, repeated(hashed))
-            done += len(split)
-    return checked
+
+class _Opening:
+    """The hashes and sizes of the images of one split, as they are collected."""
+
+    def __init__(self, images: Split, data: DataSettings) -> None:
+        self.images = images
+        self.deep: list[int] = []
+        """The places of those whose decoding is not settled before all were looked at."""
+        self._waits = data.bit_depth == "auto"
+        self._known = settle_decoding(Survey(0), data)  # right for all but these
+        self._hasher = Hasher(len(images), near=data.near_duplicates)
+        self._sizes = np.zeros((len(images), 2), np.uint32)
+
+    def survey(self, progress: Callable[[int, int], None]) -> Survey:
+        split = decoded(self.images, self._known)
+
+        def also(index: int, found: Inspection) -> None:
+            if found.damage and not (found.repairable and self._known.repair):
+                return
+            if self._waits and "16 bits" in found.unusual:
+                self.deep.append(index)
+            else:
+                self._open(split, index)
+
+        return survey(split, progress, also)
+
+    def hash_deep(self, decoding: Decoding) -> Iterator[None]:
+        split = decoded(self.images, decoding)
+        places = sorted(self.deep)  # the threads found them in any order
+        with closing(in_threads(places, lambda index: self._open(split, index), ahead=_AHEAD)) as hashed:
+            for _ in hashed:
+                yield
+
+    def checked(self, found: Survey, decoding: Decoding) -> CheckedSplit:
+        hashed = Hashed(decoded(self.images, decoding), self._hasher.hashes())
+        return CheckedSplit(hashed, found, self._sizes, repeated(hashed))
+
+    def _open(self, split: Split, index: int) -> None:
+        try:
+            image = split.open(index)
+        except UnreadableImageError:
+            return  # it has just been damaged or removed
+        self._hasher.look(index, image)
+        self._sizes[index] = image.size
 
 
 def _settle(
-    dataset: Dataset, splits: Mapping[str, CheckedSplit], data: DataSettings, refusals: list[Refusal]
+    dataset: Dataset,
+    splits: Mapping[str, CheckedSplit],
+    decoding: Decoding,
+    data: DataSettings,
+    refusals: list[Refusal],
 ) -> list[str]:
     """What a run says about damaged and unusual images, or why it stops."""
     notes: list[str] = []
-    decoding = unseen(data).decoding
     try:
         found = {"train": splits[TRAINING].survey, "validation": splits[VALIDATION].survey}
-        intake = settle(dataset, found, data)
-        decoding = intake.decoding
-        notes += intake.notes
+        notes += settle(dataset, found, data).notes
     except DataError as error:
         refusals.append(_refusal(error))
     if TEST in splits:

@@ -9,6 +9,7 @@ computed in bf16, one image in a hundred, and one part in fifty.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from noah.checks.verification import RESTORE, Check, checked
 from noah.data.pixels.pixels import Pixels
+from noah.data.split import Split
 from noah.errors import RunError
 from noah.evaluation.score import Score, predicted_labels, score
 from noah.nas.candidate import Candidate
@@ -110,11 +112,21 @@ def stored_test_pixels(
     Raises:
         RunError: If the images or their labels are not those that were measured.
     """
-    split = materials.open_test(listener).split
+    split = _measured_split(run, materials, listener, *parts)
     kept = read_predictions(run, *parts) if run.path("eval", "predictions", *parts).is_file() else None
     if kept and kept.fingerprint != fingerprint_split(split, materials.dataset.classes):
         raise RunError("The images or labels of the test split are not those that were measured.")
     return materials.pixels(split, "test", listener), kept
+
+
+def _measured_split(run: Run, materials: Materials, listener: Listener, *parts: str) -> Split:
+    """The test images of a stored result; they are looked at first only if some had to be left out of it."""
+    if not read_result(run, "eval", *parts).get("left_out"):
+        return materials.dataset.load_test()
+    # However many they are: the result itself says that they were allowed to be left out.
+    allowed = materials.settings.data.model_copy(update={"damaged": "skip", "damaged_share": 1.0})
+    settings = materials.settings.model_copy(update={"data": allowed})
+    return replace(materials, settings=settings).open_test(listener).split
 
 
 def changed_labels(kept: KeptPredictions | None, predicted: NDArray[np.int64], stored: Score, found: Score) -> int:

@@ -28,6 +28,8 @@ class Dataset:
         retrain: What the winner is trained on; None means the training and validation sets together.
         test_is_drawn: Whether the test images are drawn from the same images as the others, so that `load_test` lists
             nothing.
+        seen: The names of training and validation images that the weights which training starts from have learned
+            from, as those of an earlier run have (`noah.prepare.earlier`).
     """
 
     name: str
@@ -38,6 +40,7 @@ class Dataset:
     notes: tuple[str, ...]
     retrain: Split | None = None
     test_is_drawn: bool = False
+    seen: frozenset[str] = frozenset()
 
     @cached_property
     def full_train(self) -> Split:

@@ -138,8 +138,7 @@ def without(split: Split, places: Sequence[int]) -> Split:
 
 def unseen(data: DataSettings) -> Intake:
     """How images are read where nobody has looked at them yet."""
-    depth = WHOLE_DEPTH if data.bit_depth == "auto" else data.bit_depth
-    return Intake(Decoding(data.alpha, depth, DamagePolicy.of(data).repair))
+    return Intake(settle_decoding(Survey(0), data))
 
 
 def look(dataset: Dataset, progress: Progress | None = None) -> dict[str, Survey]:
@@ -192,18 +191,40 @@ def settle(dataset: Dataset, found: Mapping[str, Survey], data: DataSettings, li
     listed = judge({part: of_part.damaged for part, of_part in found.items()}, total, policy, listing)
     names = {entry.image.name for entry in listed if entry.done == "left out"}
     left_out = {part: _places(split, names) for part, split in _parts(dataset)} if names else {}
-    largest = max((part.largest for part in found.values() if part.largest is not None), default=None)
-    merged = Survey(total, (), tuple(image for part in found.values() for image in part.unusual), largest)
-    depth = merged.bit_depth if data.bit_depth == "auto" else data.bit_depth
-    decoding = Decoding(data.alpha, depth or WHOLE_DEPTH, policy.repair)
+    merged = merge(found.values())
+    decoding = settle_decoding(merged, data)
     notes = (*_damage_notes(listed, total, policy), *_unusual_notes(merged, decoding, data))
     intake = Intake(decoding, left_out, listed, notes)
     _check_enough(dataset, intake.apply(dataset))
     return intake
 
 
+def merge(found: Iterable[Survey]) -> Survey:
+    """What is unusual about the images of several splits, as if they were one; damaged ones are not in it."""
+    parts = list(found)
+    largest = max((part.largest for part in parts if part.largest is not None), default=None)
+    unusual = tuple(image for part in parts for image in part.unusual)
+    return Survey(sum(part.images for part in parts), (), unusual, largest)
+
+
+def settle_decoding(found: Survey, data: DataSettings) -> Decoding:
+    """Decide how images are decoded.
+
+    Args:
+        found: What training and validation images are like together; test images have no say in it.
+        data: The settings.
+    """
+    depth = found.bit_depth if data.bit_depth == "auto" else data.bit_depth
+    return Decoding(data.alpha, depth or WHOLE_DEPTH, DamagePolicy.of(data).repair)
+
+
 def judge(
-    damaged: Mapping[str, Sequence[DamagedImage]], total: int, policy: DamagePolicy, listing: Path | None = None
+    damaged: Mapping[str, Sequence[DamagedImage]],
+    total: int,
+    policy: DamagePolicy,
+    listing: Path | None = None,
+    *,
+    in_eval: bool = False,
 ) -> tuple[Listed, ...]:
     """Decide what is done about each damaged image.
 
@@ -212,6 +233,7 @@ def judge(
         total: The number of all images.
         policy: What may be done.
         listing: A file to list them in if they are too many.
+        in_eval: Whether it is `noah eval` that refuses them, which has other options than the start of a run.
 
     Raises:
         UnreadableImageError: If more images would be left out than may be.
@@ -221,7 +243,7 @@ def judge(
     if len(lost) > policy.share * total:
         if listing is not None:
             write_listing(listing, [Listed(part, image, "refused") for part, image in every])
-        raise _too_many(lost, total, policy, listing)
+        raise _too_many(lost, total, policy, listing, in_eval=in_eval)
     return tuple(
         Listed(part, image, "repaired" if policy.repair and image.repairable else "left out") for part, image in every
     )
@@ -260,7 +282,7 @@ def _check_enough(whole: Dataset, left: Dataset) -> None:
 
 
 def _too_many(
-    lost: Sequence[DamagedImage], total: int, policy: DamagePolicy, listing: Path | None
+    lost: Sequence[DamagedImage], total: int, policy: DamagePolicy, listing: Path | None, *, in_eval: bool
 ) -> UnreadableImageError:
     allowed = ""
     if policy.share:
@@ -271,6 +293,11 @@ def _too_many(
         hints.append(f"All are listed in {printable(listing)}.")
     extras = sorted({image.missing for image in lost if image.missing})
     hints += [f"For some, type pip install 'noah-prompt-search[{extra}]'." for extra in extras]
+    if in_eval:
+        # A JPEG without its end is decoded as in the run's own images, whatever is typed now.
+        if len(lost) <= ASKED_SHARE * total and policy.share < ASKED_SHARE:
+            hints.append(f"noah eval --damaged skip leaves out up to {_percent(ASKED_SHARE)}.")
+        return UnreadableImageError("\n".join(lines), " ".join(hints))
     if any(image.repairable for image in lost) and not policy.repair:
         hints.append("Those that only lack their end can be used: --damaged repair.")
     share = len(lost) / total
@@ -351,6 +378,7 @@ class OpenedTest:
         repaired: How many end too early and are measured as far as they go.
         total: The number of all its images.
         notes: A sentence for each thing that is worth telling.
+        listed: All damaged images, and what was done about each.
     """
 
     split: Split
@@ -358,6 +386,7 @@ class OpenedTest:
     repaired: int
     total: int
     notes: tuple[str, ...]
+    listed: tuple[Listed, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What a result keeps, besides its figures: nothing if every image was measured as it is."""
@@ -369,23 +398,38 @@ class OpenedTest:
         return found
 
 
-def open_test(split: Split, decoding: Decoding, data: DataSettings, progress: Progress | None = None) -> OpenedTest:
+def open_test(
+    split: Split,
+    decoding: Decoding,
+    data: DataSettings,
+    progress: Progress | None = None,
+    listing: Path | None = None,
+) -> OpenedTest:
     """Look at a test split, and leave out what cannot be read, within the share that the settings allow.
+
+    Args:
+        split: The test split.
+        decoding: How its images are decoded.
+        data: The settings.
+        progress: Called with the number of images looked at so far and the number of all images.
+        listing: A file to list all damaged images in if there are too many; None lists none.
 
     Raises:
         UnreadableImageError: If there are more such images.
     """
-    return settle_test(split, survey(split, progress), decoding, data)
+    return settle_test(split, survey(split, progress), decoding, data, listing)
 
 
-def settle_test(split: Split, found: Survey, decoding: Decoding, data: DataSettings) -> OpenedTest:
-    """Decide what is left out of a test split, once its images were looked at.
+def settle_test(
+    split: Split, found: Survey, decoding: Decoding, data: DataSettings, listing: Path | None = None
+) -> OpenedTest:
+    """Decide what is left out of a test split, once its images were looked at; `open_test` describes the rest.
 
     Raises:
         UnreadableImageError: If there are more such images than the settings allow.
     """
     policy = replace(DamagePolicy.of(data), repair=decoding.repair)
-    listed = judge({"test": found.damaged}, found.images, policy)
+    listed = judge({"test": found.damaged}, found.images, policy, listing, in_eval=True)
     lost = [entry.image for entry in listed if entry.done == "left out"]
     notes = _damage_notes(listed, found.images, policy)
     if found.largest is not None and found.largest >= 2**decoding.bit_depth:
@@ -399,4 +443,5 @@ def settle_test(split: Split, found: Survey, decoding: Decoding, data: DataSetti
         len(listed) - len(lost),
         found.images,
         tuple(notes),
+        listed,
     )

@@ -256,6 +256,22 @@ def groups_of(split: Split) -> tuple[str | None, ...] | None:
     return None
 
 
+def numbered(split: Split) -> np.ndarray:
+    """Whether each image has nothing but its number in a list for a name, through selections and concatenations.
+
+    Returns:
+        bool (n,).
+    """
+    if isinstance(split, _SameImages):
+        return numbered(split.split)
+    if isinstance(split, _Selection):
+        flags: np.ndarray = numbered(split.split)[split.indices]
+        return flags
+    if isinstance(split, _Concatenation):
+        return np.concatenate([numbered(split.first), numbered(split.second)])
+    return np.full(len(split), getattr(split, "numbered", False))
+
+
 def number_groups(groups: Sequence[str | None] | None) -> np.ndarray | None:
     """Number groups by their first image; an image without one is a group of its own.
 
@@ -304,7 +320,11 @@ def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
 
 
 def grouped_split(
-    labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int | Sequence[int]
+    labels: np.ndarray,
+    groups: np.ndarray,
+    fraction: float,
+    seed: int | Sequence[int],
+    among: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hold out whole groups, such as all images of one patient, so that every class has about its fraction held out.
 
@@ -317,6 +337,7 @@ def grouped_split(
         groups: Integers, (n,), the group of each image.
         fraction: The share of the images of each class to hold out.
         seed: Draws the order of the groups.
+        among: bool (n,), which images may be held out; of a group, all or none. None means every image.
 
     Returns:
         The indices kept and the indices held out, each in ascending order.
@@ -330,6 +351,9 @@ def grouped_split(
     counts = np.zeros((len(names), len(classes)), np.int64)
     np.add.at(counts, (members, label_of), 1)
     total = counts.sum(axis=0)
+    kept = np.zeros(len(names), bool)
+    if among is not None:
+        kept[members[~among]] = True
     order = np.random.default_rng(seed).permutation(len(names))
     order = order[np.argsort(-counts.sum(axis=1)[order], kind="stable")]
 
@@ -339,7 +363,7 @@ def grouped_split(
     chosen = np.zeros(len(names), bool)
     held = np.zeros(len(classes), np.int64)
     nearest: tuple[float, int] | None = None
-    for group in order.tolist():
+    for group in order[~kept[order]].tolist():
         more = held + counts[group]
         if np.any((more >= total) & (counts[group] > 0)):
             continue  # a class would lose its last images
@@ -374,7 +398,7 @@ def hold_out(labels: np.ndarray, share: float, seed: Sequence[int]) -> tuple[np.
         members = generator.permutation(np.flatnonzero(labels == label))
         if len(members) < 3:
             raise ValueError(f"{len(members)} images of class {label} cannot be in three parts")
-        count = min(max(round(share * len(members)), 2), len(members) - 1)
+        count = min(_wanted(len(members), share), len(members) - 1)
         parts[members[:count]] = 2
         parts[members[: count // 2]] = 1
     kept, first, second = (np.flatnonzero(parts == part) for part in range(3))
@@ -382,7 +406,7 @@ def hold_out(labels: np.ndarray, share: float, seed: Sequence[int]) -> tuple[np.
 
 
 def grouped_hold_out(
-    labels: np.ndarray, groups: np.ndarray, share: float, seed: Sequence[int]
+    labels: np.ndarray, groups: np.ndarray, share: float, seed: Sequence[int], among: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Hold out two random parts as `hold_out` does, but by whole groups; a part may lack a class, or be empty.
 
@@ -394,13 +418,55 @@ def grouped_hold_out(
         groups: Integers, (n,), the group of each image.
         share: The share of both parts together, above 0 and below 1.
         seed: Words of the seed that draws the groups.
+        among: bool (n,), which images may be held out; of a group, all or none. None means every image.
 
     Returns:
         The indices kept, those of the first part and those of the second part, each in ascending order.
     """
-    rest, second = grouped_split(labels, groups, share / 2, seed)
-    kept, first = grouped_split(labels[rest], groups[rest], share / 2 / (1 - share / 2), seed)
+    rest, second = grouped_split(labels, groups, share / 2, seed, among)
+    left = None if among is None else among[rest]
+    kept, first = grouped_split(labels[rest], groups[rest], share / 2 / (1 - share / 2), seed, left)
     return rest[kept], rest[first], second
+
+
+def hold_out_among(
+    labels: np.ndarray, share: float, seed: Sequence[int], among: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hold out two random parts as `hold_out` does, but only of some images; of a class with too few, what there is.
+
+    A part may then lack a class. Both are empty if they could not both have an image. One image of every class is kept.
+
+    Args:
+        labels: Integers, (n,).
+        share: The share of both parts together of all images, above 0 and below 1.
+        seed: Words of the seed.
+        among: bool (n,), which images may be held out.
+
+    Returns:
+        The indices kept, those of the first part and those of the second part, each in ascending order.
+    """
+    generator = np.random.default_rng(seed)
+    drawn: list[int] = []
+    for label in np.unique(labels):
+        size = int((labels == label).sum())
+        members = generator.permutation(np.flatnonzero((labels == label) & among))
+        drawn += members[: min(_wanted(size, share), size - 1)].tolist()
+    if len(drawn) < 2:
+        drawn = []
+    parts = np.zeros(len(labels), int)
+    parts[drawn[::2]], parts[drawn[1::2]] = 2, 1
+    kept, first, second = (np.flatnonzero(parts == part) for part in range(3))
+    return kept, first, second
+
+
+def held_out_count(labels: np.ndarray, share: float) -> int:
+    """How many images `hold_out` holds out; of classes with fewer than two, none."""
+    sizes = np.unique(labels, return_counts=True)[1].tolist()
+    return sum(min(_wanted(size, share), size - 1) for size in sizes)
+
+
+def _wanted(size: int, share: float) -> int:
+    return max(round(share * size), 2)
 
 
 def same_images(one: Split, other: Split) -> bool:

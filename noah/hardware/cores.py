@@ -6,8 +6,8 @@ import atexit
 import math
 import os
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,9 @@ def usable_cores(groups: Callable[[str], tuple[Path, ...]] = control_groups) -> 
     return found
 
 
-def choose_threads(groups: Callable[[str], tuple[Path, ...]] = control_groups, folder: Path | None = None) -> Cores:
+def choose_threads(
+    groups: Callable[[str], tuple[Path, ...]] = control_groups, folder: Path | None = None, before: int | None = None
+) -> Cores:
     """Choose the threads of a process that computes, and let the noah processes that start later know of it.
 
     OMP_NUM_THREADS and MKL_NUM_THREADS are obeyed, as by torch. Otherwise processes share: one that starts beside
@@ -67,6 +69,8 @@ def choose_threads(groups: Callable[[str], tuple[Path, ...]] = control_groups, f
     Args:
         groups: Gives the folders of a controller's groups.
         folder: Where noah processes of this user on this machine make themselves known.
+        before: How many the work was begun with that this process goes on with; it takes as many, so that it goes on to
+            the last digit, unless it may not use so many.
     """
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         asked = os.environ.get(variable, "").split(",")[0].strip()
@@ -76,13 +80,32 @@ def choose_threads(groups: Callable[[str], tuple[Path, ...]] = control_groups, f
     known = folder or _known_processes()
     _announce(known, 0)  # two that start together see each other
     others = _threads_of_others(known)
-    if others:
+    if before is not None and before <= cores.count:
+        cores = Cores(before, "as when the run began")
+    elif others:
         left = max(1, cores.count - sum(others), cores.count // (len(others) + 1))
         if left < cores.count:
             sharers = "another noah process" if len(others) == 1 else f"{len(others)} other noah processes"
             cores = Cores(left, f"shared with {sharers}; alone it would be {cores.count}, {cores.reason}")
     _announce(known, cores.count)
     return cores
+
+
+@contextmanager
+def claimed_threads(asked: int | None) -> Iterator[None]:
+    """Let other noah processes know that this one computes, until the `with` block ends.
+
+    Args:
+        asked: With how many threads, if somebody said so; None for as many as `choose_threads` chooses.
+    """
+    if asked is None:
+        choose_threads()
+    else:
+        _announce(_known_processes(), asked)
+    try:
+        yield
+    finally:
+        release_threads()
 
 
 def release_threads(folder: Path | None = None) -> None:

@@ -64,8 +64,12 @@ class Hardware:
         return {"device": str(self.device), "precision": self.precision, "threads": self.threads, **several, **compiled}
 
 
-def choose_hardware(settings: HardwareSettings) -> Hardware:
+def choose_hardware(settings: HardwareSettings, *, threads_before: int | None = None) -> Hardware:
     """Resolve "auto", and set torch's number of threads, the precision of its convolutions, and this process's GPU.
+
+    Args:
+        settings: What is asked for.
+        threads_before: The threads that a run began with, if it is a run to go on with and nobody asked for a number.
 
     Raises:
         UsageError: If the requested device is missing or cannot compute in the requested precision, or if there are
@@ -93,7 +97,7 @@ def choose_hardware(settings: HardwareSettings) -> Hardware:
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
     threads = settings.threads
     if not threads:
-        cores = choose_threads()
+        cores = choose_threads(before=threads_before)
         threads = cores.count
         choices.append(Choice("threads", str(threads), cores.reason))
     torch.set_num_threads(threads)

@@ -183,20 +183,23 @@ class Materials:
             listener.say(f"training images: {pixels.reason}")
         return pixels
 
-    def open_test(self, listener: Listener, split: Split | None = None, name: str = "test") -> OpenedTest:
+    def open_test(
+        self, listener: Listener, split: Split | None = None, name: str = "test", *, listing: Path | None = None
+    ) -> OpenedTest:
         """Open the test split, or another that takes its place, and look at all of its images.
 
         Args:
             listener: Receives the progress, and what is damaged.
             split: Another split to measure on; None means the dataset's own.
             name: What its images are called.
+            listing: A file to list all damaged images in if there are too many; None lists none.
 
         Raises:
             UnreadableImageError: If more images cannot be read than may be left out.
         """
         own = self.dataset.load_test() if split is None else decoded(split, self.intake.decoding)
         with listener.bar(f"checking {name} images", len(own), "images") as bar:
-            opened = open_test(own, self.intake.decoding, self.settings.data, lambda done, _: bar.update(done))
+            opened = open_test(own, self.intake.decoding, self.settings.data, lambda done, _: bar.update(done), listing)
         for note in opened.notes:
             listener.say(f"          {note}")
         return opened
@@ -215,7 +218,7 @@ class Materials:
             UnreadableImageError: If images cannot be decoded; it counts all of them.
         """
         total = sum(len(part.split) for part in parts)
-        with listener.bar("checking training and validation images", total, "images") as bar:
+        with listener.bar("decoding training and validation images", total, "images") as bar:
             read = read_first(
                 parts,
                 self.backbone.preprocessing,
@@ -257,7 +260,7 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool, run: Ru
     as_loaded = load_dataset(settings.data, settings.seed)
     intake = unseen(settings.data) if run is None else _stored_intake(run)
     dataset = _applied(intake, as_loaded, run)
-    hardware = choose_hardware(settings.hardware)
+    hardware = choose_hardware(settings.hardware, threads_before=None if run is None else _threads_of(run))
     if tell_data:
         listener.say(
             f"data      {dataset.name}: {len(dataset.classes)} classes, {len(dataset.train):,} training and "
@@ -285,6 +288,12 @@ def _prepare(settings: Settings, listener: Listener, *, tell_data: bool, run: Ru
     return Materials(settings, dataset, backbone, hardware, space, chosen, (), intake, as_loaded)
 
 
+def _threads_of(run: Run) -> int | None:
+    """The threads that were chosen when a run began; None if somebody set them, or it does not say."""
+    found = [choice["value"] for choice in run.description().get("choices", []) if choice["what"] == "threads"]
+    return int(found[0]) if found and found[0].isdecimal() else None
+
+
 def _stored_intake(run: Run) -> Intake:
     """How a run has read its images; runs that do not record it left nothing out and read them as they are stored."""
     try:
@@ -307,6 +316,9 @@ def _applied(intake: Intake, dataset: Dataset, run: Run | None) -> Dataset:
 def look_at_images(materials: Materials, listener: Listener, root: Path | None = None) -> Materials:
     """Look at all training and validation images of a new run, and settle which are left out and how they are decoded.
 
+    If there are several processes, the first looks and settles for all of them: were each to do so, a passing error of
+    a file system in one of them would part their images.
+
     Args:
         materials: As `prepare` gives them.
         listener: Receives the progress, and what is damaged or unusual.
@@ -315,14 +327,18 @@ def look_at_images(materials: Materials, listener: Listener, root: Path | None =
     Raises:
         UnreadableImageError: If more images cannot be read than may be left out.
         DataError: If too few can be.
+        ProcessError: If another process has stopped, as the first does on these errors.
     """
     dataset, data = materials.as_loaded or materials.dataset, materials.settings.data
-    total = len(dataset.train) + len(dataset.validation)
-    with listener.bar("checking training and validation images", total, "images") as bar:
-        found = look(dataset, lambda done, _: bar.update(min(done, total)))
-    writes = root is not None and materials.hardware.processes.is_first
-    listing = root / f"{dataset.name}-{DAMAGED_FILE}" if root is not None and writes else None
-    intake = settle(dataset, found, data, listing)
+    listing = None if root is None else root / f"{dataset.name}-{DAMAGED_FILE}"
+
+    def looked() -> Intake:
+        total = len(dataset.train) + len(dataset.validation)
+        with listener.bar("checking training and validation images", total, "images") as bar:
+            found = look(dataset, lambda done, _: bar.update(min(done, total)))
+        return settle(dataset, found, data, listing)
+
+    intake = materials.hardware.processes.of_first(looked)
     for note in intake.notes:
         listener.say(f"images    {note}")
     return replace(materials, dataset=intake.apply(dataset), intake=intake, as_loaded=None)

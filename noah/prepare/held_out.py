@@ -1,16 +1,27 @@
 """Which images the final training uses, and which it leaves out: images to stop by, and images for gates.
 
 Without `retrain.hold_out` it uses all images. Anything measured on training or validation images afterwards is then
-measured on images that the network was trained on, and `trained_on` says so.
+measured on images that the network was trained on, and `trained_on` says so. Where training starts from the weights of
+an earlier run, what these have learned from is never held out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from noah.data.split import Split, grouped_hold_out, groups_of, hold_out, number_groups, select
+from noah.data.split import (
+    Split,
+    grouped_hold_out,
+    groups_of,
+    held_out_count,
+    hold_out,
+    hold_out_among,
+    number_groups,
+    select,
+)
 from noah.errors import DataError, RunError
 from noah.prepare.context import Materials
 from noah.runs.folder import Run
@@ -46,16 +57,25 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class FinalImages:
-    """The images of the final training, and those that it leaves out, if any."""
+    """The images of the final training, and those that it leaves out, if any.
+
+    Attributes:
+        training: The images to train on.
+        held_out: Those that it leaves out.
+        note: Why these are fewer than the settings ask for, or none; empty if they are not.
+    """
 
     training: Split
     held_out: HeldOut | None = None
+    note: str = ""
 
 
 def final_images(materials: Materials) -> FinalImages:
     """Divide the images class by class, as `retrain.hold_out` and the seed say; the result is always the same.
 
-    Images of one group stay in one part; a part may then lack a class.
+    Images of one group stay in one part; a part may then lack a class. Of a run that goes on from an earlier one, only
+    images are held out that its weights have not seen, nor any image of their group: fewer, or none, if there are too
+    few of them.
 
     Raises:
         DataError: If a class has too few images to be divided, or there are too few groups.
@@ -64,15 +84,50 @@ def final_images(materials: Materials) -> FinalImages:
     if not share:
         return FinalImages(everything)
     groups, seed = number_groups(groups_of(everything)), (materials.settings.seed, _HOLD_OUT)
+    if materials.dataset.seen:
+        return _of_unseen(everything, groups, share, seed, materials.dataset.seen)
     if groups is None:
         _check_enough(materials)
         parts = hold_out(everything.labels, share, seed)
     else:
         parts = grouped_hold_out(everything.labels, groups, share, seed)
         _check_groups(share, *(len(part) for part in parts))
+    return _divided(everything, share, parts)
+
+
+def _divided(everything: Split, share: float, parts: Sequence[np.ndarray], note: str = "") -> FinalImages:
     training, stopping, gates = (select(everything, indices) for indices in parts)
     both = select(everything, np.sort(np.concatenate(parts[1:])))
-    return FinalImages(training, HeldOut(share, stopping, gates, both))
+    return FinalImages(training, HeldOut(share, stopping, gates, both), note)
+
+
+def _of_unseen(
+    everything: Split, groups: np.ndarray | None, share: float, seed: Sequence[int], seen: frozenset[str]
+) -> FinalImages:
+    """Hold out images that the weights which training starts from have not learned from."""
+    known = np.array([everything.name(index) in seen for index in range(len(everything))], bool)
+    if groups is not None:
+        known = np.isin(groups, groups[known])
+    unseen, labels = ~known, everything.labels
+    count = int(unseen.sum())
+    wanted = held_out_count(labels, share) if groups is None else round(share * len(labels))
+    others = "" if groups is None else " or others of their groups"
+    left = f"the weights that it starts from have seen all but {count:,} of {len(labels):,} images{others}"
+    asked = f"retrain.hold_out={share:g} asks for {wanted:,}"
+    nothing = FinalImages(everything, None, f"none, where {asked}: {left}")
+    if count < 2:
+        return nothing
+    if groups is None:
+        parts = hold_out_among(labels, share, seed, unseen)
+    else:
+        # Groups come whole: if few are unseen, the first part would take all of them for half of the share.
+        parts = grouped_hold_out(labels, groups, min(share, count / len(labels)), seed, unseen)
+    if not (len(parts[1]) and len(parts[2])):
+        return nothing
+    held = len(parts[1]) + len(parts[2])
+    few = held < wanted and (groups is None or count < wanted)
+    of_classes = ", too few of some classes" if count >= wanted else ""
+    return _divided(everything, share, parts, f"{held:,}, where {asked}: {left}{of_classes}" if few else "")
 
 
 def describe_held_out(final: FinalImages, materials: Materials) -> dict[str, object] | None:
@@ -134,9 +189,12 @@ def temperature_images(materials: Materials) -> tuple[Split | None, str]:
     Those that were held out of its training, or else the validation images, if it was not trained on them either, as
     with the shots of a few-shot dataset.
     """
-    held = final_images(materials).held_out
+    final = final_images(materials)
+    held = final.held_out
     if held is not None:
         return held.both, "images held out of its training"
+    if final.note:
+        return None, f"held out: {final.note}"
     validation = materials.dataset.validation
     if trained_on(validation, materials) == _NOT_TRAINED_ON:
         return validation, "validation images, which it was not trained on"
@@ -152,7 +210,7 @@ def calibration_images(materials: Materials) -> Split:
 def trained_on(split: Split, materials: Materials) -> str:
     """Say how many of these images the final network was trained on, as a clause that follows their number."""
     trained = final_images(materials).training
-    known = {trained.name(index) for index in range(len(trained))}
+    known = {trained.name(index) for index in range(len(trained))} | materials.dataset.seen
     count = sum(split.name(index) in known for index in range(len(split)))
     if count == len(split):
         return ", which it was trained on"

@@ -87,7 +87,7 @@ def start_run(
         materials = replace(materials, dataset=dataset)
         for note in (*notes, f"Of the head, {describe_head(earlier, dataset.classes)}."):
             listener.say(f"          {note}")
-    final_images(materials)  # report a share that cannot be held out now, not after the search
+    final = final_images(materials)  # report a share that cannot be held out now, not after the search
     processes, read = materials.hardware.processes, materials
 
     def make() -> Path:
@@ -120,7 +120,7 @@ def start_run(
             write_listing(run.path(DAMAGED_FILE), materials.intake.listed)
         if table is not None:
             run.write_json(table.to_json(), *LATENCY_FILE)
-        keep_images(run, materials.dataset, settings.data)
+        keep_images(run, materials.dataset, settings.data, None if final.held_out is None else final.held_out.both)
         if earlier is not None:
             write_earlier(run, earlier, weights or {})
         seal_start(run)

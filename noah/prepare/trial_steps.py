@@ -19,8 +19,10 @@ from numpy.random import Generator
 
 from noah.data.augment.augmented_pixels import TrainingPixels, choose_workers, load_augmented
 from noah.data.augment.image import Augmentation
+from noah.data.intake import without
 from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.split import Split, select
+from noah.data.survey import survey
 from noah.evaluation.score import compute_logits
 from noah.hardware.device import Hardware
 from noah.hardware.memory import PeakMemory, available_memory
@@ -109,7 +111,7 @@ def try_evaluation(materials: Materials, budget: Budget, listener: Listener) -> 
     settings, hardware = materials.settings, materials.hardware
     rng = np.random.default_rng([settings.seed, _TRIAL])
     batch_size = materials.evaluation_batch_size
-    split = _some_of(materials.dataset.validation, batch_size, rng)
+    split = _some_of(materials, materials.dataset.validation, batch_size, rng)
     started = time.perf_counter()
     pixels = load_pixels(
         split,
@@ -152,7 +154,7 @@ def _try_training(
     listener: Listener,
 ) -> TrainingTrial:
     seed = (materials.settings.seed, _TRIAL)
-    some = _some_of(split, _STEPS * training.batch_size, np.random.default_rng(seed))
+    some = _some_of(materials, split, _STEPS * training.batch_size, np.random.default_rng(seed))
     started = time.perf_counter()
     pixels = _training_pixels(materials, some, training, _memory_share(some, split, materials.hardware))
     reading = _for_all(time.perf_counter() - started, some, split)
@@ -202,9 +204,16 @@ def _training_pixels(materials: Materials, split: Split, training: TrainingSetti
     return load_augmented(split, preprocessing, augmentation, workers=workers, memory_limit=limit)
 
 
-def _some_of(split: Split, count: int, rng: Generator) -> Split:
-    """Draw at most `count` images of a split at random, so that their sizes are typical."""
-    return select(split, np.sort(rng.permutation(len(split))[:count]))
+def _some_of(materials: Materials, split: Split, count: int, rng: Generator) -> Split:
+    """Draw at most `count` images of a split at random, so that their sizes are typical; those that can be read."""
+    some = select(split, np.sort(rng.permutation(len(split))[:count]))
+    if materials.as_loaded is None:
+        return some  # all images were looked at, and what cannot be read is left out of the split
+    repair = materials.intake.decoding.repair
+    lost = materials.hardware.processes.of_first(
+        lambda: [image.index for image in survey(some).damaged if not (repair and image.repairable)]
+    )
+    return some if len(lost) == len(some) else without(some, lost)
 
 
 def _memory_share(some: Split, split: Split, hardware: Hardware) -> int:

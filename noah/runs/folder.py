@@ -12,7 +12,8 @@
                         best.json, pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json
         retrain/        settings.json, checkpoint.safetensors, model.json; held_out.json if images are held out
         eval/           test.json, artifact/<name>.json, on/<name>.json, predictions/ with labels for the first two,
-                        mistakes.json with pictures for the first
+                        mistakes.json with pictures for the first; <name>-damaged.csv of images that could not be
+                        decoded as they are, and refused-<name>-damaged.csv if they were too many
         export/<name>/  model.onnx, manifest.json
         trackers/       what TensorBoard and Weights & Biases store, and what each has received (`noah.trackers`)
         seals/          the SHA-256 of the files of each stage (`noah.runs.seals`)
@@ -288,7 +289,7 @@ def open_run(root: Path, name: str | None) -> Run:
         return Run(latest, launched_processes().is_first)
     same_id = [
         Run(path.parent, launched_processes().is_first)
-        for path in sorted(root.glob(f"*/*/{RUN_FILE}"))
+        for path in sorted(root.glob(f"[!.]*/[!.]*/{RUN_FILE}"))
         if path.parent.name == name
     ]
     if len(same_id) > 1:
@@ -297,7 +298,7 @@ def open_run(root: Path, name: str | None) -> Run:
         )
     if same_id:
         return same_id[0]
-    known = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in root.glob(f"*/*/{RUN_FILE}"))
+    known = sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in root.glob(f"[!.]*/[!.]*/{RUN_FILE}"))
     raise UsageError(
         f"There is no run {name} under {root}/.",
         f"The runs are: {', '.join(known[-5:])}." if known else "Start with: noah search --dataset digits",
@@ -311,7 +312,7 @@ def _latest_on(root: Path, name: str) -> Path | None:
         return None
     if (overall := read_latest(root)) and overall.startswith(f"{dataset}/") and (root / overall / RUN_FILE).is_file():
         return root / overall
-    found = [path.parent for path in (root / dataset).glob(f"*/{RUN_FILE}")]
+    found = [path.parent for path in (root / dataset).glob(f"[!.]*/{RUN_FILE}")]
     return max(found, key=_created, default=None)
 
 

@@ -61,7 +61,7 @@ def list_runs(root: Path) -> list[ListedRun]:
         UsageError: If the file `latest` holds no name.
     """
     latest = read_latest(root)
-    found = [look_at(Run(path.parent), latest) for path in root.glob(f"*/*/{RUN_FILE}")]
+    found = [look_at(Run(path.parent), latest) for path in root.glob(f"[!.]*/[!.]*/{RUN_FILE}")]
     return sorted(found, key=lambda run: (run.created, run.name))
 
 

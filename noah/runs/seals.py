@@ -148,11 +148,16 @@ def seal_retrained(run: Run) -> None:
 
 
 def seal_result(run: Run, *parts: str) -> None:
-    """Seal the result eval/PARTS, such as test.json, with the predictions behind it."""
-    files = [run.path("eval", *parts), run.path("eval", "predictions", *parts)]
+    """Seal the result eval/PARTS, such as test.json, with the predictions and the damaged images behind it."""
+    files = [run.path("eval", *parts), run.path("eval", "predictions", *parts), damaged_list(run, *parts)]
     if parts == ("test.json",):
         files.append(run.path("eval", "mistakes.json"))
     set_seal(run, result_place(*parts), files)
+
+
+def damaged_list(run: Run, *parts: str) -> Path:
+    """The file that lists the damaged images behind the result eval/PARTS, if there are any."""
+    return run.path("eval", *parts[:-1], f"{parts[-1].removesuffix('.json')}-{DAMAGED_FILE}")
 
 
 def artifact_place(name: str) -> Place:

@@ -15,6 +15,7 @@ from noah.data.sources.registry import load_dataset
 from noah.evaluation.score import describe
 from noah.prepare.context import Materials
 from noah.progress import Listener
+from noah.runs.damaged_images import keep_damaged, refused_list
 from noah.runs.folder import Run
 from noah.runs.run_temperature import read_temperature
 from noah.runs.seals import break_seal, result_place, seal_result
@@ -65,7 +66,8 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
         The content of eval/on/<name>.json.
     """
     model, subnet = load_retrained(run, materials)
-    opened = materials.open_test(listener, foreign.split, foreign.name)
+    place = ("on", f"{foreign.name}.json")
+    opened = materials.open_test(listener, foreign.split, foreign.name, listing=refused_list(run, *place))
     pixels = materials.pixels(opened.split, foreign.name, listener)
     present = np.array(foreign.present, np.int64)
     with listener.bar(f"evaluating on {foreign.name}", len(pixels), "images") as bar:
@@ -87,8 +89,9 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
             None if temperature is None else temperature.value,
         ),
     }
-    break_seal(run, result_place("on", f"{foreign.name}.json"))
-    run.write_json(result, "eval", "on", f"{foreign.name}.json")
-    seal_result(run, "on", f"{foreign.name}.json")
+    break_seal(run, result_place(*place))
+    keep_damaged(run, opened, *place)
+    run.write_json(result, "eval", *place)
+    seal_result(run, *place)
     run.log("eval", "finished", on=foreign.name, correct=result["correct"], total=result["total"])
     return result

@@ -24,6 +24,7 @@ from noah.prepare.held_out import (
     keep_held_out,
 )
 from noah.progress import Listener, counted
+from noah.runs.damaged_images import keep_damaged, refused_list
 from noah.runs.file_shapes import Result, check_shape
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, write_predictions
@@ -79,6 +80,9 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
             f"held out  {len(final.held_out.stopping):,} images to stop by and "
             f"{len(final.held_out.gates):,} for gates, of {len(materials.dataset.full_train):,}"
         )
+    if final.note:
+        without = ", so nothing stops it early" if final.held_out is None and settings.retrain.patience else ""
+        listener.say(f"held out  {final.note}{without}")
     pixels = materials.training_pixels(final.training, settings.retrain.augmentation, listener)
     weights = class_weights(pixels, materials)
     taught = taught_labels(run, materials, final.training, listener)
@@ -128,6 +132,7 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         "head_parameters": sum(parameter.numel() for parameter in model.head.parameters()),
         "images": len(pixels),
         **({"held_out": held_out} if held_out else {}),
+        **({"held_out_note": final.note} if final.note else {}),
         **({"teachers": list(taught.teachers)} if taught else {}),
         **({"early_stopping": stopping.to_json()} if stopping else {}),
         "temperature": kept_temperature(fitted, why_none),
@@ -169,7 +174,8 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
         DataError: If the test images are copies of those that it was trained on, unless `data.allow_copies` is set.
     """
     model, subnet = load_retrained(run, materials)
-    opened, classes = materials.open_test(listener), materials.dataset.classes
+    opened = materials.open_test(listener, listing=refused_list(run, "test.json"))
+    classes = materials.dataset.classes
     split = opened.split
     test = TestImages(run, materials, split)
     pixels = materials.pixels(test.split, "test", listener)
@@ -192,6 +198,7 @@ def evaluate_test(run: Run, materials: Materials, listener: Listener) -> dict[st
     if (earlier := read_earlier(run)) is not None:
         result["earlier"] = compare_with_earlier(earlier, predictions)
     break_seal(run, result_place("test.json"))
+    keep_damaged(run, opened, "test.json")
     write_predictions(run, predictions, "test.json")
     keep_mistakes(run, predictions, pixels)
     run.write_json(result, "eval", "test.json")
@@ -205,7 +212,7 @@ def compare_with_earlier(earlier: Earlier, predictions: KeptPredictions) -> dict
     before, right = earlier.tested_right, predictions.right.tolist()
     both = [(before[image], now) for image, now in zip(predictions.images or (), right, strict=True) if image in before]
     return {
-        "run": earlier.run,
+        "run": f"{earlier.run} or a run before it" if earlier.tested_before else earlier.run,
         "images": len(both),
         "right_before": sum(one for one, _ in both),
         "right_after": sum(now for _, now in both),

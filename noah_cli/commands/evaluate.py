@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah.settings.option_layers import hardware_layers, option_layers
+from noah.settings.option_layers import hardware_layers
 from noah_cli.options.options import (
+    DATA,
     AllowCopiesOption,
     DeviceOption,
     MovedDataOption,
@@ -42,6 +43,16 @@ def evaluate(
     ] = None,
     data: MovedDataOption = None,
     allow_copies: AllowCopiesOption = False,
+    damaged: Annotated[
+        Literal["stop", "skip"] | None,
+        typer.Option(
+            "--damaged",
+            help="Test images that cannot be decoded: stop, or skip, which leaves out up to 10 % of all. If not given, "
+            "as the run was started, and up to 1 % if nothing was said then. A JPEG without its end is repaired if the "
+            "run repairs its own.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure again, even if there is a result.")] = False,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -51,18 +62,19 @@ def evaluate(
     """Measure accuracy on the test split, which only `noah datasets check` and `noah verify` open besides."""
     if artifact and on is not None:
         raise UsageError("--on measures the retrained winner, not an artifact.", "Leave out one of them.")
-    from noah.api.evaluating import evaluate_exported, evaluate_run, open_tested
+    from noah.api.evaluating import evaluate_exported, evaluate_run, evaluation_layers, open_tested
     from noah.runs.folder import open_run
 
     listener = console.open_listener(context)
     own = hardware_layers(device, precision, threads)
-    own += option_layers(allow_copies=("data.allow_copies", allow_copies or None))
     if artifact:
         predictor, home = open_tested(artifact)
         current = open_run(runs, home if run is None else run)
+        own += evaluation_layers(current, allow_copies=allow_copies, damaged=damaged)
         measured = evaluate_exported(current, predictor, listener, own, again=again, data=data)
     else:
         current = open_run(runs, run)
+        own += evaluation_layers(current, allow_copies=allow_copies, damaged=damaged)
         measured = evaluate_run(current, listener, own, on=on, again=again, data=data)
     _print_result(listener, measured.result, measured.what)
     if measured.is_new and not artifact and on is None:
@@ -98,26 +110,6 @@ def _print_result(listener: console.ConsoleListener, result: dict[str, Any], wha
             if earlier["images"]
             else f"          none of the images that {earlier['run']} was tested on is known here"
         )
-    for line in duplicates_told(result.get("duplicates") or {}, result["total"]):
-        listener.say(line)
     measured = {name: value for name, value in result["class_accuracy"].items() if value is not None}
     worst = sorted(measured, key=measured.__getitem__)[:_WORST]
     listener.say("          hardest classes: " + ", ".join(f"{name} {measured[name]:.1%}" for name in worst))
-
-
-def duplicates_told(found: dict[str, Any], total: int) -> list[str]:
-    """Warn of test images that the run began with, and of groups on both sides."""
-    lines = []
-    for how, word in (("exact", "are"), ("near", "are nearly the same as")):
-        if found.get(how):
-            lines.append(
-                f"WARNING   {found[how]:,} of {total:,} test images {word} images that the network was trained or "
-                "chosen on; the result in the run's folder names them."
-            )
-    if found.get("accuracy_without") is not None:
-        lines.append(f"          {found['accuracy_without']:.2%} of the others are right.")
-    if found.get("groups"):
-        lines.append(
-            f"WARNING   {found['groups']:,} groups have images for testing and others that the network was trained on."
-        )
-    return lines

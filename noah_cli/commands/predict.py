@@ -18,10 +18,6 @@ from noah_cli.terminal import console
 
 _NAMED_FAILURES = 20
 _NAMED_REMARKS = 5
-_REMARKS = {
-    "repaired": "without an end, of which what is there was predicted",
-    "too bright": "with values beyond the bit depth of the training images, which became white",
-}
 
 
 def predict(
@@ -86,7 +82,7 @@ def predict(
     Files that cannot be read are listed at the end, and the others are predicted; the exit code is 1 if none was.
     """
     from export.predict.image_paths import STANDARD_INPUT
-    from noah.api.predictor import UNKNOWN, Predictor
+    from noah.api.predictor import REMARKS, UNKNOWN, Predictor
     from noah.data.formats import EXTRAS
     from noah.files.latest import follow_latest
 
@@ -154,7 +150,7 @@ def predict(
             "failures": [{"path": str(path), "cause": cause} for path, cause in summary.failures],
         }
     )
-    for remark, what in _REMARKS.items():
+    for remark, what in REMARKS.items():
         if paths_told := [path for path, told in summary.remarks if told == remark]:
             more = f" and {len(paths_told) - _NAMED_REMARKS:,} more" if len(paths_told) > _NAMED_REMARKS else ""
             listener.say(

@@ -144,7 +144,7 @@ def retrain(
 
     if from_run is not None:
         others = {"subnet": subnet, "run": run, "resume": resume, "restart": restart, "inherit": inherit}
-        _refuse_beside_from(options, {"recipe": recipe, "config": config, **others})
+        _refuse_beside_from({"recipe": recipe, "config": config, **others})
         earlier = open_run(runs, from_run)
         settings, origins = continued_settings(earlier, [*options, *own])
         tell_settings(listener, settings, origins)
@@ -199,22 +199,16 @@ def _refuse_for_old_run(options: Sequence[Layer], others: Mapping[str, object]) 
         )
 
 
-_OF_GROWN = ("--data", "--columns", "--classes", "--class-weights", "--seed", "--set")
-"""Options that may change when a run goes on with images that have grown."""
-
-
-def _refuse_beside_from(options: Sequence[Layer], others: Mapping[str, object]) -> None:
-    """Refuse options that make no sense beside --from, which keeps the backbone and the subnet.
+def _refuse_beside_from(others: Mapping[str, object]) -> None:
+    """Refuse options that are no settings beside --from; which settings may change is for `continued_settings` to say.
 
     Args:
-        options: Layers of the options that were given.
-        others: Further options by name; those that are not empty were given.
+        others: Options by name; those that are not empty were given.
 
     Raises:
         UsageError: If there are any; names all of them.
     """
-    given = [layer.source for layer in options if layer.source not in _OF_GROWN]
-    given += [f"--{name}" for name, value in others.items() if value]
+    given = [f"--{name}" for name, value in others.items() if value]
     if given:
         raise UsageError(
             f"{' and '.join(given)} cannot stand beside --from, which keeps backbone, subnet and weights.",

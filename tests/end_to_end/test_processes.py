@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +147,21 @@ def test_an_error_is_told_once_and_ends_all(tmp_path: Path, tiny_settings: TinyS
     refused = launch(tmp_path, "eval")
     assert refused.code != 0
     assert refused.err.count("noah eval does not share its work between processes.") == 1
+
+
+def test_damaged_images_are_told_once_and_left_out_by_both(
+    tmp_path: Path, tiny_settings: TinySettings, photo_folder: Path
+) -> None:
+    folder = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
+    (folder / "train" / "circle" / "01.png").write_bytes(b"no image")
+    write_settings(tmp_path, tiny_settings({"data.folder": "photos"}))
+    refused = launch(tmp_path, "search")
+    assert refused.code != 0 and refused.err.count("1 of 54 images cannot be read, which is 1.85 %") == 1
+    outcome = launch(tmp_path, "search", "--run", "first", "--damaged", "skip")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("1 of 54 images cannot be read and are left out") == 1
+    run = tmp_path / "runs" / "photos" / "first"
+    assert "01.png" in (run / "damaged.csv").read_text() and (run / "search" / "best.json").is_file()
 
 
 def test_a_process_that_dies_ends_the_others_with_a_word(tmp_path: Path, tiny_settings: TinySettings) -> None:

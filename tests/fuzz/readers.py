@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE
+from tests.fuzz.attacks import png
 
 RUN = Path("runs/shapes/first")
 """The run, from the worker's folder."""
@@ -158,15 +159,19 @@ def _read_rerank(path: Path) -> None:
     read_reranked(path)
 
 
-def _journal(_: Path) -> None:
+def _materials() -> Any:
     from noah.prepare.context import prepare
     from noah.progress import Silent
     from noah.settings.layers import Layer, resolve
-    from noah.stages.search_stage import _open_study
 
     values = _run().description()["settings"]
-    materials = _kept("materials", lambda: prepare(resolve([Layer(source="", values=values)])[0], Silent()))
-    study = _open_study(_run(), materials, new=False)
+    return _kept("materials", lambda: prepare(resolve([Layer(source="", values=values)])[0], Silent()))
+
+
+def _journal(_: Path) -> None:
+    from noah.stages.search_stage import _open_study
+
+    study = _open_study(_run(), _materials(), new=False)
     study.entries()
     study.beats()
 
@@ -457,6 +462,119 @@ def _read_image(path: Path) -> None:
     assert open_image(path).mode == "RGB"
 
 
+def _unusual_seeds() -> Iterator[tuple[str, bytes]]:
+    import numpy as np
+    from PIL import Image
+
+    from noah.data.formats import HEIC, JPEG_XL, import_decoder
+
+    rng = np.random.default_rng(0)
+    colors = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
+    for extra in (HEIC, JPEG_XL):
+        import_decoder(extra)
+    for suffix, image, options in (
+        ("heic", colors, {}),
+        ("jxl", colors, {}),
+        ("jpeg", colors, {"progressive": True}),
+        ("mpo", colors, {"save_all": True, "append_images": [colors]}),
+        ("png", colors.convert("LA"), {}),
+        ("png", colors.convert("P"), {"transparency": 3}),
+        ("tiff", Image.fromarray(rng.integers(0, 4096, (24, 32), np.uint16)), {}),
+        ("gif", colors.convert("P"), {"save_all": True, "append_images": [colors.convert("P")]}),
+    ):
+        image.save(file := Path(f"seed.{suffix}"), **options)
+        yield f"image.{suffix}", file.read_bytes()
+    rows = b"".join(b"\0" + row.tobytes() for row in rng.integers(0, 4096, (24, 32 * 3)).astype(">u2"))
+    yield "image.png", png(32, 24, 16, 2, rows)
+
+
+def _read_unusual(path: Path) -> None:
+    from noah.data.decode import decode_image, inspect_image
+    from noah.data.decoding import Decoding
+
+    found = inspect_image(path)
+    decoded = decode_image(path, Decoding(alpha="black", bit_depth=12, repair=True))
+    assert decoded.image.mode == "RGB"
+    assert not found.damage or (found.repairable and "repaired" in decoded.remarks)
+
+
+def _read_images(_: Path) -> None:
+    from noah.runs.run_images import read_images
+
+    read_images(_run())
+
+
+def _read_hashes(_: Path) -> None:
+    from noah.prepare.common_images import TestImages
+
+    materials = _materials()
+    split = materials.open_test(_listener()).split
+    TestImages(_run(), materials, split)
+
+
+def _earlier_seeds() -> Iterator[tuple[str, bytes]]:
+    images = json.loads((RUN / "images.json").read_bytes())
+    value = {"run": "shapes/before", "classes": ["circle", "square"], "trained": images["train"], "tested": ""}
+    yield "earlier.json", json.dumps(value | {"right": []}).encode()
+
+
+def _read_earlier(_: Path) -> None:
+    from noah.prepare.earlier import read_earlier
+
+    read_earlier(_run())
+
+
+def _metadata_seeds() -> Iterator[tuple[str, bytes]]:
+    rows = [(f"{number} .png", ("cat", "dog")[number % 2]) for number in range(12)]
+    yield "metadata.csv", "\n".join(["file_name,label", *(f'"{name}",{label}' for name, label in rows)]).encode()
+    yield "metadata.jsonl", "\n".join(json.dumps({"file_name": name, "label": label}) for name, label in rows).encode()
+
+
+def _read_metadata(path: Path) -> None:
+    from noah.data.sources.registry import load_dataset
+    from noah.settings.settings import DataSettings
+
+    folder = path.parent / "image folder"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number} .png").touch()
+    shutil.copy(path, folder / path.name)
+    load_dataset(DataSettings(folder=str(folder)), seed=0)
+
+
+_SAVED = Path("saved")
+
+
+def _saved_seeds() -> Iterator[tuple[str, bytes]]:
+    import datasets
+    import numpy as np
+    from PIL import Image
+
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=["cat", "dog"]))
+    images = [Image.fromarray(np.full((4, 4, 3), number, np.uint8)) for number in range(12)]
+    rows = {"image": images, "label": [number % 2 for number in range(12)]}
+    shutil.rmtree(_SAVED, ignore_errors=True)
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(_SAVED)
+    for name in ("dataset_info.json", "state.json", "data-00000-of-00001.arrow"):
+        yield name, (_SAVED / name).read_bytes()
+
+
+def _read_saved(path: Path) -> None:
+    from noah.data.sources.registry import load_dataset
+    from noah.errors import UnreadableImageError
+    from noah.settings.settings import DataSettings
+
+    folder = path.parent / "damaged"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(_SAVED, folder)
+    shutil.copy(path, folder / path.name)
+    dataset = load_dataset(DataSettings(folder=str(folder)), seed=0)
+    for index in range(len(dataset.train)):
+        with contextlib.suppress(UnreadableImageError):
+            dataset.train.open(index)
+
+
 def _artifact(path: Path) -> None:
     from export.predict.predictor import load_predictor
 
@@ -590,6 +708,12 @@ READERS: Mapping[str, Reader] = {
         Reader("WebDataset shard", "bytes", _shard_seeds, _read_shard, ("tars",)),
         Reader("zip archive", "bytes", _zip_seeds, _unpack, ("zips",)),
         Reader("tar archive", "bytes", _tar_seeds, _unpack, ("tars",)),
+        Reader("metadata of a folder", "text", _metadata_seeds, _read_metadata, ("lists",)),
+        Reader("saved dataset", "bytes", _saved_seeds, _read_saved),
         Reader("image", "bytes", _image_seeds, _read_image, ("images",), share=2.0),
+        Reader("image, as asked for", "bytes", _unusual_seeds, _read_unusual, ("images",), share=2.0),
+        Reader("images.json", "json", of_run("images.json"), _read_images, ("json_texts",), RUN),
+        Reader("earlier.json", "json", _earlier_seeds, _read_earlier, ("json_texts",), RUN),
+        Reader("hashes.npy", "bytes", of_run("data/hashes.npy"), _read_hashes, (), RUN / "data"),
     )
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -56,6 +56,9 @@ class ArrowSplit:
     column: str
     labels: np.ndarray
     prefix: str
+
+    numbered: ClassVar[bool] = True
+    """Its images have no names but their numbers (`noah.data.split.numbered`)."""
 
     def __len__(self) -> int:
         return len(self.labels)

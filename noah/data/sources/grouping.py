@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noah.data.sources.mistakes import quoted
+from noah.data.sources.mistakes import quoted, quoted_path
 from noah.data.sources.split_names import Role
 from noah.data.split import Split
 from noah.errors import DataError
@@ -53,7 +53,7 @@ def group_notes(images: Split, groups: Sequence[str | None], pattern: str) -> li
     """
     alone = [index for index, group in enumerate(groups) if group is None]
     if len(alone) == len(groups):
-        example = f", such as {quoted(images.name(0))}" if len(images) else ""
+        example = f", such as {quoted_path(images.name(0))}" if len(images) else ""
         raise DataError(
             f"--groups {quoted(pattern)} matches the path of no image{example}.",
             "Write a regular expression whose first group, in parentheses, is the part of the path that names the "
@@ -65,7 +65,7 @@ def group_notes(images: Split, groups: Sequence[str | None], pattern: str) -> li
         count = "1 image is" if len(alone) == 1 else f"{len(alone):,} images are"
         notes.append(
             f"WARNING: {count} in no group, because --groups {quoted(pattern)} does not match their paths, such as "
-            f"{quoted(images.name(alone[0]))}; each counts as a group of its own."
+            f"{quoted_path(images.name(alone[0]))}; each counts as a group of its own."
         )
     return notes
 
@@ -93,7 +93,7 @@ def refuse_parted(where: str, images: Split, groups: np.ndarray, roles: Sequence
         one, other = next(iter(parted.values()))
         word = "1 group is" if len(parted) == 1 else f"{len(parted):,} groups are"
         raise DataError(
-            f"{where}: {word} in more than one split; for example, {quoted(images.name(one))} is for "
-            f"{PURPOSE[roles[one]]} and {quoted(images.name(other))} for {PURPOSE[roles[other]]}.",
+            f"{where}: {word} in more than one split; for example, {quoted_path(images.name(one))} is for "
+            f"{PURPOSE[roles[one]]} and {quoted_path(images.name(other))} for {PURPOSE[roles[other]]}.",
             f"Move each group into one split, or {hint}.",
         )

@@ -55,6 +55,11 @@ class Mistakes:
         raise DataError("\n".join(lines), hint)
 
 
+def quoted_path(text: str) -> str:
+    """A path as part of a message, as `quoted` gives a text; of a long one, the end tells more than the beginning."""
+    return quoted(text if len(text) <= _LONGEST else f"...{text[3 - _LONGEST :]}")
+
+
 def quoted(text: str) -> str:
     """What a person wrote, as part of a message: on one line, not too long, and whatever it holds."""
     short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

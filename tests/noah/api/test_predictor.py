@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import noah
+from noah.hardware import cores
 from tests.commands import run_python
 from tests.export.real_images import write_broken
 from tests.finished import Finished
@@ -156,6 +157,8 @@ def test_unreadable_images_are_all_told_or_left_out_of_a_table(
     with pytest.raises(noah.errors.UnreadableImageError) as raised:
         predictor(folder)
     assert all(str(path) in raised.value.problem for path in broken)
+    with pytest.warns(UserWarning, match=r"1 file without an end, .* such as .*truncated"):
+        predictor([photos[0], cut])
     summary = predictor.write(folder, tmp_path / "out.csv")
     assert {path for path, _ in summary.failures} == {str(path) for path in broken}
     assert summary.images == len(list(folder.glob("*.png"))) + 1
@@ -166,6 +169,22 @@ def test_unreadable_images_are_all_told_or_left_out_of_a_table(
 def test_numbers_below_one_are_refused(finished: Finished, number: dict[str, int]) -> None:
     with pytest.raises(noah.errors.UsageError, match="is 0, but must be at least 1"):
         noah.Predictor(finished.artifact(), **number)
+
+
+def test_a_predictor_that_waits_takes_no_cores_from_others(
+    finished: Finished, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = tmp_path / "known"
+    monkeypatch.setattr(cores, "_known_processes", lambda: known)
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(variable, raising=False)
+    opened = noah.Predictor(finished.artifact(), provider="cpu")
+    opened(photos[0])
+    assert list(known.iterdir()) == []
+    seen: list[int] = []
+    monkeypatch.setattr("noah.api.predictor.predict", lambda *_, **__: seen.append(len(list(known.iterdir()))))
+    opened.write(photos, tmp_path / "out.csv")
+    assert seen == [1] and list(known.iterdir()) == []
 
 
 def test_torch_is_not_needed(finished: Finished, photos: list[Path]) -> None:

@@ -119,4 +119,5 @@ def test_images_that_moved_and_grew(
     told = second.evaluate()
     assert set(told.class_accuracy) == {"circle", "square", "stripes"}
     stored = json.loads((second.path / "eval" / "test.json").read_bytes())
-    assert stored["earlier"]["run"] == "photos/first" and stored["earlier"]["right_before"] == before.correct
+    assert stored["earlier"]["run"] == "photos/first" and told.earlier is not None
+    assert told.earlier[:2] == (before.total, before.correct) and told.seen == 0

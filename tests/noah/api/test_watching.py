@@ -17,8 +17,13 @@ def test_without_progress_only_warnings_are_heard(capsys: pytest.CaptureFixture[
         listener.say("run       runs/photos/first")
         with listener.bar("training", 2, "epochs") as bar:
             bar.update(1, "loss 0.5")
-    with pytest.warns(UserWarning, match=r"^The supernet has hardly learned$"):
-        listener.say("WARNING   The supernet has hardly learned")
+    for line in (
+        "WARNING   The supernet has hardly learned",
+        "          WARNING: The supernet has hardly learned",
+        "images    WARNING: The supernet has hardly learned",
+    ):
+        with pytest.warns(UserWarning, match=r"^The supernet has hardly learned$"):
+            listener.say(line)
     assert capsys.readouterr() == ("", "")
 
 

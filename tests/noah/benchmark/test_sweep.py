@@ -282,6 +282,7 @@ def test_other_settings_need_another_run(sweep: SweepSettings, tmp_path: Path) -
         run_cell(changed(sweep, {"retrain": {"epochs": 3}}), cell, tmp_path, Silent())
 
 
+@pytest.mark.slow
 def test_a_cell_goes_on_with_the_settings_of_this_machine(sweep: SweepSettings, tmp_path: Path) -> None:
     (cell,) = plan_cells(["digits"], ["linear"], [0])
     with pytest.raises(KeyboardInterrupt):

@@ -47,7 +47,6 @@ def test_the_plain_backbone(kind: str) -> None:
 @example(kind="class token", subnet=Subnet([0, 3, 0, 0], [1] * 4, [2] * 4), batch=1)  # carried into the last block
 @example(kind="average pooling", subnet=Subnet([2, 0, 0, 4], [0] * 4, [0] * 4), batch=1)  # carried, then replaced
 @example(kind="query and key norm", subnet=Subnet([4] * 4, [3] * 4, [5] * 4), batch=2)  # keys are not absorbed
-@settings(max_examples=100)
 def test_the_merged_network(kind: str, subnet: Subnet, batch: int) -> None:
     supernet = make_supernet(kind)
     merged = merge(supernet, subnet)

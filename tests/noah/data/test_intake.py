@@ -218,6 +218,23 @@ def test_test_images_are_judged_when_they_are_opened_and_what_is_left_out_is_kep
     assert whole.to_json() == {} and whole.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("damaged", "hint"), [(2, "noah eval --damaged skip leaves out up to 10 %."), (3, "Repair these files")]
+)
+def test_refused_test_images_are_listed_and_the_hint_is_one_that_eval_understands(
+    tmp_path: Path, damaged: int, hint: str
+) -> None:
+    tested = split_of(write(tmp_path / "test", 20, at_9=cut_jpeg, **{f"at_{n}": broken for n in range(damaged - 1)}))
+    listing = tmp_path / "list.csv"
+    with pytest.raises(UnreadableImageError) as caught:
+        open_test(tested, Decoding(), DataSettings(), listing=listing)
+    assert hint in caught.value.hint and str(listing) in caught.value.hint
+    assert "--set" not in caught.value.hint and "--damaged repair" not in caught.value.hint
+    with listing.open(newline="") as file:
+        assert [(row["split"], row["done"]) for row in csv.DictReader(file)] == [("test", "refused")] * damaged
+    assert ("--damaged" in caught.value.hint) == (damaged == 2)
+
+
 @pytest.mark.parametrize("alpha", ["white", "black", "ignore"])
 @pytest.mark.parametrize("depth", [10, 12, 16])
 def test_training_and_prediction_decode_a_file_to_the_same_pixels(tmp_path: Path, alpha: Any, depth: int) -> None:

@@ -167,3 +167,14 @@ def test_a_process_that_goes_on_with_other_things_is_no_longer_known(
     assert list(known.iterdir()) == []
     choose_threads(folder=known)
     assert len(list(known.iterdir())) == 1
+
+
+def test_a_run_that_goes_on_takes_as_many_threads_as_before_if_it_may(tmp_path: Path) -> None:
+    known = tmp_path / "known"
+    other = announced(known, 8)
+    try:
+        found = choose_threads(bounded(tmp_path), known, before=8)
+        assert found == Cores(8, "as when the run began")
+        assert choose_threads(bounded(tmp_path), known, before=9).count == 4  # a larger machine began it
+    finally:
+        other.communicate("")

@@ -57,6 +57,7 @@ def test_in_noise_nothing_is_found() -> None:
     assert found.important == ()
 
 
+@pytest.mark.slow
 def test_the_same_candidates_and_seed_give_the_same() -> None:
     made = candidates(FEWEST, matters=True)
     assert gene_importance(made, IMAGES, seed=3) == gene_importance(made, IMAGES, seed=3)

@@ -16,7 +16,8 @@ from noah.data.pixels import pixels as pixels_module
 from noah.data.sources.drawn.rendered import rendered_dataset
 from noah.data.split import FileSplit
 from noah.errors import DatasetNotFoundError, NoahError, RunError, SettingsError, UsageError
-from noah.prepare.context import build_space, check_same_data, fingerprint, seed_torch
+from noah.hardware import cores
+from noah.prepare.context import build_space, check_same_data, fingerprint, prepare, seed_torch
 from noah.progress import Silent
 from noah.space.search_space import MAY_BE_ABSENT, PRESETS, quarters
 from tests.conftest import PHOTO_CLASSES, TINY_ARCHITECTURE, TinySettings
@@ -178,6 +179,24 @@ def test_a_run_does_not_go_on_with_other_data(tiny_settings: TinySettings, photo
     shutil.copy(folder / "train" / "circle" / "00.png", folder / "train" / "circle" / "new.png")
     with pytest.raises(RunError, match="images of shapes are not those that the run shapes/first was started with"):
         check_same_data(run, make_materials(values))
+
+
+def test_a_run_goes_on_with_as_many_threads_as_it_began_with(
+    tiny_settings: TinySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else computes on this machine by then; the number of threads may change the last digits."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(cores, "_known_processes", lambda: tmp_path / "known")
+    monkeypatch.setattr(cores, "usable_cores", lambda *_: cores.Cores(4, "the cores of this machine"))
+    values = tiny_settings({"hardware.threads": None})
+    materials = make_materials(values)
+    assert materials.hardware.threads == 4
+    run = start_run(tmp_path / "runs", materials)
+    monkeypatch.setattr(cores, "_threads_of_others", lambda _: [4])
+    assert make_materials(values).hardware.threads == 2
+    again = prepare(run.settings(), Silent(), run=run).hardware
+    assert again.threads == 4 and "threads: 4 (as when the run began)" in map(str, again.choices)
 
 
 def test_another_seed_that_splits_otherwise_counts_as_other_data(

@@ -12,8 +12,16 @@ import pytest
 
 from noah.data.split import Split, select, with_groups
 from noah.errors import DataError, RunError
+from noah.prepare.context import Materials
 from noah.prepare.forecast import forecast
-from noah.prepare.held_out import calibration_images, describe_held_out, final_images, gate_images, trained_on
+from noah.prepare.held_out import (
+    calibration_images,
+    describe_held_out,
+    final_images,
+    gate_images,
+    temperature_images,
+    trained_on,
+)
 from noah.prepare.new_run import start_run as begin_run
 from noah.progress import Silent
 from noah.settings.layers import Layer, resolve
@@ -88,6 +96,69 @@ def test_groups_stay_in_one_part(tiny_settings: TinySettings, photo_folder: Path
     few = with_groups(final.training, [str(label) for label in final.training.labels.tolist()])
     with pytest.raises(DataError, match=r"hold_out=0\.6 needs groups to learn from, to stop by and for gates"):
         final_images(replace(materials, dataset=replace(materials.dataset, retrain=few)))
+
+
+def seen_but(materials: Materials, unseen: np.ndarray) -> Materials:
+    """As of a run whose weights have seen all training and validation images but those at these places."""
+    everything = materials.dataset.full_train
+    seen = frozenset(names(everything)) - {everything.name(index) for index in unseen.tolist()}
+    return replace(materials, dataset=replace(materials.dataset, seen=seen))
+
+
+@pytest.mark.parametrize("unseen", [2, 5, 11, 40])
+def test_only_what_the_weights_have_not_seen_is_held_out(tiny_settings: TinySettings, unseen: int) -> None:
+    """18 images of three classes would be held out of 54."""
+    places = np.random.default_rng(unseen).permutation(54)[:unseen]
+    materials = seen_but(make_materials(tiny_settings({"retrain.hold_out": 1 / 3})), places)
+    final = final_images(materials)
+    assert final.held_out is not None
+    parts = [final.training, final.held_out.stopping, final.held_out.gates]
+    assert sorted(chain.from_iterable(map(names, parts))) == sorted(names(materials.dataset.full_train))
+    assert not materials.dataset.seen & set(names(final.held_out.both))
+    of_class = np.bincount(materials.dataset.full_train.labels[places], minlength=3)
+    held = np.minimum(of_class, 6).sum()
+    assert len(final.held_out.both) == held
+    assert abs(len(parts[1]) - len(parts[2])) <= 1
+    few = f"{held}, where retrain.hold_out=0.333333 asks for 18: the weights that it starts from have seen all but "
+    assert final.note.startswith(few if held < 18 else "") and bool(final.note) == (held < 18)
+    split, what = temperature_images(materials)
+    assert split is not None and names(split) == names(final.held_out.both)
+    assert what == "images held out of its training"
+
+
+@pytest.mark.parametrize("unseen", [0, 1])
+def test_where_the_weights_have_seen_everything_nothing_is_held_out(tiny_settings: TinySettings, unseen: int) -> None:
+    materials = seen_but(make_materials(tiny_settings({"retrain.hold_out": 1 / 3})), np.arange(unseen))
+    final = final_images(materials)
+    assert final.held_out is None
+    assert names(final.training) == names(materials.dataset.full_train)
+    assert final.note.startswith("none, where retrain.hold_out=0.333333 asks for 18: the weights that it starts from ")
+    assert temperature_images(materials) == (None, f"held out: {final.note}")
+    few = replace(materials, dataset=replace(materials.dataset, retrain=materials.dataset.train))
+    assert trained_on(materials.dataset.validation, few) == ", which it was trained on"
+
+
+def test_groups_of_which_the_weights_have_seen_an_image_are_not_held_out(
+    tiny_settings: TinySettings, photo_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(photo_folder / "train", tmp_path / "series" / "train"))
+    for path in sorted(folder.glob("*/*")):
+        path.rename(path.with_name(f"series{int(path.stem) // 3}_{path.name}"))
+    changes = {"retrain.hold_out": 0.6, "data.folder": str(folder.parent), "data.groups": r"(\w+/series\d+)"}
+    materials = make_materials(tiny_settings(changes))
+    everything = materials.dataset.full_train
+    series = np.array([name.rpartition("_")[0] for name in names(everything)])
+    for count in (2, 5):
+        new = np.unique(series)[-count:]
+        seen = ~np.isin(series, new)
+        torn = np.flatnonzero(seen)[::3]  # unseen images of series of which others were seen
+        some = seen_but(materials, np.concatenate([np.flatnonzero(~seen), torn]))
+        final = final_images(some)
+        assert final.held_out is not None
+        assert {name.rpartition("_")[0] for name in names(final.held_out.both)} <= set(new)
+        assert final.note
+    none = final_images(seen_but(materials, np.flatnonzero(series == series[0])))
+    assert none.held_out is None and none.note.startswith("none, ")
 
 
 @pytest.mark.parametrize("subnet", [None, "lora:2"])

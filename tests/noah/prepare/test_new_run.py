@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import pickle
 import shutil
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import PIL.Image
@@ -18,7 +21,8 @@ from noah.data.decode import open_image
 from noah.data.decoding import Decoding
 from noah.data.pixels import first_reading, originals, pixels
 from noah.errors import UnreadableImageError
-from noah.prepare.context import Materials, check_same_data, prepare
+from noah.hardware.processes import Processes
+from noah.prepare.context import Materials, check_same_data, look_at_images, prepare
 from noah.prepare.new_run import start_run
 from noah.progress import Silent
 from noah.runs.folder import Run
@@ -31,6 +35,7 @@ from tests.noah.tiny_run import Recorder, content
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+T = TypeVar("T")
 CROPS = {"random_resized_crop": [0.5, 1.0]}
 
 
@@ -178,3 +183,42 @@ def test_what_is_done_about_damaged_images(
     assert [again.dataset.train.name(index) for index in range(len(again.dataset.train))] == trained
     for index in range(len(trained)):
         np.testing.assert_array_equal(again.dataset.train.open(index), materials.dataset.train.open(index))
+
+
+class Connected(Processes):
+    """Processes of which one runs after the other; what the first sends is kept for the others."""
+
+    sent: bytes
+
+    def of_first(self, value: Callable[[], T]) -> T:
+        if self.is_first:
+            type(self).sent = pickle.dumps(value())
+        received: T = pickle.loads(type(self).sent)  # noqa: S301  # what this test has written
+        return received
+
+
+def test_of_several_processes_the_first_settles_which_images_are_left_out(
+    tiny_settings: TinySettings, photo_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
+    lost, cut = with_one_of_each(folder)
+    values = tiny_settings({"data.folder": str(folder), "data.damaged_share": 0.05})
+    settings, _ = resolve([Layer(source="test", values=values)])
+    prepared = prepare(settings, Silent())
+    seen = []
+    for rank in range(2):
+        hardware = replace(prepared.hardware, processes=Connected(rank, 2, rank, 2))
+        materials = look_at_images(replace(prepared, hardware=hardware), Silent(), tmp_path)
+        train = materials.dataset.train
+        seen.append(([train.name(index) for index in range(len(train))], materials.intake))
+        next(path for path in sorted((folder / "train").rglob("*.*")) if path not in (lost, cut)).unlink()  # a moment
+    assert seen[0] == seen[1] and str(lost) not in seen[0][0]
+
+
+def test_looking_at_images_and_decoding_them_have_titles_of_their_own(
+    tiny_settings: TinySettings, tmp_path: Path
+) -> None:
+    settings, origins = resolve([Layer(source="test", values=tiny_settings())])
+    listener = Recorder()
+    start_run(tmp_path, settings, origins, listener, name="first")
+    assert {"checking training and validation images", "decoding training and validation images"} <= set(listener.bars)

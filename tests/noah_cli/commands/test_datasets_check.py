@@ -13,8 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import noah.data.split as split_module
+from noah.data.decode import Source, open_image
+from noah.data.decoding import Decoding
 from tests.commands import Outcome, noah
 from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE
+from tests.noah.data.test_deep import deep_png
 
 
 @pytest.fixture
@@ -130,6 +134,52 @@ def test_damaged_and_unusual_images(photos: Path) -> None:
     skipped = check(photos, "--damaged", "skip")
     assert skipped.code == 0
     assert "cannot be read and are left out" in skipped.words and "laid on white" in skipped.words
+
+
+def twelve_bits(folder: Path, dark: int) -> list[Path]:
+    """Two different photos of 12 bits that are one and the same 8-bit image if they are read as 16 bits."""
+    values = np.full((32, 40), dark, np.uint16)
+    values[0, 0] = 4095
+    paths = [folder / "a.png", folder / "b.png"]
+    for number, path in enumerate(paths):
+        values[16:, 20:] = dark + 16 * number
+        path.write_bytes(deep_png(values))
+    return paths
+
+
+def test_images_of_twelve_bits_are_hashed_as_a_run_reads_them(photos: Path) -> None:
+    twelve_bits(photos / "train/circle", 600)
+    values = found(photos)
+    assert values["splits"]["training"]["repeated"] == []
+    assert [40, 32, 38] in values["splits"]["training"]["sizes"]
+    assert any("read as 12 bits" in note for note in values["notes"])
+    assert found(photos, "--bit-depth", 16)["splits"]["training"]["repeated"] == [
+        ["photos/train/circle/a.png", "photos/train/circle/b.png"]
+    ]
+
+
+def test_deep_test_images_are_hashed_as_the_training_images_are_read(photos: Path) -> None:
+    same, other = twelve_bits(photos / "train/circle", 600)
+    shutil.copy(same, photos / "test/circle/copy.png")
+    other.rename(photos / "test/circle/other.png")
+    assert found(photos)["overlaps"][1]["exact"] == [["photos/train/circle/a.png", "photos/test/circle/copy.png"]]
+
+
+def test_labels_are_compared_by_features_of_the_settled_depth(
+    photos: Path, tiny_backbone_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Decoding] = []
+
+    def noting(source: Source, decoding: Decoding) -> Image.Image:
+        if str(source).endswith("a.png"):
+            opened.append(decoding)
+        return open_image(source, decoding)
+
+    twelve_bits(photos / "train/circle", 600)
+    monkeypatch.setattr(split_module, "open_image", noting)
+    backbone = ("--backbone", tiny_backbone_file, "--backbone-arch", TINY_ARCHITECTURE, "--image-size", TINY_IMAGE_SIZE)
+    assert check(photos, "--labels", *backbone).code == 0
+    assert {decoding.bit_depth for decoding in opened} == {12} and len(opened) == 2
 
 
 def test_wrong_labels(photos: Path, tiny_backbone_file: Path) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from noah.api.evaluating import evaluation_layers
 from noah.hardware.gpu import why_no_gpu
+from noah.runs.folder import open_run
+from noah.settings.layers import resolve
 from tests.commands import noah
 from tests.finished import ENGINES, FLOAT, UINT8, Finished
 
@@ -175,3 +178,67 @@ def test_the_onnx_file_beside_an_engine_has_a_result_of_its_own(engine_project: 
     assert "images right by the artifact trt-fp16.model.onnx" in outcome.words
     assert not result_path(project, ENGINES[0]).exists()
     assert stored(project, "trt-fp16.model.onnx")["correct"] == stored(project, "test")["correct"]
+
+
+@pytest.fixture
+def damaged(project: Finished, photo_folder: Path) -> Path:
+    """A copy of the run's photos, of which one test image is damaged."""
+    folder = Path(shutil.copytree(photo_folder, project.folder / photo_folder.name))
+    broken = sorted((folder / "test").rglob("*.png"))[0]
+    broken.write_bytes(b"no image")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"), [((), "test"), ((f"runs/shapes/first/export/{FLOAT}",), f"artifact/{FLOAT}")]
+)
+def test_damaged_test_images_can_be_left_out(
+    project: Finished, damaged: Path, arguments: tuple[str, ...], name: str
+) -> None:
+    data = ("--data", damaged)
+    refused = noah("eval", *arguments, *data, "--again")
+    folder, last = (project.run / "eval" / name).parent, name.rpartition("/")[2]
+    listed, left_out = folder / f"refused-{last}-damaged.csv", folder / f"{last}-damaged.csv"
+    told = " ".join(refused.err.split())
+    assert refused.code == 1 and "1 of 18 images cannot be read, which is 5.56 %" in refused.err
+    assert "noah eval --damaged skip leaves out up to 10 %." in told
+    assert f"All are listed in {listed.relative_to(project.folder)}." in told
+    assert ",refused," in listed.read_text() and not left_out.exists()
+
+    measured = noah("eval", *arguments, *data, "--again", "--damaged", "skip")
+    assert measured.code == 0 and "not measured: 1 of 18 test images" in measured.words
+    assert ",left out," in left_out.read_text() and not listed.exists()
+    seal = json.loads((project.run / "seals" / "eval" / f"{name}.json").read_text())
+    assert f"eval/{left_out.relative_to(project.run / 'eval').as_posix()}" in seal["files"]
+    assert noah("eval", *arguments, "--again").code == 0
+    assert not left_out.exists()
+
+
+def test_what_was_left_out_of_a_test_is_left_out_when_it_is_verified(project: Finished, damaged: Path) -> None:
+    data = ("--data", damaged)
+    assert noah("eval", *data, "--again", "--damaged", "skip").code == 0
+    verified = noah("verify", *data)
+    assert "accuracy of the test" in verified.words and "of 17 right again" in verified.words
+    assert noah("verify").code == 1  # with the image that was not measured, it is another test
+
+
+@pytest.mark.parametrize(("kept", "expected"), [(None, None), (0.02, 0.1), (0.3, 0.3)])
+def test_skip_never_allows_less_than_the_run_was_started_with(
+    project: Finished, monkeypatch: pytest.MonkeyPatch, kept: float | None, expected: float | None
+) -> None:
+    run = open_run(Path("runs"), None)
+    settings = run.settings()
+    data = settings.data.model_copy(update={"damaged_share": kept})
+    monkeypatch.setattr(type(run), "settings", lambda _: settings.model_copy(update={"data": data}))
+    values, _ = resolve(evaluation_layers(run, damaged="skip"))
+    assert (values.data.damaged, values.data.damaged_share) == ("skip", expected)
+    assert evaluation_layers(run) == []
+
+
+def test_damaged_images_of_another_dataset_can_be_left_out(project: Finished, damaged: Path) -> None:
+    other = (damaged / "test").rename(project.folder / "other")
+    refused = noah("eval", "--on", other)
+    assert refused.code == 1 and "noah eval --damaged skip leaves out up to 10 %." in " ".join(refused.err.split())
+    assert (project.run / "eval/on/refused-other-damaged.csv").is_file()
+    assert noah("eval", "--on", other, "--damaged", "skip").code == 0
+    assert sorted(path.name for path in (project.run / "eval/on").iterdir()) == ["other-damaged.csv", "other.json"]

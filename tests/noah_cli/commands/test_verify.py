@@ -306,7 +306,7 @@ def test_a_run_at_every_stage(tmp_path: Path, tiny_settings: TinySettings, monke
     assert noah("search", "--resume").code == 0
     outcome = noah("verify", "--quick")
     assert [line for line in lines(outcome, "ok") if "seal of s" in line] == [
-        "seal of start: SHA-256 of 2 files as they were written",
+        "seal of start: SHA-256 of 3 files as they were written",
         "seal of supernet: SHA-256 of 3 files as they were written",
         "seal of search: SHA-256 of 5 files as they were written",
     ]

@@ -14,6 +14,7 @@ from tests.finished import ENGINES, FLOAT, UINT8, Finished
 
 
 @pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
+@pytest.mark.slow
 def test_of_an_engine_without_a_gpu_the_file_beside_it_counts(engine_project: Finished) -> None:
     project = engine_project
     half, brain = (project.artifact(name).relative_to(project.folder) for name in ENGINES)

@@ -135,7 +135,14 @@ def test_the_winner_is_drawn(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 @pytest.mark.parametrize(
     "arguments",
-    [["doctor"], ["recipes"], ["recipes", "demo"], ["recipes", "größe日"], ["--help"], ["search", "--help"]],
+    [
+        pytest.param(["doctor"], marks=pytest.mark.slow),
+        ["recipes"],
+        ["recipes", "demo"],
+        ["recipes", "größe日"],
+        ["--help"],
+        ["search", "--help"],
+    ],
 )
 def test_commands_print_in_any_encoding(encoding: str, arguments: list[str]) -> None:
     code, out, err = run(encoding, "-m", "noah_cli", *arguments)
