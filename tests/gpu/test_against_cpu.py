@@ -20,7 +20,6 @@ from noah.model.supernet import Supernet
 from noah.settings.settings import HardwareSettings
 from noah.space.subnet import Subnet
 from noah.training.step import Step
-from tests.noah.architectures import relative
 
 pytestmark = pytest.mark.gpu
 
@@ -46,6 +45,10 @@ def on_device(on_cpu: Supernet, device: torch.device) -> Supernet:
 
 def hardware_of(device: torch.device, precision: Precision) -> Hardware:
     return choose_hardware(HardwareSettings(device=device.type, precision=precision, threads=torch.get_num_threads()))
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
 
 
 def subnets_of(setting: Setting) -> list[Subnet]:
