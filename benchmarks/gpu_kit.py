@@ -35,6 +35,9 @@ from benchmarks.steps import device_name
 from noah.files.atomic import write_json, write_text
 
 ROOT = Path(__file__).parents[1]
+MEASURED, TESTED = ("noah", "benchmarks"), ("export", "tests")
+"""The code that figures depend on, and what only tests use."""
+TESTS_CODE = "code of the tests"
 ALL_PASSED, SOME_FAILED, NONE_LEFT = 0, 1, 5
 """pytest's exit codes after the last test; the last one where an earlier call has run all of them."""
 TESTS = "tests.jsonl"
@@ -74,7 +77,9 @@ def main() -> None:
         sys.exit(f"{problem} The dry run on the CPU is: make gpu DEVICE=cpu")
     folder = arguments.out.absolute() / "parts"
     card = device_name(torch.device(arguments.device))
-    begin(folder, {"device": card, "torch": torch.__version__, "code": fingerprint()})
+    code = {"code": fingerprint(*MEASURED), TESTS_CODE: fingerprint(*TESTED)}
+    origin = {"device": card, "torch": torch.__version__, **code}
+    begin(folder, origin)
     unfinished = run_parts(parts(arguments.device, folder), folder, started + 60 * arguments.minutes)
     seconds = spent(folder, time.monotonic() - started)
     found = report(folder, card, unfinished, seconds)
@@ -105,9 +110,9 @@ def parts(device: str, folder: Path) -> list[Part]:
     ]
 
 
-def fingerprint(root: Path = ROOT) -> str:
-    """A hash of all code that the figures depend on."""
-    files = [path for room in ("noah", "export", "benchmarks", "tests") for path in (root / room).rglob("*.py")]
+def fingerprint(*rooms: str, root: Path = ROOT) -> str:
+    """A hash of all code in these folders."""
+    files = [path for room in rooms for path in (root / room).rglob("*.py")]
     found = hashlib.sha256()
     for path in sorted(files):
         found.update(str(path.relative_to(root)).encode() + path.read_bytes())
@@ -115,12 +120,16 @@ def fingerprint(root: Path = ROOT) -> str:
 
 
 def begin(folder: Path, origin: dict[str, str]) -> None:
-    """Make the folder of the parts, or empty it where it holds what was found with another code, torch or card."""
+    """Make the folder of the parts, or remove what was found with another code, torch or card."""
     record = folder / "origin.json"
     known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     if changed := [name for name in origin if known and known.get(name) != origin[name]]:
         print(f"begun anew, because of another {' and another '.join(changed)} than in {folder}", flush=True)
-        shutil.rmtree(folder)
+        if changed == [TESTS_CODE]:  # the figures still hold
+            for path in (folder / TESTS, folder / "tests.done"):
+                path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(folder)
     write_json(record, origin)
 
 
