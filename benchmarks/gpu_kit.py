@@ -150,13 +150,13 @@ def run_parts(all_parts: list[Part], folder: Path, ends: float) -> list[str]:
         if left < LEAST_SECONDS:
             unfinished.append(part.name)
             continue
-        print(f"== {part.name}, at most {part.share * left:.0f} s", flush=True)
+        print(f"\n== {part.name}, at most {part.share * left:.0f} s", flush=True)
         code = run_part(part, part.share * left)
         if code in part.ends_with:
             done.touch()
         else:
             why = "out of time" if code in (None, STOPPED) else f"exit code {code}"
-            print(f"== {part.name} is not finished: {why}", flush=True)
+            print(f"\n== {part.name} is not finished: {why}", flush=True)
             unfinished.append(part.name)
     return unfinished
 
