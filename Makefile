@@ -8,6 +8,8 @@
 # make test-lowest  the tests with the oldest versions that pyproject.toml allows, in .venv-lowest; 6 GB, 20 minutes
 # make package  wheel and source archive in dist/, checked
 # make audit  what is known against the newest and the oldest versions that an installation takes; asks over the network
+# make gpu    on a machine with an NVIDIA GPU and torch: tests and figures of the GPU, in 9 minutes, without a network
+# make gpu-wheels  the wheels that make gpu installs there, for GPU_PYTHON_VERSION, in gpu-wheels/; at most 60 MiB
 # make bench  a step of training and a candidate's evaluation beside a straightforward implementation; 40 minutes
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -23,10 +25,19 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no
 LOWEST ?= .venv-lowest
 # Of make test-lowest; TESTS=tests/export runs these alone.
 TESTS ?= tests
+# Of make gpu: the Python that has torch; cpu is the dry run; where the report goes; and the minutes for it.
+GPU_PYTHON ?= $(shell for each in python3 python python3.14 python3.13 python3.12 python3.11; do \
+	$$each -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)' 2>/dev/null \
+	&& { command -v $$each; break; }; done)
+DEVICE ?= cuda
+GPU_OUT ?= gpu
+GPU_MINUTES ?= 9
+GPU_WHEELS ?= gpu-wheels
+GPU_PYTHON_VERSION ?= 3.12
 # Of make mutants; MUTANTS='noah.model.merge*' runs these again, with what is known of the others.
 MUTANTS ?=
 
-.PHONY: demo test test-slow test-all fuzz torture mutants test-lowest package audit bench lint types tests format install clean
+.PHONY: demo test test-slow test-all fuzz torture mutants test-lowest package audit bench gpu gpu-wheels lint types tests format install clean
 
 install: $(INSTALLED)
 
@@ -100,6 +111,14 @@ audit: install $(TOOLS)/installed
 
 bench: install
 	$(BIN)/python -m benchmarks.steps
+
+gpu:
+	@test -n "$(GPU_PYTHON)" || { echo "No Python here has torch; name one with make gpu GPU_PYTHON=..."; exit 1; }
+	@$(GPU_PYTHON) -m benchmarks.gpu_environment --out .venv-gpu --wheels $(GPU_WHEELS)
+	@.venv-gpu/bin/python -m benchmarks.gpu_kit --device $(DEVICE) --minutes $(GPU_MINUTES) --out $(GPU_OUT)
+
+gpu-wheels: $(TOOLS)/installed
+	$(TOOLS)/bin/python -m benchmarks.gpu_wheels --python-version $(GPU_PYTHON_VERSION) --out $(GPU_WHEELS)
 
 lint: install
 	$(BIN)/ruff check

@@ -6,31 +6,37 @@ candidates, and the winner's retraining. Only the images are made up, which does
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import optuna
+import torch
+from torch import nn
 
 from benchmarks.step_ways import CLASSES, Setting, synthetic_pixels
 from noah.data.pixels.pixels import Pixels
+from noah.files.atomic import write_json
 from noah.hardware.device import Hardware
 from noah.hardware.step_clock import wait
 from noah.model.supernet import Supernet
+from noah.nas.candidate import Candidate
 from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch
 from noah.nas.evolution import needed_exactly
 from noah.nas.loop import Task, work
 from noah.nas.racing import Rules
+from noah.nas.storage import journal_storage
 from noah.nas.study import SearchStudy
 from noah.nas.worker import this_worker
-from noah.progress import Listener
+from noah.progress import Bar, Detail, Listener
 from noah.settings.layers import recipe_layer, resolve
 from noah.settings.settings import Settings
 from noah.settings.training_settings import TrainingSettings
 from noah.space.budget import parameter_budget
 from noah.space.search_space import SearchSpace
+from noah.space.subnet import Subnet
 from noah.training.loop import train
 from noah.training.subnet_draws import SubnetDraw, draw_subnets
 
@@ -69,9 +75,69 @@ def vtab_settings(**changes: dict[str, object]) -> Settings:
     return settings.model_copy(update=sections)
 
 
+class StageClock:
+    """The seconds that each stage took, in a file, so that a recipe that was stopped goes on counting where it was.
+
+    What a stage did after its last note counts neither as done nor as time, because it will be done again.
+
+    Args:
+        path: The file.
+        hardware: The device to wait for before the clock is read.
+    """
+
+    def __init__(self, path: Path, hardware: Hardware) -> None:
+        self.seconds: dict[str, float] = {}
+        self._path = path
+        self._hardware = hardware
+        self._done: dict[str, float] = {}
+        self._stage, self._before, self._started = "", 0.0, 0.0
+        if path.is_file():
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            self.seconds, self._done = stored["seconds"], stored["done"]
+
+    def start(self, stage: str) -> None:
+        """Begin a stage, or go on with it."""
+        self._stage, self._before, self._started = stage, self.seconds.get(stage, 0.0), self._now()
+
+    def note(self, done: float) -> None:
+        """Write down the time of the stage, if more of it is done than at the last note.
+
+        Args:
+            done: How much of the stage is done, in its own unit.
+        """
+        if done <= self._done.get(self._stage, 0.0):
+            return
+        self.seconds[self._stage] = self._before + self._now() - self._started
+        self._done[self._stage] = done
+        write_json(self._path, {"seconds": self.seconds, "done": self._done})
+
+    def _now(self) -> float:
+        wait(self._hardware.device)
+        return time.perf_counter()
+
+
+@dataclass(frozen=True, slots=True)
+class _NotingBar:
+    """The bar of a training, which notes the time of every whole epoch."""
+
+    bar: Bar
+    clock: StageClock
+
+    def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
+        if done == int(done):
+            self.clock.note(done)
+        self.bar.update(done, text, detail)
+
+
 def time_recipe(
-    setting: Setting, hardware: Hardware, settings: Settings, evaluation_batch_size: int, listener: Listener
-) -> RecipeTime:
+    setting: Setting,
+    hardware: Hardware,
+    settings: Settings,
+    evaluation_batch_size: int,
+    listener: Listener,
+    folder: Path,
+    leave: Callable[[], bool] = lambda: False,
+) -> RecipeTime | None:
     """Run all stages and time them.
 
     Args:
@@ -80,43 +146,68 @@ def time_recipe(
         settings: Epochs, candidates and so on.
         evaluation_batch_size: Images per batch in the search.
         listener: Shows the progress.
+        folder: Checkpoints, the search's record and the seconds are kept there; what was done before is not done again.
+        leave: Whether to stop, to go on another time; asked between steps.
+
+    Returns:
+        The times; None if it was left before the end.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    clock = StageClock(folder / "seconds.json", hardware)
     backbone = setting.backbone()
     space = setting.search_space(backbone)
     training, validation = (synthetic_pixels(setting, count) for count in (TRAIN, VALIDATION))
     full = synthetic_pixels(setting, TRAIN + VALIDATION)
 
-    started = _now(hardware)
-    supernet = Supernet(
-        backbone,
-        space.largest,
-        num_classes=CLASSES,
-        dropout=settings.supernet.dropout,
-        drop_path=settings.supernet.drop_path,
-    )
-    draw = partial(draw_subnets, space, settings.supernet, (0, 1))
-    _train(supernet, training, draw, settings.supernet, hardware, listener, "training the supernet")
-    trained = _now(hardware)
+    def trained(
+        stage: str, title: str, model: Supernet, pixels: Pixels, draw: SubnetDraw, own: TrainingSettings
+    ) -> bool:
+        """Train to the end, unless it is time to leave."""
+        checkpoint = folder / f"{stage}.safetensors"
+        with listener.bar(title, own.epochs, "epochs") as bar:
+            losses = train(
+                model,
+                pixels,
+                pixels.preprocessing,
+                draw,
+                own,
+                hardware,
+                seed=(0, 1),
+                checkpoint=checkpoint,
+                bar=_NotingBar(bar, clock),
+                say=listener.say,
+                leave=leave,
+            )
+        return len(losses) == own.epochs
 
+    clock.start("supernet")
+    supernet = _supernet(backbone, space.largest, settings.supernet)
+    draw = partial(draw_subnets, space, settings.supernet, (0, 1))
+    if not trained("supernet", "training the supernet", supernet, training, draw, settings.supernet):
+        return None
+
+    clock.start("search")
     task = make_task(space, settings, hardware, evaluation_batch_size)
-    study = SearchStudy(optuna.storages.InMemoryStorage(), "recipe", space, settings.search)
+    study = SearchStudy(journal_storage(folder / "search" / "journal.log"), "recipe", space, settings.search)
     ask = candidate_logits(supernet.eval(), validation, validation.preprocessing, hardware, evaluation_batch_size)
     with listener.bar("searching subnets", task.planned, "subnets") as bar:
-        show = showing(ask, validation.labels)
-        candidates = work(study, task, show, this_worker(), tell=lambda found: bar.update(len(found)))
-    searched = _now(hardware)
 
+        def tell(found: Sequence[Candidate]) -> None:
+            clock.note(len(found))
+            bar.update(len(found))
+
+        show = showing(ask, validation.labels)
+        candidates = work(study, task, show, this_worker(), out_of_time=leave, tell=tell)
+    if len(candidates) < task.planned:
+        return None
+
+    clock.start("retrain")
     best = max(candidates, key=lambda candidate: (candidate.outcome.complete, candidate.score.accuracy)).subnet
-    winner = Supernet(
-        backbone,
-        best,
-        num_classes=CLASSES,
-        dropout=settings.retrain.dropout,
-        drop_path=settings.retrain.drop_path,
-    )
-    _train(winner, full, lambda *_: (best,), settings.retrain, hardware, listener, "retraining the winner")
+    winner = _supernet(backbone, best, settings.retrain)
+    if not trained("retrain", "retraining the winner", winner, full, lambda *_: (best,), settings.retrain):
+        return None
     shown = sum(candidate.score.total for candidate in candidates)
-    return RecipeTime(trained - started, searched - trained, _now(hardware) - searched, len(candidates), shown)
+    return RecipeTime(**clock.seconds, candidates=len(candidates), images_shown=shown)
 
 
 def make_task(space: SearchSpace, settings: Settings, hardware: Hardware, batch_size: int) -> Task:
@@ -132,31 +223,8 @@ def make_task(space: SearchSpace, settings: Settings, hardware: Hardware, batch_
     return Task(space, budget, settings.search, (0, 2), rules, cost=lambda _: 0.0)
 
 
-def _train(
-    model: Supernet,
-    pixels: Pixels,
-    draw: SubnetDraw,
-    settings: TrainingSettings,
-    hardware: Hardware,
-    listener: Listener,
-    title: str,
-) -> None:
-    with TemporaryDirectory() as folder, listener.bar(title, settings.epochs, "epochs") as bar:
-        checkpoint = Path(folder) / "checkpoint.safetensors"
-        train(
-            model,
-            pixels,
-            pixels.preprocessing,
-            draw,
-            settings,
-            hardware,
-            seed=(0, 1),
-            checkpoint=checkpoint,
-            bar=bar,
-            say=print,
-        )
-
-
-def _now(hardware: Hardware) -> float:
-    wait(hardware.device)
-    return time.perf_counter()
+def _supernet(backbone: nn.Module, largest: Subnet, settings: TrainingSettings) -> Supernet:
+    """Fresh modules, the same ones whenever a recipe goes on."""
+    torch.manual_seed(0)
+    rates = {"dropout": settings.dropout, "drop_path": settings.drop_path}
+    return Supernet(backbone, largest, num_classes=CLASSES, **rates)

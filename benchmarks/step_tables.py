@@ -48,13 +48,46 @@ def rows_of(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+STEPS_HEAD = ["backbone", "space", "work", "way", "images/s", "x straightforward", "x backbone", "by MACs", "peak MiB"]
+"""What the cells of `rows_of` are."""
+
+
 def print_table(results: Sequence[dict[str, Any]]) -> None:
     """Print the table in Markdown, as it is in the documents."""
     for result in results[:1]:
         print(f"\n{result['device']}, {result['threads']} threads, medians of {result['rounds']} rounds\n")
-    rows = [row for result in results for row in rows_of(result)]
-    head = ["backbone", "space", "work", "way", "images/s", "x straightforward", "x backbone", "by MACs", "peak MiB"]
+    print_rows(STEPS_HEAD, [row for result in results for row in rows_of(result)])
+
+
+def operations_rows(
+    results: Sequence[dict[str, Any]], published: float | None, measured: float | None
+) -> tuple[list[str], list[list[str]]]:
+    """Make a head, and a row for each way in the device's best precision, with the operations that it reaches.
+
+    Args:
+        results: What was measured.
+        published: The card's peak in TFLOP/s, in bfloat16, by its data sheet; None if it is not known.
+        measured: The same of a large product of matrices on the card; None if it was not measured.
+    """
+    rows = []
+    for result in results:
+        for name, seconds in result["seconds"].items():
+            if name.startswith("ours") and name.endswith("bf16"):
+                rates = [count / each / 1e12 for count, each in zip(result["operations"], seconds, strict=True)]
+                shares = ["" if peak is None else f"{median(rates) / peak:.1%}" for peak in (published, measured)]
+                rows.append([result["model"], result["space"], result["work"], name, f"{median(rates):.3g}", *shares])
+    return ["backbone", "space", "work", "way", "TFLOP/s", "of the card's peak", "of a large product"], rows
+
+
+def print_rows(head: list[str], rows: list[list[str]]) -> None:
+    """Print a table in Markdown."""
+    print("\n".join(lines_of(head, rows)), flush=True)
+
+
+def lines_of(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lay out a table in Markdown."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    for row in [head, ["-" * width for width in widths], *rows]:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        print(f"| {' | '.join(cells)} |", flush=True)
+    return [
+        f"| {' | '.join(f'{cell:<{width}}' for cell, width in zip(row, widths, strict=True))} |"
+        for row in [head, ["-" * width for width in widths], *rows]
+    ]

@@ -121,13 +121,16 @@ def synthetic_pixels(setting: Setting, count: int) -> Pixels:
 
 
 @contextmanager
-def all_ways(setting: Setting, work: Work, only: str | None = None) -> Iterator[dict[str, Prepare]]:
+def all_ways(
+    setting: Setting, work: Work, only: str | None = None, *, compiled: bool = False
+) -> Iterator[dict[str, Prepare]]:
     """Yield the ways by name, the straightforward one first; they hold their weights until the `with` block ends.
 
     Args:
         setting: Backbone, space and device.
         work: A step of training, or the logits of a batch.
         only: The name of one way, if nothing should be made for the others.
+        compiled: Whether compiled blocks are among the ways of training; compiling them takes minutes.
     """
     images, labels = setting.batch()
     training = work == "training"
@@ -136,7 +139,7 @@ def all_ways(setting: Setting, work: Work, only: str | None = None) -> Iterator[
     names = ["straightforward fp32", *(f"{what} {each}" for what in ("ours", "backbone") for each in precisions)]
     if training:
         names.append(f"ours-from-pixels {setting.precision}")
-        if setting.device.type == "cuda":
+        if compiled:
             names.append(f"ours-compiled {setting.precision}")
     ways: dict[str, Prepare] = {}
     with ExitStack() as stack:
@@ -152,8 +155,8 @@ def all_ways(setting: Setting, work: Work, only: str | None = None) -> Iterator[
                     own = supernet if only else copy.deepcopy(supernet)
                     stack.enter_context(frozen_weights_held(own, hardware))
                     pixels = synthetic_pixels(setting, 4 * setting.batch_size) if "pixels" in what else None
-                    compiled = CompiledForward(own) if "compiled" in what else None
-                    ways[name] = _our_step(Step(own, hardware, compiled=compiled), images, labels, pixels)
+                    forward = CompiledForward(own) if "compiled" in what else None
+                    ways[name] = _our_step(Step(own, hardware, compiled=forward), images, labels, pixels)
                 case "ours":
                     ways[name] = _our_logits(supernet.eval(), images, hardware)
                 case _:

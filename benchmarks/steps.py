@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.flops import step_operations
 from benchmarks.peak import held, peak
 from benchmarks.step_tables import print_table, read_result
 from benchmarks.step_ways import ARCHITECTURES, CLASSES, Setting, Work, all_ways, check_agreement, default_batch_size
@@ -122,13 +123,31 @@ def random_subnets(setting: Setting, count: int) -> list[Subnet]:
 
 
 def measure(
-    setting: Setting, work: Work, rounds: int, clock: Callable[[], float] = time.perf_counter, *, memory: bool
+    setting: Setting,
+    work: Work,
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+    *,
+    memory: bool,
+    compiled: bool = False,
 ) -> dict[str, Any]:
-    """Measure all ways of one kind of work, and describe the machine and the measurement."""
+    """Measure all ways of one kind of work, and describe the machine and the measurement.
+
+    Args:
+        setting: Backbone, space and device.
+        work: Training or evaluation.
+        rounds: How many are counted.
+        clock: Gives the seconds.
+        memory: Whether peak memory is measured, too.
+        compiled: Whether compiled blocks are among the ways of training; all are compiled before anything is timed.
+    """
     subnets = random_subnets(setting, WARM_UP + rounds)
     agreement = check_agreement(setting, subnets[0])
     seconds: dict[str, list[float]] = {}
-    with all_ways(setting, work) as ways:
+    with all_ways(setting, work, compiled=compiled) as ways:
+        for name in (name for name in ways if "compiled" in name):
+            for subnet in subnets:
+                ways[name](subnet)()
         for number, subnet in enumerate(subnets):
             names = list(ways)
             for name in names[number % len(names) :] + names[: number % len(names)]:
@@ -139,6 +158,8 @@ def measure(
                 wait(setting.device)
                 if number >= WARM_UP:
                     seconds.setdefault(name, []).append(clock() - started)
+    macs, plain = merged_and_plain_macs(setting, subnets[WARM_UP:])
+    counted_steps = zip(macs, subnets[WARM_UP:], strict=True)
     return {
         "model": setting.model,
         "architecture": ARCHITECTURES[setting.model][0],
@@ -151,18 +172,22 @@ def measure(
         "rounds": rounds,
         "clock": clock.__name__,
         "agreement": agreement,
-        "macs_ratio": macs_ratios(setting, subnets[WARM_UP:]),
+        "macs_ratio": [count / plain for count in macs],
+        "operations": [
+            step_operations(count, subnet, setting.batch_size, training=work == "training")
+            for count, subnet in counted_steps
+        ],
         "seconds": {name: seconds[name] for name in ways},
         "peak_mib": peaks(setting, work, list(ways)) if memory else {},
         "versions": installed_versions(),
     }
 
 
-def macs_ratios(setting: Setting, subnets: list[Subnet]) -> list[float]:
-    """Count the exact multiply-accumulates of each subnet's merged network, as a multiple of the backbone's."""
+def merged_and_plain_macs(setting: Setting, subnets: list[Subnet]) -> tuple[list[int], int]:
+    """Count the multiply-accumulates of each subnet's merged network and of the backbone, for one image."""
     backbone = setting.backbone()
-    macs, plain = macs_of(backbone, CLASSES), backbone_macs(backbone, CLASSES)
-    return [macs(subnet) / plain for subnet in subnets]
+    macs = macs_of(backbone, CLASSES)
+    return [macs(subnet) for subnet in subnets], backbone_macs(backbone, CLASSES)
 
 
 def peaks(setting: Setting, work: Work, names: list[str]) -> dict[str, float | None]:
@@ -189,7 +214,7 @@ def peak_memory(setting: Setting, work: Work, name: str) -> float | None:
     subnets = random_subnets(setting, MEMORY_STEPS)
     before = held(setting.device)
 
-    with all_ways(setting, work, only=name) as ways:
+    with all_ways(setting, work, only=name, compiled="compiled" in name) as ways:
 
         def steps() -> None:
             for subnet in subnets:
