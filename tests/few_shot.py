@@ -14,7 +14,7 @@ SYNSETS = ("n01440764", "n01443537", "n01484850", "n01491361")
 
 def write_images(folder: Path, names: Sequence[str], label: int) -> None:
     """Small images of one class: a square in the class's color on noise."""
-    rng = np.random.default_rng([label, len(names)])
+    rng = np.random.default_rng([label, *names[0].encode()])
     for name in names:
         pixels = rng.normal(110, 25, (32, 32, 3))
         pixels[8:24, 8:24, label % 3] += 100 if label < 3 else -100

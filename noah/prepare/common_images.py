@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -234,7 +235,7 @@ def _trained(run: Run, materials: Materials) -> tuple[Hashed | None, str]:
         return None, "the run was started by a version of noah that kept no hashes of its images"
     try:
         table = np.load(path, allow_pickle=False, max_header_size=1_000)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:  # NumPy reads the header as Python
         raise RunError(f"{path} is damaged: {error}", "Restore the run folder from a copy.") from error
     if table.dtype != np.dtype("<u8") or table.shape not in ((1, len(split)), (2, len(split))):
         return None, "the run's hashes are not those of its images"

@@ -179,7 +179,17 @@ def test_a_run_without_hashes_says_so(tiny_settings: TinySettings, photos: Path)
     assert "kept no hashes" in measure(run)["reason"]
 
 
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00\x10\x00{'descr': 'O'}   ", b"x" * 99])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY",
+        b"\x93NUMPY\x01\x00\x10\x00{'descr': 'O'}   ",
+        b"\x93NUMPY\x01\x00\x14\x00{'descr': ('<u8', 'a'",
+        b"\x93NUMPY\x01\x00\x04\x00\n  )",
+        b"x" * 99,
+    ],
+)
 def test_damaged_hashes_are_told(tiny_settings: TinySettings, photos: Path, content: bytes) -> None:
     run, _, _ = start(tiny_settings, photos)
     run.path(*HASHES).write_bytes(content)

@@ -72,9 +72,12 @@ def test_the_latest_run_on_a_dataset_is_the_last_one_started_there(tmp_path: Pat
     assert open_run(tmp_path, "digits/latest").folder == first.folder
     start(tmp_path, "latest", "digits")  # a run of that very name is meant
     assert open_run(tmp_path, "digits/latest").folder == tmp_path / "digits" / "latest"
-    for name in ("nowhere/latest", "digits/nowhere", "a/b/latest"):
+    for name in ("nowhere/latest", "digits/nowhere", "a/b/latest", "x" * 300, f"digits/{'x' * 300}"):
         with pytest.raises(UsageError, match=f"There is no run {name}"):
             open_run(tmp_path, name)
+    (tmp_path / "latest").write_text("x" * 300)
+    with pytest.raises(UsageError, match="There is no run xxx"):
+        open_run(tmp_path, None)
 
 
 def test_a_run_without_a_name_is_called_after_the_time(tmp_path: Path) -> None:
