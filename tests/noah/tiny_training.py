@@ -94,6 +94,22 @@ def tiny_supernet(
         )
 
 
+def trained_supernet(backbone_file: Path) -> Supernet:
+    """In training mode and float64 (the loss is in float32), without dropout, its weights away from their start."""
+    model = tiny_supernet(backbone_file, dropout=0.0, drop_path=0.0).double().train()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    return model
+
+
+def seven_images() -> Tensor:
+    """Noise, float64 (7, 3, 32, 32)."""
+    return torch.randn(7, 3, 32, 32, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
 def run_training(
     supernet: Supernet,
     checkpoint: Path,

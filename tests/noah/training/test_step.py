@@ -15,7 +15,7 @@ from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
 from noah.training.step import Step
 from tests.noah.architectures import relative
-from tests.noah.tiny_training import CPU, SPACE, run_training, settings, tiny_supernet
+from tests.noah.tiny_training import CPU, SPACE, run_training, settings, seven_images, tiny_supernet, trained_supernet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -27,23 +27,12 @@ SANDWICH = (SPACE.largest, SPACE.smallest, Subnet.uniform(6, lora=1, adapter=2))
 
 @pytest.fixture
 def supernet(tiny_backbone_file: Path) -> Supernet:
-    """In float64 (the loss is in float32), every trained weight away from its start."""
-    model = tiny_supernet(tiny_backbone_file, dropout=0.0, drop_path=0.0).double().train()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-    return model
-
-
-def images() -> Tensor:
-    return torch.randn(7, 3, 32, 32, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return trained_supernet(tiny_backbone_file)
 
 
 def gradients(supernet: Supernet, step: Step, targets: Tensor, subnets: tuple[Subnet, ...]) -> dict[str, Tensor]:
     supernet.zero_grad(set_to_none=True)
-    step.add_gradients(images(), targets, subnets)
+    step.add_gradients(seven_images(), targets, subnets)
     return {name: value.grad for name, value in supernet.named_parameters() if value.grad is not None}
 
 
@@ -72,7 +61,7 @@ def test_gradients_of_the_parts_add_up(
 @pytest.mark.parametrize("count", [2, 3, 9])
 def test_the_shares_of_several_processes_add_up(supernet: Supernet, count: int) -> None:
     """What the processes would exchange, added up here: one of nine has no image at all."""
-    loss = Step(supernet, CPU, 1, WEIGHTS, 0.1).add_gradients(images(), LABELS, SANDWICH)
+    loss = Step(supernet, CPU, 1, WEIGHTS, 0.1).add_gradients(seven_images(), LABELS, SANDWICH)
     whole = gradients(supernet, Step(supernet, CPU, 1, WEIGHTS, 0.1), LABELS, SANDWICH)
     supernet.zero_grad(set_to_none=True)
     total = torch.zeros(())
@@ -80,7 +69,7 @@ def test_the_shares_of_several_processes_add_up(supernet: Supernet, count: int) 
         processes = _Unconnected(rank, count, rank)
         step = Step(supernet, Hardware(CPU.device, "fp32", 1, (), processes), 2, WEIGHTS, 0.1)
         own = range(7)[slice(rank * 7 // count, (rank + 1) * 7 // count)]
-        total = total + step.add_gradients(images()[own.start : own.stop], LABELS, SANDWICH)
+        total = total + step.add_gradients(seven_images()[own.start : own.stop], LABELS, SANDWICH)
     torch.testing.assert_close(total.double(), loss.double(), rtol=1e-6, atol=0)
     for name, parameter in supernet.named_parameters():
         assert (parameter.grad is None) == (name not in whole)
@@ -104,7 +93,7 @@ def test_checkpointed_activations_give_the_same_gradients_with_dropout(
         model = tiny_supernet(tiny_backbone_file, dropout=0.3, drop_path=0.3).train()
         model.activation_checkpointing = checkpointing
         torch.manual_seed(5)
-        loss = Step(model, CPU).add_gradients(images().float(), LABELS, subnets)
+        loss = Step(model, CPU).add_gradients(seven_images().float(), LABELS, subnets)
         found.append((loss, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}))
     (loss, plain), (same, recomputed) = found
     assert torch.equal(loss, same)
@@ -125,7 +114,7 @@ def test_checkpointed_activations_are_not_kept(tiny_backbone_file: Path) -> None
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            model(images().float(), SPACE.largest)
+            model(seven_images().float(), SPACE.largest)
         kept[checkpointing] = sum(sizes)
     assert kept[True] < 0.2 * kept[False]
 

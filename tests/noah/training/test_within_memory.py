@@ -13,7 +13,7 @@ from noah.hardware.processes import Processes
 from noah.model.supernet import Supernet
 from noah.training.step import Step
 from noah.training.within_memory import StepsWithinMemory
-from tests.noah.tiny_training import CPU, SPACE, tiny_supernet
+from tests.noah.tiny_training import CPU, SPACE, seven_images, trained_supernet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,18 +22,7 @@ TARGETS = torch.tensor([0, 1, 2, 2, 0, 1, 1])
 
 @pytest.fixture
 def supernet(tiny_backbone_file: Path) -> Supernet:
-    """In float64, every trained weight away from its start."""
-    model = tiny_supernet(tiny_backbone_file, dropout=0.0, drop_path=0.0).double().train()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-    return model
-
-
-def images() -> Tensor:
-    return torch.randn(7, 3, 32, 32, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return trained_supernet(tiny_backbone_file)
 
 
 def with_room_for(supernet: Supernet, count: int) -> list[int]:
@@ -50,7 +39,7 @@ def with_room_for(supernet: Supernet, count: int) -> list[int]:
 
 
 def gradients(steps: StepsWithinMemory) -> tuple[Tensor, dict[str, Tensor]]:
-    loss = steps.add_gradients(images(), TARGETS, (SPACE.largest,))
+    loss = steps.add_gradients(seven_images(), TARGETS, (SPACE.largest,))
     found = {name: value.grad for name, value in steps.step.supernet.named_parameters() if value.grad is not None}
     return loss, {name: gradient.clone() for name, gradient in found.items()}
 
@@ -100,5 +89,7 @@ def test_one_of_several_processes_does_not_begin_anew_alone(supernet: Supernet) 
     several = replace(CPU, processes=Processes(0, 2, 0, 2))
     said: list[str] = []
     with pytest.raises(torch.OutOfMemoryError):
-        StepsWithinMemory(Step(supernet, several), said.append).add_gradients(images()[:3], TARGETS, (SPACE.largest,))
+        StepsWithinMemory(Step(supernet, several), said.append).add_gradients(
+            seven_images()[:3], TARGETS, (SPACE.largest,)
+        )
     assert said == []
