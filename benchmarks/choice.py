@@ -39,6 +39,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
+from benchmarks.steps import best_precision
 from benchmarks.supernets import pocket_settings
 from noah.data.dataset import Dataset
 from noah.data.split import Split, select
@@ -74,7 +75,7 @@ SETTING: Mapping[str, Any] = {
     "backbone": {"image_size": 56},
     "space": {"preset": "mixed"},
     "retrain": {"epochs": 15},
-    "hardware": {"threads": 1, "precision": "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"},
+    "hardware": {"threads": 1, "precision": best_precision(torch.device("cpu"))},
 }
 FOLDER = Path("docs/choice")
 OTHERS = 60

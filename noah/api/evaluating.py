@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -112,8 +112,7 @@ def evaluate_run(
         materials = prepare_run(current, listener, own, data=data)
         check_same_data(current, materials)
         measured = Measured(evaluate_test(current, materials, listener), what, is_new=True)
-    for line in duplicates_told(measured.result.get("duplicates") or {}, measured.result["total"]):
-        listener.say(line)
+    _tell_duplicates(measured.result, listener)
     track_result(current, measured.result, listener)
     return measured
 
@@ -146,14 +145,14 @@ def evaluate_exported(
         result = read_result(current, *place)
         if result.get("files") == predictor.manifest.file_hashes:
             _tell_stored(current, what, listener)
+            _tell_duplicates(result, listener)
             return Measured(result, what, is_new=False)
     listener.say(f"run       {current.folder}")
     materials = prepare_run(current, listener, own, data=data)
     check_same_data(current, materials)
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
     result = evaluate_artifact(predictor, current, materials, listener, place[-1])
-    for line in duplicates_told(result.get("duplicates") or {}, result["total"]):
-        listener.say(line)
+    _tell_duplicates(result, listener)
     return Measured(result, what, is_new=True)
 
 
@@ -204,21 +203,21 @@ def _evaluate_on(
     return Measured(result, f"{what} on {result['split']}", is_new=is_new)
 
 
-def duplicates_told(found: dict[str, Any], total: int) -> list[str]:
+def _tell_duplicates(result: Mapping[str, Any], listener: Listener) -> None:
     """Warn of test images that the run began with, and of groups on both sides."""
-    lines = []
+    found, total = result.get("duplicates") or {}, result["total"]
     if not found.get("checked", True):
-        lines.append(f"images    Whether the network has seen test images in training is not known: {found['reason']}.")
+        reason = found["reason"]
+        listener.say(f"images    Whether the network has seen test images in training is not known: {reason}.")
     for how, word in (("exact", "are"), ("near", "are nearly the same as")):
         if found.get(how):
-            lines.append(
+            listener.say(
                 f"WARNING   {found[how]:,} of {total:,} test images {word} images that the network was trained or "
                 "chosen on; the result in the run's folder names them."
             )
     if found.get("accuracy_without") is not None:
-        lines.append(f"          {found['accuracy_without']:.2%} of the others are right.")
+        listener.say(f"          {found['accuracy_without']:.2%} of the others are right.")
     if found.get("groups"):
-        lines.append(
+        listener.say(
             f"WARNING   {found['groups']:,} groups have images for testing and others that the network was trained on."
         )
-    return lines

@@ -28,6 +28,14 @@ Images = list[Count] | Annotated[str, AfterValidator(_check_images)]
 """Numbers of images, plain as earlier versions wrote them or packed (`noah.files.packed`)."""
 
 
+class ToldChoice(TypedDict):
+    """An automatic choice (`noah.hardware.choice.Choice`)."""
+
+    what: str
+    value: str
+    reason: str
+
+
 class Description(TypedDict):
     """The content of run.yaml."""
 
@@ -38,6 +46,7 @@ class Description(TypedDict):
     versions: NotRequired[Texts]
     classes: NotRequired[list[str]]
     images: NotRequired[Texts]
+    choices: NotRequired[list[ToldChoice]]
 
 
 class LeftOut(TypedDict):

@@ -141,6 +141,9 @@ def test_a_name_that_is_a_path_is_refused(tmp_path: Path, name: str) -> None:
         (b"- a\n", "holds no settings"),
         (b"settings: 3\n", "holds no settings"),
         (b"settings: !!python/name:os.system\n", "cannot be read"),
+        (b"settings: {}\nchoices: 7\n", "choices"),
+        (b"settings: {}\nchoices: [7]\n", "choices"),
+        (b"settings: {}\nchoices: [{what: threads}]\n", "choices"),
     ],
 )
 def test_a_damaged_description_is_told_with_its_file(tmp_path: Path, content: bytes, told: str) -> None:

@@ -47,12 +47,14 @@ def test_an_artifact_says_what_it_runs_on(finished: Finished) -> None:
 @pytest.mark.parametrize(("arguments", "name"), [((), "test"), ((f"runs/shapes/first/export/{FLOAT}",), FLOAT)])
 def test_a_measured_result_is_shown_again(project: Finished, arguments: tuple[str, ...], name: str) -> None:
     path = result_path(project, name)
-    marked = stored(project, name) | {"accuracy": 0.123}
+    duplicates = {"checked": True, "exact": 2, "accuracy_without": 0.5}
+    marked = stored(project, name) | {"accuracy": 0.123, "duplicates": duplicates}
     path.write_text(json.dumps(marked))
     outcome = noah("eval", *arguments)
     assert outcome.code == 0
     assert "was measured before; --again repeats it." in outcome.words
     assert "test 12.30% ±" in outcome.words
+    assert "WARNING 2 of 18 test images are images that the network was trained or chosen on" in outcome.words
     assert noah("eval", *arguments, "--again").code == 0
     assert stored(project, name)["accuracy"] != 0.123
 
