@@ -250,11 +250,9 @@ def _environment(run: Run, description: Mapping[str, Any]) -> Environment:
     if run.path("retrain", "model.json").is_file():
         hardware = run.read_json("retrain", "model.json").get("hardware", {})
         trained_on = ", ".join(f"{key} {value}" for key, value in hardware.items())
-    with well_formed(run.path(RUN_FILE), "no list of choices"):
-        choices = tuple((str(c["what"]), str(c["value"]), str(c["reason"])) for c in description.get("choices", ()))
     return Environment(
         versions={str(package): str(version) for package, version in description.get("versions", {}).items()},
         machine=f"{machine.get('system', 'unknown system')}, {machine.get('cores', '?')} cores",
-        choices=choices,
+        choices=tuple((told["what"], told["value"], told["reason"]) for told in description.get("choices", ())),
         trained_on=trained_on,
     )

@@ -67,7 +67,7 @@ def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported |
             commands.append(_export(artifact.manifest))
             if artifact.test is not None:
                 commands.append(f"noah eval runs/latest/export/{artifact.tested_path}")
-    chosen = {str(choice["what"]): str(choice["value"]) for choice in description.get("choices", [])}
+    chosen = {choice["what"]: choice["value"] for choice in description.get("choices", [])}
     machine = [f"--{name} {chosen[name]}" for name in ("device", "precision", "threads") if name in chosen]
     settings = [] if earlier else ["--config", shlex.quote(settings_path)]
     return Repeat(
