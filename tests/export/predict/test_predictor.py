@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from PIL import Image
 
 from export.artifact.manifest import read_manifest, write_manifest
 from export.artifact.records import ModelInput, ModelOutput
 from export.predict.predictor import Predictor, load_predictor
 from export.runtime.onnx_session import CPU
 from noah.data.pixels.preprocessing import Preprocessing
-from noah.errors import ArtifactError, UsageError
+from noah.errors import ArtifactError, UnreadableImageError, UsageError
 from tests.export.tiny_artifact import (
     CLASSES,
     HEIGHT,
@@ -107,6 +108,18 @@ def test_huge_logits_do_not_overflow(tmp_path: Path) -> None:
 def test_pixels_of_another_shape_are_refused(predictor: Predictor, pixels: np.ndarray) -> None:
     with pytest.raises(ValueError, match="pixels must be uint8"):
         predictor.run(pixels)
+
+
+def test_images_of_mixed_sizes_come_out_in_their_order(tmp_path: Path) -> None:
+    predictor = load_predictor(make_artifact(tmp_path / "artifact", "image"), provider="cpu")
+    sizes = [(6, 8), (30, 40), (30, 40), (9, 100), (30, 40)]
+    rng = np.random.default_rng(1)
+    images = [Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]
+    found = predictor.run([predictor.pixels(image) for image in images])
+    expected = logits_by_hand(np.stack([PREPROCESSING.pixels(image) for image in images]))
+    np.testing.assert_allclose(found, expected, atol=0.05)
+    with pytest.raises(UnreadableImageError, match="too long and thin"):
+        predictor.pixels(Image.new("RGB", (1, 10**7)))
 
 
 def test_a_missing_artifact_and_a_strange_file_are_told(tmp_path: Path) -> None:

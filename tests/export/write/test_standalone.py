@@ -296,7 +296,7 @@ def test_an_export_holds_the_program_and_its_proof(finished: Finished) -> None:
         assert proof.reference == "noah predict with the same model"
         assert proof.batches[0].max_difference == 0
         program = (finished.artifact(name) / "predict.py").read_text(encoding="utf-8")
-        assert f"INPUT, PRECISION = '{manifest.input.type}', 'fp32'" in program
+        assert f"INPUT, PRECISION = '{manifest.input.values}', 'fp32'" in program
     assert "predict.py: 18 images as noah predict, to the bit" in finished.outcomes["export"].words
     assert not list(finished.artifact().rglob("__pycache__"))
 
