@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from export.predict.predictor import load_predictor
+from export.formats.load import load_predictor
 from noah.data.decode import open_image
 
 _TIE = 1e-4

@@ -6,7 +6,6 @@ The manifest is in the same folder as the files that it describes, and holds the
 from __future__ import annotations
 
 import hashlib
-import shlex
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -53,6 +52,7 @@ class Manifest(Record):
     """The content of `manifest.json`, in the order of the file.
 
     Attributes:
+        format: The kind of artifact, a name in `export.formats.registry`.
         dataset: Name of the dataset that the classes come from.
         classes: Labels in the order of the outputs.
         preprocessing: The result of `noah.data.pixels.preprocessing.Preprocessing.to_json`.
@@ -66,13 +66,13 @@ class Manifest(Record):
         resized: The accuracy that the input size costs, if it is not the size of the search.
         temperature: What logits are divided by before they become probabilities; None for nothing.
         parity: The comparisons that the artifact passed, at least one.
-        engine: Describes the engine, for format trt.
+        engine: Describes the engine, if there is one.
         files: Every file of the artifact that a program reads, by its name in the folder; not the model card, which
             people may edit.
         versions: Versions of the packages that wrote the artifact.
     """
 
-    format: Literal["onnx", "trt", "triton", "safetensors", "timm"] = "onnx"
+    format: Name = "onnx"
     format_version: Literal[1] = FORMAT_VERSION
     created_by: Name = f"noah {__version__}"
     run: RunRecord
@@ -115,15 +115,14 @@ class Manifest(Record):
 
     @model_validator(mode="after")
     def _opset_is_told(self) -> Self:
-        if (self.format in ("onnx", "trt", "triton")) != (self.opset is not None):
-            raise ValueError(f"format {self.format} {'needs' if self.opset is None else 'has no'} opset")
+        if self.opset is None and any(name.endswith(".onnx") for name in self.files):
+            raise ValueError(f"format {self.format} needs opset for its ONNX file")
         return self
 
     @model_validator(mode="after")
     def _engines_are_described(self) -> Self:
-        needs = self.format == "trt"
-        if needs != (self.engine is not None) and self.format != "triton":  # which holds either
-            raise ValueError(f"format {self.format} {'needs' if needs else 'has no'} engine")
+        if self.engine is None and any(name.endswith((".engine", ".plan")) for name in self.files):
+            raise ValueError(f"format {self.format} needs engine to describe its engine")
         return self
 
     @model_validator(mode="after")
@@ -163,15 +162,6 @@ def read_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         problems = "; ".join(map(_one_problem, error.errors(include_url=False)))
         raise ArtifactError(f"{path} is not a manifest that this noah reads: {problems}.", _EXPORT_AGAIN) from error
-
-
-def how_to_load(format_: str, folder: Path) -> str:
-    """Give the line that loads an artifact that noah's commands cannot run, in Python or for a server."""
-    if format_ == "triton":
-        return f"tritonserver --model-repository {shlex.quote((folder / 'models').as_posix())}"
-    if format_ == "timm":
-        return f'timm.create_model("local-dir:{folder.as_posix()}", pretrained=True)'
-    return f'noah.load("{folder.as_posix()}")'
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> Path:

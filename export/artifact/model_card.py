@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from export.artifact.manifest import (
-    ENGINE_FILE,
-    MODEL_FILE,
-    PROGRAM_FILE,
-    REQUIREMENTS_FILE,
-    Manifest,
-    how_to_load,
-)
+from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest
 from export.artifact.records import EngineRecord, ModelInput, Parity, QuantizationRecord, ResizedRecord
 from noah.data.decoding import AS_STORED, Decoding
 from noah.files.foreign_text import markdown_text
 from noah.runs.folder import Run
 
 _LABELS_SHOWN = 40
-_MERGED = "merged into one plain network"
-_FORMS = {
-    "onnx": _MERGED,
-    "trt": _MERGED,
-    "triton": _MERGED,
-    "safetensors": "stored here with the head but without the backbone",
-    "timm": "folded into the backbone's own layers",
-}
 
 
-def write_card(manifest: Manifest, run: Run, path: Path, folder: Path) -> None:
+def write_card(manifest: Manifest, run: Run, path: Path, folder: Path, *, form: str, usage: str) -> None:
     """Write the card of an artifact.
 
     Args:
@@ -39,22 +23,26 @@ def write_card(manifest: Manifest, run: Run, path: Path, folder: Path) -> None:
         run: The run that it comes from; the card gives its test accuracy if that was measured.
         path: The file to write.
         folder: The folder that the artifact will end up in.
+        form: How the subnet's modules are in the artifact.
+        usage: How to run it, Markdown.
     """
     test = run.read_json("eval", "test.json") if run.path("eval", "test.json").is_file() else None
-    path.write_text(model_card(manifest, test, folder), encoding="utf-8", newline="\n")
+    path.write_text(model_card(manifest, test, folder, form=form, usage=usage), encoding="utf-8", newline="\n")
 
 
-def model_card(manifest: Manifest, test: dict[str, Any] | None, folder: Path) -> str:
+def model_card(manifest: Manifest, test: dict[str, Any] | None, folder: Path, *, form: str, usage: str) -> str:
     """The text of the card, Markdown.
 
     Args:
         manifest: Describes the artifact.
         test: The content of `eval/test.json`; None if the test split has not been opened yet.
         folder: The folder that the artifact will end up in.
+        form: How the subnet's modules are in the artifact.
+        usage: How to run it, Markdown.
     """
     sections = [
         f"# {markdown_text(folder.name)} of {markdown_text(manifest.run.name)}\n",
-        _what(manifest),
+        _what(manifest, form),
         "## Subnet\n",
         _subnet(manifest),
         "## Accuracy\n",
@@ -65,14 +53,14 @@ def model_card(manifest: Manifest, test: dict[str, Any] | None, folder: Path) ->
         _precision(manifest),
         *(["## Engine\n", _engine(manifest.engine)] if manifest.engine else []),
         "## How to run it\n",
-        _usage(manifest, folder),
+        usage,
         "## Written by\n",
         _table(("package", "version"), sorted(manifest.versions.items())),
     ]
     return "\n".join(sections)
 
 
-def _what(manifest: Manifest) -> str:
+def _what(manifest: Manifest, form: str) -> str:
     labels = ", ".join(map(markdown_text, manifest.classes[:_LABELS_SHOWN]))
     more = len(manifest.classes) - _LABELS_SHOWN
     height, width = manifest.input.image_size
@@ -86,7 +74,7 @@ def _what(manifest: Manifest) -> str:
     preprocessing = ", ".join(markdown_text(f"{key} {value}") for key, value in manifest.preprocessing.items())
     return (
         f"An image classifier: the vision transformer {arch} ({name}), frozen, "
-        f"with added modules of {manifest.parameters:,} parameters, {_FORMS[manifest.format]}. "
+        f"with added modules of {manifest.parameters:,} parameters, {form}. "
         f"Trained on {markdown_text(manifest.dataset)}.\n\n"
         f"- Classes ({len(manifest.classes):,}): {labels}{f' and {more:,} more' if more > 0 else ''}\n"
         f"- Takes `{manifest.input.name}`: {takes}\n"
@@ -197,25 +185,6 @@ def _engine(engine: EngineRecord) -> str:
         f"`{ENGINE_FILE}` was built from `{MODEL_FILE}` by {engine.package} {engine.version} ({engine.reason}) for "
         f"{', '.join(engine.targets)}; it takes batches of {profile.minimum} to {profile.maximum} images and is "
         f"optimized for {profile.optimum}. {engine.verified[0].upper()}{engine.verified[1:]}.\n"
-    )
-
-
-def _usage(manifest: Manifest, folder: Path) -> str:
-    if manifest.format not in ("onnx", "trt"):
-        where = "With Triton Inference Server" if manifest.format == "triton" else "In Python, with torch"
-        return f"{where}:\n\n    {how_to_load(manifest.format, Path(folder.name))}\n"
-    command = f"    noah predict {shlex.quote(folder.name)} IMAGES... --out predictions.csv\n"
-    if PROGRAM_FILE in manifest.files:
-        command += (
-            f"\nWithout noah, `{MODEL_FILE}` is run by `{PROGRAM_FILE}`, which gives the same rows:\n\n"
-            f"    pip install -r {REQUIREMENTS_FILE}\n    python {PROGRAM_FILE} IMAGES... --out predictions.csv\n"
-        )
-    if manifest.engine is None:
-        return command
-    model = shlex.quote(f"{folder.name}/{MODEL_FILE}")
-    return (
-        f"{command}\nThe engine needs an NVIDIA GPU of one of the targets. To run the same model in onnxruntime:\n\n"
-        f"    noah predict {model} IMAGES... --out predictions.csv\n"
     )
 
 

@@ -13,6 +13,8 @@ FloatPrecision = Literal["fp32", "fp16", "bf16"]
 Int8Precision = Literal["int8", "int8-dynamic"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic"]
 """int8 has 8-bit weights and activations with calibrated scales; int8-dynamic finds the scales in each batch."""
+Values = Literal["logits", "probabilities"]
+"""What a network gives."""
 Int8Calibration = Literal["minmax", "entropy", "percentile"]
 """How the range of an activation is chosen from the values seen in calibration."""
 Count = Annotated[int, Field(ge=0)]

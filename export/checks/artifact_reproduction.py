@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from export.artifact.manifest import read_manifest
 from export.checks.artifact_accuracy import artifact_logits, materials_of
 from export.checks.belonging import artifacts
-from export.predict.predictor import load_predictor
-from export.predict.runnable import Runnable, first_here, runnables
+from export.formats.load import load_predictor
+from export.formats.runnable import Runnable, first_here, runnables
 from noah.checks.reproduction import changed_labels, check_agreement, stored_score, stored_test_pixels
 from noah.checks.verification import Check
 from noah.errors import ArtifactError, MissingPackageError, NoahError, NotHereError

@@ -8,7 +8,7 @@ from typing import Any
 
 from export.artifact.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
 from export.artifact.origin import temperature_of
-from export.predict.runnable import Runnable, runnables
+from export.formats.runnable import Runnable, runnables
 from noah.checks.verification import Check
 from noah.data.decoding import AS_STORED
 from noah.errors import ArtifactError, NoahError
@@ -36,11 +36,12 @@ def check_artifacts(run: Run) -> Iterator[Check]:
             manifest = read_manifest(folder)
             check_files(manifest, folder)
             _check_origin(run, manifest)
+            models = runnables(folder, manifest)
         except NoahError as error:
             yield Check(f"artifact {folder.name}", "failed", error.problem, following)
             continue
         yield Check(f"artifact {folder.name}", "ok", "its files, weights, subnet and classes match the run")
-        for model in runnables(folder, manifest):
+        for model in models:
             if run.path("eval", *model.result(run)).is_file() and (problem := _problem_of_result(run, model, manifest)):
                 yield Check(f"result of {model.name}", "failed", problem, f"{model.eval_command} --again")
 

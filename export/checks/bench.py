@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.artifact.manifest import ENGINE_FILE
 from export.artifact.records import Precision
 from export.checks.plain_backbone import PlainBackbone, plain_backbone, write_plain_backbone
 from export.checks.speed import Ratio, Timing, speedup, summarize, time_in_turns
+from export.formats.load import open_again
+from export.formats.registry import model_files
 from export.predict.predictor import Predictor
-from export.runtime.engine import open_engine
 from export.runtime.onnx_session import open_session
 from export.runtime.tensors import OpenModel
 from noah.progress import Listener
@@ -162,13 +162,6 @@ def _images(contender: Contender, batch: int) -> NDArray[Any]:
 
 
 def _from_predictor(predictor: Predictor, name: str, threads: int | None, reference: str | None) -> Contender:
-    manifest, file = predictor.manifest, predictor.file
-
-    def load() -> object:
-        if file.name == ENGINE_FILE and manifest.engine is not None:
-            return open_engine(file, manifest.engine)
-        return open_session(file, provider=predictor.provider, threads=threads)
-
     return Contender(
         name=name,
         model=predictor.model,
@@ -176,9 +169,9 @@ def _from_predictor(predictor: Predictor, name: str, threads: int | None, refere
         image_size=PHOTOGRAPH
         if predictor.takes_images
         else (predictor.preprocessing.height, predictor.preprocessing.width),
-        raw_pixels=manifest.input.values != "normalized",
-        load_seconds=_load_seconds(load),
-        bytes=_bytes(file),
+        raw_pixels=predictor.manifest.input.values != "normalized",
+        load_seconds=_load_seconds(lambda: open_again(predictor, threads)),
+        bytes=_bytes(predictor.file),
         reference=reference,
     )
 
@@ -212,7 +205,8 @@ def _load_seconds(load: Callable[[], object]) -> float:
 
 
 def _bytes(file: Path) -> int:
-    beside = file.with_name(f"{file.name}.data")
+    model = model_files().get(file.name)
+    beside = file.with_name(model.weights if model and model.weights else f"{file.name}.data")
     return file.stat().st_size + (beside.stat().st_size if beside.is_file() else 0)
 
 

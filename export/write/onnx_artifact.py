@@ -1,28 +1,26 @@
 """Exports the retrained winner of a run: merge, write, check, compare, and only then give the artifact its name.
 
 An artifact is a folder `export/<name>/` of the run, named after its format and precision, like onnx-fp32 or trt-fp16,
-and after what differs from the defaults, like onnx-fp32-uint8 or trt-fp16-probabilities. It holds `model.onnx`,
-`manifest.json`, `model_card.md`, and `predict.py` with its `requirements.txt`, which run the model without noah; one of
-format trt also holds `model.engine`, beside the ONNX file that it was built from, which can be built again for another
-GPU and also runs without one. One of format triton holds a model repository instead.
+and after what differs from the defaults, like onnx-fp32-uint8 or trt-fp16-probabilities. Every format that is made from
+the merged network begins as an ONNX file, the `Draft`; the format then finishes it: it proves it as it is, builds an
+engine from it, converts it or puts a server's files around it.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from export.artifact import metadata
 from export.artifact.folder import new_artifact
-from export.artifact.manifest import CARD_FILE, ENGINE_FILE, MODEL_FILE, Manifest, file_record, write_manifest
+from export.artifact.manifest import CARD_FILE, MODEL_FILE, Manifest, file_record, write_manifest
 from export.artifact.metadata import CLASSES
 from export.artifact.model_card import write_card
 from export.artifact.origin import describe_origin, temperature_of
 from export.artifact.records import (
-    NOT_VERIFIED,
-    EngineRecord,
     FileRecord,
     ModelInput,
     ModelOutput,
@@ -32,16 +30,13 @@ from export.artifact.records import (
     ResizedRecord,
 )
 from export.convert.int8 import quantize
-from export.convert.int8_options import DEFAULT_INT8, Int8Options
 from export.convert.onnx_files import check_valid
 from export.convert.precision import DEFAULT_OPSETS, write_precision
 from export.convert.to_onnx import BATCH_AXIS, INPUT_NAME, write_onnx
-from export.convert.to_triton import arrange_repository
-from export.convert.type_check import check_types, read_types
-from export.runtime.profile import ONNX_PROFILE, Profile
-from export.runtime.tensorrt_package import Builder
+from export.convert.type_check import FoundTypes, check_types, read_types
 from export.write.input_size import measure_resized
-from export.write.proof import Evidence, gather_evidence, prove_engine, prove_onnx
+from export.write.proof import Evidence, gather_evidence
+from export.write.request import Request
 from export.write.standalone import prove_standalone, write_standalone
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
@@ -53,52 +48,84 @@ from noah.stages.retrain_stage import load_retrained
 
 
 @dataclass(frozen=True)
-class Request:
-    """What to export.
+class Draft:
+    """An artifact that is being written: so far, the merged network as a checked ONNX file.
 
     Attributes:
-        precision: Of products and most else; norms and softmax stay in float32, and inputs and outputs are never lower.
-        int8: How to quantize, if the precision is int8 or int8-dynamic.
-        raw_pixels: Take raw uint8 pixels (B, H, W, 3) instead of normalized float32 (B, 3, H, W).
-        values: Whether the outputs are logits or probabilities.
-        opset: ONNX operator set; None takes the precision's default.
-        profile: Batch sizes of the parity check, and of an engine.
-        builder: Builds an engine as well; None writes only ONNX.
-        triton: Arrange a model repository for Triton Inference Server around the engine or the ONNX file.
-        input_size: Height and width of the images in pixels; None takes the size of the search.
-        name: Folder name under export/; None makes one.
+        folder: The folder, which holds `file`, and weights beyond 2 GiB beside it.
+        file: The ONNX file, in the precision of the graph.
+        run: The run.
+        materials: Its dataset, and its backbone at the artifact's image size.
+        model: The retrained supernet, on the CPU.
+        subnet: The winner.
+        listener: Prints each step.
+        request: What was asked for.
+        evidence: What the artifact's outputs are compared with.
+        input: Describes the network's input.
+        output: Describes its output.
+        types: The types that were found in the ONNX file.
+        opset: Its operator set.
+        quantization: What is in 8 bits.
+        resized: What the image size costs, if it is not that of the search.
     """
 
-    precision: Precision = "fp32"
-    int8: Int8Options = DEFAULT_INT8
-    raw_pixels: bool = False
-    values: Literal["logits", "probabilities"] = "logits"
-    opset: int | None = None
-    profile: Profile = ONNX_PROFILE
-    builder: Builder | None = None
-    triton: bool = False
-    input_size: int | None = None
-    name: str | None = None
+    folder: Path
+    file: Path
+    run: Run
+    materials: Materials
+    model: Supernet
+    subnet: Subnet
+    listener: Listener
+    request: Request
+    evidence: Evidence
+    input: ModelInput
+    output: ModelOutput
+    types: FoundTypes
+    opset: int
+    quantization: QuantizationRecord | None
+    resized: ResizedRecord | None
 
-    @property
-    def folder_name(self) -> str:
-        """The folder's name, like onnx-fp32, trt-fp16-uint8, onnx-bf16-probabilities or onnx-fp32-112px."""
-        parts = ["triton" if self.triton else "trt" if self.builder else "onnx", self.precision]
-        if self.raw_pixels:
-            parts.append("uint8")
-        if self.values == "probabilities":
-            parts.append("probabilities")
-        if self.input_size is not None:
-            parts.append(f"{self.input_size}px")
-        return self.name or "-".join(parts)
+    def describe(self, parity: tuple[Parity, ...], **other: Any) -> Manifest:
+        """Make the manifest of the artifact as its folder is now.
 
-    @property
-    def opset_used(self) -> int:
-        """The operator set of the file, which is the precision's default if none was asked for."""
-        return self.opset or DEFAULT_OPSETS[self.precision]
+        Args:
+            parity: The comparisons that it passed.
+            other: Fields of `Manifest` that the format adds or puts in place of those of the ONNX file.
+        """
+        fields: dict[str, Any] = {
+            **describe_origin(self.run, self.materials, self.model, self.subnet),
+            "format": self.request.format,
+            "input": self.input,
+            "output": self.output,
+            "precision": self.request.precision,
+            "types": self.types,
+            "opset": self.opset,
+            "quantization": self.quantization,
+            "resized": self.resized,
+            "parity": parity,
+            "files": _files(self.folder),
+            "versions": installed_versions(),
+        }
+        return Manifest(**(fields | other))
+
+    def with_program(self, manifest: Manifest) -> Manifest:
+        """Write the program that runs the ONNX file without noah beside it, prove it, and add both to the manifest."""
+        write_standalone(manifest, self.folder)
+        proved = prove_standalone(self.folder, manifest, self.materials.dataset.validation, self.listener)
+        return manifest.model_copy(update={"parity": (*manifest.parity, proved), "files": _files(self.folder)})
 
 
-def export_artifact(run: Run, materials: Materials, listener: Listener, request: Request) -> Path:
+def export_artifact(
+    run: Run,
+    materials: Materials,
+    listener: Listener,
+    request: Request,
+    *,
+    finish: Callable[[Draft], Manifest],
+    form: str,
+    usage: Callable[[Manifest, Path], str],
+    graph: Precision | None = None,
+) -> Path:
     """Write the retrained winner as an artifact, and check that it agrees with the torch model.
 
     Args:
@@ -106,6 +133,10 @@ def export_artifact(run: Run, materials: Materials, listener: Listener, request:
         materials: Its dataset, and its backbone at the size of the search; parity is checked on validation images.
         listener: Prints each step.
         request: The format, precision and further choices.
+        finish: Makes the artifact of the draft, proves it and describes it.
+        form: How the subnet's modules are in the artifact, for its card.
+        usage: How to run it, for its card.
+        graph: Precision of the ONNX file, if it is not the one asked for, which the format then brings about itself.
 
     Returns:
         The artifact's folder. An earlier artifact of the same name is replaced, but only by one that passed its checks.
@@ -121,8 +152,9 @@ def export_artifact(run: Run, materials: Materials, listener: Listener, request:
     model.cpu()  # the reference of the parity check is computed there, whatever the run was trained on
     final = run.path("export", request.folder_name)
     with new_artifact(run, final.name) as building:
-        manifest = _build(building, run, materials, model, subnet, listener, request, resized)
-        write_card(manifest, run, building / CARD_FILE, final)
+        draft = _draft(building, run, materials, model, subnet, listener, request, resized, graph or request.precision)
+        manifest = finish(draft)
+        write_card(manifest, run, building / CARD_FILE, final, form=form, usage=usage(manifest, final))
         write_manifest(manifest, building)
     run.log(
         "export", "finished", name=final.name, parity=[parity.model_dump(mode="json") for parity in manifest.parity]
@@ -143,7 +175,7 @@ def _resize(
     return resized, request, measure_resized(run, materials, resized, listener)
 
 
-def _build(
+def _draft(
     folder: Path,
     run: Run,
     materials: Materials,
@@ -152,12 +184,14 @@ def _build(
     listener: Listener,
     request: Request,
     resized: ResizedRecord | None,
-) -> Manifest:
-    """Write and check the files of the artifact, and describe them."""
+    graph: Precision,
+) -> Draft:
+    """Write and check the ONNX file, and gather what its outputs are to be compared with."""
     backbone, classes = materials.backbone, materials.dataset.classes
     file, fitted = folder / MODEL_FILE, temperature_of(run)
     temperature = 1.0 if fitted is None else fitted.value
-    quantization = _write(file, materials, model, subnet, listener, request, temperature)
+    opset = request.opset or DEFAULT_OPSETS[graph]
+    quantization = _write(file, materials, model, subnet, listener, request, graph, opset, temperature)
     notes = {
         CLASSES: classes,
         metadata.PREPROCESSING: backbone.preprocessing.to_json(),
@@ -171,7 +205,7 @@ def _build(
     metadata.write_metadata(file, notes)
     check_valid(file)
     types = read_types(file)
-    check_types(types, request.precision, quantization.products if quantization else 0)
+    check_types(types, graph, quantization.products if quantization else 0)
     metadata.check_labels(file, classes)
     evidence = gather_evidence(
         materials,
@@ -183,34 +217,24 @@ def _build(
         temperature=temperature,
         profile=request.profile,
     )
-    parity = prove_onnx(file, evidence, listener)
-    engine = None
-    if request.builder is not None:
-        engine, proved = _build_engine(folder, run, request.builder, evidence, listener)
-        parity += proved
     model_input, model_output = _describe_ends(materials, request)
-    if request.triton:
-        arrange_repository(folder, materials.dataset.name, classes, model_input, model_output, request.profile)
-    manifest = Manifest(
-        format="triton" if request.triton else "trt" if engine else "onnx",
-        **describe_origin(run, materials, model, subnet),
+    return Draft(
+        folder=folder,
+        file=file,
+        run=run,
+        materials=materials,
+        model=model,
+        subnet=subnet,
+        listener=listener,
+        request=request,
+        evidence=evidence,
         input=model_input,
         output=model_output,
-        precision=request.precision,
         types=types,
-        opset=request.opset_used,
+        opset=opset,
         quantization=quantization,
         resized=resized,
-        parity=parity,
-        engine=engine,
-        files=_files(folder),
-        versions=installed_versions(),
     )
-    if request.triton:  # whose server takes requests, not files
-        return manifest
-    write_standalone(manifest, folder)
-    parity += (prove_standalone(folder, manifest, materials.dataset.validation, listener),)
-    return manifest.model_copy(update={"parity": parity, "files": _files(folder)})
 
 
 def _files(folder: Path) -> dict[str, FileRecord]:
@@ -241,13 +265,15 @@ def _write(
     subnet: Subnet,
     listener: Listener,
     request: Request,
+    precision: Precision,
+    opset: int,
     temperature: float,
 ) -> QuantizationRecord | None:
     """Write the ONNX file in the precision asked for; for 8 bits, return what was quantized."""
-    preprocessing, precision = materials.backbone.preprocessing, request.precision
+    preprocessing = materials.backbone.preprocessing
     listener.say("merging   the modules into the backbone")
     merged = merge(model, subnet, raw_pixels=(preprocessing.mean, preprocessing.std) if request.raw_pixels else None)
-    listener.say(f"writing   {file.name}, {precision}, opset {request.opset_used}, batch axis free")
+    listener.say(f"writing   {file.name}, {precision}, opset {opset}, batch axis free")
 
     def write(path: Path) -> None:
         write_onnx(
@@ -258,7 +284,7 @@ def _write(
             raw_pixels=request.raw_pixels,
             probabilities=request.values == "probabilities",
             temperature=temperature,
-            opset=request.opset_used,
+            opset=opset,
         )
 
     if precision == "int8" or precision == "int8-dynamic":
@@ -278,26 +304,3 @@ def _write(
     write(file)
     write_precision(file, precision)
     return None
-
-
-def _build_engine(
-    folder: Path, run: Run, builder: Builder, evidence: Evidence, listener: Listener
-) -> tuple[EngineRecord, tuple[Parity, ...]]:
-    """Build the engine, and run it if there is a GPU that can."""
-    from export.convert.to_tensorrt import build_engine
-    from export.runtime.engine import open_engine, why_not_run
-
-    file = folder / ENGINE_FILE
-    listener.say(f"builder   {builder.package} {builder.version} ({builder.reason})")
-    listener.say(f"building  {file.name} for {', '.join(builder.targets)}, batches {evidence.profile}")
-    cache = run.path("export", f"{builder.package}-{builder.version}-timing.cache")
-    record = build_engine(folder / MODEL_FILE, file, builder, evidence.profile, evidence.precision, cache)
-    listener.say(f"built     {file.name} in {record.build_seconds:.1f} s; timing cache: {record.timing_cache}")
-    for warning in record.warnings:
-        listener.say(f"          {builder.package} warns: {warning}")
-    missing = why_not_run(record)
-    if missing:
-        listener.say(f"          The engine was {NOT_VERIFIED}: {missing}. Its ONNX file was checked.")
-        return record.model_copy(update={"verified": f"{NOT_VERIFIED}: {missing}"}), ()
-    parity = prove_engine(open_engine(file, record), evidence, listener)
-    return record.model_copy(update={"verified": f"run by {parity.runs_on}"}), (parity,)

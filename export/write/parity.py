@@ -10,24 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.artifact.records import Parity, ParityBatch, Precision, Tolerance
+from export.artifact.records import Parity, ParityBatch, Tolerance
 from noah.errors import ParityError
-
-Values = Literal["logits", "probabilities"]
-
-TOLERANCES: dict[tuple[Precision, Values], Tolerance] = {
-    ("fp32", "logits"): Tolerance(max_difference=1e-4, mean_difference=1e-5, other_first_class=0.0),
-    ("fp32", "probabilities"): Tolerance(max_difference=1e-4, mean_difference=1e-5, other_first_class=0.0),
-    ("fp16", "logits"): Tolerance(max_difference=2e-2, mean_difference=3e-3, other_first_class=0.01),
-    ("fp16", "probabilities"): Tolerance(max_difference=5e-2, mean_difference=3e-3, other_first_class=0.01),
-    ("bf16", "logits"): Tolerance(max_difference=1e-1, mean_difference=2e-2, other_first_class=0.03),
-    ("bf16", "probabilities"): Tolerance(max_difference=2e-1, mean_difference=2e-2, other_first_class=0.03),
-    ("int8", "logits"): Tolerance(max_difference=2e-1, mean_difference=3e-2, other_first_class=0.04),
-    ("int8", "probabilities"): Tolerance(max_difference=4e-1, mean_difference=3e-2, other_first_class=0.04),
-    ("int8-dynamic", "logits"): Tolerance(max_difference=2e-1, mean_difference=3e-2, other_first_class=0.04),
-    ("int8-dynamic", "probabilities"): Tolerance(max_difference=4e-1, mean_difference=3e-2, other_first_class=0.04),
-}
-
 
 _REPORT = "Nothing was written. Please report this with the backbone's name."
 

@@ -9,12 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from export.artifact.records import FloatPrecision, Parity, Precision
+from export.artifact.records import FloatPrecision, Parity, Precision, Values
+from export.artifact.tolerances import TOLERANCES
 from export.convert.precision import write_simulation
 from export.runtime.onnx_session import CPU, open_session
 from export.runtime.profile import Profile
 from export.runtime.tensors import OpenModel
-from export.write.parity import TOLERANCES, Outputs, Pixels, Values, measure_parity, torch_outputs
+from export.write.parity import Outputs, Pixels, measure_parity, torch_outputs
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtifactError
 from noah.model.supernet import Supernet

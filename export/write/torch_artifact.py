@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +19,10 @@ from export.artifact.model_card import write_card
 from export.artifact.origin import describe_origin
 from export.artifact.records import ModelInput, ModelOutput, Parity
 from export.convert.to_onnx import BATCH_AXIS, INPUT_NAME
-from export.convert.to_timm import STATE_FILE, check_is_plain, load_timm, write_timm
 from export.runtime.profile import ONNX_PROFILE
 from export.runtime.tensors import TensorSpec
 from export.write.parity import torch_outputs
 from export.write.proof import gather_evidence
-from noah.model.saved_modules import MODULES_FILE, load, save_modules
 from noah.model.supernet import Supernet
 from noah.prepare.context import Materials
 from noah.progress import Listener
@@ -30,22 +30,54 @@ from noah.runs.folder import Run, installed_versions
 from noah.space.subnet import Subnet
 from noah.stages.retrain_stage import load_retrained
 
-TorchFormat = Literal["safetensors", "timm"]
 _OUTPUT = "logits"
 _TYPES = {"F32": "float32"}
 
 
-def export_for_torch(run: Run, materials: Materials, listener: Listener, format_: TorchFormat) -> Path:
+def _takes_any(subnet: Subnet) -> None:
+    """Refuse nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TorchFiles:
+    """The files of an artifact for torch.
+
+    Attributes:
+        format: Name of the format, and of the artifact's folder.
+        weights: Name of the safetensors file.
+        loaded_by: What loads it, in words.
+        write: Writes the files into a folder, and loads them again the way users will.
+        check: Refuses a subnet that the format cannot hold, with an `ExportError`.
+    """
+
+    format: str
+    weights: str
+    loaded_by: str
+    write: Callable[[Path, Materials, Supernet, Subnet, Listener], nn.Module]
+    check: Callable[[Subnet], None] = _takes_any
+
+
+def export_for_torch(
+    run: Run,
+    materials: Materials,
+    listener: Listener,
+    files: TorchFiles,
+    *,
+    form: str,
+    usage: Callable[[Manifest, Path], str],
+) -> Path:
     """Write the retrained winner for torch, then load it again and check it on validation images.
 
     Args:
         run: A run whose winner has been retrained.
         materials: Its dataset and backbone.
         listener: Prints each step.
-        format_: "safetensors" for modules and head; "timm" for backbone and head, with LoRA folded in.
+        files: What the format writes.
+        form: How the subnet's modules are in the artifact, for its card.
+        usage: How to load it, for its card.
 
     Returns:
-        The artifact's folder, `export/safetensors` or `export/timm` of the run.
+        The artifact's folder, such as `export/safetensors` or `export/timm` of the run.
 
     Raises:
         CommandOrderError: If the winner has not been retrained.
@@ -54,54 +86,21 @@ def export_for_torch(run: Run, materials: Materials, listener: Listener, format_
     """
     model, subnet = load_retrained(run, materials)
     model.cpu()
-    if format_ == "timm":
-        check_is_plain(subnet)
-    final = run.path("export", format_)
+    files.check(subnet)
+    final = run.path("export", files.format)
     with new_artifact(run, final.name) as building:
-        network = _write(building, materials, model, subnet, listener, format_)
-        parity = _prove(network, format_, materials, model, subnet, listener)
-        manifest = _describe(building, run, materials, model, subnet, format_, parity)
-        write_card(manifest, run, building / CARD_FILE, final)
+        network = files.write(building, materials, model, subnet, listener)
+        parity = _prove(network, files, materials, model, subnet, listener)
+        manifest = _describe(building, run, materials, model, subnet, files, parity)
+        write_card(manifest, run, building / CARD_FILE, final, form=form, usage=usage(manifest, final))
         write_manifest(manifest, building)
     run.log("export", "finished", name=final.name, parity=[parity.model_dump(mode="json")])
     return final
 
 
-def _write(
-    folder: Path, materials: Materials, model: Supernet, subnet: Subnet, listener: Listener, format_: TorchFormat
-) -> nn.Module:
-    """Write the files, and load them again the way users will."""
-    backbone, classes = materials.backbone, materials.dataset.classes
-    if format_ == "timm":
-        listener.say("writing   a timm state dict, LoRA folded in, and its config.json")
-        write_timm(
-            folder,
-            model,
-            subnet,
-            architecture=backbone.architecture,
-            classes=classes,
-            preprocessing=backbone.preprocessing,
-        )
-        listener.say(f'loading   it again: timm.create_model("local-dir:{folder.name}", pretrained=True)')
-        return load_timm(folder)
-    listener.say(f"writing   {MODULES_FILE}: modules and head, without the backbone")
-    save_modules(
-        folder / MODULES_FILE,
-        model,
-        subnet,
-        classes=classes,
-        preprocessing=backbone.preprocessing,
-        decoding=materials.intake.decoding,
-        backbone=materials.settings.backbone,
-        architecture=backbone.architecture,
-    )
-    listener.say(f"loading   it again, with the backbone {backbone.name} loaded afresh")
-    return load(folder)
-
-
 def _prove(
     network: nn.Module,
-    format_: TorchFormat,
+    files: TorchFiles,
     materials: Materials,
     model: Supernet,
     subnet: Subnet,
@@ -110,8 +109,7 @@ def _prove(
     evidence = gather_evidence(
         materials, model, subnet, raw_pixels=False, precision="fp32", values="logits", profile=ONNX_PROFILE
     )
-    how = "timm" if format_ == "timm" else "noah.load"
-    return evidence.compare(_Loaded(network), listener, method="run", runs_on=f"torch, by {how}")
+    return evidence.compare(_Loaded(network), listener, method="run", runs_on=f"torch, by {files.loaded_by}")
 
 
 class _Loaded:
@@ -136,12 +134,12 @@ def _describe(
     materials: Materials,
     model: Supernet,
     subnet: Subnet,
-    format_: TorchFormat,
+    files: TorchFiles,
     parity: Parity,
 ) -> Manifest:
     preprocessing = materials.backbone.preprocessing
     return Manifest(
-        format=format_,
+        format=files.format,
         **describe_origin(run, materials, model, subnet),
         input=ModelInput(
             name=INPUT_NAME,
@@ -154,7 +152,7 @@ def _describe(
             name=_OUTPUT, shape=(BATCH_AXIS, len(materials.dataset.classes)), type="float32", values="logits"
         ),
         precision="fp32",
-        types={"weights": _weight_types(folder / (STATE_FILE if format_ == "timm" else MODULES_FILE))},
+        types={"weights": _weight_types(folder / files.weights)},
         parity=(parity,),
         files={path.name: file_record(path) for path in sorted(folder.iterdir())},
         versions=installed_versions(),

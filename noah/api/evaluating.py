@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from export.checks.artifact_accuracy import evaluate_artifact
-from export.predict.predictor import Predictor, load_predictor
+from export.formats.load import load_predictor
+from export.predict.predictor import Predictor
 from noah.data.intake import ASKED_SHARE
 from noah.errors import UsageError
 from noah.files.latest import follow_latest
@@ -65,7 +66,7 @@ def open_tested(artifact: Path) -> tuple[Predictor, str | None]:
     """Open an artifact, and find the run whose folder holds it.
 
     Args:
-        artifact: As `export.predict.predictor.load_predictor` takes it; `latest` in it stands for the latest run.
+        artifact: As `export.formats.load.load_predictor` takes it; `latest` in it stands for the latest run.
 
     Returns:
         The artifact, and the path of its run; None if it lies elsewhere.

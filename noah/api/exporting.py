@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from export.artifact.records import Int8Calibration, Precision
 from export.convert.int8_options import DEFAULT_CALIBRATION, DEFAULT_IMAGES, Int8Options
 from export.convert.precision import DEFAULT_OPSETS, OLDEST_OPSETS
-from export.runtime.profile import ENGINE_PROFILE, ONNX_PROFILE, Profile, parse_profile
-from export.runtime.tensorrt_package import Builder, choose_builder, choose_served, parse_targets, why_not_served
+from export.formats.format import Format
+from export.formats.registry import FORMATS, find_format
+from export.runtime.profile import parse_profile
+from export.write.request import Request
 from noah.errors import UsageError
 from noah.progress import Listener
 from noah.settings.layers import Layer
@@ -19,40 +20,9 @@ from noah.settings.layers import Layer
 if TYPE_CHECKING:  # it imports torch, which takes seconds
     from noah.runs.folder import Run
 
-Format = Literal["onnx", "trt", "triton", "safetensors", "timm"]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to export; made by `plan_export`.
-
-    Attributes:
-        format: What kind of artifact.
-        precision: The number format, as asked for or chosen.
-        precision_is_chosen: Whether nobody asked for it.
-        int8: How to quantize, if the precision is int8 or int8-dynamic.
-        raw_pixels: Whether the input is raw uint8 pixels.
-        values: What the outputs are.
-        opset: ONNX operator set; None takes the precision's default.
-        profile: Batch sizes of the parity check, and of an engine.
-        builder: Builds an engine as well; None writes none.
-        input_size: Side of the input in pixels; None takes that of the search.
-    """
-
-    format: Format
-    precision: Precision
-    precision_is_chosen: bool
-    int8: Int8Options
-    raw_pixels: bool
-    values: Literal["logits", "probabilities"]
-    opset: int | None
-    profile: Profile
-    builder: Builder | None
-    input_size: int | None
-
 
 def plan_export(
-    format_: Format,
+    name: str,
     *,
     precision: Precision | None = None,
     calibration: Int8Calibration | None = None,
@@ -64,57 +34,54 @@ def plan_export(
     batch: str | None = None,
     target: str | None = None,
     opset: int | None = None,
-) -> Wanted:
+) -> Request:
     """Check the options of an export, which are those of `noah export`, and choose what nobody asked for.
 
     Raises:
         UsageError: If options contradict one another.
         MissingPackageError: If the package that builds engines is not installed.
     """
-    if format_ == "safetensors" or format_ == "timm":
-        given = {
-            "--precision": precision,
-            "--calibration": calibration,
-            "--calibration-images": calibration_images,
-            "--exclude-last-block": exclude_last_block or None,
-            "--input": input,
-            "--input-size": input_size,
-            "--output": output,
-            "--batch": batch,
-            "--opset": opset,
-        }
-        _refuse(format_, [name for name, value in given.items() if value is not None])
-    chosen = precision or ("fp16" if format_ == "trt" else "fp32")
+    format_ = find_format(name)
+    given = {
+        "--precision": precision,
+        "--calibration": calibration,
+        "--calibration-images": calibration_images,
+        "--exclude-last-block": exclude_last_block or None,
+        "--input": input,
+        "--input-size": input_size,
+        "--output": output,
+        "--batch": batch,
+        "--opset": opset,
+        "--target": target,
+    }
+    _refuse(format_, [option for option, value in given.items() if value is not None])
+    chosen = precision or format_.default
     if opset is not None and opset < OLDEST_OPSETS[chosen]:
         raise UsageError(
             f"--opset {opset} is too old{' for bf16' if chosen == 'bf16' else ''}.",
             f"Use --opset {DEFAULT_OPSETS[chosen]}, or at least {OLDEST_OPSETS[chosen]}.",
         )
-    if target is not None and format_ != "trt":
-        raise UsageError("--target is for engines.", "Add --format trt, or leave it out.")
     int8 = _int8_options(chosen, calibration, calibration_images, exclude_last_block)
-    profile = parse_profile(batch) if batch else ENGINE_PROFILE if format_ == "trt" else ONNX_PROFILE
-    builder = None
-    if format_ == "trt":
-        builder = choose_builder(chosen, None if target is None else parse_targets(target))
-    elif format_ == "triton":
-        builder = choose_served(chosen)
-    return Wanted(
-        format_,
-        chosen,
-        precision is None,
-        int8,
-        input == "uint8",
-        output or "logits",
-        opset,
-        profile,
-        builder,
-        input_size,
+    profile = parse_profile(batch) if batch else format_.profile
+    builder = format_.prepare(chosen, target)
+    if chosen not in format_.precisions:
+        raise UsageError(f"--format {name} has no {chosen}.", f"Use --precision {' or '.join(format_.precisions)}.")
+    return Request(
+        format=name,
+        precision=chosen,
+        precision_is_chosen=precision is None,
+        int8=int8,
+        raw_pixels=input == "uint8",
+        values=output or "logits",
+        opset=opset,
+        profile=profile,
+        builder=builder,
+        input_size=input_size,
     )
 
 
 def export_run(
-    current: Run, wanted: Wanted, listener: Listener, own: Sequence[Layer] = (), *, data: Path | None = None
+    current: Run, wanted: Request, listener: Listener, own: Sequence[Layer] = (), *, data: Path | None = None
 ) -> Path:
     """Merge the retrained subnet into a plain network, write it, and check that its outputs are the same.
 
@@ -132,43 +99,30 @@ def export_run(
         NoahError: If anything is wrong with the run, or a check of the artifact fails.
     """
     # Imported here so that `plan_export` refuses at once what it refuses.
-    from export.write.onnx_artifact import Request, export_artifact
-    from export.write.torch_artifact import export_for_torch
     from noah.prepare.context import check_same_data
     from noah.prepare.prepare_run import prepare_run
     from noah.runs.run_subnet import chosen_subnet
 
+    format_ = find_format(wanted.format)
     chosen_subnet(current)
     listener.say(f"run       {current.folder}")
-    if wanted.precision_is_chosen and wanted.format == "trt":
-        listener.say("precision fp16 (all targets support it; half the size of fp32, and closer to it than bf16)")
+    if wanted.precision_is_chosen and format_.why_default:
+        listener.say(f"precision {wanted.precision} ({format_.why_default})")
     materials = prepare_run(current, listener, own, data=data)
     check_same_data(current, materials)
-    if wanted.format == "safetensors" or wanted.format == "timm":
-        return export_for_torch(current, materials, listener, wanted.format)
-    if wanted.format == "triton":
-        reason = f"the ONNX file ({why_not_served(wanted.precision)})"
-        listener.say(f"serves    {'the engine' if wanted.builder else reason}")
-    request = Request(
-        wanted.precision,
-        wanted.int8,
-        wanted.raw_pixels,
-        wanted.values,
-        wanted.opset,
-        wanted.profile,
-        wanted.builder,
-        triton=wanted.format == "triton",
-        input_size=wanted.input_size,
-    )
-    return export_artifact(current, materials, listener, request)
+    return format_.write(current, materials, listener, wanted)
 
 
-def _refuse(format_: str, given: list[str]) -> None:
-    """Refuse options that only apply to ONNX files and engines if the format is for torch."""
-    if given:
+def _refuse(format_: Format, given: Sequence[str]) -> None:
+    """Refuse the options that the format does not take."""
+    refused = [option for option in given if option not in format_.options]
+    if refused == ["--target"]:
+        takers = " or ".join(one.name for one in FORMATS.values() if "--target" in one.options)
+        raise UsageError("--target is for engines.", f"Add --format {takers}, or leave it out.")
+    if refused:
+        why = f": {format_.why_fewer_options}" if format_.why_fewer_options else ""
         raise UsageError(
-            f"{given[0]} has no effect with --format {format_}: for torch, this is chosen when the network is used.",
-            f"Leave out {' and '.join(given)}.",
+            f"{refused[0]} has no effect with --format {format_.name}{why}.", f"Leave out {' and '.join(refused)}."
         )
 
 

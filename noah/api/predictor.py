@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from export.artifact.manifest import Manifest
+from export.formats.load import load_predictor
 from export.predict.embeddings import open_embeddings
 from export.predict.image_paths import find_images
 from export.predict.predict import (
@@ -27,7 +28,7 @@ from export.predict.predict import (
     predict,
 )
 from export.predict.prediction_table import open_writer
-from export.predict.predictor import Batch, load_predictor
+from export.predict.predictor import Batch
 from noah.data.decode import Decoded, Remark, decode_image, upright_rgb
 from noah.data.in_threads import in_threads
 from noah.errors import ArtifactError, UnreadableImageError, UsageError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from export.artifact.manifest import MANIFEST_FILE
 from noah.api.evaluating import evaluate_exported, evaluate_run, evaluation_layers, open_tested
-from noah.api.exporting import Format, export_run, plan_export
+from noah.api.exporting import export_run, plan_export
 from noah.api.keywords import OWN, own_layers, run_layers, seconds
 from noah.api.process_state import as_found
 from noah.api.results import Artifact, Evaluation, Retraining, Winner
@@ -279,7 +279,7 @@ class Run:
 
     def export(
         self,
-        format: Format = "onnx",  # noqa: A002  # the option's name
+        format: str = "onnx",  # noqa: A002  # the option's name
         *,
         precision: Precision | None = None,
         calibration: Int8Calibration | None = None,

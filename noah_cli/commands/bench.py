@@ -46,7 +46,7 @@ def bench(
 ) -> None:
     """Measure the latency and throughput of artifacts on random images, their load time and their size."""
     from export.checks.bench import measure
-    from export.predict.predictor import load_predictor
+    from export.formats.load import load_predictor
     from noah.files.atomic import atomic_file
     from noah.files.latest import follow_latest
 
@@ -87,7 +87,7 @@ def _batches(text: str) -> tuple[int, ...]:
 def _reference(against: str | None, provider: str | None, threads: int | None) -> Predictor | Precision | None:
     """Open the other artifact, or give the precision of the plain backbone."""
     from export.artifact.records import Precision
-    from export.predict.predictor import load_predictor
+    from export.formats.load import load_predictor
     from noah.files.latest import follow_latest
 
     if against is None:

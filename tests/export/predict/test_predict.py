@@ -16,11 +16,12 @@ import pytest
 from PIL import Image
 
 import export
+from export.formats.load import load_predictor
 from export.predict.embeddings import open_embeddings
 from export.predict.image_paths import find_images
 from export.predict.predict import BATCHES_AHEAD, NOT_FINITE, PredictionSummary, Threshold, predict
 from export.predict.prediction_table import open_writer
-from export.predict.predictor import Batch, Predictor, load_predictor
+from export.predict.predictor import Batch, Predictor
 from noah.data.decode import open_image
 from noah.data.decoding import AS_STORED
 from noah.errors import ArtifactError, UsageError
@@ -280,7 +281,7 @@ from pathlib import Path
 from export.predict.image_paths import find_images
 from export.predict.predict import predict
 from export.predict.prediction_table import open_writer
-from export.predict.predictor import load_predictor
+from export.formats.load import load_predictor
 artifact, photos, out = sys.argv[1:]
 with open_writer(Path(out), top_k=2) as writer:
     summary = predict(load_predictor(Path(artifact)), find_images([photos]), writer, top_k=2)
@@ -316,7 +317,7 @@ from itertools import repeat
 from pathlib import Path
 from export.predict.predict import predict
 from export.predict.prediction_table import open_writer
-from export.predict.predictor import load_predictor
+from export.formats.load import load_predictor
 artifact, image, out = sys.argv[1:]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background inherits that it is ignored
 with open_writer(Path(out)) as writer:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from export.artifact.manifest import check_files, read_manifest
 from export.artifact.records import EngineRecord
-from export.predict.predictor import load_predictor
+from export.formats.load import load_predictor
 from export.runtime import engine as engine_module
 from export.runtime.engine import batches, open_engine, why_not_run
 from export.runtime.profile import Profile

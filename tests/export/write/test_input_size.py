@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from export.artifact.manifest import read_manifest
-from export.predict.predictor import load_predictor
+from export.formats.load import load_predictor
 from noah.evaluation.score import score
 from noah.prepare.context import at_image_size, prepare
 from noah.progress import Silent

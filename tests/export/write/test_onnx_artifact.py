@@ -16,11 +16,12 @@ from onnx import numpy_helper
 import export.write.onnx_artifact
 from export.artifact.manifest import check_files, read_manifest
 from export.artifact.metadata import CLASSES, PREPROCESSING, SUBNET, read_metadata
-from export.predict.predictor import load_predictor
+from export.formats.load import load_predictor
+from export.formats.registry import FORMATS
 from export.runtime.onnx_session import OpenSession, open_session
 from export.runtime.profile import Profile
-from export.runtime.tensorrt_package import Builder, choose_builder
-from export.write.onnx_artifact import Request, export_artifact
+from export.runtime.tensorrt_package import choose_builder
+from export.write.request import Request
 from noah.errors import ExportError, ParityError
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
@@ -204,7 +205,7 @@ def test_an_export_that_is_cut_off_leaves_nothing(
     monkeypatch.setattr(export.write.onnx_artifact, "write_onnx", write)
     run = Run(project.run)
     with pytest.raises(fault):
-        export_artifact(run, prepare(run.settings(), Silent()), Silent(), Request())
+        FORMATS["onnx"].write(run, prepare(run.settings(), Silent()), Silent(), Request())
     assert file_contents(project.run / "export") == before
     assert sorted(path.name for path in (project.run / "export").iterdir()) == [FLOAT, UINT8]
 
@@ -224,14 +225,14 @@ def test_an_artifact_that_cannot_be_moved_leaves_the_earlier_one(
     monkeypatch.setattr(Path, "rename", refuse)
     run = Run(project.run)
     with pytest.raises(ExportError, match=r"cannot be moved to .*: Permission denied"):
-        export_artifact(run, prepare(run.settings(), Silent()), Silent(), Request())
+        FORMATS["onnx"].write(run, prepare(run.settings(), Silent()), Silent(), Request())
     assert file_contents(project.run / "export") == before
 
 
 def test_another_name(project: Finished, written_as_before: Callable[[Change | None], None]) -> None:
     written_as_before(None)
     run = Run(project.run)
-    folder = export_artifact(run, prepare(run.settings(), Silent()), Silent(), Request(name="mine"))
+    folder = FORMATS["onnx"].write(run, prepare(run.settings(), Silent()), Silent(), Request(name="mine"))
     assert folder == project.run / "export" / "mine"
     assert read_manifest(folder) == read_manifest(project.artifact())
     last = json.loads((project.run / "log.jsonl").read_text().splitlines()[-1])
@@ -293,7 +294,7 @@ def test_the_manifest_holds_the_proof_on_real_images(finished: Finished, name: s
     [
         (Request(), "onnx-fp32"),
         (Request(precision="bf16", raw_pixels=True, values="probabilities"), "onnx-bf16-uint8-probabilities"),
-        (Request(precision="fp16", builder=Builder("tensorrt-rtx", "1", "r", ("sm89",))), "trt-fp16"),
+        (Request(format="trt", precision="fp16"), "trt-fp16"),
         (Request(name="mine"), "mine"),
     ],
 )
@@ -307,7 +308,7 @@ def half(request: pytest.FixtureRequest, finished: Finished, tmp_path_factory: p
     copied = finished.copy(tmp_path_factory.mktemp(request.param))
     run = Run(copied.run)
     asked = Request(precision=request.param, values="probabilities", profile=Profile(1, 5, 9))
-    return export_artifact(run, prepare(run.settings(), Silent()), Silent(), asked)
+    return FORMATS["onnx"].write(run, prepare(run.settings(), Silent()), Silent(), asked)
 
 
 def test_a_half_precision_artifact_is_simulated_and_run_where_the_cpu_can(half: Path) -> None:
@@ -348,11 +349,12 @@ def export_engine_beside_a_gpu(project: Finished, monkeypatch: pytest.MonkeyPatc
         opened = open_session(file.with_name("model.onnx"), provider="cpu")
         return Engine(opened.session, "tensorrt-rtx on a GPU", "the test says so")
 
-    monkeypatch.setattr("export.runtime.engine.why_not_run", lambda _: "")
-    monkeypatch.setattr("export.runtime.engine.open_engine", open_instead)
+    monkeypatch.setattr("export.write.engine.why_not_run", lambda _: "")
+    monkeypatch.setattr("export.write.engine.open_engine", open_instead)
     run = Run(project.run)
-    asked = Request(precision="fp16", profile=Profile(1, 2, 4), builder=choose_builder("fp16", ("sm89",)))
-    return export_artifact(run, prepare(run.settings(), Silent()), Silent(), asked)
+    builder = choose_builder("fp16", ("sm89",))
+    asked = Request(format="trt", precision="fp16", profile=Profile(1, 2, 4), builder=builder)
+    return FORMATS["trt"].write(run, prepare(run.settings(), Silent()), Silent(), asked)
 
 
 def test_where_a_gpu_is_the_engine_is_proved_too(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ from PIL import Image
 
 from export.artifact.manifest import check_files, file_record, read_manifest, write_manifest
 from export.artifact.records import ModelOutput, TemperatureRecord
+from export.formats.load import load_predictor
 from export.predict.image_batches import read_ahead
-from export.predict.predictor import load_predictor
 from export.write import standalone_predict
 from export.write.standalone import _load, program_text, prove_standalone, requirements, write_standalone
 from noah.data.decoding import Decoding

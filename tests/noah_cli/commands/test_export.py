@@ -27,7 +27,7 @@ def test_it_tells_each_step_and_the_next_command(finished: Finished, command: st
 
 
 def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(*_: object) -> Path:
+    def write(*_: object, **__: object) -> Path:
         return Path("all runs/shapes/first/export/onnx-fp32")
 
     monkeypatch.setattr("export.write.onnx_artifact.export_artifact", write)

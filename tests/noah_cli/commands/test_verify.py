@@ -271,7 +271,7 @@ def test_an_engine_that_ran_elsewhere_is_not_there_to_check(
     def refuse(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("export.predict.predictor.open_engine", refuse)
+    monkeypatch.setattr("export.runtime.engine.open_engine", refuse)
     outcome = noah("verify")
     assert outcome.code == 0, outcome.out
     assert f"accuracy of {half.name}: {error.problem}" in lines(outcome, "not there")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest
-from export.runtime.engine import why_not_run
-from noah.hardware.gpu import why_no_gpu
+from export.artifact.manifest import Manifest
+from export.formats.format import Format
+from export.formats.registry import format_of
 from noah.runs.artifact_results import artifact_result
 
 if TYPE_CHECKING:  # it imports torch, which prediction does not need
@@ -43,42 +43,29 @@ class Runnable:
         return artifact_result(run, f"{self.name}.json")
 
 
-def runnable_files(manifest: Manifest) -> tuple[str, ...]:
-    """List the files that noah can run, the usual one first; empty for formats that other programs run."""
-    match manifest.format:
-        case "trt":
-            return ENGINE_FILE, MODEL_FILE
-        case "onnx":
-            return (MODEL_FILE,)
-        case _:
-            return ()
-
-
-def model_name(folder: str, file: str, manifest: Manifest) -> str:
+def model_name(folder: str, file: str, format_: Format) -> str:
     """Name a model of a format that noah runs: the folder, followed by the file if that is not the usual one."""
-    return folder if file == runnable_files(manifest)[0] else f"{folder}.{file}"
+    return folder if file == format_.models[0].name else f"{folder}.{file}"
 
 
 def runnables(folder: Path, manifest: Manifest) -> tuple[Runnable, ...]:
-    """List the models that noah can run in an artifact's folder, the usual one first."""
-    files = runnable_files(manifest)
+    """List the models that noah can run in an artifact's folder, the usual one first.
+
+    Raises:
+        ArtifactError: If this noah does not know its format.
+    """
+    format_ = format_of(manifest)
     return tuple(
         Runnable(
-            folder if file == files[0] else folder / file,
-            file,
-            model_name(folder.name, file, manifest),
-            _why_not_here(file, manifest),
+            folder / model.name if number else folder,
+            model.name,
+            model_name(folder.name, model.name, format_),
+            model.why_not_here(manifest),
         )
-        for file in files
+        for number, model in enumerate(format_.models)
     )
 
 
 def first_here(models: Sequence[Runnable]) -> Runnable | None:
     """Give the first model that runs on this machine; None if none does."""
     return next((model for model in models if not model.why_not_here), None)
-
-
-def _why_not_here(file: str, manifest: Manifest) -> str:
-    if file == ENGINE_FILE and manifest.engine is not None:
-        return why_not_run(manifest.engine)
-    return why_no_gpu() if manifest.precision == "bf16" else ""  # onnxruntime's CPU has no bf16 convolution

@@ -5,8 +5,8 @@ from typing import get_args
 
 import numpy as np
 
-from export.artifact.records import Precision
-from export.write.parity import TOLERANCES, Values
+from export.artifact.records import Precision, Values
+from export.artifact.tolerances import TOLERANCES
 
 UNIT = {"fp32": 2**-24, "fp16": 2**-11, "bf16": 2**-8, "int8": 2**-8, "int8-dynamic": 2**-8}
 """Half a unit in the last place: what one rounding does; in 8 bits half a step of a range from -1 to 1."""

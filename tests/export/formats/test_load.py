@@ -13,7 +13,8 @@ from PIL import Image
 
 from export.artifact.manifest import read_manifest, write_manifest
 from export.artifact.records import ModelInput, ModelOutput
-from export.predict.predictor import Predictor, load_predictor
+from export.formats.load import load_predictor
+from export.predict.predictor import Predictor
 from export.runtime.onnx_session import CPU
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtifactError, UnreadableImageError, UsageError
