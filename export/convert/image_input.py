@@ -1,8 +1,7 @@
-"""Puts resizing and cropping into an ONNX graph, so that it takes pictures of any size.
+"""Puts resizing and cropping into an ONNX graph, so that it takes images of any size.
 
-Only decoding is left to the caller. The pictures are resized in 8 bits and antialiased by the filters of Pillow, which
-`noah.data.pixels.preprocessing` uses. onnxruntime rounds as Pillow does, but after other steps, so that a value may
-differ by a level or two of 255.
+Only decoding is left to the caller. They are resized in 8 bits and antialiased by the filters of Pillow, which
+`noah.data.pixels.preprocessing` uses, in the same steps, so that a value differs by one level of 255 at most.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from PIL import Image
 
 from export.convert.onnx_files import check_valid
 from noah.data.pixels.preprocessing import Preprocessing
@@ -22,33 +22,37 @@ from noah.errors import ExportError
 MODES = {"bilinear": "linear", "bicubic": "cubic"}
 """The interpolations that ONNX's Resize antialiases, by Pillow's names."""
 AXES = ("height", "width")
-"""The free axes of a picture's size in the graph."""
-_PREFIX = "picture/"
+"""The free axes of an image's size in the graph."""
+_PREFIX = "resize/"
 """Begins the names of what is put in front, which no name of the exporter does."""
 
 
-def why_not(preprocessing: Preprocessing) -> str:
-    """Why pictures cannot be resized in a graph as this preprocessing does it; empty if they can."""
-    if preprocessing.interpolation in MODES:
-        return ""
-    return (
-        f"ONNX resizes antialiased by {' or '.join(MODES)} alone, and this backbone's is {preprocessing.interpolation}"
-    )
+def check_resizes(preprocessing: Preprocessing) -> None:
+    """Check that a graph can resize as this preprocessing does.
+
+    Raises:
+        ExportError: If ONNX has no such interpolation.
+    """
+    if preprocessing.interpolation not in MODES:
+        raise ExportError(
+            f"A graph cannot resize images as this backbone's are: ONNX antialiases {' and '.join(MODES)} resizing "
+            f"alone, not {preprocessing.interpolation}.",
+            "Use --input uint8.",
+        )
 
 
-def take_pictures(file: Path, preprocessing: Preprocessing) -> None:
-    """Make a graph that takes raw pixels (B, H, W, 3) of one size take pictures of any size.
+def take_images(file: Path, preprocessing: Preprocessing) -> None:
+    """Make a graph that takes raw pixels (B, H, W, 3) of one size take images of any size.
 
     Args:
         file: An ONNX file with one input, uint8 (B, H, W, 3), of opset 18 or more. It is rewritten: its input, whose
-            name stays, becomes uint8 (B, height, width, 3), where all pictures of a batch have one size.
-        preprocessing: How a picture becomes the pixels that the graph takes now.
+            name stays, becomes uint8 (B, height, width, 3), where all images of a batch have one size.
+        preprocessing: How an image becomes the pixels that the graph takes now.
 
     Raises:
         ExportError: If ONNX has no such interpolation, or the graph takes something else.
     """
-    if reason := why_not(preprocessing):
-        raise ExportError(f"The graph cannot take pictures of any size: {reason}.", "Use --input uint8.")
+    check_resizes(preprocessing)
     model = onnx.load(str(file), load_external_data=False)
     put_resizing_in_front(model, preprocessing)
     onnx.save(model, str(file))
@@ -56,7 +60,7 @@ def take_pictures(file: Path, preprocessing: Preprocessing) -> None:
 
 
 def put_resizing_in_front(model: ModelProto, preprocessing: Preprocessing) -> None:
-    """Do what `take_pictures` does to a graph in memory.
+    """Do what `take_images` does to a graph in memory.
 
     Raises:
         ExportError: If the graph takes something else than pixels of the size that the preprocessing makes.
@@ -80,41 +84,33 @@ def put_resizing_in_front(model: ModelProto, preprocessing: Preprocessing) -> No
 
 
 def resizing_graph(preprocessing: Preprocessing, opset: int) -> ModelProto:
-    """Make a graph of the resizing alone, from pictures uint8 (B, height, width, 3) to pixels uint8 (B, H, W, 3).
+    """Make a graph of the resizing alone, from images uint8 (B, height, width, 3) to pixels uint8 (B, H, W, 3).
 
     Args:
-        preprocessing: How pictures are resized and cropped.
+        preprocessing: How images are resized and cropped.
         opset: ONNX operator set, 18 or more.
     """
-    pictures = helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["batch", *AXES, 3])
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", *AXES, 3])
     pixels = helper.make_tensor_value_info(
         "pixels", TensorProto.UINT8, ["batch", preprocessing.height, preprocessing.width, 3]
     )
-    nodes, constants = _resizing("pictures", "pixels", preprocessing)
-    graph = helper.make_graph(nodes, "resizing", [pictures], [pixels], constants)
+    nodes, constants = _resizing("images", "pixels", preprocessing)
+    graph = helper.make_graph(nodes, "resizing", [images], [pixels], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
-def _resizing(pictures: str, pixels: str, preprocessing: Preprocessing) -> tuple[list[NodeProto], list[TensorProto]]:
-    """The nodes from pictures (B, height, width, 3) to pixels (B, H, W, 3), and their constants."""
+def _resizing(images: str, pixels: str, preprocessing: Preprocessing) -> tuple[list[NodeProto], list[TensorProto]]:
+    """The nodes from images (B, height, width, 3) to pixels (B, H, W, 3), and their constants."""
     graph = _Nodes()
     target = graph.constant("target", np.array([preprocessing.height, preprocessing.width], np.int64))
-    planes = graph.add("Transpose", pictures, perm=[0, 3, 1, 2])
-    size = graph.add("Shape", pictures, start=1, end=3)
+    size = graph.add("Shape", images, start=1, end=3)
     resized = target if preprocessing.resize == "squash" else _crop_scale(graph, size, preprocessing)
-    sizes = graph.add("Concat", graph.add("Shape", planes, start=0, end=2), resized, axis=0)
-    found = graph.add(
-        "Resize",
-        planes,
-        "",
-        "",
-        sizes,
-        mode=MODES[preprocessing.interpolation],
-        coordinate_transformation_mode="half_pixel",
-        antialias=1,
-        cubic_coeff_a=-0.5,  # Pillow's bicubic filter
-        exclude_outside=1,
-    )
+    planes = graph.add("Transpose", images, perm=[0, 3, 1, 2])
+    many = graph.add("Shape", planes, start=0, end=2)
+    # In two steps, in the order of Pillow, because values are rounded in between, and cut off at 0 and 255.
+    between = _first_step(graph, size, resized)
+    step = graph.resize(planes, graph.add("Concat", many, between, axis=0), preprocessing.interpolation)
+    found = graph.resize(step, graph.add("Concat", many, resized, axis=0), preprocessing.interpolation)
     if preprocessing.resize == "crop":
         # Half of what is too much, rounded to the even number, as Python's round() does.
         surplus = graph.add("Cast", graph.add("Sub", resized, target), to=TensorProto.DOUBLE)
@@ -126,8 +122,33 @@ def _resizing(pictures: str, pixels: str, preprocessing: Preprocessing) -> tuple
     return graph.nodes, graph.constants
 
 
+def pillow_may_begin_with_height() -> bool:
+    """Whether the installed Pillow resizes the height first if that shrinks by far more pixels than the width.
+
+    Pillow 13 does, and older ones always begin with the width; what comes of it may differ by some levels of 255.
+    """
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 8), dtype=np.uint8))
+    by_height = picture.resize((8, 16), Image.Resampling.BICUBIC).resize((6, 16), Image.Resampling.BICUBIC)
+    return picture.resize((6, 16), Image.Resampling.BICUBIC).tobytes() == by_height.tobytes()
+
+
+def _first_step(graph: _Nodes, size: str, resized: str) -> str:
+    """The (height, width) after the first of two steps from a size to another: one of the sides is as before."""
+    height, width = (graph.constant(name, np.array([row], np.int64)) for name, row in (("height", 0), ("width", 1)))
+    by_width = graph.add("Concat", graph.add("Gather", size, height), graph.add("Gather", resized, width), axis=0)
+    if not pillow_may_begin_with_height():
+        return by_width
+    by_height = graph.add("Concat", graph.add("Gather", resized, height), graph.add("Gather", size, width), axis=0)
+    shrunk = graph.add("Sub", size, resized)
+    down, across = graph.add("Gather", shrunk, height), graph.add("Gather", shrunk, width)
+    # Where the height shrinks at all, and by more than twice as many pixels as the width.
+    twice = graph.add("Mul", across, graph.constant("two", np.array([2], np.int64)))
+    bound = graph.add("Max", twice, graph.constant("zero", np.array([0], np.int64)))
+    return graph.add("Where", graph.add("Greater", down, bound), by_height, by_width)
+
+
 def _crop_scale(graph: _Nodes, size: str, preprocessing: Preprocessing) -> str:
-    """The (height, width) that a picture of a size is resized to before the crop; see `Preprocessing`."""
+    """The (height, width) that an image of a size is resized to before the crop; see `Preprocessing`."""
     sides = [math.floor(side / preprocessing.crop_fraction) for side in (preprocessing.height, preprocessing.width)]
     if sides[0] == sides[1]:
         scaled = graph.add("Mul", size, graph.constant("side", np.array(sides[:1], np.int64)))
@@ -152,6 +173,21 @@ class _Nodes:
             helper.make_node(operator, list(inputs), [result], name=f"{_PREFIX}{len(self.nodes)}", **attributes)
         )
         return result
+
+    def resize(self, planes: str, sizes: str, interpolation: str) -> str:
+        """Add a node that resizes images (B, 3, H, W) to sizes of all four axes by Pillow's filter of that name."""
+        return self.add(
+            "Resize",
+            planes,
+            "",
+            "",
+            sizes,
+            mode=MODES[interpolation],
+            coordinate_transformation_mode="half_pixel",
+            antialias=1,
+            cubic_coeff_a=-0.5,  # that of Pillow's bicubic filter
+            exclude_outside=1,
+        )
 
     def constant(self, name: str, value: np.ndarray) -> str:
         """Add a constant, and give its name."""

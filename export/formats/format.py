@@ -100,6 +100,7 @@ class Format:
         why_default: Why, for printing; empty if nothing has to be said.
         options: The options of `noah export` that it takes, besides --format and those that every format takes.
         why_fewer_options: Why it takes no others, to end a sentence with; empty if nothing has to be said.
+        why_no_images: Why --input image is refused, to end a sentence with; empty if it is taken.
         profile: Batch sizes of the parity check if --batch is not given.
         form: How the subnet's modules are in the artifact, for its card.
         usage: How to run an artifact, given its manifest and its folder, for its card; Markdown.
@@ -123,6 +124,7 @@ class Format:
     why_default: str = ""
     options: frozenset[str] = frozenset()
     why_fewer_options: str = ""
+    why_no_images: str = ""
     profile: Profile = ONNX_PROFILE
     next_step: Callable[[Path], str] | None = None
     prepare: Callable[[Precision, str | None], Builder | None] = _nothing_to_prepare

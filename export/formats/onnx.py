@@ -41,9 +41,13 @@ def _write(run: Run, materials: Materials, listener: Listener, request: Request)
 
 
 def _finish(draft: Draft) -> Manifest:
+    from export.write.image_input import resize_in_graph
     from export.write.proof import prove_onnx
 
-    return draft.with_program(draft.describe(prove_onnx(draft.file, draft.evidence, draft.listener)))
+    parity = prove_onnx(draft.file, draft.evidence, draft.listener)
+    if draft.request.input == "image":
+        parity += (resize_in_graph(draft),)
+    return draft.with_program(draft.describe(parity))
 
 
 def _open(file: Path, manifest: Manifest, opening: Opening) -> OpenModel:

@@ -67,6 +67,7 @@ TRITON = Format(
     write=_write,
     precisions=("fp32", "fp16", "bf16", "int8", "int8-dynamic"),
     options=ONNX_OPTIONS,
+    why_no_images="the server puts requests into one batch, and images of several sizes do not fit into one",
     next_step=_next_step,
     prepare=_prepare,
 )

@@ -119,6 +119,7 @@ TRT = Format(
     default="fp16",
     why_default="all targets support it; half the size of fp32, and closer to it than bf16",
     options=onnx.ONNX_OPTIONS | {"--target"},
+    why_no_images="TensorRT has no antialiased resizing",
     profile=ENGINE_PROFILE,
     prepare=_prepare,
     models=(ENGINE, onnx.ONNX_FILE),

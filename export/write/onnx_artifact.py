@@ -29,6 +29,7 @@ from export.artifact.records import (
     QuantizationRecord,
     ResizedRecord,
 )
+from export.convert.image_input import AXES, check_resizes
 from export.convert.int8 import quantize
 from export.convert.onnx_files import check_valid
 from export.convert.precision import DEFAULT_OPSETS, write_precision
@@ -147,6 +148,8 @@ def export_artifact(
         ParityError: If the written model does not agree with the torch model.
         SettingsError: If the backbone's patches do not fill the input size asked for.
     """
+    if request.input == "image":
+        check_resizes(materials.backbone.preprocessing)
     materials, request, resized = _resize(run, materials, listener, request)
     model, subnet = load_retrained(run, materials)
     model.cpu()  # the reference of the parity check is computed there, whatever the run was trained on
@@ -247,13 +250,14 @@ def _files(folder: Path) -> dict[str, FileRecord]:
 def _describe_ends(materials: Materials, request: Request) -> tuple[ModelInput, ModelOutput]:
     """Describe the input and output that were asked for."""
     height, width = materials.backbone.preprocessing.height, materials.backbone.preprocessing.width
-    model_input = (
-        ModelInput(name=INPUT_NAME, shape=(BATCH_AXIS, height, width, 3), type="uint8", layout="NHWC", values="raw")
-        if request.raw_pixels
-        else ModelInput(
-            name=INPUT_NAME, shape=(BATCH_AXIS, 3, height, width), type="float32", layout="NCHW", values="normalized"
-        )
-    )
+    shape: tuple[int | str, ...] = (BATCH_AXIS, 3, height, width)
+    model_input = ModelInput(name=INPUT_NAME, shape=shape, type="float32", layout="NCHW", values="normalized")
+    if request.input == "uint8":
+        shape = (BATCH_AXIS, height, width, 3)
+        model_input = ModelInput(name=INPUT_NAME, shape=shape, type="uint8", layout="NHWC", values="raw")
+    elif request.input == "image":
+        shape = (BATCH_AXIS, *AXES, 3)
+        model_input = ModelInput(name=INPUT_NAME, shape=shape, type="uint8", layout="NHWC", values="image")
     shape = (BATCH_AXIS, len(materials.dataset.classes))
     return model_input, ModelOutput(name=request.values, shape=shape, type="float32", values=request.values)
 

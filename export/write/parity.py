@@ -52,8 +52,8 @@ def measure_parity(
     measured = []
     for size in batches:
         chosen = np.arange(size) % len(pixels)
-        measured.append(_compare(artifact(pixels[chosen]), reference[chosen], values))
-        _check(measured[-1], min(size, len(pixels)), tolerance, values)
+        measured.append(compare_outputs(artifact(pixels[chosen]), reference[chosen], values))
+        check_outputs(measured[-1], min(size, len(pixels)), tolerance, values)
     return Parity(
         method=method,
         runs_on=runs_on,
@@ -79,7 +79,12 @@ def torch_outputs(
     return outputs
 
 
-def _compare(found: Outputs, expected: Outputs, values: Literal["logits", "probabilities"]) -> ParityBatch:
+def compare_outputs(found: Outputs, expected: Outputs, values: Literal["logits", "probabilities"]) -> ParityBatch:
+    """Measure how far the outputs of one batch, (N, classes), are from those expected.
+
+    Raises:
+        ParityError: If the shapes differ, or a difference is not finite.
+    """
     if found.shape != expected.shape:
         raise ParityError(
             f"The exported model fails the shape check: it gives {found.shape}, not {expected.shape}.", _REPORT
@@ -97,7 +102,12 @@ def _compare(found: Outputs, expected: Outputs, values: Literal["logits", "proba
     )
 
 
-def _check(batch: ParityBatch, distinct: int, tolerance: Tolerance, values: str) -> None:
+def check_outputs(batch: ParityBatch, distinct: int, tolerance: Tolerance, values: str) -> None:
+    """Check that a batch, of which so many images are distinct, is within a tolerance.
+
+    Raises:
+        ParityError: If it is not; names the check.
+    """
     unit = " of the largest" if values == "logits" else ""
     for check, difference, allowed in (
         ("largest difference", batch.max_difference, tolerance.max_difference),

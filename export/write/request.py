@@ -19,7 +19,8 @@ class Request:
         format: Name of the format.
         precision: Of products and most else; norms and softmax stay in float32, and inputs and outputs are never lower.
         int8: How to quantize, if the precision is int8 or int8-dynamic.
-        raw_pixels: Take raw uint8 pixels (B, H, W, 3) instead of normalized float32 (B, 3, H, W).
+        input: Take normalized float32 (B, 3, H, W), raw uint8 pixels (B, H, W, 3), or decoded images of any size, uint8
+            (B, height, width, 3).
         values: Whether the outputs are logits or probabilities.
         opset: ONNX operator set; None takes the precision's default.
         profile: Batch sizes of the parity check, and of an engine.
@@ -32,7 +33,7 @@ class Request:
     format: str = "onnx"
     precision: Precision = "fp32"
     int8: Int8Options = DEFAULT_INT8
-    raw_pixels: bool = False
+    input: Literal["float", "uint8", "image"] = "float"
     values: Literal["logits", "probabilities"] = "logits"
     opset: int | None = None
     profile: Profile = ONNX_PROFILE
@@ -42,11 +43,16 @@ class Request:
     precision_is_chosen: bool = False
 
     @property
+    def raw_pixels(self) -> bool:
+        """Whether the network itself takes raw pixels, behind any resizing."""
+        return self.input != "float"
+
+    @property
     def folder_name(self) -> str:
         """The folder's name, like onnx-fp32, trt-fp16-uint8, onnx-bf16-probabilities or onnx-fp32-112px."""
         parts = [self.format, self.precision]
-        if self.raw_pixels:
-            parts.append("uint8")
+        if self.input != "float":
+            parts.append(self.input)
         if self.values == "probabilities":
             parts.append("probabilities")
         if self.input_size is not None:

@@ -28,7 +28,7 @@ def plan_export(
     calibration: Int8Calibration | None = None,
     calibration_images: int | None = None,
     exclude_last_block: bool = False,
-    input: Literal["float", "uint8"] | None = None,  # noqa: A002  # the option's name
+    input: Literal["float", "uint8", "image"] | None = None,  # noqa: A002  # the option's name
     input_size: int | None = None,
     output: Literal["logits", "probabilities"] | None = None,
     batch: str | None = None,
@@ -55,6 +55,10 @@ def plan_export(
         "--target": target,
     }
     _refuse(format_, [option for option, value in given.items() if value is not None])
+    if input == "image" and format_.why_no_images:
+        raise UsageError(
+            f"--format {name} cannot take images of any size: {format_.why_no_images}.", "Use --input uint8."
+        )
     chosen = precision or format_.default
     if opset is not None and opset < OLDEST_OPSETS[chosen]:
         raise UsageError(
@@ -71,7 +75,7 @@ def plan_export(
         precision=chosen,
         precision_is_chosen=precision is None,
         int8=int8,
-        raw_pixels=input == "uint8",
+        input=input or "float",
         values=output or "logits",
         opset=opset,
         profile=profile,

@@ -285,7 +285,7 @@ class Run:
         calibration: Int8Calibration | None = None,
         calibration_images: int | None = None,
         exclude_last_block: bool = False,
-        input: Literal["float", "uint8"] | None = None,  # noqa: A002  # the option's name
+        input: Literal["float", "uint8", "image"] | None = None,  # noqa: A002  # the option's name
         input_size: int | None = None,
         output: Literal["logits", "probabilities"] | None = None,
         batch: str | None = None,
@@ -303,7 +303,7 @@ class Run:
             calibration: How int8 finds the range of an activation: minmax, entropy or percentile.
             calibration_images: Number of training images to calibrate int8 on.
             exclude_last_block: Keep the last block in float32, with int8 or int8-dynamic.
-            input: "float", normalized NCHW, or "uint8", raw NHWC pixels.
+            input: "float", normalized NCHW; "uint8", raw NHWC pixels; or "image", decoded images of any size.
             input_size: Side of the input in pixels; None takes that of the search.
             output: "logits" or "probabilities".
             batch: Smallest, usual and largest batch, as in "1:32:256".

@@ -51,9 +51,11 @@ def export(
         bool, typer.Option("--exclude-last-block", help="Keep the last block in float32, with int8 or int8-dynamic.")
     ] = False,
     input: Annotated[  # noqa: A002  # the option's name
-        Literal["float", "uint8"] | None,
+        Literal["float", "uint8", "image"] | None,
         typer.Option(
-            "--input", help="float (the default): normalized NCHW; uint8: raw NHWC pixels, normalization folded in."
+            "--input",
+            help="float (the default): normalized NCHW; uint8: raw NHWC pixels, normalization folded in; image: "
+            "decoded images of any size, NHWC, resizing inside, too.",
         ),
     ] = None,
     input_size: Annotated[

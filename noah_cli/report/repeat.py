@@ -136,8 +136,8 @@ def _export(manifest: Manifest) -> str:
     options = format_of(manifest).options
     if "--precision" in options:
         words.append(f"--precision {manifest.precision}")
-        if manifest.input.values == "raw":
-            words.append("--input uint8")
+        if manifest.input.values != "normalized":
+            words.append(f"--input {'image' if manifest.input.values == 'image' else 'uint8'}")
         if manifest.output.values == "probabilities":
             words.append("--output probabilities")
         if manifest.resized is not None:

@@ -45,7 +45,7 @@ def quantized(request: pytest.FixtureRequest, finished: Finished, tmp_path_facto
     """An artifact in 8 bits that takes pixels."""
     run = Run(finished.copy(tmp_path_factory.mktemp(request.param)).run)
     precision: Int8Precision = request.param
-    asked = Request(precision=precision, raw_pixels=True, profile=Profile(1, 3, 18))
+    asked = Request(precision=precision, input="uint8", profile=Profile(1, 3, 18))
     return FORMATS["onnx"].write(run, prepare(run.settings(), Silent()), Silent(), asked)
 
 

@@ -293,7 +293,7 @@ def test_the_manifest_holds_the_proof_on_real_images(finished: Finished, name: s
     ("request_", "name"),
     [
         (Request(), "onnx-fp32"),
-        (Request(precision="bf16", raw_pixels=True, values="probabilities"), "onnx-bf16-uint8-probabilities"),
+        (Request(precision="bf16", input="uint8", values="probabilities"), "onnx-bf16-uint8-probabilities"),
         (Request(format="trt", precision="fp16"), "trt-fp16"),
         (Request(name="mine"), "mine"),
     ],
