@@ -16,6 +16,7 @@ from export.artifact.records import (
     BackboneRecord,
     Count,
     EngineRecord,
+    ExecutionRecord,
     FileRecord,
     ModelInput,
     ModelOutput,
@@ -67,6 +68,7 @@ class Manifest(Record):
         temperature: What logits are divided by before they become probabilities; None for nothing.
         parity: The comparisons that the artifact passed, at least one.
         engine: Describes the engine, if there is one.
+        execution: What the network is computed in by a library that chooses that itself, as OpenVINO does.
         files: Every file of the artifact that a program reads, by its name in the folder; not the model card, which
             people may edit.
         versions: Versions of the packages that wrote the artifact.
@@ -93,6 +95,7 @@ class Manifest(Record):
     temperature: TemperatureRecord | None = None
     parity: Annotated[tuple[Parity, ...], Field(min_length=1)]
     engine: EngineRecord | None = None
+    execution: ExecutionRecord | None = None
     files: Annotated[dict[str, FileRecord], Field(min_length=1)]
     versions: dict[str, str]
 

@@ -57,14 +57,23 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return {entry.key: json.loads(entry.value) for entry in model.metadata_props}
 
 
+def check_label_note(note: str, classes: Sequence[str]) -> None:
+    """Compare a note of labels, JSON, with those of the run.
+
+    Raises:
+        ExportError: If they differ; names the first label that does.
+    """
+    difference = label_difference(json.loads(note), classes)
+    if difference:
+        raise ExportError(
+            f"The exported model fails the label check: {difference}.", "Nothing was written. Please report this."
+        )
+
+
 def check_labels(path: Path, classes: Sequence[str]) -> None:
     """Compare the labels that a file carries with those of the run.
 
     Raises:
         ExportError: If they differ; names the first label that does.
     """
-    difference = label_difference(read_metadata(path).get(CLASSES, []), classes)
-    if difference:
-        raise ExportError(
-            f"The exported model fails the label check: {difference}.", "Nothing was written. Please report this."
-        )
+    check_label_note(json.dumps(read_metadata(path).get(CLASSES, [])), classes)

@@ -194,6 +194,26 @@ class EngineRecord(Record):
     verified: Name
 
 
+class ExecutionRecord(Record):
+    """How the library that runs the artifact compiled it on the machine that exported it, read back from that library.
+
+    Attributes:
+        package: The library.
+        version: Its version; others read the files, too.
+        device: What it ran on.
+        hint: The precision that the compiled network was told to compute in.
+        layers: How many layers compute in each type, by kind of layer.
+        correct: For 8 bits, how many of `QuantizationRecord.images` it gets right there.
+    """
+
+    package: Name
+    version: Name
+    device: Name
+    hint: Name
+    layers: dict[str, dict[str, Count]]
+    correct: Count | None = None
+
+
 class QuantizationRecord(Record):
     """What was written in 8 bits, and what that costs in accuracy.
 

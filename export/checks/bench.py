@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from export.artifact.records import Precision
 from export.checks.plain_backbone import PlainBackbone, plain_backbone, write_plain_backbone
 from export.checks.speed import Ratio, Timing, speedup, summarize, time_in_turns
+from export.formats.format import Opening
 from export.formats.load import open_again
+from export.formats.onnx import open_onnx
 from export.formats.registry import model_files
 from export.predict.predictor import Predictor
-from export.runtime.onnx_session import open_session
 from export.runtime.tensors import OpenModel
 from noah.progress import Listener
 
@@ -182,14 +183,14 @@ def _from_backbone(
     file = folder / "backbone.onnx"
     listener.say(f"writing   the plain {kind.architecture}, {kind.precision}, as the artifact was written")
     write_plain_backbone(kind, file)
-    opened = open_session(file, provider=provider, threads=threads)
+    opened = open_onnx(file, kind.precision, Opening(provider, threads))
     return Contender(
         name="plain backbone" if number == 0 else f"plain backbone {number + 1}",
         model=opened,
         provider=opened.provider,
         image_size=kind.image_size,
         raw_pixels=kind.raw_pixels,
-        load_seconds=_load_seconds(lambda: open_session(file, provider=opened.provider, threads=threads)),
+        load_seconds=_load_seconds(lambda: open_onnx(file, kind.precision, Opening(opened.provider, threads))),
         bytes=_bytes(file),
         reference=None,
     )

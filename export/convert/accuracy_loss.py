@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.runtime.onnx_session import CPU, open_session
+from export.runtime.tensors import OpenModel
 from noah.data.pixels.pixels import Pixels
 from noah.prepare.context import Materials
 from noah.prepare.held_out import gate_images
@@ -62,7 +63,7 @@ def measure_accuracy_loss(
     split, images = gate_images(materials)
     pixels = materials.pixels(split, "gate", listener)
     found, expected = (
-        _first_classes(file, pixels, materials, listener, title, raw_pixels=raw_pixels)
+        first_classes(open_session(file, provider=CPU), pixels, materials, listener, title, raw_pixels=raw_pixels)
         for file, title in ((quantized, "the quantized file"), (in_float32, "the float32 file"))
     )
     return AccuracyLoss(
@@ -74,11 +75,10 @@ def measure_accuracy_loss(
     )
 
 
-def _first_classes(
-    file: Path, pixels: Pixels, materials: Materials, listener: Listener, title: str, *, raw_pixels: bool
+def first_classes(
+    model: OpenModel, pixels: Pixels, materials: Materials, listener: Listener, title: str, *, raw_pixels: bool
 ) -> NDArray[np.int64]:
-    """Give a file's top-1 class for each image, int64 (n,)."""
-    model = open_session(file, provider=CPU)
+    """Give a model's top-1 class for each image, int64 (n,); the title is that of the bar, after "measuring"."""
     batch_size = materials.evaluation_batch_size
     classes = []
     with listener.bar(f"measuring {title}", len(pixels), "images") as bar:

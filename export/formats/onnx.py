@@ -11,6 +11,7 @@ from export.formats.format import GRAPH_OPTIONS, MERGED, Finding, Format, ModelF
 
 if TYPE_CHECKING:  # they import torch, onnxruntime or pydantic
     from export.artifact.manifest import Manifest
+    from export.artifact.records import Precision
     from export.runtime.tensors import OpenModel
     from export.write.onnx_artifact import Draft
     from export.write.request import Request
@@ -50,19 +51,36 @@ def _finish(draft: Draft) -> Manifest:
     return draft.with_program(draft.describe(parity))
 
 
-def _open(file: Path, manifest: Manifest, opening: Opening) -> OpenModel:
-    from export.runtime.onnx_session import CPU, open_session
-    from noah.errors import ArtifactError, NotHereError
+def open_onnx(file: Path, precision: Precision, opening: Opening) -> OpenModel:
+    """Open an ONNX file in onnxruntime, or with `--provider openvino` in OpenVINO.
 
+    Raises:
+        ArtifactError: If it cannot be opened.
+        NotHereError: If it is in bf16, which onnxruntime runs on no CPU.
+        UsageError: If there is no such provider, or embeddings are asked of OpenVINO.
+    """
+    from export.runtime.onnx_session import CPU, open_session
+    from export.runtime.openvino_model import is_openvino, open_openvino
+    from noah.errors import ArtifactError, NotHereError, UsageError
+
+    if is_openvino(opening.provider):
+        if opening.embeddings:
+            raise UsageError("--provider openvino gives no embeddings.", "Leave it out, or name cpu.")
+        return open_openvino(file, precision, provider=opening.provider, threads=opening.threads)
     try:
         return open_session(file, provider=opening.provider, threads=opening.threads, features=opening.embeddings)
     except ArtifactError as error:
-        if manifest.precision == "bf16" and "find an implementation" in error.problem:
+        if precision == "bf16" and "find an implementation" in error.problem:
             raise NotHereError(
                 f"{file} is in bf16, and onnxruntime's {CPU} has no bf16 convolution.",
-                "Run it on a GPU, or export one that runs here: noah export --format onnx --precision fp32",
+                "Run it on a GPU or with --provider openvino, or export one that runs here: noah export --format onnx "
+                "--precision fp32",
             ) from error
         raise
+
+
+def _open(file: Path, manifest: Manifest, opening: Opening) -> OpenModel:
+    return open_onnx(file, manifest.precision, opening)
 
 
 def _why_not_here(manifest: Manifest) -> str:

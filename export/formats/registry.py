@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from export.formats.format import Format, ModelFile
 from export.formats.onnx import ONNX
+from export.formats.openvino import OPENVINO
 from export.formats.safetensors import SAFETENSORS
 from export.formats.timm import TIMM
 from export.formats.triton import TRITON
@@ -19,7 +20,7 @@ from noah.errors import ArtifactError, UsageError
 if TYPE_CHECKING:  # it imports pydantic, which help does not need
     from export.artifact.manifest import Manifest
 
-FORMATS: dict[str, Format] = {format_.name: format_ for format_ in (ONNX, TRT, TRITON, SAFETENSORS, TIMM)}
+FORMATS: dict[str, Format] = {format_.name: format_ for format_ in (ONNX, OPENVINO, TRT, TRITON, SAFETENSORS, TIMM)}
 """In the order of the help."""
 
 

@@ -25,7 +25,8 @@ _BACKBONE = "backbone"
 def bench(
     context: typer.Context,
     artifacts: Annotated[
-        list[Path], typer.Argument(help="Folders of exported artifacts, or their model.onnx or model.engine.")
+        list[Path],
+        typer.Argument(help="Folders of exported artifacts, or their models, such as model.onnx."),
     ],
     against: Annotated[
         str | None,

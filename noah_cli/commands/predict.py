@@ -23,7 +23,7 @@ _NAMED_REMARKS = 5
 def predict(
     context: typer.Context,
     artifact: Annotated[
-        Path, typer.Argument(help="Folder of an exported artifact, or its model.onnx or model.engine.")
+        Path, typer.Argument(help="Folder of an exported artifact, or a model in it, such as model.onnx.")
     ],
     images: Annotated[
         list[str],
@@ -73,7 +73,11 @@ def predict(
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.", metavar="N")] = 2,
     provider: Annotated[
         str | None,
-        typer.Option(help="tensorrt, cuda or cpu; if not given, the first of these that runs.", metavar="NAME"),
+        typer.Option(
+            help="tensorrt, cuda or cpu; if not given, the first of these that runs. openvino runs ONNX files by that "
+            "package.",
+            metavar="NAME",
+        ),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.", metavar="N")] = None,
 ) -> None:

@@ -1,0 +1,64 @@
+"""Turns the draft of an artifact into OpenVINO's own files, and proves them as OpenVINO runs them."""
+
+from __future__ import annotations
+
+from export.artifact.manifest import Manifest
+from export.artifact.metadata import CLASSES, check_label_note
+from export.artifact.records import ExecutionRecord
+from export.convert.accuracy_loss import POINTS_ALLOWED, first_classes
+from export.convert.to_openvino import IR_FILE, check_computed, write_openvino
+from export.runtime.openvino_model import OpenVinoModel, load_openvino, open_openvino
+from export.write.onnx_artifact import Draft
+from noah.errors import ParityError
+from noah.prepare.held_out import gate_images
+
+
+def convert_draft(draft: Draft) -> Manifest:
+    """Convert the ONNX file, check labels, types, outputs and accuracy of what OpenVINO runs, and describe it.
+
+    Raises:
+        ExportError: If it cannot be converted, or its labels or types are not those that were asked for.
+        ParityError: If its outputs are not the model's, or 8 bits lose too much accuracy as they are run here.
+    """
+    listener, precision = draft.listener, draft.request.precision
+    listener.say(f"convert   to {IR_FILE}, by openvino {load_openvino().__version__}")
+    types = write_openvino(draft.file, draft.folder, precision)
+    for file in draft.folder.glob(f"{draft.file.name}*"):  # weights beyond 2 GiB lie beside it
+        file.unlink()
+    opened = open_openvino(draft.folder / IR_FILE, precision)
+    check_label_note(opened.metadata.get(CLASSES, "[]"), draft.materials.dataset.classes)
+    computed = opened.computed_types()
+    quantized = draft.quantization.products if draft.quantization else 0
+    told = check_computed(computed, precision, quantized)
+    listener.say(f"compiled  {told} ({opened.reason})")
+    parity = draft.evidence.compare(opened, listener, method="run", runs_on=f"{opened.provider}, {told}")
+    execution = ExecutionRecord(
+        package="openvino",
+        version=str(load_openvino().__version__),
+        device=str(opened.compiled.get_property("EXECUTION_DEVICES")[0]),
+        hint=str(opened.compiled.get_property("INFERENCE_PRECISION_HINT").to_string()),
+        layers=computed,
+        correct=_check_accuracy(draft, opened),
+    )
+    return draft.describe((parity,), types=types, opset=None, execution=execution)
+
+
+def _check_accuracy(draft: Draft, model: OpenVinoModel) -> int | None:
+    """Count the right answers on the images for gates, for 8 bits; None for other precisions."""
+    record = draft.quantization
+    if record is None:
+        return None
+    split, images = gate_images(draft.materials)
+    pixels = draft.materials.pixels(split, "gate", draft.listener)
+    found = first_classes(
+        model, pixels, draft.materials, draft.listener, model.provider, raw_pixels=draft.request.raw_pixels
+    )
+    correct = int((found == pixels.labels).sum())
+    draft.listener.say(f"accuracy  {correct / record.total:.2%} of {images} as OpenVINO runs it")
+    if 100 * (record.correct_in_float32 - correct) > POINTS_ALLOWED * record.total:
+        raise ParityError(
+            f"The exported model fails the accuracy check: as OpenVINO runs it, {correct:,} of {images} are right "
+            f"instead of {record.correct_in_float32:,}, but only {POINTS_ALLOWED} points may be lost.",
+            "Nothing was written. Try --exclude-last-block or --precision bf16.",
+        )
+    return correct
