@@ -10,7 +10,7 @@ import numpy as np
 
 from export.artifact.metadata import read_metadata
 from export.artifact.records import Precision
-from export.runtime.openvino_model import PRODUCTS, load_openvino, one_line, write_notes
+from export.runtime.openvino_model import PRODUCTS, load_openvino, one_line, read_network, write_notes
 from noah.errors import ExportError
 
 IR_FILE = "model.xml"
@@ -36,7 +36,7 @@ def write_openvino(onnx_file: Path, folder: Path, precision: Precision) -> dict[
     openvino = load_openvino()
     core = openvino.Core()
     try:
-        network = core.read_model(onnx_file)
+        network = read_network(core, onnx_file)
         write_notes(network, read_metadata(onnx_file))
         openvino.save_model(network, folder / IR_FILE, compress_to_fp16=precision in ("fp16", "bf16"))
         del network  # which keeps the ONNX file's weights open

@@ -6,8 +6,10 @@ from export.artifact.manifest import Manifest
 from export.artifact.metadata import CLASSES, check_label_note
 from export.artifact.records import ExecutionRecord
 from export.convert.accuracy_loss import POINTS_ALLOWED, first_classes
+from export.convert.image_input import take_images
 from export.convert.to_openvino import IR_FILE, check_computed, write_openvino
 from export.runtime.openvino_model import OpenVinoModel, load_openvino, open_openvino
+from export.write.image_input import gather_images, prove_images
 from export.write.onnx_artifact import Draft
 from noah.errors import ParityError
 from noah.prepare.held_out import gate_images
@@ -23,24 +25,32 @@ def convert_draft(draft: Draft) -> Manifest:
     listener, precision = draft.listener, draft.request.precision
     listener.say(f"convert   to {IR_FILE}, by openvino {load_openvino().__version__}")
     types = write_openvino(draft.file, draft.folder, precision)
-    for file in draft.folder.glob(f"{draft.file.name}*"):  # weights beyond 2 GiB lie beside it
-        file.unlink()
     opened = open_openvino(draft.folder / IR_FILE, precision)
     check_label_note(opened.metadata.get(CLASSES, "[]"), draft.materials.dataset.classes)
     computed = opened.computed_types()
     quantized = draft.quantization.products if draft.quantization else 0
     told = check_computed(computed, precision, quantized)
     listener.say(f"compiled  {told} ({opened.reason})")
-    parity = draft.evidence.compare(opened, listener, method="run", runs_on=f"{opened.provider}, {told}")
+    runs_on = f"{opened.provider}, {told}"
+    parity = [draft.evidence.compare(opened, listener, method="run", runs_on=runs_on)]
+    correct = _check_accuracy(draft, opened)
+    if draft.request.input == "image":
+        evidence = gather_images(draft, opened)
+        take_images(draft.file, draft.materials.backbone.preprocessing)
+        types = write_openvino(draft.file, draft.folder, precision)
+        opened = open_openvino(draft.folder / IR_FILE, precision)
+        parity.append(prove_images(evidence, draft, opened, runs_on=runs_on))
+    for file in draft.folder.glob(f"{draft.file.name}*"):  # weights beyond 2 GiB lie beside it
+        file.unlink()
     execution = ExecutionRecord(
         package="openvino",
         version=str(load_openvino().__version__),
         device=str(opened.compiled.get_property("EXECUTION_DEVICES")[0]),
         hint=str(opened.compiled.get_property("INFERENCE_PRECISION_HINT").to_string()),
         layers=computed,
-        correct=_check_accuracy(draft, opened),
+        correct=correct,
     )
-    return draft.describe((parity,), types=types, opset=None, execution=execution)
+    return draft.describe(tuple(parity), types=types, opset=None, execution=execution)
 
 
 def _check_accuracy(draft: Draft, model: OpenVinoModel) -> int | None:

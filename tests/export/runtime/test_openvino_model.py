@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from export.artifact.metadata import write_metadata
 from export.artifact.records import Precision
+from export.convert.image_input import resizing_graph
 from export.convert.small_model import write_small_model
 from export.convert.to_openvino import IR_FILE, check_computed, write_openvino
 from export.runtime.onnx_session import open_session
 from export.runtime.openvino_model import PROVIDER, choose_hint, is_openvino, load_openvino, open_openvino, write_notes
+from noah.data.pixels.preprocessing import Preprocessing, Resize
 from noah.errors import ArtifactError, ExportError, UsageError
 
 CAPABILITIES = load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -118,10 +123,25 @@ def test_what_does_not_open_or_run_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="OpenVINO cannot convert the model"):
         (tmp_path / "bad.onnx").write_bytes(b"")
         write_openvino(tmp_path / "bad.onnx", tmp_path, "fp32")
-    with pytest.raises(UsageError, match="names no|does not run"):
+    with pytest.raises(UsageError, match=r"names no|does not run"):
         open_openvino(tmp_path / "model.onnx", "fp32", provider="tensorrt")
 
 
 def test_its_names() -> None:
     assert all(map(is_openvino, ("openvino", "OpenVINO", PROVIDER)))
     assert not any(map(is_openvino, (None, "cpu", "cuda", "OpenVINOExecutionProvider")))
+
+
+@settings(max_examples=12)
+@given(
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    resize=st.sampled_from(["squash", "crop"]),
+    interpolation=st.sampled_from(["bilinear", "bicubic"]),
+)
+def test_images_are_resized_as_pillow_does(size: tuple[int, int], resize: Resize, interpolation: str) -> None:
+    how = Preprocessing(24, 24, resize, 0.9, interpolation, (0.5,) * 3, (0.5,) * 3)
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(resizing_graph(how, 20), str(Path(folder, "resizing.onnx")))
+        found = open_openvino(Path(folder, "resizing.onnx"), "fp32", threads=1).run(image[None])[0]
+    assert np.abs(found - how.pixels(Image.fromarray(image))).max() <= 1

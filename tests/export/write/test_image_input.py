@@ -25,6 +25,7 @@ def for_images(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> 
     with contextlib.chdir(copied.folder):
         exported = noah("export", "--format", "onnx", "--input", "image")
         tested = noah("eval", f"runs/shapes/first/export/{NAME}")
+        assert noah("export", "--format", "openvino", "--input", "image").code == 0
     return Finished(copied.folder, {"export": exported, "eval": tested})
 
 
@@ -41,8 +42,12 @@ def test_it_takes_images_of_any_size_and_tells_how_near_it_is(for_images: Finish
     assert "decoded uint8 images (batch, height, width, 3), RGB, of any size" in card
 
 
-def test_it_sees_what_the_artifact_of_pixels_sees(for_images: Finished) -> None:
-    of_pixels, of_images = (load_predictor(for_images.artifact(name), provider="cpu") for name in (UINT8, NAME))
+@pytest.mark.parametrize(
+    ("name", "provider"), [(NAME, "cpu"), (NAME, "openvino"), (NAME.replace("onnx", "openvino"), None)]
+)
+def test_it_sees_what_the_artifact_of_pixels_sees(for_images: Finished, name: str, provider: str | None) -> None:
+    of_pixels = load_predictor(for_images.artifact(UINT8), provider="cpu")
+    of_images = load_predictor(for_images.artifact(name), provider=provider)
     rng = np.random.default_rng(0)
     for size in ((40, 60), (300, 200), (33, 33)):
         image = Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))
