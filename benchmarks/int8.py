@@ -31,6 +31,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import noah
+from benchmarks.steps import best_precision
 from export.convert.accuracy_loss import Gate
 from export.convert.int8 import quantize
 from export.convert.int8_options import Int8Options
@@ -67,7 +68,7 @@ class Task:
 
 TASKS: Mapping[str, Task] = {
     "shapes_count": Task("shapes_count"),
-    "rendered_dsprites_ori": Task("rendered_dsprites_ori"),
+    "rendered_dsprites_ori": Task("rendered_dsprites_ori", epochs=10),
     "digits, EVA-02": Task("digits", "eva02_tiny_patch14_224", "lora:8", 3),
     "digits, DeiT distilled": Task("digits", "deit_tiny_distilled_patch16_224", "lora:8", 3),
 }
@@ -96,17 +97,21 @@ def trained(task: Task, runs: Path) -> Run:
     name = task.architecture or "dinov2"
     folder = runs / task.dataset / name
     if (folder / "run.yaml").is_file():
-        noah.open_run(str(folder)).retrain()
+        noah.open_run(str(folder)).retrain(resume=True)
         return Run(folder)
     backbone: dict[str, Any] = {"image_size": SIDE}
     if task.architecture is not None:
         backbone |= {"name": str(weights_of(task.architecture, runs)), "architecture": task.architecture}
-    settings = {"backbone": backbone, "retrain": {"epochs": task.epochs}, "hardware": {"threads": 1}}
+    settings = {
+        "backbone": backbone,
+        "retrain": {"epochs": task.epochs},
+        "hardware": {"threads": 1, "precision": best_precision(torch.device("cpu"))},
+    }
     noah.retrain(task.subnet, dataset=task.dataset, recipe="pocket", name=name, runs=runs, settings=settings)
     return Run(folder)
 
 
-def weights_of(architecture: str, runs: Path, epochs: int = 10) -> Path:
+def weights_of(architecture: str, runs: Path, epochs: int = 5) -> Path:
     """Train a backbone from nothing on the training images of digits, and give the file of its weights."""
     file = runs / f"{architecture}.safetensors"
     if file.is_file():
