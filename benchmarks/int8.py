@@ -151,7 +151,7 @@ def measure(name: str, run: Run, file: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="noah-") as folder:
         in_float32, in_8_bits = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         write(network, in_float32)
-        test = materials.pixels(materials.dataset.test, "test", Silent())
+        test = materials.pixels(materials.dataset.load_test(), "test", Silent())
         gate = Gate(in_float32, test, "test images", materials.evaluation_batch_size, Silent(), raw_pixels=False)
         for way in missing:
             record = WAYS[way](network, write, in_8_bits, materials)
