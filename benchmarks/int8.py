@@ -4,10 +4,10 @@
     python -m benchmarks.int8 measure [TASK ...]
     python -m benchmarks.int8 table
 
-`train` trains a subnet on its own for each task, in a folder of runs that is not kept (56 px, the pocket recipe). The
-first two tasks have DINOv2's weights. The others have backbones of other families, whose weights cannot be had without
-a download; they are trained here, from nothing, on the images of digits, which says something about how their
-blocks are quantized but less about the outliers of activations that long training makes.
+`train` trains a subnet on its own for each task, on small images by the pocket recipe, in a folder of runs that is not
+kept. The first two tasks have DINOv2's weights. The others have backbones of other families, whose weights cannot be
+had without a download; they are trained here, from nothing, on the images of digits, which says something about how
+their blocks are quantized but less about the outliers of activations that long training makes.
 
 `measure` writes every network in 8 bits in both ways, compares them with float32 on the test split, and appends a line
 for each to docs/int8.jsonl. Both can be stopped and started again at any time.
@@ -46,7 +46,6 @@ from noah.runs.folder import Run
 from noah.stages.retrain_stage import load_retrained
 
 FILE = Path("docs/int8.jsonl")
-SIDE = 56
 
 
 @dataclass(frozen=True)
@@ -58,19 +57,21 @@ class Task:
         architecture: timm's name of a backbone that is trained here; None for DINOv2's ViT-S/14.
         subnet: As one types it.
         epochs: Of its training.
+        side: Of the images in pixels.
     """
 
     dataset: str
     architecture: str | None = None
     subnet: str = "lora:6+bias"
     epochs: int = 15
+    side: int = 56
 
 
 TASKS: Mapping[str, Task] = {
     "shapes_count": Task("shapes_count"),
     "rendered_dsprites_ori": Task("rendered_dsprites_ori", epochs=10),
     "digits, EVA-02": Task("digits", "eva02_tiny_patch14_224", "lora:8", 3),
-    "digits, DeiT distilled": Task("digits", "deit_tiny_distilled_patch16_224", "lora:8", 3),
+    "digits, DeiT distilled": Task("digits", "deit_tiny_distilled_patch16_224", "lora:8", 3, side=48),
 }
 
 
@@ -99,9 +100,9 @@ def trained(task: Task, runs: Path) -> Run:
     if (folder / "run.yaml").is_file():
         noah.open_run(str(folder)).retrain(resume=True)
         return Run(folder)
-    backbone: dict[str, Any] = {"image_size": SIDE}
+    backbone: dict[str, Any] = {"image_size": task.side}
     if task.architecture is not None:
-        backbone |= {"name": str(weights_of(task.architecture, runs)), "architecture": task.architecture}
+        backbone |= {"name": str(weights_of(task.architecture, task.side, runs)), "architecture": task.architecture}
     settings = {
         "backbone": backbone,
         "retrain": {"epochs": task.epochs},
@@ -111,7 +112,7 @@ def trained(task: Task, runs: Path) -> Run:
     return Run(folder)
 
 
-def weights_of(architecture: str, runs: Path, epochs: int = 5) -> Path:
+def weights_of(architecture: str, side: int, runs: Path, epochs: int = 5) -> Path:
     """Train a backbone from nothing on the training images of digits, and give the file of its weights."""
     file = runs / f"{architecture}.safetensors"
     if file.is_file():
@@ -119,14 +120,14 @@ def weights_of(architecture: str, runs: Path, epochs: int = 5) -> Path:
     from sklearn.datasets import load_digits
 
     torch.manual_seed(0)
-    network: nn.Module = timm.create_model(architecture, num_classes=10, img_size=SIDE)
+    network: nn.Module = timm.create_model(architecture, num_classes=10, img_size=side)
     digits = load_digits()
     images = torch.from_numpy(digits.images[:1000]).float()[:, None] / 8 - 1
     labels = torch.from_numpy(digits.target[:1000])
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-4, weight_decay=0.05)
     for _ in range(epochs):
         for batch in torch.randperm(len(images)).split(50):
-            large = F.interpolate(images[batch], SIDE, mode="bilinear").expand(-1, 3, -1, -1)
+            large = F.interpolate(images[batch], side, mode="bilinear").expand(-1, 3, -1, -1)
             F.cross_entropy(network(large), labels[batch]).backward()
             optimizer.step()
             optimizer.zero_grad()
