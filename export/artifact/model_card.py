@@ -171,9 +171,13 @@ def _precision(manifest: Manifest) -> str:
 
 def _quantization(record: QuantizationRecord) -> str:
     kept = ", ".join(f"{count} {why}" for why, count in record.kept.items()) or "none"
+    smoothed = ", ".join(f"{count} {where}" for where, count in record.smoothed.items())
+    outliers = f"Outliers of activations were moved into the weights: {smoothed}. " if smoothed else ""
+    blocks = ", ".join(str(block) if block else "what is outside the blocks" for block in record.float_blocks)
+    mixed = f"Blocks in float32, as they lose too much in 8 bits: {blocks}. " if blocks else ""
     return (
         f"{record.products} products are in 8 bits; others stay in float32: {kept}. Ranges of activations: "
-        f"{record.ranges}. "
+        f"{record.ranges}. {outliers}{mixed}"
         f"Of {record.images}, it gets {record.correct:,} right, and the same network in float32 "
         f"{record.correct_in_float32:,}; both predict the same class for {record.top1_agreement:.1%}.\n"
     )

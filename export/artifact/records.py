@@ -214,6 +214,22 @@ class ExecutionRecord(Record):
     correct: Count | None = None
 
 
+class TriedRecord(Record):
+    """One way to make the 8-bit file, and what it cost in accuracy.
+
+    Attributes:
+        how: What was done, in words.
+        correct: How many of the images it got right.
+        top1_agreement: Share of them with the same top-1 class as in float32, 0 to 1.
+        divergence: Mean Kullback-Leibler divergence of its probabilities from those in float32, in nats.
+    """
+
+    how: Name
+    correct: Count
+    top1_agreement: Share
+    divergence: Annotated[float, Field(ge=0)]
+
+
 class QuantizationRecord(Record):
     """What was written in 8 bits, and what that costs in accuracy.
 
@@ -227,6 +243,10 @@ class QuantizationRecord(Record):
         correct_in_float32: How many of them the same network in float32 gets right, before it was quantized.
         top1_agreement: Share of them with the same top-1 class in both, 0 to 1.
         weight_bits: 8, or 7 if it was written on a processor that multiplies 8 bits inexactly.
+        smoothed: How many activations were smoothed, by where in a block they are; empty if none was.
+        float_blocks: Blocks that compute in float32 because they lose too much, counted from 1; 0 stands for what is
+            outside the blocks.
+        tried: Every way that was measured, in order; empty in artifacts of earlier versions.
     """
 
     products: Size
@@ -238,6 +258,9 @@ class QuantizationRecord(Record):
     correct_in_float32: Count
     top1_agreement: Share
     weight_bits: Literal[7, 8] = 8
+    smoothed: dict[str, Count] = Field(default_factory=dict)
+    float_blocks: tuple[Count, ...] = ()
+    tried: tuple[TriedRecord, ...] = ()
 
 
 class ResizedRecord(Record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from onnx import ModelProto, NodeProto
@@ -25,20 +26,25 @@ class Products:
 
     Attributes:
         names: Names of their nodes.
+        blocks: The block that each of them is in, counted from 0; -1 for one outside the blocks.
         kept: How many others stay in float32, for each reason.
     """
 
     names: tuple[str, ...]
+    blocks: tuple[int, ...]
     kept: dict[str, int]
 
 
-def choose_products(model: ModelProto, *, gemm: bool, exclude_last_block: bool) -> Products:
+def choose_products(
+    model: ModelProto, *, gemm: bool, exclude_last_block: bool, float_blocks: Collection[int] = ()
+) -> Products:
     """Choose every product of activations and a wide constant matrix.
 
     Args:
         model: As the exporter wrote it; its weights are not read.
         gemm: Take Gemm as well as MatMul.
         exclude_last_block: Leave out the last block of the network.
+        float_blocks: Blocks to leave out because they lose too much, counted as in `Products`.
 
     Raises:
         ExportError: If nothing is left, or the graph does not say which nodes the last block has.
@@ -65,13 +71,15 @@ def choose_products(model: ModelProto, *, gemm: bool, exclude_last_block: bool) 
             kept[f"with weights narrower than {NARROWEST}"] += 1
         elif exclude_last_block and blocks[node.name] == last:
             kept["in the last block"] += 1
+        elif blocks[node.name] in float_blocks:
+            kept["in blocks that lose too much"] += 1
         else:
             names.append(node.name)
     if not names:
         raise ExportError(
             "The network has no products to quantize: all are narrow, or in the last block.", "Use --precision fp32."
         )
-    return Products(tuple(names), dict(sorted(kept.items())))
+    return Products(tuple(names), tuple(blocks[name] for name in names), dict(sorted(kept.items())))
 
 
 def _block(node: NodeProto) -> int:

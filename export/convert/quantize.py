@@ -59,6 +59,7 @@ def write_int8(
     calibration: Int8Calibration,
     symmetric: bool,
     weight_bits: int | None = None,
+    ranges: Path | None = None,
 ) -> None:
     """Write the products of a float32 file with 8-bit weights and 8-bit activations of fixed scales.
 
@@ -72,6 +73,8 @@ def write_int8(
         symmetric: Make activations signed with zero in the middle, as TensorRT needs them, instead of unsigned with a
             zero point of their own, which wastes no values on a side that an activation does not have.
         weight_bits: 8, or 7 for processors that add products in 16 bits; None takes `usable_weight_bits`.
+        ranges: A file that keeps the ranges found. If it exists already, they are taken from it, which needs the same
+            source and calibration and at most the products that it was made for; the batches are then not looked at.
 
     Raises:
         ExportError: If onnxruntime cannot quantize the file.
@@ -96,6 +99,7 @@ def write_int8(
             weight_type=QuantType.QInt8,
             nodes_to_quantize=list(products.names),
             calibrate_method=_METHODS[calibration],
+            calibration_cache_path=ranges,
             use_external_data_format=_is_large(prepared),
             extra_options=options,
         )

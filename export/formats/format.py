@@ -28,7 +28,7 @@ MERGED = "merged into one plain network"
 """How the modules are in a format that is made from the merged network."""
 GRAPH_OPTIONS = frozenset(
     (
-        *("--precision", "--calibration", "--calibration-images", "--exclude-last-block"),
+        *("--precision", "--calibration", "--calibration-images", "--exclude-last-block", "--no-smooth", "--no-mixed"),
         *("--input", "--input-size", "--output", "--batch"),
     )
 )

@@ -8,11 +8,12 @@ engine from it, converts it or puts a server's files around it.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from export.artifact import metadata
 from export.artifact.folder import new_artifact
@@ -279,9 +280,9 @@ def _write(
     merged = merge(model, subnet, raw_pixels=(preprocessing.mean, preprocessing.std) if request.raw_pixels else None)
     listener.say(f"writing   {file.name}, {precision}, opset {opset}, batch axis free")
 
-    def write(path: Path) -> None:
+    def write(network: nn.Module, path: Path) -> None:
         write_onnx(
-            merged,
+            network,
             path,
             height=preprocessing.height,
             width=preprocessing.width,
@@ -292,19 +293,17 @@ def _write(
         )
 
     if precision == "int8" or precision == "int8-dynamic":
-        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-            in_float32 = Path(folder) / file.name
-            write(in_float32)
-            return quantize(
-                in_float32,
-                file,
-                precision,
-                request.int8,
-                materials,
-                listener,
-                raw_pixels=request.raw_pixels,
-                symmetric=request.builder is not None,
-            )
-    write(file)
+        return quantize(
+            merged,
+            write,
+            file,
+            precision,
+            request.int8,
+            materials,
+            listener,
+            raw_pixels=request.raw_pixels,
+            symmetric=request.builder is not None,
+        )
+    write(merged, file)
     write_precision(file, precision)
     return None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from export.artifact.records import Int8Calibration, Precision
-from export.convert.int8_options import DEFAULT_CALIBRATION, DEFAULT_IMAGES, Int8Options
+from export.convert.int8_options import DEFAULT_IMAGES, Int8Options
 from export.convert.precision import DEFAULT_OPSETS, OLDEST_OPSETS
 from export.formats.format import Format
 from export.formats.registry import FORMATS, find_format
@@ -28,6 +28,8 @@ def plan_export(
     calibration: Int8Calibration | None = None,
     calibration_images: int | None = None,
     exclude_last_block: bool = False,
+    smooth: bool = True,
+    mixed: bool = True,
     input: Literal["float", "uint8", "image"] | None = None,  # noqa: A002  # the option's name
     input_size: int | None = None,
     output: Literal["logits", "probabilities"] | None = None,
@@ -47,6 +49,8 @@ def plan_export(
         "--calibration": calibration,
         "--calibration-images": calibration_images,
         "--exclude-last-block": exclude_last_block or None,
+        "--no-smooth": None if smooth else True,
+        "--no-mixed": None if mixed else True,
         "--input": input,
         "--input-size": input_size,
         "--output": output,
@@ -65,7 +69,7 @@ def plan_export(
             f"--opset {opset} is too old{' for bf16' if chosen == 'bf16' else ''}.",
             f"Use --opset {DEFAULT_OPSETS[chosen]}, or at least {OLDEST_OPSETS[chosen]}.",
         )
-    int8 = _int8_options(chosen, calibration, calibration_images, exclude_last_block)
+    int8 = _int8_options(chosen, calibration, calibration_images, exclude_last_block, smooth, mixed)
     profile = parse_profile(batch) if batch else format_.profile
     builder = format_.prepare(chosen, target)
     if chosen not in format_.precisions:
@@ -131,14 +135,19 @@ def _refuse(format_: Format, given: Sequence[str]) -> None:
 
 
 def _int8_options(
-    precision: Precision, calibration: Int8Calibration | None, images: int | None, exclude_last_block: bool
+    precision: Precision,
+    calibration: Int8Calibration | None,
+    images: int | None,
+    exclude_last_block: bool,
+    smooth: bool,
+    mixed: bool,
 ) -> Int8Options:
     """Collect the options of quantization, and refuse those that the precision does not use."""
     if precision != "int8" and (calibration is not None or images is not None):
         name = "--calibration" if calibration is not None else "--calibration-images"
         raise UsageError(f"{name} is for --precision int8, not {precision}.", "Leave it out, or add --precision int8.")
-    if exclude_last_block and precision not in ("int8", "int8-dynamic"):
-        raise UsageError(
-            f"--exclude-last-block is for --precision int8 and int8-dynamic, not {precision}.", "Leave it out."
-        )
-    return Int8Options(calibration or DEFAULT_CALIBRATION, images or DEFAULT_IMAGES, exclude_last_block)
+    given = {"--exclude-last-block": exclude_last_block, "--no-smooth": not smooth, "--no-mixed": not mixed}
+    for name, is_given in given.items():
+        if is_given and precision not in ("int8", "int8-dynamic"):
+            raise UsageError(f"{name} is for --precision int8 and int8-dynamic, not {precision}.", "Leave it out.")
+    return Int8Options(calibration, images or DEFAULT_IMAGES, exclude_last_block, smooth, mixed)

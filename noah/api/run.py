@@ -285,6 +285,8 @@ class Run:
         calibration: Int8Calibration | None = None,
         calibration_images: int | None = None,
         exclude_last_block: bool = False,
+        smooth: bool = True,
+        mixed: bool = True,
         input: Literal["float", "uint8", "image"] | None = None,  # noqa: A002  # the option's name
         input_size: int | None = None,
         output: Literal["logits", "probabilities"] | None = None,
@@ -300,9 +302,12 @@ class Run:
         Args:
             format: onnx; openvino; trt, with an engine; triton; safetensors, for `noah.load`; timm, a plain timm model.
             precision: fp32, fp16, bf16, int8 or int8-dynamic; None takes fp32, and fp16 for trt.
-            calibration: How int8 finds the range of an activation: minmax, entropy or percentile.
+            calibration: How int8 finds the range of an activation: minmax, entropy or percentile; None tries all
+                until little accuracy is lost.
             calibration_images: Number of training images to calibrate int8 on.
             exclude_last_block: Keep the last block in float32, with int8 or int8-dynamic.
+            smooth: Try to move outliers of activations into the weights, with int8 or int8-dynamic.
+            mixed: Leave the blocks that lose most in float32 if too much accuracy is lost, with int8 or int8-dynamic.
             input: "float", normalized NCHW; "uint8", raw NHWC pixels; or "image", decoded images of any size.
             input_size: Side of the input in pixels; None takes that of the search.
             output: "logits" or "probabilities".
@@ -325,6 +330,8 @@ class Run:
             calibration=calibration,
             calibration_images=calibration_images,
             exclude_last_block=exclude_last_block,
+            smooth=smooth,
+            mixed=mixed,
             input=input,
             input_size=input_size,
             output=output,

@@ -41,7 +41,10 @@ def export(
     ] = None,
     calibration: Annotated[
         Literal["minmax", "entropy", "percentile"] | None,
-        typer.Option(help="How int8 finds the range of an activation; if not given, minmax."),
+        typer.Option(
+            help="How int8 finds the range of an activation; if not given, each is tried until little accuracy is "
+            "lost, and the closest to float32 is taken."
+        ),
     ] = None,
     calibration_images: Annotated[
         int | None,
@@ -49,6 +52,22 @@ def export(
     ] = None,
     exclude_last_block: Annotated[
         bool, typer.Option("--exclude-last-block", help="Keep the last block in float32, with int8 or int8-dynamic.")
+    ] = False,
+    no_smooth: Annotated[
+        bool,
+        typer.Option(
+            "--no-smooth",
+            help="With int8 or int8-dynamic, do not try to move outliers of activations into the weights, which "
+            "changes nothing in float32 and brings 8 bits closer to it.",
+        ),
+    ] = False,
+    no_mixed: Annotated[
+        bool,
+        typer.Option(
+            "--no-mixed",
+            help="With int8 or int8-dynamic, fail if too much accuracy is lost with all blocks in 8 bits, instead of "
+            "leaving the blocks that lose most in float32.",
+        ),
     ] = False,
     input: Annotated[  # noqa: A002  # the option's name
         Literal["float", "uint8", "image"] | None,
@@ -105,6 +124,8 @@ def export(
         calibration=calibration,
         calibration_images=calibration_images,
         exclude_last_block=exclude_last_block,
+        smooth=not no_smooth,
+        mixed=not no_mixed,
         input=input,
         input_size=input_size,
         output=output,

@@ -41,6 +41,15 @@ def test_the_last_block_can_be_left_out(model: ModelProto) -> None:
     assert products.kept["in the last block"] == 4
 
 
+def test_blocks_that_lose_too_much_can_be_left_out(model: ModelProto) -> None:
+    everything = choose_products(model, gemm=True, exclude_last_block=False)
+    assert everything.blocks == (0,) * 4 + (1,) * 4
+    products = choose_products(model, gemm=True, exclude_last_block=False, float_blocks=(0,))
+    assert products.names == everything.names[4:]
+    assert products.blocks == (1,) * 4
+    assert products.kept["in blocks that lose too much"] == 4
+
+
 def test_gemm_can_be_left_out(model: ModelProto) -> None:
     changed = ModelProto()
     changed.CopyFrom(model)

@@ -135,6 +135,29 @@ def test_every_batch_is_seen(source: Path, tmp_path: Path) -> None:
         assert batches.seen == [0, 1, 2]
 
 
+def test_ranges_that_were_found_serve_again_for_fewer_products(source: Path, tmp_path: Path) -> None:
+    class Unread(list[Inputs]):
+        def __getitem__(self, index: object) -> Inputs:  # type: ignore[override]  # of whole numbers alone
+            raise AssertionError
+
+    products, ranges = products_of(source), tmp_path / "ranges.json"
+    fewer = choose_products(onnx.load(source), gemm=True, exclude_last_block=False, float_blocks=(1,))
+    assert 0 < len(fewer.names) < len(products.names)
+    written = {}
+    for name, chosen, batches, cache in (
+        ("first", products, BATCHES, ranges),
+        ("again", products, Unread(BATCHES), ranges),
+        ("fewer", fewer, Unread(BATCHES), ranges),
+        ("expected", fewer, BATCHES, None),
+    ):
+        file = tmp_path / f"{name}.onnx"
+        write_int8(source, file, chosen, batches, calibration="minmax", symmetric=False, ranges=cache)
+        written[name] = open_session(file, provider="cpu", threads=1).run(random_images(4))
+    assert np.array_equal(written["first"], written["again"])
+    assert np.array_equal(written["fewer"], written["expected"])
+    assert not np.array_equal(written["first"], written["fewer"])
+
+
 def test_dynamic_files_are_near_too(source: Path, tmp_path: Path) -> None:
     path = tmp_path / "dynamic.onnx"
     write_int8_dynamic(source, path, products_of(source, gemm=False))
