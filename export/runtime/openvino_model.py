@@ -6,7 +6,6 @@ installed. The precision of a computation is a hint: what the compiled network r
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -41,11 +40,12 @@ def load_openvino() -> Any:
         MissingPackageError: If it is not installed or cannot be loaded.
     """
     try:
-        return importlib.import_module("openvino")
+        import openvino
     except Exception as error:  # a broken installation may raise anything on import
         missing = isinstance(error, ModuleNotFoundError)
         problem = "is not installed" if missing else f"cannot be loaded: {' '.join(str(error).split())}"
         raise MissingPackageError(f"openvino {problem}.", "Type: pip install 'noah-prompt-search[openvino]'") from error
+    return openvino
 
 
 def read_network(core: Any, file: Path) -> Any:
