@@ -127,11 +127,11 @@ def run_sweep_on_cluster(
     with connect(spread.where, listener) as cluster, ExitStack() as claims:
         mine = list(_claim(missing, sweep, folder, listener, claims))
         hardware = sweep.of_task(sweep.suite.tasks[0].name)[0].hardware
-        first = _resources(cluster, hardware, spread.gpus, listener)
+        first = cell_resources(cluster, hardware, spread.gpus, listener)
         fixed = replace(sweep, changes=(*sweep.changes, _machine_layer(hardware, first)))
         claims.enter_context(_stored(store, mine, sweep.suite.sources, folder / RUNS_FOLDER))
         found = _forecasts(cluster, fixed, mine, folder, listener, store, first)
-        resources, precision = _settle(found, first, listener)
+        resources, precision = settle(found, first, listener)
         if precision is not None:
             layer = Layer(source="this cluster", values={"hardware": {"precision": precision}})
             fixed = replace(fixed, changes=(*fixed.changes, layer))
@@ -183,8 +183,14 @@ def _claim(
             yield cell
 
 
-def _resources(cluster: Cluster, asked: HardwareSettings, gpus: float, listener: Listener) -> Resources:
+def cell_resources(cluster: Cluster, asked: HardwareSettings, gpus: float, listener: Listener) -> Resources:
     """The cores and GPUs of a cell.
+
+    Args:
+        cluster: The machines that there are.
+        asked: The settings of the hardware; "auto" means a GPU wherever the cluster has any.
+        gpus: How much of a GPU each cell gets, if it gets one.
+        listener: Told how many threads a cell gets if nobody asked for a number.
 
     Raises:
         UsageError: If a GPU is asked for, and no machine has one.
@@ -278,7 +284,7 @@ def forecast_task(sweep: SweepSettings, name: str, store: FolderStore, listener:
     )
 
 
-def _settle(found: Mapping[str, TaskForecast], first: Resources, listener: Listener) -> tuple[Resources, str | None]:
+def settle(found: Mapping[str, TaskForecast], first: Resources, listener: Listener) -> tuple[Resources, str | None]:
     """What all cells ask for, which is what the largest needs, and their precision; None if nothing is known of it.
 
     Raises:

@@ -11,29 +11,35 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 import yaml
 
-from noah.benchmark.cells import Cell, plan_cells
+from noah.benchmark.cells import plan_cells
 from noah.benchmark.cluster_sweep import (
     FORECAST_FILE,
     Saving,
     Spread,
     TaskForecast,
+    cell_resources,
     order_cells,
     run_stored_cell,
     run_sweep_on_cluster,
+    settle,
 )
 from noah.benchmark.rows import read_rows
 from noah.benchmark.sweep import run_cell, run_sweep
 from noah.benchmark.sweep_settings import SweepSettings
+from noah.cluster.resources import Resources
+from noah.cluster.session import Cluster
 from noah.errors import UsageError
 from noah.files.folder_store import FolderStore
 from noah.progress import Silent
 from noah.settings.layers import Layer
+from noah.settings.settings import HardwareSettings
 from tests.bucket import bucket
 from tests.commands import write_settings
 from tests.conftest import TinySettings
@@ -69,6 +75,54 @@ def test_the_longest_cells_come_first_and_shifts_behind_their_source() -> None:
         f"{SHIFT} linear",
         "digits linear",
     ]
+
+
+GPU_MACHINE = {"CPU": 32.0, "GPU": 4.0, "memory": 64 * 2.0**30}
+
+
+def described(*machines: dict[str, float]) -> Cluster:
+    """A cluster with such machines, of which only the description is asked for."""
+    nodes = [
+        {"NodeID": str(n), "NodeManagerHostname": f"node-{n}", "Alive": True, "Resources": machine}
+        for n, machine in enumerate(machines)
+    ]
+    return Cluster(SimpleNamespace(nodes=lambda: nodes), own=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "machines_there", "resources"),
+    [
+        ({}, 1.0, [GPU_MACHINE, {**GPU_MACHINE, "CPU": 16.0}], Resources(4, 1)),
+        ({}, 0.5, [GPU_MACHINE], Resources(4, 0.5)),
+        ({"threads": 3}, 1.0, [GPU_MACHINE], Resources(3, 1)),
+        ({"device": "cpu"}, 1.0, [GPU_MACHINE], Resources(1, 0)),
+        ({}, 1.0, [{"CPU": 8.0}], Resources(1, 0)),
+        ({}, 1.0, [{"CPU": 8.0}, GPU_MACHINE], Resources(8, 1)),
+        ({}, 0.01, [{"CPU": 1.0, "GPU": 8.0}], Resources(1, 0.01)),
+    ],
+)
+def test_what_a_cell_gets(
+    asked: dict[str, Any], gpus: float, machines_there: list[dict[str, float]], resources: Resources
+) -> None:
+    assert cell_resources(described(*machines_there), HardwareSettings(**asked), gpus, Silent()) == resources
+
+
+def test_a_gpu_that_no_machine_has() -> None:
+    with pytest.raises(UsageError, match="no machine of the cluster has a GPU"):
+        cell_resources(described({"CPU": 8.0}), HardwareSettings(device="cuda"), 1.0, Silent())
+
+
+def test_the_largest_forecast_decides_what_all_ask_for() -> None:
+    small, large = known(9, 3), dataclasses.replace(known(9, 3), memory=4000.0, gpu_memory=30_000.0, gpu_total=80_000.0)
+    found = {"digits": small, "svhn": large}
+    resources, precision = settle(found, Resources(4, 0.5), Silent())
+    assert resources == Resources(4, 0.5, memory=5120 * 2**20) and precision == "fp32"
+    with pytest.raises(UsageError, match=r"--gpus 0\.25: a cell of svhn takes 30,000 MiB") as raised:
+        settle(found, Resources(4, 0.25), Silent())
+    assert "--gpus 0.38" in raised.value.hint
+    assert settle({}, Resources(4, 1), Silent()) == (Resources(4, 1), None)
+    mixed = {"digits": small, "svhn": dataclasses.replace(small, precision="bf16")}
+    assert settle(mixed, Resources(), Silent())[1] == "fp32"  # which every machine computes
 
 
 def test_what_takes_long_to_store_is_stored_seldom() -> None:
@@ -220,7 +274,3 @@ def test_ctrl_c_leaves_nothing_running_and_the_work_goes_on(tiny_settings: TinyS
     runs = list((tmp_path / "benchmarks" / "pocket" / "runs").glob("digits/*/retrain/checkpoint.safetensors"))
     assert runs and not list(storage.iterdir())
     assert yaml.safe_load((tmp_path / "benchmarks" / "pocket" / "sweep.yaml").read_text())["precision"] == "fp32"
-
-
-def test_a_cells_name_is_its_tasks() -> None:
-    assert str(Cell("digits", "lora:2", 0)) == "digits lora:2 seed 0"
