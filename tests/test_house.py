@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("noah", "export", "noah_cli")
-MOST_ROOMS = {"noah": 22, "export": 8, "noah_cli": 10}
+MOST_ROOMS = {"noah": 23, "export": 8, "noah_cli": 10}
 """Of each package, how many names someone who looks at its folder may see."""
 
 Arrow = tuple[str, str]

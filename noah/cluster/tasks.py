@@ -1,0 +1,305 @@
+"""Tasks on the machines of a cluster: placed, told of while they run, and repeated when their machine dies.
+
+A task that fails by its own error has failed; it would fail again. One whose machine or process died is started again
+somewhere else, and it is the task's own business to go on from what it stored.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from noah.cluster.reports import Mailbox, Report, Reporter
+from noah.cluster.resources import ONE_CORE, Resources
+from noah.cluster.session import Cluster, Machine, count_slots
+from noah.errors import NoahError
+from noah.progress import Listener
+
+T = TypeVar("T")
+
+MOST_CRASHES = 3
+"""A task whose process died so often, while its machine lived on, is given up: it may be what kills it."""
+MOST_LOSSES = 20
+"""A task whose machine died so often is given up, too."""
+_POLL = 0.5
+_PATIENCE = 5.0
+"""Seconds for tasks to end when the driver leaves."""
+_AHEAD = 4
+"""How many tasks wait at Ray besides those that run, so that no core is idle and a cluster that grows sees demand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[T]):
+    """A piece of work for one machine.
+
+    Attributes:
+        name: Its name for people and in `after`, unlike that of any other task.
+        work: What to do, given a listener; has to be picklable, such as a `functools.partial` of a function of a
+            module. It is called in the driver's working folder, if there is one of that path.
+        resources: What it needs.
+        after: The name of a task that has to be over before this one starts; None for none.
+    """
+
+    name: str
+    work: Callable[[Listener], T]
+    resources: Resources = ONE_CORE
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What became of a task.
+
+    Attributes:
+        task: The task.
+        value: What the work returned; None if it failed.
+        error: Why it failed; None if it did not.
+        account: The traceback of the error; empty if it never ran.
+        machine: The name of the machine that it ended on; empty if it never ran.
+        retries: How often it was started again.
+        seconds: How long its last start ran; 0 if it never ran.
+    """
+
+    task: Task[T]
+    value: T | None = None
+    error: Exception | None = None
+    account: str = ""
+    machine: str = ""
+    retries: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """How often a task's machine died, or its process alone."""
+
+    losses: int = 0
+    crashes: int = 0
+
+
+@dataclass(slots=True)
+class _Running:
+    """A task that Ray has, and where it said that it runs; empty until it does."""
+
+    task: Task[Any]
+    machine: str = ""
+    latest: Report | None = None
+
+
+class _Machines:
+    """The machines as they were a moment ago, and the names of those that are gone.
+
+    Args:
+        cluster: Asked again once what it said is older than `_POLL` seconds.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._names: dict[str, str] = {}
+        self._looked = float("-inf")
+        self._there: tuple[Machine, ...] = ()
+
+    def there(self, *, now: bool = False) -> tuple[Machine, ...]:
+        """The machines that are there.
+
+        Args:
+            now: Ask, however short ago that was done.
+        """
+        if now or time.monotonic() - self._looked >= _POLL:
+            self._there, self._looked = self._cluster.machines(), time.monotonic()
+            self._names |= {machine.id: machine.name for machine in self._there}
+        return self._there
+
+    def name(self, identifier: str) -> str:
+        """A machine's name with the first letters of Ray's own, because several may have the same."""
+        return f"{self._names.get(identifier, 'a machine')} ({identifier[:6]})" if identifier else "a machine"
+
+
+def run_tasks(
+    cluster: Cluster,
+    tasks: Sequence[Task[T]],
+    listener: Listener,
+    *,
+    title: str,
+    unit: str = "tasks",
+    refused: Callable[[Task[T]], Exception | None] = lambda _: None,
+    told: Callable[[Report], object] = lambda _: None,
+) -> Iterator[Outcome[T]]:
+    """Run tasks on all machines, those that join later included, and give each outcome as soon as it is there.
+
+    Tasks start in their order as far as there is room. When the generator is closed, or Ctrl-C interrupts it, whatever
+    still runs is ended.
+
+    Args:
+        cluster: Where to.
+        tasks: What to do; one that others come after has to stand before them.
+        listener: Told of machines that died and what is done again; its bar counts tasks.
+        title: The bar's title.
+        unit: What a task is, in the plural.
+        refused: Asked right before a task starts; an exception means that it fails with it instead.
+        told: Receives what the tasks report.
+    """
+    ray = cluster.ray
+    attempt = ray.remote(max_retries=0)(_attempt)
+    here = ray.get_runtime_context().get_node_id()
+    pin = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
+    mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=pin).remote()
+    waiting, over = list(tasks), set[str]()
+    running: dict[Any, _Running] = {}
+    attempts = {task.name: _Attempts() for task in tasks}
+    machines = _Machines(cluster)
+    hopeless, emptied = False, 0.0
+    with listener.bar(title, len(tasks), unit) as bar:
+        try:
+            while waiting or running:
+                there = machines.there()
+                room = count_slots(there, waiting[0].resources) + _AHEAD - len(running) if waiting else 0
+                for task in [task for task in waiting if task.after is None or task.after in over][: max(room, 0)]:
+                    waiting.remove(task)
+                    error = refused(task)
+                    if error is not None:
+                        over.add(task.name)
+                        yield Outcome(task, error=error)
+                        continue
+                    placed = attempt.options(name=task.name, **task.resources.options())
+                    running[placed.remote(task.work, task.name, mailbox, str(Path.cwd()))] = _Running(task)
+                if running and not hopeless and not count_slots(there, _largest(running)):
+                    hopeless = True
+                    listener.say(
+                        f"note      No machine here has {_largest(running)}; this waits until one joins that has."
+                    )
+                ready, _ = ray.wait(list(running), timeout=_POLL) if running else ([], [])
+                if time.monotonic() - emptied >= _POLL:
+                    _pass_on(ray, mailbox, running, told)
+                    emptied = time.monotonic()
+                for reference in ready:
+                    state = running.pop(reference)
+                    name = state.task.name
+                    try:
+                        result: _Result = ray.get(reference)
+                    except ray.exceptions.RayError as error:
+                        problem = _retry(ray, error, state, attempts[name], machines, listener)
+                        if problem is None:
+                            waiting.insert(0, state.task)
+                            continue
+                        result = _Result(error=problem, account=str(error))
+                    over.add(name)
+                    lost = attempts[name].losses + attempts[name].crashes
+                    where = machines.name(result.machine or state.machine)
+                    yield Outcome(state.task, result.value, result.error, result.account, where, lost, result.seconds)
+                bar.update(len(over), _summary(running))
+            _pass_on(ray, mailbox, running, told)
+        finally:
+            _end(ray, list(running), mailbox)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    value: Any = None
+    error: Exception | None = None
+    account: str = ""
+    machine: str = ""
+    seconds: float = 0.0
+
+
+def _attempt(work: Callable[[Listener], Any], name: str, mailbox: Any, folder: str) -> _Result:
+    """Do the work in a process of Ray's; its own errors are results, so that all others are those of machines."""
+    import ray
+
+    if Path(folder).is_dir():
+        os.chdir(folder)
+    machine = ray.get_runtime_context().get_node_id()
+    reporter = Reporter(name, machine, partial(_send, mailbox))
+    reporter.say(f"start     on {socket.gethostname()} ({machine[:6]})")
+    started = time.monotonic()
+    try:
+        return _Result(work(reporter), machine=machine, seconds=time.monotonic() - started)
+    except Exception as error:
+        account = "".join(traceback.format_exception(error))
+        return _Result(None, _portable(error), account, machine, time.monotonic() - started)
+
+
+def _send(mailbox: Any, report: Report) -> None:
+    mailbox.put.remote(report)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error itself if it can travel to the driver, and otherwise one that says the same."""
+    try:
+        if type(pickle.loads(pickle.dumps(error))) is type(error):  # noqa: S301  # of our own making, a line ago
+            return error
+    except Exception:  # whatever its class does, what is said below can travel
+        pass
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _largest(running: dict[Any, _Running]) -> Resources:
+    return max((state.task.resources for state in running.values()), key=lambda each: (each.gpus, each.memory))
+
+
+def _pass_on(ray: Any, mailbox: Any, running: dict[Any, _Running], told: Callable[[Report], object]) -> None:
+    """Empty the mailbox, and note where each task says that it runs."""
+    by_name = {state.task.name: state for state in running.values()}
+    for report in ray.get(mailbox.take.remote()):
+        if (state := by_name.get(report.task)) is not None:
+            state.machine, state.latest = report.machine, report
+        told(report)
+
+
+def _retry(
+    ray: Any,
+    error: Exception,
+    state: _Running,
+    attempts: _Attempts,
+    machines: _Machines,
+    listener: Listener,
+) -> Exception | None:
+    """Count a death and say so; gives an error if the task is not to be started again."""
+    alive = {machine.id for machine in machines.there(now=True)}
+    name, where = state.task.name, machines.name(state.machine)
+    lost = isinstance(error, ray.exceptions.NodeDiedError) or (state.machine and state.machine not in alive)
+    if lost:
+        attempts.losses += 1
+        if attempts.losses < MOST_LOSSES:
+            listener.say(f"retry     {name}: {where} is gone, so it is started again on another machine")
+            return None
+        return NoahError(f"{attempts.losses} machines died while they worked on {name}.", "Look at their own logs.")
+    full = isinstance(error, ray.exceptions.OutOfMemoryError)
+    how = "Ray ended its process because the memory was full" if full else "its process died"
+    attempts.crashes += 1
+    if attempts.crashes < MOST_CRASHES:
+        listener.say(f"retry     {name}: {how} on {where}, so it is started again")
+        return None
+    hint = "Let fewer run side by side: more --threads for each." if full else "Look at the logs in /tmp/ray there."
+    return NoahError(f"{name}: {how} {attempts.crashes} times, last on {where}.", hint)
+
+
+def _summary(running: dict[Any, _Running]) -> str:
+    """What runs where, in a few words, and the latest of what is told."""
+    at_work = [state for state in running.values() if state.machine]
+    if not at_work:
+        return "waiting for a machine" if running else ""
+    machines = len({state.machine for state in at_work})
+    told = [str(state.latest) for state in at_work if state.latest is not None and state.latest.done is not None]
+    where = "" if machines == 1 else f" on {machines} machines"
+    return f"{len(at_work)} running{where}" + (f"; {told[-1]}" if told else "")
+
+
+def _end(ray: Any, references: list[Any], mailbox: Any) -> None:
+    """End what still runs, and wait a little until it has ended."""
+    for reference in references:
+        with suppress(Exception):  # one that ended meanwhile, or whose machine is gone
+            ray.cancel(reference, force=True)
+    with suppress(Exception):
+        if references:
+            ray.wait(references, num_returns=len(references), timeout=_PATIENCE)
+        ray.kill(mailbox)

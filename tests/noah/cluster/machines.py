@@ -1,0 +1,29 @@
+"""Clusters of a few machines that are processes of this one, each with one core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from noah.cluster.session import load_ray
+
+MACHINE = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+
+
+@contextmanager
+def machines(count: int) -> Iterator[Any]:
+    """A cluster whose address `connect` takes; `add_node(**MACHINE)` and `remove_node` change it meanwhile.
+
+    The head has no core: the driver belongs to it, and it cannot be removed.
+    """
+    load_ray()
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={**MACHINE, "num_cpus": 0})
+    try:
+        for _ in range(count):
+            cluster.add_node(**MACHINE)
+        yield cluster
+    finally:
+        cluster.shutdown()
