@@ -152,7 +152,7 @@ def _attend(
     normed = _rounded_once(output_of(view.norm1, x))
     h = layers.before(QKV, normed)
     rows = view.key_rows
-    if len(range(*read.indices(tokens))) == tokens:
+    if read.stop - read.start == tokens:
         # In the backward pass of one `split` the three are put together; slices would be padded and added up.
         queries, projected = torch.split(layers.linear(QKV, h), [rows.start, 2 * len(rows)], dim=-1)
     else:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from timm.layers import LayerScale, resize_rel_pos_bias_table
-from timm.models import vision_transformer, vision_transformer_relpos
+from timm.models import _helpers, vision_transformer, vision_transformer_relpos
 from torch import Tensor, nn
 
 _BIAS_TABLE = "relative_position_bias_table"
+
+READS_BARE_ARRAYS = hasattr(_helpers, "_load_npz_checkpoint")
+"""Whether `load_pretrained` knows big_vision's names of arrays without a prefix before them, as since timm 1.0.29."""
 
 LAYER_SCALES: tuple[type, ...] = (
     LayerScale,

@@ -253,7 +253,10 @@ def unsupported_images(backbone: Any) -> list[str]:
 
 def unsupported_channels(backbone: Any) -> list[str]:
     """Why its input is not covered."""
-    channels = getattr(backbone, "in_chans", 3)
+    # The first of timm's constructors that keeps the number is that of 1.0.31.
+    channels = next(
+        int(layer.weight.shape[1]) for layer in backbone.patch_embed.modules() if isinstance(layer, nn.Conv2d)
+    )
     return [] if channels == 3 else [f"it takes {channels} channels, not 3"]
 
 
