@@ -20,8 +20,6 @@ from noah.model.attention import append_tokens, attend, bias_among, keys_and_val
 from noah.model.kinds.module import KindModule, Width, is_used, output_of
 from noah.model.token_plan import BlockPlan
 
-_ALL = slice(None)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SupernetBlock:
@@ -74,9 +72,12 @@ class _Layers:
             h = module.before(name, h, width)
         return h
 
-    def linear(self, name: str, h: Tensor, rows: slice = _ALL) -> Tensor:
-        """Some rows of the layer's output for what it is given, with what stands beside and after it."""
-        layer = self.layers[name]
+    def linear(self, name: str, h: Tensor, rows: slice | None = None) -> Tensor:
+        """Some rows of the layer's output, or all, for what it is given, with what stands beside and after it."""
+        layer, rows = (
+            self.layers[name],
+            slice(None) if rows is None else rows,
+        )  # as a default it cannot be traced by torch 2.8
         y = F.linear(h, layer.weight[rows], None if layer.bias is None else layer.bias[rows])
         for module, width in self.used:
             added = module.beside(name, h, width, rows)
