@@ -74,10 +74,8 @@ class _Layers:
 
     def linear(self, name: str, h: Tensor, rows: slice | None = None) -> Tensor:
         """Some rows of the layer's output, or all, for what it is given, with what stands beside and after it."""
-        layer, rows = (
-            self.layers[name],
-            slice(None) if rows is None else rows,
-        )  # as a default it cannot be traced by torch 2.8
+        layer = self.layers[name]
+        rows = slice(None) if rows is None else rows  # torch 2.8 cannot trace a slice that is a default
         y = F.linear(h, layer.weight[rows], None if layer.bias is None else layer.bias[rows])
         for module, width in self.used:
             added = module.beside(name, h, width, rows)
