@@ -47,7 +47,7 @@ OLDEST = VersionSet(
             "pydantic": "2.10.0",
             "huggingface-hub": "0.34.0",
             "safetensors": "0.5.3",
-            "pillow": "11.2.1",
+            "pillow": "11.3.0",
             "scikit-learn": "1.7.0",
             "scipy": "1.15.0",
         }

@@ -14,7 +14,7 @@ _BIAS_TABLE = "relative_position_bias_table"
 READS_BARE_ARRAYS = hasattr(_helpers, "_load_npz_checkpoint")
 """Whether `load_pretrained` knows big_vision's names of arrays without a prefix before them, as since timm 1.0.29."""
 
-LAYER_SCALES: tuple[type, ...] = (
+LAYER_SCALES: tuple[Any, ...] = (
     LayerScale,
     *(
         module.LayerScale
