@@ -41,7 +41,7 @@ OLDEST = VersionSet(
             "torchvision": "0.23.0",
             "timm": "1.0.20",
             "numpy": "2.0.0",
-            "onnx": "1.18.0",
+            "onnx": "1.19.0",
             "onnxruntime": "1.22.0",
             "optuna": "4.4.0",
             "pydantic": "2.10.0",
