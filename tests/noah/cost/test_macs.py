@@ -9,8 +9,6 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from timm.layers import RelPosMlp
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from noah.backbone.outline import outlines
 from noah.backbone.supported import untrained_backbone
@@ -20,19 +18,11 @@ from noah.model.merge import merge
 from noah.space.kinds import PUBLISHED
 from noah.space.subnet import Subnet
 from tests.noah.architectures import ARCHITECTURES, LACKING, SIZE, images_for, make_backbone, make_supernet
+from tests.noah.counted_work import counted_macs
 from tests.noah.strategies import subnets
 
 CLASSES = 7
 KINDS = [kind for kind in ARCHITECTURES if kind not in ("one block", *LACKING)]
-
-
-def counted_macs(network: nn.Module, images: torch.Tensor) -> int:
-    """Half the operations of all products, convolutions and attentions that torch sees."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(images)
-    operations = counter.get_total_flops()
-    assert operations % 2 == 0
-    return operations // 2
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
