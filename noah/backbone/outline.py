@@ -12,7 +12,7 @@ from typing import Any
 
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 _DRAWS = frozenset(
@@ -24,15 +24,24 @@ _DRAWS = frozenset(
 )
 """Functions that initial weights are drawn with: they change a tensor in place, which on the meta device is nothing."""
 
+_READS = (Tensor.item, Tensor.tolist)
+"""Methods that read numbers off a tensor, of which the meta device has none."""
+
 
 class _Undrawn(TorchFunctionMode):
-    """Leaves out what draws initial weights."""
+    """Leaves out what draws initial weights, and reads numbers off tensors without memory.
+
+    timm before 1.0.21 computes the rates of stochastic depth as a tensor, which has nothing to do with shapes; the
+    numbers that it reads off are zeros here.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if getattr(func, "__name__", "") in _DRAWS:
             return args[0] if args else (kwargs or {})["tensor"]
+        if func in _READS and args[0].is_meta:
+            return func(torch.zeros(args[0].shape, device="cpu"))
         return func(*args, **(kwargs or {}))
 
 

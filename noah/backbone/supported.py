@@ -77,7 +77,7 @@ def _uneven_blocks(view: NetworkView) -> list[str]:
 def untrained_backbone(architecture: str, image_size: tuple[int, int], num_classes: int) -> nn.Module:
     """Build a backbone with a head and random weights; nothing is downloaded or read.
 
-    Under `torch.device("meta")` it takes no memory, and only its shapes can be used.
+    Inside `noah.backbone.outline.outlines()` it takes no memory, and only its shapes can be used.
 
     Args:
         architecture: The text of an `Architecture`: timm's name, and arguments of its constructor in brackets.

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from noah.backbone.families.registry import sizes_of
+from noah.backbone.outline import outlines
 from noah.backbone.supported import untrained_backbone
 from noah.cost.macs import backbone_macs, merged_macs
 from noah.errors import RunError, UsageError
@@ -132,7 +131,7 @@ def read_figures(run: Run) -> RunFigures:
         subnet, validation = read_subnet(run, "search", "best.json"), _read_share(run, "search", "best.json")
     parameters, relative_macs = None, None
     if subnet is not None:
-        with torch.device("meta"):
+        with outlines():
             backbone: Any = untrained_backbone(architecture, (height, width), classes)
         parameters = subnet.parameter_count(sizes_of(backbone))
         relative_macs = merged_macs(backbone, subnet, classes) / backbone_macs(backbone, classes)

@@ -9,7 +9,9 @@ up to rounding; dropout draws other random numbers.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from noah.errors import BackboneError
 from noah.model.kinds.module import Width
 from noah.model.supernet import Supernet
-from noah.model.supernet_block import BlockUse, forward_block
+from noah.model.supernet_block import BlockUse, SupernetBlock, forward_block
 from noah.model.token_plan import plan_tokens
 from noah.space.subnet import Subnet
 
@@ -38,9 +40,7 @@ class CompiledForward:
 
     def __init__(self, supernet: Supernet, backend: str | Callable[..., Any] = "inductor") -> None:
         self.supernet = supernet
-        self._forward_block = torch.compile(  # type: ignore[call-overload]  # torch's types leave out its newer options
-            forward_block, backend=backend, fullgraph=True, recompile_limit=MOST_KINDS, isolate_recompiles=True
-        )
+        self._forward_block = _compiled(backend)
         self._masks: dict[tuple[int, int], Tensor] = {}
 
     def __call__(self, inputs: Tensor, subnet: Subnet, first: int = 0) -> Tensor:
@@ -103,6 +103,24 @@ class CompiledForward:
         if not (any(self.supernet.drop_path_rates) and self.supernet.training):
             return 0.0
         return torch.full((), rate, device=self.supernet.head.weight.device)
+
+
+def _compiled(backend: str | Callable[..., Any]) -> Callable[[SupernetBlock, Tensor, BlockUse], Tensor]:
+    """`forward_block` compiled for one supernet, whose kinds of blocks no other supernet's count against."""
+    options: dict[str, Any] = {"recompile_limit": MOST_KINDS, "isolate_recompiles": True}
+    if options.keys() <= inspect.signature(torch.compile).parameters.keys():
+        compiled: Callable[[SupernetBlock, Tensor, BlockUse], Tensor]
+        compiled = torch.compile(forward_block, backend=backend, fullgraph=True, **options)
+        return compiled
+    # torch 2.11 and older keep what they compiled, and count it, by the code object; the limit is a setting of theirs.
+    copy = FunctionType(forward_block.__code__.replace(), forward_block.__globals__)
+    compiled = torch.compile(copy, backend=backend, fullgraph=True)
+
+    def within_limit(block: SupernetBlock, x: Tensor, use: BlockUse) -> Tensor:
+        with torch._dynamo.config.patch(recompile_limit=MOST_KINDS):
+            return compiled(block, x, use)
+
+    return within_limit
 
 
 def _hide(used: int, most: int, others: int, device: torch.device) -> Tensor:

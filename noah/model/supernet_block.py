@@ -20,8 +20,6 @@ from noah.model.attention import append_tokens, attend, bias_among, keys_and_val
 from noah.model.kinds.module import KindModule, Width, is_used, output_of
 from noah.model.token_plan import BlockPlan
 
-_ALL = slice(None)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SupernetBlock:
@@ -74,9 +72,10 @@ class _Layers:
             h = module.before(name, h, width)
         return h
 
-    def linear(self, name: str, h: Tensor, rows: slice = _ALL) -> Tensor:
-        """Some rows of the layer's output for what it is given, with what stands beside and after it."""
+    def linear(self, name: str, h: Tensor, rows: slice | None = None) -> Tensor:
+        """Some rows of the layer's output, or all, for what it is given, with what stands beside and after it."""
         layer = self.layers[name]
+        rows = slice(None) if rows is None else rows  # torch 2.8 cannot trace a slice that is a default
         y = F.linear(h, layer.weight[rows], None if layer.bias is None else layer.bias[rows])
         for module, width in self.used:
             added = module.beside(name, h, width, rows)
@@ -152,7 +151,7 @@ def _attend(
     normed = _rounded_once(output_of(view.norm1, x))
     h = layers.before(QKV, normed)
     rows = view.key_rows
-    if len(range(*read.indices(tokens))) == tokens:
+    if read.stop - read.start == tokens:
         # In the backward pass of one `split` the three are put together; slices would be padded and added up.
         queries, projected = torch.split(layers.linear(QKV, h), [rows.start, 2 * len(rows)], dim=-1)
     else:

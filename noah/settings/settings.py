@@ -242,8 +242,7 @@ class BudgetSettings(Section):
     @field_validator("macs", mode="before")
     @classmethod
     def _is_work(cls, value: object) -> object:
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # 5e9 in YAML
+        value = int(value) if isinstance(value, float) and value.is_integer() else value  # 5e9 in YAML
         if value is None or (
             isinstance(value, int | str) and not isinstance(value, bool) and read_macs(value) is not None
         ):

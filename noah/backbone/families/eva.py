@@ -16,6 +16,7 @@ from timm.models.eva import Eva, EvaAttention, EvaBlock, EvaBlockPostNorm, check
 from torch import Tensor, nn
 
 from noah.backbone.families.family import Family
+from noah.backbone.families.releases import gate_of
 from noah.backbone.families.vision import (
     RESAMPLED,
     VisionNetwork,
@@ -50,9 +51,14 @@ class EvaNetwork(VisionNetwork):
         post = isinstance(block, EvaBlockPostNorm)
         attention = block.attn
         heads = attention.num_heads
-        gate = {} if attention.gate is None else {GATE: attention.gate}
+        gate = gate_of(attention)
         return BlockView(
-            {QKV: joined_projection(attention), **gate, PROJ: attention.proj, **mlp_layers(block.mlp)},
+            {
+                QKV: joined_projection(attention),
+                **({} if gate is None else {GATE: gate}),
+                PROJ: attention.proj,
+                **mlp_layers(block.mlp),
+            },
             AttentionView(
                 heads,
                 getattr(attention, "num_kv_heads", heads),

@@ -22,6 +22,7 @@ from timm.models.vision_transformer_hybrid import ConvStem
 from torch import Tensor, nn
 
 from noah.backbone.families.family import Family
+from noah.backbone.families.releases import gate_of, shares_output_projection
 from noah.backbone.families.vision import (
     RESAMPLED,
     VisionNetwork,
@@ -139,8 +140,8 @@ def view_block(block: Any) -> BlockView:
 
 def attention_layers(attention: Any) -> dict[str, nn.Linear]:
     """The linear layers of timm's `Attention`."""
-    gate = {} if attention.gate is None else {GATE: attention.gate}
-    return {QKV: attention.qkv, **gate, PROJ: attention.proj}
+    gate = gate_of(attention)
+    return {QKV: attention.qkv, **({} if gate is None else {GATE: gate}), PROJ: attention.proj}
 
 
 def attention_view(attention: Any) -> AttentionView:
@@ -191,7 +192,7 @@ def _unsupported_embedding(backbone: Any) -> list[str]:
 def unsupported_in_block(block: Any) -> list[str]:
     """The reasons why a block is not covered."""
     if type(block) is ParallelScalingBlock:
-        return ["attention and MLP share one output projection"] if block.out_proj is not None else []
+        return ["attention and MLP share one output projection"] if shares_output_projection(block) else []
     if type(block) not in (Block, ResPostBlock):
         return [f"its type is {type(block).__name__}, not Block, ResPostBlock or ParallelScalingBlock"]
     reasons = []

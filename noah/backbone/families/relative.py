@@ -14,14 +14,13 @@ from timm.models.vision_transformer_relpos import (
     RelPosBlock,
     ResPostRelPosBlock,
     VisionTransformerRelPos,
-    checkpoint_filter_fn,
 )
 from torch import Tensor, nn
 
 from noah.backbone.families.family import Family
+from noah.backbone.families.releases import resample_relative_positions
 from noah.backbone.families.vision import (
     VisionNetwork,
-    converted_by,
     mlp_layers,
     mlp_view,
     scale_of,
@@ -86,5 +85,5 @@ RELATIVE = Family(
     VisionTransformerRelPos,
     unsupported_with(_unsupported_in_block),
     RelativeNetwork,
-    converted_by(checkpoint_filter_fn),
+    resample_relative_positions,
 )

@@ -9,9 +9,10 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
-from timm.layers import AttentionPoolLatent, GluMlp, LayerScale, Mlp, PatchEmbed, SwiGLU
+from timm.layers import AttentionPoolLatent, GluMlp, Mlp, PatchEmbed, SwiGLU
 from torch import Tensor, nn
 
+from noah.backbone.families.releases import LAYER_SCALES
 from noah.backbone.layers import linear
 from noah.backbone.normalization import Normalization, fold_normalization, takes_normalization
 from noah.backbone.view import (
@@ -173,7 +174,7 @@ class VisionNetwork(NetworkView):
         bare: Any = copy.deepcopy(self.backbone, shared)
         for block in bare.blocks:
             for name in ("ls", "ls1", "ls2"):
-                if isinstance(getattr(block, name, None), LayerScale):
+                if isinstance(getattr(block, name, None), LAYER_SCALES):
                     setattr(block, name, nn.Identity())
             for name in ("gamma_1", "gamma_2"):
                 if getattr(block, name, None) is not None:
@@ -190,7 +191,7 @@ def state_of_layer(place: str, layer: nn.Linear) -> dict[str, Tensor]:
 
 def scale_of(scale: Any) -> Tensor | None:
     """The factors of a LayerScale; None of an identity."""
-    return scale.gamma if isinstance(scale, LayerScale) else None
+    return scale.gamma if isinstance(scale, LAYER_SCALES) else None
 
 
 def mlp_layers(mlp: Any) -> dict[str, nn.Linear]:
@@ -252,7 +253,10 @@ def unsupported_images(backbone: Any) -> list[str]:
 
 def unsupported_channels(backbone: Any) -> list[str]:
     """Why its input is not covered."""
-    channels = getattr(backbone, "in_chans", 3)
+    # The first of timm's constructors that keeps the number is that of 1.0.31.
+    channels = next(
+        int(layer.weight.shape[1]) for layer in backbone.patch_embed.modules() if isinstance(layer, nn.Conv2d)
+    )
     return [] if channels == 3 else [f"it takes {channels} channels, not 3"]
 
 
@@ -268,7 +272,7 @@ def unsupported_scales(block: Any) -> list[str]:
     return [
         f"its residual scale is {type(scale).__name__}, not LayerScale"
         for scale in (getattr(block, "ls1", None), getattr(block, "ls2", None))
-        if scale is not None and not isinstance(scale, LayerScale | nn.Identity)
+        if scale is not None and not isinstance(scale, (*LAYER_SCALES, nn.Identity))
     ]
 
 

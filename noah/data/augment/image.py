@@ -77,8 +77,13 @@ class Augmentation:
         return np.array(image)
 
 
+def timm_spelling(randaugment: str) -> str:
+    """The setting as every release of timm understands it: until 1.0.29, `-inc0` switched on what it switches off."""
+    return randaugment.replace("-inc0", "")
+
+
 def _randaugment(spelled: str, parameters: dict[str, Any]) -> Callable[[Image.Image], Image.Image]:
-    transform: Any = auto_augment.rand_augment_transform(spelled, parameters)
+    transform: Any = auto_augment.rand_augment_transform(timm_spelling(spelled), parameters)
     for operation in transform.ops:
         if operation.aug_fn is auto_augment.posterize:
             operation.aug_fn = _posterize

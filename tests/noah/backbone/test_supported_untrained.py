@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 
+from noah.backbone.outline import outlines
 from noah.backbone.supported import untrained_backbone
 from noah.errors import BackboneError, UnsupportedBackboneError
 
@@ -19,7 +20,7 @@ def test_the_architecture_at_a_size_with_a_head() -> None:
 
 
 def test_on_the_meta_device_it_takes_no_memory() -> None:
-    with torch.device("meta"):
+    with outlines():
         backbone = untrained_backbone("vit_small_patch14_dinov2", (56, 56), 10)
     assert {parameter.device.type for parameter in backbone.parameters()} == {"meta"}
 

@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 import timm
-import torch
 
 from noah.backbone.architecture import Architecture
 from noah.backbone.family import family_architectures
-from noah.backbone.outline import outline
+from noah.backbone.outline import outline, outlines
 from noah.backbone.supported import unsupported_parts
 from noah.cost.backbone_list import list_backbones, matching_architectures
 from noah.cost.image_cost import cheaper_size, size_advice
@@ -57,7 +56,7 @@ def test_what_is_refused_has_a_reason_and_something_near() -> None:
 
 def test_a_smaller_size_is_recommended_where_the_own_one_is_dear() -> None:
     architecture = Architecture("vit_small_patch14_dinov2")
-    with torch.device("meta"):
+    with outlines():
         dear, usual = (timm.create_model(architecture.name, num_classes=0, img_size=side) for side in (518, 224))
     advice = size_advice(architecture, dear)
     assert advice == (

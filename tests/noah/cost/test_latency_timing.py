@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from noah.backbone.supported import untrained_backbone
 from noah.cost.latency_table import LatencyTable
@@ -19,6 +18,7 @@ from noah.progress import Bar, Detail, Silent
 from noah.space.module_space import Placement
 from noah.space.operators import sample
 from noah.space.search_space import SearchSpace, make_space
+from tests.noah.counted_work import counted_macs
 
 CPU = Hardware(torch.device("cpu"), "fp32", 1, ())
 WIDTHS = {"prompt": (1, 3, 6), "lora": (2,), "adapter": (1, 4)}
@@ -28,12 +28,7 @@ def count_work(
     networks: Sequence[Callable[[Tensor], Tensor]], images: Tensor, hardware: Hardware, bar: Bar, rounds: int
 ) -> list[float]:
     """Multiply-accumulates as seconds."""
-    counted = []
-    for network in networks:
-        with FlopCounterMode(display=False) as counter:
-            network(images)
-        counted.append(counter.get_total_flops() / 2)
-    return counted
+    return [counted_macs(network, images) for network in networks]
 
 
 def table_of(space: SearchSpace, architecture: str = "test_vit", batch_size: int = 2) -> LatencyTable:

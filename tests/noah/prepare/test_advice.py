@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from noah.backbone.outline import outlines
 from noah.backbone.supported import untrained_backbone
 from noah.cost.macs import backbone_macs
 from noah.prepare.advice import LARGE_MACS, LONG, SMALL_MACS, advise
@@ -112,7 +113,7 @@ def test_a_limit_is_advised_where_the_search_takes_longer(paper: Materials) -> N
 
 
 def test_the_work_of_the_small_backbone_is_that_of_its_shapes() -> None:
-    with torch.device("meta"):
+    with outlines():
         small, base = (
             backbone_macs(untrained_backbone(f"vit_{size}_patch16_224", (224, 224), 100), 100)
             for size in ("small", "base")

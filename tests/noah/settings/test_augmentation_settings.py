@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timm.data.auto_augment import rand_augment_transform
 
+from noah.data.augment.image import timm_spelling
 from noah.settings.layers import Layer, assignment_layer, nested, resolve
 from noah.settings.training_settings import AugmentationSettings
 from tests.noah.refused_layers import problems_of
@@ -123,7 +124,7 @@ def test_timm_reads_what_is_taken_and_means_the_same(parts: dict[str, Any], shuf
     shuffled.shuffle(names)
     spelled = "-".join(["rand", *(f"{name}{parts[name]}" for name in names)])
     assert AugmentationSettings(randaugment=spelled).randaugment == spelled
-    found = rand_augment_transform(spelled, {"img_mean": (0, 0, 0)})
+    found = rand_augment_transform(timm_spelling(spelled), {"img_mean": (0, 0, 0)})
     assert found.num_layers == parts.get("n", 2)
     assert {operation.magnitude for operation in found.ops} == {parts.get("m", 10)}
     assert {operation.prob for operation in found.ops} == {float(parts.get("p", 0.5))}

@@ -8,11 +8,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from timm.models.vision_transformer import VisionTransformer
 
+from noah.backbone.outline import outlines
 from noah.backbone.view import Readers
 from noah.cost.latency_table import LatencyTable
 from noah.cost.macs import macs_of
@@ -39,7 +39,7 @@ QUANTITIES: list[tuple[Quantity, ...]] = [
 
 @cache
 def work_of(blocks: int, embed_dim: int, pool: str = "token") -> Callable[[Subnet], int]:
-    with torch.device("meta"):
+    with outlines():
         backbone = VisionTransformer(
             img_size=32, patch_size=16, embed_dim=embed_dim, depth=blocks, num_heads=1, num_classes=3, global_pool=pool
         )

