@@ -76,11 +76,12 @@ def _what(manifest: Manifest) -> str:
     labels = ", ".join(map(markdown_text, manifest.classes[:_LABELS_SHOWN]))
     more = len(manifest.classes) - _LABELS_SHOWN
     height, width = manifest.input.image_size
-    takes = (
-        f"raw uint8 pixels (batch, {height}, {width}, 3), RGB; the normalization is inside"
-        if manifest.input.values == "raw"
-        else f"normalized float32 images (batch, 3, {height}, {width}), RGB"
-    )
+    takes = {
+        "normalized": f"normalized float32 images (batch, 3, {height}, {width}), RGB",
+        "raw": f"raw uint8 pixels (batch, {height}, {width}, 3), RGB; the normalization is inside",
+        "image": "decoded uint8 images (batch, height, width, 3), RGB, of any size that all of a batch have; resizing "
+        "and normalization are inside",
+    }[manifest.input.values]
     arch, name = markdown_text(manifest.backbone.arch), markdown_text(manifest.backbone.name)
     preprocessing = ", ".join(markdown_text(f"{key} {value}") for key, value in manifest.preprocessing.items())
     return (

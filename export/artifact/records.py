@@ -54,19 +54,19 @@ class BackboneRecord(Record):
 
 
 class ModelInput(Record):
-    """The only input: normalized float32 NCHW, or raw pixels as uint8 NHWC."""
+    """The only input: normalized float32 NCHW, or uint8 NHWC, which is raw pixels or images of any size."""
 
     name: Name
     shape: Shape
     type: Literal["float32", "uint8"]
     layout: Literal["NCHW", "NHWC"]
-    values: Literal["normalized", "raw"]
+    values: Literal["normalized", "raw", "image"]
 
     @model_validator(mode="after")
-    def _is_one_of_two_kinds(self) -> Self:
+    def _is_of_a_known_kind(self) -> Self:
         kind = (self.type, self.layout, self.values)
-        if kind not in {("float32", "NCHW", "normalized"), ("uint8", "NHWC", "raw")}:
-            raise ValueError(f"{' '.join(kind)} is neither float32 NCHW normalized nor uint8 NHWC raw")
+        if kind not in {("float32", "NCHW", "normalized"), ("uint8", "NHWC", "raw"), ("uint8", "NHWC", "image")}:
+            raise ValueError(f"{' '.join(kind)} is neither float32 NCHW normalized nor uint8 NHWC raw or image")
         if len(self.shape) != 4:
             raise ValueError(f"shape has {len(self.shape)} sizes, but {self.layout} needs 4")
         return self

@@ -8,6 +8,7 @@ import numpy as np
 
 from export.artifact.origin import origin
 from export.predict.predictor import Predictor
+from noah.data.pixels.originals import Originals
 from noah.data.pixels.pixels import Pixels
 from noah.errors import ArtifactError
 from noah.evaluation.reliability import confidences
@@ -64,7 +65,10 @@ def evaluate_artifact(
     classes = materials.dataset.classes
     split = opened.split
     test = TestImages(run, materials, split)
-    pixels = materials.pixels(test.split, "test", listener)
+    if predictor.takes_images:
+        pixels = Pixels(test.split, predictor.preprocessing, None, "The artifact resizes images itself.")
+    else:
+        pixels = materials.pixels(test.split, "test", listener)
     with listener.bar("evaluating on the test split", len(pixels), "images") as bar:
         logits = artifact_logits(predictor, pixels, materials.evaluation_batch_size, bar)
     fitted = predictor.manifest.temperature
@@ -104,17 +108,19 @@ def artifact_logits(predictor: Predictor, pixels: Pixels, batch_size: int, bar: 
 
     Args:
         predictor: The artifact.
-        pixels: The images, at the size that it takes.
+        pixels: The images at the size that it takes; if it takes images of any size, those of the split are decoded.
         batch_size: Images at a time.
         bar: Counts the images that are done.
 
     Raises:
         ArtifactError: If some are not finite.
     """
-    batches = []
+    batches, originals = [], Originals(pixels.split, [], "Each is needed once.")
     for start in range(0, len(pixels), batch_size):
         stop = min(start + batch_size, len(pixels))
-        batches.append(predictor.run(pixels.batch(np.arange(start, stop))))
+        indices = np.arange(start, stop)
+        images = map(predictor.pixels, originals.images(indices)) if predictor.takes_images else pixels.batch(indices)
+        batches.append(predictor.run(list(images)))
         bar.update(stop)
     outputs: Logits = np.concatenate(batches)
     finite = finite_rows(outputs)

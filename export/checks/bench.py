@@ -26,6 +26,8 @@ from noah.progress import Listener
 
 _LOADS = 3
 """How often a file is opened; the fastest time counts, when the file is in the system's cache."""
+PHOTOGRAPH = (375, 500)
+"""Height and width, in pixels, of the images for a model that takes any: a common size on the web."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,10 @@ def _from_predictor(predictor: Predictor, name: str, threads: int | None, refere
         name=name,
         model=predictor.model,
         provider=predictor.provider,
-        image_size=(predictor.preprocessing.height, predictor.preprocessing.width),
-        raw_pixels=manifest.input.values == "raw",
+        image_size=PHOTOGRAPH
+        if predictor.takes_images
+        else (predictor.preprocessing.height, predictor.preprocessing.width),
+        raw_pixels=manifest.input.values != "normalized",
         load_seconds=_load_seconds(load),
         bytes=_bytes(file),
         reference=reference,

@@ -46,7 +46,7 @@ def plain_backbone(manifest: Manifest, precision: Precision) -> PlainBackbone:
         architecture=manifest.backbone.arch,
         image_size=manifest.backbone.image_size,
         classes=len(manifest.classes),
-        raw_pixels=manifest.input.values == "raw",
+        raw_pixels=manifest.input.values != "normalized",
         probabilities=manifest.output.values == "probabilities",
         precision=precision,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from noah.data.decode import Remark, decode_image
 from noah.data.decoding import AS_STORED, Decoding
 from noah.data.in_threads import in_threads
-from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import UnreadableImageError
 
 Read = tuple[npt.NDArray[np.uint8], tuple[Remark, ...]]
@@ -27,20 +27,20 @@ class ImageBatch:
 
     Attributes:
         paths: The B images that could be read, in the order of the input.
-        pixels: uint8 (B, H, W, 3), one image per path; B may be 0.
+        pixels: What the model takes of each path, uint8 (H, W, 3); of one size, or as large as each image is.
         failures: (path, cause) of each image among them that could not be read.
         remarks: (path, remark) for what was done to some of `paths` when they were decoded.
     """
 
     paths: tuple[Path, ...]
-    pixels: npt.NDArray[np.uint8]
+    pixels: tuple[npt.NDArray[np.uint8], ...]
     failures: tuple[tuple[Path, str], ...]
     remarks: tuple[tuple[Path, Remark], ...] = ()
 
 
 def read_ahead(
     paths: Iterable[Path],
-    preprocessing: Preprocessing,
+    to_pixels: Callable[[Image.Image], npt.NDArray[np.uint8]],
     decoding: Decoding = AS_STORED,
     *,
     batch_size: int,
@@ -55,7 +55,7 @@ def read_ahead(
 
     Args:
         paths: The image files; the iterable is consumed only as far ahead as needed.
-        preprocessing: Turns an image into pixels.
+        to_pixels: Turns an RGB image into what the model takes; may raise UnreadableImageError.
         decoding: How the files are read.
         batch_size: Images in a batch; the last one may have fewer.
         workers: Number of threads.
@@ -66,14 +66,14 @@ def read_ahead(
 
     def decode(path: Path) -> Read:
         found = decode_image(path, decoding)
-        return preprocessing.pixels(found.image), found.remarks
+        return to_pixels(found.image), found.remarks
 
     with closing(in_threads(paths, decode, ahead=depth * batch_size, workers=workers)) as decoded:
         while images := list(islice(decoded, batch_size)):
-            yield _gather(images, preprocessing)
+            yield _gather(images)
 
 
-def _gather(images: list[tuple[Path, Read | UnreadableImageError]], preprocessing: Preprocessing) -> ImageBatch:
+def _gather(images: list[tuple[Path, Read | UnreadableImageError]]) -> ImageBatch:
     """Keep apart the images of one batch that could not be read."""
     paths: list[Path] = []
     pixels: list[npt.NDArray[np.uint8]] = []
@@ -86,5 +86,4 @@ def _gather(images: list[tuple[Path, Read | UnreadableImageError]], preprocessin
             paths.append(path)
             pixels.append(found[0])
             remarks += [(path, remark) for remark in found[1]]
-    none = np.empty((0, preprocessing.height, preprocessing.width, 3), np.uint8)
-    return ImageBatch(tuple(paths), np.stack(pixels) if pixels else none, tuple(failures), tuple(remarks))
+    return ImageBatch(tuple(paths), tuple(pixels), tuple(failures), tuple(remarks))

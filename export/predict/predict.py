@@ -108,9 +108,15 @@ def predict(
     failures: list[tuple[str, str]] = []
     remarks: list[tuple[str, Remark]] = []
     start = mark = time.perf_counter()
-    preprocessing, decoding = predictor.preprocessing, predictor.decoding
     with closing(
-        read_ahead(paths, preprocessing, decoding, batch_size=batch_size, workers=workers, depth=BATCHES_AHEAD)
+        read_ahead(
+            paths,
+            predictor.pixels,
+            predictor.decoding,
+            batch_size=batch_size,
+            workers=workers,
+            depth=BATCHES_AHEAD,
+        )
     ) as batches:
         for batch in batches:
             decoded = time.perf_counter()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from export.artifact.manifest import (
     ENGINE_FILE,
@@ -29,6 +31,9 @@ from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtifactError, NotHereError, UsageError
 from noah.files.bounded import parse_json
 
+Batch = npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]]
+"""Images, uint8 (B, H, W, 3), or B of them, each (H, W, 3), of different sizes if the model takes such."""
+
 
 class Predictor:
     """An artifact, opened and checked; made by `load_predictor`.
@@ -37,7 +42,7 @@ class Predictor:
         folder: The artifact's folder, as an absolute path.
         name: Unique among the models of a run: the folder's name, followed by the file's if it is not the usual one.
         manifest: The content of the artifact's `manifest.json`.
-        preprocessing: Turns an image into the pixels that `run` takes.
+        preprocessing: Turns an image into pixels, here or, if the model takes images of any size, in its graph.
         decoding: How image files are read.
         provider: Full name of the onnxruntime provider that runs the model, or the engine's package and GPU.
         provider_reason: Why that provider was chosen, for printing.
@@ -69,11 +74,27 @@ class Predictor:
         """Labels in the order of the outputs."""
         return self.manifest.classes
 
-    def run(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Run the model once.
+    @property
+    def takes_images(self) -> bool:
+        """Whether the model takes images of any size, and resizes them itself."""
+        return self.manifest.input.values == "image"
+
+    def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
+        """Give what `run` takes of an RGB image, uint8 (H, W, 3): its pixels resized, or as they are.
+
+        Raises:
+            UnreadableImageError: If the image is so long and thin that resizing it would exhaust the memory.
+        """
+        if not self.takes_images:
+            return self.preprocessing.pixels(image)
+        self.preprocessing.resized_size(image.width, image.height)
+        return np.asarray(image)
+
+    def run(self, pixels: Batch) -> npt.NDArray[np.float32]:
+        """Run the model, once for consecutive images of one size.
 
         Args:
-            pixels: uint8 (B, H, W, 3), made by `preprocessing.pixels`; B is at least 1.
+            pixels: At least one image, each made by `Predictor.pixels`.
 
         Returns:
             float32 (B, classes): logits or probabilities, as `manifest.output.values` says.
@@ -81,34 +102,39 @@ class Predictor:
         Raises:
             ArtifactError: If the model fails on this batch.
         """
-        return self.model.run(self._values(pixels))
+        return np.concatenate([self.model.run(values) for values in self._values(pixels)])
 
-    def _values(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        """What the model takes for these pixels."""
-        expected = (self.preprocessing.height, self.preprocessing.width, 3)
-        if pixels.dtype != np.uint8 or pixels.shape[1:] != expected or not len(pixels):
-            raise ValueError(
-                f"pixels must be uint8 (B, {expected[0]}, {expected[1]}, 3), not {pixels.dtype} {pixels.shape}"
-            )
-        return self.preprocessing.normalize(pixels) if self.manifest.input.values == "normalized" else pixels
+    def _values(self, pixels: Batch) -> Iterator[npt.NDArray[Any]]:
+        """What the model takes for these images, those of one size together."""
+        sides: tuple[int | str, ...] = (self.preprocessing.height, self.preprocessing.width)
+        if not len(pixels):
+            raise ValueError("pixels must be uint8 (B, H, W, 3), at least one image")
+        for _, alike in groupby(pixels, np.shape):
+            values = np.stack(list(alike))
+            fits = values.ndim == 4 and values.shape[3] == 3 and (self.takes_images or values.shape[1:3] == sides)
+            if values.dtype != np.uint8 or not fits:
+                expected = ("height", "width") if self.takes_images else sides
+                raise ValueError(
+                    f"pixels must be uint8 (B, {expected[0]}, {expected[1]}, 3), not {values.dtype} {values.shape}"
+                )
+            yield self.preprocessing.normalize(values) if self.manifest.input.values == "normalized" else values
 
-    def probabilities(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def probabilities(self, pixels: Batch) -> npt.NDArray[np.float32]:
         """Run the model once and give float32 (B, classes), each row summing to 1; otherwise the same as `run`.
 
         They are at the temperature that the manifest tells.
         """
         return self._probabilities(self.run(pixels))
 
-    def probabilities_and_embeddings(
-        self, pixels: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def probabilities_and_embeddings(self, pixels: Batch) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Run the model once and give probabilities (B, classes), and the features before the head, float32 (B, d).
 
         The artifact has to be opened with `embeddings`; otherwise the same as `run`.
         """
         if not isinstance(self.model, OpenSession):
             raise ValueError("an engine has no embeddings")
-        outputs, embeddings = self.model.run_with_features(self._values(pixels))
+        runs = [self.model.run_with_features(values) for values in self._values(pixels)]
+        outputs, embeddings = (np.concatenate(parts) for parts in zip(*runs, strict=True))
         return self._probabilities(outputs), embeddings
 
     def _probabilities(self, outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

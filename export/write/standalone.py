@@ -61,7 +61,7 @@ def constants(manifest: Manifest) -> dict[str, tuple[Any, ...]]:
             preprocessing.interpolation,
         ),
         "MEAN, STD": (preprocessing.mean, preprocessing.std),
-        "INPUT, PRECISION": (manifest.input.type, manifest.precision),
+        "INPUT, PRECISION": (manifest.input.values, manifest.precision),
         "OUTPUT, TEMPERATURE": (manifest.output.values, manifest.softmax_temperature),
         "ALPHA": (decoding.alpha,),
         "BIT_DEPTH, REPAIR": (decoding.bit_depth, decoding.repair),

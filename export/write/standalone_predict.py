@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ CLASSES = ("circle", "square")  # in the order of the model's outputs
 HEIGHT, WIDTH = 32, 32  # of the model's input, in pixels
 RESIZE, CROP_FRACTION, INTERPOLATION = "squash", 1.0, "bicubic"  # "crop" keeps the aspect ratio, takes the center
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)  # of red, green and blue, with 255 as 1
-INPUT, PRECISION = "float32", "fp32"  # float32 is normalized (N, 3, H, W); uint8 is pixels as they are, (N, H, W, 3)
+INPUT, PRECISION = "normalized", "fp32"  # float32 (N, 3, H, W); "raw" is uint8 (N, H, W, 3), "image" of any size
 OUTPUT, TEMPERATURE = "logits", 1.0  # logits divided by the temperature become probabilities
 ALPHA = "ignore"  # transparent pixels show the color stored under them; or they are laid on "white" or "black"
 BIT_DEPTH, REPAIR = 16, False  # of values in 16-bit files; whether a JPEG without its end is decoded as far as it goes
@@ -58,11 +59,10 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _in_table(table: Path, column: str) -> list[Path]:
-    text, kind = table.read_text("utf-8-sig").lstrip("\r\n"), table.suffix.lower()
-    signs = "\t" if kind == ".tsv" else ",;\t"
+    text, signs = table.read_text("utf-8-sig").lstrip("\r\n"), "\t" if table.suffix.lower() == ".tsv" else ",;\t"
     separator = next((sign for sign in signs if sign in text.split("\n")[0]), signs[0])
     rows: Any = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    if kind == ".jsonl":
+    if table.suffix.lower() == ".jsonl":
         rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     rows = [{str(key).strip().lower(): value for key, value in row.items()} for row in rows if any(row.values())]
     used = next((name for name in ([column.lower()] if column else PATH_COLUMNS) if rows and name in rows[0]), "")
@@ -74,7 +74,7 @@ def _in_table(table: Path, column: str) -> list[Path]:
 def read_pixels(path: str) -> tuple[np.ndarray | None, str]:
     """Give what the model sees of an image file, uint8 (H, W, 3) as in training, or why it sees nothing."""
     try:
-        return to_pixels(_decode(Path(path).read_bytes())), ""
+        return (np.asarray if INPUT == "image" else to_pixels)(_decode(Path(path).read_bytes())), ""
     except UnidentifiedImageError:
         return None, "it is in no format that Pillow alone knows; noah predict reads HEIC and JPEG XL, too"
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
@@ -140,7 +140,7 @@ class Predictor:
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Run the model on uint8 (N, H, W, 3), and give float32 (N, classes)."""
-        if INPUT == "float32":
+        if INPUT == "normalized":
             mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (MEAN, STD))
             pixels = (pixels.transpose(0, 3, 1, 2).astype(np.float32, order="C") / np.float32(255) - mean) / std
         outputs = self.session.run(None, {self.session.get_inputs()[0].name: pixels})[0].astype(np.float32)
@@ -154,8 +154,8 @@ class Predictor:
             following = pool.map(read_pixels, paths[:batch])
             for start in range(0, len(paths), batch):
                 read, following = list(following), pool.map(read_pixels, paths[start + batch : start + 2 * batch])
-                images = [pixels for pixels, _ in read if pixels is not None]
-                rows = iter(self.probabilities(np.stack(images)) if images else ())
+                sizes = groupby((pixels for pixels, _ in read if pixels is not None), np.shape)
+                rows = (row for _, alike in sizes for row in self.probabilities(np.stack(list(alike))))
                 for name, (pixels, error) in zip(paths[start : start + batch], read, strict=True):
                     row = np.zeros(0) if pixels is None else next(rows)
                     order = np.argsort(-row, kind="stable")[: top if np.isfinite(row).all() else 0]

@@ -27,7 +27,7 @@ from export.predict.predict import (
     predict,
 )
 from export.predict.prediction_table import open_writer
-from export.predict.predictor import load_predictor
+from export.predict.predictor import Batch, load_predictor
 from noah.data.decode import Decoded, Remark, decode_image, upright_rgb
 from noah.data.in_threads import in_threads
 from noah.errors import ArtifactError, UnreadableImageError, UsageError
@@ -187,7 +187,7 @@ class Predictor:
             raise UsageError("There are no images.", "Pass at least one.")
         return np.concatenate(batches)
 
-    def _embeddings(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def _embeddings(self, pixels: Batch) -> npt.NDArray[np.float32]:
         return self._opened.probabilities_and_embeddings(pixels)[1]
 
     def _check_embeddings(self) -> None:
@@ -273,7 +273,7 @@ class Predictor:
     def _batches(
         self,
         images: ImageLike | Iterable[ImageLike],
-        compute: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]],
+        compute: Callable[[Batch], npt.NDArray[np.float32]],
     ) -> Iterator[tuple[list[Path | None], npt.NDArray[np.float32]]]:
         """The files of one batch after another and what is computed; what is unreadable is told after the last.
 
@@ -289,7 +289,7 @@ class Predictor:
                 if not read or unreadable:
                     continue
                 remarks += [(source, told) for source, (_, of) in read if isinstance(source, Path) for told in of]
-                computed = compute(np.stack([pixels for _, (pixels, _) in read]))
+                computed = compute([pixels for _, (pixels, _) in read])
                 if not np.isfinite(computed).all():
                     raise ArtifactError(f"{self._opened.file}: {NOT_FINITE}.", "Export it again in another precision.")
                 yield [source if isinstance(source, Path) else None for source, _ in read], computed
@@ -305,7 +305,7 @@ class Predictor:
             decoded = decode_image(source, decoding)
         else:
             decoded = Decoded(upright_rgb(source, "an image that was passed", decoding))
-        return self._opened.preprocessing.pixels(decoded.image), decoded.remarks
+        return self._opened.pixels(decoded.image), decoded.remarks
 
 
 def _threshold(min_probability: float | None, other: str) -> Threshold | None:

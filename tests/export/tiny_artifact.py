@@ -20,6 +20,7 @@ from export.artifact.records import (
     SubnetWidths,
     Tolerance,
 )
+from export.convert.image_input import put_resizing_in_front
 from noah.data.pixels.preprocessing import Preprocessing
 
 HEIGHT, WIDTH = 6, 8
@@ -38,7 +39,7 @@ _rng = np.random.default_rng(7)
 WEIGHT = _rng.normal(size=(3 * HEIGHT * WIDTH, len(CLASSES))).astype(np.float32) / 6
 BIAS = _rng.normal(size=len(CLASSES)).astype(np.float32)
 
-Kind = Literal["float32", "uint8"]
+Kind = Literal["float32", "uint8", "image"]
 
 
 def logits_by_hand(pixels: np.ndarray) -> np.ndarray:
@@ -53,10 +54,10 @@ def probabilities_by_hand(pixels: np.ndarray) -> np.ndarray:
 
 
 def make_model(kind: Kind = "float32", *, batch: int | str = "batch", probabilities: bool = False) -> onnx.ModelProto:
-    """Build the graph; the uint8 one normalizes inside."""
+    """Build the graph; the uint8 one normalizes inside, and the one for images resizes, too."""
     constants: dict[str, np.ndarray] = {"weight": WEIGHT, "bias": BIAS}
     nodes = []
-    if kind == "uint8":
+    if kind != "float32":
         constants |= {
             "scale": (1 / (255 * np.array(PREPROCESSING.std))).astype(np.float32),
             "shift": (np.array(PREPROCESSING.mean) / np.array(PREPROCESSING.std)).astype(np.float32),
@@ -68,7 +69,7 @@ def make_model(kind: Kind = "float32", *, batch: int | str = "batch", probabilit
             helper.make_node("Transpose", ["normalized"], ["planes"], perm=[0, 3, 1, 2]),
         ]
     nodes += [
-        helper.make_node("Flatten", ["planes" if kind == "uint8" else "images"], ["flat"]),
+        helper.make_node("Flatten", ["images" if kind == "float32" else "planes"], ["flat"]),
         helper.make_node("Gemm", ["flat", "weight", "bias"], ["scores" if probabilities else "logits"]),
     ]
     if probabilities:
@@ -78,26 +79,32 @@ def make_model(kind: Kind = "float32", *, batch: int | str = "batch", probabilit
         "tiny",
         [
             helper.make_tensor_value_info("images", TensorProto.UINT8, [batch, HEIGHT, WIDTH, 3])
-            if kind == "uint8"
+            if kind != "float32"
             else helper.make_tensor_value_info("images", TensorProto.FLOAT, [batch, 3, HEIGHT, WIDTH])
         ],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, len(CLASSES)])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    if kind == "image":
+        put_resizing_in_front(model, PREPROCESSING)
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
 def make_manifest(model_file: Path, kind: Kind = "float32", **changes: Any) -> Manifest:
     """Describe a model that `make_model` made; `changes` replace whole fields."""
-    model_input = (
-        ModelInput(name="images", shape=("batch", HEIGHT, WIDTH, 3), type="uint8", layout="NHWC", values="raw")
-        if kind == "uint8"
-        else ModelInput(
+    model_input = {
+        "float32": ModelInput(
             name="images", shape=("batch", 3, HEIGHT, WIDTH), type="float32", layout="NCHW", values="normalized"
-        )
-    )
+        ),
+        "uint8": ModelInput(
+            name="images", shape=("batch", HEIGHT, WIDTH, 3), type="uint8", layout="NHWC", values="raw"
+        ),
+        "image": ModelInput(
+            name="images", shape=("batch", "height", "width", 3), type="uint8", layout="NHWC", values="image"
+        ),
+    }[kind]
     fields: dict[str, Any] = {
         "run": RunRecord(name="shapes/first", data="0" * 64, weights="1" * 64),
         "dataset": "tiny",

@@ -82,16 +82,27 @@ class Preprocessing:
         Raises:
             UnreadableImageError: If the image is so long and thin that resizing it for "crop" would exhaust the memory.
         """
-        if self.resize == "squash":
-            return np.array(image.resize((self.width, self.height), _FILTERS[self.interpolation]))
-        width, height = self._crop_scale(image.width, image.height)
-        if width * height > MAXIMUM_PIXELS:
-            raise UnreadableImageError(
-                f"An image of {image.width} x {image.height} pixels is too long and thin to be resized for a crop."
-            )
+        width, height = self.resized_size(image.width, image.height)
         resized = image.resize((width, height), _FILTERS[self.interpolation])
+        if self.resize == "squash":
+            return np.array(resized)
         left, top = round((width - self.width) / 2), round((height - self.height) / 2)
         return np.array(resized.crop((left, top, left + self.width, top + self.height)))
+
+    def resized_size(self, width: int, height: int) -> tuple[int, int]:
+        """The (width, height) that an image of a width and height is resized to, before any crop.
+
+        Raises:
+            UnreadableImageError: As `pixels` does.
+        """
+        if self.resize == "squash":
+            return self.width, self.height
+        resized = self._crop_scale(width, height)
+        if math.prod(resized) > MAXIMUM_PIXELS:
+            raise UnreadableImageError(
+                f"An image of {width} x {height} pixels is too long and thin to be resized for a crop."
+            )
+        return resized
 
     def _crop_scale(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) to resize to before the crop, rounded as torchvision and timm do."""

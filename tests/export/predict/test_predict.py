@@ -20,7 +20,7 @@ from export.predict.embeddings import open_embeddings
 from export.predict.image_paths import find_images
 from export.predict.predict import BATCHES_AHEAD, NOT_FINITE, PredictionSummary, Threshold, predict
 from export.predict.prediction_table import open_writer
-from export.predict.predictor import Predictor, load_predictor
+from export.predict.predictor import Batch, Predictor, load_predictor
 from noah.data.decode import open_image
 from noah.data.decoding import AS_STORED
 from noah.errors import ArtifactError, UsageError
@@ -124,7 +124,6 @@ class FixedProbabilities(Predictor):
     """A predictor without a model, that gives what the test says."""
 
     def __init__(self, probabilities: list[float]) -> None:
-        self.preprocessing = PREPROCESSING
         self.decoding = AS_STORED
         self._probabilities = probabilities
 
@@ -132,7 +131,10 @@ class FixedProbabilities(Predictor):
     def classes(self) -> tuple[str, ...]:
         return ("a", "b", "c")
 
-    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+    def pixels(self, image: Image.Image) -> np.ndarray:
+        return PREPROCESSING.pixels(image)
+
+    def probabilities(self, pixels: Batch) -> np.ndarray:
         return np.tile(np.array(self._probabilities, np.float32), (len(pixels), 1))
 
 
@@ -144,7 +146,7 @@ def test_equally_likely_classes_keep_the_order_of_the_model(images: tuple[list[P
 
 def test_an_output_that_is_not_finite_is_a_failure(images: tuple[list[Path], list[Path]]) -> None:
     class SometimesNan(FixedProbabilities):
-        def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        def probabilities(self, pixels: Batch) -> np.ndarray:
             values = super().probabilities(pixels)
             values[1::2] = np.nan
             return values
@@ -223,7 +225,7 @@ def test_memory_is_bounded_however_slow_the_model(images: tuple[list[Path], list
             yield images[0][number % len(images[0])]
 
     class Counting(FixedProbabilities):
-        def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        def probabilities(self, pixels: Batch) -> np.ndarray:
             in_model.append(len(taken))
             return super().probabilities(pixels)
 
@@ -262,7 +264,7 @@ def test_an_interruption_in_the_model_leaves_no_thread(
     images: tuple[list[Path], list[Path]], interruption: type[BaseException]
 ) -> None:
     class Interrupted(FixedProbabilities):
-        def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        def probabilities(self, pixels: Batch) -> np.ndarray:
             raise interruption("stop")
 
     with pytest.raises(interruption):

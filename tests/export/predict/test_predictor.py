@@ -33,7 +33,7 @@ def random_pixels(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module", params=["float32", "uint8"])
+@pytest.fixture(scope="module", params=["float32", "uint8", "image"])
 def predictor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     folder = make_artifact(tmp_path_factory.mktemp("predictor") / "artifact", request.param)
     return load_predictor(folder, provider="cpu", threads=1)

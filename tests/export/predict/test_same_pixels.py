@@ -43,7 +43,7 @@ def test_the_pixels_are_the_same(folder: Path, resize: Literal["squash", "crop"]
     paths = list(find_images([str(folder)]))
     assert len(paths) == 18
     trained = load_pixels(FileSplit(tuple(paths), np.zeros(len(paths), np.int64)), preprocessing)
-    (predicted,) = read_ahead(paths, preprocessing, batch_size=64, workers=2, depth=1)
+    (predicted,) = read_ahead(paths, preprocessing.pixels, batch_size=64, workers=2, depth=1)
     assert predicted.paths == tuple(paths)
     assert not predicted.failures
     np.testing.assert_array_equal(trained.batch(np.arange(len(paths))), predicted.pixels)
@@ -53,7 +53,7 @@ def test_alpha_is_left_out_in_both(folder: Path) -> None:
     """The colors of transparent pixels count: no background is invented."""
     with Image.open(folder / "rgba.png") as stored:
         opaque = Image.fromarray(np.asarray(stored)[..., :3].copy())
-    (batch,) = read_ahead([folder / "rgba.png"], SQUASH, batch_size=1, workers=1, depth=1)
+    (batch,) = read_ahead([folder / "rgba.png"], SQUASH.pixels, batch_size=1, workers=1, depth=1)
     np.testing.assert_array_equal(batch.pixels[0], SQUASH.pixels(opaque))
 
 

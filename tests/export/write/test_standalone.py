@@ -131,6 +131,7 @@ def test_the_program_is_short_and_needs_three_packages() -> None:
         ("uint8", {"temperature": TemperatureRecord(value=1.7310000000000003, fitted_on="9 images")}),
         ("uint8", {"probabilities": True}),
         ("float32", {"decoding": DECODINGS[1].to_json()}),
+        ("image", {}),
         ("float32", {"preprocessing": replace(PREPROCESSING, resize="squash", interpolation="lanczos").to_json()}),
     ],
 )
@@ -163,7 +164,7 @@ def test_what_the_model_sees_is_the_same_or_nothing(
     program = _load(folder / "predict.py")
     deep_color(tmp_path / "deep color.png")
     paths = [Path(path) for path in program.find_images([str(images), str(tmp_path / "deep color.png")])]
-    (batch,) = read_ahead(paths, preprocessing, decoding, batch_size=99, workers=1, depth=1)
+    (batch,) = read_ahead(paths, preprocessing.pixels, decoding, batch_size=99, workers=1, depth=1)
     expected = dict(zip(batch.paths, batch.pixels, strict=True))
     refused = []
     for path in paths:

@@ -242,7 +242,7 @@ def test_training_and_prediction_decode_a_file_to_the_same_pixels(tmp_path: Path
     dataset = dataset_of(train, write(tmp_path / "val"))
     intake = settled(dataset, alpha=alpha, bit_depth=depth)
     trained = load_pixels(intake.apply(dataset).train, SMALL).memory
-    (batch,) = read_ahead(train, SMALL, intake.decoding, batch_size=16, workers=2, depth=1)
+    (batch,) = read_ahead(train, SMALL.pixels, intake.decoding, batch_size=16, workers=2, depth=1)
     assert batch.failures == () and trained is not None
     assert np.array_equal(batch.pixels, trained)
     told = {remark: path.stem for path, remark in batch.remarks}
