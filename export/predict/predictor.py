@@ -161,7 +161,29 @@ def load_predictor(
         UsageError: If there is no such provider, `threads` is below 1, or a provider or embeddings are asked of an
             engine.
     """
-    folder = _artifact_folder(artifact)
+    manifest, file = read_artifact(artifact)
+    folder = artifact_folder(artifact)
+    preprocessing = Preprocessing.from_json(manifest.preprocessing)
+    decoding = _stored_decoding(manifest)
+    model = _open(folder / file, manifest, provider, threads, embeddings=embeddings)
+    problems = _disagreements(manifest, preprocessing, model)
+    if problems:
+        raise ArtifactError(
+            f"{folder / file} is not the model of its manifest: {'; '.join(problems)}.", "Export it again: noah export"
+        )
+    return Predictor(folder, file, manifest, preprocessing, decoding, model)
+
+
+def read_artifact(artifact: Path) -> tuple[Manifest, str]:
+    """Compare an artifact's files with its manifest, and give that and the name of the model to open; opens nothing.
+
+    Args:
+        artifact: As for `load_predictor`.
+
+    Raises:
+        ArtifactError: If files are missing or damaged, or noah does not run this format.
+    """
+    folder = artifact_folder(artifact)
     manifest = read_manifest(folder / MANIFEST_FILE)
     files = runnable_files(manifest)
     if not files:
@@ -173,15 +195,7 @@ def load_predictor(
     if file not in manifest.files:
         raise ArtifactError(f"The manifest in {folder} names no {file}.", "Export it again: noah export")
     check_files(manifest, folder)
-    preprocessing = Preprocessing.from_json(manifest.preprocessing)
-    decoding = _stored_decoding(manifest)
-    model = _open(folder / file, manifest, provider, threads, embeddings=embeddings)
-    problems = _disagreements(manifest, preprocessing, model)
-    if problems:
-        raise ArtifactError(
-            f"{folder / file} is not the model of its manifest: {'; '.join(problems)}.", "Export it again: noah export"
-        )
-    return Predictor(folder, file, manifest, preprocessing, decoding, model)
+    return manifest, file
 
 
 def _stored_decoding(manifest: Manifest) -> Decoding:
@@ -217,7 +231,12 @@ def _open(file: Path, manifest: Manifest, provider: str | None, threads: int | N
         raise
 
 
-def _artifact_folder(artifact: Path) -> Path:
+def artifact_folder(artifact: Path) -> Path:
+    """The folder of an artifact, given that or one of the models in it.
+
+    Raises:
+        ArtifactError: If it is neither.
+    """
     if artifact.is_dir():
         return artifact
     if not artifact.exists():
