@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -178,6 +179,9 @@ def _remote(
 ) -> tuple[Callable[[str], list[str] | None], Callable[[str], bool], Callable[[str], list[str]]]:
     """The same three questions, to a store."""
     files, _ = open_address(pattern)
+    sign = re.search(r"[*?\[{]", pattern)
+    base = (pattern[: sign.start()].rpartition("/")[0] if sign else pattern).rstrip("/")
+    root = str(files._strip_protocol(base))
 
     def asked(question: Callable[[Any], Any], name: str) -> Any:
         try:
@@ -187,19 +191,22 @@ def _remote(
         except Exception as error:  # each store has errors of its own
             raise not_reached(pattern, error) from error
 
+    def shown(path: str) -> str:
+        """An address that begins as it was typed."""
+        return f"{base}/{path.removeprefix(root).lstrip('/')}"
+
     def below(name: str) -> list[str] | None:
         if not asked(files.isdir, name):
             return None
-        root = files._strip_protocol(name)
+        start = len(str(files._strip_protocol(name)))
         found = (path for path in asked(files.find, name) or [] if _is_input(path))
-        shown = (path for path in found if not any(part.startswith(".") for part in path[len(root) :].split("/")))
-        return [files.unstrip_protocol(path) for path in shown]
+        return [shown(path) for path in found if not any(part.startswith(".") for part in path[start:].split("/"))]
 
     def exists(name: str) -> bool:
         return bool(asked(files.exists, name))
 
     def match(name: str) -> list[str]:
-        return [files.unstrip_protocol(path) for path in asked(files.glob, name) or []]
+        return [shown(path) for path in asked(files.glob, name) or []]
 
     return below, exists, match
 
