@@ -64,6 +64,7 @@ def work(
     *,
     out_of_time: Callable[[], bool] = lambda: False,
     tell: Callable[[Sequence[Candidate]], None] = lambda _: None,
+    alone: bool = False,
 ) -> list[Candidate]:
     """Work on a search until every candidate is finished, by this worker or another.
 
@@ -74,6 +75,7 @@ def work(
         worker: The worker that this process is.
         out_of_time: Whether to stop; asked between looks, but the first candidate is always finished.
         tell: Called with all finished candidates whenever the study was read.
+        alone: Whether no other worker can be alive, so that there is no beat to wait for.
 
     Returns:
         All finished candidates, sorted by index.
@@ -82,7 +84,7 @@ def work(
         EmptySpaceError: If the budget admits no subnet.
     """
     check_budget(task.space, task.budget)
-    ledger, pulse, watch = _Ledger(study, task), _Pulse(study, worker), Watch()
+    ledger, pulse, watch = _Ledger(study, task), _Pulse(study, worker), Watch(alone=alone)
     generations: dict[int, list[Proposal]] = {}
     try:
         while True:
