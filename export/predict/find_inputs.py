@@ -157,7 +157,7 @@ def _matches(pattern: str) -> tuple[list[str], bool]:
             for name in match(each):
                 inside = below(name)
                 found += [name] if inside is None and _is_input(name) else inside or []
-        elif len(spelled) > 1:
+        elif each != pattern:  # which exists as little as the whole
             if not exists(each):
                 raise UsageError(f"{each} does not exist.", f"Check the pattern {pattern}.")
             inside = below(each)

@@ -35,7 +35,7 @@ from export.predict.predictions_folder import (
 )
 from export.predict.predictor import Predictor, artifact_folder, load_predictor, read_artifact
 from noah.cluster.resources import Resources
-from noah.cluster.session import Cluster, check_place, connect, load_ray
+from noah.cluster.session import Machine, check_place, connect, load_ray
 from noah.cluster.workers import run_on_workers
 from noah.data.decode import Remark
 from noah.errors import NoahError, UsageError
@@ -235,7 +235,9 @@ def predict_on_cluster(
     retries, started = 0, time.monotonic()
     if missing:
         with connect(where, listener) as cluster:
-            resources, gpu = _resources(cluster, model, provider, threads, listener)
+            resources, why = choose_resources(cluster.machines(), model, provider, threads)
+            listener.say(f"workers   {resources} for each ({why})")
+            cores = max(1, int(resources.cpus))
             seen = inputs.on_disk() + ((str((folder.path / PLAN_FILE).absolute()),) if folder.path else ())
             asked = Asked(
                 out=out if folder.path is None else str(folder.path.absolute()),
@@ -244,9 +246,9 @@ def predict_on_cluster(
                 top_k=top_k,
                 threshold=threshold,
                 batch_size=batch_size,
-                decoders=max(decoders, int(resources.cpus)) if gpu else decoders,
-                threads=max(1, int(resources.cpus)),
-                provider=provider if gpu or provider else "cpu",
+                decoders=max(decoders, cores) if resources.gpus else decoders,
+                threads=cores,
+                provider=provider if resources.gpus else "cpu",
             )
             started = time.monotonic()
 
@@ -382,23 +384,28 @@ def _pack(folder: Path, manifest: Manifest, model: str) -> PackedArtifact:
     return PackedArtifact(files, model)
 
 
-def _resources(
-    cluster: Cluster, model: str, provider: str | None, threads: int | None, listener: Listener
-) -> tuple[Resources, bool]:
-    """What a worker asks for, and whether a GPU belongs to it.
+def choose_resources(
+    machines: Sequence[Machine], model: str, provider: str | None, threads: int | None
+) -> tuple[Resources, str]:
+    """What a worker asks for, and why in one line.
+
+    Args:
+        machines: Those of the cluster.
+        model: The name of the file that it opens.
+        provider: What was asked to run it; None for whatever there is.
+        threads: Cores for each, if a number was asked for.
 
     Raises:
         UsageError: If it needs a GPU, and no machine has one.
     """
-    shares = [machine.resources for machine in cluster.machines() if machine.resources.get("GPU")]
-    needed = provider not in (None, "cpu") or model == ENGINE_FILE
-    if needed and not shares:
-        what = f"--provider {provider}" if provider else "This engine"
-        raise UsageError(f"{what} needs a GPU, and no machine of the cluster has one that Ray knows of.")
+    shares = [machine.resources for machine in machines if machine.resources.get("GPU")]
+    if not shares and (provider not in (None, "cpu") or model == ENGINE_FILE):
+        what = "An engine" if model == ENGINE_FILE else f"--provider {provider}"
+        raise UsageError(
+            f"{what} needs a GPU, and no machine of the cluster has one that Ray knows of.",
+            "Add a machine with a GPU, or export an artifact for the CPU: noah export --format onnx",
+        )
     if shares and provider != "cpu":
         cores = threads or max(1, math.floor(min(share.get("CPU", 1.0) / share["GPU"] for share in shares)))
-        listener.say(f"workers   one for each GPU, with {cores} of its machine's cores")
-        return Resources(cores, 1), True
-    if threads is None:
-        listener.say("threads   1 for each worker, because workers run side by side; --threads chooses another number")
-    return Resources(threads or 1), False
+        return Resources(cores, 1), "a worker for each GPU, with its share of the cores" if threads is None else "asked"
+    return Resources(threads or 1), "workers run side by side; --threads changes it" if threads is None else "asked"

@@ -156,7 +156,7 @@ def run_on_workers(
                     if done is not None:
                         over += 1
                         yield done
-                bar.update(over + _parts_of_running(state), " ".join(filter(None, [_at_work(state), summary()])))
+                bar.update(over + _parts_of_running(state), ", ".join(filter(None, [_at_work(state), summary()])))
             bar.update(over, summary())
         finally:
             for hand in state.hands:

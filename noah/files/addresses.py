@@ -10,7 +10,7 @@ from noah.errors import DataError, MissingPackageError, NoahError, UsageError, s
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
-WHOLE = frozenset(_PACKAGES)
+WHOLE = tuple(_PACKAGES)
 """The kinds of store in which a file appears whole or not at all."""
 
 

@@ -35,7 +35,7 @@ class SharedFolder:
         if is_address(self.place) and protocol not in WHOLE:
             raise UsageError(
                 f"{self.place}: not a kind of store in which a file appears whole or not at all.",
-                f"Name a folder, or an address that begins with {', '.join(f'{each}://' for each in sorted(WHOLE))}.",
+                f"Name a folder, or an address that begins with {', '.join(f'{each}://' for each in WHOLE)}.",
             )
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Parts of every kind give each of their images once, by its name, and those that are missing as failures of their own."""
+"""Parts of every kind give each of their images once, by its name; those that are missing are failures of their own."""
 
 from __future__ import annotations
 
