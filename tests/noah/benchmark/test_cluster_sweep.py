@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -242,6 +243,11 @@ def test_machines_vanish_and_join_and_the_rows_are_those_of_one_process(
     assert json.loads((folder / FORECAST_FILE).read_text())["tasks"].keys() == {"digits", "rendered_dsprites_loc"}
 
 
+def packed(path: Path) -> list[str]:
+    with tarfile.open(path) as archive:
+        return archive.getnames()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ctrl_c_leaves_nothing_running_and_the_work_goes_on(tiny_settings: TinySettings, tmp_path: Path) -> None:
@@ -260,7 +266,7 @@ def test_ctrl_c_leaves_nothing_running_and_the_work_goes_on(tiny_settings: TinyS
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
     )
     storage = tmp_path / "benchmarks" / "pocket" / "storage"
-    while not list(storage.glob("digits-*.tar")):
+    while not any("checkpoint.safetensors" in " ".join(packed(path)) for path in storage.glob("digits-*.tar")):
         assert command.poll() is None, command.communicate()
         time.sleep(0.2)
     started = psutil.Process(command.pid).children(recursive=True)
