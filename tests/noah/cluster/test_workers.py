@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,37 +14,10 @@ from noah.cluster.resources import Resources
 from noah.cluster.session import connect
 from noah.cluster.tasks import MOST_CRASHES
 from noah.cluster.workers import Done, run_on_workers
-from noah.errors import ArtifactError, DataError, NoahError
-from noah.progress import Listener
+from noah.errors import DataError, NoahError
 from tests.noah.cluster.machines import machines
+from tests.noah.cluster.opened_work import die, open_adder, refuse
 from tests.noah.tiny_run import Recorder
-
-
-def open_adder(opened: Path, number: int) -> Callable[[int | str, Listener], int]:
-    """Note that a worker opened something, and give what adds to a number; "kill" and "fail" do that instead."""
-    with opened.open("a") as file:
-        file.write(f"{os.getpid()}\n")
-
-    def add(piece: int | str, listener: Listener) -> int:
-        if piece == "kill":
-            os._exit(3)
-        if piece == "fail":
-            raise DataError("this piece is wrong", "Look at it.")
-        if piece == "break":
-            raise ZeroDivisionError("by zero")
-        with listener.bar("adding", 2, "steps") as bar:
-            bar.update(1)
-        return number + int(piece)
-
-    return add
-
-
-def refuse() -> Callable[[int, Listener], int]:
-    raise ArtifactError("the model does not run here")
-
-
-def die() -> Callable[[int, Listener], int]:
-    os._exit(3)
 
 
 @pytest.mark.slow
@@ -85,9 +56,17 @@ def test_pieces_and_what_becomes_of_them(tmp_path: Path) -> None:
 def _at_work() -> list[str]:
     """The processes of workers, once those that were just killed have had a moment to end; Ray names each."""
     for _ in range(100):
-        titles = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
-        alive = [title for title in titles if title.startswith("ray::_Worker")]
+        alive = [title for title in _titles() if title.startswith("ray::_Worker")]
         if not alive:
             return []
         time.sleep(0.1)
     return alive
+
+
+def _titles() -> list[str]:
+    """How the processes call themselves that this one and its machines have started."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found.append(" ".join(process.cmdline()))
+    return found
