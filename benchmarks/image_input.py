@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from export.convert.image_input import resizing_graph
-from export.predict.predictor import load_predictor
+from export.formats.load import load_predictor
 from export.runtime.onnx_session import CPU
 from noah.progress import counted
 

@@ -37,7 +37,30 @@ def load_predictor(
         UsageError: If there is no such provider, `threads` is below 1, or a provider or embeddings are asked of an
             engine.
     """
-    folder = _artifact_folder(artifact)
+    manifest, file = read_artifact(artifact)
+    folder, format_ = artifact_folder(artifact), format_of(manifest)
+    preprocessing = Preprocessing.from_json(manifest.preprocessing)
+    decoding = _stored_decoding(manifest)
+    model = model_files()[file].open(folder / file, manifest, Opening(provider, threads, embeddings))
+    problems = _disagreements(manifest, preprocessing, model)
+    if problems:
+        raise ArtifactError(
+            f"{folder / file} is not the model of its manifest: {'; '.join(problems)}.", "Export it again: noah export"
+        )
+    name = model_name(folder.resolve().name, file, format_)
+    return Predictor(folder, file, manifest, preprocessing, decoding, model, name=name)
+
+
+def read_artifact(artifact: Path) -> tuple[Manifest, str]:
+    """Compare an artifact's files with its manifest, and give that and the name of the model to open; opens nothing.
+
+    Args:
+        artifact: As for `load_predictor`.
+
+    Raises:
+        ArtifactError: If files are missing or damaged, or noah does not run this format.
+    """
+    folder = artifact_folder(artifact)
     manifest = read_manifest(folder / MANIFEST_FILE)
     format_ = format_of(manifest)
     if not format_.models:
@@ -46,21 +69,11 @@ def load_predictor(
             f"{folder} is of format {manifest.format}, which noah itself does not run.",
             f"{how}For noah's commands: noah export --format onnx",
         )
-    models = {model.name: model for model in format_.models}
     file = artifact.name if artifact.name in model_files() else format_.models[0].name
-    if file not in models or file not in manifest.files:
+    if file not in {model.name for model in format_.models} or file not in manifest.files:
         raise ArtifactError(f"The manifest in {folder} names no {file}.", "Export it again: noah export")
     check_files(manifest, folder)
-    preprocessing = Preprocessing.from_json(manifest.preprocessing)
-    decoding = _stored_decoding(manifest)
-    model = models[file].open(folder / file, manifest, Opening(provider, threads, embeddings))
-    problems = _disagreements(manifest, preprocessing, model)
-    if problems:
-        raise ArtifactError(
-            f"{folder / file} is not the model of its manifest: {'; '.join(problems)}.", "Export it again: noah export"
-        )
-    name = model_name(folder.resolve().name, file, format_)
-    return Predictor(folder, file, manifest, preprocessing, decoding, model, name=name)
+    return manifest, file
 
 
 def open_again(predictor: Predictor, threads: int | None = None) -> OpenModel:
@@ -79,7 +92,12 @@ def _stored_decoding(manifest: Manifest) -> Decoding:
         ) from error
 
 
-def _artifact_folder(artifact: Path) -> Path:
+def artifact_folder(artifact: Path) -> Path:
+    """The folder of an artifact, given that or one of the models in it.
+
+    Raises:
+        ArtifactError: If it is neither.
+    """
     if artifact.is_dir():
         return artifact
     if not artifact.exists():

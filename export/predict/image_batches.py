@@ -12,10 +12,30 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from noah.data.decode import Remark, decode_image
+from noah.data.decode import Remark, Source, decode_image
 from noah.data.decoding import AS_STORED, Decoding
 from noah.data.in_threads import in_threads
 from noah.errors import UnreadableImageError
+
+
+@dataclass(frozen=True, slots=True)
+class NamedImage:
+    """An image that is no file of this machine.
+
+    Attributes:
+        name: What it is called in the predictions.
+        open: Gives its bytes, or a file; may raise UnreadableImageError.
+    """
+
+    name: str
+    open: Callable[[], Source]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Item = Path | NamedImage
+"""What can be predicted; its text is its name."""
 
 Read = tuple[npt.NDArray[np.uint8], tuple[Remark, ...]]
 """The pixels of an image, and what was done to it."""
@@ -32,14 +52,14 @@ class ImageBatch:
         remarks: (path, remark) for what was done to some of `paths` when they were decoded.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[Item, ...]
     pixels: tuple[npt.NDArray[np.uint8], ...]
-    failures: tuple[tuple[Path, str], ...]
-    remarks: tuple[tuple[Path, Remark], ...] = ()
+    failures: tuple[tuple[Item, str], ...]
+    remarks: tuple[tuple[Item, Remark], ...] = ()
 
 
 def read_ahead(
-    paths: Iterable[Path],
+    paths: Iterable[Item],
     to_pixels: Callable[[Image.Image], npt.NDArray[np.uint8]],
     decoding: Decoding = AS_STORED,
     *,
@@ -54,7 +74,7 @@ def read_ahead(
     decoded.
 
     Args:
-        paths: The image files; the iterable is consumed only as far ahead as needed.
+        paths: The images; the iterable is consumed only as far ahead as needed.
         to_pixels: Turns an RGB image into what the model takes; may raise UnreadableImageError.
         decoding: How the files are read.
         batch_size: Images in a batch; the last one may have fewer.
@@ -64,8 +84,8 @@ def read_ahead(
     if min(batch_size, workers, depth) < 1:
         raise ValueError(f"batch_size {batch_size}, workers {workers} and depth {depth} must be at least 1")
 
-    def decode(path: Path) -> Read:
-        found = decode_image(path, decoding)
+    def decode(item: Item) -> Read:
+        found = decode_image(item if isinstance(item, Path) else item.open(), decoding)
         return to_pixels(found.image), found.remarks
 
     with closing(in_threads(paths, decode, ahead=depth * batch_size, workers=workers)) as decoded:
@@ -73,12 +93,12 @@ def read_ahead(
             yield _gather(images)
 
 
-def _gather(images: list[tuple[Path, Read | UnreadableImageError]]) -> ImageBatch:
+def _gather(images: list[tuple[Item, Read | UnreadableImageError]]) -> ImageBatch:
     """Keep apart the images of one batch that could not be read."""
-    paths: list[Path] = []
+    paths: list[Item] = []
     pixels: list[npt.NDArray[np.uint8]] = []
-    failures: list[tuple[Path, str]] = []
-    remarks: list[tuple[Path, Remark]] = []
+    failures: list[tuple[Item, str]] = []
+    remarks: list[tuple[Item, Remark]] = []
     for path, found in images:
         if isinstance(found, UnreadableImageError):
             failures.append((path, found.cause))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +13,7 @@ from noah.data.sources.mistakes import Mistakes
 from noah.data.sources.tables.cells import LARGEST_TABLE, TABLE_SUFFIXES, open_cells
 from noah.data.sources.tables.columns import choose_path
 from noah.errors import DataError, UsageError
+from noah.files.addresses import is_address
 from noah.settings.settings import ColumnSettings
 
 STANDARD_INPUT = "-"
@@ -60,7 +61,7 @@ def find_images(
     for pattern in patterns:
         matches = _stands_for(pattern, columns or ColumnSettings(), standard_input)
         if not matches:
-            raise _nothing_found(pattern)
+            raise nothing_found(pattern)
         for path in matches:
             absolute = os.path.abspath(path)  # noqa: PTH100 -- resolve() would merge links with targets
             found.setdefault(absolute, absolute if path == absolute else path)
@@ -70,14 +71,18 @@ def find_images(
 def _stands_for(pattern: str, columns: ColumnSettings, standard_input: BinaryIO | None) -> list[str]:
     """List everything that one argument stands for."""
     if pattern == STANDARD_INPUT:
-        return _listed(standard_input)
+        return read_list(standard_input)
     if Path(pattern).suffix.lower() in TABLE_SUFFIXES and Path(pattern).is_file():
-        return _in_table(Path(pattern), columns)
+        return [str(Path(pattern).parent / path) for path in read_table(Path(pattern), columns)]
     return _matches(pattern)
 
 
-def _listed(standard_input: BinaryIO | None) -> list[str]:
-    """The lines of a list of paths, in whatever encoding file names have here."""
+def read_list(standard_input: BinaryIO | None) -> list[str]:
+    """The lines of a list of paths, in whatever encoding file names have here.
+
+    Raises:
+        DataError: If it is too long.
+    """
     content = standard_input.read(LARGEST_TABLE + 1) if standard_input else b""
     if len(content) > LARGEST_TABLE:
         raise DataError(f"The list on standard input has more than {LARGEST_TABLE:,} bytes.", "Take a part of it.")
@@ -85,8 +90,13 @@ def _listed(standard_input: BinaryIO | None) -> list[str]:
     return [os.fsdecode(line) for line in lines if line.strip()]
 
 
-def _in_table(table: Path, columns: ColumnSettings) -> list[str]:
-    """The paths in a table, as they are from the folder that noah was started in."""
+def read_table(table: Path, columns: ColumnSettings) -> list[str]:
+    """The paths in a table, as they stand there.
+
+    Raises:
+        DataError: If it cannot be read, or has no column of paths.
+        MissingPackageError: If it is a Parquet file, and pyarrow is not installed.
+    """
     cells, mistakes = open_cells(table), Mistakes(table)
     chosen = choose_path(cells.columns, columns, table)
     paths = []
@@ -94,7 +104,7 @@ def _in_table(table: Path, columns: ColumnSettings) -> list[str]:
         if path is None:
             mistakes.add(place, f"no {chosen}")
         else:
-            paths.append(str(table.parent / path))
+            paths.append(path)
     mistakes.refuse()
     return paths
 
@@ -104,20 +114,28 @@ def _matches(pattern: str) -> list[str]:
     if not pattern:  # Path("") would be the working folder; an empty name comes from a variable that was never set
         return []
     if Path(pattern).is_dir():
-        return _images_below(pattern)
+        return files_below(pattern, is_image_path)
     if Path(pattern).exists():  # before globbing: a file may be called img[1].jpg
         return [pattern]
     images: list[str] = []
     for path in glob.iglob(pattern, recursive=True):  # noqa: PTH207 -- Path.glob takes no absolute pattern
         if Path(path).is_dir():
-            images += _images_below(path)
+            images += files_below(path, is_image_path)
         elif is_image_path(path):
             images.append(path)
     return sorted(images)
 
 
-def _images_below(folder: str) -> list[str]:
-    """List the images in a folder and all folders below it, sorted; each folder is visited once even if links loop."""
+def files_below(folder: str, wanted: Callable[[str], bool]) -> list[str]:
+    """List files in a folder and all folders below it, sorted; each folder is visited once even if links loop.
+
+    Args:
+        folder: The folder.
+        wanted: Whether a file of this name is listed; those that begin with a dot never are.
+
+    Raises:
+        DataError: If a folder cannot be listed.
+    """
     images: list[str] = []
     walked: set[Path] = set()
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
@@ -127,7 +145,7 @@ def _images_below(folder: str) -> list[str]:
             continue
         walked.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        images += [str(Path(parent, name)) for name in files if is_image_path(name) and not name.startswith(".")]
+        images += [str(Path(parent, name)) for name in files if wanted(name) and not name.startswith(".")]
     return sorted(images)
 
 
@@ -136,7 +154,8 @@ def _refuse(error: OSError) -> None:
     raise DataError(f"Cannot list the folder {error.filename}: {error.strerror}.") from error
 
 
-def _nothing_found(pattern: str) -> UsageError:
+def nothing_found(pattern: str) -> UsageError:
+    """The error to raise where a pattern stands for no image."""
     if pattern == STANDARD_INPUT:
         return UsageError("Standard input lists no image.", "Write a path on each line, as `ls *.jpg` and `find` do.")
     if Path(pattern).suffix.lower() in TABLE_SUFFIXES and Path(pattern).is_file():
@@ -151,4 +170,6 @@ def _nothing_found(pattern: str) -> UsageError:
         return UsageError(
             f"The pattern {pattern} matches no images.", "Try '**/*.jpg' for the images of all subfolders."
         )
+    if is_address(pattern):
+        return UsageError(f"No such file or folder: {pattern}.", "Addresses are read with --ray.")
     return UsageError(f"No such file or folder: {pattern}.", "Name images, folders or globs such as 'photos/**/*.jpg'.")

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from export.predict.embeddings import EmbeddingsFile
-from export.predict.image_batches import read_ahead
+from export.predict.image_batches import Item, read_ahead
 from export.predict.prediction_table import PredictionWriter
 from export.predict.predictor import Predictor
 from noah.data.decode import Remark
@@ -67,7 +66,7 @@ class PredictionSummary:
 
 def predict(
     predictor: Predictor,
-    paths: Iterable[Path],
+    paths: Iterable[Item],
     writer: PredictionWriter,
     *,
     batch_size: int = 32,
@@ -98,11 +97,7 @@ def predict(
         UsageError: If `top_k` is not between 1 and the number of classes, or the threshold's label is a class.
         ArtifactError: If the model fails.
     """
-    if not 1 <= top_k <= len(predictor.classes):
-        raise UsageError(
-            f"The {top_k} likeliest classes are asked for, but this artifact has {len(predictor.classes)} classes.",
-            f"Ask for fewer: --top {len(predictor.classes)}",
-        )
+    check_top(top_k, predictor.classes)
     check_threshold(threshold, predictor.classes)
     images, unsure, seconds_waiting, seconds_model = 0, 0, 0.0, 0.0
     failures: list[tuple[str, str]] = []
@@ -144,6 +139,19 @@ def predict(
     )
 
 
+def check_top(top_k: int, classes: Sequence[str]) -> None:
+    """Refuse to give more classes than there are.
+
+    Raises:
+        UsageError: If `top_k` is not between 1 and the number of classes.
+    """
+    if not 1 <= top_k <= len(classes):
+        raise UsageError(
+            f"The {top_k} likeliest classes are asked for, but this artifact has {len(classes)} classes.",
+            f"Ask for fewer: --top {len(classes)}",
+        )
+
+
 def check_threshold(threshold: Threshold | None, classes: Sequence[str]) -> None:
     """Refuse a threshold whose label is a class.
 
@@ -159,7 +167,7 @@ def check_threshold(threshold: Threshold | None, classes: Sequence[str]) -> None
 
 def _write_likeliest(
     writer: PredictionWriter,
-    paths: Sequence[Path],
+    paths: Sequence[Item],
     probabilities: npt.NDArray[np.float32],
     classes: Sequence[str],
     count: int,

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from export.predict.image_batches import Item
 from noah.errors import MissingPackageError, UsageError
 from noah.files.atomic import atomic_file
 from noah.files.foreign_text import csv_text, printable
@@ -35,7 +36,7 @@ class PredictionWriter(Protocol):
 
     def write(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[Item],
         labels: Sequence[Sequence[str]],
         probabilities: Probabilities,
         called: Sequence[str] | None = None,
@@ -78,7 +79,7 @@ def open_writer(
     """
     if top_k < 1:
         raise UsageError(f"top_k is {top_k}, but must be at least 1.")
-    kind, columns = _format(path, format), _columns(top_k, renames=renames)
+    kind, columns = _format(path, format), name_columns(top_k, renames=renames)
     if path is None:
         if kind == "parquet":
             raise UsageError("Parquet cannot go to standard output.", "Name a file: --out predictions.parquet")
@@ -94,7 +95,7 @@ def open_writer(
         raise UsageError(f"Cannot make the folder {path.parent}: {error.strerror}.", "Name another --out.") from error
     with atomic_file(path) as temporary:
         if kind == "parquet":
-            with _ParquetWriter(temporary, columns) as writer:
+            with ParquetWriter(temporary, columns) as writer:
                 yield writer
         else:
             with temporary.open("w", encoding="utf-8", newline="") as file:
@@ -127,7 +128,7 @@ class _CsvWriter:
 
     def write(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[Item],
         labels: Sequence[Sequence[str]],
         probabilities: Probabilities,
         called: Sequence[str] | None = None,
@@ -148,7 +149,7 @@ class _JsonLinesWriter:
 
     def write(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[Item],
         labels: Sequence[Sequence[str]],
         probabilities: Probabilities,
         called: Sequence[str] | None = None,
@@ -159,14 +160,22 @@ class _JsonLinesWriter:
                 {"label": label, "probability": float(f"{value:.6g}")}
                 for label, value in zip(names, values, strict=True)
             ]
-            row: dict[str, Any] = {"path": printable(path), **top[0], "label": name}
+            row: dict[str, Any] = {"path": printable(str(path)), **top[0], "label": name}
             if self._has_more:
                 row["top"] = top
             self._file.write(f"{json_line(row, self._file)}\n")
 
 
-class _ParquetWriter:
-    """Row groups of `ROWS_IN_A_GROUP` rows, each written as soon as it is full."""
+class ParquetWriter:
+    """Row groups of `ROWS_IN_A_GROUP` rows, each written as soon as it is full.
+
+    Args:
+        path: The file, which is complete when the `with` block ends.
+        columns: As `name_columns` gives them.
+
+    Raises:
+        MissingPackageError: If pyarrow is not installed.
+    """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         try:
@@ -183,7 +192,7 @@ class _ParquetWriter:
         self._file = parquet.ParquetWriter(path, self._schema)
         self._columns: list[list[Any]] = [[] for _ in self._schema.names]
 
-    def __enter__(self) -> _ParquetWriter:
+    def __enter__(self) -> ParquetWriter:
         return self
 
     def __exit__(self, exception: type[BaseException] | None, *_: object) -> None:
@@ -191,13 +200,18 @@ class _ParquetWriter:
             self._write_group()
         self._file.close()
 
+    def note(self, name: str, text: str) -> None:
+        """Keep a text in the file's own metadata, beside the rows."""
+        self._file.add_key_value_metadata({name: text})
+
     def write(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[Item],
         labels: Sequence[Sequence[str]],
         probabilities: Probabilities,
         called: Sequence[str] | None = None,
     ) -> None:
+        """Write one row per image, as `PredictionWriter` says."""
         for row in _rows(self._schema.names, paths, labels, probabilities, called):
             for column, cell in zip(self._columns, row, strict=True):
                 column.append(cell)
@@ -216,7 +230,7 @@ _TEXT_WRITERS: dict[str, Callable[[TextIO, Sequence[str]], PredictionWriter]] = 
 }
 
 
-def _columns(top_k: int, *, renames: bool) -> list[str]:
+def name_columns(top_k: int, *, renames: bool) -> list[str]:
     """Name the columns: path, label, probability, label_2, probability_2 and so on; label_1 where it may differ."""
     ranks = range(1 if renames and top_k > 1 else 2, top_k + 1)
     suffixes = ["", *(f"_{rank}" for rank in ranks)]
@@ -225,7 +239,7 @@ def _columns(top_k: int, *, renames: bool) -> list[str]:
 
 def _rows(
     columns: Sequence[str],
-    paths: Sequence[Path],
+    paths: Sequence[Item],
     labels: Sequence[Sequence[str]],
     probabilities: Probabilities,
     called: Sequence[str] | None,
@@ -234,7 +248,7 @@ def _rows(
     first = [names[0] for names in labels] if called is None else called
     repeated = len(columns) > _FIRST and columns[_FIRST] == "label_1"
     for path, name, names, values in zip(paths, first, labels, probabilities.tolist(), strict=True):
-        row: list[str | float] = [printable(path), name, values[0]]
+        row: list[str | float] = [printable(str(path)), name, values[0]]
         for label, value in list(zip(names, values, strict=True))[0 if repeated else 1 :]:
             row += [label, value]
         yield row

@@ -19,6 +19,7 @@ import numpy as np
 from export.artifact.manifest import MODEL_FILE, PROGRAM_FILE, REQUIREMENTS_FILE, Manifest
 from export.artifact.records import Parity, ParityBatch, Tolerance
 from export.convert.precision import write_simulation
+from export.predict.image_batches import Item
 from export.predict.predict import predict
 from export.predict.prediction_table import Probabilities
 from export.predict.predictor import Predictor
@@ -199,7 +200,7 @@ class _Rows:
 
     def write(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[Item],
         labels: Sequence[Sequence[str]],
         probabilities: Probabilities,
         called: Sequence[str] | None = None,

@@ -6,7 +6,6 @@ in a folder the file is renamed once it is complete, and an object store shows a
 
 from __future__ import annotations
 
-import re
 import shutil
 import tarfile
 import tempfile
@@ -16,13 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from noah.errors import MissingPackageError, NoahError, UsageError, inside_sentence
+from noah.errors import NoahError, UsageError, inside_sentence
+from noah.files.addresses import WHOLE, is_address, open_address
 from noah.files.atomic import atomic_file
 
 _SUFFIX = ".tar"
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
-_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
-"""The package that opens each kind of URL whose objects appear whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,29 +127,17 @@ class FolderStore:
 
     def _open(self, name: str) -> tuple[Any, str]:
         """The file system of the place, which is opened anew for every use, and the path of a name in it."""
-        if not _URL.match(self.place):
-            return _file_system("file"), str(Path(self.place).absolute() / f"{name}{_SUFFIX}")
         protocol, _, rest = self.place.partition("://")
-        if protocol == "file":
-            return _file_system("file"), str(Path(rest) / f"{name}{_SUFFIX}")
-        if protocol not in _PACKAGES:
+        if not is_address(self.place) or protocol == "file":
+            folder = Path(rest) if is_address(self.place) else Path(self.place).absolute()
+            return open_address("file:///")[0], str(folder / f"{name}{_SUFFIX}")
+        if protocol not in WHOLE:
             raise UsageError(
                 f"--storage {self.place}: not a kind of store in which a file appears whole or not at all.",
-                f"Name a folder, or a URL that begins with {', '.join(f'{each}://' for each in _PACKAGES)}.",
+                f"Name a folder, or a URL that begins with {', '.join(f'{each}://' for each in WHOLE)}.",
             )
-        return _file_system(protocol), f"{rest.rstrip('/')}/{name}{_SUFFIX}"
-
-
-def _file_system(protocol: str) -> Any:
-    try:
-        import fsspec
-
-        return fsspec.filesystem(protocol, use_listings_cache=False)
-    except ImportError as error:
-        package = _PACKAGES.get(protocol, "fsspec")
-        raise MissingPackageError(
-            f"{protocol}:// is opened by the package {package}, which is not installed.", f"Type: pip install {package}"
-        ) from error
+        files, path = open_address(self.place)
+        return files, f"{path.rstrip('/')}/{name}{_SUFFIX}"
 
 
 def _is_local(files: Any) -> bool:

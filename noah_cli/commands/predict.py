@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
@@ -13,11 +15,15 @@ from noah.errors import UsageError
 from noah.progress import counted
 from noah.settings.option_layers import column_names
 from noah.settings.settings import ColumnSettings
-from noah_cli.options.options import ColumnsOption
+from noah_cli.options.options import ColumnsOption, RayOption
 from noah_cli.terminal import console
+
+if TYPE_CHECKING:  # it imports Pillow and numpy
+    from noah.data.decode import Remark
 
 _NAMED_FAILURES = 20
 _NAMED_REMARKS = 5
+_NAMED_SLOW = 5
 
 
 def predict(
@@ -29,11 +35,17 @@ def predict(
         list[str],
         typer.Argument(
             help="Image files, folders (searched recursively), globs, tables with a column of paths, or - for a list "
-            "of paths on standard input. Names that begin with a dash come after --."
+            "of paths on standard input; with --ray also .tar archives and Parquet tables of images, and all of these "
+            "at addresses such as s3://BUCKET/FOLDER. Names that begin with a dash come after --."
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="File to write; if not given, CSV on standard output.", metavar="FILE")
+        str | None,
+        typer.Option(
+            help="File to write; if not given, CSV on standard output. With --ray: the folder or address for Parquet "
+            "files, which is gone on with where it was left.",
+            metavar="FILE",
+        ),
     ] = None,
     format: Annotated[  # noqa: A002  # the option's name
         Literal["csv", "jsonl", "parquet"] | None,
@@ -80,14 +92,23 @@ def predict(
         ),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the model.", metavar="N")] = None,
+    ray: RayOption = None,
+    shard_size: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-size",
+            min=1,
+            help="With --ray: images in each Parquet file; an archive has a file of its own. If not given, 1000.",
+            metavar="N",
+        ),
+    ] = None,
 ) -> None:
     """Predict the classes of images, and write the path, label and probability of each.
 
     Files that cannot be read are listed at the end, and the others are predicted; the exit code is 1 if none was.
     """
     from export.predict.image_paths import STANDARD_INPUT
-    from noah.api.predictor import REMARKS, UNKNOWN, Predictor
-    from noah.data.formats import EXTRAS
+    from noah.api.predictor import UNKNOWN, Predictor
     from noah.files.latest import follow_latest
 
     listener = console.open_listener(context, error=True)
@@ -101,7 +122,31 @@ def predict(
             "--other labels images below --min-probability, which is missing.", "Add --min-probability 0.8, say."
         )
     other = UNKNOWN if other is None else other
-    out = out and follow_latest(out)
+    standard_input = sys.stdin.buffer if STANDARD_INPUT in images else None
+    if ray is not None:
+        _refuse_with_ray(out, format, embeddings)
+        _predict_on_cluster(
+            listener,
+            artifact,
+            images,
+            str(out),
+            ray,
+            strict=strict,
+            top_k=top_k,
+            min_probability=min_probability,
+            other=other,
+            columns=named,
+            standard_input=standard_input,
+            shard_size=shard_size,
+            batch_size=batch_size,
+            workers=workers,
+            provider=provider,
+            threads=threads,
+        )
+        return
+    if shard_size is not None:
+        raise UsageError("--shard-size divides what --ray writes.", "Add --ray, or leave it out.")
+    file = None if out is None else follow_latest(Path(out))
     predictor = Predictor(
         artifact,
         provider=provider,
@@ -112,14 +157,14 @@ def predict(
     )
     summary = predictor.write(
         images,
-        out,
+        file,
         format=format,
         top_k=top_k,
         min_probability=min_probability,
         other=other,
         embeddings=embeddings and follow_latest(embeddings),
         columns=named,
-        standard_input=sys.stdin.buffer if STANDARD_INPUT in images else None,
+        standard_input=standard_input,
         listener=listener,
     )
     waiting, model = (
@@ -136,8 +181,8 @@ def predict(
             f"unsure    {counted(summary.unsure, 'images')} labeled {other}: no class has a probability of "
             f"{min_probability:g}"
         )
-    if out:
-        listener.say(f"written   {out}")
+    if file:
+        listener.say(f"written   {file}")
     if embeddings:
         listener.say(f"written   {embeddings}, a row for each of the {counted(summary.images, 'images')}")
     listener.result(
@@ -148,29 +193,154 @@ def predict(
             "images_per_second": summary.images_per_second,
             "seconds_model": summary.seconds_model,
             "seconds_waiting": summary.seconds_waiting,
-            "out": None if out is None else str(out),
+            "out": None if file is None else str(file),
             "embeddings": None if embeddings is None else str(embeddings),
             "remarks": [{"path": path, "remark": remark} for path, remark in summary.remarks],
             "failures": [{"path": str(path), "cause": cause} for path, cause in summary.failures],
         }
     )
+    _tell_remarks(listener, summary.remarks)
+    if summary.failures:
+        _tell_failures(listener, summary.failures)
+        if strict or not summary.images:
+            raise typer.Exit(1)
+
+
+def _refuse_with_ray(out: str | None, format: str | None, embeddings: Path | None) -> None:  # noqa: A002  # as the option
+    """Refuse options that mean nothing where several machines write.
+
+    Raises:
+        UsageError: If one of them was given, or --out was not.
+    """
+    if out is None:
+        raise UsageError("--ray needs a folder to write into.", "Name it: --out labels, or --out s3://BUCKET/FOLDER")
+    if format not in (None, "parquet"):
+        raise UsageError(f"--ray writes Parquet, and not {format}.", "Leave --format out.")
+    if embeddings is not None:
+        raise UsageError("--embeddings goes into a single file, which --ray does not write.", "Leave one of them out.")
+
+
+def _predict_on_cluster(
+    listener: console.ConsoleListener,
+    artifact: Path,
+    images: list[str],
+    out: str,
+    where: str,
+    *,
+    strict: bool,
+    top_k: int,
+    min_probability: float | None,
+    other: str,
+    columns: ColumnSettings,
+    standard_input: BinaryIO | None,
+    shard_size: int | None,
+    batch_size: int,
+    workers: int,
+    provider: str | None,
+    threads: int | None,
+) -> None:
+    """Do with several processes or machines what the command does, and print it."""
+    from export.cluster.on_cluster import predict_on_cluster
+    from export.cluster.parts import SHARD_SIZE
+    from export.cluster.predictions_folder import FAILURES_FILE
+    from export.predict.predict import Threshold
+    from noah.files.addresses import is_address
+    from noah.files.latest import follow_latest
+
+    out = out if is_address(out) else str(follow_latest(Path(out)))
+    with console.interruptible("the same command; finished parts are not repeated"):
+        summary = predict_on_cluster(
+            follow_latest(artifact),
+            images,
+            out,
+            listener,
+            where=where,
+            top_k=top_k,
+            threshold=None if min_probability is None else Threshold(min_probability, other),
+            columns=columns,
+            standard_input=standard_input,
+            shard_size=shard_size or SHARD_SIZE,
+            batch_size=batch_size,
+            decoders=workers,
+            provider=provider,
+            threads=threads,
+        )
+    listener.say(
+        f"predicted {counted(summary.images_now, 'images')} in {format_seconds(summary.seconds)}, "
+        f"{summary.images_per_second:,.0f} a second; {counted(summary.images, 'images')} in all"
+    )
+    if len(summary.machines) > 1:
+        for machine, rate in summary.machines.items():
+            listener.say(f"machine   {machine}: {rate:,.0f} images a second and worker")
+    for slow in summary.slow[:_NAMED_SLOW]:
+        listener.say(
+            f"slow      {slow.part} on {slow.machine}: {format_seconds(slow.seconds)}, {slow.times:.1f} times as long "
+            "an image as the middle one of all parts"
+        )
+    if len(summary.slow) > _NAMED_SLOW:
+        listener.say(f"          and {len(summary.slow) - _NAMED_SLOW:,} more parts")
+    if min_probability is not None:
+        listener.say(
+            f"unsure    {counted(summary.unsure, 'images')} labeled {other}: no class has a probability of "
+            f"{min_probability:g}"
+        )
+    listener.say(f"written   {out}, {counted(summary.parts - len(summary.parts_failed), 'Parquet files')}")
+    listener.result(
+        {
+            "images": summary.images,
+            "images_now": summary.images_now,
+            "unsure": summary.unsure,
+            "seconds": summary.seconds,
+            "images_per_second": summary.images_per_second,
+            "machines": summary.machines,
+            "out": out,
+            "parts": summary.parts,
+            "parts_before": summary.parts_before,
+            "parts_failed": [{"part": part, "cause": cause} for part, cause in summary.parts_failed],
+            "retries": summary.retries,
+            "slow": [asdict(slow) for slow in summary.slow],
+            "remarks": [{"path": path, "remark": remark} for path, remark in summary.remarks],
+            "failures": [{"path": path, "cause": cause} for path, cause in summary.failures],
+        }
+    )
+    _tell_remarks(listener, summary.remarks)
+    if summary.failures:
+        _tell_failures(listener, summary.failures)
+        listener.say(f"          all of them are in {out.rstrip('/')}/{FAILURES_FILE}")
+    if summary.parts_failed:
+        listener.say(f"failed    {counted(len(summary.parts_failed), 'parts')}, which the same command tries again:")
+        for part, cause in summary.parts_failed[:_NAMED_FAILURES]:
+            listener.say(f"          {part}: {cause}")
+        if len(summary.parts_failed) > _NAMED_FAILURES:
+            listener.say(f"          and {len(summary.parts_failed) - _NAMED_FAILURES:,} more")
+    if summary.parts_failed or (summary.failures and (strict or not summary.images)):
+        raise typer.Exit(1)
+
+
+def _tell_remarks(listener: console.ConsoleListener, remarks: Sequence[tuple[str, Remark]]) -> None:
+    """Print what was done to some images when they were decoded."""
+    from noah.api.predictor import REMARKS
+
     for remark, what in REMARKS.items():
-        if paths_told := [path for path, told in summary.remarks if told == remark]:
+        if paths_told := [path for path, told in remarks if told == remark]:
             more = f" and {len(paths_told) - _NAMED_REMARKS:,} more" if len(paths_told) > _NAMED_REMARKS else ""
             listener.say(
                 f"note      {counted(len(paths_told), 'files')} {what}: {', '.join(paths_told[:_NAMED_REMARKS])}{more}"
             )
-    if summary.failures:
-        listener.say(f"failed    {counted(len(summary.failures), 'files')} could not be predicted:")
-        for path, cause in summary.failures[:_NAMED_FAILURES]:
-            listener.say(f"          {path}: {cause}")
-        if len(summary.failures) > _NAMED_FAILURES:
-            listener.say(f"          and {len(summary.failures) - _NAMED_FAILURES:,} more")
-        for extra in EXTRAS:
-            if count := sum(cause == extra.cause for _, cause in summary.failures):
-                listener.say(
-                    f"          {counted(count, 'files')} in the format {extra.name}: "
-                    f"pip install 'noah-prompt-search[{extra.extra}]' reads such files"
-                )
-        if strict or not summary.images:
-            raise typer.Exit(1)
+
+
+def _tell_failures(listener: console.ConsoleListener, failures: Sequence[tuple[str, str]]) -> None:
+    """Print the images that could not be predicted, or the first of them."""
+    from noah.data.formats import EXTRAS
+
+    listener.say(f"failed    {counted(len(failures), 'files')} could not be predicted:")
+    for path, cause in failures[:_NAMED_FAILURES]:
+        listener.say(f"          {path}: {cause}")
+    if len(failures) > _NAMED_FAILURES:
+        listener.say(f"          and {len(failures) - _NAMED_FAILURES:,} more")
+    for extra in EXTRAS:
+        if count := sum(cause == extra.cause for _, cause in failures):
+            listener.say(
+                f"          {counted(count, 'files')} in the format {extra.name}: "
+                f"pip install 'noah-prompt-search[{extra.extra}]' reads such files"
+            )

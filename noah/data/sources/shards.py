@@ -147,7 +147,7 @@ def find_shards(path: str) -> list[Path]:
             *tests,
         ]
     found: list[Path] = []
-    for spelled in itertools.islice(_expand(path), _MOST_SHARDS):
+    for spelled in itertools.islice(expand_braces(path), _MOST_SHARDS):
         is_pattern = re.search(r"[*?\[]", spelled)
         found += map(Path, sorted(glob.glob(spelled)) if is_pattern else [spelled])  # noqa: PTH207  # that refuses /*
     missing = [shard for shard in found if not shard.is_file()]
@@ -163,7 +163,7 @@ def _archives(files: Sequence[Path]) -> list[Path]:
     return [path for path in files if path.suffix.lower() == ".tar"]
 
 
-def _expand(pattern: str) -> Iterator[str]:
+def expand_braces(pattern: str) -> Iterator[str]:
     """Spell out braces as a shell does: {00..11} and {train,val}."""
     brace = _CHOICE.search(pattern)
     if brace is None:
@@ -177,7 +177,7 @@ def _expand(pattern: str) -> Iterator[str]:
     else:
         choices = iter(brace[1].split(","))
     for choice in choices:
-        yield from _expand(pattern[: brace.start()] + choice + pattern[brace.end() :])
+        yield from expand_braces(pattern[: brace.start()] + choice + pattern[brace.end() :])
 
 
 def shard_roles(shards: Sequence[Path]) -> list[Role] | None:

@@ -19,6 +19,7 @@ from noah.data.formats import HEIC, import_decoder
 from tests.commands import PROJECT, noah, process_environment, run_python
 from tests.conftest import PHOTO_CLASSES
 from tests.export.real_images import write_broken
+from tests.export.tiny_artifact import make_artifact
 from tests.finished import UINT8, Finished
 
 
@@ -209,3 +210,37 @@ def test_formats_without_their_package_are_counted_and_named(
     words = " ".join(outcome.err.split())
     assert "failed 2 files could not be predicted: " in words and "1.heic: it is in the format HEIC" in words
     assert "2 files in the format HEIC: pip install 'noah-prompt-search[heic]' reads such files" in words
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--ray",), "--ray needs a folder to write into."),
+        (("--ray", "auto", "--out", "labels", "--format", "csv"), "--ray writes Parquet, and not csv."),
+        (("--ray", "--out", "labels", "--embeddings", "x.npy"), "--embeddings goes into a single file"),
+        (("--ray=nowhere", "--out", "labels"), "--ray nowhere: not a place where Ray runs."),
+        (("--ray", "--out", "labels", "--other", "none"), "--other labels images below --min-probability"),
+        (("--shard-size", 5, "--out", "a.csv"), "--shard-size divides what --ray writes."),
+    ],
+)
+def test_options_that_mean_nothing_together(options: tuple[object, ...], told: str) -> None:
+    outcome = noah("predict", "artifact", "photos", *options)
+    assert outcome.code == 2
+    assert told in outcome.err
+
+
+def test_without_ray_it_says_what_to_install(tmp_path: Path) -> None:
+    hidden = "import sys\nsys.modules['ray'] = None\nfrom noah_cli.app import main\nsys.exit(main(sys.argv[1:]))"
+    outcome = run_python(hidden, "predict", "artifact", "photos", "--ray", "--out", "labels", folder=tmp_path)
+    assert outcome.code == 1
+    assert outcome.error_lines == [
+        "Error: --ray needs the package ray, which is not installed.",
+        "Type: pip install 'noah-prompt-search[ray]'",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_without_ray_is_refused_with_the_option_that_reads_it(tmp_path: Path) -> None:
+    outcome = noah("predict", make_artifact(tmp_path / "artifact"), "s3://bucket/photos", "--out", tmp_path / "a.csv")
+    assert outcome.code == 2
+    assert "Addresses are read with --ray." in outcome.err

@@ -1,0 +1,292 @@
+"""Workers on the machines of a cluster that each open something once, such as a model, and then do piece after piece.
+
+`noah.cluster.tasks` is for work that needs nothing of the kind. As there, a piece that fails by its own error has
+failed, and one whose machine or process died is done again by another worker.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from noah.cluster.reports import Mailbox, Report, Reporter
+from noah.cluster.resources import Resources
+from noah.cluster.session import Cluster, Machine, count_slots
+from noah.cluster.tasks import MOST_CRASHES, MOST_LOSSES
+from noah.errors import NoahError
+from noah.progress import Listener
+
+P = TypeVar("P")
+T = TypeVar("T")
+
+Work = Callable[[P, Listener], T]
+"""What a worker does with a piece."""
+
+_POLL = 0.5
+"""Seconds until machines are looked for again, and progress is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """What became of a piece.
+
+    Attributes:
+        name: Its name.
+        value: What the work returned; None if it failed.
+        error: Why it failed; None if it did not.
+        account: The traceback of the error; empty if its process died.
+        machine: The name of the machine that it ended on.
+        retries: How often it was begun again.
+        seconds: How long its last start ran.
+    """
+
+    name: str
+    value: T | None = None
+    error: Exception | None = None
+    account: str = ""
+    machine: str = ""
+    retries: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Hand:
+    """A worker as the driver sees it."""
+
+    actor: Any
+    machine: str = ""
+    name: str = ""
+    piece: str | None = None
+    latest: Report | None = None
+
+
+@dataclass(slots=True)
+class _Deaths:
+    """How often the machine that worked on a piece died, or the worker's process alone."""
+
+    losses: int = 0
+    crashes: int = 0
+
+
+@dataclass(slots=True)
+class _State:
+    """What the driver knows."""
+
+    waiting: deque[str]
+    hands: list[_Hand] = field(default_factory=list)
+    expected: dict[Any, _Hand] = field(default_factory=dict)
+    deaths: dict[str, _Deaths] = field(default_factory=dict)
+    failed_starts: int = 0
+
+    @property
+    def busy(self) -> list[_Hand]:
+        """The workers that have a piece."""
+        return [hand for hand in self.hands if hand.piece is not None]
+
+
+def run_on_workers(
+    cluster: Cluster,
+    start: Callable[[], Work[P, T]],
+    pieces: Mapping[str, P],
+    resources: Resources,
+    listener: Listener,
+    *,
+    title: str,
+    unit: str,
+    summary: Callable[[], str] = lambda: "",
+) -> Iterator[Done[T]]:
+    """Do all pieces, with as many workers as the machines have room for, and give each outcome as soon as it is there.
+
+    Machines that join later get workers, too. When the generator is closed, or Ctrl-C interrupts it, the workers end.
+
+    Args:
+        cluster: Where to.
+        start: Called once in each worker; gives what it does with a piece. Has to be picklable, and so has every piece.
+            It travels to each machine once.
+        pieces: By their names; begun in this order.
+        resources: What a worker needs.
+        listener: Told of workers and machines that died; its bar counts pieces.
+        title: The bar's title.
+        unit: What a piece is, in the plural.
+        summary: A few words for the bar.
+
+    Raises:
+        NoahError: If a worker cannot start, by its own error; or if its process dies then, several times.
+    """
+    ray = cluster.ray
+    worker = ray.remote(max_restarts=0, max_task_retries=0)(_Worker)
+    here = ray.get_runtime_context().get_node_id()
+    pin = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
+    mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=pin).remote()
+    stored = ray.put(start)
+    state = _State(deque(pieces), deaths={name: _Deaths() for name in pieces})
+    over, looked, hopeless = 0, float("-inf"), False
+    with listener.bar(title, len(pieces), unit) as bar:
+        try:
+            while state.waiting or state.busy:
+                if time.monotonic() - looked >= _POLL:
+                    there, looked = cluster.machines(), time.monotonic()
+                    _pass_on(ray, mailbox, state)
+                    if not count_slots(there, resources) and not state.busy and not hopeless:
+                        hopeless = True
+                        listener.say(f"note      No machine here has {resources}; this waits until one joins that has.")
+                wanted = min(count_slots(there, resources), len(state.waiting) + len(state.busy))
+                while len(state.hands) < wanted:
+                    actor = worker.options(**resources.options()).remote(mailbox, str(Path.cwd()))
+                    state.hands.append(hand := _Hand(actor))
+                    state.expected[actor.open.remote(stored)] = hand
+                for hand in [hand for hand in state.hands if hand.machine and hand.piece is None]:
+                    if state.waiting:
+                        hand.piece, hand.latest = state.waiting.popleft(), None
+                        state.expected[hand.actor.do.remote(hand.piece, pieces[hand.piece])] = hand
+                if not state.expected:
+                    time.sleep(_POLL)
+                    continue
+                ready, _ = ray.wait(list(state.expected), timeout=_POLL)
+                for reference in ready:
+                    done = _take(ray, reference, state, cluster, there, listener)
+                    if done is not None:
+                        over += 1
+                        yield done
+                bar.update(over + _parts_of_running(state), ", ".join(filter(None, [_at_work(state), summary()])))
+            bar.update(over, summary())
+        finally:
+            for hand in state.hands:
+                with suppress(Exception):  # one whose machine is gone
+                    ray.kill(hand.actor)
+            with suppress(Exception):
+                ray.kill(mailbox)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    value: Any = None
+    error: Exception | None = None
+    account: str = ""
+    machine: str = ""
+    seconds: float = 0.0
+
+
+class _Worker:
+    """The actor: its own errors are results, so that all others are those of machines."""
+
+    def __init__(self, mailbox: Any, folder: str) -> None:
+        if Path(folder).is_dir():
+            os.chdir(folder)
+        self._mailbox = mailbox
+        self._work: Work[Any, Any] | None = None
+
+    def open(self, start: Callable[[], Work[Any, Any]]) -> _Result:
+        def opened() -> None:
+            self._work = start()
+
+        return _attempt(opened)
+
+    def do(self, name: str, piece: Any) -> _Result:
+        import ray
+
+        assert self._work is not None
+        reporter = Reporter(name, ray.get_runtime_context().get_node_id(), self._mailbox.put.remote)
+        return _attempt(partial(self._work, piece, reporter))
+
+
+def _attempt(work: Callable[[], Any]) -> _Result:
+    import ray
+
+    machine = ray.get_runtime_context().get_node_id()
+    started = time.monotonic()
+    try:
+        return _Result(work(), machine=machine, seconds=time.monotonic() - started)
+    except Exception as error:
+        account = "".join(traceback.format_exception(error))
+        told = error if isinstance(error, NoahError) else RuntimeError(f"{type(error).__name__}: {error}")
+        return _Result(None, told, account, machine, time.monotonic() - started)
+
+
+def _take(
+    ray: Any, reference: Any, state: _State, cluster: Cluster, there: tuple[Machine, ...], listener: Listener
+) -> Done[Any] | None:
+    """What a worker has to say: that it is open, what became of its piece, or nothing any more."""
+    hand = state.expected.pop(reference)
+    try:
+        result: _Result = ray.get(reference)
+    except ray.exceptions.RayError as error:
+        state.hands.remove(hand)
+        with suppress(Exception):  # it may only be out of reach
+            ray.kill(hand.actor)
+        return _bury(ray, error, hand, state, cluster, listener)
+    if hand.piece is None:
+        if result.error is not None:
+            raise result.error
+        names = {machine.id: machine.name for machine in there}
+        hand.machine, state.failed_starts = result.machine, 0
+        hand.name = f"{names.get(result.machine, 'a machine')} ({result.machine[:6]})"
+        return None
+    name, hand.piece = hand.piece, None
+    deaths = state.deaths[name]
+    lost = deaths.losses + deaths.crashes
+    return Done(name, result.value, result.error, result.account, hand.name, lost, result.seconds)
+
+
+def _bury(
+    ray: Any, error: Exception, hand: _Hand, state: _State, cluster: Cluster, listener: Listener
+) -> Done[Any] | None:
+    """Count a death and say so; the piece goes back to the front, unless it may be what kills."""
+    alive = {machine.id for machine in cluster.machines()}
+    lost = (hand.machine and hand.machine not in alive) or "node has died" in str(error)
+    full = isinstance(error, ray.exceptions.OutOfMemoryError)
+    how = "Ray ended its process because the memory was full" if full else "its process died"
+    hint = "Let fewer run side by side: more --threads for each." if full else "Look at the logs in /tmp/ray there."
+    if hand.piece is None:
+        state.failed_starts += not lost
+        if state.failed_starts >= MOST_CRASHES:
+            raise NoahError(f"A worker cannot start: {how} {state.failed_starts} times.", hint)
+        return None
+    name, deaths = hand.piece, state.deaths[hand.piece]
+    if lost:
+        deaths.losses += 1
+        if deaths.losses < MOST_LOSSES:
+            listener.say(f"retry     {name}: {hand.name} is gone, so it is done again on another machine")
+            state.waiting.appendleft(name)
+            return None
+        problem = NoahError(f"{deaths.losses} machines died while they worked on {name}.", "Look at their own logs.")
+    else:
+        deaths.crashes += 1
+        if deaths.crashes < MOST_CRASHES:
+            listener.say(f"retry     {name}: {how} on {hand.name}, so it is done again")
+            state.waiting.appendleft(name)
+            return None
+        problem = NoahError(f"{name}: {how} {deaths.crashes} times, last on {hand.name}.", hint)
+    return Done(name, error=problem, machine=hand.name, retries=deaths.losses + deaths.crashes)
+
+
+def _pass_on(ray: Any, mailbox: Any, state: _State) -> None:
+    """Note how far each piece is."""
+    by_piece = {hand.piece: hand for hand in state.busy}
+    for report in ray.get(mailbox.take.remote()):
+        if report.done is not None and (hand := by_piece.get(report.task)) is not None:
+            hand.latest = report
+
+
+def _parts_of_running(state: _State) -> float:
+    """How much of the pieces that are being done is done."""
+    latest = [hand.latest for hand in state.busy if hand.latest is not None]
+    return sum(min((report.done or 0.0) / max(report.total, 1), 0.99) for report in latest)
+
+
+def _at_work(state: _State) -> str:
+    """How many workers there are, in a few words."""
+    open_ones = [hand for hand in state.hands if hand.machine]
+    if not open_ones:
+        return "waiting for workers to start"
+    machines = len({hand.machine for hand in open_ones})
+    where = "" if machines == 1 else f" on {machines} machines"
+    return f"{len(open_ones)} {'worker' if len(open_ones) == 1 else 'workers'}{where}"
