@@ -31,10 +31,12 @@ from export.cluster.predictions_folder import (
     write_failures,
     write_part,
 )
+from export.convert.to_openvino import IR_FILE
 from export.formats.load import artifact_folder, load_predictor, read_artifact
 from export.predict.predict import Threshold, check_threshold, check_top, predict
 from export.predict.prediction_table import PredictionWriter, name_columns
 from export.predict.predictor import Predictor
+from export.runtime.openvino_model import is_openvino
 from noah.cluster.resources import Resources
 from noah.cluster.session import Machine, check_place, connect, load_ray
 from noah.cluster.workers import run_on_workers
@@ -400,13 +402,14 @@ def choose_resources(
         UsageError: If it needs a GPU, and no machine has one.
     """
     shares = [machine.resources for machine in machines if machine.resources.get("GPU")]
-    if not shares and (provider not in (None, "cpu") or model == ENGINE_FILE):
+    on_cpu = provider == "cpu" or is_openvino(provider) or model == IR_FILE
+    if not shares and not on_cpu and (provider is not None or model == ENGINE_FILE):
         what = "An engine" if model == ENGINE_FILE else f"--provider {provider}"
         raise UsageError(
             f"{what} needs a GPU, and no machine of the cluster has one that Ray knows of.",
             "Add a machine with a GPU, or export an artifact for the CPU: noah export --format onnx",
         )
-    if shares and provider != "cpu":
+    if shares and not on_cpu:
         cores = threads or max(1, math.floor(min(share.get("CPU", 1.0) / share["GPU"] for share in shares)))
         return Resources(cores, 1), "a worker for each GPU, with its share of the cores" if threads is None else "asked"
     return Resources(threads or 1), "workers run side by side; --threads changes it" if threads is None else "asked"
