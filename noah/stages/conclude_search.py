@@ -12,7 +12,7 @@ from noah.errors import TrainingError
 from noah.nas.candidate import Candidate, as_good_as, front, rank
 from noah.nas.certainty import certainty
 from noah.nas.evolution import SINGLE, TYPICAL, name_baseline, winner
-from noah.nas.loop import Task
+from noah.nas.race import Task
 from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run

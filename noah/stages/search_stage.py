@@ -18,7 +18,8 @@ from noah.model.supernet import Supernet
 from noah.nas.candidate import Candidate, rank
 from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch, validation_tokens
 from noah.nas.evolution import needed_exactly
-from noah.nas.loop import Task, is_exhausted, work
+from noah.nas.loop import is_exhausted, work
+from noah.nas.race import Task
 from noah.nas.racing import Rules
 from noah.nas.storage import journal_storage, open_storage
 from noah.nas.study import SearchStudy
