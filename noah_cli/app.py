@@ -29,6 +29,7 @@ from noah_cli.commands.retrain import retrain
 from noah_cli.commands.runs import runs
 from noah_cli.commands.search import search
 from noah_cli.commands.verify import verify
+from noah_cli.options.ray_place import with_ray_place
 from noah_cli.report.command import report
 from noah_cli.terminal import console
 from noah_cli.terminal.encoding import show_plainly
@@ -104,6 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         show_plainly(stream)
     output, others = split_output([argument for argument in arguments if argument != "--debug"])
+    others = with_ray_place(others)
     try:
         app(others, prog_name="noah", obj=output)
     except SystemExit as stop:

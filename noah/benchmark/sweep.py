@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from noah.benchmark.cells import SEARCHED, Cell
@@ -77,8 +78,8 @@ def run_sweep(
         listener.say(f"cell      {number} of {len(cells)}: {cell}")
         try:
             with ExitStack() as claims:
-                for claimed in dict.fromkeys((cell, trained)):
-                    claims.enter_context(_claimed(claimed, folder))
+                for each in dict.fromkeys((cell, trained)):
+                    claims.enter_context(claimed(each, folder))
                 if row_path(folder, cell).exists():
                     continue  # another process finished it in the meantime
                 row = run_cell(sweep, cell, folder / RUNS_FOLDER, listener)
@@ -87,22 +88,34 @@ def run_sweep(
             listener.say("          Another process is working on it, so it is left to that process.")
             continue
         except Exception as error:  # whatever went wrong, the other cells go on; the traceback is kept
-            problem, hint = f"{type(error).__name__}: {error}", ""
-            if isinstance(error, NoahError):
-                problem, hint = error.problem, error.hint
-            failures.append(Failure(cell, problem, hint))
+            failures.append(keep_failure(folder, cell, error, "".join(traceback.format_exception(error))))
             failed[cell] = failures[-1]
             if isinstance(error, DatasetNotFoundError | DataError):
                 without_data[cell.task] = failures[-1]
-            write_failure(folder, cell, "".join(traceback.format_exception(error)))
-            listener.say(f"failed    {problem}")
+            listener.say(f"failed    {failures[-1].problem}")
             continue
         listener.say(f"row       {cell}: {row.accuracy:.2%} of {row.total:,} test images")
         finished()
     return failures
 
 
-def run_cell(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener) -> Row:
+def keep_failure(folder: Path, cell: Cell, error: Exception, account: str) -> Failure:
+    """Write why a cell failed, and give it.
+
+    Args:
+        folder: The folder of the sweep.
+        cell: The cell.
+        error: What went wrong.
+        account: Its traceback; empty if it is that of another cell.
+    """
+    failure = Failure(cell, f"{type(error).__name__}: {error}")
+    if isinstance(error, NoahError):
+        failure = Failure(cell, error.problem, error.hint)
+    write_failure(folder, cell, account or f"{failure.problem}\n{failure.hint}")
+    return failure
+
+
+def run_cell(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener, *, alone: bool = False) -> Row:
     """Search the subnet or take the given one, retrain it and test it; an existing run of this cell is resumed.
 
     If the cell's task has a source, the run is that of the source's cell, and it is tested on the images of this one.
@@ -112,6 +125,7 @@ def run_cell(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener) -
         cell: The cell to run.
         runs: The folder of the sweep's runs.
         listener: Receives the progress.
+        alone: Whether the runs are this process's alone, so that whoever worked on them before is dead.
 
     Raises:
         NoahError: If anything goes wrong.
@@ -125,7 +139,7 @@ def run_cell(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener) -
     seconds: dict[str, float] = {}
     with run.lock():
         for stage, work, result in (
-            ("search", search, ("search", "best.json")),
+            ("search", partial(search, alone=alone), ("search", "best.json")),
             ("retrain", retrain, ("retrain", "model.json")),
             ("test", evaluate_test, ("eval", "test.json")),
         ):
@@ -168,7 +182,7 @@ def _open_run(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener) 
 
 
 @contextmanager
-def _claimed(cell: Cell, folder: Path) -> Iterator[None]:
+def claimed(cell: Cell, folder: Path) -> Iterator[None]:
     """Keep other processes away from this cell, even from starting it, until the `with` block or this process ends.
 
     Raises:

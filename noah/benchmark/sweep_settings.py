@@ -122,7 +122,9 @@ class SweepSettings:
             raise SettingsError(problems, "Leave them out; a settings file of this folder can be moved away meanwhile.")
 
 
-def begin_sweep(sweep: SweepSettings, cells: Sequence[Cell], folder: Path, listener: Listener) -> None:
+def begin_sweep(
+    sweep: SweepSettings, cells: Sequence[Cell], folder: Path, listener: Listener, *, precision: str | None = None
+) -> None:
     """Write the settings of a new sweep, or refuse to mix rows of different settings in one folder.
 
     Args:
@@ -130,6 +132,7 @@ def begin_sweep(sweep: SweepSettings, cells: Sequence[Cell], folder: Path, liste
         cells: What is going to run; their tasks are added to a sweep that does not have them yet.
         folder: The folder of the sweep.
         listener: Receives what an older sweep does not have.
+        precision: The precision of the cells, if other machines compute them; None for that of this machine.
 
     Raises:
         SettingsError: If the settings are wrong, or not those of the sweep that the folder holds.
@@ -137,7 +140,7 @@ def begin_sweep(sweep: SweepSettings, cells: Sequence[Cell], folder: Path, liste
     """
     sweep.check_own()
     tasks = {task.name: sweep.of_task(task.name)[0] for task in sweep.suite.tasks if task.source is None}
-    precision = choose_hardware(next(iter(tasks.values())).hardware).precision
+    precision = precision or choose_hardware(next(iter(tasks.values())).hardware).precision
     values: dict[str, Any] = {
         "suite": sweep.suite.name,
         "precision": precision,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -218,7 +219,7 @@ def _attempt(work: Callable[[Listener], Any], name: str, mailbox: Any, folder: s
         os.chdir(folder)
     machine = ray.get_runtime_context().get_node_id()
     reporter = Reporter(name, machine, partial(_send, mailbox))
-    reporter.say("started")
+    reporter.say(f"start     on {socket.gethostname()} ({machine[:6]})")
     started = time.monotonic()
     try:
         return _Result(work(reporter), machine=machine, seconds=time.monotonic() - started)

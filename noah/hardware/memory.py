@@ -100,3 +100,10 @@ def process_peak() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / MEBIBYTE if sys.platform == "darwin" else peak / 1024  # KiB on Linux, bytes on macOS
+
+
+def gpu_memory() -> float:
+    """All memory of this process's GPU, in MiB; there has to be one that CUDA knows."""
+    import torch
+
+    return float(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory) / MEBIBYTE

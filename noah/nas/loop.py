@@ -40,6 +40,7 @@ def work(
     show_all: ShowAll | None = None,
     out_of_time: Callable[[], bool] = lambda: False,
     tell: Callable[[Sequence[Candidate]], None] = lambda _: None,
+    alone: bool = False,
 ) -> list[Candidate]:
     """Work on a search until every candidate is finished, by this worker or another.
 
@@ -51,6 +52,7 @@ def work(
         show_all: Evaluates several at once; if given, this worker takes all that it can get of a round.
         out_of_time: Whether to stop; asked between looks, but the first candidate is always finished.
         tell: Called with all finished candidates whenever the study was read.
+        alone: Whether no other worker can be alive, so that there is no beat to wait for.
 
     Returns:
         All finished candidates, sorted by index.
@@ -59,7 +61,7 @@ def work(
         EmptySpaceError: If the budget admits no subnet.
     """
     check_budget(task.space, task.budget)
-    race, pulse, watch = Race(task), _Pulse(study, worker), Watch()
+    race, pulse, watch = Race(task), _Pulse(study, worker), Watch(alone=alone)
     try:
         while True:
             entries = {entry.proposal.index: entry for entry in study.entries()}

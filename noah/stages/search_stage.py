@@ -44,7 +44,14 @@ _WAIT_SECONDS = 1.0
 """The time between two checks on a supernet that another process is training."""
 
 
-def search(run: Run, materials: Materials, listener: Listener, *, time_limit: float | None = None) -> dict[str, Any]:
+def search(
+    run: Run,
+    materials: Materials,
+    listener: Listener,
+    *,
+    time_limit: float | None = None,
+    alone: bool = False,
+) -> dict[str, Any]:
     """Train the supernet, search it, and choose the winner; work that the run folder already holds is not repeated.
 
     Several processes of one command train the supernet together, and then each becomes a worker of the search.
@@ -55,6 +62,8 @@ def search(run: Run, materials: Materials, listener: Listener, *, time_limit: fl
         listener: Receives the progress.
         time_limit: Seconds from now within which to choose a winner: the supernet's training stops after an epoch, and
             the search after a candidate. The final training of the best (`search.rerank`) takes extra time.
+        alone: Whether no other process can be at work on the run, which may come from a machine that is gone: nobody
+            waits for signs of life then.
 
     Returns:
         The content of search/best.json: the winner, and how certain the choice is.
@@ -73,7 +82,7 @@ def search(run: Run, materials: Materials, listener: Listener, *, time_limit: fl
         study = _open_study(run, materials, new=processes.is_first)
     run.log("search", "started", planned=task.planned)
     late = _out_of_time(started, time_limit)
-    found = _evaluate(study, task, supernet, validation, materials, listener, late, run if run.writes else None)
+    found = _evaluate(study, task, supernet, validation, materials, listener, late, run if run.writes else None, alone)
     candidates = processes.of_first(lambda: found)
     exhausted = is_exhausted(candidates, task)
     stopped = not exhausted and len(candidates) < task.planned and late()
@@ -208,6 +217,7 @@ def _evaluate(
     listener: Listener,
     out_of_time: Callable[[], bool],
     run: Run | None,
+    alone: bool = False,
 ) -> list[Candidate]:
     """Work on the search; if a run is given, its candidates.jsonl is kept up to date."""
     preprocessing, hardware, batch_size = materials.backbone.preprocessing, materials.hardware, task.rules.batch_size
@@ -232,7 +242,7 @@ def _evaluate(
             if kept is not None:
                 kept.follow(candidates)
 
-        candidates = work(study, task, show, this_worker(), out_of_time=out_of_time, tell=tell)
+        candidates = work(study, task, show, this_worker(), out_of_time=out_of_time, tell=tell, alone=alone)
     if kept is not None:
         kept.order(candidates)
     return candidates

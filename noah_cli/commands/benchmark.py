@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,6 +25,7 @@ from noah_cli.options.options import (
     DataRootOption,
     DeviceOption,
     PrecisionOption,
+    RayOption,
     RecipeOption,
     SetOption,
     ThreadsOption,
@@ -32,6 +34,7 @@ from noah_cli.terminal import console
 
 if TYPE_CHECKING:  # it imports torch, which takes seconds
     from noah.benchmark.suites import Suite
+    from noah.benchmark.sweep import Failure
     from noah.benchmark.tables import Table
 
 _NAMED_HINTS = 3
@@ -83,6 +86,20 @@ def benchmark(
         Path | None,
         typer.Option("--out", help="Folder for the results; if not given, benchmarks/SUITE.", metavar="FOLDER"),
     ] = None,
+    ray: RayOption = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage",
+            help="With --ray: a place that all machines see, where unfinished runs are kept so that they go on "
+            "elsewhere: a folder, or a URL such as s3://BUCKET/FOLDER. If not given, storage/ in the results' folder.",
+            metavar="PLACE",
+        ),
+    ] = None,
+    gpus: Annotated[
+        float,
+        typer.Option("--gpus", help="With --ray: GPUs for each cell; with 0.5, two share one.", min=0.01, max=1.0),
+    ] = 1.0,
     only_tables: Annotated[
         bool, typer.Option("--only-tables", help="Only show the tables of the results so far; train nothing.")
     ] = False,
@@ -99,12 +116,16 @@ def benchmark(
 ) -> None:
     """Compare methods on many tasks and seeds; run it again to go on with whatever is missing."""
     from noah.benchmark.cells import parse_methods, parse_seeds, parse_shard, plan_cells, take_shard
+    from noah.benchmark.cluster_sweep import Spread, run_sweep_on_cluster
     from noah.benchmark.rows import read_rows, row_path
     from noah.benchmark.suites import SUITES, VTAB
     from noah.benchmark.sweep import run_sweep
     from noah.benchmark.sweep_settings import SweepSettings, sweep_suite
     from noah.benchmark.tables import sweep_tables
 
+    if ray is None and (storage is not None or gpus != 1.0):
+        option = "--storage" if storage is not None else "--gpus"
+        raise UsageError(f"{option} says how cells are spread over machines.", "Add --ray, or leave it out.")
     listener = console.open_listener(context)
     chosen = SUITES[suite]
     measured = chosen.choose_parts(parts)
@@ -112,6 +133,7 @@ def benchmark(
     named = None if methods is None else parse_methods(methods, published=chosen is VTAB)
     numbers, share = parse_seeds(seeds), parse_shard(shard)
     folder = out or Path("benchmarks") / suite
+    written = partial(write_tables, chosen, folder)
 
     failures = []
     if not only_tables:
@@ -134,8 +156,15 @@ def benchmark(
         )
         listener.say(f"recipe    {recipe or chosen.recipe}{'' if recipe else ' (named by the suite)'}")
         listener.say(f"results   {folder}")
+
+        def run() -> list[Failure]:
+            if ray is None:
+                return run_sweep(sweep, cells, folder, listener, written)
+            spread = Spread(ray, storage, gpus)
+            return run_sweep_on_cluster(sweep, cells, folder, listener, spread, written, listener.say_more)
+
         try:
-            failures = run_sweep(sweep, cells, folder, listener, lambda: write_tables(chosen, folder))
+            failures = run()
         except KeyboardInterrupt:
             console.print_interrupted("the same command; finished work is not repeated")
             raise typer.Exit(130) from None

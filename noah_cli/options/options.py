@@ -75,6 +75,17 @@ ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads.", metavar="N", rich_help_panel=HARDWARE)
 ]
 
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        help="Spread the work over processes and machines with Ray: alone on this machine, with auto over the cluster "
+        "that it belongs to. Needs the extra ray.",
+        metavar="[auto]",
+        rich_help_panel=HARDWARE,
+    ),
+]
+
 DatasetOption = Annotated[
     str | None,
     typer.Option(

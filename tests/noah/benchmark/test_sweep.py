@@ -13,7 +13,6 @@ import yaml
 
 from noah.benchmark.cells import Cell, parse_methods, plan_cells
 from noah.benchmark.rows import failure_path, read_rows, row_path
-from noah.benchmark.suites import Suite, Task
 from noah.benchmark.sweep import run_cell, run_sweep
 from noah.benchmark.sweep_settings import SWEEP_FILE, SweepSettings, begin_sweep
 from noah.errors import RunError, SettingsError
@@ -22,53 +21,19 @@ from noah.runs.folder import Run
 from noah.settings.layers import Layer
 from noah.space.subnet import Subnet
 from tests.conftest import TinySettings
+from tests.noah.benchmark.tiny_sweep import SUITE, stable, tiny_sweep
 from tests.noah.tiny_run import Recorder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SUITE = Suite(
-    name="tiny",
-    recipe="quick",
-    methods=("noah", "linear"),
-    tasks=(
-        Task("digits", "real", settings={"backbone.image_size": 16}),
-        Task("svhn", "real"),
-        Task("rendered_dsprites_loc", "rendered"),
-        Task(
-            *("rendered_dsprites_loc-2shot", "few-shot"),
-            settings={"data.shots": 2},
-            part="few-shot",
-            dataset="rendered_dsprites_loc",
-        ),
-        Task("rendered_dsprites_loc_noise", "shift", part="shift", source="rendered_dsprites_loc"),
-    ),
-    compares_kinds=True,
-)
-
 
 @pytest.fixture
 def sweep(tiny_settings: TinySettings, tmp_path: Path) -> SweepSettings:
-    """Settings of seconds as the recipe, and nothing over the tasks' own."""
-    changes = {
-        "data": {"root": str(tmp_path / "data")},  # nothing lies there
-        "supernet.batch_size": 100,
-        "retrain.batch_size": 100,
-        "search.generations": 0,
-    }
-    values = tiny_settings(changes)
-    return SweepSettings(SUITE, Layer(source="recipe tiny", values=values), ())
+    return tiny_sweep(tiny_settings, tmp_path)
 
 
 def changed(sweep: SweepSettings, values: dict[str, Any]) -> SweepSettings:
     return dataclasses.replace(sweep, changes=(*sweep.changes, Layer(source="--set", values=values)))
-
-
-def stable(folder: Path) -> dict[str, Any]:
-    """The rows without times and what else differs from one undisturbed sweep to the next."""
-    return {
-        row.cell.file_name: {k: v for k, v in row.to_json().items() if k not in ("seconds", "finished", "resumed")}
-        for row in read_rows(folder)
-    }
 
 
 def test_a_sweep_gives_a_row_for_each_cell_and_does_none_twice(sweep: SweepSettings, tmp_path: Path) -> None:

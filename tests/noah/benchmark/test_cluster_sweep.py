@@ -1,0 +1,276 @@
+"""A sweep on several machines: the rows of one process, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from noah.benchmark.cells import plan_cells
+from noah.benchmark.cluster_sweep import (
+    FORECAST_FILE,
+    Saving,
+    Spread,
+    TaskForecast,
+    cell_resources,
+    order_cells,
+    run_stored_cell,
+    run_sweep_on_cluster,
+    settle,
+)
+from noah.benchmark.rows import read_rows
+from noah.benchmark.sweep import run_cell, run_sweep
+from noah.benchmark.sweep_settings import SweepSettings
+from noah.cluster.resources import Resources
+from noah.cluster.session import Cluster
+from noah.errors import UsageError
+from noah.files.folder_store import FolderStore
+from noah.progress import Silent
+from noah.settings.layers import Layer
+from noah.settings.settings import HardwareSettings
+from tests.bucket import bucket
+from tests.commands import write_settings
+from tests.conftest import TinySettings
+from tests.noah.benchmark.tiny_sweep import SUITE, stable, tiny_sweep
+from tests.noah.cluster.machines import MACHINE, machines
+from tests.noah.tiny_run import Recorder
+
+__all__ = ["bucket"]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SHIFT = "rendered_dsprites_loc_noise"
+
+
+@pytest.fixture
+def sweep(tiny_settings: TinySettings, tmp_path: Path) -> SweepSettings:
+    return tiny_sweep(tiny_settings, tmp_path)
+
+
+def known(searched: float, trained: float) -> TaskForecast:
+    return TaskForecast(searched, trained, 100.0, None, None, "fp32")
+
+
+def test_the_longest_cells_come_first_and_shifts_behind_their_source() -> None:
+    cells = plan_cells(["digits", "rendered_dsprites_loc", SHIFT, "svhn"], ["noah", "linear"], [0])
+    found = {"digits": known(90, 3), "rendered_dsprites_loc": known(50, 20)}
+    assert [f"{cell.task} {cell.method}" for cell in order_cells(cells, SUITE.sources, found)] == [
+        "svhn noah",  # nothing is known of it
+        "svhn linear",
+        "digits noah",
+        "rendered_dsprites_loc noah",
+        f"{SHIFT} noah",
+        "rendered_dsprites_loc linear",
+        f"{SHIFT} linear",
+        "digits linear",
+    ]
+
+
+GPU_MACHINE = {"CPU": 32.0, "GPU": 4.0, "memory": 64 * 2.0**30}
+
+
+def described(*machines: dict[str, float]) -> Cluster:
+    """A cluster with such machines, of which only the description is asked for."""
+    nodes = [
+        {"NodeID": str(n), "NodeManagerHostname": f"node-{n}", "Alive": True, "Resources": machine}
+        for n, machine in enumerate(machines)
+    ]
+    return Cluster(SimpleNamespace(nodes=lambda: nodes), own=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "machines_there", "resources"),
+    [
+        ({}, 1.0, [GPU_MACHINE, {**GPU_MACHINE, "CPU": 16.0}], Resources(4, 1)),
+        ({}, 0.5, [GPU_MACHINE], Resources(4, 0.5)),
+        ({"threads": 3}, 1.0, [GPU_MACHINE], Resources(3, 1)),
+        ({"device": "cpu"}, 1.0, [GPU_MACHINE], Resources(1, 0)),
+        ({}, 1.0, [{"CPU": 8.0}], Resources(1, 0)),
+        ({}, 1.0, [{"CPU": 8.0}, GPU_MACHINE], Resources(8, 1)),
+        ({}, 0.01, [{"CPU": 1.0, "GPU": 8.0}], Resources(1, 0.01)),
+    ],
+)
+def test_what_a_cell_gets(
+    asked: dict[str, Any], gpus: float, machines_there: list[dict[str, float]], resources: Resources
+) -> None:
+    assert cell_resources(described(*machines_there), HardwareSettings(**asked), gpus, Silent()) == resources
+
+
+def test_a_gpu_that_no_machine_has() -> None:
+    with pytest.raises(UsageError, match="no machine of the cluster has a GPU"):
+        cell_resources(described({"CPU": 8.0}), HardwareSettings(device="cuda"), 1.0, Silent())
+
+
+def test_the_largest_forecast_decides_what_all_ask_for() -> None:
+    small, large = known(9, 3), dataclasses.replace(known(9, 3), memory=4000.0, gpu_memory=30_000.0, gpu_total=80_000.0)
+    found = {"digits": small, "svhn": large}
+    resources, precision = settle(found, Resources(4, 0.5), Silent())
+    assert resources == Resources(4, 0.5, memory=5120 * 2**20) and precision == "fp32"
+    with pytest.raises(UsageError, match=r"--gpus 0\.25: a cell of svhn takes 30,000 MiB") as raised:
+        settle(found, Resources(4, 0.25), Silent())
+    assert "--gpus 0.38" in raised.value.hint
+    assert settle({}, Resources(4, 1), Silent()) == (Resources(4, 1), None)
+    mixed = {"digits": small, "svhn": dataclasses.replace(small, precision="bf16")}
+    assert settle(mixed, Resources(), Silent())[1] == "fp32"  # which every machine computes
+
+
+def test_what_takes_long_to_store_is_stored_seldom() -> None:
+    now, stored = 0.0, []
+
+    def store() -> None:
+        nonlocal now
+        now += 1  # a second
+        stored.append(now)
+
+    saving = Saving(Silent(), store, clock=lambda: now)
+    with saving.bar("training", 100, "epochs") as bar:
+        bar.update(0)
+        for step in range(1, 1001):
+            now += 0.1
+            bar.update(step / 10)
+    assert 5 <= len(stored) <= 7  # a twentieth of 100 s
+    saving.save()
+    assert len(stored) <= 8
+
+
+@pytest.mark.parametrize("where", ["folder", pytest.param("s3", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["linear", pytest.param("noah", marks=pytest.mark.slow)])
+def test_a_cell_goes_on_elsewhere_from_what_is_stored(
+    sweep: SweepSettings, tmp_path: Path, where: str, method: str, request: pytest.FixtureRequest
+) -> None:
+    store = FolderStore(
+        str(tmp_path / "store") if where == "folder" else f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+    )
+    (cell,) = plan_cells(["digits"], [method], [0])
+    with pytest.raises(UsageError, match="does not see what the driver stored"):
+        run_stored_cell(sweep, cell, store, Silent())
+    (tmp_path / "empty").mkdir()
+    store.put(tmp_path / "empty", "seen-by-all")
+    title = "training the subnet" if method == "linear" else "searching subnets"
+    stop = Recorder({title: 1})
+    with pytest.raises(KeyboardInterrupt):
+        run_stored_cell(sweep, cell, store, _Late(stop))
+    again = Recorder()
+    row = run_stored_cell(sweep, cell, store, again)
+    assert row.details["resumed"] is True
+    assert again.bars[title][0] == 1  # not from the beginning
+    assert "resume    from what is stored" in again.said
+    undisturbed = run_cell(sweep, cell, tmp_path / "runs", Silent())
+    assert (row.correct, row.details["subnet"]) == (undisturbed.correct, undisturbed.details["subnet"])
+
+    last = Recorder()
+    assert run_stored_cell(sweep, cell, store, last).correct == row.correct
+    assert last.bars == {}  # whose driver died before it heard of the row: nothing is computed again
+
+
+class _Late(Recorder):
+    """Interrupts at the first report after the one that stops, when what was done up to there is stored."""
+
+    def __init__(self, inner: Recorder) -> None:
+        super().__init__()
+        self.stop = inner.stop_at
+        self.due = False
+
+    def update(self, done: float, text: str = "", detail: Any = None) -> None:
+        if self.due:
+            raise KeyboardInterrupt
+        self.due = self.stop.get(self._title) == done
+
+
+def test_settings_are_refused_before_anything_starts(sweep: SweepSettings, tmp_path: Path) -> None:
+    cells = plan_cells(["digits"], ["linear"], [0])
+    with pytest.raises(UsageError, match="--ray nowhere: not a place"):
+        run_sweep_on_cluster(sweep, cells, tmp_path / "out", Silent(), Spread("nowhere"))
+    wrong = dataclasses.replace(sweep, changes=(Layer(source="--set", values={"retrain": {"epoch": 3}}),))
+    with pytest.raises(UsageError, match=r"retrain\.epochs"):
+        run_sweep_on_cluster(wrong, cells, tmp_path / "new", Silent(), Spread("local"))
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(UsageError, match="appears whole or not at all"):
+        run_sweep_on_cluster(sweep, cells, tmp_path / "new", Silent(), Spread("local", "ftp://host/x"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_machines_vanish_and_join_and_the_rows_are_those_of_one_process(
+    sweep: SweepSettings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    methods = ["noah", "lora:2", "bias", "linear"]
+    cells = plan_cells(["digits", "rendered_dsprites_loc", SHIFT], methods, [0, 1])
+    assert len(cells) == 24
+    folder = tmp_path / "spread"
+    recorder = Recorder()
+    finished: list[int] = []
+    with machines(3) as nodes:
+
+        def change() -> None:
+            finished.append(len(read_rows(folder)))
+            victims = [node for node in nodes.list_all_nodes() if not node.head]
+            if len(finished) in (3, 8):
+                nodes.remove_node(victims[0], allow_graceful=False)
+            if len(finished) == 8:
+                nodes.add_node(**MACHINE)
+
+        spread = Spread(nodes.address, str(tmp_path / "storage"))
+        assert run_sweep_on_cluster(sweep, cells, folder, recorder, spread, change) == []
+        assert finished == list(range(1, 25))
+        assert run_sweep_on_cluster(sweep, cells, folder, again := Recorder(), spread) == []
+        assert again.said == []  # nothing was left to do, so Ray did not even start
+    assert "raylet" not in "".join(capfd.readouterr())
+
+    assert run_sweep(sweep, cells, tmp_path / "single", Silent()) == []
+    assert stable(folder) == stable(tmp_path / "single")
+    retried = [line for line in recorder.said if line.startswith("retry")]
+    assert 1 <= len(retried) <= 2 and all("is gone, so it is started again" in line for line in retried)
+    assert sum(line.startswith("start ") for line in recorder.said) >= 24
+    for run in folder.glob("runs/*/*/"):
+        events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        ended = [each["stage"] for each in events if each["event"] == "finished"]
+        assert len(ended) == len(set(ended)), run  # no stage was done again once its end was stored
+    assert len(list(folder.glob("runs/*/*/run.yaml"))) == 16
+    assert list((tmp_path / "storage").iterdir()) == []
+    assert json.loads((folder / FORECAST_FILE).read_text())["tasks"].keys() == {"digits", "rendered_dsprites_loc"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ctrl_c_leaves_nothing_running_and_the_work_goes_on(tiny_settings: TinySettings, tmp_path: Path) -> None:
+    """As typed in a terminal, where Ctrl-C reaches every process of the group."""
+    settings = tiny_settings({"retrain.batch_size": 100, "retrain.epochs": 4000})
+    del settings["data"]
+    write_settings(tmp_path, settings)
+    line = shlex.split("benchmark pocket --ray --tasks digits --methods linear --seeds 0,1 --part accuracy")
+    command = subprocess.Popen(
+        [sys.executable, "-m", "noah_cli", *line],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    storage = tmp_path / "benchmarks" / "pocket" / "storage"
+    while not list(storage.glob("digits-*.tar")):
+        assert command.poll() is None, command.communicate()
+        time.sleep(0.2)
+    started = psutil.Process(command.pid).children(recursive=True)
+    assert any("raylet" in process.name() for process in started)
+    os.killpg(command.pid, signal.SIGINT)
+    _, err = command.communicate(timeout=120)
+    assert command.returncode == 130
+    assert err.strip() == "Interrupted. Go on with: the same command; finished work is not repeated"
+    _, alive = psutil.wait_procs(started, timeout=30)
+    assert alive == []
+    runs = list((tmp_path / "benchmarks" / "pocket" / "runs").glob("digits/*/retrain/checkpoint.safetensors"))
+    assert runs and not list(storage.iterdir())
+    assert yaml.safe_load((tmp_path / "benchmarks" / "pocket" / "sweep.yaml").read_text())["precision"] == "fp32"
