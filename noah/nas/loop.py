@@ -77,7 +77,9 @@ def work(
                 study.propose(race.wanted)
                 continue
             if late and not race.over and not race.is_first_round():
-                return [_finish_one(race, entries, task, show)]
+                winner = [_finish_one(race, entries, task, show)]
+                tell(winner)
+                return winner
             beats = study.beats()  # read after the entries, because a worker beats before it takes one
             dead = _dead_holders(unfinished, beats, watch, worker)
             if dead:
