@@ -156,7 +156,7 @@ def plot(simulations: Mapping[str, Simulation]) -> Drawing:
             axes.plot(list(found.efficiency), list(found.efficiency.values()), marker="o", color=color, label=name)
             for count in (8, 64):
                 share = found.efficiency[count]
-                axes.annotate(f"{share:.0%}", (count, share), xytext=(0, -14), textcoords="offset points", ha="center")
+                axes.annotate(f"{share:.1%}", (count, share), xytext=(0, -14), textcoords="offset points", ha="center")
         axes.set_xscale("log", base=2)
         axes.set_xticks(WORKERS, [str(count) for count in WORKERS])
         axes.set_ylim(0, 1.05)

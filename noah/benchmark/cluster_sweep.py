@@ -24,7 +24,7 @@ from noah.benchmark.sweep import RUNS_FOLDER, Failure, claimed, keep_failure, ru
 from noah.benchmark.sweep_settings import SweepSettings, begin_sweep
 from noah.cluster.reports import Report
 from noah.cluster.resources import Resources, memory_for
-from noah.cluster.session import Cluster, connect
+from noah.cluster.session import Cluster, check_place, connect, load_ray
 from noah.cluster.tasks import Task, run_tasks
 from noah.errors import DataError, DatasetNotFoundError, NoahError, RunBusyError, UsageError
 from noah.files.atomic import write_json
@@ -122,6 +122,8 @@ def run_sweep_on_cluster(
     if not missing:
         begin_sweep(sweep, cells, folder, listener)
         return []
+    check_place(spread.where)
+    load_ray()  # whether it is installed is told before anything is written
     store = FolderStore(spread.storage or str(folder / STORAGE_FOLDER))
     store.check()
     with connect(spread.where, listener) as cluster, ExitStack() as claims:

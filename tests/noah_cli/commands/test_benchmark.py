@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,29 @@ def test_parts_then_their_tables(folder: Path) -> None:
     written = (results / "table.md").read_text(encoding="utf-8")
     assert "| rendered_dsprites_loc<br>-\\> rendered_dsprites_loc_noise |" in written
     assert "rendered_dsprites_ori" not in written
+
+
+def test_without_ray_it_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in (f"{FEW_SHOT} --methods linear --ray", f"{FEW_SHOT} --methods linear --ray auto"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "ray", None)  # importing it fails
+            outcome = noah_line(line)
+        assert (outcome.code, outcome.error_lines) == (
+            1,
+            [
+                "Error: --ray needs the package ray, which is not installed.",
+                "Type: pip install 'noah-prompt-search[ray]'",
+            ],
+        )
+    assert not (folder / "benchmarks").exists()
+
+
+def test_what_only_a_cluster_has() -> None:
+    for option in ("--storage here", "--gpus 0.5"):
+        outcome = noah_line(f"noah benchmark pocket {option}")
+        assert (outcome.code, outcome.error_lines[0].endswith("says how cells are spread over machines.")) == (2, True)
+    outcome = noah_line(f"{FEW_SHOT} --methods linear --ray=somewhere")
+    assert outcome.code == 2 and "--ray somewhere: not a place where Ray runs." in outcome.err
 
 
 def test_a_part_that_a_suite_lacks() -> None:
