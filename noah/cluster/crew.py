@@ -92,7 +92,8 @@ class Crew(Generic[Q, A]):
         self._homes: dict[Hashable, _Known] = {}
         self._told = 0
         self._hopeless = False
-        self._deaths = 0
+        self._deaths = self._stillborn = 0
+        self._looked = 0.0
 
     def answers(self, questions: Sequence[Q]) -> Iterator[tuple[int, A]]:
         """Put questions to the processes, and give each one's place with its answer, in the order in which they come.
@@ -104,40 +105,58 @@ class Crew(Generic[Q, A]):
         left = list(range(len(questions)))
         crashes: Counter[int] = Counter()
         answered = 0
-        while answered < len(questions):
-            self._fill()
-            self._assign(questions, left)
-            ready, _ = self._cluster.ray.wait(list(self._waited_for), timeout=_POLL) if self._waited_for else ([], [])
-            for reference in ready:
-                member = self._waited_for.pop(reference)
-                place, member.place = member.place, None
-                try:
-                    value, error = self._cluster.ray.get(reference)
-                except self._cluster.ray.exceptions.RayError as death:
-                    self._bury(member, death, place, crashes)
-                    if place is not None:
-                        left.insert(0, place)
-                    continue
-                if error is not None:
-                    raise error
-                if place is None:
-                    member.machine = value
-                    self._tell()
-                else:
-                    answered += 1
-                    yield place, value
-            if not ready and not self._waited_for:
-                time.sleep(_POLL)
+        try:
+            while answered < len(questions):
+                self._fill()
+                self._assign(questions, left)
+                for reference in self._ready():
+                    member = self._waited_for.pop(reference)
+                    place, member.place = member.place, None
+                    try:
+                        value, error = self._cluster.ray.get(reference)
+                    except self._cluster.ray.exceptions.RayError as death:
+                        self._bury(member, death, place, crashes)
+                        if place is not None:
+                            left.insert(0, place)
+                        continue
+                    if error is not None:
+                        raise error
+                    if place is None:
+                        member.machine, self._stillborn = value, 0
+                        self._tell()
+                    else:
+                        answered += 1
+                        yield place, value
+        finally:
+            # Of those that are asked something, nobody waits for the answer anymore.
+            self._end([member for member in self._members if member.place is not None])
 
     def close(self) -> None:
         """End all processes."""
-        for member in self._members:
+        self._end(list(self._members))
+
+    def _end(self, members: Sequence[_Known]) -> None:
+        for member in members:
             with suppress(Exception):  # one that is gone already
                 self._cluster.ray.kill(member.actor)
-        self._members, self._waited_for = [], {}
+            self._members.remove(member)
+        self._waited_for = {ref: member for ref, member in self._waited_for.items() if member not in members}
+        self._homes = {topic: home for topic, home in self._homes.items() if home not in members}
+
+    def _ready(self) -> Sequence[Any]:
+        """What has come; waits a little for it."""
+        if not self._waited_for:
+            time.sleep(_POLL)
+            return ()
+        ready, _ = self._cluster.ray.wait(list(self._waited_for), timeout=_POLL)
+        return ready  # type: ignore[no-any-return]  # a list of Ray's references
 
     def _fill(self) -> None:
-        """Have as many processes as there is room for."""
+        """Have as many processes as there is room for; asks now and then only, which takes longer than a question."""
+        now = time.monotonic()
+        if self._members and now - self._looked < _POLL:
+            return
+        self._looked = now
         room = self._cluster.slots(self._resources)
         if not room and not self._hopeless:
             self._hopeless = True
@@ -169,10 +188,7 @@ class Crew(Generic[Q, A]):
         Raises:
             NoahError: If too many die.
         """
-        with suppress(Exception):  # it is dead, or as good as that: nobody waits for it anymore
-            self._cluster.ray.kill(member.actor)
-        self._members.remove(member)
-        self._homes = {topic: home for topic, home in self._homes.items() if home is not member}
+        self._end([member])  # it is dead, or as good as that
         machines = {machine.id: machine.name for machine in self._cluster.machines()}
         self._deaths += 1
         lost = bool(member.machine) and member.machine not in machines
@@ -185,9 +201,9 @@ class Crew(Generic[Q, A]):
             how = f"one of the {self._what} died {where}".rstrip()
         if place is not None and not lost:
             crashes[place] += 1
-        starting = not member.machine
-        limit = MOST_CRASHES if starting else MOST_LOSSES
-        if (place is not None and crashes[place] >= MOST_CRASHES) or self._deaths >= limit:
+        self._stillborn += not member.machine
+        often = place is not None and crashes[place] >= MOST_CRASHES
+        if often or self._stillborn >= MOST_CRASHES or self._deaths >= MOST_LOSSES:
             raise NoahError(f"The work was given up: {how}, time after time.", "Look at the logs in /tmp/ray there.")
         again = "so another is started" if place is None else "so what it was asked is asked again"
         self._listener.say(f"retry     {how}, {again}")

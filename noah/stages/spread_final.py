@@ -57,7 +57,8 @@ def spread_trainings(
     ]
     known: dict[str, tuple[Reranked, bytes]] = {}
     given = 0
-    with closing(run_tasks(cluster, tasks, listener, title=title, unit="finalists")) as outcomes:
+    outcomes = run_tasks(cluster, tasks, listener, title=title, unit="finalists")
+    with closing(outcomes):  # type: ignore[type-var]  # a generator, which its annotation does not tell
         for outcome in outcomes:
             if outcome.value is None:
                 raise outcome.error or AssertionError(outcome.task.name)
