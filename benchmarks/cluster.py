@@ -5,7 +5,8 @@
 Measures on this machine what handing one piece of work to Ray costs beyond calling it, in milliseconds: each round
 times calls and tasks in turn, and the medians are compared. Then it simulates how a sweep of VTAB-1k fills 1 to 128
 workers, longest cells first, with durations of cells that were measured (docs/pocket/rows) and the measured cost of
-each task. The efficiency is the work divided by what all workers had time for until the last one ended.
+each task, and how the rounds of a search do (`benchmarks.cluster_search`). The efficiency is
+the work divided by what all workers had time for until the last one ended.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmarks import cluster_search
 from noah.benchmark.cells import plan_cells
 from noah.benchmark.rows import Row, read_rows
 from noah.benchmark.suites import VTAB
+from noah.cluster.crew import crew
 from noah.cluster.session import HERE, Cluster, connect
 from noah.cluster.tasks import Task, run_tasks
 from noah.files.atomic import write_json
@@ -91,7 +94,31 @@ def cell_overhead(cluster: Cluster) -> Overhead:
     return compare(called, spread)
 
 
-MEASURES: Mapping[str, Callable[[Cluster], Overhead]] = {"cell": cell_overhead}
+def look_overhead(cluster: Cluster) -> Overhead:
+    """Measure what a look at a candidate costs as a question to a process that holds all it needs."""
+    with crew(cluster, cluster_search.ready, Silent()) as members:
+
+        def called() -> None:
+            for number in range(CALLS):
+                cluster_search.same(number)
+
+        def spread() -> None:
+            assert len(list(members.answers(range(CALLS)))) == CALLS
+
+        return compare(called, spread)
+
+
+def record_overhead(cluster: Cluster) -> Overhead:
+    """Measure what the driver takes to write down a look and to decide what comes next."""
+    costs = [cluster_search.record_milliseconds() for _ in range(3)]
+    return Overhead(statistics.median(costs), min(costs), max(costs), len(costs), cluster_search.task(1).planned)
+
+
+MEASURES: Mapping[str, Callable[[Cluster], Overhead]] = {
+    "cell": cell_overhead,
+    "look": look_overhead,
+    "record": record_overhead,
+}
 """What is measured, by the name of the piece of work."""
 
 
@@ -129,6 +156,19 @@ def simulate(durations: Sequence[float], overhead: float) -> Simulation:
     whole = sum(ordered)
     shares = {count: whole / (count * makespan(ordered, count, overhead)) for count in WORKERS}
     return Simulation(len(ordered), whole / 3600, ordered[0], shares)
+
+
+def simulate_search(overhead: float, record: float) -> Simulation:
+    """Fill each number of workers with the rounds of a search of 200 candidates.
+
+    Args:
+        overhead: Seconds that a look costs besides, at its worker.
+        record: Seconds that the driver takes for each look, one after the other.
+    """
+    found = cluster_search.rounds(4)
+    whole, longest = sum(map(sum, found)), max(map(max, found))
+    shares = {count: cluster_search.efficiency(found, count, overhead, record, makespan) for count in WORKERS}
+    return Simulation(sum(map(len, found)), whole / 3600, longest, shares)
 
 
 def vtab_durations(rows: Sequence[Row]) -> list[float]:
@@ -182,18 +222,23 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=Path("docs/pocket"))
     parser.add_argument("--out", type=Path, default=Path("docs/cluster/overhead.json"))
     parser.add_argument("--picture", type=Path, default=Path("docs/images/cluster-efficiency.png"))
-    parser.add_argument("--keep", action="store_true", help="Measure nothing; simulate with what was measured.")
+    parser.add_argument("--keep", action="store_true", help="Measure only what is not stored yet.")
     arguments = parser.parse_args()
+    overheads: dict[str, Overhead] = {}
     if arguments.keep:
         stored = json.loads(arguments.out.read_text(encoding="utf-8"))["overheads"]
         overheads = {name: Overhead(**value) for name, value in stored.items()}
-    else:
+    missing = [name for name in MEASURES if name not in overheads]
+    if missing:
         with connect(HERE, Silent()) as cluster:
-            overheads = {name: measure(cluster) for name, measure in MEASURES.items()}
+            overheads |= {name: MEASURES[name](cluster) for name in missing}
     sweeps: Mapping[str, Callable[[], Simulation]] = {
         "a sweep of VTAB-1k": partial(
             simulate, vtab_durations(read_rows(arguments.rows)), overheads["cell"].milliseconds / 1000
-        )
+        ),
+        "a search of 200 candidates": partial(
+            simulate_search, overheads["look"].milliseconds / 1000, overheads["record"].milliseconds / 1000
+        ),
     }
     simulations = {name: simulation() for name, simulation in sweeps.items()}
     write_json(

@@ -25,7 +25,8 @@ from noah.model.supernet import Supernet
 from noah.nas.candidate import Candidate
 from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch
 from noah.nas.evolution import needed_exactly
-from noah.nas.loop import Task, work
+from noah.nas.loop import work
+from noah.nas.race import Task
 from noah.nas.racing import Rules
 from noah.nas.storage import journal_storage
 from noah.nas.study import SearchStudy

@@ -28,7 +28,8 @@ from noah.model.supernet import Supernet
 from noah.nas.candidate import Candidate, rank
 from noah.nas.candidate_evaluation import Ask, candidate_logits, showing
 from noah.nas.evolution import needed_exactly, winner
-from noah.nas.loop import Task, work
+from noah.nas.loop import work
+from noah.nas.race import Task
 from noah.nas.racing import Look, Rules
 from noah.nas.study import SearchStudy
 from noah.nas.worker import this_worker

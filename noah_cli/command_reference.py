@@ -50,7 +50,7 @@ def _chapter(name: str, command: Any) -> list[str]:
         lines += ["", *_table(arguments)]
     for panel in dict.fromkeys(getattr(option, "rich_help_panel", None) for option in options):
         rows = [option for option in options if getattr(option, "rich_help_panel", None) == panel]
-        rows = [option for option in rows if option.name not in _OWN_HELP]
+        rows = [option for option in rows if option.name not in _OWN_HELP and not option.hidden]
         if rows:
             lines += ["", *([f"**{panel}**", ""] if panel else []), *_table(rows)]
     return lines

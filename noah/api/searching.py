@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noah.api.new_settings import project_layers
+from noah.cluster.session import Cluster
 from noah.errors import RunBusyError, SettingsError, UsageError
 from noah.prepare.auto import adapt
 from noah.prepare.context import Materials, check_same_data, look_at_images, prepare
@@ -58,7 +59,15 @@ def begin_search(
     return run, materials, _left(time_limit, started)
 
 
-def run_search(run: Run, materials: Materials, listener: Listener, time_limit: float | None) -> dict[str, Any]:
+def run_search(
+    run: Run,
+    materials: Materials,
+    listener: Listener,
+    time_limit: float | None,
+    *,
+    cluster: Cluster | None = None,
+    workers: int = 1,
+) -> dict[str, Any]:
     """Search until the search is finished or the time limit ends it; what the run folder holds is not repeated.
 
     Args:
@@ -66,6 +75,8 @@ def run_search(run: Run, materials: Materials, listener: Listener, time_limit: f
         materials: What it works with.
         listener: Receives the progress.
         time_limit: Seconds from now; None for no limit.
+        cluster: The machines that evaluate the candidates and train the finalists; None for this one alone.
+        workers: Processes of this machine that evaluate the candidates.
 
     Returns:
         The content of search/best.json.
@@ -76,7 +87,7 @@ def run_search(run: Run, materials: Materials, listener: Listener, time_limit: f
     _tell_run(listener, run, materials)
     try:
         with run.lock():
-            return _tracked_search(run, materials, listener, time_limit)
+            return _tracked_search(run, materials, listener, time_limit, cluster, workers)
     except RunBusyError as error:
         if not has_begun(run):
             raise
@@ -92,6 +103,8 @@ def resume_search(
     options: Sequence[Layer] = (),
     own: Sequence[Layer] = (),
     time_limit: float | None = None,
+    cluster: Cluster | None = None,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Go on with a search that was stopped.
 
@@ -103,6 +116,8 @@ def resume_search(
         options: Layers of the options that were given again.
         own: Layers of the options for hardware and trackers, which may differ from before.
         time_limit: Seconds from now; None for no limit.
+        cluster: As for `run_search`.
+        workers: As for `run_search`.
 
     Returns:
         The content of search/best.json; that of a search which had finished before.
@@ -125,7 +140,7 @@ def resume_search(
         _tell_run(listener, run, materials)
         listener.say("resume    The search is finished; there is nothing left to do.")
         return result
-    return run_search(run, materials, listener, time_limit)
+    return run_search(run, materials, listener, time_limit, cluster=cluster, workers=workers)
 
 
 def share_search(
@@ -220,9 +235,16 @@ def _left(time_limit: float | None, started: float) -> float | None:
     return None if time_limit is None else max(0.0, time_limit - (time.monotonic() - started))
 
 
-def _tracked_search(run: Run, materials: Materials, listener: Listener, time_limit: float | None) -> dict[str, Any]:
+def _tracked_search(
+    run: Run,
+    materials: Materials,
+    listener: Listener,
+    time_limit: float | None,
+    cluster: Cluster | None = None,
+    workers: int = 1,
+) -> dict[str, Any]:
     with tracked(run, materials.settings.trackers, listener) as told:
-        result = search(run, materials, told, time_limit=time_limit)
+        result = search(run, materials, told, time_limit=time_limit, cluster=cluster, workers=workers)
         figures = {f"validation_{name}": result[name] for name in ("accuracy", "cross_entropy")}
         told.conclude(figures | {"parameters": result["parameters"]})
     return result

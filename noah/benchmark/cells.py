@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from noah.errors import UsageError
 from noah.files.record import Record
@@ -102,36 +101,6 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     seeds = tuple(int(part) for part in parts)
     _refuse_repeated("--seeds", seeds)
     return seeds
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """Read a shard: `2/8`, the second of eight, gives (2, 8).
-
-    Raises:
-        UsageError: If the text is anything else.
-    """
-    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard {text}: not a shard.", "Write 2/8 for the second of eight; the first is 1/8.")
-    return int(match[1]), int(match[2])
-
-
-def take_shard(
-    cells: Sequence[Cell], part: int, parts: int, sources: Mapping[str, str] = MappingProxyType({})
-) -> tuple[Cell, ...]:
-    """Take one shard of the cells, in their order; together the shards contain every cell once.
-
-    The cells of each method are dealt out evenly, because a search takes several times as long as one training.
-
-    Args:
-        cells: All cells.
-        part: The number of the shard, from 1.
-        parts: The number of shards.
-        sources: Task -> the task whose subnets it tests; such cells go with those that train these subnets.
-    """
-    trained = dict.fromkeys(cell.trained_by(sources) for cell in cells)
-    share = set(sorted(trained, key=lambda cell: cell.method)[part - 1 :: parts])
-    return tuple(cell for cell in cells if cell.trained_by(sources) in share)
 
 
 def _refuse_repeated(option: str, values: Sequence[object]) -> None:

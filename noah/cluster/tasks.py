@@ -225,14 +225,14 @@ def _attempt(work: Callable[[Listener], Any], name: str, mailbox: Any, folder: s
         return _Result(work(reporter), machine=machine, seconds=time.monotonic() - started)
     except Exception as error:
         account = "".join(traceback.format_exception(error))
-        return _Result(None, _portable(error), account, machine, time.monotonic() - started)
+        return _Result(None, portable(error), account, machine, time.monotonic() - started)
 
 
 def _send(mailbox: Any, report: Report) -> None:
     mailbox.put.remote(report)
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """The error itself if it can travel to the driver, and otherwise one that says the same."""
     try:
         if type(pickle.loads(pickle.dumps(error))) is type(error):  # noqa: S301  # of our own making, a line ago

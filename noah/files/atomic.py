@@ -45,6 +45,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically; its folder is created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
     """Write a JSON file atomically; its folder is created.
 

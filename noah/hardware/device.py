@@ -82,15 +82,21 @@ def choose_hardware(settings: HardwareSettings, *, threads_before: int | None = 
         choices.append(Choice("precision", precision, reason))
     else:
         precision = settings.precision
-    # fp32 is to mean float32, but cuDNN would round convolutions to TF32's 10 bits.
-    torch.backends.cudnn.allow_tf32 = precision != "fp32"
     threads = settings.threads
     if not threads:
         cores = choose_threads(before=threads_before)
         threads = cores.count
         choices.append(Choice("threads", str(threads), cores.reason))
-    torch.set_num_threads(threads)
-    return Hardware(device, precision, threads, tuple(choices), processes, settings.compile)
+    hardware = Hardware(device, precision, threads, tuple(choices), processes, settings.compile)
+    set_up(hardware)
+    return hardware
+
+
+def set_up(hardware: Hardware) -> None:
+    """Set torch's number of threads and the precision of its convolutions in this process."""
+    # fp32 is to mean float32, but cuDNN would round convolutions to TF32's 10 bits.
+    torch.backends.cudnn.allow_tf32 = hardware.precision != "fp32"
+    torch.set_num_threads(hardware.threads)
 
 
 def _best_device() -> tuple[str, str]:

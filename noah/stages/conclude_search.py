@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from noah.cluster.session import Cluster
 from noah.cost.macs import macs_of
 from noah.errors import TrainingError
 from noah.nas.candidate import Candidate, as_good_as, front, rank
 from noah.nas.certainty import certainty
 from noah.nas.evolution import SINGLE, TYPICAL, name_baseline, winner
-from noah.nas.loop import Task
+from noah.nas.race import Task
 from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.settings.settings import has_final, rerank_epochs
 from noah.space.operators import estimate_size
-from noah.stages.rerank import Reranked, last_rung, rerank
+from noah.stages.finalist import Reranked
+from noah.stages.rerank import last_rung, rerank
 
 
 def conclude(
@@ -30,6 +32,7 @@ def conclude(
     *,
     stopped: bool,
     exhausted: bool,
+    cluster: Cluster | None = None,
 ) -> dict[str, Any]:
     """Choose the winner, and write the Pareto front, the winner, and how certain the choice is.
 
@@ -41,6 +44,7 @@ def conclude(
         listener: Receives the number of candidates that were given up, if any.
         stopped: Whether a time limit ended the search.
         exhausted: Whether the search has seen every subnet that the budget admits.
+        cluster: The machines that train the finalists; None for this process.
 
     Raises:
         TrainingError: If no candidate gave finite logits.
@@ -50,7 +54,7 @@ def conclude(
     _check_finite(materials, best, candidates, listener)
     if has_final(settings.search):
         epochs = rerank_epochs(settings)
-        reranked = rerank(run, materials, rank(candidates), settings.search.rerank, epochs, listener)
+        reranked = rerank(run, materials, rank(candidates), settings.search.rerank, epochs, listener, cluster)
         chosen = instead(reranked, candidates, materials) or reranked[0]
         best = next(candidate for candidate in candidates if candidate.index == chosen.index)
     result = {

@@ -12,89 +12,38 @@ The test set is not touched, and no validation image is used for training.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from noah.data.augment.augmented_pixels import TrainingPixels
-from noah.data.pixels.pixels import Pixels
+from noah.cluster.session import Cluster
 from noah.errors import RunError, SettingsError
-from noah.evaluation.accuracy import Score
 from noah.evaluation.kept_tokens import KeptTokens
-from noah.evaluation.score import predicted_labels, score
 from noah.files.jsonl import read_lines
-from noah.files.packed import pack_images, unpack_images
-from noah.model.supernet import Supernet, slice_trainable_state
 from noah.nas.candidate import Candidate
 from noah.nas.evolution import EVEN, SINGLE, name_baseline
 from noah.nas.halving import plan_rungs
-from noah.nas.outcome import Outcome
-from noah.prepare.build import build_supernet, class_weights, load_supernet
-from noah.prepare.context import Materials, seed_torch
-from noah.prepare.first_blocks import compute_first_blocks
+from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.file_shapes import check_shape
 from noah.runs.folder import Run
 from noah.settings.training_settings import RetrainSettings, shortened
-from noah.space.subnet import Subnet
-from noah.stages.merged_logits import merged_logits
-from noah.training.checkpoint_file import CHECKPOINT_FILE
-from noah.training.divergence import lower_learning_rate
-from noah.training.loop import train
+from noah.stages.finalist import FinalMaterial, FinalTraining, Reranked, read_final, train_finalist
+from noah.stages.spread_final import spread_trainings
 
-_RERANK = 4
-"""The second word of this stage's seed. All candidates share the seed, so their images come in the same order and as
-little as possible is left to luck."""
 _NEW_RUN = "Start a new run with `noah search`."
 _OF_THE_WINNER = {"hold_out", "patience", "teachers", "teacher_share", "teacher_temperature"}
 """Settings of the retraining that do not affect finalists."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reranked:
-    """A candidate after a short training of its own.
-
-    Args:
-        index: The candidate's number in the search.
-        subnet: The widths of its modules.
-        outcome: The result on all validation images, with the weights of this training.
-        losses: The mean training loss of each epoch.
-    """
-
-    index: int
-    subnet: Subnet
-    outcome: Outcome
-    losses: tuple[float, ...]
-
-    @property
-    def score(self) -> Score:
-        """Accuracy and cross-entropy on the validation images."""
-        return self.outcome.score
-
-    def to_json(self) -> dict[str, Any]:
-        """The candidate as a line of rerank.jsonl."""
-        return {
-            "index": self.index,
-            "subnet": self.subnet.to_json(),
-            **self.score.to_json(),
-            "wrong": pack_images(self.outcome.wrong),
-            "losses": list(self.losses),
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Reranked:
-        """Read what `to_json` gave, or that of an earlier version, which wrote plain numbers."""
-        return cls(
-            value["index"],
-            Subnet.from_json(value["subnet"]),
-            Outcome(Score(value["correct"], value["total"], value["cross_entropy"]), unpack_images(value["wrong"])),
-            tuple(value["losses"]),
-        )
-
-
 def rerank(
-    run: Run, materials: Materials, candidates: Sequence[Candidate], m: int, epochs: int, listener: Listener
+    run: Run,
+    materials: Materials,
+    candidates: Sequence[Candidate],
+    m: int,
+    epochs: int,
+    listener: Listener,
+    cluster: Cluster | None = None,
 ) -> list[Reranked]:
     """Train the best candidates briefly and rank them by the result; work that the run folder holds is not repeated.
 
@@ -108,6 +57,7 @@ def rerank(
         m: How many candidates are trained besides those that are invited.
         epochs: The number of epochs of each training in the last rung.
         listener: Receives the progress.
+        cluster: The machines that train them; None for this process. The result is the same.
 
     Returns:
         The candidates, or all if there are fewer, with the best of the last rung first, then those that were left out
@@ -128,7 +78,7 @@ def rerank(
     by_index = {candidate.index: candidate for candidate in chosen}
     if any(index in by_index and by_index[index].subnet != known.subnet for (index, _), known in done.items()):
         raise RunError(f"{path} is damaged: it holds other subnets than the search.", _NEW_RUN)
-    final = _Final(run, materials, epochs, listener, done)
+    final = _Final(run, materials, epochs, listener, done, cluster)
     order = {candidate.index: place for place, candidate in enumerate(chosen)}
     left_out: list[Reranked] = []
     for number, rung in enumerate(rungs, start=1):
@@ -166,9 +116,11 @@ class _Final:
         epochs: int,
         listener: Listener,
         done: dict[tuple[int, int], Reranked],
+        cluster: Cluster | None,
     ) -> None:
         self.run, self.materials, self.epochs, self.listener, self.done = run, materials, epochs, listener, done
-        self.read: tuple[TrainingPixels, Pixels, Supernet | None] | None = None
+        self.cluster = cluster
+        self.material: FinalMaterial | None = None
         self.known: dict[int, KeptTokens] = {}
 
     def train(self, chosen: Sequence[Candidate], epochs: int, told: str) -> list[Reranked]:
@@ -180,56 +132,32 @@ class _Final:
             settings = shortened(self.materials.settings.retrain, epochs)
             last = shortened(self.materials.settings.retrain, self.epochs)
             self.run.write_json(_dumped(last), "search", "rerank", "settings.json")
-            for candidate in missing:
-                title = f"training finalist {chosen.index(candidate) + 1} of {len(chosen)}{told}"
-                trained = self._one(candidate, settings, title)
-                self.done[candidate.index, epochs] = trained
+            shorter = () if epochs == self.epochs else (str(epochs),)
+            trainings = [
+                FinalTraining(candidate.index, candidate.subnet, settings, (str(candidate.index), *shorter))
+                for candidate in missing
+            ]
+            for trained in self._trained(
+                trainings, [chosen.index(candidate) for candidate in missing], len(chosen), told
+            ):
+                self.done[trained.index, epochs] = trained
                 self.run.append(trained.to_json(), "search", "rerank.jsonl")
             self.run.log("rerank", "finished", candidates=len(chosen))
         return [self.done[candidate.index, epochs] for candidate in chosen]
 
-    def _one(self, candidate: Candidate, settings: RetrainSettings, title: str) -> Reranked:
-        """Train and measure one candidate; the training goes on from its checkpoint if there is one."""
-        run, materials, subnet = self.run, self.materials, candidate.subnet
-        pixels, validation, supernet = self._reading()
-        seed = (materials.settings.seed, _RERANK)
-        seed_torch(*seed)
-        model = build_supernet(materials, subnet, settings)
-        if supernet is not None:
-            model.load_trainable_state(slice_trainable_state(supernet, subnet))
-        shorter = () if settings.epochs == self.epochs else (str(settings.epochs),)
-        kept = compute_first_blocks(model, pixels, settings, materials, run, "rerank", self.listener, self.known)
-        with self.listener.bar(f"{title}, subnet {candidate.index}", settings.epochs, "epochs") as bar:
-            losses = train(
-                model,
-                pixels,
-                materials.backbone.preprocessing,
-                lambda *_: (subnet,),
-                settings,
-                materials.hardware,
-                seed=seed,
-                checkpoint=run.path("search", "rerank", str(candidate.index), *shorter, CHECKPOINT_FILE),
-                bar=bar,
-                say=self.listener.say,
-                stage=f"finalist {candidate.index}",
-                remedy="Start a new run with a lower learning rate, such as "
-                f"--set retrain.learning_rate={lower_learning_rate(settings.learning_rate)}.",
-                class_weights=class_weights(pixels, materials),
-                kept=kept,
-            )
-        outcome = _outcome(model.eval(), subnet, validation, materials)
-        return Reranked(candidate.index, subnet, outcome, tuple(losses))
-
-    def _reading(self) -> tuple[TrainingPixels, Pixels, Supernet | None]:
-        if self.read is None:
-            materials = self.materials
-            settings = materials.settings.retrain
-            self.read = (
-                materials.training_pixels(materials.dataset.train, settings.augmentation, self.listener),
-                materials.pixels(materials.dataset.validation, "validation", self.listener),
-                load_supernet(self.run, materials) if settings.inherit else None,
-            )
-        return self.read
+    def _trained(
+        self, trainings: Sequence[FinalTraining], places: Sequence[int], count: int, told: str
+    ) -> Iterator[Reranked]:
+        """Do the trainings, and give their results in their order."""
+        if self.material is None:
+            self.material = read_final(self.run, self.materials, self.listener)
+        if self.cluster is not None:
+            title = f"training {count} finalists{told}"
+            yield from spread_trainings(self.cluster, self.material, trainings, self.run, self.listener, title)
+            return
+        for training, place in zip(trainings, places, strict=True):
+            title = f"training finalist {place + 1} of {count}{told}"
+            yield train_finalist(self.material, training, self.run, self.listener, title, self.known)
 
 
 def read_reranked(path: Path) -> list[Reranked]:
@@ -272,13 +200,6 @@ def _check_settings(run: Run, settings: RetrainSettings) -> None:
             f"Go on with the settings that it was started with, or remove {run.path('search', 'rerank')} and "
             f"{run.path('search', 'rerank.jsonl')} to train all of them again.",
         )
-
-
-def _outcome(model: Supernet, subnet: Subnet, validation: Pixels, materials: Materials) -> Outcome:
-    """Evaluate the merged network on all validation images."""
-    logits = merged_logits(model, subnet, validation, materials)
-    wrong = (predicted_labels(logits) != validation.labels).nonzero()[0]
-    return Outcome(score(logits, validation.labels), tuple(wrong.tolist()))
 
 
 def _rank_key(reranked: Reranked, materials: Materials) -> tuple[float, ...]:

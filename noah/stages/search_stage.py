@@ -6,19 +6,22 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from itertools import accumulate
 from typing import Any
 
 from optuna.storages import BaseStorage
 from optuna.study import get_all_study_names
 
+from noah.cluster.session import Cluster
 from noah.data.pixels.pixels import Pixels
 from noah.errors import CommandOrderError, RunError
 from noah.model.supernet import Supernet
 from noah.nas.candidate import Candidate, rank
 from noah.nas.candidate_evaluation import candidate_logits, showing, smallest_batch, validation_tokens
 from noah.nas.evolution import needed_exactly
-from noah.nas.loop import Task, is_exhausted, work
+from noah.nas.loop import is_exhausted, work
+from noah.nas.race import Task
 from noah.nas.racing import Rules
 from noah.nas.storage import journal_storage, open_storage
 from noah.nas.study import SearchStudy
@@ -26,7 +29,7 @@ from noah.nas.worker import this_worker
 from noah.prepare.build import load_supernet
 from noah.prepare.context import Materials
 from noah.prepare.run_budget import objective_cost, run_budget
-from noah.progress import CandidateDetail, Listener, SearchDetail
+from noah.progress import CandidateDetail, Listener, SearchDetail, Silent
 from noah.runs.file_shapes import Study, check_shape
 from noah.runs.folder import Run
 from noah.runs.seals import SEARCH, break_seal, is_sealed, seal_search, seal_start
@@ -34,6 +37,8 @@ from noah.runs.stored_results import read_winner
 from noah.space.operators import check_budget
 from noah.stages.candidate_file import CANDIDATES, CandidateFile, check_fits
 from noah.stages.conclude_search import conclude
+from noah.stages.local_workers import local_workers
+from noah.stages.spread_search import spread_candidates
 from noah.stages.supernet_stage import train_supernet
 from noah.training.checkpoint_file import CHECKPOINT_FILE
 
@@ -50,6 +55,8 @@ def search(
     *,
     time_limit: float | None = None,
     alone: bool = False,
+    cluster: Cluster | None = None,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Train the supernet, search it, and choose the winner; work that the run folder already holds is not repeated.
 
@@ -63,6 +70,9 @@ def search(
             the search after a candidate. The final training of the best (`search.rerank`) takes extra time.
         alone: Whether no other process can be at work on the run, which may come from a machine that is gone: nobody
             waits for signs of life then.
+        cluster: The machines that evaluate the candidates and train the finalists; None for this process. The supernet
+            is trained by this process either way. The result is the same.
+        workers: Processes of this machine that evaluate the candidates, this one among them.
 
     Returns:
         The content of search/best.json: the winner, and how certain the choice is.
@@ -81,11 +91,13 @@ def search(
         study = _open_study(run, materials, new=processes.is_first)
     run.log("search", "started", planned=task.planned)
     late = _out_of_time(started, time_limit)
-    found = _evaluate(study, task, supernet, validation, materials, listener, late, run if run.writes else None, alone)
+    written = run if run.writes else None
+    with local_workers(_join_as_worker, run, materials, workers, listener):
+        found = _evaluate(study, task, supernet, validation, materials, listener, late, written, alone, cluster)
     candidates = processes.of_first(lambda: found)
     exhausted = is_exhausted(candidates, task)
     stopped = not exhausted and len(candidates) < task.planned and late()
-    result = conclude(run, materials, task, candidates, listener, stopped=stopped, exhausted=exhausted)
+    result = conclude(run, materials, task, candidates, listener, stopped=stopped, exhausted=exhausted, cluster=cluster)
     run.log("search", "finished", seconds=round(time.monotonic() - started, 1), candidates=len(candidates))
     seal_search(run)
     return result
@@ -123,6 +135,10 @@ def join_search(
     study = _open_study(run, materials, new=False)
     late = _out_of_time(started, time_limit)
     return _evaluate(study, task, load_supernet(run, materials), validation, materials, listener, late, None)
+
+
+def _join_as_worker(run: Run, materials: Materials) -> None:
+    join_search(run, materials, Silent())
 
 
 def wait_until_begun(run: Run, listener: Listener) -> None:
@@ -217,6 +233,7 @@ def _evaluate(
     out_of_time: Callable[[], bool],
     run: Run | None,
     alone: bool = False,
+    cluster: Cluster | None = None,
 ) -> list[Candidate]:
     """Work on the search; if a run is given, its candidates.jsonl is kept up to date."""
     preprocessing, hardware, batch_size = materials.backbone.preprocessing, materials.hardware, task.rules.batch_size
@@ -229,7 +246,14 @@ def _evaluate(
     show = showing(ask, validation.labels)
     told = -1
     kept = None if run is None else CandidateFile(run.path(*CANDIDATES))
-    with listener.bar("searching subnets", task.planned, "subnets") as bar:
+    with ExitStack() as ends:
+        show_all = None
+        if cluster is not None:
+            spread = spread_candidates(
+                cluster, supernet, validation, preprocessing, hardware, batch_size, tokens, listener
+            )
+            show_all = ends.enter_context(spread)
+        bar = ends.enter_context(listener.bar("searching subnets", task.planned, "subnets"))
 
         def tell(candidates: Sequence[Candidate]) -> None:
             nonlocal told
@@ -241,7 +265,9 @@ def _evaluate(
             if kept is not None:
                 kept.follow(candidates)
 
-        candidates = work(study, task, show, this_worker(), out_of_time=out_of_time, tell=tell, alone=alone)
+        candidates = work(
+            study, task, show, this_worker(), show_all=show_all, out_of_time=out_of_time, tell=tell, alone=alone
+        )
     if kept is not None:
         kept.order(candidates)
     return candidates

@@ -22,8 +22,9 @@ from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run
+from noah.stages.finalist import Reranked
 from noah.stages.merged_logits import merged_logits
-from noah.stages.rerank import Reranked, last_rung, read_reranked
+from noah.stages.rerank import last_rung, read_reranked
 from noah.training.checkpoint import load_weights, read_checkpoint
 from noah.training.checkpoint_file import CHECKPOINT_FILE
 

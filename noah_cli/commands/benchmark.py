@@ -29,6 +29,7 @@ from noah_cli.options.options import (
     RecipeOption,
     SetOption,
     ThreadsOption,
+    WorkersOption,
 )
 from noah_cli.terminal import console
 
@@ -74,19 +75,13 @@ def benchmark(
         ),
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds, separated by commas.", metavar="NUMBERS")] = "0,1,2",
-    shard: Annotated[
-        str,
-        typer.Option(
-            "--shard",
-            help="Run only this share of the work, such as 2/8 on the second of eight machines.",
-            metavar="I/N",
-        ),
-    ] = "1/1",
+    shard: Annotated[str | None, typer.Option("--shard", hidden=True)] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for the results; if not given, benchmarks/SUITE.", metavar="FOLDER"),
     ] = None,
     ray: RayOption = None,
+    workers: WorkersOption = 1,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -115,14 +110,24 @@ def benchmark(
     threads: ThreadsOption = None,
 ) -> None:
     """Compare methods on many tasks and seeds; run it again to go on with whatever is missing."""
-    from noah.benchmark.cells import parse_methods, parse_seeds, parse_shard, plan_cells, take_shard
+    from noah.benchmark.cells import parse_methods, parse_seeds, plan_cells
     from noah.benchmark.cluster_sweep import Spread, run_sweep_on_cluster
+    from noah.benchmark.local_sweep import run_sweep_in_processes
     from noah.benchmark.rows import read_rows, row_path
     from noah.benchmark.suites import SUITES, VTAB
     from noah.benchmark.sweep import run_sweep
     from noah.benchmark.sweep_settings import SweepSettings, sweep_suite
     from noah.benchmark.tables import sweep_tables
 
+    if shard is not None:
+        raise UsageError(
+            "--shard is gone: work is no longer divided by hand.",
+            "Type --workers N for processes of this machine, or --ray auto for all machines of a cluster.",
+        )
+    if ray is not None and workers > 1:
+        raise UsageError(
+            "--workers starts processes of this machine, and --ray places them itself.", "Leave out --workers."
+        )
     if ray is None and (storage is not None or gpus != 1.0):
         option = "--storage" if storage is not None else "--gpus"
         raise UsageError(f"{option} says how cells are spread over machines.", "Add --ray, or leave it out.")
@@ -131,7 +136,7 @@ def benchmark(
     measured = chosen.choose_parts(parts)
     names = tuple(task.name for task in chosen.choose(tasks, measured))
     named = None if methods is None else parse_methods(methods, published=chosen is VTAB)
-    numbers, share = parse_seeds(seeds), parse_shard(shard)
+    numbers = parse_seeds(seeds)
     folder = out or Path("benchmarks") / suite
     written = partial(write_tables, chosen, folder)
 
@@ -148,16 +153,18 @@ def benchmark(
         changes += hardware_layers(device, precision, threads)
         sweep = SweepSettings(chosen, recipe_layer(recipe or chosen.recipe), tuple(changes))
         compared = sweep.methods() if named is None else named
-        cells = take_shard(plan_cells(names, compared, numbers), *share, chosen.sources)
+        cells = plan_cells(names, compared, numbers)
         done = sum(row_path(folder, cell).exists() for cell in cells)
         listener.say(
-            f"sweep     {len(cells)} cells ({len(names)} tasks, {len(compared)} methods, seeds {seeds}"
-            f"{'' if shard == '1/1' else f', share {shard}'}); {done} are done already"
+            f"sweep     {len(cells)} cells ({len(names)} tasks, {len(compared)} methods, seeds {seeds}); "
+            f"{done} are done already"
         )
         listener.say(f"recipe    {recipe or chosen.recipe}{'' if recipe else ' (named by the suite)'}")
         listener.say(f"results   {folder}")
 
         def run() -> list[Failure]:
+            if workers > 1:
+                return run_sweep_in_processes(sweep, cells, folder, listener, workers, written)
             if ray is None:
                 return run_sweep(sweep, cells, folder, listener, written)
             spread = Spread(ray, storage, gpus)

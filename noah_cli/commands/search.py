@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from noah.api.new_settings import resolve_new
+from noah.cluster.session import Cluster, connect
 from noah.console.durations import parse_duration
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah.hardware.processes import launched_processes
+from noah.progress import Listener
 from noah.settings.layers import Layer, assignment_layer
 from noah.settings.option_layers import (
     budget_layers,
@@ -49,6 +53,7 @@ from noah_cli.options.options import (
     NearOption,
     PlacementOption,
     PrecisionOption,
+    RayOption,
     RecipeOption,
     RunsOption,
     SeedOption,
@@ -56,9 +61,13 @@ from noah_cli.options.options import (
     ShotsOption,
     ThreadsOption,
     TrackOption,
+    WorkersOption,
     run_options,
 )
 from noah_cli.terminal import console
+
+if TYPE_CHECKING:
+    from noah.runs.folder import Run
 
 
 def search(
@@ -159,6 +168,8 @@ def search(
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    ray: RayOption = None,
+    workers: WorkersOption = 1,
     config: ConfigOption = None,
     assignments: SetOption = None,
     track: TrackOption = None,
@@ -220,13 +231,25 @@ def search(
             "--join makes one process a worker of a search, but a launcher started several.",
             "Start it without the launcher, as often as you like.",
         )
+    spread = [name for name, given in (("--ray", ray is not None), ("--workers", workers > 1)) if given]
+    if spread and processes.count > 1:
+        raise UsageError(
+            f"{spread[0]} makes noah start processes, but a launcher started several.", "Start it without the launcher."
+        )
+    if len(spread) > 1:
+        raise UsageError(
+            "--workers starts processes of this machine, and --ray places them itself.", "Leave out --workers."
+        )
+    if spread and dry_run:
+        raise UsageError(f"--dry-run times this process alone, without {spread[0]}.", f"Leave out {spread[0]}.")
     if resume and dry_run and join is None:
         raise UsageError("--dry-run is for a new run, but --resume goes on with an old one.", "Leave out one of them.")
     # Imported this late because it takes seconds, and typing mistakes should be reported at once.
     if join is not None:
         _refuse_beside_join(
             options,
-            {"recipe": recipe, "config": config, "run": run, "resume": resume, "dry-run": dry_run},
+            {"recipe": recipe, "config": config, "run": run, "resume": resume, "dry-run": dry_run}
+            | {option.removeprefix("--"): True for option in spread},
         )
         from noah.api.searching import share_search
         from noah.runs.folder import open_run
@@ -243,9 +266,17 @@ def search(
         from noah_cli.commands.search_result import print_search
 
         current = open_run(runs, run)
-        with console.interruptible(f"noah search --resume{run_options(current.folder, runs, always=True)}"):
+        with _joined(ray, listener) as cluster, _resumable(current, runs):
             result = resume_search(
-                current, listener, recipe=recipe, config=config or [], options=options, own=own, time_limit=seconds
+                current,
+                listener,
+                recipe=recipe,
+                config=config or [],
+                options=options,
+                own=own,
+                time_limit=seconds,
+                cluster=cluster,
+                workers=workers,
             )
         print_search(listener, runs, current, result, chosen=run is not None)
     else:
@@ -260,10 +291,20 @@ def search(
             print_forecast(listener, forecast)
             listener.result(asdict(forecast))
             return
-        current, materials, left = begin_search(listener, runs, run, settings, origins, seconds)
-        with console.interruptible(f"noah search --resume{run_options(current.folder, runs, always=True)}"):
-            result = run_search(current, materials, listener, left)
+        with _joined(ray, listener) as cluster:
+            current, materials, left = begin_search(listener, runs, run, settings, origins, seconds)
+            with _resumable(current, runs):
+                result = run_search(current, materials, listener, left, cluster=cluster, workers=workers)
         print_search(listener, runs, current, result, chosen=False)
+
+
+def _joined(ray: str | None, listener: Listener) -> AbstractContextManager[Cluster | None]:
+    """Ray's cluster at this place for as long as the `with` block lasts; None if none is asked for."""
+    return nullcontext() if ray is None else connect(ray, listener)
+
+
+def _resumable(run: Run, runs: Path) -> AbstractContextManager[None]:
+    return console.interruptible(f"noah search --resume{run_options(run.folder, runs, always=True)}")
 
 
 def _refuse_beside_join(options: Sequence[Layer], others: Mapping[str, object]) -> None:

@@ -86,6 +86,18 @@ RayOption = Annotated[
     ),
 ]
 
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=1024,
+        help="Processes of this machine that share the work; noah starts them.",
+        metavar="N",
+        rich_help_panel=HARDWARE,
+    ),
+]
+
 DatasetOption = Annotated[
     str | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""`noah benchmark vtab` on miniature tasks, as typed: shards, a failing method, tables, and what is refused."""
+"""`noah benchmark vtab` on miniature tasks, as typed: processes, a failing method, tables, and what is refused."""
 
 from __future__ import annotations
 
@@ -30,13 +30,12 @@ def folder(tmp_path: Path, tiny_settings: TinySettings, monkeypatch: pytest.Monk
     return tmp_path
 
 
-def test_two_shards_then_the_whole_with_nothing_left(folder: Path) -> None:
-    first = noah_line(f"{SWEEP} --shard 1/2")
+def test_two_processes_then_the_same_with_nothing_left(folder: Path) -> None:
+    first = noah_line(f"{SWEEP} --workers 2 --threads 1")
     assert (first.code, first.err) == (0, "")
-    assert "4 cells (2 tasks, 2 methods, seeds 0,1, share 1/2); 0 are done already" in first.words
-    assert first.words.count("noah seed") == 2 * 2 == first.words.count("linear seed")  # announced, and with its row
-    second = noah_line(f"{SWEEP} --shard 2/2")
-    assert second.code == 0
+    assert "8 cells (2 tasks, 2 methods, seeds 0,1); 0 are done already" in first.words
+    assert "workers 2 processes with 1 thread each" in first.words
+    assert first.words.count("noah seed") == 4 == first.words.count("linear seed")  # its row
     results = folder / "benchmarks" / "vtab"
     assert len(list((results / "rows").iterdir())) == 8
     before = file_contents(folder)
@@ -101,7 +100,8 @@ def test_interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("--tasks cifra", "Error: --tasks: the suite vtab has no 'cifra'."),
         ("--methods lora", "Error: --methods: 'lora' is not a method."),
         ("--seeds a", "Error: --seeds: 'a' is not a seed."),
-        ("--shard 3/2", "Error: --shard 3/2: not a shard."),
+        ("--shard 1/2", "Error: --shard is gone: work is no longer divided by hand."),
+        ("--ray --workers 2", "Error: --workers starts processes of this machine, and --ray places them itself."),
         ("--recipe vtb", "Error: No recipe is named 'vtb'."),
         ("--set retrain.epoch=3", "Error: retrain.epoch: unknown setting (--set); did you mean retrain.epochs?"),
     ],

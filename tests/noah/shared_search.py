@@ -12,8 +12,9 @@ from optuna.storages import BaseStorage, InMemoryStorage
 
 from noah.nas.candidate import Candidate
 from noah.nas.evolution import needed_exactly
-from noah.nas.loop import Task, work
+from noah.nas.loop import work
 from noah.nas.outcome import Outcome
+from noah.nas.race import Task
 from noah.nas.racing import Look, Rules, look_at, outcome_of
 from noah.nas.study import SearchStudy
 from noah.nas.worker import Worker, this_worker

@@ -66,6 +66,10 @@ class AugmentedPixels:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def in_one_process(self) -> AugmentedPixels:
+        """The same images, changed in the process that asks for them, without others beside it."""
+        return AugmentedPixels(self.labels, self._source, self._augmentation, 0)
+
     def batches(self, draws: Iterable[Draw]) -> Generator[NDArray[np.uint8]]:
         """Yield the batches of `draws` in order; closing the generator ends the worker processes.
 

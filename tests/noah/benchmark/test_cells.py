@@ -1,24 +1,13 @@
-"""Cells: each once, in an order that serves a sweep that is stopped early, and shared out without gaps."""
+"""Cells: each once, in an order that serves a sweep that is stopped early."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from noah.benchmark.cells import Cell, parse_methods, parse_seeds, parse_shard, plan_cells, take_shard
+from noah.benchmark.cells import Cell, parse_methods, parse_seeds, plan_cells
 from noah.benchmark.suites import POCKET, VTAB
 from noah.errors import UsageError
 from noah.runs.published_subnets import published_subnet
-
-
-@pytest.mark.parametrize("parts", [2, 3, 4, 5])
-@pytest.mark.parametrize("methods", [2, 4, 5])
-def test_no_shard_gets_all_of_an_expensive_method(methods: int, parts: int) -> None:
-    cells = plan_cells([f"t{number}" for number in range(20)], ["noah", "a", "b", "c", "d"][:methods], [0, 1, 2])
-    shares = [take_shard(cells, part, parts) for part in range(1, parts + 1)]
-    searched = [sum(cell.method == "noah" for cell in share) for share in shares]
-    assert max(searched) - min(searched) <= 1
 
 
 def test_one_seed_after_the_other() -> None:
@@ -31,36 +20,6 @@ def test_one_seed_after_the_other() -> None:
         "a noah seed 1",
     ]
     assert len(set(cells)) == len(cells) == 8
-
-
-@given(count=st.integers(0, 40), parts=st.integers(1, 50))
-def test_the_shards_are_all_cells_each_once(count: int, parts: int) -> None:
-    cells = plan_cells([f"t{number}" for number in range(count)], ["noah"], [0])
-    shares = [take_shard(cells, part, parts) for part in range(1, parts + 1)]
-    assert sorted((cell for share in shares for cell in share), key=str) == sorted(cells, key=str)
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-
-
-def test_what_one_cell_trains_is_tested_in_the_same_shard() -> None:
-    names = tuple(task.name for task in POCKET.choose(None))
-    cells = plan_cells(names, ["noah", "bias", "linear"], [0, 1])
-    shares = [take_shard(cells, part, 3, POCKET.sources) for part in (1, 2, 3)]
-    assert sorted((cell for share in shares for cell in share), key=str) == sorted(cells, key=str)
-    for share in shares:
-        assert {cell.trained_by(POCKET.sources) for cell in share} <= set(share)
-    trained = [sum(cell.trained_by(POCKET.sources) == cell for cell in share) for share in shares]
-    assert max(trained) - min(trained) <= 1
-
-
-@pytest.mark.parametrize(("text", "shard"), [("1/1", (1, 1)), ("2/8", (2, 8)), (" 8/8 ", (8, 8))])
-def test_a_shard(text: str, shard: tuple[int, int]) -> None:
-    assert parse_shard(text) == shard
-
-
-@pytest.mark.parametrize("text", ["", "2", "0/8", "9/8", "2/0", "-1/8", "a/b", "2/8/1", "1.5/8", "1/1000000000"])
-def test_no_shard(text: str) -> None:
-    with pytest.raises(UsageError, match=r"not a shard\.\nWrite 2/8"):
-        parse_shard(text)
 
 
 def test_seeds() -> None:

@@ -26,7 +26,8 @@ from noah.runs.folder import Run
 from noah.settings.settings import rerank_epochs
 from noah.space.operators import sample
 from noah.space.subnet import Subnet
-from noah.stages.rerank import Reranked, read_reranked, rerank
+from noah.stages.finalist import Reranked
+from noah.stages.rerank import read_reranked, rerank
 from noah.training.checkpoint import load_weights, read_checkpoint
 from noah.training.loop import train
 from tests.conftest import TinySettings
@@ -126,7 +127,7 @@ def test_a_finalist_whose_logits_are_not_finite_ends_the_final_choice(
 
     run = start_run(tmp_path, materials)
     with (
-        patch("noah.stages.rerank.train", overflow),
+        patch("noah.stages.finalist.train", overflow),
         pytest.raises(TrainingError, match="logits are not finite for 18 of 18 images"),
     ):
         rerank(run, materials, rank(candidates), M, 1, Silent())

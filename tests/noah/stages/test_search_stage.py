@@ -31,7 +31,8 @@ from noah.space.budget import Bound, Budget
 from noah.space.subnet import Subnet
 from noah.stages import search_stage as search_module
 from noah.stages.conclude_search import instead
-from noah.stages.rerank import Reranked, read_reranked
+from noah.stages.finalist import Reranked
+from noah.stages.rerank import read_reranked
 from noah.stages.retrain_stage import retrain
 from noah.stages.search_stage import finished_search, has_begun, join_search, search, wait_until_begun
 from tests.conftest import TinySettings

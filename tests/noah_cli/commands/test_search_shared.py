@@ -133,6 +133,8 @@ def test_a_run_without_a_front(project: Finished) -> None:
         (("--run", "first"), "--run"),
         (("--resume",), "--resume"),
         (("--dry-run",), "--dry-run"),
+        (("--workers", 2), "--workers"),
+        (("--ray",), "--ray"),
     ],
 )
 def test_whoever_joins_changes_nothing(copied: Path, arguments: tuple[str, ...], named: str) -> None:
@@ -315,3 +317,16 @@ def test_an_interrupted_worker_says_how_to_go_on(copied: Path, monkeypatch: pyte
     outcome = interrupted(monkeypatch, "--join", "first")
     assert outcome.code == 130
     assert outcome.err == "\nInterrupted. Go on with: noah search --join shapes/first\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--ray", "--workers", 2), "--workers starts processes of this machine, and --ray places them itself."),
+        (("--ray", "--dry-run"), "--dry-run times this process alone, without --ray."),
+        (("--workers", 2, "--dry-run"), "--dry-run times this process alone, without --workers."),
+    ],
+)
+def test_what_cannot_be_spread(arguments: tuple[object, ...], problem: str) -> None:
+    outcome = noah("search", "--dataset", "digits", *arguments)
+    assert (outcome.code, outcome.error_lines[0]) == (2, f"Error: {problem}")

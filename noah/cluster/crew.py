@@ -1,0 +1,237 @@
+"""Processes of a cluster that hold what they need and answer many small questions, each the same wherever it is asked.
+
+A question whose process or machine dies is put to another. One that fails by its own error ends the work with it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from noah.cluster.resources import ONE_CORE, Resources
+from noah.cluster.session import Cluster
+from noah.cluster.tasks import MOST_CRASHES, MOST_LOSSES, portable
+from noah.errors import NoahError
+from noah.progress import Listener, counted
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+_POLL = 0.5
+
+
+class _Member:
+    """An actor: prepares itself once, then answers."""
+
+    def __init__(self, prepare: Callable[[], Callable[[Any], Any]], folder: str) -> None:
+        if Path(folder).is_dir():
+            os.chdir(folder)
+        self._error: Exception | None = None
+        try:
+            self._answer = prepare()
+        except Exception as error:
+            self._error = portable(error)
+
+    def ready(self) -> tuple[str, Exception | None]:
+        """Ray's name for its machine, and why it cannot answer, if it cannot."""
+        import ray
+
+        return ray.get_runtime_context().get_node_id(), self._error
+
+    def answer(self, question: Any) -> tuple[Any, Exception | None]:
+        """The answer, or the question's own error: all others are those of machines."""
+        try:
+            return self._answer(question), None
+        except Exception as error:
+            return None, portable(error)
+
+
+@dataclass(slots=True, eq=False)
+class _Known:
+    """What the driver knows of a member: its machine once it is ready, and the place of the question that it has."""
+
+    actor: Any
+    machine: str = ""
+    place: int | None = None
+
+
+class Crew(Generic[Q, A]):
+    """Processes on all machines, those that join later included; made by `crew`.
+
+    Args:
+        cluster: Where they run.
+        prepare: Called once in each of them, returns what answers a question there; has to be picklable.
+        listener: Told of processes that died.
+        resources: What each of them needs.
+        topic: What a question is about; one about the same goes to the same process, if that has nothing else to do.
+        what: What they are, in the plural.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        prepare: Callable[[], Callable[[Q], A]],
+        listener: Listener,
+        *,
+        resources: Resources = ONE_CORE,
+        topic: Callable[[Q], Hashable] = lambda _: None,
+        what: str = "processes",
+    ) -> None:
+        self._cluster, self._listener, self._resources, self._topic = cluster, listener, resources, topic
+        self._what = what
+        self._class = cluster.ray.remote(max_restarts=0, max_task_retries=0)(_Member)
+        self._prepare = cluster.ray.put(prepare)
+        self._members: list[_Known] = []
+        self._waited_for: dict[Any, _Known] = {}
+        self._homes: dict[Hashable, _Known] = {}
+        self._told = 0
+        self._hopeless = False
+        self._deaths = self._stillborn = 0
+        self._looked = 0.0
+
+    def answers(self, questions: Sequence[Q]) -> Iterator[tuple[int, A]]:
+        """Put questions to the processes, and give each one's place with its answer, in the order in which they come.
+
+        Raises:
+            Exception: What a process raised itself.
+            NoahError: If processes or machines die again and again.
+        """
+        left = list(range(len(questions)))
+        crashes: Counter[int] = Counter()
+        answered = 0
+        try:
+            while answered < len(questions):
+                self._fill()
+                self._assign(questions, left)
+                for reference in self._ready():
+                    member = self._waited_for.pop(reference)
+                    place, member.place = member.place, None
+                    try:
+                        value, error = self._cluster.ray.get(reference)
+                    except self._cluster.ray.exceptions.RayError as death:
+                        self._bury(member, death, place, crashes)
+                        if place is not None:
+                            left.insert(0, place)
+                        continue
+                    if error is not None:
+                        raise error
+                    if place is None:
+                        member.machine, self._stillborn = value, 0
+                        self._tell()
+                    else:
+                        answered += 1
+                        yield place, value
+        finally:
+            # Of those that are asked something, nobody waits for the answer anymore.
+            self._end([member for member in self._members if member.place is not None])
+
+    def close(self) -> None:
+        """End all processes."""
+        self._end(list(self._members))
+
+    def _end(self, members: Sequence[_Known]) -> None:
+        for member in members:
+            with suppress(Exception):  # one that is gone already
+                self._cluster.ray.kill(member.actor)
+            self._members.remove(member)
+        self._waited_for = {ref: member for ref, member in self._waited_for.items() if member not in members}
+        self._homes = {topic: home for topic, home in self._homes.items() if home not in members}
+
+    def _ready(self) -> Sequence[Any]:
+        """What has come; waits a little for it."""
+        if not self._waited_for:
+            time.sleep(_POLL)
+            return ()
+        ready, _ = self._cluster.ray.wait(list(self._waited_for), timeout=_POLL)
+        return ready  # type: ignore[no-any-return]  # a list of Ray's references
+
+    def _fill(self) -> None:
+        """Have as many processes as there is room for; asks now and then only, which takes longer than a question."""
+        now = time.monotonic()
+        if self._members and now - self._looked < _POLL:
+            return
+        self._looked = now
+        room = self._cluster.slots(self._resources)
+        if not room and not self._hopeless:
+            self._hopeless = True
+            self._listener.say(f"note      No machine here has {self._resources}; this waits until one joins that has.")
+        for _ in range(room - len(self._members)):
+            options = self._class.options(**self._resources.options())
+            member = _Known(options.remote(self._prepare, str(Path.cwd())))
+            self._members.append(member)
+            self._waited_for[member.actor.ready.remote()] = member
+
+    def _assign(self, questions: Sequence[Q], left: list[int]) -> None:
+        """Give each process that has nothing to do a question: one that it knows about, or the first of the others."""
+        idle = [member for member in self._members if member.machine and member.place is None]
+        for member in idle:
+            if not left:
+                return
+            topics = {place: self._topic(questions[place]) for place in left}
+            own = [place for place in left if self._homes.get(topics[place]) is member]
+            free = [place for place in left if topics[place] not in self._homes]
+            place = (own or free or left)[0]
+            left.remove(place)
+            self._homes[topics[place]] = member
+            member.place = place
+            self._waited_for[member.actor.answer.remote(questions[place])] = member
+
+    def _bury(self, member: _Known, death: Exception, place: int | None, crashes: Counter[int]) -> None:
+        """Forget a process that died, and say what becomes of its question.
+
+        Raises:
+            NoahError: If too many die.
+        """
+        self._end([member])  # it is dead, or as good as that
+        machines = {machine.id: machine.name for machine in self._cluster.machines()}
+        self._deaths += 1
+        lost = bool(member.machine) and member.machine not in machines
+        where = f"on {machines[member.machine]} ({member.machine[:6]})" if member.machine in machines else ""
+        if isinstance(death, self._cluster.ray.exceptions.OutOfMemoryError):
+            how = f"Ray ended one of the {self._what} {where} because the memory was full"
+        elif lost:
+            how = f"a machine ({member.machine[:6]}) is gone, and one of the {self._what} with it"
+        else:
+            how = f"one of the {self._what} died {where}".rstrip()
+        if place is not None and not lost:
+            crashes[place] += 1
+        self._stillborn += not member.machine
+        often = place is not None and crashes[place] >= MOST_CRASHES
+        if often or self._stillborn >= MOST_CRASHES or self._deaths >= MOST_LOSSES:
+            raise NoahError(f"The work was given up: {how}, time after time.", "Look at the logs in /tmp/ray there.")
+        again = "so another is started" if place is None else "so what it was asked is asked again"
+        self._listener.say(f"retry     {how}, {again}")
+
+    def _tell(self) -> None:
+        """Say how many are at work whenever there are more than before and none is still starting."""
+        there = [member for member in self._members if member.machine]
+        if len(there) == len(self._members) and len(there) > self._told:
+            self._told = len(there)
+            machines = len({member.machine for member in there})
+            self._listener.say(
+                f"workers   {len(there)} {self._what} on {counted(machines, 'machines')} ({self._resources} each)"
+            )
+
+
+@contextmanager
+def crew(
+    cluster: Cluster,
+    prepare: Callable[[], Callable[[Q], A]],
+    listener: Listener,
+    *,
+    resources: Resources = ONE_CORE,
+    topic: Callable[[Q], Hashable] = lambda _: None,
+    what: str = "processes",
+) -> Iterator[Crew[Q, A]]:
+    """Start a `Crew`, which ends with the `with` block; the arguments are its own."""
+    started = Crew(cluster, prepare, listener, resources=resources, topic=topic, what=what)
+    try:
+        yield started
+    finally:
+        started.close()

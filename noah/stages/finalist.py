@@ -1,0 +1,179 @@
+"""The stand-alone training of one finalist, and what came of it (`noah.stages.rerank`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from noah.data.augment.augmented_pixels import TrainingPixels
+from noah.data.pixels.pixels import Pixels
+from noah.evaluation.accuracy import Score
+from noah.evaluation.kept_tokens import KeptTokens
+from noah.evaluation.score import predicted_labels, score
+from noah.files.packed import pack_images, unpack_images
+from noah.model.supernet import Supernet, slice_trainable_state
+from noah.nas.outcome import Outcome
+from noah.prepare.build import build_supernet, class_weights, load_supernet
+from noah.prepare.context import Materials, seed_torch
+from noah.prepare.first_blocks import compute_first_blocks
+from noah.progress import Listener
+from noah.runs.folder import Run
+from noah.settings.training_settings import RetrainSettings
+from noah.space.subnet import Subnet
+from noah.stages.merged_logits import merged_logits
+from noah.training.checkpoint_file import CHECKPOINT_FILE
+from noah.training.divergence import lower_learning_rate
+from noah.training.loop import train
+
+_RERANK = 4
+"""The second word of this stage's seed. All candidates share the seed, so their images come in the same order and as
+little as possible is left to luck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """A candidate after a short training of its own.
+
+    Args:
+        index: The candidate's number in the search.
+        subnet: The widths of its modules.
+        outcome: The result on all validation images, with the weights of this training.
+        losses: The mean training loss of each epoch.
+    """
+
+    index: int
+    subnet: Subnet
+    outcome: Outcome
+    losses: tuple[float, ...]
+
+    @property
+    def score(self) -> Score:
+        """Accuracy and cross-entropy on the validation images."""
+        return self.outcome.score
+
+    def to_json(self) -> dict[str, Any]:
+        """The candidate as a line of rerank.jsonl."""
+        return {
+            "index": self.index,
+            "subnet": self.subnet.to_json(),
+            **self.score.to_json(),
+            "wrong": pack_images(self.outcome.wrong),
+            "losses": list(self.losses),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Reranked:
+        """Read what `to_json` gave, or that of an earlier version, which wrote plain numbers."""
+        return cls(
+            value["index"],
+            Subnet.from_json(value["subnet"]),
+            Outcome(Score(value["correct"], value["total"], value["cross_entropy"]), unpack_images(value["wrong"])),
+            tuple(value["losses"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FinalMaterial:
+    """What all trainings of a final work with.
+
+    Attributes:
+        materials: What the run works with.
+        pixels: The training images.
+        validation: The validation images.
+        supernet: The trained supernet, if trainings start from their slices of it; otherwise None.
+    """
+
+    materials: Materials
+    pixels: TrainingPixels
+    validation: Pixels
+    supernet: Supernet | None
+
+
+@dataclass(frozen=True, slots=True)
+class FinalTraining:
+    """One training of a final.
+
+    Attributes:
+        index: The candidate's number in the search.
+        subnet: The widths of its modules.
+        settings: Of the training.
+        place: The folder of its checkpoint below search/rerank/.
+    """
+
+    index: int
+    subnet: Subnet
+    settings: RetrainSettings
+    place: tuple[str, ...]
+
+    def checkpoint(self, run: Run) -> Path:
+        """The file that the training goes on from."""
+        return run.path("search", "rerank", *self.place, CHECKPOINT_FILE)
+
+
+def read_final(run: Run, materials: Materials, listener: Listener) -> FinalMaterial:
+    """Read what a final works with."""
+    settings = materials.settings.retrain
+    return FinalMaterial(
+        materials,
+        materials.training_pixels(materials.dataset.train, settings.augmentation, listener),
+        materials.pixels(materials.dataset.validation, "validation", listener),
+        load_supernet(run, materials) if settings.inherit else None,
+    )
+
+
+def train_finalist(
+    material: FinalMaterial,
+    training: FinalTraining,
+    run: Run,
+    listener: Listener,
+    title: str,
+    known: dict[int, KeptTokens],
+) -> Reranked:
+    """Train and measure one candidate; the training goes on from its checkpoint if there is one.
+
+    Args:
+        material: What all trainings of the final work with.
+        training: Which of them.
+        run: Gets the checkpoint.
+        listener: Receives the progress.
+        title: What the training is called in a bar.
+        known: The tokens of training images that trainings before it computed, as for `compute_first_blocks`.
+
+    Raises:
+        TrainingError: If a loss or a logit is not finite.
+    """
+    materials, settings, subnet = material.materials, training.settings, training.subnet
+    seed = (materials.settings.seed, _RERANK)
+    seed_torch(*seed)
+    model = build_supernet(materials, subnet, settings)
+    if material.supernet is not None:
+        model.load_trainable_state(slice_trainable_state(material.supernet, subnet))
+    kept = compute_first_blocks(model, material.pixels, settings, materials, run, "rerank", listener, known)
+    with listener.bar(f"{title}, subnet {training.index}", settings.epochs, "epochs") as bar:
+        losses = train(
+            model,
+            material.pixels,
+            materials.backbone.preprocessing,
+            lambda *_: (subnet,),
+            settings,
+            materials.hardware,
+            seed=seed,
+            checkpoint=training.checkpoint(run),
+            bar=bar,
+            say=listener.say,
+            stage=f"finalist {training.index}",
+            remedy="Start a new run with a lower learning rate, such as "
+            f"--set retrain.learning_rate={lower_learning_rate(settings.learning_rate)}.",
+            class_weights=class_weights(material.pixels, materials),
+            kept=kept,
+        )
+    outcome = _outcome(model.eval(), subnet, material.validation, materials)
+    return Reranked(training.index, subnet, outcome, tuple(losses))
+
+
+def _outcome(model: Supernet, subnet: Subnet, validation: Pixels, materials: Materials) -> Outcome:
+    """Evaluate the merged network on all validation images."""
+    logits = merged_logits(model, subnet, validation, materials)
+    wrong = (predicted_labels(logits) != validation.labels).nonzero()[0]
+    return Outcome(score(logits, validation.labels), tuple(wrong.tolist()))
