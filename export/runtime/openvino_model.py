@@ -6,9 +6,9 @@ installed. The precision of a computation is a hint: what the compiled network r
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,12 @@ def load_openvino() -> Any:
         MissingPackageError: If it is not installed or cannot be loaded.
     """
     try:
-        return importlib.import_module("openvino")
+        import openvino
     except Exception as error:  # a broken installation may raise anything on import
         missing = isinstance(error, ModuleNotFoundError)
         problem = "is not installed" if missing else f"cannot be loaded: {' '.join(str(error).split())}"
         raise MissingPackageError(f"openvino {problem}.", "Type: pip install 'noah-prompt-search[openvino]'") from error
+    return openvino
 
 
 class OpenVinoModel:
@@ -83,16 +84,31 @@ class OpenVinoModel:
         Raises:
             ArtifactError: If it fails on this batch.
         """
-        values = np.ascontiguousarray(values)
+        alone = self._threads == 1 or len(values) < 2 * self._threads
+        return self._told(self._run_once if alone else self._run_in_streams, values)
+
+    def run_at_once(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """The same in a single request, however large the batch."""
+        return self._told(self._run_once, values)
+
+    def _told(
+        self, run: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]], values: npt.NDArray[Any]
+    ) -> npt.NDArray[np.float32]:
+        """Run it, with what goes wrong as one of noah's errors."""
+        taken = self.inputs[0].shape  # which OpenVINO does not always compare with what it is given
+        fits = len(taken) == values.ndim and all(a in (None, b) for a, b in zip(taken, values.shape, strict=True))
+        if not fits:
+            raise ArtifactError(f"The model takes {_sizes(taken)}, not {_sizes(values.shape)}.")
         try:
-            if self._threads == 1 or len(values) < 2 * self._threads:
-                return np.array(self._request.infer([values])[0], np.float32)
-            return self._run_in_streams(values)
+            return run(np.ascontiguousarray(values))
         except Exception as error:  # OpenVINO raises RuntimeError, and TypeError for what is no array
             raise ArtifactError(
                 f"The model failed on a batch of {len(values)} images: {one_line(error)}.",
                 "If memory ran out, try a smaller --batch-size.",
             ) from error
+
+    def _run_once(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        return np.array(self._request.infer([values])[0], np.float32)
 
     def _run_in_streams(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         if self._queue is None:
@@ -187,6 +203,10 @@ def one_line(error: Exception) -> str:
     """The last line of OpenVINO's message, which says what is wrong; the others say where in its own code."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     return lines[-1].rstrip(".") if lines else type(error).__name__
+
+
+def _sizes(shape: Sequence[int | str | None]) -> str:
+    return f"({', '.join('batch' if size is None else str(size) for size in shape)})"
 
 
 def _tensor(port: Any) -> TensorSpec:

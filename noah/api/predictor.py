@@ -77,7 +77,7 @@ class Predictor:
     Args:
         artifact: The artifact's folder, or one of the models in it; `latest` in the path stands for the latest run.
             What `Run.export` returns will do, too.
-        provider: "tensorrt", "cuda" or "cpu"; None takes the first that runs here.
+        provider: "tensorrt", "cuda", "cpu" or "openvino"; None takes the first of the first three that runs here.
         threads: CPU threads of the model; None takes what `noah.hardware.cores` chooses.
         batch_size: Images in one run of the model.
         workers: Threads that decode images.

@@ -300,9 +300,9 @@ class Run:
         """Merge the retrained subnet into a plain network, write it, and check that its outputs are the same.
 
         Args:
-            format: onnx; trt, with an engine; triton; safetensors, for `noah.load`; timm, a plain timm model; pt2, for
-                `torch.export.load`; coreml, for Apple's devices; or auto, which writes and times what runs on this
-                machine and keeps the fastest.
+            format: onnx; openvino; trt, with an engine; triton; safetensors, for `noah.load`; timm, a plain timm model;
+                pt2, for `torch.export.load`; coreml, for Apple's devices; or auto, which writes and times all that run
+                on this machine and keeps the fastest.
             precision: fp32, fp16, bf16, int8 or int8-dynamic; None takes fp32, and fp16 for trt.
             calibration: How int8 finds the range of an activation: minmax, entropy or percentile.
             calibration_images: Number of training images to calibrate int8 on.

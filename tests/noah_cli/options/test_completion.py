@@ -64,7 +64,7 @@ LINES = {
     "noah search --space ": set(get_args(SpaceSettings.model_fields["preset"].annotation)),
     "noah search --track t": {"tensorboard"},
     "noah search --racing ": {"exact", "paired", "off"},
-    "noah export --format o": {"onnx"},
+    "noah export --format o": {"onnx", "openvino"},
     "noah search --no-such ": set(),
 }
 """What is typed -> what is offered."""
