@@ -129,9 +129,7 @@ def main() -> None:
         assert choice is not None  # auto always tells
         choices.append(choice)
     timed = {one.name for choice in choices for one in choice.candidates if one.seconds is not None}
-    longer = time_longer(
-        run, timed, wanted, choices[0].batch, arguments.seconds, choices[0].threads, Silent()
-    )
+    longer = time_longer(run, timed, wanted, choices[0].batch, arguments.seconds, choices[0].threads, Silent())
     right = [longer.slower(chosen_name(choice)) <= longer.allowed for choice in choices]
     _print(longer, choices, right)
     if arguments.out:

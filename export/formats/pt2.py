@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +31,8 @@ def _usage(manifest: Manifest, folder: Path) -> str:
         f'    program = torch.export.load("{folder.name}/model.pt2", extra_files=extra)\n'
         '    labels = json.loads(extra["classes"])\n'
         "    logits = program.module()(images)\n\n"
-        "Compiled, for what runs without Python:\n\n"
-        f'    torch._inductor.aoti_compile_and_package(program, package_path="compiled.pt2")\n\n'
-        "The file is loaded without running code of its own; what it was compiled to is code, and as trustworthy as "
-        f"who compiled it. From {shlex.quote(folder.name)}, any batch size runs.\n"
+        "Any batch size runs. Compiled, in a package that C++ loads:\n\n"
+        '    torch._inductor.aoti_compile_and_package(program, package_path="compiled.pt2")\n'
     )
 
 
