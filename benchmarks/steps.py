@@ -39,6 +39,7 @@ from benchmarks.step_ways import ARCHITECTURES, CLASSES, Setting, Work, all_ways
 from noah.cost.macs import backbone_macs, macs_of
 from noah.files.atomic import write_json
 from noah.hardware.device import Precision, choose_hardware
+from noah.hardware.processor import processor_name
 from noah.hardware.step_clock import wait
 from noah.runs.folder import installed_versions
 from noah.settings.settings import HardwareSettings
@@ -228,9 +229,7 @@ def device_name(device: torch.device) -> str:
     """Give the product name of the GPU or the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    names = {line.partition(":")[2].strip() for line in lines if line.startswith("model name")}
-    return ", ".join(sorted(names)) or "CPU"
+    return processor_name()
 
 
 if __name__ == "__main__":

@@ -15,14 +15,23 @@ from noah.runs.seals import artifact_place, break_seal, set_seal
 
 
 @contextmanager
-def new_artifact(run: Run, name: str) -> Iterator[Path]:
+def new_artifact(run: Run, name: str, within: Path | None = None) -> Iterator[Path]:
     """Yield an empty folder that becomes the run's export/NAME if the block succeeds, and is removed if it fails.
 
     The finished folder is sealed, except for the model card, which people may edit.
 
+    Args:
+        run: The run.
+        name: Name of the artifact's folder.
+        within: Makes the folder there instead, unsealed, for an artifact that is not one of the run's yet.
+
     Raises:
         ExportError: If the finished folder cannot be moved there.
     """
+    if within is not None:
+        (within / name).mkdir(parents=True)
+        yield within / name
+        return
     final = run.path("export", name)
     building = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
     building.mkdir(parents=True)

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails, from_json, to_json
 
 from export.artifact.records import (
     BackboneRecord,
+    ChoiceRecord,
     Count,
     EngineRecord,
     ExecutionRecord,
@@ -69,6 +70,7 @@ class Manifest(Record):
         parity: The comparisons that the artifact passed, at least one.
         engine: Describes the engine, if there is one.
         execution: What the network is computed in by a library that chooses that itself, as OpenVINO does.
+        choice: How it was chosen as the fastest on a machine, if it was; other fields tell of the artifact itself.
         files: Every file of the artifact that a program reads, by its name in the folder; not the model card, which
             people may edit.
         versions: Versions of the packages that wrote the artifact.
@@ -96,6 +98,7 @@ class Manifest(Record):
     parity: Annotated[tuple[Parity, ...], Field(min_length=1)]
     engine: EngineRecord | None = None
     execution: ExecutionRecord | None = None
+    choice: ChoiceRecord | None = None
     files: Annotated[dict[str, FileRecord], Field(min_length=1)]
     versions: dict[str, str]
 
@@ -180,6 +183,12 @@ def file_record(path: Path) -> FileRecord:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return FileRecord(sha256=digest, bytes=file.tell())
+
+
+def file_records(folder: Path) -> dict[str, FileRecord]:
+    """Describe every file below a folder, by its path from there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_record(path) for path in files}
 
 
 def check_files(manifest: Manifest, folder: Path) -> None:

@@ -17,6 +17,8 @@ Values = Literal["logits", "probabilities"]
 """What a network gives."""
 Int8Calibration = Literal["minmax", "entropy", "percentile"]
 """How the range of an activation is chosen from the values seen in calibration."""
+Purpose = Literal["latency", "throughput"]
+"""What a model is wanted to be fast for: single images, one after the other, or many at a time."""
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
 Difference = Annotated[float, Field(ge=0)]
@@ -279,6 +281,79 @@ class ResizedRecord(Record):
     total: Size
     correct: Count
     correct_at_searched_size: Count
+
+
+class CandidateRecord(Record):
+    """What became of one format and precision when the fastest was chosen.
+
+    Attributes:
+        name: Name of the folder that it has as an artifact.
+        format: Its format.
+        precision: Its precision.
+        correct: How many of `ChoiceRecord.total` images it gets right; None if it was not run on them.
+        seconds: Median seconds for a batch; None if it was not timed.
+        times_as_fast: As the plain backbone: lower quartile, median and upper quartile over the rounds.
+        is_close: Whether it cannot be told from the fastest by these times.
+        refused: Why it could not be chosen; None if it could.
+    """
+
+    name: Name
+    format: Name
+    precision: Precision
+    correct: Count | None = None
+    seconds: Difference | None = None
+    times_as_fast: tuple[Difference, Difference, Difference] | None = None
+    is_close: bool = False
+    refused: Name | None = None
+
+    @model_validator(mode="after")
+    def _is_timed_or_refused(self) -> Self:
+        timed = self.seconds is not None and self.times_as_fast is not None and self.correct is not None
+        if timed == (self.refused is not None):
+            raise ValueError(f"{self.name} has to be either timed, with correct and times_as_fast, or refused")
+        return self
+
+
+class ChoiceRecord(Record):
+    """How an artifact was chosen as the fastest on a machine.
+
+    Attributes:
+        purpose: What it was to be fast for.
+        batch: Number of images in each batch that was timed.
+        lose_at_most: Percentage points of accuracy that a candidate was allowed to lose.
+        images: The images that accuracy was measured on, in words.
+        total: Number of these images.
+        correct_in_float32: How many of them the network gets right before it is exported, in float32.
+        processor: The processor that they were timed on.
+        gpu: The GPU, if there is one.
+        threads: Threads on the processor.
+        rounds: How often each candidate was timed.
+        backbone_seconds: Median seconds of the plain backbone in float32, by onnxruntime.
+        fastest: Name of the candidate with the shortest times, which is the artifact itself or close to it.
+        reason: Why the artifact was chosen.
+        candidates: All, in the order in which they would be preferred if they were equally fast.
+    """
+
+    purpose: Purpose
+    batch: Size
+    lose_at_most: Difference
+    images: Name
+    total: Size
+    correct_in_float32: Count
+    processor: Name
+    gpu: Name | None = None
+    threads: Size
+    rounds: Size
+    backbone_seconds: Difference
+    fastest: Name
+    reason: Name
+    candidates: Annotated[tuple[CandidateRecord, ...], Field(min_length=1)]
+
+    def points_lost(self, candidate: CandidateRecord) -> float | None:
+        """Percentage points of accuracy that a candidate loses; negative if it gains some, None if not measured."""
+        if candidate.correct is None:
+            return None
+        return 100 * (self.correct_in_float32 - candidate.correct) / self.total
 
 
 class TemperatureRecord(Record):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from export.artifact.records import Precision
 from export.checks.plain_backbone import PlainBackbone, plain_backbone, write_plain_backbone
-from export.checks.speed import Ratio, Timing, speedup, summarize, time_in_turns
+from export.checks.speed import Durations, Ratio, Timing, speedup, summarize, time_in_turns
 from export.formats.format import Opening
 from export.formats.load import open_again
 from export.formats.onnx import open_onnx
@@ -41,7 +41,7 @@ class Contender:
         provider: The onnxruntime provider, or the engine's package and GPU.
         image_size: Height and width in pixels.
         raw_pixels: Whether it takes uint8 pixels; else normalized float32.
-        load_seconds: Time to open it.
+        load_seconds: Time to open it; None if that was not measured.
         bytes: Size of its file, including weights in a file beside it.
         reference: Name of the contender that it is compared with, if any.
     """
@@ -51,7 +51,7 @@ class Contender:
     provider: str
     image_size: tuple[int, int]
     raw_pixels: bool
-    load_seconds: float
+    load_seconds: float | None
     bytes: int
     reference: str | None
 
@@ -64,11 +64,13 @@ class Measurement:
         contender: The model that was measured.
         timings: One for each batch size.
         ratios: Also one for each batch size; empty if it has no reference.
+        durations: The seconds of each round, for each batch size; rounds of one size belong together.
     """
 
     contender: Contender
     timings: tuple[Timing, ...]
     ratios: tuple[Ratio, ...]
+    durations: tuple[Durations, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Give all of it in JSON's types: ratios first, times in seconds."""
@@ -93,6 +95,7 @@ def measure(
     provider: str | None,
     threads: int | None,
     listener: Listener,
+    loading: bool = True,
 ) -> list[Measurement]:
     """Measure artifacts in turns with the models that they are compared with.
 
@@ -107,6 +110,7 @@ def measure(
         provider: Runs the plain backbone; as in `open_session`.
         threads: For every model on the CPU; as in `open_session`.
         listener: Shows the progress.
+        loading: Whether to measure, too, how long it takes to open them.
 
     Returns:
         The artifacts in the order given, then the models that they are compared with.
@@ -114,19 +118,20 @@ def measure(
     with ExitStack() as stack:
         references: dict[object, Contender] = {}
         contenders = []
+        loads = _LOADS if loading else 0
         names = _names([*predictors, against] if isinstance(against, Predictor) else predictors)
         for predictor, name in zip(predictors, names, strict=False):
             reference: str | None = None
             if isinstance(against, Predictor):
-                references.setdefault(0, _from_predictor(against, names[-1], threads, None))
+                references.setdefault(0, _from_predictor(against, names[-1], threads, None, loads))
                 reference = names[-1]
             elif against is not None:
                 kind = plain_backbone(predictor.manifest, against)
                 if kind not in references:
                     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="noah-")))
-                    references[kind] = _from_backbone(kind, folder, len(references), provider, threads, listener)
+                    references[kind] = _from_backbone(kind, folder, len(references), provider, threads, listener, loads)
                 reference = references[kind].name
-            contenders.append(_from_predictor(predictor, name, threads, reference))
+            contenders.append(_from_predictor(predictor, name, threads, reference, loads))
         return _measure([*contenders, *references.values()], batches, seconds, listener)
 
 
@@ -135,6 +140,7 @@ def _measure(
 ) -> list[Measurement]:
     timings: list[list[Timing]] = [[] for _ in contenders]
     ratios: list[list[Ratio]] = [[] for _ in contenders]
+    rounds: list[list[Durations]] = [[] for _ in contenders]
     place = {contender.name: index for index, contender in enumerate(contenders)}
     with listener.bar("timing in turns", len(batches), "batch sizes") as bar:
         for number, batch in enumerate(batches):
@@ -145,11 +151,12 @@ def _measure(
 
             durations = time_in_turns(runs, seconds * len(contenders), progress)
             for index, contender in enumerate(contenders):
+                rounds[index].append(durations[index])
                 timings[index].append(summarize(durations[index], batch))
                 if contender.reference is not None:
                     ratios[index].append(speedup(durations[index], durations[place[contender.reference]]))
     return [
-        Measurement(contender, tuple(timings[index]), tuple(ratios[index]))
+        Measurement(contender, tuple(timings[index]), tuple(ratios[index]), tuple(rounds[index]))
         for index, contender in enumerate(contenders)
     ]
 
@@ -162,7 +169,9 @@ def _images(contender: Contender, batch: int) -> NDArray[Any]:
     return np.ascontiguousarray(((pixels.astype(np.float32) - 127.5) / 64).transpose(0, 3, 1, 2))
 
 
-def _from_predictor(predictor: Predictor, name: str, threads: int | None, reference: str | None) -> Contender:
+def _from_predictor(
+    predictor: Predictor, name: str, threads: int | None, reference: str | None, loads: int
+) -> Contender:
     return Contender(
         name=name,
         model=predictor.model,
@@ -171,14 +180,20 @@ def _from_predictor(predictor: Predictor, name: str, threads: int | None, refere
         if predictor.takes_images
         else (predictor.preprocessing.height, predictor.preprocessing.width),
         raw_pixels=predictor.manifest.input.values != "normalized",
-        load_seconds=_load_seconds(lambda: open_again(predictor, threads)),
+        load_seconds=_load_seconds(lambda: open_again(predictor, threads), loads),
         bytes=_bytes(predictor.file),
         reference=reference,
     )
 
 
 def _from_backbone(
-    kind: PlainBackbone, folder: Path, number: int, provider: str | None, threads: int | None, listener: Listener
+    kind: PlainBackbone,
+    folder: Path,
+    number: int,
+    provider: str | None,
+    threads: int | None,
+    listener: Listener,
+    loads: int,
 ) -> Contender:
     file = folder / "backbone.onnx"
     listener.say(f"writing   the plain {kind.architecture}, {kind.precision}, as the artifact was written")
@@ -190,19 +205,19 @@ def _from_backbone(
         provider=opened.provider,
         image_size=kind.image_size,
         raw_pixels=kind.raw_pixels,
-        load_seconds=_load_seconds(lambda: open_onnx(file, kind.precision, Opening(opened.provider, threads))),
+        load_seconds=_load_seconds(lambda: open_onnx(file, kind.precision, Opening(opened.provider, threads)), loads),
         bytes=_bytes(file),
         reference=None,
     )
 
 
-def _load_seconds(load: Callable[[], object]) -> float:
+def _load_seconds(load: Callable[[], object], loads: int) -> float | None:
     seconds = []
-    for _ in range(_LOADS):
+    for _ in range(loads):
         started = time.perf_counter()
         load()
         seconds.append(time.perf_counter() - started)
-    return min(seconds)
+    return min(seconds, default=None)
 
 
 def _bytes(file: Path) -> int:

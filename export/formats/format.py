@@ -82,6 +82,10 @@ def _nothing_to_prepare(precision: Precision, target: str | None) -> None:
     return None
 
 
+def _nothing_against_running(precision: Precision) -> str:
+    return ""
+
+
 def _no_findings() -> Iterator[Finding]:
     return iter(())
 
@@ -109,6 +113,8 @@ class Format:
             the precision and --target. Raises `UsageError` or `MissingPackageError`.
         write: Writes an artifact and proves it; gives its folder.
         models: The files in it that noah runs, the usual one first; none if only other programs run it.
+        why_not_run: Says why this machine could not run an artifact in a precision, to end a sentence with; empty if it
+            can, as far as is known before one is written.
         examine: What `noah doctor` says about it.
     """
 
@@ -129,6 +135,7 @@ class Format:
     next_step: Callable[[Path], str] | None = None
     prepare: Callable[[Precision, str | None], Builder | None] = _nothing_to_prepare
     models: tuple[ModelFile, ...] = ()
+    why_not_run: Callable[[Precision], str] = _nothing_against_running
     examine: Callable[[], Iterator[Finding]] = _no_findings
 
     def why_not(self, precision: Precision | None = None) -> str:

@@ -83,10 +83,14 @@ def _open(file: Path, manifest: Manifest, opening: Opening) -> OpenModel:
     return open_onnx(file, manifest.precision, opening)
 
 
-def _why_not_here(manifest: Manifest) -> str:
+def _why_not_run(precision: Precision) -> str:
     from noah.hardware.gpu import why_no_gpu
 
-    return why_no_gpu() if manifest.precision == "bf16" else ""  # onnxruntime's CPU has no bf16 convolution
+    return why_no_gpu() if precision == "bf16" else ""  # onnxruntime's CPU has no bf16 convolution
+
+
+def _why_not_here(manifest: Manifest) -> str:
+    return _why_not_run(manifest.precision)
 
 
 def _examine() -> Iterator[Finding]:
@@ -124,5 +128,6 @@ ONNX = Format(
     precisions=("fp32", "fp16", "bf16", "int8", "int8-dynamic"),
     options=ONNX_OPTIONS,
     models=(ONNX_FILE,),
+    why_not_run=_why_not_run,
     examine=_examine,
 )

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from export.formats.coreml import COREML
 from export.formats.format import Format, ModelFile
 from export.formats.onnx import ONNX
 from export.formats.openvino import OPENVINO
+from export.formats.pt2 import PT2
 from export.formats.safetensors import SAFETENSORS
 from export.formats.timm import TIMM
 from export.formats.triton import TRITON
@@ -20,7 +22,9 @@ from noah.errors import ArtifactError, UsageError
 if TYPE_CHECKING:  # it imports pydantic, which help does not need
     from export.artifact.manifest import Manifest
 
-FORMATS: dict[str, Format] = {format_.name: format_ for format_ in (ONNX, OPENVINO, TRT, TRITON, SAFETENSORS, TIMM)}
+FORMATS: dict[str, Format] = {
+    format_.name: format_ for format_ in (ONNX, OPENVINO, TRT, TRITON, SAFETENSORS, TIMM, PT2, COREML)
+}
 """In the order of the help."""
 
 
@@ -31,7 +35,7 @@ def find_format(name: str) -> Format:
         UsageError: If there is none of that name.
     """
     if name not in FORMATS:
-        raise UsageError(f"There is no format {name!r}.", f"Formats: {', '.join(FORMATS)}.")
+        raise UsageError(f"There is no format {name!r}.", f"Formats: {', '.join(FORMATS)}, and auto.")
     return FORMATS[name]
 
 

@@ -70,6 +70,12 @@ def _open(file: Path, manifest: Manifest, opening: Opening) -> OpenModel:
     return open_engine(file, manifest.engine)
 
 
+def _why_not_run(precision: Precision) -> str:
+    from noah.hardware.gpu import why_no_gpu
+
+    return why_no_gpu()
+
+
 def _why_not_here(manifest: Manifest) -> str:
     from export.runtime.engine import why_not_run
 
@@ -123,5 +129,6 @@ TRT = Format(
     profile=ENGINE_PROFILE,
     prepare=_prepare,
     models=(ENGINE, onnx.ONNX_FILE),
+    why_not_run=_why_not_run,
     examine=_examine,
 )

@@ -17,12 +17,11 @@ from torch import nn
 
 from export.artifact import metadata
 from export.artifact.folder import new_artifact
-from export.artifact.manifest import CARD_FILE, MODEL_FILE, Manifest, file_record, write_manifest
+from export.artifact.manifest import CARD_FILE, MODEL_FILE, Manifest, file_records, write_manifest
 from export.artifact.metadata import CLASSES
 from export.artifact.model_card import write_card
 from export.artifact.origin import describe_origin, temperature_of
 from export.artifact.records import (
-    FileRecord,
     ModelInput,
     ModelOutput,
     Parity,
@@ -105,7 +104,7 @@ class Draft:
             "quantization": self.quantization,
             "resized": self.resized,
             "parity": parity,
-            "files": _files(self.folder),
+            "files": file_records(self.folder),
             "versions": installed_versions(),
         }
         return Manifest(**(fields | other))
@@ -114,7 +113,7 @@ class Draft:
         """Write the program that runs the ONNX file without noah beside it, prove it, and add both to the manifest."""
         write_standalone(manifest, self.folder)
         proved = prove_standalone(self.folder, manifest, self.materials.dataset.validation, self.listener)
-        return manifest.model_copy(update={"parity": (*manifest.parity, proved), "files": _files(self.folder)})
+        return manifest.model_copy(update={"parity": (*manifest.parity, proved), "files": file_records(self.folder)})
 
 
 def export_artifact(
@@ -155,11 +154,13 @@ def export_artifact(
     model, subnet = load_retrained(run, materials)
     model.cpu()  # the reference of the parity check is computed there, whatever the run was trained on
     final = run.path("export", request.folder_name)
-    with new_artifact(run, final.name) as building:
+    with new_artifact(run, final.name, request.within) as building:
         draft = _draft(building, run, materials, model, subnet, listener, request, resized, graph or request.precision)
         manifest = finish(draft)
         write_card(manifest, run, building / CARD_FILE, final, form=form, usage=usage(manifest, final))
         write_manifest(manifest, building)
+    if request.within is not None:
+        return building
     run.log(
         "export", "finished", name=final.name, parity=[parity.model_dump(mode="json") for parity in manifest.parity]
     )
@@ -239,13 +240,6 @@ def _draft(
         quantization=quantization,
         resized=resized,
     )
-
-
-def _files(folder: Path) -> dict[str, FileRecord]:
-    """Describe every file below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): file_record(path) for path in sorted(folder.rglob("*")) if path.is_file()
-    }
 
 
 def _describe_ends(materials: Materials, request: Request) -> tuple[ModelInput, ModelOutput]:

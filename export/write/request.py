@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from export.artifact.records import Precision
+from export.artifact.records import Precision, Purpose
 from export.convert.int8_options import DEFAULT_INT8, Int8Options
 from export.runtime.profile import ONNX_PROFILE, Profile
 from export.runtime.tensorrt_package import Builder
+
+
+@dataclass(frozen=True)
+class FastestRequest:
+    """What `--format auto` is to find: the format and precision that are fastest here.
+
+    Attributes:
+        purpose: What for: the latency of single images, or the throughput of batches.
+        batch: Number of images in the batches that are timed.
+        lose_at_most: Percentage points of accuracy that may be lost against the network in float32.
+        seconds: Time to measure each candidate for.
+    """
+
+    purpose: Purpose
+    batch: int
+    lose_at_most: float
+    seconds: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +46,9 @@ class Request:
         input_size: Height and width of the images in pixels; None takes the size of the search.
         name: Folder name under export/; None makes one.
         precision_is_chosen: Whether nobody asked for the precision.
+        fastest: With it, format and precision are those that are fastest here; the rest is asked of all candidates.
+        within: Folder to write it into as a candidate that may be thrown away, unsealed and without a line in the run's
+            log; None writes it into the run.
     """
 
     format: str = "onnx"
@@ -41,6 +62,8 @@ class Request:
     input_size: int | None = None
     name: str | None = None
     precision_is_chosen: bool = False
+    fastest: FastestRequest | None = None
+    within: Path | None = None
 
     @property
     def raw_pixels(self) -> bool:

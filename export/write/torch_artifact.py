@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,12 @@ from safetensors import safe_open
 from torch import nn
 
 from export.artifact.folder import new_artifact
-from export.artifact.manifest import CARD_FILE, Manifest, file_record, write_manifest
+from export.artifact.manifest import CARD_FILE, Manifest, file_records, write_manifest
 from export.artifact.model_card import write_card
 from export.artifact.origin import describe_origin
 from export.artifact.records import ModelInput, ModelOutput, Parity
 from export.convert.to_onnx import BATCH_AXIS, INPUT_NAME
-from export.runtime.profile import ONNX_PROFILE
+from export.runtime.profile import ONNX_PROFILE, Profile
 from export.runtime.tensors import TensorSpec
 from export.write.parity import torch_outputs
 from export.write.proof import gather_evidence
@@ -34,6 +34,13 @@ _OUTPUT = "logits"
 _TYPES = {"F32": "float32"}
 
 
+def _weight_types(file: Path) -> dict[str, int]:
+    """Count the tensors of each type in a safetensors file."""
+    with safe_open(file, framework="np") as opened:
+        kinds = Counter(opened.get_slice(name).get_dtype() for name in opened.keys())  # noqa: SIM118  # not a mapping
+    return {_TYPES.get(kind, kind): count for kind, count in sorted(kinds.items())}
+
+
 def _takes_any(subnet: Subnet) -> None:
     """Refuse nothing."""
 
@@ -44,10 +51,13 @@ class TorchFiles:
 
     Attributes:
         format: Name of the format, and of the artifact's folder.
-        weights: Name of the safetensors file.
+        weights: Name of the file with the weights.
         loaded_by: What loads it, in words.
         write: Writes the files into a folder, and loads them again the way users will.
         check: Refuses a subnet that the format cannot hold, with an `ExportError`.
+        count_types: Counts the weights of each type in that file.
+        batch: The only batch size that it takes; None if it takes any.
+        is_run: Whether what was written is what is run to compare it; else only what it was made from can be run here.
     """
 
     format: str
@@ -55,6 +65,9 @@ class TorchFiles:
     loaded_by: str
     write: Callable[[Path, Materials, Supernet, Subnet, Listener], nn.Module]
     check: Callable[[Subnet], None] = _takes_any
+    count_types: Callable[[Path], dict[str, int]] = _weight_types
+    batch: int | None = None
+    is_run: bool = True
 
 
 def export_for_torch(
@@ -106,10 +119,12 @@ def _prove(
     subnet: Subnet,
     listener: Listener,
 ) -> Parity:
+    profile = ONNX_PROFILE if files.batch is None else Profile(files.batch, files.batch, files.batch)
     evidence = gather_evidence(
-        materials, model, subnet, raw_pixels=False, precision="fp32", values="logits", profile=ONNX_PROFILE
+        materials, model, subnet, raw_pixels=False, precision="fp32", values="logits", profile=profile
     )
-    return evidence.compare(_Loaded(network), listener, method="run", runs_on=f"torch, by {files.loaded_by}")
+    method: Literal["run", "simulated"] = "run" if files.is_run else "simulated"
+    return evidence.compare(_Loaded(network), listener, method=method, runs_on=f"torch, by {files.loaded_by}")
 
 
 class _Loaded:
@@ -138,29 +153,23 @@ def _describe(
     parity: Parity,
 ) -> Manifest:
     preprocessing = materials.backbone.preprocessing
+    batch = files.batch or BATCH_AXIS
     return Manifest(
         format=files.format,
         **describe_origin(run, materials, model, subnet),
         input=ModelInput(
             name=INPUT_NAME,
-            shape=(BATCH_AXIS, 3, preprocessing.height, preprocessing.width),
+            shape=(batch, 3, preprocessing.height, preprocessing.width),
             type="float32",
             layout="NCHW",
             values="normalized",
         ),
         output=ModelOutput(
-            name=_OUTPUT, shape=(BATCH_AXIS, len(materials.dataset.classes)), type="float32", values="logits"
+            name=_OUTPUT, shape=(batch, len(materials.dataset.classes)), type="float32", values="logits"
         ),
         precision="fp32",
-        types={"weights": _weight_types(folder / files.weights)},
+        types={"weights": files.count_types(folder / files.weights)},
         parity=(parity,),
-        files={path.name: file_record(path) for path in sorted(folder.iterdir())},
+        files=file_records(folder),
         versions=installed_versions(),
     )
-
-
-def _weight_types(file: Path) -> dict[str, int]:
-    """Count the tensors of each type in a safetensors file."""
-    with safe_open(file, framework="np") as opened:
-        kinds = Counter(opened.get_slice(name).get_dtype() for name in opened.keys())  # noqa: SIM118  # not a mapping
-    return {_TYPES.get(kind, kind): count for kind, count in sorted(kinds.items())}

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from export.artifact.records import Int8Calibration, Precision
+from export.artifact.records import Int8Calibration, Precision, Purpose
 from export.convert.int8_options import DEFAULT_IMAGES, Int8Options
 from export.convert.precision import DEFAULT_OPSETS, OLDEST_OPSETS
+from export.formats import auto
 from export.formats.format import Format
 from export.formats.registry import FORMATS, find_format
 from export.runtime.profile import parse_profile
-from export.write.request import Request
+from export.write.request import FastestRequest, Request
 from noah.errors import UsageError
 from noah.progress import Listener
 from noah.settings.layers import Layer
@@ -36,6 +37,8 @@ def plan_export(
     batch: str | None = None,
     target: str | None = None,
     opset: int | None = None,
+    for_: Purpose | None = None,
+    lose_at_most: float | None = None,
 ) -> Request:
     """Check the options of an export, which are those of `noah export`, and choose what nobody asked for.
 
@@ -43,7 +46,6 @@ def plan_export(
         UsageError: If options contradict one another.
         MissingPackageError: If the package that builds engines is not installed.
     """
-    format_ = find_format(name)
     given = {
         "--precision": precision,
         "--calibration": calibration,
@@ -57,8 +59,27 @@ def plan_export(
         "--batch": batch,
         "--opset": opset,
         "--target": target,
+        "--for": for_,
+        "--lose-at-most": lose_at_most,
     }
-    _refuse(format_, [option for option, value in given.items() if value is not None])
+    asked = [option for option, value in given.items() if value is not None]
+    if name == auto.AUTO:
+        _refuse_for_auto(asked)
+        if input == "image":
+            raise UsageError(
+                "--format auto compares models that take pixels of one size.",
+                "Leave out --input image, and export what it chooses again with it.",
+            )
+        return Request(
+            format=name,
+            int8=_int8_options("int8", calibration, calibration_images, exclude_last_block, smooth, mixed),
+            input=input or "float",
+            values=output or "logits",
+            input_size=input_size,
+            fastest=_plan_fastest(for_ or auto.PURPOSE, batch, lose_at_most),
+        )
+    format_ = find_format(name)
+    _refuse(format_, asked)
     if input == "image" and format_.why_no_images:
         raise UsageError(
             f"--format {name} cannot take images of any size: {format_.why_no_images}.", "Use --input uint8."
@@ -111,9 +132,15 @@ def export_run(
     from noah.prepare.prepare_run import prepare_run
     from noah.runs.run_subnet import chosen_subnet
 
-    format_ = find_format(wanted.format)
     chosen_subnet(current)
     listener.say(f"run       {current.folder}")
+    if wanted.fastest is not None:
+        from export.checks.fastest import export_fastest
+
+        materials = prepare_run(current, listener, own, data=data)
+        check_same_data(current, materials)
+        return export_fastest(current, materials, listener, wanted)
+    format_ = find_format(wanted.format)
     if wanted.precision_is_chosen and format_.why_default:
         listener.say(f"precision {wanted.precision} ({format_.why_default})")
     materials = prepare_run(current, listener, own, data=data)
@@ -121,9 +148,39 @@ def export_run(
     return format_.write(current, materials, listener, wanted)
 
 
+def _plan_fastest(purpose: Purpose, batch: str | None, lose_at_most: float | None) -> FastestRequest:
+    if batch is not None and not (batch.isascii() and batch.isdigit() and int(batch)):
+        raise UsageError(
+            f"--batch {batch} is not a number of images.",
+            "With --format auto, write the one batch size that is to be fast: --batch 32",
+        )
+    points = auto.LOSE_AT_MOST if lose_at_most is None else lose_at_most
+    if not 0 <= points <= 100:
+        raise UsageError(
+            f"--lose-at-most {points:g} is not between 0 and 100.", "It is in percentage points: --lose-at-most 0.5"
+        )
+    return FastestRequest(purpose, int(batch) if batch else auto.BATCHES[purpose], points)
+
+
+def _refuse_for_auto(given: Sequence[str]) -> None:
+    """Refuse the options that say what `--format auto` is to find out."""
+    refused = [option for option in given if option not in auto.OPTIONS]
+    if refused:
+        raise UsageError(
+            f"{refused[0]} has no effect with --format auto: every format and precision that runs here is tried.",
+            f"Leave out {' and '.join(refused)}, or name a format.",
+        )
+
+
 def _refuse(format_: Format, given: Sequence[str]) -> None:
     """Refuse the options that the format does not take."""
     refused = [option for option in given if option not in format_.options]
+    own = [option for option in refused if option in auto.OWN_OPTIONS]
+    if own:
+        raise UsageError(
+            f"{own[0]} is for --format auto, not {format_.name}.",
+            f"Leave out {' and '.join(own)}, or add --format auto.",
+        )
     if refused == ["--target"]:
         takers = " or ".join(one.name for one in FORMATS.values() if "--target" in one.options)
         raise UsageError("--target is for engines.", f"Add --format {takers}, or leave it out.")

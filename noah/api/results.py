@@ -204,7 +204,7 @@ class Artifact:
 
     @property
     def format(self) -> str:
-        """The kind of artifact: onnx, openvino, trt, triton, safetensors or timm."""
+        """The kind of artifact: onnx, openvino, trt, triton, safetensors, timm, pt2 or coreml."""
         return self.manifest.format
 
     @property

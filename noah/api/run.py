@@ -27,7 +27,7 @@ from noah.settings.settings import Settings
 from noah.space.subnet import Subnet
 
 if TYPE_CHECKING:
-    from export.artifact.records import Int8Calibration, Precision
+    from export.artifact.records import Int8Calibration, Precision, Purpose
 
 Track = str | Sequence[str] | None
 
@@ -293,6 +293,8 @@ class Run:
         batch: str | None = None,
         target: str | None = None,
         opset: int | None = None,
+        for_: Purpose | None = None,
+        lose_at_most: float | None = None,
         data: str | os.PathLike[str] | None = None,
         device: str | None = None,
         threads: int | None = None,
@@ -300,7 +302,9 @@ class Run:
         """Merge the retrained subnet into a plain network, write it, and check that its outputs are the same.
 
         Args:
-            format: onnx; openvino; trt, with an engine; triton; safetensors, for `noah.load`; timm, a plain timm model.
+            format: onnx; openvino; trt, with an engine; triton; safetensors, for `noah.load`; timm, a plain timm model;
+                pt2, for `torch.export.load`; coreml, for Apple's devices; or auto, which writes and times all that run
+                on this machine and keeps the fastest.
             precision: fp32, fp16, bf16, int8 or int8-dynamic; None takes fp32, and fp16 for trt.
             calibration: How int8 finds the range of an activation: minmax, entropy or percentile; None tries all
                 until little accuracy is lost.
@@ -311,9 +315,11 @@ class Run:
             input: "float", normalized NCHW; "uint8", raw NHWC pixels; or "image", decoded images of any size.
             input_size: Side of the input in pixels; None takes that of the search.
             output: "logits" or "probabilities".
-            batch: Smallest, usual and largest batch, as in "1:32:256".
+            batch: Smallest, usual and largest batch, as in "1:32:256"; for auto the one to be fast at, as in "32".
             target: GPUs to build an engine for ahead of time, as in "sm89,sm120".
             opset: ONNX operator set, 18 or more.
+            for_: What auto is to be fast for, as --for says: "latency", of single images, or "throughput".
+            lose_at_most: Percentage points of accuracy that auto may lose; None takes 0.5.
             data: Where the run's images are now, if they have moved.
             device: Device of the reference in torch.
             threads: CPU threads.
@@ -338,6 +344,8 @@ class Run:
             batch=batch,
             target=target,
             opset=opset,
+            for_=for_,
+            lose_at_most=lose_at_most,
         )
         own = own_layers(device, "fp32", threads)
         with as_found():

@@ -129,7 +129,11 @@ def _print(listener: console.ConsoleListener, found: Sequence[Measurement], batc
         listener,
         ["", "load, ms", "file, MiB"],
         [
-            [one.contender.name, f"{1000 * one.contender.load_seconds:,.0f}", f"{one.contender.bytes / 2**20:.1f}"]
+            [
+                one.contender.name,
+                f"{1000 * (one.contender.load_seconds or 0):,.0f}",
+                f"{one.contender.bytes / 2**20:.1f}",
+            ]
             for one in found
         ],
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from export.formats import auto
 from export.formats.registry import FORMATS
 from export.runtime.profile import ONNX_PROFILE
 from noah.files.latest import DEFAULT_RUNS
@@ -17,8 +18,9 @@ from noah_cli.terminal import console
 if TYPE_CHECKING:
     FormatName = str
 else:
-    FormatName = Literal[tuple(FORMATS)]  # from which typer reads the choices
+    FormatName = Literal[(*FORMATS, auto.AUTO)]  # from which typer reads the choices
 
+_FORMATS_HELP = "; ".join(f"{name}: {format_.help}" for name, format_ in FORMATS.items())
 _OTHER_DEFAULTS = "".join(f", or {one.default} for {one.name}" for one in FORMATS.values() if one.default != "fp32")
 _OTHER_PROFILES = "".join(
     f", or {one.profile} for {one.name}" for one in FORMATS.values() if one.profile != ONNX_PROFILE
@@ -29,7 +31,7 @@ def export(
     context: typer.Context,
     format: Annotated[  # noqa: A002  # the option's name
         FormatName,
-        typer.Option("--format", help="; ".join(f"{name}: {format_.help}" for name, format_ in FORMATS.items()) + "."),
+        typer.Option("--format", help=f"{_FORMATS_HELP}; {auto.AUTO}: {auto.HELP}."),
     ] = "onnx",
     precision: Annotated[
         Literal["fp32", "fp16", "bf16", "int8", "int8-dynamic"] | None,
@@ -95,7 +97,8 @@ def export(
         str | None,
         typer.Option(
             help="Smallest, usual and largest batch of the engine and of the parity check; if not given, "
-            f"{ONNX_PROFILE}{_OTHER_PROFILES}. All but engines take any batch.",
+            f"{ONNX_PROFILE}{_OTHER_PROFILES}. All but engines take any batch. With --format auto, the one batch size "
+            f"to be fast at; if not given, {auto.BATCHES['latency']}, or {auto.BATCHES['throughput']} for throughput.",
             metavar="MIN:OPT:MAX",
         ),
     ] = None,
@@ -108,6 +111,25 @@ def export(
     ] = None,
     opset: Annotated[
         int | None, typer.Option(help="ONNX operator set, 18 or more; if not given, 20, or 22 for bf16.", metavar="N")
+    ] = None,
+    for_: Annotated[
+        Literal["latency", "throughput"] | None,
+        typer.Option(
+            "--for",
+            help="What --format auto is to be fast for: the latency of single images, or the throughput of batches; if "
+            f"not given, {auto.PURPOSE}.",
+        ),
+    ] = None,
+    lose_at_most: Annotated[
+        float | None,
+        typer.Option(
+            "--lose-at-most",
+            min=0,
+            max=100,
+            help="Percentage points of accuracy on held-out images that --format auto may lose against the network in "
+            f"float32; if not given, {auto.LOSE_AT_MOST:g}. 8 bits are never allowed more than their own check allows.",
+            metavar="POINTS",
+        ),
     ] = None,
     run: RunOption = None,
     data: MovedDataOption = None,
@@ -132,18 +154,23 @@ def export(
         batch=batch,
         target=target,
         opset=opset,
+        for_=for_,
+        lose_at_most=lose_at_most,
     )
     from export.artifact.manifest import read_manifest
     from export.formats.runnable import first_here, runnables
     from noah.runs.folder import open_run
+    from noah_cli.terminal.choice_table import print_choice
 
     listener = console.open_listener(context)
     folder = export_run(open_run(runs, run), wanted, listener, hardware_layers(device, "fp32", threads), data=data)
+    manifest = read_manifest(folder)
+    if manifest.choice is not None:
+        print_choice(listener, manifest.choice)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     listener.say(f"written   {folder}, {size / 2**20:.1f} MiB")
-    manifest = read_manifest(folder)
     listener.result({"artifact": str(folder), "bytes": size, "manifest": manifest.model_dump(mode="json")})
-    if next_step := FORMATS[format].next_step:
+    if next_step := FORMATS[manifest.format].next_step:
         listener.say_next(next_step(folder))
         return
     if all(parity.method == "simulated" for parity in manifest.parity):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from export.artifact.manifest import MANIFEST_FILE, Manifest, read_manifest
+from export.artifact.records import ChoiceRecord
 from export.formats.registry import format_of
 from export.formats.runnable import Runnable, first_here, runnables
 from noah.errors import ArtifactError
@@ -113,6 +114,11 @@ class Exported:
     unreadable: tuple[tuple[str, str], ...]
     bench: Bench | Missing
     bench_command: str
+
+    @property
+    def choices(self) -> dict[str, ChoiceRecord]:
+        """How artifacts were chosen as the fastest, by their names; those that were asked for by name are not here."""
+        return {one.name: one.manifest.choice for one in self.artifacts if one.manifest.choice is not None}
 
 
 def gather_exported(run: Run, commands: tuple[str, ...]) -> Exported | Missing:

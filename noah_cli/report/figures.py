@@ -6,6 +6,7 @@ from noah.nas.gene_importance import GeneImportance
 from noah.space.subnet import Subnet
 from noah_cli.report.artifacts import Bench, Exported
 from noah_cli.report.charts.accuracy import draw_classes, draw_confusion, draw_reliability
+from noah_cli.report.charts.choice import draw_choice
 from noah_cli.report.charts.comparison import draw_others, draw_speed
 from noah_cli.report.charts.drawing import Drawing
 from noah_cli.report.charts.search import draw_front, draw_progress
@@ -46,4 +47,6 @@ def draw_figures(facts: Facts, importance: GeneImportance | Missing) -> dict[str
     bench = facts.exported.bench if isinstance(facts.exported, Exported) else None
     if isinstance(bench, Bench) and any(speed.ratio for speeds in bench.speeds.values() for speed in speeds):
         drawings.append(draw_speed(bench))
+    if isinstance(facts.exported, Exported):
+        drawings += [draw_choice(name, choice) for name, choice in facts.exported.choices.items()]
     return {drawing.name: drawing for drawing in drawings}

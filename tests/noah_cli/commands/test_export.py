@@ -58,6 +58,13 @@ def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, mon
         ),
         (("--precision", "int8", "--calibration", "guess"), 2, "'guess'"),
         (("--precision", "int8-dynamic", "--format", "trt"), 2, "Error: Engines do not support int8-dynamic: "),
+        (("--for", "latency"), 2, "Error: --for is for --format auto, not onnx."),
+        (("--format", "trt", "--lose-at-most", "1"), 2, "Error: --lose-at-most is for --format auto, not trt."),
+        (("--format", "auto", "--for", "speed"), 2, "'speed'"),
+        (("--format", "auto", "--precision", "int8"), 2, "Error: --precision has no effect with --format auto: "),
+        (("--format", "auto", "--opset", "20"), 2, "Error: --opset has no effect with --format auto: "),
+        (("--format", "auto", "--batch", "1:2:4"), 2, "Error: --batch 1:2:4 is not a number of images."),
+        (("--format", "auto", "--batch", "0"), 2, "Error: --batch 0 is not a number of images."),
     ],
 )
 def test_what_is_refused(project: Finished, arguments: tuple[str, ...], code: int, message: str) -> None:

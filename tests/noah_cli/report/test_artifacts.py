@@ -8,8 +8,10 @@ import shutil
 
 import pytest
 
+from export.artifact.manifest import read_manifest, write_manifest
 from noah.hardware.gpu import why_no_gpu
 from tests.commands import noah
+from tests.export.choices import make_choice
 from tests.finished import ENGINES, FLOAT, UINT8, Finished
 
 
@@ -47,3 +49,19 @@ def test_of_an_engine_without_a_gpu_the_file_beside_it_counts(engine_project: Fi
     assert "by its model.onnx" in after
     assert f"<code>noah eval {half}/model.onnx</code>" not in after
     assert f"noah eval runs/latest/export/{half.name}/model.onnx" in after
+
+
+def test_how_an_artifact_was_chosen_is_on_the_page_with_every_candidate(work: Finished) -> None:
+    folder = work.artifact()
+    write_manifest(read_manifest(folder).model_copy(update={"choice": make_choice()}), folder)
+    outcome = noah("report")
+    assert outcome.code == 0, outcome.err
+    page = (work.run / "report.html").read_text(encoding="utf-8")
+    assert f"<h3>How {FLOAT} was chosen</h3>" in page
+    assert f'<figure id="figure-choice-{FLOAT}">' in page
+    assert "on A &lt;small&gt; processor with 1 thread: it cannot be told from the fastest" in page
+    table = page.partition(f'aria-label="Candidates of {FLOAT}"')[2].partition("</table>")[0]
+    assert table.count("<tr>") == 1 + len(make_choice().candidates)
+    for words in ("chosen", "as fast by these times", "slower", "It loses 5 points", "no NVIDIA driver", "1.98"):
+        assert words in table
+    assert (work.run / "report" / f"choice-{FLOAT}.svg").is_file()
