@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.cluster.parts import Inputs, Part
+from export.predict.parts import Inputs, Part
 from export.predict.image_tables import ImageTable
 
 NAMES = st.lists(st.text("ab/é\udcff.", min_size=1, max_size=6), unique=True, max_size=20).map(tuple)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from export.cluster.parts import Inputs
+from export.predict.parts import Inputs
 from export.predict.image_paths import STANDARD_INPUT, files_below, nothing_found, read_list, read_table
 from export.predict.image_tables import ImageTable, find_image_table
 from noah.data.formats import is_image_path

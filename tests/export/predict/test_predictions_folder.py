@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from export.cluster.predictions_folder import (
+from export.predict.predictions_folder import (
     FAILURES_FILE,
     PLAN_FILE,
     PartSummary,

@@ -7,8 +7,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from export.cluster.find_inputs import find_inputs
-from export.cluster.part_images import open_part
+from export.predict.find_inputs import find_inputs
+from export.predict.part_images import open_part
 from export.predict.image_batches import NamedImage
 from noah.data.decode import decode_image
 from noah.data.decoding import AS_STORED

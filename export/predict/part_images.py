@@ -10,7 +10,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
-from export.cluster.parts import Part
+from export.predict.parts import Part
 from export.predict.image_batches import NamedImage
 from export.predict.image_tables import open_image_cell, read_images
 from noah.data.formats import is_image_path

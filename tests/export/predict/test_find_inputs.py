@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from export.cluster.find_inputs import find_inputs
+from export.predict.find_inputs import find_inputs
 from export.predict.image_paths import find_images
 from noah.errors import DataError, UsageError
 from noah.settings.settings import ColumnSettings

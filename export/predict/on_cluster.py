@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from export.artifact.manifest import ENGINE_FILE, MANIFEST_FILE, Manifest
-from export.cluster.find_inputs import find_inputs
-from export.cluster.part_images import open_part
-from export.cluster.parts import SHARD_SIZE, Part
-from export.cluster.predictions_folder import (
+from export.predict.find_inputs import find_inputs
+from export.predict.part_images import open_part
+from export.predict.parts import SHARD_SIZE, Part
+from export.predict.predictions_folder import (
     PLAN_FILE,
     PartSummary,
     Plan,

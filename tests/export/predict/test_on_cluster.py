@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from export.artifact.manifest import ENGINE_FILE, MODEL_FILE
-from export.cluster.on_cluster import (
+from export.predict.on_cluster import (
     ClusterSummary,
     Slow,
     Timing,
