@@ -232,7 +232,7 @@ def predict_on_cluster(
     missing = {name: part for name, part in by_name.items() if name not in done}
     timings: list[Timing] = []
     failed: list[tuple[str, str]] = []
-    retries, started = 0, time.monotonic()
+    retries, seconds = 0, 0.0
     if missing:
         with connect(where, listener) as cluster:
             resources, why = choose_resources(cluster.machines(), model, provider, threads)
@@ -250,11 +250,11 @@ def predict_on_cluster(
                 threads=cores,
                 provider=provider if resources.gpus else "cpu",
             )
-            started = time.monotonic()
+            begun_at = math.inf
 
             def rate() -> str:
                 images = sum(timing.images for timing in timings)
-                return f"{images:,} images, {images / (time.monotonic() - started):,.0f} a second" if images else ""
+                return f"{images:,} images, {images / (time.monotonic() - begun_at):,.0f} a second" if images else ""
 
             outcomes = run_on_workers(
                 cluster,
@@ -269,6 +269,8 @@ def predict_on_cluster(
             with closing(outcomes):  # type: ignore[type-var]  # a generator, which its annotation does not tell
                 for outcome in outcomes:
                     retries += outcome.retries
+                    begun_at = min(begun_at, time.monotonic() - outcome.seconds)  # the start of a worker is no part
+                    seconds = time.monotonic() - begun_at
                     if outcome.value is None:
                         cause = outcome.error.problem if isinstance(outcome.error, NoahError) else str(outcome.error)
                         failed.append((outcome.name, cause))
@@ -276,9 +278,6 @@ def predict_on_cluster(
                     done[outcome.name] = outcome.value
                     count = outcome.value.images + len(outcome.value.failures)
                     timings.append(Timing(outcome.name, outcome.machine, count, outcome.seconds))
-            seconds = time.monotonic() - started
-    else:
-        seconds = 0.0
     ordered = {name: done[name] for name in by_name if name in done}
     write_failures(folder, ordered)
     if not failed:
