@@ -63,6 +63,12 @@ def test_a_process_number_that_was_given_again() -> None:
     assert watch.has_died("other", parent)
 
 
+def test_whoever_is_alone_waits_for_nobody() -> None:
+    beat = beat_of(4711, host="a machine that is gone")
+    assert not Watch().has_died("other", beat)
+    assert Watch(alone=True).has_died("other", beat) and Watch(alone=True).has_died("unsigned", None)
+
+
 @pytest.mark.parametrize("space", ["that of another container", ""])
 @pytest.mark.parametrize("number", ["mine", "nobody's"])
 def test_in_a_container_of_the_same_host_name_only_beats_tell(space: str, number: str) -> None:
