@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from export.artifact.manifest import ENGINE_FILE, MANIFEST_FILE, Manifest
+from export.artifact.manifest import ENGINE_FILE, MANIFEST_FILE, MODEL_FILE, Manifest
 from export.predict.find_inputs import find_inputs
 from export.predict.part_images import open_part
 from export.predict.parts import SHARD_SIZE, Part
@@ -248,7 +248,8 @@ def predict_on_cluster(
                 batch_size=batch_size,
                 decoders=max(decoders, cores) if resources.gpus else decoders,
                 threads=cores,
-                provider=provider if resources.gpus else "cpu",
+                # Ray hides no GPU from a worker that asks for none.
+                provider="cpu" if model == MODEL_FILE and not resources.gpus else provider,
             )
             begun_at = math.inf
 
