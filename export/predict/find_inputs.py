@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from export.predict.parts import Inputs
 from export.predict.image_paths import STANDARD_INPUT, files_below, nothing_found, read_list, read_table
 from export.predict.image_tables import ImageTable, find_image_table
+from export.predict.parts import Inputs
 from noah.data.formats import is_image_path
 from noah.data.sources.shards import expand_braces
 from noah.data.sources.tables.cells import TABLE_SUFFIXES

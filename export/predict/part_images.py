@@ -10,9 +10,9 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
-from export.predict.parts import Part
 from export.predict.image_batches import NamedImage
 from export.predict.image_tables import open_image_cell, read_images
+from export.predict.parts import Part
 from noah.data.formats import is_image_path
 from noah.data.sources.archives import StoredFile, list_tar, read_stored
 from noah.errors import DataError, UnreadableImageError, system_cause

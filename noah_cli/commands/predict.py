@@ -240,10 +240,10 @@ def _predict_on_cluster(
     threads: int | None,
 ) -> None:
     """Do with several processes or machines what the command does, and print it."""
-    from export.predict.on_cluster import predict_on_cluster
     from export.predict.parts import SHARD_SIZE
-    from export.predict.predictions_folder import FAILURES_FILE
     from export.predict.predict import Threshold
+    from export.predict.predictions_folder import FAILURES_FILE
+    from noah.api.cluster_predictions import predict_on_cluster
     from noah.files.addresses import is_address
     from noah.files.latest import follow_latest
 

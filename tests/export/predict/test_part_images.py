@@ -8,8 +8,8 @@ import fsspec
 import pytest
 
 from export.predict.find_inputs import find_inputs
-from export.predict.part_images import open_part
 from export.predict.image_batches import NamedImage
+from export.predict.part_images import open_part
 from noah.data.decode import decode_image
 from noah.data.decoding import AS_STORED
 from noah.errors import DataError, UnreadableImageError

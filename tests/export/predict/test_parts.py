@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.predict.parts import Inputs, Part
 from export.predict.image_tables import ImageTable
+from export.predict.parts import Inputs, Part
 
 NAMES = st.lists(st.text("ab/é\udcff.", min_size=1, max_size=6), unique=True, max_size=20).map(tuple)
 TABLES = st.lists(st.integers(0, 5), max_size=6).map(lambda rows: (ImageTable("t.parquet", "image", tuple(rows)),))

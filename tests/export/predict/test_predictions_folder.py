@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
+from export.predict.prediction_table import PredictionWriter, name_columns
 from export.predict.predictions_folder import (
     FAILURES_FILE,
     PLAN_FILE,
@@ -20,7 +21,6 @@ from export.predict.predictions_folder import (
     write_failures,
     write_part,
 )
-from export.predict.prediction_table import PredictionWriter, name_columns
 from noah.errors import DataError, UsageError
 from noah.files.shared_folder import SharedFolder
 

@@ -14,7 +14,10 @@ import pytest
 from pyarrow import parquet
 
 from export.artifact.manifest import ENGINE_FILE, MODEL_FILE
-from export.predict.on_cluster import (
+from export.formats.load import load_predictor
+from export.predict.predict import Threshold, predict
+from export.predict.prediction_table import open_writer
+from noah.api.cluster_predictions import (
     ClusterSummary,
     Slow,
     Timing,
@@ -23,9 +26,6 @@ from export.predict.on_cluster import (
     machine_rates,
     predict_on_cluster,
 )
-from export.formats.load import load_predictor
-from export.predict.predict import Threshold, predict
-from export.predict.prediction_table import open_writer
 from noah.cluster.resources import Resources
 from noah.cluster.session import Machine
 from noah.errors import UsageError

@@ -18,10 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from export.artifact.manifest import ENGINE_FILE, MANIFEST_FILE, Manifest
+from export.artifact.manifest import ENGINE_FILE, MANIFEST_FILE, MODEL_FILE, Manifest
+from export.convert.to_openvino import IR_FILE
+from export.formats.load import artifact_folder, load_predictor, read_artifact
 from export.predict.find_inputs import find_inputs
 from export.predict.part_images import open_part
 from export.predict.parts import SHARD_SIZE, Part
+from export.predict.predict import Threshold, check_threshold, check_top, predict
+from export.predict.prediction_table import PredictionWriter, name_columns
 from export.predict.predictions_folder import (
     PLAN_FILE,
     PartSummary,
@@ -31,10 +35,6 @@ from export.predict.predictions_folder import (
     write_failures,
     write_part,
 )
-from export.convert.to_openvino import IR_FILE
-from export.formats.load import artifact_folder, load_predictor, read_artifact
-from export.predict.predict import Threshold, check_threshold, check_top, predict
-from export.predict.prediction_table import PredictionWriter, name_columns
 from export.predict.predictor import Predictor
 from export.runtime.openvino_model import is_openvino
 from noah.cluster.resources import Resources
@@ -235,7 +235,7 @@ def predict_on_cluster(
     missing = {name: part for name, part in by_name.items() if name not in done}
     timings: list[Timing] = []
     failed: list[tuple[str, str]] = []
-    retries, started = 0, time.monotonic()
+    retries, seconds = 0, 0.0
     if missing:
         with connect(where, listener) as cluster:
             resources, why = choose_resources(cluster.machines(), model, provider, threads)
@@ -251,13 +251,14 @@ def predict_on_cluster(
                 batch_size=batch_size,
                 decoders=max(decoders, cores) if resources.gpus else decoders,
                 threads=cores,
-                provider=provider if resources.gpus else "cpu",
+                # Ray hides no GPU from a worker that asks for none.
+                provider="cpu" if model == MODEL_FILE and not resources.gpus else provider,
             )
-            started = time.monotonic()
+            begun_at = math.inf
 
             def rate() -> str:
                 images = sum(timing.images for timing in timings)
-                return f"{images:,} images, {images / (time.monotonic() - started):,.0f} a second" if images else ""
+                return f"{images:,} images, {images / (time.monotonic() - begun_at):,.0f} a second" if images else ""
 
             outcomes = run_on_workers(
                 cluster,
@@ -272,6 +273,8 @@ def predict_on_cluster(
             with closing(outcomes):  # type: ignore[type-var]  # a generator, which its annotation does not tell
                 for outcome in outcomes:
                     retries += outcome.retries
+                    begun_at = min(begun_at, time.monotonic() - outcome.seconds)  # the start of a worker is no part
+                    seconds = time.monotonic() - begun_at
                     if outcome.value is None:
                         cause = outcome.error.problem if isinstance(outcome.error, NoahError) else str(outcome.error)
                         failed.append((outcome.name, cause))
@@ -279,9 +282,6 @@ def predict_on_cluster(
                     done[outcome.name] = outcome.value
                     count = outcome.value.images + len(outcome.value.failures)
                     timings.append(Timing(outcome.name, outcome.machine, count, outcome.seconds))
-            seconds = time.monotonic() - started
-    else:
-        seconds = 0.0
     ordered = {name: done[name] for name in by_name if name in done}
     write_failures(folder, ordered)
     if not failed:
