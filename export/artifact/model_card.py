@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest
-from export.artifact.records import EngineRecord, ModelInput, Parity, QuantizationRecord, ResizedRecord
+from export.artifact.records import ChoiceRecord, EngineRecord, ModelInput, Parity, QuantizationRecord, ResizedRecord
 from noah.data.decoding import AS_STORED, Decoding
 from noah.files.foreign_text import markdown_text
 from noah.runs.folder import Run
@@ -52,6 +52,7 @@ def model_card(manifest: Manifest, test: dict[str, Any] | None, folder: Path, *,
         "## Precision\n",
         _precision(manifest),
         *(["## Engine\n", _engine(manifest.engine)] if manifest.engine else []),
+        *(["## Choice\n", _choice(manifest.choice)] if manifest.choice else []),
         "## How to run it\n",
         usage,
         "## Written by\n",
@@ -189,6 +190,21 @@ def _engine(engine: EngineRecord) -> str:
         f"`{ENGINE_FILE}` was built from `{MODEL_FILE}` by {engine.package} {engine.version} ({engine.reason}) for "
         f"{', '.join(engine.targets)}; it takes batches of {profile.minimum} to {profile.maximum} images and is "
         f"optimized for {profile.optimum}. {engine.verified[0].upper()}{engine.verified[1:]}.\n"
+    )
+
+
+def _choice(choice: ChoiceRecord) -> str:
+    """Why this format and precision, with every candidate."""
+    rows = []
+    for one in choice.candidates:
+        lost = choice.points_lost(one)
+        ratio = "" if one.times_as_fast is None else f"{one.times_as_fast[1]:.2f}"
+        rows.append((one.name, "" if lost is None else f"{lost:.2f}", ratio, one.refused or ""))
+    machine, images = markdown_text(choice.gpu or choice.processor), markdown_text(choice.images)
+    return (
+        f"Chosen for {choice.purpose}, in batches of {choice.batch}, on {machine} with {choice.threads} of its threads: "
+        f"{choice.reason}. Points of accuracy are lost on {images}; speed is beside that of the plain backbone in "
+        "float32, by onnxruntime.\n\n" + _table(("candidate", "points lost", "times as fast", "rejected"), rows)
     )
 
 

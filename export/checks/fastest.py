@@ -79,7 +79,9 @@ def export_fastest(run: Run, materials: Materials, listener: Listener, wanted: R
     listener.say(f"not timed {', '.join(others)}: noah itself does not run them")
     gate = open_gate(run, sized, listener, wanted, batch=asked.batch, lose_at_most=asked.lose_at_most)
     run.path("export").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".candidates-", dir=run.path("export")) as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix=".candidates-", dir=run.path("export"), ignore_cleanup_errors=True
+    ) as scratch:
         passed, refused = _write_all(run, materials, listener, requests, gate, Path(scratch))
         if not passed:
             raise ExportError(

@@ -84,7 +84,7 @@ print(command_reference(app))
 """
     outcome = run_python(program, folder=tmp_path)
     (choices,) = (line for line in outcome.out.splitlines() if line.startswith("| `--format` `onnx"))
-    assert "timm\\|scroll`" in choices and "scroll: a scroll, for a library." in choices
+    assert "coreml\\|scroll\\|auto`" in choices and "scroll: a scroll, for a library; auto: " in choices
     assert "if not given, fp32, or fp16 for trt, or bf16 for scroll." in outcome.out
     assert "or 1:32:256 for scroll." in outcome.out
 
