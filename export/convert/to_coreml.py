@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import json
 import logging
@@ -31,13 +30,14 @@ def load_coremltools() -> Any:
     """
     try:
         with _quiet():
-            return importlib.import_module("coremltools")
+            import coremltools
     except Exception as error:  # a broken installation may raise anything on import
         missing = isinstance(error, ModuleNotFoundError)
         problem = "is not installed" if missing else f"cannot be loaded: {' '.join(str(error).split())}"
         raise MissingPackageError(
             f"coremltools {problem}.", "Type: pip install 'noah-prompt-search[coreml]'"
         ) from error
+    return coremltools
 
 
 def write_coreml(program: ExportedProgram, path: Path, notes: dict[str, Any]) -> None:

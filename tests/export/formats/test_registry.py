@@ -159,7 +159,8 @@ def test_every_format_says_all_that_is_asked(format_: Format, tmp_path: Path) ->
     usage = format_.usage(manifest, tmp_path / format_.name)
     assert usage.endswith("\n") and format_.name in usage and "    " in usage
     assert format_.form
-    options = {"--" + name.replace("_", "-") for name in plan_export.__kwdefaults__}
+    defaults = plan_export.__kwdefaults__
+    options = {f"--{'no-' if default is True else ''}{name.replace('_', '-')}" for name, default in defaults.items()}
     assert format_.options <= options
     assert {field.name for field in fields(ONNX)} == {field.name for field in fields(format_)}
 
