@@ -202,9 +202,9 @@ def _choice(choice: ChoiceRecord) -> str:
         rows.append((one.name, "" if lost is None else f"{lost:.2f}", ratio, one.refused or ""))
     machine, images = markdown_text(choice.gpu or choice.processor), markdown_text(choice.images)
     return (
-        f"Chosen for {choice.purpose}, in batches of {choice.batch}, on {machine} with {choice.threads} of its threads: "
-        f"{choice.reason}. Points of accuracy are lost on {images}; speed is beside that of the plain backbone in "
-        "float32, by onnxruntime.\n\n" + _table(("candidate", "points lost", "times as fast", "rejected"), rows)
+        f"Chosen for {choice.purpose}, in batches of {choice.batch}, on {machine}, threads: {choice.threads}. "
+        f"Of all, {choice.reason}. Points of accuracy are lost on {images}; speed is beside that of the plain backbone "
+        "in float32, by onnxruntime.\n\n" + _table(("candidate", "points lost", "times as fast", "rejected"), rows)
     )
 
 

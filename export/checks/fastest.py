@@ -6,6 +6,7 @@ the first format of the registry, in the precision that is closest to float32.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -144,8 +145,9 @@ def _write_all(
             folder = find_format(request.format).write(run, materials, listener, replace(request, within=scratch))
             predictor, correct = gate.open(folder, request)
         except FAULTS as error:
-            refused.append(refuse(request, error.problem))
-            listener.say(f"rejected  {request.folder_name}: {error.problem}")
+            why = error.problem.replace(f"{scratch}{os.sep}", "")  # a place that will be gone
+            refused.append(refuse(request, why))
+            listener.say(f"rejected  {request.folder_name}: {why}")
         else:
             passed.append(Passed(request, folder, predictor, correct))
     return passed, refused

@@ -161,8 +161,9 @@ def change_a_weight_unnoticed(folder: Path) -> None:
 
 
 def change_weights(folder: Path) -> None:
+    """Half as much again of all numbers that are no shapes or axes."""
     content = np.frombuffer((folder / "model.bin").read_bytes(), np.float32).copy()
-    content[len(content) // 2 :] *= 1.5
+    content[(np.abs(content) > 1e-3) & (np.abs(content) < 10)] *= 1.5
     (folder / "model.bin").write_bytes(content.tobytes())
     manifest_told_the_truth(folder)
 
@@ -175,7 +176,7 @@ def swap_labels(folder: Path) -> None:
 def swap_labels_everywhere(folder: Path) -> None:
     first, second, *others = read_manifest(folder).classes
     text = (folder / "model.xml").read_text(encoding="utf-8")
-    changed = text.replace(first, "?").replace(second, first).replace("?", second)
+    changed = text.replace(first, "@@").replace(second, first).replace("@@", second)
     assert changed != text
     (folder / "model.xml").write_text(changed, encoding="utf-8")
     manifest_told_the_truth(folder, classes=(second, first, *others))
@@ -192,7 +193,7 @@ def test_the_fastest_that_passes_is_kept_alone_with_the_story_of_all(
     folder = project.artifact("openvino-fp32")
     manifest, choice = read_manifest(folder), choice_of(project, "openvino-fp32")
     check_files(manifest, folder)
-    assert {file.path.name for file in read_seal(run, artifact_place(folder.name))} == {
+    assert {Path(file.path).name for file in read_seal(run, artifact_place(folder.name))} == {
         "model.xml",
         "model.bin",
         "manifest.json",
@@ -222,7 +223,7 @@ def test_the_fastest_that_passes_is_kept_alone_with_the_story_of_all(
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (change_a_weight_unnoticed, "was changed or damaged"),
+        (change_a_weight_unnoticed, "openvino-fp32/model.bin was changed or damaged"),
         (change_weights, "fails the check of the largest difference"),
         (swap_labels, "its labels differ"),
         (swap_labels_everywhere, "fails the label check"),
