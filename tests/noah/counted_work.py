@@ -7,10 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop
+from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop_count
+
+
+def _of_attention(query: Any, key: Any, value: Any, *_: object, **__: object) -> Any:
+    """Operations of attention, given the shapes of its inputs."""
+    return sdpa_flop_count(query, key, value)
+
 
 _ON_CPU = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_MISSING: dict[Any, Any] = {} if _ON_CPU in flop_registry else {_ON_CPU: sdpa_flop}
+_MISSING: dict[Any, Any] = {} if _ON_CPU in flop_registry else {_ON_CPU: _of_attention}
 """torch up to 2.11 counts no attention on a CPU."""
 
 
