@@ -167,7 +167,7 @@ def simulate_search(overhead: float, record: float) -> Simulation:
     """
     found = cluster_search.rounds(4)
     whole, longest = sum(map(sum, found)), max(map(max, found))
-    shares = {count: cluster_search.efficiency(found, count, overhead, record, makespan) for count in WORKERS}
+    shares = {count: cluster_search.efficiency(found, count, overhead, record) for count in WORKERS}
     return Simulation(sum(map(len, found)), whole / 3600, longest, shares)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -61,25 +62,37 @@ def rounds(generations: int) -> list[list[float]]:
             entries[entry.proposal.index] = replace(entry, looks=(*entry.looks, look))
 
 
-def efficiency(
-    found: Sequence[Sequence[float]],
-    workers: int,
-    overhead: float,
-    record: float,
-    makespan: Callable[[Sequence[float], int, float], float],
-) -> float:
-    """The share of the workers' time that is work, if a round begins when all of the one before it is written down.
+def round_seconds(durations: Sequence[float], workers: int, overhead: float, record: float) -> float:
+    """Seconds of a round: a worker that is done waits until the driver has written that down and has time for it.
+
+    Args:
+        durations: Seconds of each look, in the order in which they are given out.
+        workers: The number of workers.
+        overhead: Seconds that a look costs besides, at its worker.
+        record: Seconds that the driver takes for each look, one after the other.
+    """
+    left = list(durations)
+    ends = [overhead + left.pop(0) for _ in range(min(workers, len(left)))]
+    heapq.heapify(ends)
+    driver = 0.0
+    while ends:
+        driver = max(driver, heapq.heappop(ends)) + record
+        if left:
+            heapq.heappush(ends, driver + overhead + left.pop(0))
+    return driver
+
+
+def efficiency(found: Sequence[Sequence[float]], workers: int, overhead: float, record: float) -> float:
+    """The share of the workers' time that is work, if each round begins when all of the one before it is written down.
 
     Args:
         found: What `rounds` gave.
-        workers: The number of workers.
-        overhead: Seconds that a look costs besides, at its worker.
-        record: Seconds that the driver takes to write down a look and to decide; one after the other.
-        makespan: Seconds until the last of some pieces is over.
+        workers: As for `round_seconds`, like the others.
+        overhead: Seconds.
+        record: Seconds.
     """
-    ordered = [sorted(each, reverse=True) for each in found]
-    whole = sum(makespan(each, workers, overhead) + record * len(each) for each in ordered)
-    return sum(map(sum, ordered)) / (workers * whole)
+    whole = sum(round_seconds(each, workers, overhead, record) for each in found)
+    return sum(map(sum, found)) / (workers * whole)
 
 
 def record_milliseconds() -> float:

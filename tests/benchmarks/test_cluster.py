@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.cluster import METHODS, SEEDS, WORKERS, Simulation, makespan, plot, simulate, vtab_durations
+from benchmarks.cluster_search import efficiency, round_seconds
 from noah.benchmark.rows import read_rows
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +33,14 @@ def test_no_worker_does_more_than_it_can(durations: list[float], overhead: float
         assert sum(durations) / (count * share) <= (4 / 3 + 1 / 3) * best + 1e-6
 
 
+def test_a_round_waits_for_its_last_look_and_for_the_driver() -> None:
+    assert round_seconds([1, 1, 1], 3, 0, 0) == 1
+    assert round_seconds([1, 1, 1], 2, 0, 0) == 2
+    assert round_seconds([1, 1, 1], 1, 0.5, 0.25) == 3 * 1.75
+    assert round_seconds([1, 1, 1], 3, 0, 2) == 1 + 3 * 2  # the driver is what they wait for
+    assert efficiency([[1, 1], [1]], 2, 0, 0) == 3 / (2 * 2)
+
+
 def test_what_is_stored_follows_from_what_was_measured() -> None:
     stored = json.loads((ROOT / "docs" / "cluster" / "overhead.json").read_text(encoding="utf-8"))
     durations = vtab_durations(read_rows(ROOT / "docs" / "pocket"))
@@ -41,7 +50,12 @@ def test_what_is_stored_follows_from_what_was_measured() -> None:
     assert {int(count): share for count, share in kept["efficiency"].items()} == pytest.approx(found.efficiency)
     page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
     assert f"{found.efficiency[8]:.1%} with 8 workers and {found.efficiency[64]:.1%} with 64" in " ".join(page.split())
-    assert f"{stored['overheads']['cell']['milliseconds']:.1f} ms" in page
+    for name in ("cell", "look", "record"):
+        assert f"{stored['overheads'][name]['milliseconds']:.1f} ms" in page
+    search = stored["simulations"]["a search of 200 candidates"]["efficiency"]
+    assert f"Work fills {search['8']:.1%} of the time of 8 workers, and {search['64']:.1%} with 64" in " ".join(
+        page.split()
+    )
 
 
 def test_the_picture_has_a_line_for_each_kind_of_work() -> None:

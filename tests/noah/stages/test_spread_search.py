@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,13 @@ class Killing(Recorder):
 
 
 def evaluating() -> list[psutil.Process]:
-    """The processes of this user's clusters that evaluate; Ray names each after its class."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if " ".join(process.info["cmdline"] or []).startswith("ray::_Member")
-    ]
+    """The processes of this test's cluster that evaluate; Ray names each after its class."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if " ".join(process.cmdline()).startswith("ray::_Member"):
+                found.append(process)
+    return found
 
 
 def test_the_candidates_and_the_winner_of_one_process(tmp_path: Path, tiny_settings: TinySettings) -> None:
