@@ -145,8 +145,8 @@ def change_head(folder: Path) -> None:
     swapped = 0
     for tensor in model.graph.initializer:
         value = np.array(numpy_helper.to_array(tensor))
-        if value.shape[-1:] == (3,) or value.shape[:1] == (3,):
-            axis = 0 if value.shape[0] == 3 else value.ndim - 1
+        if value.dtype == np.float32 and value.shape in ((3, 64), (64, 3), (3,)):
+            axis = value.shape.index(3)
             tensor.CopyFrom(numpy_helper.from_array(np.take(value, [2, 1, 0], axis), tensor.name))
             swapped += 1
     assert swapped
