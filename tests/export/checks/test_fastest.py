@@ -291,6 +291,7 @@ def test_accuracy_is_gated_by_what_may_be_lost(
     outcome = noah("export", "--format", "auto", "--threads", "1")
     assert outcome.code == 1
     assert "Error: No candidate can be chosen: onnx-fp32: It loses " in outcome.error_lines[0]
+    assert "may be lost." in outcome.error_lines[0] and "rejected onnx-fp32: It loses " in outcome.words
     assert sorted(path.name for path in (project.run / "export").iterdir()) == before
     assert noah("export", "--format", "auto", "--lose-at-most", "100", "--threads", "1").code == 0
     monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], write=fail))  # a library that breaks on the way
