@@ -59,10 +59,12 @@ def candidate_requests(wanted: Request, batch: int) -> tuple[list[Request], list
     return found, refused
 
 
-def refuse(request: Request, why: str) -> CandidateRecord:
-    """Record that a candidate cannot be chosen, and why."""
+def refuse(request: Request, why: str, correct: int | None = None) -> CandidateRecord:
+    """Record that a candidate cannot be chosen, and why; and how many images it gets right, if that was measured."""
     reason = why.strip().rstrip(".")
-    return CandidateRecord(name=request.folder_name, format=request.format, precision=request.precision, refused=reason)
+    return CandidateRecord(
+        name=request.folder_name, format=request.format, precision=request.precision, correct=correct, refused=reason
+    )
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,7 @@ class Gate:
 
         Raises:
             ArtifactError: If it is damaged or does not run.
-            ParityError: If it calls classes by other names, its outputs are not those of the network in torch, or it
-                loses too much accuracy.
+            ParityError: If it calls classes by other names, or its outputs are not those of the network in torch.
         """
         predictor = load_predictor(folder, threads=self.materials.hardware.threads)
         if difference := label_difference(list(predictor.classes), self.materials.dataset.classes):
@@ -106,15 +107,19 @@ class Gate:
         with self.listener.bar(f"measuring {request.folder_name}", len(self.pixels), "images") as bar:
             classes = predicted_labels(artifact_logits(predictor, self.pixels, batch, bar))
         correct, total = int((classes == self.pixels.labels).sum()), len(self.pixels)
-        lost = self.correct_in_float32 - correct
         in_torch = self.correct_in_float32 / total
         self.listener.say(f"accuracy  {correct / total:.2%} of {self.images}, {in_torch:.2%} in torch")
-        if 100 * lost > self.lose_at_most * total:
-            raise ParityError(
-                f"It loses {100 * lost / total:.1f} points of accuracy ({correct:,} right instead of "
-                f"{self.correct_in_float32:,}), but at most {self.lose_at_most:g} may be lost."
-            )
         return predictor, correct
+
+    def why_not_accurate(self, correct: int) -> str:
+        """Say that too much accuracy is lost by a candidate that gets so many images right; empty if it is not."""
+        lost, total = self.correct_in_float32 - correct, len(self.pixels)
+        if 100 * lost <= self.lose_at_most * total:
+            return ""
+        return (
+            f"It loses {100 * lost / total:.1f} points of accuracy ({correct:,} right instead of "
+            f"{self.correct_in_float32:,}), but at most {self.lose_at_most:g} may be lost"
+        )
 
 
 def open_gate(

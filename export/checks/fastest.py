@@ -147,9 +147,12 @@ def _write_all(
         except FAULTS as error:
             why = error.problem.replace(f"{scratch}{os.sep}", "")  # a place that will be gone
             refused.append(refuse(request, why))
-            listener.say(f"rejected  {request.folder_name}: {why}")
         else:
-            passed.append(Passed(request, folder, predictor, correct))
+            if not (why := gate.why_not_accurate(correct)):
+                passed.append(Passed(request, folder, predictor, correct))
+                continue
+            refused.append(refuse(request, why, correct))
+        listener.say(f"rejected  {request.folder_name}: {refused[-1].refused}")
     return passed, refused
 
 

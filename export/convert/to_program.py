@@ -22,7 +22,7 @@ def export_program(network: nn.Module, *, height: int, width: int, batch: int | 
     """Record what a network computes.
 
     Args:
-        network: In evaluation mode; takes normalized float32 (B, 3, H, W).
+        network: In evaluation mode; takes normalized float32 (B, 3, H, W). Its tensors may be copied, not changed.
         height: H, in pixels.
         width: W, in pixels.
         batch: B; None leaves it free.
@@ -30,6 +30,7 @@ def export_program(network: nn.Module, *, height: int, width: int, batch: int | 
     Raises:
         ExportError: If torch.export cannot.
     """
+    _own_storage(network)
     # Two images: a batch of one would be taken for a fixed size.
     example = torch.zeros(batch or 2, 3, height, width, device=next(network.parameters()).device)
     shapes = ({0: torch.export.Dim(BATCH_AXIS)},) if batch is None else None
@@ -40,6 +41,13 @@ def export_program(network: nn.Module, *, height: int, width: int, batch: int | 
     except Exception as error:  # it raises many kinds of errors
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ExportError(f"torch.export failed: {cause}") from error
+
+
+def _own_storage(network: nn.Module) -> None:
+    """Copy each tensor that is a part of a larger one: torch.export would save parts of one storage as a whole."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.untyped_storage().nbytes() != tensor.nbytes:
+            tensor.data = tensor.data.clone()
 
 
 def save_program(program: ExportedProgram, path: Path, notes: dict[str, Any]) -> None:

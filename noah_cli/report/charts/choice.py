@@ -29,7 +29,8 @@ def draw_choice(name: str, choice: ChoiceRecord) -> Drawing:
         description=f"{said}.{left_out}",
         caption="Each point is a candidate: how many times as fast as the plain backbone (median and quartiles over "
         "the rounds in which all ran in turn), over its accuracy on images for the check. The star is what was chosen; "
-        f"the line is the accuracy in float32, and what is left of the dotted line was refused.{left_out}",
+        "the line is the accuracy in float32, and a cross left of the dotted line lost too much to be "
+        f"timed.{left_out}",
         height=max(3.2, 1.8 + 0.24 * len(timed)),
         paint=lambda figure: _paint(figure, name, choice, timed, measured),
         wide=True,
@@ -77,7 +78,9 @@ def _paint(
             fontweight="bold" if chosen else "normal",
         )
     for one in measured:
-        axes.plot([_accuracy(one, choice)], [0], "x", color=BAD)
+        axes.plot([_accuracy(one, choice)], [0], "x", color=BAD, markersize=8, clip_on=False)
+        place = (_accuracy(one, choice), 0)
+        axes.annotate(shorten(one.name, 28), place, textcoords="offset points", xytext=(8, 5), fontsize=8.5, color=BAD)
     values = [in_float32, lowest_allowed, *(_accuracy(one, choice) for one in (*timed, *measured))]
     margin = max(0.004, 0.35 * (max(values) - min(values)))
     axes.set_xlim(min(values) - margin, max(values) + margin)
