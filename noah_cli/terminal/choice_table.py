@@ -19,9 +19,8 @@ def print_choice(listener: ConsoleListener, choice: ChoiceRecord) -> None:
     for number, column in enumerate(columns):
         text = number in (0, len(columns) - 1)
         drawn.add_column(column, justify="left" if text else "right", no_wrap=not text, overflow="fold")
-    chosen = next(one for one in choice.candidates if one.is_close)
     for one in sorted(choice.candidates, key=_by_speed):
-        note = "chosen" if one is chosen else "as fast by these times" if one.is_close else ""
+        note = "chosen" if one is choice.chosen else "as fast by these times" if one.is_close else ""
         drawn.add_row(*_line(one, choice, note))
     seconds = choice.backbone_seconds
     drawn.add_row("plain backbone", "", "", f"{1000 * seconds:.2f}", _rate(choice.batch, seconds), "1")
