@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from export.artifact.manifest import ENGINE_FILE, MANIFEST_FILE, MODEL_FILE, Manifest
-from export.convert.to_openvino import IR_FILE
 from export.formats.load import artifact_folder, load_predictor, read_artifact
+from export.formats.openvino import IR_FILE
 from export.predict.find_inputs import find_inputs
 from export.predict.part_images import open_part
 from export.predict.parts import SHARD_SIZE, Part

@@ -133,10 +133,11 @@ def test_8_bits_that_lose_too_much_as_openvino_runs_them_are_refused(
     monkeypatch.setattr("export.write.proof.Evidence.compare", lambda *_, **__: None)
     run = Run(written.run)
     before = sorted(path.name for path in (written.run / "export").iterdir())
-    with pytest.raises(ParityError, match=r"as OpenVINO runs it, .* but only 0\.5 points may be lost"):
+    with pytest.raises(ParityError, match=r"as OpenVINO runs it, .* but only 0\.5 points may be lost") as error:
         OPENVINO.write(
             run, prepare(run.settings(), Silent()), Silent(), Request(format="openvino", precision="int8", name="bad")
         )
+    assert error.value.hint == "Nothing was written. Try --exclude-last-block or --precision bf16."
     assert sorted(path.name for path in (written.run / "export").iterdir()) == before
 
 
