@@ -29,9 +29,8 @@ def print_choice(listener: ConsoleListener, choice: ChoiceRecord) -> None:
         f"ratio     how many times as fast as the plain backbone in float32: median of {choice.rounds} rounds of "
         f"{choice.batch} images, on {choice.gpu or choice.processor}, threads: {choice.threads}"
     )
-    listener.say(
-        f"accuracy  and the points of it that are lost, on {choice.images}; the network in float32: {_share(choice.correct_in_float32, choice)}"
-    )
+    in_float32 = _share(choice.correct_in_float32, choice)
+    listener.say(f"accuracy  and its points that are lost, on {choice.images}; in float32 it is {in_float32}")
     for one in choice.candidates:
         if one.refused is not None:
             lost = choice.points_lost(one)
