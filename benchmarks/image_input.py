@@ -19,6 +19,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from export.convert.image_input import resizing_graph
+from export.convert.to_onnx import INPUT_NAME
 from export.formats.load import load_predictor
 from export.runtime.onnx_session import CPU
 from noah.progress import counted
@@ -58,7 +59,7 @@ def main(
     levels, changed, differences, same = [], [], [], []
     for picture in pictures(count):
         expected = preprocessing.pixels(picture)
-        (found,) = resizing.run(None, {"pictures": np.asarray(picture)[None]})[0]
+        (found,) = resizing.run(None, {INPUT_NAME: np.asarray(picture)[None]})[0]
         apart = np.abs(found.astype(int) - expected)
         levels.append(apart.max())
         changed.append((apart > 0).mean())

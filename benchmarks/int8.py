@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 import noah
 from benchmarks.steps import best_precision
-from export.convert.accuracy_loss import Gate
+from export.convert.accuracy_loss import Int8Gate
 from export.convert.int8 import quantize
 from export.convert.int8_options import Int8Options
 from export.convert.int8_writer import Int8Writer, Way, WriteFloat32
@@ -153,7 +153,7 @@ def measure(name: str, run: Run, file: Path) -> None:
         in_float32, in_8_bits = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         write(network, in_float32)
         test = materials.pixels(materials.dataset.load_test(), "test", Silent())
-        gate = Gate(in_float32, test, "test images", materials.evaluation_batch_size, Silent(), raw_pixels=False)
+        gate = Int8Gate(in_float32, test, "test images", materials.evaluation_batch_size, Silent(), raw_pixels=False)
         for way in missing:
             record = WAYS[way](network, write, in_8_bits, materials)
             loss = gate.measure(in_8_bits)
@@ -190,7 +190,7 @@ def min_max_alone(network: MergedViT, write: WriteFloat32, file: Path, materials
         )
         split, images = gate_images(materials)
         pixels = materials.pixels(split, "gate", Silent())
-        gate = Gate(writer.float32, pixels, images, materials.evaluation_batch_size, Silent(), raw_pixels=False)
+        gate = Int8Gate(writer.float32, pixels, images, materials.evaluation_batch_size, Silent(), raw_pixels=False)
         quantized = writer.quantized(way)
         shutil.move(quantized, file)
         return {"how": str(way), "accepted": gate.measure(file).is_allowed}

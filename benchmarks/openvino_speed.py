@@ -27,7 +27,8 @@ from export.checks.speed import speedup, time_in_turns
 from export.convert.onnx_products import choose_products
 from export.convert.quantize import write_int8
 from export.convert.to_onnx import write_onnx
-from export.convert.to_openvino import IR_FILE, write_openvino
+from export.convert.to_openvino import write_openvino
+from export.formats.openvino import IR_FILE
 from export.runtime.onnx_session import open_session
 from export.runtime.openvino_model import OpenVinoModel, load_openvino, open_openvino
 from noah.backbone.supported import untrained_backbone
@@ -71,7 +72,7 @@ def main() -> None:
             for precision, file in (("fp32", merged), ("bf16", merged), ("int8", quantized)):
                 written = folder / precision
                 written.mkdir()
-                write_openvino(file, written, precision)
+                write_openvino(file, written / IR_FILE, precision)
                 model = open_openvino(written / IR_FILE, precision, threads=threads)
                 opened[f"openvino {precision}"] = model
                 runs[f"openvino {precision}"] = partial(model.run, images)

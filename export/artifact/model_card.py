@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from export.artifact.manifest import ENGINE_FILE, MODEL_FILE, Manifest
-from export.artifact.records import ChoiceRecord, EngineRecord, ModelInput, Parity, QuantizationRecord, ResizedRecord
+from export.artifact.records import (
+    ChoiceRecord,
+    EngineRecord,
+    ExecutionRecord,
+    Parity,
+    QuantizationRecord,
+    ResizedRecord,
+)
 from noah.data.decoding import AS_STORED, Decoding
 from noah.files.foreign_text import markdown_text
 from noah.runs.folder import Run
@@ -116,7 +125,7 @@ def _subnet(manifest: Manifest) -> str:
 
 def _accuracy(manifest: Manifest, test: dict[str, Any] | None) -> str:
     if manifest.resized is not None:
-        return _resized(manifest.resized, manifest.input)
+        return _resized(manifest.resized, manifest.preprocessing)
     if test is None:
         return "Not measured on the test split when this was written; `noah eval` measures it.\n"
     return (
@@ -125,9 +134,10 @@ def _accuracy(manifest: Manifest, test: dict[str, Any] | None) -> str:
     )
 
 
-def _resized(record: ResizedRecord, model_input: ModelInput) -> str:
+def _resized(record: ResizedRecord, preprocessing: Mapping[str, JsonValue]) -> str:
     """What is known if the artifact takes images of another size than the run was measured on."""
-    (height, width), (searched_height, searched_width) = model_input.image_size, record.searched_size
+    height, width = preprocessing["height"], preprocessing["width"]  # which an input for any size does not tell
+    searched_height, searched_width = record.searched_size
     return (
         f"Searched and trained on images of {searched_width} x {searched_height} px, and made for {width} x {height} "
         f"px. Of {record.images}, {record.correct / record.total:.2%} are right at this size and "
@@ -166,8 +176,25 @@ def _precision(manifest: Manifest) -> str:
     ]
     opset = "" if manifest.opset is None else f", opset {manifest.opset}"
     found = f"{manifest.precision}{opset}. Types found in the file after writing:\n\n"
-    eight_bits = f"\n{_quantization(manifest.quantization)}" if manifest.quantization else ""
-    return found + _table(("operator", "types"), rows) + eight_bits
+    executed = f"\n{_execution(manifest.execution, manifest.quantization)}" if manifest.execution else ""
+    converted = "Of the ONNX file that it was converted from: " if manifest.execution else ""
+    eight_bits = f"\n{converted}{_quantization(manifest.quantization)}" if manifest.quantization else ""
+    return found + _table(("operator", "types"), rows) + executed + eight_bits
+
+
+def _execution(record: ExecutionRecord, quantization: QuantizationRecord | None) -> str:
+    """What it is computed in where it was exported."""
+    layers = "; ".join(
+        f"{kind} {', '.join(f'{count} in {type_}' for type_, count in counts.items())}"
+        for kind, counts in record.layers.items()
+    )
+    right = ""
+    if record.correct is not None and quantization is not None:
+        right = f" So run, it gets {record.correct:,} of {quantization.images} right."
+    return (
+        f"{record.package} {record.version} compiled it for this machine's {record.device}, told to compute in "
+        f"{record.hint}. Its layers: {layers or 'none that are counted'}.{right}\n"
+    )
 
 
 def _quantization(record: QuantizationRecord) -> str:

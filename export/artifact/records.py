@@ -349,6 +349,11 @@ class ChoiceRecord(Record):
     reason: Name
     candidates: Annotated[tuple[CandidateRecord, ...], Field(min_length=1)]
 
+    @property
+    def chosen(self) -> CandidateRecord:
+        """The candidate that was taken: the first that is as fast as the fastest."""
+        return next(one for one in self.candidates if one.is_close)
+
     def points_lost(self, candidate: CandidateRecord) -> float | None:
         """Percentage points of accuracy that a candidate loses; negative if it gains some, None if not measured."""
         if candidate.correct is None:

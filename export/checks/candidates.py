@@ -13,6 +13,7 @@ from export.artifact.metadata import label_difference
 from export.artifact.origin import temperature_of
 from export.artifact.records import CandidateRecord
 from export.checks.artifact_accuracy import artifact_logits
+from export.convert.accuracy_loss import raw_batches
 from export.formats.load import load_predictor
 from export.formats.registry import FORMATS
 from export.predict.predictor import Predictor
@@ -164,11 +165,6 @@ def open_gate(
 def _count_correct(
     logits: Callable[[NDArray[np.uint8]], NDArray[np.float32]], pixels: Pixels, batch_size: int, listener: Listener
 ) -> int:
-    correct = 0
     with listener.bar("measuring the network in torch", len(pixels), "images") as bar:
-        for start in range(0, len(pixels), batch_size):
-            stop = min(start + batch_size, len(pixels))
-            found = logits(pixels.batch(np.arange(start, stop))).argmax(axis=1)
-            correct += int((found == pixels.labels[start:stop]).sum())
-            bar.update(stop)
-    return correct
+        classes = np.concatenate([logits(values).argmax(axis=1) for values in raw_batches(pixels, batch_size, bar)])
+    return int((classes == pixels.labels).sum())

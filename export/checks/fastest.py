@@ -100,7 +100,7 @@ def export_fastest(run: Run, materials: Materials, listener: Listener, wanted: R
             loading=False,
         )
         choice = _record(passed, [*refused, *not_here], measured, gate, asked)
-        chosen = next(one for one in passed if one.request.folder_name == chosen_name(choice))
+        chosen = next(one for one in passed if one.request.folder_name == choice.chosen.name)
         listener.say(f"chosen    {chosen.request.folder_name}: {choice.reason}")
         return _keep(run, chosen, choice)
 
@@ -127,11 +127,6 @@ def _lower_end(ratios: Durations) -> float:
     """Lower end of the interval for the median, by the ranks of the values."""
     rank = int(binom.ppf(_TAIL, len(ratios), 0.5))
     return float(np.sort(ratios)[max(rank - 1, 0)])
-
-
-def chosen_name(choice: ChoiceRecord) -> str:
-    """The first candidate that is as fast as the fastest."""
-    return next(one.name for one in choice.candidates if one.is_close)
 
 
 def _write_all(
@@ -197,7 +192,7 @@ def _record(
 
 
 def _reason(choice: ChoiceRecord) -> str:
-    name = chosen_name(choice)
+    name = choice.chosen.name
     others = [one.name for one in choice.candidates if one.is_close and one.name != name]
     if not others:
         return "it is the fastest"

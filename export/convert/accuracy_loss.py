@@ -68,7 +68,7 @@ class AccuracyLoss:
         return enough and 100 * (self.correct_in_float32 - self.correct) <= POINTS_OF_NO_CONCERN * self.total
 
 
-class Gate:
+class Int8Gate:
     """The images that decide about 8-bit files, and what the float32 file says of them.
 
     Args:
@@ -105,14 +105,17 @@ class Gate:
 
     def _outputs(self, file: Path, title: str) -> LogProbabilities:
         with self._listener.bar(f"measuring {title}", len(self._pixels), "images") as bar:
-            return log_probabilities(file, self._batches(bar))
+            batches = raw_batches(self._pixels, self._batch_size, bar)
+            normalize = self._pixels.preprocessing.normalize
+            return log_probabilities(file, batches if self._raw_pixels else map(normalize, batches))
 
-    def _batches(self, bar: Bar) -> Iterator[NDArray[Any]]:
-        for start in range(0, len(self._pixels), self._batch_size):
-            stop = min(start + self._batch_size, len(self._pixels))
-            values = self._pixels.batch(np.arange(start, stop))
-            yield values if self._raw_pixels else self._pixels.preprocessing.normalize(values)
-            bar.update(stop)
+
+def raw_batches(pixels: Pixels, batch_size: int, bar: Bar) -> Iterator[NDArray[np.uint8]]:
+    """Give all images in order in batches, uint8 (B, H, W, 3); the bar counts those of the batches that were used."""
+    for start in range(0, len(pixels), batch_size):
+        stop = min(start + batch_size, len(pixels))
+        yield pixels.batch(np.arange(start, stop))
+        bar.update(stop)
 
 
 def log_probabilities(file: Path, batches: Iterable[NDArray[Any]]) -> LogProbabilities:
@@ -134,13 +137,10 @@ def first_classes(
     model: OpenModel, pixels: Pixels, materials: Materials, listener: Listener, title: str, *, raw_pixels: bool
 ) -> NDArray[np.int64]:
     """Give a model's top-1 class for each image, int64 (n,); the title is that of the bar, after "measuring"."""
-    batch_size = materials.evaluation_batch_size
-    classes = []
     with listener.bar(f"measuring {title}", len(pixels), "images") as bar:
-        for start in range(0, len(pixels), batch_size):
-            stop = min(start + batch_size, len(pixels))
-            values = pixels.batch(np.arange(start, stop))
-            outputs = model.run(values if raw_pixels else pixels.preprocessing.normalize(values))
-            classes.append(outputs.argmax(axis=1))
-            bar.update(stop)
-    return np.concatenate(classes)
+        return np.concatenate(
+            [
+                model.run(values if raw_pixels else pixels.preprocessing.normalize(values)).argmax(axis=1)
+                for values in raw_batches(pixels, materials.evaluation_batch_size, bar)
+            ]
+        )

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from export.artifact.records import Int8Precision, QuantizationRecord, TriedRecord
-from export.convert.accuracy_loss import POINTS_ALLOWED, AccuracyLoss, Gate
+from export.artifact.records import FloatPrecision, Int8Precision, QuantizationRecord, TriedRecord
+from export.convert.accuracy_loss import POINTS_ALLOWED, AccuracyLoss, Int8Gate
 from export.convert.int8_options import CALIBRATIONS, Int8Options
 from export.convert.int8_writer import Int8Writer, Way, WriteFloat32, named_blocks
 from export.convert.mixed_precision import worst_blocks
@@ -87,7 +87,7 @@ def quantize(
                 "weights   7 bits (this processor lacks VNNI and adds 8-bit products in 16 bits, where they overflow)"
             )
         split, images = gate_images(materials)
-        gate = Gate(
+        gate = Int8Gate(
             writer.float32,
             materials.pixels(split, "gate", listener),
             images,
@@ -188,6 +188,28 @@ def _told(products: Products) -> str:
 def _refusal(tried: Tried, precision: Int8Precision, options: Int8Options, available: int) -> ParityError:
     """Make the error that says how much is lost and what to try."""
     loss = tried.loss
+    mixed = tried.way.float_blocks
+    advice = what_to_try(precision, options, available, was_mixed=options.mixed, instead="fp16")
+    even = f", even with {named_blocks(mixed)} in float32" if mixed else ""
+    return ParityError(
+        f"The exported model fails the accuracy check: {precision} loses {loss.points:.1f} points on {loss.images} "
+        f"({loss.correct:,} right instead of {loss.correct_in_float32:,}){even}, but only {POINTS_ALLOWED} is allowed.",
+        f"Nothing was written. Try {advice}.",
+    )
+
+
+def what_to_try(
+    precision: Int8Precision, options: Int8Options, available: int, *, was_mixed: bool, instead: FloatPrecision
+) -> str:
+    """Say which options may bring 8 bits closer to float32, none of which was given yet.
+
+    Args:
+        precision: The precision that was asked for.
+        options: How it was to be quantized.
+        available: Number of training images that could calibrate.
+        was_mixed: Whether leaving blocks in float32 was tried because of this very loss.
+        instead: The precision to name if nothing helps.
+    """
     left_out = [
         name
         for name, given in (
@@ -198,16 +220,9 @@ def _refusal(tried: Tried, precision: Int8Precision, options: Int8Options, avail
         if given
     ]
     ways = [f"without {name}" for name in left_out]
-    if not options.mixed and not options.exclude_last_block:
+    if not was_mixed and not options.exclude_last_block:
         ways.append("--exclude-last-block")
     if precision == "int8" and available > options.images:
         ways.append(f"--calibration-images {2 * options.images}")
-    *first, last = *ways, "--precision fp16"
-    advice = f"{', '.join(first)} or {last}" if first else last
-    mixed = tried.way.float_blocks
-    even = f", even with {named_blocks(mixed)} in float32" if mixed else ""
-    return ParityError(
-        f"The exported model fails the accuracy check: {precision} loses {loss.points:.1f} points on {loss.images} "
-        f"({loss.correct:,} right instead of {loss.correct_in_float32:,}){even}, but only {POINTS_ALLOWED} is allowed.",
-        f"Nothing was written. Try {advice}.",
-    )
+    *first, last = *ways, f"--precision {instead}"
+    return f"{', '.join(first)} or {last}" if first else last

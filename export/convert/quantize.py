@@ -9,6 +9,7 @@ norms, softmax and the first convolution stay in float32, as do products that `e
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import platform
@@ -75,6 +76,7 @@ def write_int8(
         weight_bits: 8, or 7 for processors that add products in 16 bits; None takes `usable_weight_bits`.
         ranges: A file that keeps the ranges found. If it exists already, they are taken from it, which needs the same
             source and calibration and at most the products that it was made for; the batches are then not looked at.
+            onnxruntime 1.22 keeps no ranges: there is no such file then, and each call looks at the batches.
 
     Raises:
         ExportError: If onnxruntime cannot quantize the file.
@@ -87,6 +89,8 @@ def write_int8(
         "ActivationSymmetric": symmetric,
         "CalibStridedMinMax": 1,  # one batch at a time for every method: histograms need every value
     }
+    name = "calibration_cache_path"
+    kept = {name: ranges} if name in inspect.signature(quantize_static).parameters else {}
     with _prepared(source) as prepared, _told_by_noah():
         quantize_static(
             prepared,
@@ -99,9 +103,9 @@ def write_int8(
             weight_type=QuantType.QInt8,
             nodes_to_quantize=list(products.names),
             calibrate_method=_METHODS[calibration],
-            calibration_cache_path=ranges,
             use_external_data_format=_is_large(prepared),
             extra_options=options,
+            **kept,
         )
     _tidy(target)
 

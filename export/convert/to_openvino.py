@@ -1,4 +1,4 @@
-"""Writes OpenVINO's own files (IR) from an ONNX file: the network in `model.xml`, its weights in `model.bin`."""
+"""Writes OpenVINO's own files (IR) from an ONNX file: the network as .xml, and its weights as .bin beside it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from export.artifact.records import Precision
 from export.runtime.openvino_model import PRODUCTS, load_openvino, one_line, read_network, write_notes
 from noah.errors import ExportError
 
-IR_FILE = "model.xml"
-WEIGHTS_FILE = "model.bin"
 _REPORT = "Nothing was written. Please report this with the backbone's name."
 
 
-def write_openvino(onnx_file: Path, folder: Path, precision: Precision) -> dict[str, dict[str, int]]:
+def write_openvino(onnx_file: Path, file: Path, precision: Precision) -> dict[str, dict[str, int]]:
     """Convert an ONNX file, whose notes go along.
 
     Args:
         onnx_file: In float32, or quantized for int8.
-        folder: Where the two files go.
+        file: The file to write, which ends in .xml; that of the weights is called after it.
         precision: With fp16 and bf16, weights are stored in float16, which holds all bits of bfloat16 that matter: the
             file has no bfloat16 weights of its own.
 
@@ -38,9 +36,9 @@ def write_openvino(onnx_file: Path, folder: Path, precision: Precision) -> dict[
     try:
         network = read_network(core, onnx_file)
         write_notes(network, read_metadata(onnx_file))
-        openvino.save_model(network, folder / IR_FILE, compress_to_fp16=precision in ("fp16", "bf16"))
+        openvino.save_model(network, file, compress_to_fp16=precision in ("fp16", "bf16"))
         del network  # which keeps the ONNX file's weights open
-        return _stored_types(core.read_model(folder / IR_FILE))
+        return _stored_types(core.read_model(file))
     except RuntimeError as error:
         raise ExportError(
             f"OpenVINO cannot convert the model: {one_line(error)}.",

@@ -56,7 +56,7 @@ def _write(run: Run, materials: Materials, listener: Listener, request: Request)
         "torch.export; coremltools converted this program, and only a Mac can run what it wrote",
         _write_files,
         count_types=lambda package: check_coreml(package, shape, materials.dataset.classes),
-        batch=_BATCH,
+        takes_one=True,
         is_run=False,
     )
     return export_for_torch(run, materials, listener, files, form=MERGED, usage=_usage)

@@ -43,11 +43,12 @@ def _write(run: Run, materials: Materials, listener: Listener, request: Request)
 
 def _finish(draft: Draft) -> Manifest:
     from export.write.image_input import resize_in_graph
-    from export.write.proof import prove_onnx
+    from export.write.proof import BEFORE_RESIZING, prove_onnx
 
     parity = prove_onnx(draft.file, draft.evidence, draft.listener)
     if draft.request.input == "image":
-        parity += (resize_in_graph(draft),)
+        before = (one.model_copy(update={"runs_on": f"{one.runs_on}, {BEFORE_RESIZING}"}) for one in parity)
+        parity = (*before, resize_in_graph(draft))
     return draft.with_program(draft.describe(parity))
 
 

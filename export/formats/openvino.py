@@ -19,15 +19,16 @@ if TYPE_CHECKING:  # they import torch, numpy or pydantic
     from noah.progress import Listener
     from noah.runs.folder import Run
 
+IR_FILE, WEIGHTS_FILE = "model.xml", "model.bin"
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
 
 def _usage(manifest: Manifest, folder: Path) -> str:
-    hint = {"bf16": "bf16", "fp16": "f16"}.get(manifest.precision, "f32")
+    hint = manifest.execution.hint if manifest.execution else "f32"
     return (
         f"    noah predict {shlex.quote(folder.name)} IMAGES... --out predictions.csv\n\n"
         "Without noah, with the package openvino; labels and preprocessing are in the network's own metadata:\n\n"
-        '    network = openvino.Core().read_model("model.xml")\n'
+        f'    network = openvino.Core().read_model("{IR_FILE}")\n'
         '    labels = json.loads(str(network.get_rt_info(["noah", "classes"]).value))\n'
         f'    run = openvino.compile_model(network, "CPU", {{"INFERENCE_PRECISION_HINT": "{hint}"}})\n'
         f"    {manifest.output.name} = run(images)[0]\n"
@@ -50,7 +51,7 @@ def _write(run: Run, materials: Materials, listener: Listener, request: Request)
 def _finish(draft: Draft) -> Manifest:
     from export.write.openvino import convert_draft
 
-    return convert_draft(draft)
+    return convert_draft(draft, draft.folder / IR_FILE)
 
 
 def _open(file: Path, manifest: Manifest, opening: Opening) -> OpenModel:
@@ -110,6 +111,6 @@ OPENVINO = Format(
     precisions=_PRECISIONS,
     options=GRAPH_OPTIONS,
     prepare=_prepare,
-    models=(ModelFile(name="model.xml", open=_open, why_not_here=_why_not_here, weights="model.bin"),),
+    models=(ModelFile(name=IR_FILE, open=_open, why_not_here=_why_not_here, weights=WEIGHTS_FILE),),
     examine=_examine,
 )

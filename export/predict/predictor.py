@@ -120,7 +120,7 @@ class Predictor:
         The artifact has to be opened with `embeddings`; otherwise the same as `run`.
         """
         if not isinstance(self.model, OpenSession):
-            raise ValueError("an engine has no embeddings")
+            raise ValueError("the model was not opened by onnxruntime, which alone gives embeddings")
         runs = [self.model.run_with_features(values) for values in self._values(pixels)]
         outputs, embeddings = (np.concatenate(parts) for parts in zip(*runs, strict=True))
         return self._probabilities(outputs), embeddings

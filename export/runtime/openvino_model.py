@@ -6,7 +6,9 @@ installed. The precision of a computation is a hint: what the compiled network r
 
 from __future__ import annotations
 
+import functools
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -83,6 +85,7 @@ class OpenVinoModel:
 
     A small batch is one request, which uses all threads. A larger one is split over as many requests at a time as
     OpenVINO's hint for throughput asks for on this machine; the network is compiled for that when it is first needed.
+    Threads may share it: their batches are run one after the other.
 
     Attributes:
         provider: `PROVIDER`.
@@ -102,7 +105,7 @@ class OpenVinoModel:
         self.reason = f"{why}; {cores}"
         self._request = self.compiled.create_infer_request()
         self._queue: Any = None
-        self._parts: dict[int, npt.NDArray[np.float32]] = {}
+        self._running = threading.Lock()  # a request holds one input and one output
 
     def _compile(self, how: dict[str, object]) -> Any:
         own = {"INFERENCE_PRECISION_HINT": self._hint, "INFERENCE_NUM_THREADS": self._threads}
@@ -130,7 +133,8 @@ class OpenVinoModel:
         if not fits:
             raise ArtifactError(f"The model takes {_sizes(taken)}, not {_sizes(values.shape)}.")
         try:
-            return run(np.ascontiguousarray(values))
+            with self._running:
+                return run(np.ascontiguousarray(values))
         except Exception as error:  # OpenVINO raises RuntimeError, and TypeError for what is no array
             raise ArtifactError(
                 f"The model failed on a batch of {len(values)} images: {one_line(error)}.",
@@ -144,15 +148,13 @@ class OpenVinoModel:
         if self._queue is None:
             compiled = self._compile({"PERFORMANCE_HINT": "THROUGHPUT"})
             self._queue = load_openvino().AsyncInferQueue(compiled)  # as many requests as the device likes best
-            self._queue.set_callback(self._keep)
-        self._parts.clear()
+        parts: dict[int, npt.NDArray[np.float32]] = {}
+        # A callback that knew this model would keep it, and its files open, for ever.
+        self._queue.set_callback(functools.partial(_keep, parts))
         for number, part in enumerate(np.array_split(values, min(len(self._queue), len(values)))):
             self._queue.start_async([part], number)
         self._queue.wait_all()
-        return np.concatenate([self._parts[number] for number in sorted(self._parts)])
-
-    def _keep(self, request: Any, number: int) -> None:
-        self._parts[number] = np.array(request.get_output_tensor(0).data, np.float32)
+        return np.concatenate([parts[number] for number in sorted(parts)])
 
     def computed_types(self) -> dict[str, dict[str, int]]:
         """Count the layers of the compiled network by the type that they compute in, read back from OpenVINO."""
@@ -233,6 +235,10 @@ def one_line(error: Exception) -> str:
     """The last line of OpenVINO's message, which says what is wrong; the others say where in its own code."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     return lines[-1].rstrip(".") if lines else type(error).__name__
+
+
+def _keep(parts: dict[int, npt.NDArray[np.float32]], request: Any, number: int) -> None:
+    parts[number] = np.array(request.get_output_tensor(0).data, np.float32)
 
 
 def _sizes(shape: Sequence[int | str | None]) -> str:

@@ -25,6 +25,8 @@ from noah.space.subnet import Subnet
 
 _REFERENCE = "the unmerged torch subnet, float32, CPU"
 _REFERENCE_BATCH = 32
+BEFORE_RESIZING = "as it takes pixels of one size, before resizing was put in front"
+"""What `Parity.runs_on` says of the network of an artifact that takes images of any size."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Evidence:
         precision: The artifact's; decides the tolerance.
         values: Whether the outputs are logits or probabilities.
         profile: The batch sizes to compare at.
+        one_by_one: Whether the artifact takes single images alone, so that each is run for itself instead.
     """
 
     pixels: Pixels
@@ -50,6 +53,7 @@ class Evidence:
     precision: Precision
     values: Values
     profile: Profile
+    one_by_one: bool = False
 
     def compare(
         self, model: OpenModel, listener: Listener, *, method: Literal["run", "simulated"], runs_on: str
@@ -62,7 +66,9 @@ class Evidence:
         tolerance = TOLERANCES[self.precision, self.values]
 
         def run(pixels: Pixels) -> Outputs:
-            return model.run(pixels if self.raw_pixels else self.preprocessing.normalize(pixels))
+            values = pixels if self.raw_pixels else self.preprocessing.normalize(pixels)
+            parts = np.split(values, len(values)) if self.one_by_one else [values]
+            return np.concatenate([model.run(part) for part in parts])
 
         parity = measure_parity(
             run,
@@ -74,8 +80,12 @@ class Evidence:
             runs_on=runs_on,
             values=self.values,
             tolerance=tolerance,
-            batches=self.profile.sizes,
+            batches=(len(self.pixels),) if self.one_by_one else self.profile.sizes,
         )
+        if self.one_by_one:  # all at once were the outputs alone
+            parity = parity.model_copy(
+                update={"batches": tuple(batch.model_copy(update={"batch": 1}) for batch in parity.batches)}
+            )
         unit = " of the largest logit" if self.values == "logits" else ""
         for batch in parity.batches:
             listener.say(
@@ -96,6 +106,7 @@ def gather_evidence(
     values: Values,
     temperature: float = 1.0,
     profile: Profile,
+    one_by_one: bool = False,
 ) -> Evidence:
     """Run the torch subnet on validation images spread over the split, so that even small batches mix classes."""
     validation = materials.dataset.validation
@@ -114,16 +125,18 @@ def gather_evidence(
             for start in range(0, count, _REFERENCE_BATCH)
         ]
     )
-    repeated = f", repeated up to a batch of {profile.maximum}" if count < profile.maximum else ""
+    how = f", repeated up to a batch of {profile.maximum}" if count < profile.maximum else ""
+    how = ", one at a time" if one_by_one else how
     return Evidence(
         pixels=pixels,
         reference=reference,
-        images=f"{count} validation images of {materials.dataset.name}{repeated}",
+        images=f"{count} validation images of {materials.dataset.name}{how}",
         preprocessing=preprocessing,
         raw_pixels=raw_pixels,
         precision=precision,
         values=values,
         profile=profile,
+        one_by_one=one_by_one,
     )
 
 

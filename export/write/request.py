@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from export.artifact.records import Precision, Purpose
+from export.artifact.records import Precision, Purpose, Values
 from export.convert.int8_options import DEFAULT_INT8, Int8Options
 from export.runtime.profile import ONNX_PROFILE, Profile
 from export.runtime.tensorrt_package import Builder
+
+Input = Literal["float", "uint8", "image"]
+"""What a network takes: see `Request.input`."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ class Request:
     format: str = "onnx"
     precision: Precision = "fp32"
     int8: Int8Options = DEFAULT_INT8
-    input: Literal["float", "uint8", "image"] = "float"
-    values: Literal["logits", "probabilities"] = "logits"
+    input: Input = "float"
+    values: Values = "logits"
     opset: int | None = None
     profile: Profile = ONNX_PROFILE
     builder: Builder | None = None

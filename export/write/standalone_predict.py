@@ -74,7 +74,7 @@ def _in_table(table: Path, column: str) -> list[Path]:
 def read_pixels(path: str) -> tuple[np.ndarray | None, str]:
     """Give what the model sees of an image file, uint8 (H, W, 3) as in training, or why it sees nothing."""
     try:
-        return (np.asarray if INPUT == "image" else to_pixels)(_decode(Path(path).read_bytes())), ""
+        return to_pixels(_decode(Path(path).read_bytes())), ""
     except UnidentifiedImageError:
         return None, "it is in no format that Pillow alone knows; noah predict reads HEIC and JPEG XL, too"
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
@@ -112,16 +112,16 @@ def _decode(content: bytes) -> Image.Image:
 
 
 def to_pixels(image: Image.Image) -> np.ndarray:
-    """Resize an RGB image to uint8 (H, W, 3)."""
-    if RESIZE == "squash":
-        return np.array(image.resize((WIDTH, HEIGHT), Image.Resampling[INTERPOLATION.upper()]))
-    across, down = int(WIDTH / CROP_FRACTION), int(HEIGHT / CROP_FRACTION)
-    if across == down:  # the shorter side is exact, the longer one is cut down
+    """Resize an RGB image to uint8 (H, W, 3); a model that resizes itself gets it as it is."""
+    across, down, width, height = int(WIDTH / CROP_FRACTION), int(HEIGHT / CROP_FRACTION), WIDTH, HEIGHT
+    if RESIZE == "crop" and across == down:  # the shorter side is exact, the longer one is cut down
         width, height = (int(across * side / min(image.size)) for side in image.size)
-    else:
+    elif RESIZE == "crop":
         width, height = (round(side / min(image.width / across, image.height / down)) for side in image.size)
     if width * height > MOST_PIXELS:
         raise ValueError("it is too long and thin to be resized for a crop")
+    if INPUT == "image":
+        return np.asarray(image)
     left, top = round((width - WIDTH) / 2), round((height - HEIGHT) / 2)
     resized = image.resize((width, height), Image.Resampling[INTERPOLATION.upper()])
     return np.array(resized.crop((left, top, left + WIDTH, top + HEIGHT)))

@@ -19,7 +19,7 @@ from export.artifact.model_card import write_card
 from export.artifact.origin import describe_origin
 from export.artifact.records import ModelInput, ModelOutput, Parity
 from export.convert.to_onnx import BATCH_AXIS, INPUT_NAME
-from export.runtime.profile import ONNX_PROFILE, Profile
+from export.runtime.profile import ONNX_PROFILE
 from export.runtime.tensors import TensorSpec
 from export.write.parity import torch_outputs
 from export.write.proof import gather_evidence
@@ -56,7 +56,7 @@ class TorchFiles:
         write: Writes the files into a folder, and loads them again the way users will.
         check: Refuses a subnet that the format cannot hold, with an `ExportError`.
         count_types: Counts the weights of each type in that file.
-        batch: The only batch size that it takes; None if it takes any.
+        takes_one: Whether it takes one image at a time; else it takes any batch.
         is_run: Whether what was written is what is run to compare it; else only what it was made from can be run here.
     """
 
@@ -66,7 +66,7 @@ class TorchFiles:
     write: Callable[[Path, Materials, Supernet, Subnet, Listener], nn.Module]
     check: Callable[[Subnet], None] = _takes_any
     count_types: Callable[[Path], dict[str, int]] = _weight_types
-    batch: int | None = None
+    takes_one: bool = False
     is_run: bool = True
 
 
@@ -119,9 +119,15 @@ def _prove(
     subnet: Subnet,
     listener: Listener,
 ) -> Parity:
-    profile = ONNX_PROFILE if files.batch is None else Profile(files.batch, files.batch, files.batch)
     evidence = gather_evidence(
-        materials, model, subnet, raw_pixels=False, precision="fp32", values="logits", profile=profile
+        materials,
+        model,
+        subnet,
+        raw_pixels=False,
+        precision="fp32",
+        values="logits",
+        profile=ONNX_PROFILE,
+        one_by_one=files.takes_one,
     )
     method: Literal["run", "simulated"] = "run" if files.is_run else "simulated"
     return evidence.compare(_Loaded(network), listener, method=method, runs_on=f"torch, by {files.loaded_by}")
@@ -153,7 +159,7 @@ def _describe(
     parity: Parity,
 ) -> Manifest:
     preprocessing = materials.backbone.preprocessing
-    batch = files.batch or BATCH_AXIS
+    batch = 1 if files.takes_one else BATCH_AXIS
     return Manifest(
         format=files.format,
         **describe_origin(run, materials, model, subnet),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
-from export.artifact.records import Int8Calibration, Precision, Purpose
+from export.artifact.records import Int8Calibration, Precision, Purpose, Values
 from export.convert.int8_options import DEFAULT_IMAGES, Int8Options
 from export.convert.precision import DEFAULT_OPSETS, OLDEST_OPSETS
 from export.formats import auto
 from export.formats.format import Format
 from export.formats.registry import FORMATS, find_format
 from export.runtime.profile import parse_profile
-from export.write.request import FastestRequest, Request
+from export.write.request import FastestRequest, Input, Request
 from noah.errors import UsageError
 from noah.progress import Listener
 from noah.settings.layers import Layer
@@ -31,9 +31,9 @@ def plan_export(
     exclude_last_block: bool = False,
     smooth: bool = True,
     mixed: bool = True,
-    input: Literal["float", "uint8", "image"] | None = None,  # noqa: A002  # the option's name
+    input: Input | None = None,  # noqa: A002  # the option's name
     input_size: int | None = None,
-    output: Literal["logits", "probabilities"] | None = None,
+    output: Values | None = None,
     batch: str | None = None,
     target: str | None = None,
     opset: int | None = None,
@@ -43,9 +43,18 @@ def plan_export(
     """Check the options of an export, which are those of `noah export`, and choose what nobody asked for.
 
     Raises:
-        UsageError: If options contradict one another.
+        UsageError: If a value is none of its option's, or options contradict one another.
         MissingPackageError: If the package that builds engines is not installed.
     """
+    _refuse_unknown(
+        {
+            "precision": (precision, get_args(Precision)),
+            "calibration": (calibration, get_args(Int8Calibration)),
+            "input": (input, get_args(Input)),
+            "output": (output, get_args(Values)),
+            "for_": (for_, get_args(Purpose)),
+        }
+    )
     given = {
         "--precision": precision,
         "--calibration": calibration,
@@ -146,6 +155,16 @@ def export_run(
     materials = prepare_run(current, listener, own, data=data)
     check_same_data(current, materials)
     return format_.write(current, materials, listener, wanted)
+
+
+def _refuse_unknown(given: Mapping[str, tuple[str | None, tuple[str, ...]]]) -> None:
+    """Refuse values, each given with its choices, that only Python lets through: the command line knows the choices."""
+    unknown = {name: (value, choices) for name, (value, choices) in given.items() if value not in (None, *choices)}
+    if unknown:
+        raise UsageError(
+            " ".join(f"{name} is {value!r}, which is no choice." for name, (value, _) in unknown.items()),
+            " ".join(f"{name} takes {', '.join(choices)}." for name, (_, choices) in unknown.items()),
+        )
 
 
 def _plan_fastest(purpose: Purpose, batch: str | None, lose_at_most: float | None) -> FastestRequest:

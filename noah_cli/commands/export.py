@@ -174,6 +174,7 @@ def export(
         listener.say_next(next_step(folder))
         return
     if all(parity.method == "simulated" for parity in manifest.parity):
-        listener.say("          It needs a GPU to run.")
+        by_openvino = manifest.format == "onnx"
+        listener.say(f"          It needs a GPU to run{', or --provider openvino on a CPU' if by_openvino else ''}.")
     here = first_here(runnables(folder, manifest))  # of an artifact with an engine, perhaps just its ONNX file
     listener.say_next(f"noah predict {shlex.quote(str(here.path if here else folder))} IMAGES... --out predictions.csv")

@@ -18,10 +18,9 @@ def print_choice(listener: ConsoleListener, choice: ChoiceRecord) -> None:
     columns = ("candidate", "accuracy", "lost", "ms", "images/s", "ratio", "")
     for number, column in enumerate(columns):
         drawn.add_column(column, justify="left" if number in (0, len(columns) - 1) else "right", no_wrap=True)
-    chosen = next(one for one in choice.candidates if one.is_close)
     for one in sorted(choice.candidates, key=lambda one: one.seconds or 0.0):
         if one.refused is None:
-            drawn.add_row(*_line(one, choice, "chosen" if one is chosen else "as fast" if one.is_close else ""))
+            drawn.add_row(*_line(one, choice, "chosen" if one is choice.chosen else "as fast" if one.is_close else ""))
     seconds = choice.backbone_seconds
     drawn.add_row("plain backbone", "", "", f"{1000 * seconds:.2f}", _rate(choice.batch, seconds), "1")
     listener.console.print(drawn, markup=False)

@@ -57,7 +57,7 @@ def _paint(
     # Candidates of one accuracy stand above one another: labels go to the right of some, to the left of others.
     for place, one in enumerate(sorted(timed, key=_ratio)):
         low, middle, high = one.times_as_fast or (0.0, 0.0, 0.0)
-        chosen = one.name == name
+        chosen = one is choice.chosen
         axes.errorbar(
             [_accuracy(one, choice)],
             [middle],

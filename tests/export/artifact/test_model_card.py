@@ -9,8 +9,9 @@ import pytest
 
 from export.artifact.manifest import Manifest, read_manifest
 from export.artifact.model_card import model_card
+from export.artifact.records import ResizedRecord
 from export.formats.registry import format_of
-from tests.export.tiny_artifact import make_artifact
+from tests.export.tiny_artifact import HEIGHT, WIDTH, make_artifact
 from tests.finished import ENGINES, FLOAT, UINT8, Finished
 
 
@@ -57,6 +58,13 @@ def test_a_card_without_a_test_result_names_the_command(tmp_path: Path) -> None:
     card = card_of(read_manifest(folder), folder)
     assert "`noah eval` measures it" in card
     assert "café, a, b, dog, 鳥" in card
+
+
+def test_the_size_of_an_artifact_for_images_of_any_size_is_that_of_its_preprocessing(tmp_path: Path) -> None:
+    folder = make_artifact(tmp_path / "artifact", kind="image")
+    record = ResizedRecord(searched_size=(8, 8), images="9 images", total=9, correct=6, correct_at_searched_size=3)
+    manifest = read_manifest(folder).model_copy(update={"resized": record})
+    assert f"made for {WIDTH} x {HEIGHT} px. Of 9 images, 66.67% are right" in card_of(manifest, folder)
 
 
 def test_people_may_edit_the_card(finished: Finished, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import noah as noah_package
 from export.artifact.manifest import Manifest, check_files, file_record, read_manifest, write_manifest
 from export.artifact.records import ChoiceRecord, Precision
 from export.checks import bench, fastest
-from export.checks.fastest import chosen_name, find_close
+from export.checks.fastest import find_close
 from export.formats.load import load_predictor
 from export.formats.registry import FORMATS
 from export.write.request import Request
@@ -244,7 +244,7 @@ def test_a_spoiled_candidate_is_never_taken_however_fast(
     artifact = noah_package.open_run().export("auto", threads=1)
     assert artifact.path.name == FLOAT
     choice = choice_of(project, FLOAT)
-    assert chosen_name(choice) == FLOAT and choice.purpose == "latency"
+    assert choice.chosen.name == FLOAT and choice.purpose == "latency"
     assert why in (choice.candidates[1].refused or "")
 
 

@@ -14,6 +14,7 @@ import torch
 from onnx import numpy_helper
 
 from export.artifact.records import Int8Calibration
+from export.convert import quantize
 from export.convert.onnx_files import check_valid
 from export.convert.onnx_products import Products, choose_products
 from export.convert.quantize import Inputs, usable_weight_bits, write_int8, write_int8_dynamic
@@ -156,6 +157,23 @@ def test_ranges_that_were_found_serve_again_for_fewer_products(source: Path, tmp
     assert np.array_equal(written["first"], written["again"])
     assert np.array_equal(written["fewer"], written["expected"])
     assert not np.array_equal(written["first"], written["fewer"])
+
+
+def test_an_onnxruntime_that_keeps_no_ranges_looks_at_the_images_again(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_in_1_22(*arguments: object, **options: object) -> None:
+        assert "calibration_cache_path" not in options
+        newer(*arguments, **options)
+
+    newer, ranges, written = quantize.quantize_static, tmp_path / "ranges.json", []
+    monkeypatch.setattr(quantize, "quantize_static", as_in_1_22)
+    for name in ("first", "again"):
+        file = tmp_path / f"{name}.onnx"
+        write_int8(source, file, products_of(source), BATCHES, calibration="minmax", symmetric=False, ranges=ranges)
+        written.append(open_session(file, provider="cpu", threads=1).run(random_images(4)))
+    assert not ranges.exists()
+    assert np.array_equal(*written)
 
 
 def test_dynamic_files_are_near_too(source: Path, tmp_path: Path) -> None:

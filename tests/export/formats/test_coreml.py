@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 from torch import nn
 
 from export.artifact.manifest import check_files, read_manifest
-from export.convert import to_coreml
 from export.convert.to_coreml import check_coreml, write_coreml
 from export.convert.to_program import export_program
 from noah.errors import ExportError
@@ -32,6 +32,7 @@ def test_its_package_is_what_its_manifest_says(project: Finished) -> None:
     (parity,) = manifest.parity
     assert parity.method == "simulated" and "only a Mac can run" in parity.runs_on
     assert [batch.batch for batch in parity.batches] == [1]
+    assert parity.images == "18 validation images of shapes, one at a time"
     found = check_coreml(folder / "model.mlpackage", (1, 3, 32, 32), PHOTO_CLASSES)
     assert manifest.types["weights"] == found and found["float32"] > 10
     card = (folder / "model_card.md").read_text(encoding="utf-8")
@@ -76,10 +77,7 @@ def test_what_cannot_be_converted_is_told_with_the_error(tmp_path: Path, monkeyp
     with pytest.raises(ExportError, match=r"coremltools 9.* cannot convert the model: .*bicubic"):
         write_coreml(export_program(Sorted(), height=8, width=8, batch=1), tmp_path / "a.mlpackage", {})
 
-    def missing(name: str) -> None:
-        raise ModuleNotFoundError(name)
-
-    monkeypatch.setattr(to_coreml.importlib, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "coremltools", None)
     outcome = noah("export", "--format", "coreml")
     assert outcome.error_lines == [
         "Error: coremltools is not installed.",

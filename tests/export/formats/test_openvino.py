@@ -35,7 +35,10 @@ def written(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Fin
     materials = prepare(run.settings(), Silent())
     for precision in OPENVINO.precisions:
         asked = Request(
-            format="openvino", precision=precision, raw_pixels=precision == "bf16", profile=Profile(1, 2, 18)
+            format="openvino",
+            precision=precision,
+            input="uint8" if precision == "bf16" else "float",
+            profile=Profile(1, 2, 18),
         )
         OPENVINO.write(run, materials, Silent(), asked)
     return copied
@@ -75,7 +78,10 @@ def test_its_manifest_tells_what_is_stored_and_what_is_computed(written: Finishe
     assert [batch.batch for batch in parity.batches] == [1, 2, 18]
     card = (folder / "model_card.md").read_text(encoding="utf-8")
     assert f"noah predict {folder.name} IMAGES..." in card
-    assert f'"INFERENCE_PRECISION_HINT": "{ {"bf16": "bf16", "fp16": "f16"}.get(precision, "f32") }"' in card
+    assert f'"INFERENCE_PRECISION_HINT": "{execution.hint}"' in card
+    assert f"told to compute in {execution.hint}. Its layers: " in card
+    assert (f"So run, it gets {execution.correct} of " in card) == (precision == "int8")
+    assert ("Of the ONNX file that it was converted from: " in card) == (precision == "int8")
 
 
 def test_labels_and_preprocessing_are_in_the_file_itself(written: Finished) -> None:

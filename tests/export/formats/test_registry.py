@@ -105,6 +105,14 @@ def test_an_export_is_planned_by_what_it_says(scroll: Format) -> None:
     assert scroll.why_not("fp16") == "The scroll's ink is not installed."
 
 
+def test_values_that_are_no_choice_are_refused_together() -> None:
+    with pytest.raises(UsageError) as error:
+        plan_export("onnx", precision="fp8", input="jpeg", for_="speed")  # type: ignore[arg-type]  # what is refused
+    refused = (("precision", "fp8"), ("input", "jpeg"), ("for_", "speed"))
+    assert error.value.problem == " ".join(f"{name} is {value!r}, which is no choice." for name, value in refused)
+    assert error.value.hint.endswith("input takes float, uint8, image. for_ takes latency, throughput.")
+
+
 def test_its_artifact_is_opened_listed_and_described(folder: Path, scroll: Format) -> None:
     import numpy as np
 

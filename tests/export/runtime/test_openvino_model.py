@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from export.artifact.metadata import write_metadata
 from export.artifact.records import Precision
 from export.convert.image_input import resizing_graph
 from export.convert.small_model import write_small_model
-from export.convert.to_openvino import IR_FILE, check_computed, write_openvino
+from export.convert.to_openvino import check_computed, write_openvino
+from export.formats.openvino import IR_FILE
 from export.runtime.onnx_session import open_session
 from export.runtime.openvino_model import PROVIDER, choose_hint, is_openvino, load_openvino, open_openvino, write_notes
 from noah.data.pixels.preprocessing import Preprocessing, Resize
@@ -51,9 +53,22 @@ def test_streams_give_what_single_requests_give(graph: Path, precision: Precisio
     assert np.allclose(together, expected, atol={"fp32": 1e-4, "fp16": 1e-4}.get(precision, 0.3))
 
 
+@pytest.mark.parametrize("size", [2, 32])  # a single request, and several at a time
+def test_threads_that_share_a_model_get_their_own_answers(tmp_path: Path, size: int) -> None:
+    model = open_openvino(write_small_model(tmp_path, "fp32"), "fp32", threads=2)
+    batches = [images(size), images(size) + 1]
+    expected = [model.run(values) for values in batches]
+
+    def differing(one: int) -> int:
+        return sum(not np.array_equal(model.run(batches[one]), expected[one]) for _ in range(40))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(differing, (0, 1))) == [0, 0]
+
+
 def test_what_was_computed_in_is_read_back(graph: Path, precision: Precision, tmp_path: Path) -> None:
     write_metadata(graph, {})
-    write_openvino(graph, tmp_path, precision)
+    write_openvino(graph, tmp_path / IR_FILE, precision)
     model = open_openvino(tmp_path / IR_FILE, precision, threads=1)
     found = model.computed_types()
     hint, why = choose_hint(precision, CAPABILITIES)
@@ -124,7 +139,7 @@ def test_what_does_not_open_or_run_is_told_in_one_line(tmp_path: Path) -> None:
         model.run(np.array([[[["a"] * 4] * 4] * 3] * 2))
     with pytest.raises(ExportError, match="OpenVINO cannot convert the model"):
         (tmp_path / "bad.onnx").write_bytes(b"")
-        write_openvino(tmp_path / "bad.onnx", tmp_path, "fp32")
+        write_openvino(tmp_path / "bad.onnx", tmp_path / IR_FILE, "fp32")
     with pytest.raises(UsageError, match="--provider tensorrt does not run"):
         open_openvino(tmp_path / "model.onnx", "fp32", provider="tensorrt")
 

@@ -12,6 +12,7 @@ from PIL import Image
 from export.artifact.manifest import read_manifest
 from export.formats.load import load_predictor
 from export.write import image_input
+from export.write.proof import BEFORE_RESIZING
 from tests.commands import noah
 from tests.finished import UINT8, Finished
 
@@ -25,7 +26,8 @@ def for_images(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> 
     with contextlib.chdir(copied.folder):
         exported = noah("export", "--format", "onnx", "--input", "image")
         tested = noah("eval", f"runs/shapes/first/export/{NAME}")
-        assert noah("export", "--format", "openvino", "--input", "image").code == 0
+        by_openvino = noah("export", "--format", "openvino", "--input", "image")
+        assert by_openvino.code == 0 and "of 255 at most (OpenVINO CPU)" in by_openvino.words
     return Finished(copied.folder, {"export": exported, "eval": tested})
 
 
@@ -38,6 +40,10 @@ def test_it_takes_images_of_any_size_and_tells_how_near_it_is(for_images: Finish
     references = [parity.reference for parity in manifest.parity]
     assert "the same network on pixels that Pillow resized" in references
     assert references[-1] == "noah predict with the same model"  # predict.py, to the bit
+    for name in (NAME, NAME.replace("onnx", "openvino")):
+        first, *others = read_manifest(for_images.artifact(name)).parity
+        assert first.runs_on.endswith(f", {BEFORE_RESIZING}")
+        assert not any(BEFORE_RESIZING in other.runs_on for other in others)
     card = (for_images.artifact(NAME) / "model_card.md").read_text()
     assert "decoded uint8 images (batch, height, width, 3), RGB, of any size" in card
 

@@ -191,6 +191,18 @@ def test_crops_are_those_of_the_preprocessing(width: int, height: int, size: tup
     np.testing.assert_array_equal(program["to_pixels"](image), preprocessing.pixels(image))
 
 
+def test_an_image_too_long_and_thin_for_a_crop_is_refused_even_if_the_model_resizes() -> None:
+    for kind in ("normalized", "image"):
+        values = {
+            "RESIZE, CROP_FRACTION, INTERPOLATION": ("crop", 0.875, "bicubic"),
+            "INPUT, PRECISION": (kind, "fp32"),
+        }
+        program: dict[str, Any] = {"__name__": "predict"}
+        exec(program_text(TEMPLATE.read_text(encoding="utf-8"), values), program)
+        with pytest.raises(ValueError, match="too long and thin"):
+            program["to_pixels"](Image.new("RGB", (90_000, 1)))
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
