@@ -110,6 +110,14 @@ OPENVINO = Format(
     precisions=_PRECISIONS,
     options=GRAPH_OPTIONS,
     prepare=_prepare,
-    models=(ModelFile(name="model.xml", open=_open, why_not_here=_why_not_here, weights="model.bin"),),
+    models=(
+        ModelFile(
+            name="model.xml",
+            open=_open,
+            why_not_here=_why_not_here,
+            weights="model.bin",
+            runs_on=frozenset(("cpu",)),
+        ),
+    ),
     examine=_examine,
 )
