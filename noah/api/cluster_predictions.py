@@ -279,7 +279,9 @@ def predict_on_cluster(
                     begun_at = min(begun_at, time.monotonic() - outcome.seconds)  # the start of a worker is no part
                     seconds = time.monotonic() - begun_at
                     if outcome.value is None:
-                        cause = outcome.error.problem if isinstance(outcome.error, NoahError) else _spelled(outcome.error)
+                        cause = (
+                            outcome.error.problem if isinstance(outcome.error, NoahError) else _spelled(outcome.error)
+                        )
                         failed.append((outcome.name, cause))
                         continue
                     done[outcome.name] = outcome.value

@@ -88,5 +88,8 @@ def machine_died(ray: Any, death: Exception) -> bool:
 def how_it_died(ray: Any, death: Exception) -> tuple[str, str]:
     """What happened to a process whose machine is still there, as the end of a sentence, and what to do about it."""
     if isinstance(death, ray.exceptions.OutOfMemoryError):
-        return "Ray ended its process because the memory was full", "Let fewer run side by side: more --threads for each."
+        return (
+            "Ray ended its process because the memory was full",
+            "Let fewer run side by side: more --threads for each.",
+        )
     return "its process died", "Look at the logs in /tmp/ray there."

@@ -195,7 +195,10 @@ class Crew(Generic[Q, A]):
         hint = how_it_died(self._cluster.ray, death)[1]
         if lost:
             name = f" ({member.machine[:6]})" if member.machine else ""
-            how, hint = f"a machine{name} is gone, and one of the {self._what} with it", "Look at the machines' own logs."
+            how, hint = (
+                f"a machine{name} is gone, and one of the {self._what} with it",
+                "Look at the machines' own logs.",
+            )
         elif isinstance(death, self._cluster.ray.exceptions.OutOfMemoryError):
             how = f"Ray ended one of the {self._what}{where} because the memory was full"
         else:

@@ -73,9 +73,7 @@ def local_workers(
         _end(started, listener)
 
 
-def _begin(
-    work: Callable[[Run, Materials], None], folder: str, layer: Layer, parent: int, gpu: str | None
-) -> None:
+def _begin(work: Callable[[Run, Materials], None], folder: str, layer: Layer, parent: int, gpu: str | None) -> None:
     """Work on the search in a process of its own."""
     end_with(parent)
     use_gpu(gpu)

@@ -39,12 +39,12 @@ def test_what_ray_says_of_a_death() -> None:
 
 
 def test_an_error_travels_as_it_is_or_as_its_text() -> None:
-    class Local(Exception):
+    class LocalError(Exception):
         pass
 
     error = DataError("wrong", "right")
     assert portable(error) is error
-    assert str(portable(Local("far"))) == "Local: far"
+    assert str(portable(LocalError("far"))) == "LocalError: far"
 
 
 def test_a_machine_that_takes_many_processes_with_it_ends_no_work() -> None:
