@@ -32,6 +32,7 @@ from noah.errors import (
     DatasetNotFoundError,
     NoahError,
     RunBusyError,
+    StorageNotSeenError,
     UsageError,
     inside_sentence,
     system_cause,
@@ -72,10 +73,6 @@ class Spread:
     where: str
     storage: str | None = None
     gpus: float = 1.0
-
-
-class StorageNotSeenError(UsageError):
-    """A machine does not see the storage, so that every cell would fail on it."""
 
 
 @dataclass(frozen=True, slots=True)

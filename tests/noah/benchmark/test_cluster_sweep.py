@@ -27,7 +27,6 @@ from noah.benchmark.cluster_sweep import (
     Saving,
     SeenStore,
     Spread,
-    StorageNotSeenError,
     TaskForecast,
     _stored,
     cell_resources,
@@ -41,7 +40,7 @@ from noah.benchmark.sweep import run_cell, run_sweep
 from noah.benchmark.sweep_settings import SweepSettings, begin_sweep, check_same_sweep, sweep_digest
 from noah.cluster.resources import Resources
 from noah.cluster.session import Cluster
-from noah.errors import NoahError, SettingsError, UsageError
+from noah.errors import NoahError, SettingsError, StorageNotSeenError, UsageError
 from noah.files.folder_store import FolderStore
 from noah.progress import Silent
 from noah.settings.layers import Layer
@@ -212,13 +211,15 @@ def test_a_folder_of_another_sweep_is_refused_before_ray_starts(
     sweep: SweepSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells = plan_cells(["digits"], ["linear"], [0])
-    automatic = Layer("--set", {"hardware": {"precision": "auto"}})
+    automatic = Layer(source="--set", values={"hardware": {"precision": "auto"}})
     asked, sweep = sweep, dataclasses.replace(sweep, changes=(*sweep.changes, automatic))
     begin_sweep(sweep, cells, tmp_path / "out", Silent(), precision="bf16")  # as by machines with GPUs
     assert check_same_sweep(sweep, tmp_path / "out") == "bf16"
     assert run_sweep_on_cluster(sweep, [], tmp_path / "out", Silent(), Spread("local")) == []
     monkeypatch.setattr("noah.benchmark.cluster_sweep.connect", None)
-    other = dataclasses.replace(sweep, changes=(*sweep.changes, Layer("--set", {"retrain": {"epochs": 77}})))
+    other = dataclasses.replace(
+        sweep, changes=(*sweep.changes, Layer(source="--set", values={"retrain": {"epochs": 77}}))
+    )
     assert sweep_digest(other) != sweep_digest(sweep)
     with pytest.raises(SettingsError, match=r"retrain\.epochs: .* not 77"):
         run_sweep_on_cluster(other, cells, tmp_path / "out", Silent(), Spread("local"))
