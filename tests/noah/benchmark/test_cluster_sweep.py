@@ -223,7 +223,7 @@ def test_a_folder_of_another_sweep_is_refused_before_ray_starts(
     assert sweep_digest(other) != sweep_digest(sweep)
     with pytest.raises(SettingsError, match=r"retrain\.epochs: .* not 77"):
         run_sweep_on_cluster(other, cells, tmp_path / "out", Silent(), Spread("local"))
-    with pytest.raises(SettingsError, match="precision: .* has 'bf16', not 'fp32'"):
+    with pytest.raises(SettingsError, match=r"precision: .* has 'bf16', not 'fp32'"):
         run_sweep_on_cluster(asked, cells, tmp_path / "out", Silent(), Spread("local"))
 
 
