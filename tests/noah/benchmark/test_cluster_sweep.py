@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,18 +28,21 @@ from noah.benchmark.cluster_sweep import (
     SeenStore,
     Spread,
     TaskForecast,
+    _collect,
     _stored,
+    _tasks,
     cell_resources,
     order_cells,
     run_stored_cell,
     run_sweep_on_cluster,
     settle,
 )
-from noah.benchmark.rows import read_rows
+from noah.benchmark.rows import Row, read_rows
 from noah.benchmark.sweep import run_cell, run_sweep
 from noah.benchmark.sweep_settings import SweepSettings, begin_sweep, check_same_sweep, sweep_digest
 from noah.cluster.resources import Resources
 from noah.cluster.session import Cluster
+from noah.cluster.tasks import Outcome, Task
 from noah.errors import NoahError, SettingsError, StorageNotSeenError, UsageError
 from noah.files.folder_store import FolderStore
 from noah.progress import Silent
@@ -205,6 +208,26 @@ def test_a_store_that_fails_at_the_end_leaves_what_it_has(tmp_path: Path, monkey
         monkeypatch.setattr(FolderStore, "get", fail)
     assert folders.names() == (cell.file_name,)
     assert [line for line in recorder.said if "Runs are left in" in line]
+
+
+def test_a_machine_that_does_not_see_the_storage_ends_the_sweep_instead_of_failing_each_cell(
+    sweep: SweepSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = plan_cells(["digits"], ["linear", "bias"], [0])
+    store = SeenStore(FolderStore(str(tmp_path / "store")), "seen")
+
+    def run_all(_: object, tasks: Sequence[Task[Row]], *__: object, **___: object) -> Iterator[Outcome[Row]]:
+        for task in tasks:
+            try:
+                yield Outcome(task, task.work(Silent()))
+            except UsageError as error:
+                yield Outcome(task, error=error, account="as told by the machine")
+
+    monkeypatch.setattr("noah.benchmark.cluster_sweep.run_tasks", run_all)
+    tasks = _tasks(sweep, cells, store, Resources())
+    with pytest.raises(StorageNotSeenError):
+        _collect(described({}), sweep, tasks, tmp_path, Silent(), store, lambda: None, lambda _: None)
+    assert not list(tmp_path.rglob("*.json"))  # no cell is told as failed
 
 
 def test_a_folder_of_another_sweep_is_refused_before_ray_starts(
