@@ -10,7 +10,8 @@ next.
     │   ├── UnknownBackboneError     there is no backbone of that name or at that path
     │   ├── EmptySpaceError          the budget admits no subnet of the search space
     │   ├── RunExistsError           the run folder is already in use
-    │   └── CommandOrderError        another command has to come first
+    │   ├── CommandOrderError        another command has to come first
+    │   └── StorageNotSeenError      a machine of a cluster does not see the place that all of them need
     ├── DataError                    the dataset was found, and something in it is wrong
     │   ├── NoTestSplitError         there are no images to test on
     │   └── UnreadableImageError     one or more image files cannot be decoded
@@ -88,6 +89,10 @@ class RunExistsError(UsageError):
 
 class CommandOrderError(UsageError):
     """Another command has to come first."""
+
+
+class StorageNotSeenError(UsageError):
+    """A machine of a cluster does not see the place that all of them need, so that whatever it took would fail."""
 
 
 class DataError(NoahError):

@@ -61,6 +61,7 @@ class ModelFile:
         why_not_here: Says why this machine cannot run it, as the end of a sentence; empty if it can.
         weights: Name of the file beside it that may hold its weights; empty if there is never one.
         takes_provider: Whether `Opening.provider` may be given.
+        runs_on: The kinds of processor that it runs on: cpu, gpu.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ModelFile:
     why_not_here: Callable[[Manifest], str]
     weights: str = ""
     takes_provider: bool = True
+    runs_on: frozenset[str] = frozenset(("cpu", "gpu"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,14 @@ OPENVINO = Format(
     precisions=_PRECISIONS,
     options=GRAPH_OPTIONS,
     prepare=_prepare,
-    models=(ModelFile(name=IR_FILE, open=_open, why_not_here=_why_not_here, weights=WEIGHTS_FILE),),
+    models=(
+        ModelFile(
+            name=IR_FILE,
+            open=_open,
+            why_not_here=_why_not_here,
+            weights=WEIGHTS_FILE,
+            runs_on=frozenset(("cpu",)),
+        ),
+    ),
     examine=_examine,
 )

@@ -112,7 +112,13 @@ def _examine() -> Iterator[Finding]:
         yield Finding("good", "engines run on {} ({})".format(*gpu_name_and_target()))
 
 
-ENGINE = ModelFile(name="model.engine", open=_open, why_not_here=_why_not_here, takes_provider=False)
+ENGINE = ModelFile(
+    name="model.engine",
+    open=_open,
+    why_not_here=_why_not_here,
+    takes_provider=False,
+    runs_on=frozenset(("gpu",)),
+)
 
 TRT = Format(
     name="trt",

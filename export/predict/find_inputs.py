@@ -14,7 +14,7 @@ from export.predict.image_paths import STANDARD_INPUT, files_below, nothing_foun
 from export.predict.image_tables import ImageTable, find_image_table
 from export.predict.parts import Inputs
 from noah.data.formats import is_image_path
-from noah.data.sources.shards import expand_braces
+from noah.data.sources.shards import spell_out
 from noah.data.sources.tables.cells import TABLE_SUFFIXES
 from noah.errors import DataError, UsageError
 from noah.files.addresses import fetch, is_address, not_reached, open_address
@@ -51,7 +51,7 @@ def find_inputs(
             found.add_files(read_list(standard_input))
         else:
             found.add(pattern)
-        if found.count == before and not found.known(pattern):
+        if found.count == before:
             raise _nothing_at(pattern)
     return Inputs(tuple(found.files.values()), tuple(found.archives.values()), tuple(found.tables), tuple(found.notes))
 
@@ -96,11 +96,9 @@ class _Found:
             self.files.setdefault(_identity(name), shown)
             self.count += 1
 
-    def known(self, pattern: str) -> bool:
-        return _identity(pattern) in self._seen_tables
-
     def _add_table(self, name: str) -> None:
-        if self.known(name):
+        if _identity(name) in self._seen_tables:
+            self.count += 1  # it stands for something, and was looked at before
             return
         self._seen_tables.add(_identity(name))
         table = find_image_table(name, self._columns) if _suffix(name) == _PARQUET else None
@@ -141,7 +139,7 @@ def _matches(pattern: str) -> tuple[list[str], bool]:
     """List the files that one pattern stands for, sorted, and say whether each was chosen by its own name.
 
     Raises:
-        UsageError: If one that braces spell out does not exist.
+        UsageError: If one that braces spell out does not exist, or they make too many names.
         NoahError: If a store cannot be reached.
     """
     if not pattern:  # an empty name comes from a variable that was never set
@@ -151,7 +149,7 @@ def _matches(pattern: str) -> tuple[list[str], bool]:
         listed = below(pattern)
         return (sorted(listed), False) if listed is not None else ([pattern], True)
     found: list[str] = []
-    spelled = list(expand_braces(pattern))
+    spelled = spell_out(pattern)
     for each in spelled:
         if glob.has_magic(each):
             for name in match(each):

@@ -7,6 +7,7 @@ reads all images again and drops those. Here, a part that is done is never read 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import math
 import statistics
 import tempfile
@@ -18,9 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from export.artifact.manifest import ENGINE_FILE, MANIFEST_FILE, MODEL_FILE, Manifest
+from export.artifact.manifest import MANIFEST_FILE, Manifest
+from export.formats.format import ModelFile
 from export.formats.load import artifact_folder, load_predictor, read_artifact
-from export.formats.openvino import IR_FILE
+from export.formats.registry import model_files
 from export.predict.find_inputs import find_inputs
 from export.predict.part_images import open_part
 from export.predict.parts import SHARD_SIZE, Part
@@ -37,11 +39,11 @@ from export.predict.predictions_folder import (
 )
 from export.predict.predictor import Predictor
 from export.runtime.openvino_model import is_openvino
-from noah.cluster.resources import Resources
+from noah.cluster.resources import Resources, cores_beside_gpu
 from noah.cluster.session import Machine, check_place, connect, load_ray
 from noah.cluster.workers import run_on_workers
 from noah.data.decode import Remark
-from noah.errors import NoahError, UsageError
+from noah.errors import MissingPackageError, NoahError, UsageError
 from noah.files.shared_folder import SharedFolder
 from noah.progress import Listener
 from noah.settings.settings import ColumnSettings
@@ -208,7 +210,9 @@ def predict_on_cluster(
     """
     check_place(where)
     load_ray()
+    _check_parquet()
     manifest, model = read_artifact(artifact)
+    file = model_files()[model]
     check_top(top_k, manifest.classes)
     check_threshold(threshold, manifest.classes)
     inputs = find_inputs(patterns, columns, standard_input)
@@ -238,7 +242,7 @@ def predict_on_cluster(
     retries, seconds = 0, 0.0
     if missing:
         with connect(where, listener) as cluster:
-            resources, why = choose_resources(cluster.machines(), model, provider, threads)
+            resources, why = choose_resources(cluster.machines(), file, provider, threads)
             listener.say(f"workers   {resources} for each ({why})")
             cores = max(1, int(resources.cpus))
             seen = inputs.on_disk() + ((str((folder.path / PLAN_FILE).absolute()),) if folder.path else ())
@@ -251,8 +255,7 @@ def predict_on_cluster(
                 batch_size=batch_size,
                 decoders=max(decoders, cores) if resources.gpus else decoders,
                 threads=cores,
-                # Ray hides no GPU from a worker that asks for none.
-                provider="cpu" if model == MODEL_FILE and not resources.gpus else provider,
+                provider=choose_provider(file, provider, resources),
             )
             begun_at = math.inf
 
@@ -276,7 +279,9 @@ def predict_on_cluster(
                     begun_at = min(begun_at, time.monotonic() - outcome.seconds)  # the start of a worker is no part
                     seconds = time.monotonic() - begun_at
                     if outcome.value is None:
-                        cause = outcome.error.problem if isinstance(outcome.error, NoahError) else str(outcome.error)
+                        cause = (
+                            outcome.error.problem if isinstance(outcome.error, NoahError) else _spelled(outcome.error)
+                        )
                         failed.append((outcome.name, cause))
                         continue
                     done[outcome.name] = outcome.value
@@ -388,28 +393,50 @@ def _pack(folder: Path, manifest: Manifest, model: str) -> PackedArtifact:
 
 
 def choose_resources(
-    machines: Sequence[Machine], model: str, provider: str | None, threads: int | None
+    machines: Sequence[Machine], model: ModelFile, provider: str | None, threads: int | None
 ) -> tuple[Resources, str]:
     """What a worker asks for, and why in one line.
 
     Args:
         machines: Those of the cluster.
-        model: The name of the file that it opens.
+        model: The file that it opens.
         provider: What was asked to run it; None for whatever there is.
         threads: Cores for each, if a number was asked for.
 
     Raises:
         UsageError: If it needs a GPU, and no machine has one.
     """
-    shares = [machine.resources for machine in machines if machine.resources.get("GPU")]
-    on_cpu = provider == "cpu" or is_openvino(provider) or model == IR_FILE
-    if not shares and not on_cpu and (provider is not None or model == ENGINE_FILE):
-        what = "An engine" if model == ENGINE_FILE else f"--provider {provider}"
+    gpus = any(machine.resources.get("GPU") for machine in machines)
+    on_cpu = provider == "cpu" or is_openvino(provider) or "gpu" not in model.runs_on
+    if not gpus and not on_cpu and (provider is not None or "cpu" not in model.runs_on):
+        what = f"--provider {provider}" if "cpu" in model.runs_on else model.name
         raise UsageError(
             f"{what} needs a GPU, and no machine of the cluster has one that Ray knows of.",
             "Add a machine with a GPU, or export an artifact for the CPU: noah export --format onnx",
         )
-    if shares and not on_cpu:
-        cores = threads or max(1, math.floor(min(share.get("CPU", 1.0) / share["GPU"] for share in shares)))
+    if gpus and not on_cpu:
+        cores = threads or cores_beside_gpu(machine.resources for machine in machines)
         return Resources(cores, 1), "a worker for each GPU, with its share of the cores" if threads is None else "asked"
     return Resources(threads or 1), "workers run side by side; --threads changes it" if threads is None else "asked"
+
+
+def choose_provider(model: ModelFile, provider: str | None, resources: Resources) -> str | None:
+    """What is to run the model in a worker: what was asked for; without a GPU, what does not look for one.
+
+    Ray hides no GPU from a worker that asks for none.
+    """
+    if provider is None and not resources.gpus and model.takes_provider and "gpu" in model.runs_on:
+        return "cpu"
+    return provider
+
+
+def _spelled(error: Exception | None) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _check_parquet() -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise MissingPackageError(
+            "--ray writes Parquet by the package pyarrow, which is not installed.",
+            "Type: pip install 'noah-prompt-search[ray]'",
+        )

@@ -11,6 +11,7 @@ import math
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -21,12 +22,21 @@ from typing import Any
 from noah.benchmark.cells import SEARCHED, Cell
 from noah.benchmark.rows import Row, row_path, write_row
 from noah.benchmark.sweep import RUNS_FOLDER, Failure, claimed, keep_failure, run_cell
-from noah.benchmark.sweep_settings import SweepSettings, begin_sweep
+from noah.benchmark.sweep_settings import SweepSettings, begin_sweep, check_same_sweep, sweep_digest
 from noah.cluster.reports import Report
-from noah.cluster.resources import Resources, memory_for
+from noah.cluster.resources import Resources, cores_beside_gpu, memory_for
 from noah.cluster.session import Cluster, check_place, connect, load_ray
 from noah.cluster.tasks import Task, run_tasks
-from noah.errors import DataError, DatasetNotFoundError, NoahError, RunBusyError, UsageError
+from noah.errors import (
+    DataError,
+    DatasetNotFoundError,
+    NoahError,
+    RunBusyError,
+    StorageNotSeenError,
+    UsageError,
+    inside_sentence,
+    system_cause,
+)
 from noah.files.atomic import write_json
 from noah.files.bounded import LARGEST_JSON, parse_json, read_bounded
 from noah.files.folder_store import FolderStore
@@ -43,10 +53,10 @@ from noah.settings.settings import HardwareSettings
 STORAGE_FOLDER = "storage"
 """Where runs are stored meanwhile, in the folder of the sweep, unless `--storage` names another place."""
 FORECAST_FILE = "forecast.json"
-_SEEN = "seen-by-all"
-"""What the driver stores, so that a machine which does not see the storage notices."""
 _SHARE = 0.05
 """The share of a cell's time that may go into storing it before it ends."""
+_AGAIN = 10.0
+"""Seconds at least until a run is stored again after that failed."""
 _LOCKS = ("lock", "lock.owner", "asking.lock")
 
 
@@ -63,6 +73,32 @@ class Spread:
     where: str
     storage: str | None = None
     gpus: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SeenStore:
+    """The storage, and what tells a machine whether it sees it.
+
+    Attributes:
+        folders: Where runs are stored.
+        mark: A name that the driver stored there, which no other driver uses.
+    """
+
+    folders: FolderStore
+    mark: str
+
+    def check(self) -> None:
+        """Look for the mark.
+
+        Raises:
+            StorageNotSeenError: If it is not there.
+            NoahError: If the storage cannot be reached.
+        """
+        if self.mark not in self.folders.names():
+            raise StorageNotSeenError(
+                f"--storage {self.folders.place}: a machine does not see what the driver stored there.",
+                "Name a place that all machines see, such as s3://BUCKET/FOLDER or a folder of a shared file system.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,26 +150,25 @@ def run_sweep_on_cluster(
         UsageError: If there is no such cluster, or the storage cannot be used.
         MissingPackageError: If Ray or the package of the storage is not installed.
     """
-    sweep.check_own()
-    for task in sweep.suite.tasks:
-        if task.source is None:
-            sweep.of_task(task.name)
+    before = check_same_sweep(sweep, folder)
     missing = [cell for cell in cells if not row_path(folder, cell).exists()]
     if not missing:
-        begin_sweep(sweep, cells, folder, listener)
+        begin_sweep(sweep, cells, folder, listener, precision=before)
         return []
     check_place(spread.where)
     load_ray()  # whether it is installed is told before anything is written
-    store = FolderStore(spread.storage or str(folder / STORAGE_FOLDER))
-    store.check()
+    place = FolderStore(spread.storage or str(folder / STORAGE_FOLDER), prefix=f"{sweep_digest(sweep)}-")
+    place.check()
+    store = SeenStore(place, f"seen-{uuid.uuid4().hex}")
     with connect(spread.where, listener) as cluster, ExitStack() as claims:
         mine = list(_claim(missing, sweep, folder, listener, claims))
         hardware = sweep.of_task(sweep.suite.tasks[0].name)[0].hardware
         first = cell_resources(cluster, hardware, spread.gpus, listener)
         fixed = replace(sweep, changes=(*sweep.changes, _machine_layer(hardware, first)))
-        claims.enter_context(_stored(store, mine, sweep.suite.sources, folder / RUNS_FOLDER))
+        claims.enter_context(_stored(store, mine, sweep.suite.sources, folder / RUNS_FOLDER, listener))
         found = _forecasts(cluster, fixed, mine, folder, listener, store, first)
         resources, precision = settle(found, first, listener)
+        precision = precision or before
         if precision is not None:
             layer = Layer(source="this cluster", values={"hardware": {"precision": precision}})
             fixed = replace(fixed, changes=(*fixed.changes, layer))
@@ -197,17 +232,18 @@ def cell_resources(cluster: Cluster, asked: HardwareSettings, gpus: float, liste
     Raises:
         UsageError: If a GPU is asked for, and no machine has one.
     """
-    shares = [machine.resources for machine in cluster.machines() if machine.resources.get("GPU")]
-    if asked.device == "cuda" and not shares:
+    machines = [machine.resources for machine in cluster.machines()]
+    on_gpu = any(machine.get("GPU") for machine in machines)
+    if asked.device == "cuda" and not on_gpu:
         raise UsageError("--device cuda: no machine of the cluster has a GPU that Ray knows of.", "Try --device cpu.")
-    if asked.device not in ("auto", "cuda") or not shares:
+    if asked.device not in ("auto", "cuda") or not on_gpu:
         gpus = 0.0
     if asked.threads:
         return Resources(asked.threads, gpus)
     if not gpus:
         listener.say("threads   1 for each cell, because cells run side by side; --threads chooses another number")
         return Resources(1, 0)
-    threads = max(1, math.floor(min(share["CPU"] / share["GPU"] for share in shares) * gpus))
+    threads = cores_beside_gpu(machines, gpus)
     listener.say(
         f"threads   {threads} for each cell, its share of a machine's cores beside its GPU; --threads changes it"
     )
@@ -228,7 +264,7 @@ def _forecasts(
     cells: Sequence[Cell],
     folder: Path,
     listener: Listener,
-    store: FolderStore,
+    store: SeenStore,
     resources: Resources,
 ) -> dict[str, TaskForecast]:
     """Forecast each task that is trained on, on the machines themselves; what an earlier sweep found out is kept."""
@@ -240,7 +276,7 @@ def _forecasts(
         for outcome in run_tasks(cluster, missing, listener, title="forecasting", unit="datasets"):
             if outcome.value is not None:
                 found[outcome.task.name] = outcome.value
-            elif isinstance(outcome.error, UsageError) and _SEEN in str(outcome.error):
+            elif isinstance(outcome.error, StorageNotSeenError):
                 raise outcome.error
             else:
                 problem = outcome.error.problem if isinstance(outcome.error, NoahError) else outcome.error
@@ -261,14 +297,14 @@ def _read_forecasts(folder: Path, where: Mapping[str, float]) -> dict[str, TaskF
         return {}
 
 
-def forecast_task(sweep: SweepSettings, name: str, store: FolderStore, listener: Listener) -> TaskForecast:
+def forecast_task(sweep: SweepSettings, name: str, store: SeenStore, listener: Listener) -> TaskForecast:
     """Time a few steps of each stage on this machine, and say what the cells of a task would take.
 
     Raises:
         NoahError: If anything is wrong with the settings, the data or the backbone.
-        UsageError: If this machine does not see the storage.
+        StorageNotSeenError: If this machine does not see the storage.
     """
-    _check_seen(store)
+    store.check()
     settings, origins = sweep.of_task(name)
     materials, _ = adapt(prepare(settings, listener), origins, listener, time_limit=None)
     budget, _ = decide_budget(materials, listener)
@@ -309,7 +345,7 @@ def settle(found: Mapping[str, TaskForecast], first: Resources, listener: Listen
 
 
 def _tasks(
-    sweep: SweepSettings, cells: Sequence[Cell], store: FolderStore, resources: Resources
+    sweep: SweepSettings, cells: Sequence[Cell], store: SeenStore, resources: Resources
 ) -> dict[str, tuple[Cell, Task[Row]]]:
     """A task for each cell by its name; of those that share a run each starts when the one before it is over."""
     latest: dict[Cell, str] = {}
@@ -322,20 +358,20 @@ def _tasks(
     return tasks
 
 
-def run_stored_cell(sweep: SweepSettings, cell: Cell, store: FolderStore, listener: Listener) -> Row:
+def run_stored_cell(sweep: SweepSettings, cell: Cell, store: SeenStore, listener: Listener) -> Row:
     """Run a cell in a folder of this machine, from what is stored of its run, and store what becomes of it.
 
     Raises:
         NoahError: If anything goes wrong.
-        UsageError: If this machine does not see the storage.
+        StorageNotSeenError: If this machine does not see the storage.
     """
-    _check_seen(store)
+    store.check()
     name = cell.trained_by(sweep.suite.sources).file_name
     with tempfile.TemporaryDirectory(prefix="noah-") as scratch:
         runs = Path(scratch)
-        if store.get(name, runs):
+        if store.folders.get(name, runs):
             listener.say("resume    from what is stored")
-        saving = Saving(listener, lambda: store.put(runs, name, keep=_belongs))
+        saving = Saving(listener, lambda: store.folders.put(runs, name, keep=_belongs))
         row = run_cell(sweep, cell, runs, saving, alone=True)
         saving.save()
     return row
@@ -367,12 +403,23 @@ class Saving:
             yield _SavingBar(bar, self)
 
     def step(self) -> None:
-        """Store the run, unless the last time took so long that it is too early for it."""
-        if self._clock() >= self._next:
+        """Store the run, unless the last time took so long that it is too early; where that fails, work goes on."""
+        if self._clock() < self._next:
+            return
+        begun = self._clock()
+        try:
             self.save()
+        except (NoahError, OSError) as error:
+            self._next = self._clock() + max((self._clock() - begun) / _SHARE, _AGAIN)
+            problem = error.problem if isinstance(error, NoahError) else f"{system_cause(error)}."
+            self._inner.say(f"note      The run could not be stored, and is again soon: {inside_sentence(problem)}")
 
     def save(self) -> None:
-        """Store the run."""
+        """Store the run.
+
+        Raises:
+            NoahError: If that is not possible.
+        """
         begun = self._clock()
         self._store()
         self._next = self._clock() + (self._clock() - begun) / _SHARE
@@ -397,42 +444,63 @@ def _belongs(path: PurePosixPath) -> bool:
     return len(path.parts) > 2 and path.name not in _LOCKS and not path.name.startswith(".")
 
 
-def _check_seen(store: FolderStore) -> None:
-    if _SEEN not in store.names():
-        raise UsageError(
-            f"--storage {store.place}: this machine does not see what the driver stored there ({_SEEN}).",
-            "Name a place that all machines see, such as s3://BUCKET/FOLDER or a folder of a shared file system.",
-        )
-
-
 @contextmanager
-def _stored(store: FolderStore, cells: Sequence[Cell], sources: Mapping[str, str], runs: Path) -> Iterator[None]:
-    """Store the runs that there are of these cells for the block, and lay all of them into `runs` at its end."""
+def _stored(
+    store: SeenStore, cells: Sequence[Cell], sources: Mapping[str, str], runs: Path, listener: Listener
+) -> Iterator[None]:
+    """Store the runs that there are of these cells for the block, and lay all of them into `runs` at its end.
+
+    Of a run that is stored already, whichever was worked on last stays.
+    """
     runs.mkdir(parents=True, exist_ok=True)
+    folders = store.folders
     with tempfile.TemporaryDirectory() as empty:
-        store.put(Path(empty), _SEEN)
+        folders.put(Path(empty), store.mark)
     wanted = {cell.trained_by(sources).file_name for cell in cells}
-    for name in wanted - set(store.names()):
+    there = set(folders.names())
+    for name in sorted(wanted):
         for run in sorted(runs.glob(f"*/{name}/{RUN_FILE}"))[:1]:
-            store.put(runs, name, keep=_belongs, only=run.parent.relative_to(runs))
+            if name not in there or _latest(run.parent) > _latest_stored(folders, name):
+                folders.put(runs, name, keep=_belongs, only=run.parent.relative_to(runs))
     try:
         yield
     finally:
-        for name in wanted & set(store.names()):
-            _bring(store, name, runs)
-        store.remove(_SEEN)
+        try:
+            for name in sorted(wanted & set(folders.names())):
+                _bring(folders, name, runs, listener)
+            folders.remove(store.mark)
+        except NoahError as error:
+            _tell_left(folders, error, listener)
 
 
-def _bring(store: FolderStore, name: str, runs: Path) -> None:
-    """Move a run from the storage into `runs`, in place of what was there."""
-    with tempfile.TemporaryDirectory(prefix=".", dir=runs) as scratch:
-        if store.get(name, Path(scratch)):
-            for run in Path(scratch).glob(f"*/{name}"):
-                target = runs / run.parent.name / name
-                target.parent.mkdir(exist_ok=True)
-                shutil.rmtree(target, ignore_errors=True)
-                run.rename(target)
-            store.remove(name)
+def _latest(folder: Path) -> float:
+    """When a file that belongs to a run was last written to, below its folder or the one that it lies in."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in _LOCKS)
+    return max((path.stat().st_mtime for path in files), default=0.0)
+
+
+def _latest_stored(folders: FolderStore, name: str) -> float:
+    with tempfile.TemporaryDirectory(prefix="noah-") as scratch:
+        return _latest(Path(scratch)) if folders.get(name, Path(scratch)) else 0.0
+
+
+def _bring(folders: FolderStore, name: str, runs: Path, listener: Listener) -> None:
+    """Move a run from the storage into `runs`, in place of what was there; where that fails, it stays for later."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".", dir=runs) as scratch:
+            if folders.get(name, Path(scratch)):
+                for run in Path(scratch).glob(f"*/{name}"):
+                    target = runs / run.parent.name / name
+                    target.parent.mkdir(exist_ok=True)
+                    shutil.rmtree(target, ignore_errors=True)
+                    run.rename(target)
+                folders.remove(name)
+    except NoahError as error:
+        _tell_left(folders, error, listener)
+
+
+def _tell_left(folders: FolderStore, error: NoahError, listener: Listener) -> None:
+    listener.say(f"note      Runs are left in {folders.place}, because {inside_sentence(error.problem)}")
 
 
 def _collect(
@@ -441,7 +509,7 @@ def _collect(
     tasks: Mapping[str, tuple[Cell, Task[Row]]],
     folder: Path,
     listener: Listener,
-    store: FolderStore,
+    store: SeenStore,
     finished: Callable[[], object],
     more: Callable[[str], object],
 ) -> list[Failure]:
@@ -484,6 +552,8 @@ def _collect(
                 row = outcome.value
                 listener.say(f"row       {cell}: {row.accuracy:.2%} of {row.total:,} test images, on {outcome.machine}")
                 finished()
+            elif isinstance(outcome.error, StorageNotSeenError):
+                raise outcome.error
             elif outcome.error is not None:
                 failures[cell] = keep_failure(folder, cell, outcome.error, outcome.account)
                 if isinstance(outcome.error, DatasetNotFoundError | DataError):
@@ -491,5 +561,5 @@ def _collect(
                 if outcome.account:  # or it is refused for a reason that was told before
                     listener.say(f"failed    {cell}: {failures[cell].problem}")
             if not left[trained]:
-                _bring(store, trained.file_name, folder / RUNS_FOLDER)
+                _bring(store.folders, trained.file_name, folder / RUNS_FOLDER, listener)
     return list(failures.values())

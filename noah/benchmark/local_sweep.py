@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from noah.benchmark.cells import Cell
@@ -16,6 +17,7 @@ from noah.benchmark.rows import row_path
 from noah.benchmark.sweep import Failure, keep_failure, run_sweep
 from noah.benchmark.sweep_settings import SweepSettings, begin_sweep
 from noah.errors import NoahError
+from noah.hardware.child_processes import end_with, gpus_in_turns, use_gpu
 from noah.hardware.cores import usable_cores
 from noah.progress import Listener, Silent, counted
 from noah.settings.layers import Layer
@@ -56,7 +58,8 @@ def run_sweep_in_processes(
         cells: The cells to run.
         folder: The folder that gets `sweep.yaml`, `rows/` and `runs/`.
         listener: Told of each cell that is done or has failed.
-        workers: The number of processes, which share the cores unless the settings say how many threads each has.
+        workers: The number of processes, which share the cores unless the settings say how many threads each has, and
+            take turns with the GPUs.
         finished: Called after new rows.
 
     Returns:
@@ -80,7 +83,8 @@ def run_sweep_in_processes(
     failures: list[Failure] = []
     done = 0
     total = sum(map(len, groups.values()))
-    outcomes = _run(each, list(groups.values()), folder, workers, listener)
+    gpus = gpus_in_turns(sweep.of_task(sweep.suite.tasks[0].name)[0].hardware.device, workers)
+    outcomes = _run(each, list(groups.values()), folder, gpus, listener)
     with listener.bar("sweep", total, "cells") as bar, closing(outcomes):
         for group, outcome in outcomes:
             if isinstance(outcome, Exception):
@@ -100,17 +104,17 @@ _Outcome = tuple[list[Failure], list[str]] | Exception
 
 
 def _run(
-    sweep: SweepSettings, groups: Sequence[list[Cell]], folder: Path, workers: int, listener: Listener
+    sweep: SweepSettings, groups: Sequence[list[Cell]], folder: Path, gpus: Sequence[str | None], listener: Listener
 ) -> Generator[tuple[list[Cell], _Outcome]]:
     """Give each group with what came of it; after one process has died, all begin anew."""
     left = dict.fromkeys(range(len(groups)), 0)
     while left:
-        with _pool(workers) as pool:
+        with _pool(gpus) as pool:
             futures: dict[Future[tuple[list[Failure], list[str]]], int] = {}
             waiting = list(left)
             try:
                 while waiting or futures:
-                    while waiting and len(futures) < workers:  # so that only these can have killed a process
+                    while waiting and len(futures) < len(gpus):  # so that only these can have killed a process
                         place = waiting.pop(0)
                         futures[pool.submit(_cells, sweep, groups[place], folder)] = place
                     for future in wait(futures, return_when=FIRST_COMPLETED).done:
@@ -130,11 +134,13 @@ def _run(
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end with the block, whatever they are doing if it ends by an error or Ctrl-C."""
-    pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts_to_the_first
-    )
+def _pool(gpus: Sequence[str | None]) -> Iterator[ProcessPoolExecutor]:
+    """A process for each GPU; they end with the block, whatever they are doing if it ends by an error or Ctrl-C."""
+    context = multiprocessing.get_context("spawn")
+    left: SimpleQueue[str | None] = context.SimpleQueue()
+    for gpu in gpus:
+        left.put(gpu)
+    pool = ProcessPoolExecutor(len(gpus), mp_context=context, initializer=_begin, initargs=(os.getpid(), left))
     try:
         yield pool
     except BaseException:
@@ -145,8 +151,9 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_the_first() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin(parent: int, gpus: SimpleQueue[str | None]) -> None:
+    end_with(parent)
+    use_gpu(gpus.get())
 
 
 def _cells(sweep: SweepSettings, cells: Sequence[Cell], folder: Path) -> tuple[list[Failure], list[str]]:

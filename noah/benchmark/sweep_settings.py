@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,32 +139,15 @@ def begin_sweep(
         SettingsError: If the settings are wrong, or not those of the sweep that the folder holds.
         RunError: If the folder's settings cannot be read.
     """
-    sweep.check_own()
-    tasks = {task.name: sweep.of_task(task.name)[0] for task in sweep.suite.tasks if task.source is None}
+    tasks = _own_tasks(sweep)
     precision = precision or choose_hardware(next(iter(tasks.values())).hardware).precision
-    values: dict[str, Any] = {
-        "suite": sweep.suite.name,
-        "precision": precision,
-        "tasks": {name: _comparable(settings) for name, settings in tasks.items()},
-    }
+    values = _values(sweep, tasks, precision)
     path = folder / SWEEP_FILE
     if not path.exists():
         write_text(path, dump_yaml(path, values))
         return
     stored = _read(folder)
-    if stored["suite"] != sweep.suite.name:
-        raise SettingsError(
-            [f"{folder} holds rows of the suite {stored['suite']}"], "Choose another folder with --out."
-        )
-    before, now = (dict(flatten({"precision": v["precision"], **v["tasks"]})) for v in (stored, values))
-    problems = [
-        f"{_without_task(key)}: the sweep in {folder} has {before[key]!r}, not {value!r}"
-        for key, value in now.items()
-        if key in before and before[key] != value
-    ]
-    if problems:
-        problems = list(dict.fromkeys(problems))  # most appear once for every task
-        raise SettingsError(problems, "Leave the change out, or choose another folder with --out.")
+    before, now = _compare(folder, stored, values)
     new = values["tasks"].keys() - stored["tasks"].keys()
     asked = dict.fromkeys(cell.trained_by(sweep.suite.sources).task for cell in cells)
     added = {name: values["tasks"][name] for name in asked if name in new}
@@ -176,6 +160,71 @@ def begin_sweep(
             f"note      The sweep in {folder} was started by a noah that did not have {', '.join(missing)}; "
             "their values are those of this one."
         )
+
+
+def check_same_sweep(sweep: SweepSettings, folder: Path) -> str | None:
+    """Refuse a folder whose rows have other settings, and give the precision of those rows; None for a new folder.
+
+    Raises:
+        SettingsError: If the settings are wrong, or not those of the sweep that the folder holds.
+        RunError: If the folder's settings cannot be read.
+    """
+    tasks = _own_tasks(sweep)
+    if not (folder / SWEEP_FILE).exists():
+        return None
+    stored = _read(folder)
+    asked = next(iter(tasks.values())).hardware.precision
+    _compare(folder, stored, _values(sweep, tasks, stored["precision"] if asked == "auto" else asked))
+    return str(stored["precision"])
+
+
+def sweep_digest(sweep: SweepSettings) -> str:
+    """A short name that differs between sweeps whose rows may differ, whatever machines they run on."""
+    text = dump_yaml(Path(SWEEP_FILE), _values(sweep, _own_tasks(sweep), ""))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _own_tasks(sweep: SweepSettings) -> dict[str, Settings]:
+    """The settings of the tasks that are trained on.
+
+    Raises:
+        SettingsError: If they are wrong.
+    """
+    sweep.check_own()
+    return {task.name: sweep.of_task(task.name)[0] for task in sweep.suite.tasks if task.source is None}
+
+
+def _values(sweep: SweepSettings, tasks: Mapping[str, Settings], precision: str) -> dict[str, Any]:
+    """What `sweep.yaml` holds."""
+    return {
+        "suite": sweep.suite.name,
+        "precision": precision,
+        "tasks": {name: _comparable(settings) for name, settings in tasks.items()},
+    }
+
+
+def _compare(
+    folder: Path, stored: Mapping[str, Any], values: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give all settings as they are in the folder, and as they are now.
+
+    Raises:
+        SettingsError: If any differ that both have.
+    """
+    if stored["suite"] != values["suite"]:
+        raise SettingsError(
+            [f"{folder} holds rows of the suite {stored['suite']}"], "Choose another folder with --out."
+        )
+    before, now = (dict(flatten({"precision": v["precision"], **v["tasks"]})) for v in (stored, values))
+    problems = [
+        f"{_without_task(key)}: the sweep in {folder} has {before[key]!r}, not {value!r}"
+        for key, value in now.items()
+        if key in before and before[key] != value
+    ]
+    if problems:
+        problems = list(dict.fromkeys(problems))  # most appear once for every task
+        raise SettingsError(problems, "Leave the change out, or choose another folder with --out.")
+    return before, now
 
 
 def sweep_suite(folder: Path) -> Suite:

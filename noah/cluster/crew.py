@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from noah.cluster.resources import ONE_CORE, Resources
+from noah.cluster.attempts import MOST_CRASHES, Deaths, how_it_died, machine_died, portable
+from noah.cluster.resources import ONE_CORE, Resources, nobody_has
 from noah.cluster.session import Cluster
-from noah.cluster.tasks import MOST_CRASHES, MOST_LOSSES, portable
 from noah.errors import NoahError
 from noah.progress import Listener, counted
 
@@ -92,7 +92,7 @@ class Crew(Generic[Q, A]):
         self._homes: dict[Hashable, _Known] = {}
         self._told = 0
         self._hopeless = False
-        self._deaths = self._stillborn = 0
+        self._stillborn = 0
         self._looked = 0.0
 
     def answers(self, questions: Sequence[Q]) -> Iterator[tuple[int, A]]:
@@ -103,7 +103,7 @@ class Crew(Generic[Q, A]):
             NoahError: If processes or machines die again and again.
         """
         left = list(range(len(questions)))
-        crashes: Counter[int] = Counter()
+        deaths: dict[int, Deaths] = defaultdict(Deaths)
         answered = 0
         try:
             while answered < len(questions):
@@ -115,7 +115,7 @@ class Crew(Generic[Q, A]):
                     try:
                         value, error = self._cluster.ray.get(reference)
                     except self._cluster.ray.exceptions.RayError as death:
-                        self._bury(member, death, place, crashes)
+                        self._bury(member, death, place, deaths)
                         if place is not None:
                             left.insert(0, place)
                         continue
@@ -160,7 +160,7 @@ class Crew(Generic[Q, A]):
         room = self._cluster.slots(self._resources)
         if not room and not self._hopeless:
             self._hopeless = True
-            self._listener.say(f"note      No machine here has {self._resources}; this waits until one joins that has.")
+            self._listener.say(nobody_has(self._resources))
         for _ in range(room - len(self._members)):
             options = self._class.options(**self._resources.options())
             member = _Known(options.remote(self._prepare, str(Path.cwd())))
@@ -182,29 +182,31 @@ class Crew(Generic[Q, A]):
             member.place = place
             self._waited_for[member.actor.answer.remote(questions[place])] = member
 
-    def _bury(self, member: _Known, death: Exception, place: int | None, crashes: Counter[int]) -> None:
+    def _bury(self, member: _Known, death: Exception, place: int | None, deaths: dict[int, Deaths]) -> None:
         """Forget a process that died, and say what becomes of its question.
 
         Raises:
-            NoahError: If too many die.
+            NoahError: If its question was lost too often, or processes die before they are ready.
         """
         self._end([member])  # it is dead, or as good as that
         machines = {machine.id: machine.name for machine in self._cluster.machines()}
-        self._deaths += 1
-        lost = bool(member.machine) and member.machine not in machines
-        where = f"on {machines[member.machine]} ({member.machine[:6]})" if member.machine in machines else ""
-        if isinstance(death, self._cluster.ray.exceptions.OutOfMemoryError):
-            how = f"Ray ended one of the {self._what} {where} because the memory was full"
-        elif lost:
-            how = f"a machine ({member.machine[:6]}) is gone, and one of the {self._what} with it"
+        lost = machine_died(self._cluster.ray, death) or bool(member.machine and member.machine not in machines)
+        where = f" on {machines[member.machine]} ({member.machine[:6]})" if member.machine in machines else ""
+        hint = how_it_died(self._cluster.ray, death)[1]
+        if lost:
+            name = f" ({member.machine[:6]})" if member.machine else ""
+            how, hint = (
+                f"a machine{name} is gone, and one of the {self._what} with it",
+                "Look at the machines' own logs.",
+            )
+        elif isinstance(death, self._cluster.ray.exceptions.OutOfMemoryError):
+            how = f"Ray ended one of the {self._what}{where} because the memory was full"
         else:
-            how = f"one of the {self._what} died {where}".rstrip()
-        if place is not None and not lost:
-            crashes[place] += 1
-        self._stillborn += not member.machine
-        often = place is not None and crashes[place] >= MOST_CRASHES
-        if often or self._stillborn >= MOST_CRASHES or self._deaths >= MOST_LOSSES:
-            raise NoahError(f"The work was given up: {how}, time after time.", "Look at the logs in /tmp/ray there.")
+            how = f"one of the {self._what} died{where}"
+        self._stillborn += not lost and not member.machine
+        often = place is not None and deaths[place].count(lost=lost)
+        if often or self._stillborn >= MOST_CRASHES:
+            raise NoahError(f"The work was given up: {how}, time after time.", hint)
         again = "so another is started" if place is None else "so what it was asked is asked again"
         self._listener.say(f"retry     {how}, {again}")
 

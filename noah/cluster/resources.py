@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,28 @@ class Resources:
 
 ONE_CORE = Resources()
 """What a task asks for unless it says otherwise."""
+
+
+def cores_beside_gpu(machines: Iterable[Mapping[str, float]], gpus: float = 1.0) -> int:
+    """The cores that everything on a GPU can have if all GPUs are to be used: the least share on any machine.
+
+    Args:
+        machines: Ray's descriptions of their resources; those without GPUs or cores do not count.
+        gpus: How much of a GPU it gets.
+
+    Returns:
+        At least 1.
+    """
+    shares = [machine["CPU"] / machine["GPU"] for machine in machines if machine.get("GPU") and machine.get("CPU")]
+    return max(1, math.floor(min(shares, default=0.0) * gpus))
+
+
+def nobody_has(resources: Resources) -> str:
+    """The note where no machine is large enough."""
+    return (
+        f"note      No machine here has {resources}; this waits until one joins that has. "
+        "Otherwise press Ctrl-C, and ask for less: fewer --threads, say."
+    )
 
 
 def memory_for(peak: float | None) -> int:

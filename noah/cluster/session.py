@@ -22,6 +22,7 @@ JOIN = "auto"
 """Join the cluster that this machine belongs to."""
 PLACES = re.compile(rf"{HERE}|{JOIN}|[\w.\-]+:[0-9]{{1,5}}|\[[0-9a-fA-F:]+\]:[0-9]{{1,5}}")
 """What may follow `--ray`; an address is that of the head of a cluster that this machine belongs to."""
+_LOGS = "Look at the logs in /tmp/ray, or do without --ray; noah and Ray have to be the same versions on all machines."
 _ANSWERS_WITHIN = 10.0
 """Seconds for the head of a cluster to answer."""
 _QUIET = {
@@ -138,10 +139,10 @@ def connect(where: str, listener: Listener) -> Iterator[Cluster]:
         ray.init(address=where, log_to_driver=False, logging_level=logging.CRITICAL, namespace="noah", **options)
     except (ConnectionError, ValueError, TimeoutError) as error:
         if own:
-            raise NoahError(f"Ray cannot be started on this machine: {_first_line(error)}") from error
+            raise NoahError(f"Ray cannot be started on this machine: {_first_line(error)}", _LOGS) from error
         raise _no_cluster(where, _first_line(error)) from error
     except RuntimeError as error:
-        raise NoahError(f"Ray cannot be started or joined: {_first_line(error)}") from error
+        raise NoahError(f"Ray cannot be started or joined: {_first_line(error)}", _LOGS) from error
     try:
         cluster = Cluster(ray, own)
         machines = cluster.machines()

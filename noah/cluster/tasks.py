@@ -7,10 +7,8 @@ somewhere else, and it is the task's own business to go on from what it stored.
 from __future__ import annotations
 
 import os
-import pickle
 import socket
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,18 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from noah.cluster.attempts import Attempt, Deaths, attempt, how_it_died, machine_died
 from noah.cluster.reports import Mailbox, Report, Reporter
-from noah.cluster.resources import ONE_CORE, Resources
+from noah.cluster.resources import ONE_CORE, Resources, nobody_has
 from noah.cluster.session import Cluster, Machine, count_slots
 from noah.errors import NoahError
 from noah.progress import Listener
 
 T = TypeVar("T")
 
-MOST_CRASHES = 3
-"""A task whose process died so often, while its machine lived on, is given up: it may be what kills it."""
-MOST_LOSSES = 20
-"""A task whose machine died so often is given up, too."""
 _POLL = 0.5
 _PATIENCE = 5.0
 """Seconds for tasks to end when the driver leaves."""
@@ -76,14 +71,6 @@ class Outcome(Generic[T]):
     machine: str = ""
     retries: int = 0
     seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class _Attempts:
-    """How often a task's machine died, or its process alone."""
-
-    losses: int = 0
-    crashes: int = 0
 
 
 @dataclass(slots=True)
@@ -149,13 +136,13 @@ def run_tasks(
         told: Receives what the tasks report.
     """
     ray = cluster.ray
-    attempt = ray.remote(max_retries=0)(_attempt)
+    starter = ray.remote(max_retries=0)(_start)
     here = ray.get_runtime_context().get_node_id()
     pin = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
     mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=pin).remote()
     waiting, over = list(tasks), set[str]()
     running: dict[Any, _Running] = {}
-    attempts = {task.name: _Attempts() for task in tasks}
+    deaths = {task.name: Deaths() for task in tasks}
     machines = _Machines(cluster)
     hopeless, emptied = False, 0.0
     with listener.bar(title, len(tasks), unit) as bar:
@@ -170,13 +157,11 @@ def run_tasks(
                         over.add(task.name)
                         yield Outcome(task, error=error)
                         continue
-                    placed = attempt.options(name=task.name, **task.resources.options())
+                    placed = starter.options(name=task.name, **task.resources.options())
                     running[placed.remote(task.work, task.name, mailbox, str(Path.cwd()))] = _Running(task)
                 if running and not hopeless and not count_slots(there, _largest(running)):
                     hopeless = True
-                    listener.say(
-                        f"note      No machine here has {_largest(running)}; this waits until one joins that has."
-                    )
+                    listener.say(nobody_has(_largest(running)))
                 ready, _ = ray.wait(list(running), timeout=_POLL) if running else ([], [])
                 if time.monotonic() - emptied >= _POLL:
                     _pass_on(ray, mailbox, running, told)
@@ -185,15 +170,15 @@ def run_tasks(
                     state = running.pop(reference)
                     name = state.task.name
                     try:
-                        result: _Result = ray.get(reference)
+                        result: Attempt = ray.get(reference)
                     except ray.exceptions.RayError as error:
-                        problem = _retry(ray, error, state, attempts[name], machines, listener)
+                        problem = _retry(ray, error, state, deaths[name], machines, listener)
                         if problem is None:
                             waiting.insert(0, state.task)
                             continue
-                        result = _Result(error=problem, account=str(error))
+                        result = Attempt(error=problem, account=str(error))
                     over.add(name)
-                    lost = attempts[name].losses + attempts[name].crashes
+                    lost = int(deaths[name])
                     where = machines.name(result.machine or state.machine)
                     yield Outcome(state.task, result.value, result.error, result.account, where, lost, result.seconds)
                 bar.update(len(over), _summary(running))
@@ -202,17 +187,8 @@ def run_tasks(
             _end(ray, list(running), mailbox)
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
-    value: Any = None
-    error: Exception | None = None
-    account: str = ""
-    machine: str = ""
-    seconds: float = 0.0
-
-
-def _attempt(work: Callable[[Listener], Any], name: str, mailbox: Any, folder: str) -> _Result:
-    """Do the work in a process of Ray's; its own errors are results, so that all others are those of machines."""
+def _start(work: Callable[[Listener], Any], name: str, mailbox: Any, folder: str) -> Attempt:
+    """Do the work in a process of Ray's, after saying where."""
     import ray
 
     if Path(folder).is_dir():
@@ -220,26 +196,11 @@ def _attempt(work: Callable[[Listener], Any], name: str, mailbox: Any, folder: s
     machine = ray.get_runtime_context().get_node_id()
     reporter = Reporter(name, machine, partial(_send, mailbox))
     reporter.say(f"start     on {socket.gethostname()} ({machine[:6]})")
-    started = time.monotonic()
-    try:
-        return _Result(work(reporter), machine=machine, seconds=time.monotonic() - started)
-    except Exception as error:
-        account = "".join(traceback.format_exception(error))
-        return _Result(None, portable(error), account, machine, time.monotonic() - started)
+    return attempt(partial(work, reporter))
 
 
 def _send(mailbox: Any, report: Report) -> None:
     mailbox.put.remote(report)
-
-
-def portable(error: Exception) -> Exception:
-    """The error itself if it can travel to the driver, and otherwise one that says the same."""
-    try:
-        if type(pickle.loads(pickle.dumps(error))) is type(error):  # noqa: S301  # of our own making, a line ago
-            return error
-    except Exception:  # whatever its class does, what is said below can travel
-        pass
-    return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _largest(running: dict[Any, _Running]) -> Resources:
@@ -259,28 +220,25 @@ def _retry(
     ray: Any,
     error: Exception,
     state: _Running,
-    attempts: _Attempts,
+    deaths: Deaths,
     machines: _Machines,
     listener: Listener,
 ) -> Exception | None:
     """Count a death and say so; gives an error if the task is not to be started again."""
     alive = {machine.id for machine in machines.there(now=True)}
     name, where = state.task.name, machines.name(state.machine)
-    lost = isinstance(error, ray.exceptions.NodeDiedError) or (state.machine and state.machine not in alive)
+    lost = machine_died(ray, error) or bool(state.machine and state.machine not in alive)
+    given_up = deaths.count(lost=lost)
     if lost:
-        attempts.losses += 1
-        if attempts.losses < MOST_LOSSES:
+        if not given_up:
             listener.say(f"retry     {name}: {where} is gone, so it is started again on another machine")
             return None
-        return NoahError(f"{attempts.losses} machines died while they worked on {name}.", "Look at their own logs.")
-    full = isinstance(error, ray.exceptions.OutOfMemoryError)
-    how = "Ray ended its process because the memory was full" if full else "its process died"
-    attempts.crashes += 1
-    if attempts.crashes < MOST_CRASHES:
+        return NoahError(f"{deaths.losses} machines died while they worked on {name}.", "Look at their own logs.")
+    how, hint = how_it_died(ray, error)
+    if not given_up:
         listener.say(f"retry     {name}: {how} on {where}, so it is started again")
         return None
-    hint = "Let fewer run side by side: more --threads for each." if full else "Look at the logs in /tmp/ray there."
-    return NoahError(f"{name}: {how} {attempts.crashes} times, last on {where}.", hint)
+    return NoahError(f"{name}: {how} {deaths.crashes} times, last on {where}.", hint)
 
 
 def _summary(running: dict[Any, _Running]) -> str:
@@ -295,11 +253,13 @@ def _summary(running: dict[Any, _Running]) -> str:
 
 
 def _end(ray: Any, references: list[Any], mailbox: Any) -> None:
-    """End what still runs, and wait a little until it has ended."""
-    for reference in references:
-        with suppress(Exception):  # one that ended meanwhile, or whose machine is gone
-            ray.cancel(reference, force=True)
+    """End what still runs: first so that it can remove its scratch folders, and after a little while at once."""
+    for force in (False, True):
+        for reference in references:
+            with suppress(Exception):  # one that ended meanwhile, or whose machine is gone
+                ray.cancel(reference, force=force)
+        with suppress(Exception):
+            if references:
+                _, references = ray.wait(references, num_returns=len(references), timeout=_PATIENCE)
     with suppress(Exception):
-        if references:
-            ray.wait(references, num_returns=len(references), timeout=_PATIENCE)
         ray.kill(mailbox)

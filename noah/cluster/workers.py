@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -17,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from noah.cluster.attempts import MOST_CRASHES, Attempt, Deaths, attempt, how_it_died, machine_died
 from noah.cluster.reports import Mailbox, Report, Reporter
-from noah.cluster.resources import Resources
+from noah.cluster.resources import Resources, nobody_has
 from noah.cluster.session import Cluster, Machine, count_slots
-from noah.cluster.tasks import MOST_CRASHES, MOST_LOSSES
 from noah.errors import NoahError
 from noah.progress import Listener
 
@@ -69,21 +68,13 @@ class _Hand:
 
 
 @dataclass(slots=True)
-class _Deaths:
-    """How often the machine that worked on a piece died, or the worker's process alone."""
-
-    losses: int = 0
-    crashes: int = 0
-
-
-@dataclass(slots=True)
 class _State:
     """What the driver knows."""
 
     waiting: deque[str]
     hands: list[_Hand] = field(default_factory=list)
     expected: dict[Any, _Hand] = field(default_factory=dict)
-    deaths: dict[str, _Deaths] = field(default_factory=dict)
+    deaths: dict[str, Deaths] = field(default_factory=dict)
     failed_starts: int = 0
 
     @property
@@ -127,7 +118,7 @@ def run_on_workers(
     pin = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
     mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=pin).remote()
     stored = ray.put(start)
-    state = _State(deque(pieces), deaths={name: _Deaths() for name in pieces})
+    state = _State(deque(pieces), deaths={name: Deaths() for name in pieces})
     over, looked, hopeless = 0, float("-inf"), False
     with listener.bar(title, len(pieces), unit) as bar:
         try:
@@ -137,7 +128,7 @@ def run_on_workers(
                     _pass_on(ray, mailbox, state)
                     if not count_slots(there, resources) and not state.busy and not hopeless:
                         hopeless = True
-                        listener.say(f"note      No machine here has {resources}; this waits until one joins that has.")
+                        listener.say(nobody_has(resources))
                 wanted = min(count_slots(there, resources), len(state.waiting) + len(state.busy))
                 while len(state.hands) < wanted:
                     actor = worker.options(**resources.options()).remote(mailbox, str(Path.cwd()))
@@ -166,15 +157,6 @@ def run_on_workers(
                 ray.kill(mailbox)
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
-    value: Any = None
-    error: Exception | None = None
-    account: str = ""
-    machine: str = ""
-    seconds: float = 0.0
-
-
 class _Worker:
     """The actor: its own errors are results, so that all others are those of machines."""
 
@@ -184,31 +166,18 @@ class _Worker:
         self._mailbox = mailbox
         self._work: Work[Any, Any] | None = None
 
-    def open(self, start: Callable[[], Work[Any, Any]]) -> _Result:
+    def open(self, start: Callable[[], Work[Any, Any]]) -> Attempt:
         def opened() -> None:
             self._work = start()
 
-        return _attempt(opened)
+        return attempt(opened)
 
-    def do(self, name: str, piece: Any) -> _Result:
+    def do(self, name: str, piece: Any) -> Attempt:
         import ray
 
         assert self._work is not None
         reporter = Reporter(name, ray.get_runtime_context().get_node_id(), self._mailbox.put.remote)
-        return _attempt(partial(self._work, piece, reporter))
-
-
-def _attempt(work: Callable[[], Any]) -> _Result:
-    import ray
-
-    machine = ray.get_runtime_context().get_node_id()
-    started = time.monotonic()
-    try:
-        return _Result(work(), machine=machine, seconds=time.monotonic() - started)
-    except Exception as error:
-        account = "".join(traceback.format_exception(error))
-        told = error if isinstance(error, NoahError) else RuntimeError(f"{type(error).__name__}: {error}")
-        return _Result(None, told, account, machine, time.monotonic() - started)
+        return attempt(partial(self._work, piece, reporter))
 
 
 def _take(
@@ -217,7 +186,7 @@ def _take(
     """What a worker has to say: that it is open, what became of its piece, or nothing any more."""
     hand = state.expected.pop(reference)
     try:
-        result: _Result = ray.get(reference)
+        result: Attempt = ray.get(reference)
     except ray.exceptions.RayError as error:
         state.hands.remove(hand)
         with suppress(Exception):  # it may only be out of reach
@@ -231,8 +200,7 @@ def _take(
         hand.name = f"{names.get(result.machine, 'a machine')} ({result.machine[:6]})"
         return None
     name, hand.piece = hand.piece, None
-    deaths = state.deaths[name]
-    lost = deaths.losses + deaths.crashes
+    lost = int(state.deaths[name])
     return Done(name, result.value, result.error, result.account, hand.name, lost, result.seconds)
 
 
@@ -241,31 +209,24 @@ def _bury(
 ) -> Done[Any] | None:
     """Count a death and say so; the piece goes back to the front, unless it may be what kills."""
     alive = {machine.id for machine in cluster.machines()}
-    lost = (hand.machine and hand.machine not in alive) or "node has died" in str(error)
-    full = isinstance(error, ray.exceptions.OutOfMemoryError)
-    how = "Ray ended its process because the memory was full" if full else "its process died"
-    hint = "Let fewer run side by side: more --threads for each." if full else "Look at the logs in /tmp/ray there."
+    lost = machine_died(ray, error) or bool(hand.machine and hand.machine not in alive)
+    how, hint = how_it_died(ray, error)
     if hand.piece is None:
         state.failed_starts += not lost
         if state.failed_starts >= MOST_CRASHES:
             raise NoahError(f"A worker cannot start: {how} {state.failed_starts} times.", hint)
         return None
     name, deaths = hand.piece, state.deaths[hand.piece]
+    if not deaths.count(lost=lost):
+        what = f"{hand.name} is gone" if lost else f"{how} on {hand.name}"
+        listener.say(f"retry     {name}: {what}, so it is done again{' on another machine' if lost else ''}")
+        state.waiting.appendleft(name)
+        return None
     if lost:
-        deaths.losses += 1
-        if deaths.losses < MOST_LOSSES:
-            listener.say(f"retry     {name}: {hand.name} is gone, so it is done again on another machine")
-            state.waiting.appendleft(name)
-            return None
         problem = NoahError(f"{deaths.losses} machines died while they worked on {name}.", "Look at their own logs.")
     else:
-        deaths.crashes += 1
-        if deaths.crashes < MOST_CRASHES:
-            listener.say(f"retry     {name}: {how} on {hand.name}, so it is done again")
-            state.waiting.appendleft(name)
-            return None
         problem = NoahError(f"{name}: {how} {deaths.crashes} times, last on {hand.name}.", hint)
-    return Done(name, error=problem, machine=hand.name, retries=deaths.losses + deaths.crashes)
+    return Done(name, error=problem, machine=hand.name, retries=int(deaths))
 
 
 def _pass_on(ray: Any, mailbox: Any, state: _State) -> None:

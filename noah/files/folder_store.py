@@ -1,23 +1,19 @@
 """Folders that several machines hand to each other, at a place that all of them see: a folder, or an object store.
 
-Each is stored whole, as one tar file under one name. A reader finds either the whole new content or the whole old one:
-in a folder the file is renamed once it is complete, and an object store shows an object once it has arrived.
+Each is stored whole, as one tar file under one name in a `SharedFolder`, so that a reader finds either the whole new
+content or the whole old one.
 """
 
 from __future__ import annotations
 
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from noah.errors import NoahError, UsageError, inside_sentence
-from noah.files.addresses import WHOLE, is_address, open_address
-from noah.files.atomic import atomic_file
+from noah.errors import MissingPackageError, NoahError, UsageError, inside_sentence
+from noah.files.shared_folder import SharedFolder
 
 _SUFFIX = ".tar"
 
@@ -28,15 +24,23 @@ class FolderStore:
 
     Attributes:
         place: A folder, or a URL such as `s3://bucket/sweep`; credentials are found as by the library of that store.
+        prefix: What the files' names begin with, so that several can use one place without seeing each other's.
+
+    Raises:
+        UsageError: If the place is of a kind in which files do not appear whole.
     """
 
     place: str
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        self._files()
 
     def check(self) -> None:
         """Write, read and remove a few bytes, so that a wrong place is told before anything is computed.
 
         Raises:
-            UsageError: If the place cannot be written to, or is of an unknown kind.
+            UsageError: If the place cannot be written to.
             MissingPackageError: If the package for it is not installed.
         """
         try:
@@ -47,11 +51,11 @@ class FolderStore:
                 self.put(source, ".probe")
                 found = self.get(".probe", back) and (back / "probe").read_bytes() == b"noah"
                 self.remove(".probe")
-        except NoahError:
+        except (UsageError, MissingPackageError):
             raise
-        except Exception as error:  # each library of a store has errors of its own
+        except NoahError as error:
             raise UsageError(
-                f"--storage {self.place}: it cannot be used: {inside_sentence(_first_line(error))}",
+                f"--storage {self.place}: it cannot be used: {inside_sentence(error.problem)}",
                 "Name a folder that all machines see, or a URL such as s3://BUCKET/FOLDER, with its credentials in the "
                 "environment.",
             ) from error
@@ -74,8 +78,10 @@ class FolderStore:
             name: A name without slashes.
             keep: Whether a file belongs to it, given its path in the folder.
             only: The path in the folder of all that is looked at.
+
+        Raises:
+            NoahError: If the place cannot be written to or reached.
         """
-        files, path = self._open(name)
         with tempfile.TemporaryDirectory() as scratch:
             packed = Path(scratch) / "packed.tar"
             with tarfile.open(packed, "w") as archive:
@@ -83,12 +89,7 @@ class FolderStore:
                     inside = file.relative_to(folder)
                     if file.is_file() and not file.is_symlink() and keep(PurePosixPath(inside.as_posix())):
                         archive.add(file, inside.as_posix())
-            if _is_local(files):
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                with atomic_file(Path(path)) as temporary:
-                    shutil.copyfile(packed, temporary)
-            else:
-                files.put_file(str(packed), path)
+            self._files().put(packed, self._file(name))
 
     def get(self, name: str, folder: Path) -> bool:
         """Lay the files stored under a name into a folder, over what lies there; returns whether there are any.
@@ -96,54 +97,44 @@ class FolderStore:
         Args:
             name: The name.
             folder: Is created if anything is stored.
+
+        Raises:
+            NoahError: If the place cannot be reached, or what is stored there is damaged.
         """
-        files, path = self._open(name)
         with tempfile.TemporaryDirectory() as scratch:
             packed = Path(scratch) / "packed.tar"
-            try:
-                files.get_file(path, str(packed))
-            except FileNotFoundError:
+            if not self._files().fetch(self._file(name), packed):
                 return False
             folder.mkdir(parents=True, exist_ok=True)
-            with tarfile.open(packed) as archive:
-                archive.extractall(folder, filter="data")
+            try:
+                with tarfile.open(packed) as archive:
+                    archive.extractall(folder, filter="data")
+            except tarfile.TarError as error:
+                raise NoahError(
+                    f"{self._file(name)} in {self.place} is damaged: {inside_sentence(str(error))}",
+                    "Remove it; what it held is computed again.",
+                ) from error
         return True
 
     def names(self) -> tuple[str, ...]:
-        """All names under which something is stored, sorted."""
-        files, path = self._open("x")
-        try:
-            listed = files.ls(str(PurePosixPath(path).parent), detail=False, refresh=True)
-        except FileNotFoundError:
-            return ()
-        found = (PurePosixPath(entry).name for entry in listed)
+        """All names under which something is stored, sorted.
+
+        Raises:
+            NoahError: If the place cannot be listed.
+        """
+        found = (name.removeprefix(self.prefix) for name in self._files().names() if name.startswith(self.prefix))
         return tuple(sorted(name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX)))
 
     def remove(self, name: str) -> None:
-        """Forget what is stored under a name, if anything is."""
-        files, path = self._open(name)
-        with suppress(FileNotFoundError):
-            files.rm_file(path)
+        """Forget what is stored under a name, if anything is.
 
-    def _open(self, name: str) -> tuple[Any, str]:
-        """The file system of the place, which is opened anew for every use, and the path of a name in it."""
-        protocol, _, rest = self.place.partition("://")
-        if not is_address(self.place) or protocol == "file":
-            folder = Path(rest) if is_address(self.place) else Path(self.place).absolute()
-            return open_address("file:///")[0], str(folder / f"{name}{_SUFFIX}")
-        if protocol not in WHOLE:
-            raise UsageError(
-                f"--storage {self.place}: not a kind of store in which a file appears whole or not at all.",
-                f"Name a folder, or a URL that begins with {', '.join(f'{each}://' for each in WHOLE)}.",
-            )
-        files, path = open_address(self.place)
-        return files, f"{path.rstrip('/')}/{name}{_SUFFIX}"
+        Raises:
+            NoahError: If that is not possible.
+        """
+        self._files().remove(self._file(name))
 
+    def _file(self, name: str) -> str:
+        return f"{self.prefix}{name}{_SUFFIX}"
 
-def _is_local(files: Any) -> bool:
-    protocols = files.protocol if isinstance(files.protocol, tuple) else (files.protocol,)
-    return "file" in protocols
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    def _files(self) -> SharedFolder:
+        return SharedFolder(self.place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from noah.hardware.child_processes import end_with, gpus_in_turns, use_gpu
 from noah.hardware.device import set_up
 from noah.prepare.context import Materials, prepare
 from noah.progress import Listener, Silent, counted
@@ -19,7 +20,7 @@ from noah.runs.folder import Run
 from noah.settings.layers import Layer
 
 _PATIENCE = 10.0
-"""Seconds for a process to end once there is nothing left to do, or once it was told to."""
+"""Seconds for all processes to end once there is nothing left to do, or once they were told to."""
 
 
 @contextmanager
@@ -58,37 +59,34 @@ def local_workers(
     )
     context = multiprocessing.get_context("spawn")
     started = [
-        context.Process(target=_begin, args=(work, str(run.folder), layer, gpu), daemon=True)
-        for gpu in _gpus(materials, count)[1:]
+        context.Process(target=_begin, args=(work, str(run.folder), layer, os.getpid(), gpu), daemon=True)
+        for gpu in gpus_in_turns(materials.hardware.device.type, count)[1:]
     ]
     torch.set_num_threads(threads)
     try:
         for process in started:
             process.start()
         yield
-        for process in started:
-            process.join(_PATIENCE)
+        _wait_for(started)
     finally:
         set_up(materials.hardware)
         _end(started, listener)
 
 
-def _begin(work: Callable[[Run, Materials], None], folder: str, layer: Layer, gpu: str | None) -> None:
-    """Work on the search in a process of its own, which Ctrl-C reaches only through the one that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+def _begin(work: Callable[[Run, Materials], None], folder: str, layer: Layer, parent: int, gpu: str | None) -> None:
+    """Work on the search in a process of its own."""
+    end_with(parent)
+    use_gpu(gpu)
     run = Run(Path(folder))
     work(run, prepare(run.settings([layer]), Silent(), run=run))
 
 
-def _gpus(materials: Materials, count: int) -> Sequence[str | None]:
-    """The GPU of each process by its number, in turns; None without GPUs, or with a single one, which all share."""
-    if materials.hardware.device.type != "cuda" or torch.cuda.device_count() < 2:
-        return [None] * count
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
-    names = visible.split(",")
-    return [names[place % len(names)] for place in range(count)]
+def _wait_for(started: Sequence[BaseProcess]) -> None:
+    """Give all of them together a little time to end."""
+    until = time.monotonic() + _PATIENCE
+    for process in started:
+        if process.pid is not None:
+            process.join(max(0.0, until - time.monotonic()))
 
 
 def _end(started: Sequence[BaseProcess], listener: Listener) -> None:
@@ -99,6 +97,7 @@ def _end(started: Sequence[BaseProcess], listener: Listener) -> None:
     for process in started:
         if process.is_alive():
             process.terminate()
+    _wait_for(started)
     for process in started:
-        if process.pid is not None:
-            process.join(_PATIENCE)
+        if process.is_alive():
+            process.kill()

@@ -87,14 +87,20 @@ def benchmark(
         typer.Option(
             "--storage",
             help="With --ray: a place that all machines see, where unfinished runs are kept so that they go on "
-            "elsewhere: a folder, or a URL such as s3://BUCKET/FOLDER. If not given, storage/ in the results' folder.",
+            "elsewhere: a folder, or a URL such as s3://BUCKET/FOLDER. If not given, storage/ in the results' folder. "
+            "(In noah search it is a database.)",
             metavar="PLACE",
         ),
     ] = None,
     gpus: Annotated[
-        float,
-        typer.Option("--gpus", help="With --ray: GPUs for each cell; with 0.5, two share one.", min=0.01, max=1.0),
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--gpus",
+            help="With --ray: GPUs for each cell; with 0.5, two share one. If not given, 1.",
+            min=0.01,
+            max=1.0,
+        ),
+    ] = None,
     only_tables: Annotated[
         bool, typer.Option("--only-tables", help="Only show the tables of the results so far; train nothing.")
     ] = False,
@@ -128,7 +134,7 @@ def benchmark(
         raise UsageError(
             "--workers starts processes of this machine, and --ray places them itself.", "Leave out --workers."
         )
-    if ray is None and (storage is not None or gpus != 1.0):
+    if ray is None and (storage is not None or gpus is not None):
         option = "--storage" if storage is not None else "--gpus"
         raise UsageError(f"{option} says how cells are spread over machines.", "Add --ray, or leave it out.")
     listener = console.open_listener(context)
@@ -167,7 +173,7 @@ def benchmark(
                 return run_sweep_in_processes(sweep, cells, folder, listener, workers, written)
             if ray is None:
                 return run_sweep(sweep, cells, folder, listener, written)
-            spread = Spread(ray, storage, gpus)
+            spread = Spread(ray, storage, 1.0 if gpus is None else gpus)
             return run_sweep_on_cluster(sweep, cells, folder, listener, spread, written, listener.say_more)
 
         try:

@@ -127,7 +127,8 @@ def search(
         typer.Option(
             "--storage",
             help="Database that holds the search, such as sqlite:///FILE; if not given, a file in the run folder. The "
-            "URL is kept in run.yaml, so leave passwords to the database's own configuration.",
+            "URL is kept in run.yaml, so leave passwords to the database's own configuration. (In noah benchmark it is "
+            "a folder.)",
             metavar="URL",
             rich_help_panel=SEARCH,
         ),

@@ -15,13 +15,12 @@ if TYPE_CHECKING:  # they import pydantic
 def print_choice(listener: ConsoleListener, choice: ChoiceRecord) -> None:
     """Print every candidate: its accuracy and speed, or why it was not timed."""
     drawn = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    columns = ("candidate", "accuracy", "points lost", "ms per batch", "images/s", "times as fast", "")
+    columns = ("candidate", "accuracy", "lost", "ms", "images/s", "ratio", "")
     for number, column in enumerate(columns):
-        text = number in (0, len(columns) - 1)
-        drawn.add_column(column, justify="left" if text else "right", no_wrap=not text, overflow="fold")
-    for one in sorted(choice.candidates, key=_by_speed):
-        note = "chosen" if one is choice.chosen else "as fast by these times" if one.is_close else ""
-        drawn.add_row(*_line(one, choice, note))
+        drawn.add_column(column, justify="left" if number in (0, len(columns) - 1) else "right", no_wrap=True)
+    for one in sorted(choice.candidates, key=lambda one: one.seconds or 0.0):
+        if one.refused is None:
+            drawn.add_row(*_line(one, choice, "chosen" if one is choice.chosen else "as fast" if one.is_close else ""))
     seconds = choice.backbone_seconds
     drawn.add_row("plain backbone", "", "", f"{1000 * seconds:.2f}", _rate(choice.batch, seconds), "1")
     listener.console.print(drawn, markup=False)
@@ -29,23 +28,21 @@ def print_choice(listener: ConsoleListener, choice: ChoiceRecord) -> None:
         f"ratio     how many times as fast as the plain backbone in float32: median of {choice.rounds} rounds of "
         f"{choice.batch} images, on {choice.gpu or choice.processor}, threads: {choice.threads}"
     )
-    listener.say(f"accuracy  on {choice.images}; the network in float32: {_share(choice.correct_in_float32, choice)}")
+    in_float32 = _share(choice.correct_in_float32, choice)
+    listener.say(f"accuracy  and its points that are lost, on {choice.images}; in float32 it is {in_float32}")
+    for one in choice.candidates:
+        if one.refused is not None:
+            lost = choice.points_lost(one)
+            listener.say(f"rejected  {one.name}{'' if lost is None else f', {lost:.2f} points lost'}: {one.refused}")
     listener.say("          Only the chosen candidate was kept.")
 
 
-def _by_speed(one: CandidateRecord) -> tuple[bool, float]:
-    """The fastest first; what was not timed last."""
-    return one.seconds is None, one.seconds or 0.0
-
-
 def _line(one: CandidateRecord, choice: ChoiceRecord, note: str) -> tuple[str, ...]:
-    lost = choice.points_lost(one)
-    accuracy = "" if one.correct is None else _share(one.correct, choice)
-    points = "" if lost is None else f"{lost:.2f}"
-    if one.seconds is None or one.times_as_fast is None:
-        return one.name, accuracy, points, "", "", "", one.refused or ""
-    ratio = f"{one.times_as_fast[1]:.2f}"
-    return one.name, accuracy, points, f"{1000 * one.seconds:.2f}", _rate(choice.batch, one.seconds), ratio, note
+    """The row of a candidate that was timed."""
+    lost, seconds, speed = choice.points_lost(one), one.seconds or 0.0, one.times_as_fast or (0.0, 0.0, 0.0)
+    accuracy = _share(one.correct or 0, choice)
+    times = (f"{1000 * seconds:.2f}", _rate(choice.batch, seconds), f"{speed[1]:.2f}")
+    return one.name, accuracy, f"{lost or 0.0:.2f}", *times, note
 
 
 def _share(correct: int, choice: ChoiceRecord) -> str:

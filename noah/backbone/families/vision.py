@@ -255,8 +255,8 @@ def unsupported_channels(backbone: Any) -> list[str]:
     """Why its input is not covered."""
     # The first of timm's constructors that keeps the number is that of 1.0.31.
     channels = next(
-        int(layer.weight.shape[1]) for layer in backbone.patch_embed.modules() if isinstance(layer, nn.Conv2d)
-    )
+        (int(layer.weight.shape[1]) for layer in backbone.patch_embed.modules() if isinstance(layer, nn.Conv2d)), 3
+    )  # without any, what is said of the patch embedding is enough
     return [] if channels == 3 else [f"it takes {channels} channels, not 3"]
 
 

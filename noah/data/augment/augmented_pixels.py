@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
@@ -22,6 +20,7 @@ from noah.data.pixels.pixels import Pixels, load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import Split
 from noah.errors import UnreadableImageError
+from noah.hardware.child_processes import end_with
 from noah.hardware.cores import usable_cores
 from noah.progress import counted
 
@@ -31,7 +30,6 @@ Draw = tuple[NDArray[np.int64], tuple[int, ...]]
 _MOST_WORKERS = 16
 PREFETCHED = 2
 """How many batches each worker prepares ahead of the step that takes them."""
-_PR_SET_PDEATHSIG = 1
 
 
 class _Source(Protocol):
@@ -92,7 +90,7 @@ class AugmentedPixels:
                 prefetch_factor=PREFETCHED,
                 collate_fn=_unchanged,
                 generator=torch.Generator(),
-                worker_init_fn=partial(_end_with, os.getpid()),
+                worker_init_fn=partial(_begin, os.getpid()),
                 multiprocessing_context="fork" if sys.platform == "linux" else None,
             )
             fetched = loader
@@ -198,13 +196,5 @@ def _unchanged(batch: object) -> object:
     return batch
 
 
-def _end_with(parent: int, _: int) -> None:
-    """Leave Ctrl-C to the parent, and on Linux exit at once when the parent is killed.
-
-    A worker that lived on would wait forever to hand over its batch, and would keep the run's lock.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+def _begin(parent: int, _: int) -> None:
+    end_with(parent)

@@ -32,13 +32,13 @@ from noah.data.sources.source import Source
 from noah.data.sources.split_names import Role, role_of, role_of_first_word
 from noah.data.sources.tables.columns import USUAL_NAMES
 from noah.data.split import Split, with_groups
-from noah.errors import DataError, DatasetNotFoundError, UnreadableImageError, system_cause
+from noah.errors import DataError, DatasetNotFoundError, UnreadableImageError, UsageError, system_cause
 from noah.files.bounded import parse_json
 from noah.settings.settings import ColumnSettings, DataSettings
 
 _LARGEST_LABEL = 2**20
 """In bytes, of a KEY.cls or KEY.json."""
-_MOST_SHARDS = 100_000
+_MOST_NAMES = 100_000
 _LABELS = (*USUAL_NAMES["label"], "cls")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _CHOICE = re.compile(r"\{([^{}]*)\}")
@@ -135,6 +135,7 @@ def find_shards(path: str) -> list[Path]:
 
     Raises:
         DatasetNotFoundError: If there is none, or one that a range of numbers names is missing.
+        UsageError: If the braces of a pattern make too many names.
     """
     folder = Path(path)
     if folder.is_dir():
@@ -147,7 +148,7 @@ def find_shards(path: str) -> list[Path]:
             *tests,
         ]
     found: list[Path] = []
-    for spelled in itertools.islice(expand_braces(path), _MOST_SHARDS):
+    for spelled in spell_out(path):
         is_pattern = re.search(r"[*?\[]", spelled)
         found += map(Path, sorted(glob.glob(spelled)) if is_pattern else [spelled])  # noqa: PTH207  # that refuses /*
     missing = [shard for shard in found if not shard.is_file()]
@@ -163,8 +164,21 @@ def _archives(files: Sequence[Path]) -> list[Path]:
     return [path for path in files if path.suffix.lower() == ".tar"]
 
 
-def expand_braces(pattern: str) -> Iterator[str]:
-    """Spell out braces as a shell does: {00..11} and {train,val}."""
+def spell_out(pattern: str) -> list[str]:
+    """Spell out braces as a shell does: {00..11} and {train,val}.
+
+    Raises:
+        UsageError: If that makes more names than anyone means.
+    """
+    names = list(itertools.islice(_expand(pattern), _MOST_NAMES + 1))
+    if len(names) > _MOST_NAMES:
+        raise UsageError(
+            f"{quoted(pattern)} stands for more than {_MOST_NAMES:,} names.", "Check the numbers in the braces."
+        )
+    return names
+
+
+def _expand(pattern: str) -> Iterator[str]:
     brace = _CHOICE.search(pattern)
     if brace is None:
         yield pattern
@@ -177,7 +191,7 @@ def expand_braces(pattern: str) -> Iterator[str]:
     else:
         choices = iter(brace[1].split(","))
     for choice in choices:
-        yield from expand_braces(pattern[: brace.start()] + choice + pattern[brace.end() :])
+        yield from _expand(pattern[: brace.start()] + choice + pattern[brace.end() :])
 
 
 def shard_roles(shards: Sequence[Path]) -> list[Role] | None:

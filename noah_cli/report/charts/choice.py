@@ -79,8 +79,8 @@ def _paint(
         )
     for one in measured:
         axes.plot([_accuracy(one, choice)], [0], "x", color=BAD, markersize=8, clip_on=False)
-        point = (_accuracy(one, choice), 0)
-        axes.annotate(shorten(one.name, 28), point, textcoords="offset points", xytext=(8, 5), fontsize=8.5, color=BAD)
+        at = (_accuracy(one, choice), 0.0)
+        axes.annotate(shorten(one.name, 28), at, textcoords="offset points", xytext=(8, 5), fontsize=8.5, color=BAD)
     values = [in_float32, lowest_allowed, *(_accuracy(one, choice) for one in (*timed, *measured))]
     margin = max(0.004, 0.35 * (max(values) - min(values)))
     axes.set_xlim(min(values) - margin, max(values) + margin)

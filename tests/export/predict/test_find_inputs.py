@@ -123,3 +123,19 @@ def test_everything_at_an_address() -> None:
     for nothing in (f"{root}/none", f"{root}/none/*.png", f"{root}/none.csv"):
         with pytest.raises(UsageError, match="memory://find-inputs/none"):
             find_inputs([nothing])
+
+
+def test_a_table_without_rows_is_refused_and_one_named_twice_is_not(photos: Path) -> None:
+    (photos.parent / "none.csv").write_text("path,label\n")
+    write_table(photos.parent / "none.parquet", [])
+    for name in ("none.csv", "none.parquet"):
+        with pytest.raises(UsageError, match=f"{name} lists no image"):
+            find_inputs([name])
+    write_table(photos.parent / "some.parquet", [png(0)])
+    for name in ("list.csv", "some.parquet"):
+        assert find_inputs([name, name]) == find_inputs([name]) == find_inputs([name, f"./{name}"])
+
+
+def test_braces_that_make_too_many_names_are_refused(photos: Path) -> None:
+    with pytest.raises(UsageError, match="more than 100,000 names"):
+        find_inputs(["photos/{0..9999999999}.png"])

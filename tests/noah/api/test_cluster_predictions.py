@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,14 +14,17 @@ import fsspec
 import pytest
 from pyarrow import parquet
 
-from export.artifact.manifest import ENGINE_FILE, MODEL_FILE
 from export.formats.load import load_predictor
+from export.formats.onnx import ONNX_FILE
+from export.formats.registry import model_files
+from export.formats.trt import ENGINE
 from export.predict.predict import Threshold, predict
 from export.predict.prediction_table import open_writer
 from noah.api.cluster_predictions import (
     ClusterSummary,
     Slow,
     Timing,
+    choose_provider,
     choose_resources,
     find_slow,
     machine_rates,
@@ -28,7 +32,7 @@ from noah.api.cluster_predictions import (
 )
 from noah.cluster.resources import Resources
 from noah.cluster.session import Machine
-from noah.errors import UsageError
+from noah.errors import MissingPackageError, UsageError
 from tests.bucket import bucket as bucket  # the fixture
 from tests.commands import noah, start_noah
 from tests.export.predict.many_images import png, write_archive, write_folder, write_table
@@ -72,17 +76,35 @@ def machine(**resources: float) -> Machine:
         ([machine(GPU=2.0)], {"threads": 3}, Resources(3, 1)),
         ([machine(GPU=16.0)], {"provider": "cuda"}, Resources(1, 1)),
         ([machine(GPU=2.0)], {"provider": "cpu"}, Resources(1)),
+        ([machine(GPU=2.0)], {"provider": "openvino"}, Resources(1)),
+        ([machine(GPU=2.0)], {"model": model_files()["model.xml"]}, Resources(1)),
     ],
 )
 def test_what_a_worker_asks_for(machines: list[Machine], options: dict[str, Any], chosen: Resources) -> None:
-    asked = {"model": MODEL_FILE, "provider": None, "threads": None} | options
+    asked = {"model": ONNX_FILE, "provider": None, "threads": None} | options
     assert choose_resources(machines, **asked)[0] == chosen
 
 
-@pytest.mark.parametrize("options", [{"provider": "cuda"}, {"provider": "tensorrt"}, {"model": ENGINE_FILE}])
+def test_what_was_asked_to_run_it_does() -> None:
+    assert choose_provider(ONNX_FILE, "openvino", Resources(1)) == "openvino"
+    assert choose_provider(ONNX_FILE, None, Resources(1)) == "cpu"  # though Ray hides no GPU
+    assert choose_provider(ONNX_FILE, None, Resources(1, 1)) is None
+    assert choose_provider(model_files()["model.xml"], None, Resources(1)) is None
+    assert choose_provider(ENGINE, None, Resources(1, 1)) is None
+
+
+def test_without_pyarrow_nothing_is_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match="pyarrow"):
+        predict_on_cluster(tmp_path, ["photos"], str(tmp_path / "out"), Recorder(), where="local")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [{"provider": "cuda"}, {"provider": "tensorrt"}, {"model": ENGINE}])
 def test_a_gpu_that_nobody_has(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="needs a GPU, and no machine of the cluster has one"):
-        choose_resources([machine()], **({"model": MODEL_FILE, "provider": None, "threads": None} | options))
+        choose_resources([machine()], **({"model": ONNX_FILE, "provider": None, "threads": None} | options))
 
 
 @dataclass(frozen=True)

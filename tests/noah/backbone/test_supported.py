@@ -10,7 +10,9 @@ import timm
 from timm.layers import PatchEmbed, RmsNorm
 from timm.models.eva import Eva
 from timm.models.vision_transformer import ParallelScalingBlock, ParallelThingsBlock, ResPostBlock, VisionTransformer
+from torch import nn
 
+from noah.backbone.families.vision import unsupported_images
 from noah.backbone.outline import outlines
 from noah.backbone.supported import check_supported, unsupported_parts
 from noah.errors import UnsupportedBackboneError
@@ -94,3 +96,9 @@ def test_another_patch_embedding_is_refused() -> None:
 def test_all_reasons_are_told_at_once() -> None:
     backbone = VisionTransformer(**{**SIZE, "global_pool": "max", "in_chans": 4})
     assert len(unsupported_parts(backbone)) == 2
+
+
+def test_images_that_are_embedded_without_a_convolution_are_told_as_that() -> None:
+    backbone = make_backbone(next(iter(ARCHITECTURES)))
+    backbone.patch_embed = nn.Linear(3, 4)
+    assert unsupported_images(backbone) == ["the patch embedding Linear is not one convolution"]

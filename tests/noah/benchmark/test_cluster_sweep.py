@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,20 +25,25 @@ from noah.benchmark.cells import Cell, plan_cells
 from noah.benchmark.cluster_sweep import (
     FORECAST_FILE,
     Saving,
+    SeenStore,
     Spread,
     TaskForecast,
+    _collect,
+    _stored,
+    _tasks,
     cell_resources,
     order_cells,
     run_stored_cell,
     run_sweep_on_cluster,
     settle,
 )
-from noah.benchmark.rows import read_rows
+from noah.benchmark.rows import Row, read_rows
 from noah.benchmark.sweep import run_cell, run_sweep
-from noah.benchmark.sweep_settings import SweepSettings
+from noah.benchmark.sweep_settings import SweepSettings, begin_sweep, check_same_sweep, sweep_digest
 from noah.cluster.resources import Resources
 from noah.cluster.session import Cluster
-from noah.errors import UsageError
+from noah.cluster.tasks import Outcome, Task
+from noah.errors import NoahError, SettingsError, StorageNotSeenError, UsageError
 from noah.files.folder_store import FolderStore
 from noah.progress import Silent
 from noah.settings.layers import Layer
@@ -147,19 +152,118 @@ def test_what_takes_long_to_store_is_stored_seldom() -> None:
     assert len(stored) <= 8
 
 
+def test_a_store_that_stops_answering_ends_no_cell_before_its_end() -> None:
+    now, recorder = 0.0, Recorder()
+
+    def store() -> None:
+        raise NoahError("s3://b cannot be reached: no.")
+
+    saving = Saving(recorder, store, clock=lambda: now)
+    for _ in range(100):
+        now += 0.5
+        saving.step()
+    notes = [line for line in recorder.said if line.startswith("note      The run could not be stored")]
+    assert 4 <= len(notes) <= 6  # each 10 s
+    with pytest.raises(NoahError, match="cannot be reached"):
+        saving.save()
+
+
+def test_what_was_worked_on_last_stays_and_other_sweeps_see_none_of_it(tmp_path: Path) -> None:
+    (cell,) = plan_cells(["digits"], ["linear"], [0])
+    folders = FolderStore(str(tmp_path / "store"), prefix="1-")
+    others = dataclasses.replace(folders, prefix="2-")
+
+    def work(place: str, text: str, seconds: int) -> Path:
+        run = tmp_path / place / "digits" / cell.file_name
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "run.yaml").write_text(text)
+        os.utime(run / "run.yaml", (seconds, seconds))
+        return run
+
+    def spread(place: str) -> str:
+        with _stored(SeenStore(folders, f"seen-{place}"), [cell], {}, tmp_path / place, Silent()):
+            assert others.names() == ()
+        assert folders.names() == ()
+        return (tmp_path / place / "digits" / cell.file_name / "run.yaml").read_text()
+
+    work("elsewhere", "stored", 1000)
+    for seconds, stays in ((2000, "local"), (500, "stored")):
+        folders.put(tmp_path / "elsewhere", cell.file_name)
+        work("runs", "local", seconds)
+        assert spread("runs") == stays
+
+
+def test_a_store_that_fails_at_the_end_leaves_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cell,) = plan_cells(["digits"], ["linear"], [0])
+    folders = FolderStore(str(tmp_path / "store"))
+    (tmp_path / "elsewhere" / "digits" / cell.file_name).mkdir(parents=True)
+    (tmp_path / "elsewhere" / "digits" / cell.file_name / "run.yaml").write_text("")
+    recorder = Recorder()
+
+    def fail(*_: object) -> bool:
+        raise NoahError("It cannot be reached.")
+
+    with _stored(SeenStore(folders, "seen"), [cell], {}, tmp_path / "runs", recorder):
+        folders.put(tmp_path / "elsewhere", cell.file_name)
+        monkeypatch.setattr(FolderStore, "get", fail)
+    assert folders.names() == (cell.file_name,)
+    assert [line for line in recorder.said if "Runs are left in" in line]
+
+
+def test_a_machine_that_does_not_see_the_storage_ends_the_sweep_instead_of_failing_each_cell(
+    sweep: SweepSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = plan_cells(["digits"], ["linear", "bias"], [0])
+    store = SeenStore(FolderStore(str(tmp_path / "store")), "seen")
+
+    def run_all(_: object, tasks: Sequence[Task[Row]], *__: object, **___: object) -> Iterator[Outcome[Row]]:
+        for task in tasks:
+            try:
+                yield Outcome(task, task.work(Silent()))
+            except UsageError as error:
+                yield Outcome(task, error=error, account="as told by the machine")
+
+    monkeypatch.setattr("noah.benchmark.cluster_sweep.run_tasks", run_all)
+    tasks = _tasks(sweep, cells, store, Resources())
+    with pytest.raises(StorageNotSeenError):
+        _collect(described({}), sweep, tasks, tmp_path, Silent(), store, lambda: None, lambda _: None)
+    assert not list(tmp_path.rglob("*.json"))  # no cell is told as failed
+
+
+def test_a_folder_of_another_sweep_is_refused_before_ray_starts(
+    sweep: SweepSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = plan_cells(["digits"], ["linear"], [0])
+    automatic = Layer(source="--set", values={"hardware": {"precision": "auto"}})
+    asked, sweep = sweep, dataclasses.replace(sweep, changes=(*sweep.changes, automatic))
+    begin_sweep(sweep, cells, tmp_path / "out", Silent(), precision="bf16")  # as by machines with GPUs
+    assert check_same_sweep(sweep, tmp_path / "out") == "bf16"
+    assert run_sweep_on_cluster(sweep, [], tmp_path / "out", Silent(), Spread("local")) == []
+    monkeypatch.setattr("noah.benchmark.cluster_sweep.connect", None)
+    other = dataclasses.replace(
+        sweep, changes=(*sweep.changes, Layer(source="--set", values={"retrain": {"epochs": 77}}))
+    )
+    assert sweep_digest(other) != sweep_digest(sweep)
+    with pytest.raises(SettingsError, match=r"retrain\.epochs: .* not 77"):
+        run_sweep_on_cluster(other, cells, tmp_path / "out", Silent(), Spread("local"))
+    with pytest.raises(SettingsError, match=r"precision: .* has 'bf16', not 'fp32'"):
+        run_sweep_on_cluster(asked, cells, tmp_path / "out", Silent(), Spread("local"))
+
+
 @pytest.mark.parametrize("where", ["folder", pytest.param("s3", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", ["linear", pytest.param("noah", marks=pytest.mark.slow)])
 def test_a_cell_goes_on_elsewhere_from_what_is_stored(
     sweep: SweepSettings, tmp_path: Path, where: str, method: str, request: pytest.FixtureRequest
 ) -> None:
-    store = FolderStore(
+    folders = FolderStore(
         str(tmp_path / "store") if where == "folder" else f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
     )
     (cell,) = plan_cells(["digits"], [method], [0])
-    with pytest.raises(UsageError, match="does not see what the driver stored"):
+    store = SeenStore(folders, "seen-1")
+    with pytest.raises(StorageNotSeenError, match="does not see what the driver stored"):
         run_stored_cell(sweep, cell, store, Silent())
     (tmp_path / "empty").mkdir()
-    store.put(tmp_path / "empty", "seen-by-all")
+    folders.put(tmp_path / "empty", "seen-1")
     title = "training the subnet" if method == "linear" else "searching subnets"
     stop = Recorder({title: 1})
     with pytest.raises(KeyboardInterrupt):
@@ -301,7 +405,7 @@ def test_ctrl_c_leaves_nothing_running_and_the_work_goes_on(tiny_settings: TinyS
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
     )
     storage = tmp_path / "benchmarks" / "pocket" / "storage"
-    while not any("checkpoint.safetensors" in " ".join(packed(path)) for path in storage.glob("digits-*.tar")):
+    while not any("checkpoint.safetensors" in " ".join(packed(path)) for path in storage.glob("*-digits-*.tar")):
         assert command.poll() is None, command.communicate()
         time.sleep(0.2)
     started = psutil.Process(command.pid).children(recursive=True)

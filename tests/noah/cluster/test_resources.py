@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.cluster.resources import MEMORY_STEP, Resources, memory_for
+from noah.cluster.resources import MEMORY_STEP, Resources, cores_beside_gpu, memory_for, nobody_has
 from noah.errors import UsageError
 
 MACHINE = {"CPU": 8.0, "GPU": 2.0, "memory": 32 * 2.0**30, "node:10.0.0.1": 1.0}
@@ -51,3 +51,15 @@ def test_memory_is_more_than_the_peak_in_whole_steps(peak: float) -> None:
 def test_an_unknown_peak_asks_for_nothing() -> None:
     assert memory_for(None) == 0
     assert Resources(memory=0).options()["memory"] is None  # which is how Ray spells it
+
+
+def test_the_cores_beside_a_gpu() -> None:
+    assert cores_beside_gpu([MACHINE, {"CPU": 6.0, "GPU": 3.0}, {"CPU": 1.0}]) == 2
+    assert cores_beside_gpu([MACHINE], 0.5) == 2
+    assert cores_beside_gpu([MACHINE, {"GPU": 1.0}]) == 4  # a machine that gives no cores to anyone
+    assert cores_beside_gpu([{"GPU": 1.0}]) == 1
+
+
+def test_the_note_where_nobody_is_large_enough_says_what_to_do() -> None:
+    note = nobody_has(Resources(64))
+    assert "64 cores" in note and "fewer --threads" in note and "Ctrl-C" in note

@@ -9,10 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from noah.cluster.attempts import MOST_CRASHES
 from noah.cluster.reports import Report
 from noah.cluster.resources import Resources
 from noah.cluster.session import connect
-from noah.cluster.tasks import MOST_CRASHES, Outcome, Task, run_tasks
+from noah.cluster.tasks import Outcome, Task, run_tasks
 from noah.errors import DataError, NoahError, UsageError
 from noah.progress import Silent
 from tests.noah.cluster import work

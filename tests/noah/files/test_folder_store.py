@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tarfile
 import threading
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from noah.errors import MissingPackageError, UsageError
+from noah.errors import MissingPackageError, NoahError, UsageError
 from noah.files.folder_store import FolderStore
 from tests.bucket import bucket
 
@@ -88,8 +89,8 @@ def test_a_write_that_is_cut_short_changes_nothing(tmp_path: Path, monkeypatch: 
         Path(target).write_bytes(Path(source).read_bytes()[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("noah.files.folder_store.shutil.copyfile", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr("noah.files.shared_folder.shutil.copyfile", full)
+    with pytest.raises(NoahError, match="no space left on device"):
         store.put(made(tmp_path / "second", run="2"), "cell")
     monkeypatch.undo()
     assert store.get("cell", tmp_path / "back") and content(tmp_path / "back") == {"run": "1"}
@@ -101,7 +102,7 @@ def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     with tarfile.open(tmp_path / "store" / "cell.tar", "w") as archive:
         archive.add(__file__, "../escaped")
-    with pytest.raises(tarfile.OutsideDestinationError):
+    with pytest.raises(NoahError, match=r"cell\.tar in .* is damaged"):
         FolderStore(str(tmp_path / "store")).get("cell", tmp_path / "back")
     assert not (tmp_path / "escaped").exists()
 
@@ -127,3 +128,19 @@ def test_a_store_whose_package_is_missing() -> None:
     pytest.importorskip("fsspec")
     with pytest.raises(MissingPackageError, match="adlfs"):
         FolderStore("az://container/runs").check()
+
+
+def test_two_that_share_a_place_do_not_see_each_other(store: FolderStore, tmp_path: Path) -> None:
+    one, other = (dataclasses.replace(store, prefix=prefix) for prefix in ("1-", "2-"))
+    one.put(made(tmp_path / "one", run="1"), "cell")
+    other.put(made(tmp_path / "other", run="2"), "cell")
+    assert (one.names(), other.names()) == (("cell",), ("cell",))
+    one.remove("cell")
+    assert not one.get("cell", tmp_path / "back") and other.get("cell", tmp_path / "back")
+    assert content(tmp_path / "back") == {"run": "2"}
+
+
+def test_a_store_that_stops_answering_is_told(bucket: str, tmp_path: Path) -> None:
+    store = FolderStore("s3://nobody/runs")
+    with pytest.raises(NoahError, match="s3://nobody/runs cannot be reached"):
+        store.put(made(tmp_path / "one", run="1"), "cell")

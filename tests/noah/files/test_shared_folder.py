@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -43,6 +44,28 @@ def test_a_file_that_is_not_finished_has_no_name(tmp_path: Path, file: Path, mon
         folder.put(file, "a")
     assert folder.names() == ("a",)
     assert (tmp_path / "out" / "a").read_bytes() == b"new"
+
+
+def test_files_are_fetched_and_removed(tmp_path: Path, file: Path) -> None:
+    folder = SharedFolder(f"file://{tmp_path / 'out'}")
+    assert not folder.fetch("a", tmp_path / "back")
+    folder.put(file, "a")
+    assert folder.fetch("a", tmp_path / "back") and (tmp_path / "back").read_bytes() == b"new"
+    folder.remove("a")
+    folder.remove("a")
+    assert folder.names() == ()
+
+
+def test_the_hint_fits_the_cause(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, hint in ((28, "Make room there."), (13, "Check who may write there, or name another place.")):
+
+        def refuse(source: Path, target: Path, number: int = number) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(shutil, "copyfile", refuse)
+        with pytest.raises(NoahError) as raised:
+            SharedFolder(str(tmp_path / "out")).put(file, "a")
+        assert raised.value.hint == hint
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path, file: Path) -> None:

@@ -82,7 +82,7 @@ def test_without_ray_it_says_what_to_install(folder: Path, monkeypatch: pytest.M
 
 
 def test_what_only_a_cluster_has() -> None:
-    for option in ("--storage here", "--gpus 0.5"):
+    for option in ("--storage here", "--gpus 0.5", "--gpus 1"):
         outcome = noah_line(f"noah benchmark pocket {option}")
         assert (outcome.code, outcome.error_lines[0].endswith("says how cells are spread over machines.")) == (2, True)
     outcome = noah_line(f"{FEW_SHOT} --methods linear --ray=somewhere")

@@ -54,7 +54,7 @@ def test_of_an_engine_without_a_gpu_the_file_beside_it_counts(engine_project: Fi
 def test_how_an_artifact_was_chosen_is_on_the_page_with_every_candidate(work: Finished) -> None:
     folder = work.artifact()
     write_manifest(read_manifest(folder).model_copy(update={"choice": make_choice()}), folder)
-    outcome = noah("report")
+    outcome = noah("report", "shapes/first")
     assert outcome.code == 0, outcome.err
     page = (work.run / "report.html").read_text(encoding="utf-8")
     assert f"<h3>How {FLOAT} was chosen</h3>" in page
