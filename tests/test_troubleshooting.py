@@ -126,7 +126,7 @@ IN_THE_SOURCE: dict[str, tuple[str, ...]] = {
     "A file that does not tell its architecture": ("noah/backbone/from_weights.py",),
     "The artifact disagrees with the model": ("export/write/parity.py",),
     "8 bits lose too much": ("export/convert/int8.py",),
-    "A bf16 file on a CPU": ("export/predict/predictor.py",),
+    "A bf16 file on a CPU": ("export/formats/onnx.py",),
     "The provider does not run": ("export/runtime/onnx_session.py",),
     "An engine without a GPU": ("export/runtime/engine.py",),
     "The GPU's memory is too small": ("noah_cli/app.py",),

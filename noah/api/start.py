@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from noah.api.retraining import begin_given, run_retraining
 from noah.api.run import Run
 from noah.api.searching import begin_search, forecast_search, run_search
 from noah.api.watching import Progress, listener_for
+from noah.cluster.session import connect
+from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS, LATEST
 from noah.hardware.processes import launched_processes
 from noah.prepare.forecast import Forecast
@@ -40,6 +43,8 @@ def search(
     run: str | None = None,
     runs: PathLike = DEFAULT_RUNS,
     progress: Progress = False,
+    ray: str | None = None,
+    workers: int = 1,
     **options: Any,
 ) -> Run:
     """Train a supernet on a dataset, and search for the best subnet within a budget.
@@ -63,6 +68,8 @@ def search(
         run: Name of the new run; None takes the date and time.
         runs: Folder of all runs.
         progress: Who receives the progress, see `Run`.
+        ray: Where Ray runs that spreads the work: "local", "auto" or HEAD:PORT, as after `--ray`; None for no spreading.
+        workers: Processes of this machine that evaluate the candidates.
         options: Any other option of `noah search` that is a setting, such as image_size=98, space="wide" or
             device="cpu"; also any other setting whose last word no other setting shares, such as population=20.
 
@@ -77,9 +84,11 @@ def search(
     named = {"data": data, "dataset": dataset, "backbone": backbone, "budget": budget, "seed": seed} | options
     listener, limit = listener_for(progress), seconds(time_limit)
     chosen, origins = _resolved(listener, recipe, config, named, settings)
-    with as_found():
+    if ray is not None and workers > 1:
+        raise UsageError("workers starts processes of this machine, and ray places them itself.", "Leave out workers.")
+    with as_found(), nullcontext() if ray is None else connect(ray, listener) as cluster:
         folder, materials, left = begin_search(listener, Path(runs), run, chosen, origins, limit)
-        run_search(folder, materials, listener, left)
+        run_search(folder, materials, listener, left, cluster=cluster, workers=workers)
     return Run(folder, progress=progress)
 
 

@@ -171,7 +171,8 @@ def spoil(monkeypatch: pytest.MonkeyPatch, blocks: Collection[int]) -> None:
         for node in model.graph.node:
             if node.name in spoiled:
                 tensor = weights[makers[node.input[1]].input[0]]
-                values = np.full_like(numpy_helper.to_array(tensor), 127)
+                values = numpy_helper.to_array(tensor)
+                values = np.random.default_rng(0).choice([-127, 127], values.shape).astype(values.dtype)
                 tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
         onnx.save(model, target)
 

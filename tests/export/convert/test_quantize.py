@@ -261,7 +261,7 @@ def test_a_network_that_cannot_be_prepared_leaves_nothing_in_the_working_folder(
     monkeypatch.chdir(working)
     onnx.save(onnx.helper.make_model(graph, opset_imports=operators), tmp_path / "unknown.onnx")
     with pytest.raises(ExportError, match="Incomplete symbolic shape inference"):
-        write_int8_dynamic(tmp_path / "unknown.onnx", tmp_path / "int8.onnx", Products((), {}))
+        write_int8_dynamic(tmp_path / "unknown.onnx", tmp_path / "int8.onnx", Products((), (), {}))
     assert not list(working.iterdir())
     assert [path.name for path in tmp_path.glob("*.onnx")] == ["unknown.onnx"]
 

@@ -152,7 +152,7 @@ def test_an_outlier_that_8_bits_cannot_hold_is_held_after_smoothing(tmp_path: Pa
         write_int8(source, target, products, batches, calibration="minmax", symmetric=False)
         found = torch.from_numpy(open_session(target, provider="cpu").run(images.numpy()))
         errors.append(relative(found, expected))
-    assert errors[1] < errors[0] / 3
+    assert errors[1] < errors[0] / 2
 
 
 def test_a_channel_that_is_always_zero_divides_by_no_zero() -> None:

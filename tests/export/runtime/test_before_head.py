@@ -29,7 +29,7 @@ def every_product(path: Path, *, dynamic: bool) -> Products:
     weights = {tensor.name for tensor in graph.initializer}
     kinds = ("MatMul",) if dynamic else ("MatMul", "Gemm")
     names = [node.name for node in graph.node if node.op_type in kinds and node.input[1] in weights]
-    return Products(tuple(names), {})
+    return Products(tuple(names), (0,) * len(names), {})
 
 
 def as_it_is(path: Path) -> None:

@@ -94,7 +94,7 @@ def test_where_all_fail_all_are_evaluated_and_none_is_complete() -> None:
         assert all(candidate.failed and not candidate.outcome.complete for candidate in candidates)
         assert front(candidates) == []
         in_time = run_search(make_task(settings, images=40), Nothing(40).show, out_of_time=lambda: True)
-        assert len(in_time) == 1
+        assert 0 < len(in_time) < 16  # those of the round that was under way
 
 
 @given(st.data())

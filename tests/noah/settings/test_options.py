@@ -12,7 +12,10 @@ from noah.settings.options import OTHERWISE, setting_of
 from noah.settings.settings import Settings
 from noah_cli.commands.search import search
 
-NO_SETTING = {"context", "recipe", "config", "assignments", "run", "runs", "resume", "join", "dry_run", "time_limit"}
+NO_SETTING = {
+    *("context", "recipe", "config", "assignments", "run", "runs", "resume", "join", "dry_run", "time_limit"),
+    *("ray", "workers"),
+}
 """What `noah search` takes besides settings; `noah.search` has keywords of its own for them."""
 KEYS = dict(flatten(Settings().model_dump()))
 
