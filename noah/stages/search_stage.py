@@ -260,10 +260,10 @@ def _evaluate(
             if len(candidates) == told:
                 return
             told = len(candidates)
-            best = f"best {rank(candidates)[0].score.accuracy:.1%}" if candidates else ""
-            bar.update(told, best, _detail(task, candidates))
             if kept is not None:
                 kept.follow(candidates)
+            best = f"best {rank(candidates)[0].score.accuracy:.1%}" if candidates else ""
+            bar.update(told, best, _detail(task, candidates))
 
         candidates = work(
             study, task, show, this_worker(), show_all=show_all, out_of_time=out_of_time, tell=tell, alone=alone

@@ -34,7 +34,7 @@ class Recorder:
 
     def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
         self.bars[self._title].append(done)
-        if self.stop_at.get(self._title) == done:
+        if done >= self.stop_at.get(self._title, float("inf")):
             raise KeyboardInterrupt
 
 

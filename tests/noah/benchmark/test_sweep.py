@@ -131,7 +131,7 @@ def test_the_methods_are_every_kind_at_the_budgets_parameters(sweep: SweepSettin
     "stop",
     [
         pytest.param({"training the supernet": 1}, marks=pytest.mark.slow),
-        {"searching subnets": 1},
+        {"searching subnets": 2},
         pytest.param({"retraining the winner": 1}, marks=pytest.mark.slow),
     ],
 )

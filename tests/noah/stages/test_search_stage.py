@@ -184,21 +184,22 @@ def test_a_search_that_was_stopped_by_its_time_goes_on_and_loses_nothing(start: 
     assert (stopped["stopped"], stopped) == ("time limit", run.read_json("search", "best.json"))
     assert Candidate.from_json(stopped) == rank(candidates)[0]
     assert chosen_subnet(run) == rank(candidates)[0].subnet  # it can be retrained as it is
-    looked = candidates_of(run)
     best = search(run, materials, Silent())
     assert best["stopped"] is None
     assert content(run) == content(whole)
-    assert all(candidate in candidates_of(run) for candidate in looked)
+    # The one candidate that a very early end shows the other images may be given up in the whole race.
+    assert {candidate.subnet for candidate in candidates} <= {candidate.subnet for candidate in candidates_of(run)}
 
 
 def test_a_search_that_an_earlier_version_began_goes_on(start: Start) -> None:
     """It wrote the numbers of images plainly, in the record and in the list of candidates."""
-    changes = {"search.rerank": 2, "search.rerank_epochs": 1}
+    changes = {"search.rerank": 2, "search.rerank_epochs": 1, "search.population": 12}
     whole, materials = start(changes, name="whole")
     search(whole, materials, Silent())
     run, materials = start(changes)
+    interrupted = Recorder({TITLE: 5})
     with pytest.raises(KeyboardInterrupt):
-        search(run, materials, Recorder({TITLE: 5}))
+        search(run, materials, interrupted)
     journal, candidates = run.path("search", "journal.log"), run.path("search", "candidates.jsonl")
     for path in (journal, candidates):
         records = [as_before(json.loads(line)) for line in path.read_text().splitlines()]
@@ -206,7 +207,7 @@ def test_a_search_that_an_earlier_version_began_goes_on(start: Start) -> None:
     assert '"wrong": [' in candidates.read_text() and '"images": [' in journal.read_text()
     listener = Recorder()
     search(run, materials, listener)
-    assert listener.bars[TITLE][0] == 5
+    assert listener.bars[TITLE][0] == interrupted.bars[TITLE][-1] < 24
     assert content(run) == content(whole)
 
 
