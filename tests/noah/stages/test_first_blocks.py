@@ -79,5 +79,5 @@ def test_finalists_share_them(tiny_settings: TinySettings, tmp_path: Path, monke
         reranked.append(run.path("search", "rerank.jsonl").read_bytes())
         said = [line for line in listener.said if "trainings without modules there" in line]
         assert len(said) == (name == "once")
-        monkeypatch.setattr("noah.stages.rerank.compute_first_blocks", lambda *_: None)
+        monkeypatch.setattr("noah.stages.finalist.compute_first_blocks", lambda *_: None)
     assert reranked[0] == reranked[1]
