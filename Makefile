@@ -4,6 +4,7 @@
 # make test-all   both
 # make fuzz   thousands of damaged and hostile files through every reader; 10 minutes
 # make torture  fifty kills at random moments, full disks, folders that may only be read; 20 minutes
+# make cluster  sweeps and searches on machines that vanish, in the middle of the work; 10 minutes
 # make mutants  small mistakes in three files, each of which the tests have to notice; 25 minutes
 # make test-lowest  the tests with the oldest versions that pyproject.toml allows, in .venv-lowest; 6 GB, 20 minutes
 # make test-gpu-image  the tests with the versions of a common image for GPUs, in .venv-gpu-image; 6 GB, 20 minutes
@@ -39,7 +40,7 @@ GPU_PYTHON_VERSION ?= 3.12
 # Of make mutants; MUTANTS='noah.model.merge*' runs these again, with what is known of the others.
 MUTANTS ?=
 
-.PHONY: demo test test-slow test-all fuzz torture mutants test-lowest test-gpu-image package audit bench gpu gpu-wheels lint types tests format install clean
+.PHONY: demo test test-slow test-all fuzz torture cluster mutants test-lowest test-gpu-image package audit bench gpu gpu-wheels lint types tests format install clean
 
 install: $(INSTALLED)
 
@@ -79,6 +80,9 @@ test-all: test test-slow
 
 torture: install
 	$(BIN)/python -m pytest -q -s -m long tests/torture
+
+cluster: install
+	$(BIN)/python -m pytest -q -s -m long tests/noah
 
 fuzz: install
 	$(BIN)/python -m pytest -q -s -m long tests/fuzz

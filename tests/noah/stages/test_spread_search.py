@@ -18,7 +18,7 @@ from tests.conftest import TinySettings
 from tests.noah.cluster.machines import MACHINE, machines
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 CANDIDATES = 60
 CHANGES = {
@@ -115,4 +115,5 @@ def failing(cluster: Any, folder: Path, again: Any) -> None:
     recorder = Recorder({"searching subnets": CANDIDATES // 3})
     with pytest.raises(KeyboardInterrupt):
         again("stopped", recorder, cluster)
+    psutil.wait_procs(evaluating(), timeout=30)
     assert not evaluating()
