@@ -68,7 +68,7 @@ def search(
         run: Name of the new run; None takes the date and time.
         runs: Folder of all runs.
         progress: Who receives the progress, see `Run`.
-        ray: Where Ray runs that spreads the work: "local", "auto" or HEAD:PORT, as after `--ray`; None for no spreading.
+        ray: Where Ray runs, which spreads the work: "local", "auto" or HEAD:PORT, as after `--ray`; None for no Ray.
         workers: Processes of this machine that evaluate the candidates.
         options: Any other option of `noah search` that is a setting, such as image_size=98, space="wide" or
             device="cpu"; also any other setting whose last word no other setting shares, such as population=20.
