@@ -38,8 +38,9 @@ from tests.vtab import write_vtab
 
 pytestmark = pytest.mark.slow
 
-ELSEWHERE = {"tutorial.md"}
-"""Documents whose lines tests/test_tutorial.py runs."""
+ELSEWHERE = {"tutorial.md", "cluster.md"}
+"""Documents whose lines tests/test_tutorial.py runs; and those for several machines, of which none is at hand: what its
+commands do is run on nodes of one machine by tests/noah/benchmark, tests/noah/stages and tests/noah/api."""
 PROGRAMS = r"noah|python examples/\S+"
 WIDTH = 48
 """Of the backbones of the hub: 4 for each of the 12 heads of a ViT-B."""
