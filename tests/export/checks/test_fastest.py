@@ -73,21 +73,18 @@ def written(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture
-def two_formats(written: Path) -> Iterator[None]:
+def two_formats(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Just `PRECISIONS` in place of every format and precision; writing a candidate takes one that was written."""
 
     def write(run: Run, materials: object, listener: object, request: Request) -> Path:
         assert request.within is not None and request.within.parent == run.path("export")
         return Path(shutil.copytree(written / request.folder_name, request.within / request.folder_name))
 
-    every = dict(FORMATS)
-    FORMATS.clear()
-    for name, format_ in every.items():
+    for name, format_ in list(FORMATS.items()):
         if name in PRECISIONS:
-            FORMATS[name] = replace(format_, precisions=PRECISIONS[name], write=write)
-    yield
-    FORMATS.clear()
-    FORMATS.update(every)  # in the order of the registry, which decides among equally fast ones
+            monkeypatch.setitem(FORMATS, name, replace(format_, precisions=PRECISIONS[name], write=write))
+        else:
+            monkeypatch.delitem(FORMATS, name)
 
 
 @pytest.fixture
