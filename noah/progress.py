@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -103,6 +103,11 @@ class Silent:
     def bar(self, title: str, total: int, unit: str) -> Iterator[Bar]:
         """Give a bar that ignores updates."""
         yield self
+
+
+def joined(words: Sequence[str]) -> str:
+    """Join words, of which there is at least one, as in a sentence: a, b and c."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def counted(count: int, unit: str) -> str:

@@ -30,7 +30,7 @@ from noah.errors import ExportError
 from noah.hardware.gpu import gpu_name_and_target, why_no_gpu
 from noah.hardware.processor import processor_name
 from noah.prepare.context import Materials, at_image_size
-from noah.progress import Listener, counted
+from noah.progress import Listener, counted, joined
 from noah.runs.folder import Run
 
 NEGLIGIBLE = 0.01
@@ -197,7 +197,7 @@ def _reason(choice: ChoiceRecord) -> str:
     if not others:
         return "it is the fastest"
     if name == choice.fastest:
-        return f"it is the fastest; {_listed(others)} cannot be told from it by these times"
+        return f"it is the fastest; {joined(others)} cannot be told from it by these times"
     return f"it cannot be told from the fastest, {choice.fastest}, by these times, and is simpler"
 
 
@@ -225,8 +225,4 @@ def _keep(run: Run, chosen: Passed, choice: ChoiceRecord) -> Path:
 
 
 def _named(requests: Sequence[Request]) -> str:
-    return _listed([request.folder_name for request in requests]) if requests else "nothing runs here"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return joined([request.folder_name for request in requests]) if requests else "nothing runs here"

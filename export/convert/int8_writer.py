@@ -22,7 +22,7 @@ from noah.data.pixels.pixels import Pixels
 from noah.model.merge import MergedViT
 from noah.prepare.context import Materials
 from noah.prepare.held_out import trained_on
-from noah.progress import Listener, Silent
+from noah.progress import Listener, Silent, joined
 
 WriteFloat32 = Callable[[nn.Module, Path], None]
 """Writes a network in float32 to a file."""
@@ -56,8 +56,8 @@ class Way:
 def named_blocks(blocks: Collection[int]) -> str:
     """Name blocks, counted from 1, as in "blocks 3 and 7"."""
     numbers = [str(block + 1) for block in sorted(blocks) if block >= 0]
-    named = [f"block{'s' if len(numbers) > 1 else ''} {_joined(numbers)}"] if numbers else []
-    return _joined([*named, *(["what is outside the blocks"] if -1 in blocks else [])])
+    named = [f"block{'s' if len(numbers) > 1 else ''} {joined(numbers)}"] if numbers else []
+    return joined([*named, *(["what is outside the blocks"] if -1 in blocks else [])])
 
 
 class Int8Writer:
@@ -193,7 +193,3 @@ class Int8Writer:
         folder = self._folder / name
         folder.mkdir()
         return folder / self._name
-
-
-def _joined(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noah.files.record import Record
+from noah.progress import joined
 
 RESAMPLES = 2000
 """How often the validation images are resampled; the share of wins then has a standard error of at most 1.1%."""
@@ -85,7 +86,7 @@ def describe_certainty(sure: Certainty, indices: Sequence[int]) -> str:
     others = sorted(zip(sure.wins[1:], indices[1:], strict=True), key=lambda pair: -pair[0])
     named = [(f"{index}", f"{share:.0%}") for share, index in others[:_NAMED] if share >= 0.005]
     if named:
-        names, shares = (_joined(list(words)) for words in zip(*named, strict=True))
+        names, shares = (joined(list(words)) for words in zip(*named, strict=True))
         text += f"; {'subnet' if len(named) == 1 else 'subnets'} {names} in {shares}"
     rest = sum(share for share, _ in others[len(named) :])
     if rest >= 0.005:
@@ -108,7 +109,3 @@ def _lead(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[float, f
     """The mean and standard error of the paired difference: the second makes 1, 0 or -1 more mistakes on each image."""
     difference = second.astype(np.float64) - first
     return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
-
-
-def _joined(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from noah.progress import Bar, Listener, Silent
+from noah.progress import Bar, Listener, Silent, joined
 
 
 def test_the_silent_listener_takes_everything_and_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,3 +18,10 @@ def test_the_silent_listener_takes_everything_and_says_nothing(capsys: pytest.Ca
 def test_its_bar_lets_exceptions_through() -> None:
     with pytest.raises(KeyboardInterrupt), Silent().bar("training", 3, "epochs"):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+)
+def test_words_are_joined_as_in_a_sentence(words: list[str], sentence: str) -> None:
+    assert joined(words) == sentence
