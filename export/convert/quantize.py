@@ -172,9 +172,9 @@ def _prepared(source: Path) -> Iterator[Path]:
     source, large = source.absolute(), _is_large(source)
     with tempfile.TemporaryDirectory(prefix="noah-", dir=source.parent) as folder:
         prepared = Path(folder) / "prepared.onnx"
-        # If its shape inference fails, it leaves a file behind in the working folder.
-        with _told_by_noah(), contextlib.chdir(folder):
-            quant_pre_process(str(source), str(prepared), save_as_external_data=large)
+        # Without onnxruntime's symbolic shapes, which 1.22 fails to infer for some graphs; ONNX infers them all.
+        with _told_by_noah():
+            quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True, save_as_external_data=large)
         yield prepared
 
 

@@ -106,7 +106,7 @@ def write_onnx(
     except Exception as error:  # the exporter raises many kinds of errors
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ExportError(f"The ONNX exporter failed: {cause}") from error
-    _forget_places(path)
+    _tidy(path)
     check_onnx(path, opset=opset)
 
 
@@ -132,9 +132,17 @@ def check_onnx(path: Path, *, opset: int) -> None:
         )
 
 
-def _forget_places(path: Path) -> None:
-    """Remove the exporter's notes about paths on this machine, which should not leave it."""
+def _tidy(path: Path) -> None:
+    """Remove what the exporter notes beside the network.
+
+    Paths of this machine should not leave it. The shapes of weights stand with the weights themselves; said again, they
+    would be wrong once a tool transposes one, as older quantization does.
+    """
     model = onnx.load(str(path), load_external_data=False)
+    weights = {weight.name for weight in model.graph.initializer}
+    stated = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(stated)
     for node in model.graph.node:
         needed = [note for note in node.metadata_props if note.key not in _PLACES]
         del node.metadata_props[:]

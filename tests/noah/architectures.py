@@ -19,6 +19,7 @@ from timm.models.vision_transformer_hybrid import ConvStem
 from timm.models.vision_transformer_relpos import ResPostRelPosBlock, VisionTransformerRelPos
 from torch import nn
 
+from noah.backbone.families.releases import leaves_prefix_out
 from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
 
@@ -184,6 +185,11 @@ LACKING: dict[str, str] = {
         {}
         if _takes(EvaBlockPostNorm, "swiglu_align_to")
         else {"EVA with norms behind": "timm 1.0.20 cannot build these blocks: it misspells an option of theirs"}
+    ),
+    **(
+        {"no position": "timm before 1.0.26 leaves the class token out where there are no positions"}
+        if leaves_prefix_out(VisionTransformer(**SIZE | VARIANTS["no position"]))
+        else {}
     ),
     **({} if _takes(get_mixed_freqs, "dtype") else {"RoPE-ViT, mixed": _MIXED}),
 }

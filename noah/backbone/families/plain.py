@@ -22,7 +22,7 @@ from timm.models.vision_transformer_hybrid import ConvStem
 from torch import Tensor, nn
 
 from noah.backbone.families.family import Family
-from noah.backbone.families.releases import gate_of, shares_output_projection
+from noah.backbone.families.releases import gate_of, leaves_prefix_out, shares_output_projection
 from noah.backbone.families.vision import (
     RESAMPLED,
     VisionNetwork,
@@ -178,7 +178,8 @@ def _view_parallel(block: Any) -> BlockView:
 def unsupported(backbone: Any) -> list[str]:
     """The reasons why a `VisionTransformer` is not covered."""
     blocks = of_first_block([unsupported_in_block(block) for block in backbone.blocks])
-    return unsupported_pooling(backbone) + _unsupported_embedding(backbone) + blocks
+    forgotten = ["timm before 1.0.26 leaves out its class token"] if leaves_prefix_out(backbone) else []
+    return unsupported_pooling(backbone) + _unsupported_embedding(backbone) + forgotten + blocks
 
 
 def _unsupported_embedding(backbone: Any) -> list[str]:

@@ -36,6 +36,15 @@ def shares_output_projection(block: Any) -> bool:
     return getattr(block, "out_proj", None) is not None
 
 
+def leaves_prefix_out(backbone: Any) -> bool:
+    """Whether timm itself leaves out class token and registers, as before 1.0.26 where no positions are added."""
+    if backbone.pos_embed is not None or not backbone.num_prefix_tokens:
+        return False
+    patches = next(backbone.parameters()).new_zeros(1, backbone.patch_embed.num_patches, backbone.embed_dim)
+    tokens: Tensor = backbone._pos_embed(patches)
+    return tokens.shape[1] == patches.shape[1]
+
+
 def resample_relative_positions(state: Mapping[str, Tensor], backbone: Any) -> Mapping[str, Tensor]:
     """A checkpoint's weights for a `VisionTransformerRelPos`, with tables of relative positions resampled to its grid.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import get_args
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
+from onnxruntime.quantization import quantize_static
 
 from export.artifact.records import Int8Calibration
 from export.convert import quantize
@@ -93,15 +96,22 @@ def test_weights_have_a_scale_for_each_channel(source: Path, tmp_path: Path) -> 
 
 
 def test_the_ranges_are_those_of_the_images(source: Path, tmp_path: Path) -> None:
-    """Ten times the images need ten times the scale where nothing but the convolution lies before it."""
-    wide = [{"images": 10 * batch["images"]} for batch in BATCHES]
-    narrow = [{"images": 0 * batch["images"]} for batch in BATCHES]
-    near, far, cut = (
-        mean_difference(source, write(source, tmp_path / f"{name}.onnx", batches, weight_bits=8))
-        for name, batches in (("near", BATCHES), ("wide", wide), ("narrow", narrow))
-    )
-    assert far > near
-    assert cut > 2 * near
+    """The scale of an activation spreads the least and the greatest value that it has on the images over 255 steps."""
+    model = onnx.load(write(source, tmp_path / "int8.onnx"))
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    scales = {
+        node.input[0]: float(values[node.input[1]]) for node in model.graph.node if node.op_type == "QuantizeLinear"
+    }
+    opened = onnx.load(source)
+    made = {output for node in opened.graph.node for output in node.output}
+    assert len(scales) == 8 and set(scales) <= made
+    del opened.graph.output[:]
+    opened.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in scales)
+    session = onnxruntime.InferenceSession(opened.SerializeToString(), providers=["CPUExecutionProvider"])
+    seen = [session.run(list(scales), batch) for batch in BATCHES]
+    for scale, *batches in zip(scales.values(), *seen, strict=True):
+        low, high = min(0.0, *(batch.min() for batch in batches)), max(0.0, *(batch.max() for batch in batches))
+        assert scale == pytest.approx((high - low) / 255, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +146,10 @@ def test_every_batch_is_seen(source: Path, tmp_path: Path) -> None:
         assert batches.seen == [0, 1, 2]
 
 
+@pytest.mark.skipif(
+    "calibration_cache_path" not in inspect.signature(quantize_static).parameters,
+    reason="onnxruntime 1.22 keeps no ranges",
+)
 def test_ranges_that_were_found_serve_again_for_fewer_products(source: Path, tmp_path: Path) -> None:
     class Unread(list[Inputs]):
         def __getitem__(self, index: object) -> Inputs:  # type: ignore[override]  # of whole numbers alone
@@ -248,19 +262,14 @@ def test_an_engine_takes_the_symmetric_file_and_not_the_other(source: Path, tmp_
         build_engine(symmetric, tmp_path / "claims", builder, profile, "fp32", tmp_path / "cache")
 
 
-def test_a_network_that_cannot_be_prepared_leaves_nothing_in_the_working_folder(
+def test_a_network_that_cannot_be_prepared_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """onnxruntime writes what it has of the shapes there when its inference fails."""
-    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("images", "logits")]
-    node = onnx.helper.make_node("Unknown", ["images"], ["logits"], domain="elsewhere")
-    graph = onnx.helper.make_graph([node], "unknown", ends[:1], ends[1:])
-    operators = [onnx.helper.make_opsetid("", 20), onnx.helper.make_opsetid("elsewhere", 1)]
     working = tmp_path / "working"
     working.mkdir()
     monkeypatch.chdir(working)
-    onnx.save(onnx.helper.make_model(graph, opset_imports=operators), tmp_path / "unknown.onnx")
-    with pytest.raises(ExportError, match="Incomplete symbolic shape inference"):
+    (tmp_path / "unknown.onnx").write_bytes(b"no network")
+    with pytest.raises(ExportError, match="onnxruntime cannot quantize the model"):
         write_int8_dynamic(tmp_path / "unknown.onnx", tmp_path / "int8.onnx", Products((), (), {}))
     assert not list(working.iterdir())
     assert [path.name for path in tmp_path.glob("*.onnx")] == ["unknown.onnx"]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from timm.layers import resize_rel_pos_bias_table
 from timm.models import vision_transformer_relpos
+from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import nn
 
@@ -13,10 +14,12 @@ from noah.backbone import names
 from noah.backbone.families.releases import (
     LAYER_SCALES,
     gate_of,
+    leaves_prefix_out,
     resample_relative_positions,
     shares_output_projection,
 )
 from noah.backbone.names import read_name
+from noah.backbone.supported import unsupported_parts
 from noah.errors import UnknownBackboneError
 from tests.noah.architectures import SIZE, make_backbone
 
@@ -50,6 +53,18 @@ def test_scales_gates_and_projections_are_told_whatever_the_release() -> None:
     assert gate_of(block.attn) is None and gate_of(nn.Identity()) is None
     assert not shares_output_projection(make_backbone("parallel blocks").blocks[0])
     assert not shares_output_projection(nn.Identity())
+
+
+def test_a_class_token_that_timm_leaves_out_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = VisionTransformer(**SIZE, pos_embed="none")
+    plain = [
+        VisionTransformer(**SIZE),
+        VisionTransformer(**SIZE, pos_embed="none", class_token=False, global_pool="avg"),
+    ]
+    assert not any(map(leaves_prefix_out, plain))
+    monkeypatch.setattr(VisionTransformer, "_pos_embed", lambda self, x: x.view(x.shape[0], -1, x.shape[-1]))
+    assert leaves_prefix_out(backbone) and not any(map(leaves_prefix_out, plain))
+    assert unsupported_parts(backbone) == ["timm before 1.0.26 leaves out its class token"]
 
 
 def test_an_architecture_of_a_newer_timm_is_refused_with_the_release_that_has_it(
