@@ -128,7 +128,9 @@ def check_onnx(path: Path, *, opset: int) -> None:
     if not operators["LayerNormalization"] and not operators["RMSNormalization"] and operators["ReduceMean"]:
         raise ExportError(
             "The norms were taken apart instead of becoming LayerNormalization.",
-            f"A backbone with RMS norm needs --opset {_RMS_NORM_OPSET} or more." if opset < _RMS_NORM_OPSET else "",
+            f"A backbone with RMS norm needs --opset {_RMS_NORM_OPSET} or more."
+            if opset < _RMS_NORM_OPSET
+            else f"torch {torch.__version__} may be too old for this backbone; torch 2.11 keeps RMS norms whole.",
         )
 
 

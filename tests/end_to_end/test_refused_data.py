@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
+import timm
 from safetensors.numpy import load_file, save_file
 
 from tests.commands import noah_line
@@ -194,6 +195,8 @@ def test_data(good_folder: Path, case: Case) -> None:
 
 @pytest.mark.parametrize("case", BACKBONE.values(), ids=BACKBONE)
 def test_backbone(good_folder: Path, case: Case) -> None:
+    if case is BACKBONE["another attention"] and not timm.is_model("vit_dwee_patch16_reg1_gap_256"):
+        pytest.skip("timm before 1.0.23 has no differential attention")
     refuse(case, good_folder)
 
 

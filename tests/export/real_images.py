@@ -35,6 +35,16 @@ def write_readable(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+def write_ycbcr(folder: Path) -> None:
+    """A TIFF file of the colors that JPEG has, if Pillow can read it again: 11.3 cannot."""
+    path = folder / "ycbcr.tif"
+    Image.fromarray(noise(13, 17)).convert("YCbCr").save(path)
+    try:
+        Image.open(path).load()
+    except OSError:
+        path.unlink()
+
+
 def write_broken(folder: Path) -> list[Path]:
     """Files with the suffix of an image that cannot be read, sorted."""
     folder.mkdir(parents=True, exist_ok=True)

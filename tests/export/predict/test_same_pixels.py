@@ -15,7 +15,7 @@ from export.predict.image_paths import find_images
 from noah.data.pixels.pixels import load_pixels
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import FileSplit
-from tests.export.real_images import noise, write_readable
+from tests.export.real_images import noise, write_readable, write_ycbcr
 
 SQUASH = Preprocessing(16, 16, "squash", 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(alpha[..., :3]).quantize(16).save(folder / "p.png", transparency=bytes(range(0, 160, 10)))
     Image.fromarray(alpha[..., 0] > 128).save(folder / "bits.png")
     Image.fromarray(np.arange(60, dtype=np.uint16).reshape(6, 10) * 1000).save(folder / "deep.tif")
-    Image.fromarray(alpha[..., :3]).convert("YCbCr").save(folder / "ycbcr.tif")
+    write_ycbcr(folder)
     Image.fromarray(noise(1, 700)).save(folder / "line.png")
     Image.fromarray(noise(2, 3)).save(folder / "six_pixels.gif")
     return folder

@@ -31,7 +31,7 @@ from noah.data.split import FileSplit
 from noah.errors import ParityError
 from noah.progress import Silent
 from tests.commands import noah
-from tests.export.real_images import noise, write_broken, write_readable
+from tests.export.real_images import noise, write_broken, write_readable, write_ycbcr
 from tests.export.tiny_artifact import CLASSES, PREPROCESSING, Kind, make_artifact, make_manifest, make_model
 from tests.finished import FLOAT, UINT8, Finished
 
@@ -64,7 +64,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(deep.astype(np.int32)).save(folder / "whole.tif")
     Image.fromarray(deep.astype(np.int32) * 100).save(folder / "too deep.tif")
     Image.fromarray(deep.astype(np.float32)).save(folder / "float.tif")
-    Image.fromarray(alpha[..., :3]).convert("YCbCr").save(folder / "ycbcr.tif")
+    write_ycbcr(folder)
     Image.fromarray(noise(2, 3)).save(folder / "six pixels.gif")
     Image.fromarray(noise(30, 20)).save(folder / "thousands.jp2")
     Image.fromarray(noise(30, 20)).save(folder / "photo.avif")
