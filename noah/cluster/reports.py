@@ -23,6 +23,8 @@ class Report:
         text: A line as for `Listener.say`; or the title and a few words of a progress bar.
         done: Units of the bar that are done; None for a line.
         total: Units of the bar.
+        detail: What the bar was told besides.
+        kept: Bytes for the driver to keep, in place of all the above.
     """
 
     task: str
@@ -30,6 +32,8 @@ class Report:
     text: str = ""
     done: float | None = None
     total: int = 0
+    detail: Detail | None = None
+    kept: bytes | None = None
 
     def __str__(self) -> str:
         if self.done is None:
@@ -75,30 +79,32 @@ class Reporter:
     @contextmanager
     def bar(self, title: str, total: int, unit: str) -> Iterator[_ReportedBar]:
         """Report progress a few times a second at most, and always the last of it."""
-        bar = _ReportedBar(lambda done, text: self._send_bar(title, total, done, text), self._clock)
+
+        def send(done: float, text: str, detail: Detail | None) -> None:
+            words = f"{title}, {text}," if text else title
+            self._send(Report(self._task, self._machine, words, done, total, detail))
+
+        bar = _ReportedBar(send, self._clock)
         try:
             yield bar
         finally:
             bar.flush()
 
-    def _send_bar(self, title: str, total: int, done: float, text: str) -> None:
-        words = f"{title}, {text}," if text else title
-        self._send(Report(self._task, self._machine, words, done, total))
-
 
 class _ReportedBar:
-    def __init__(self, send: Callable[[float, str], None], clock: Callable[[], float]) -> None:
+    def __init__(self, send: Callable[[float, str, Detail | None], None], clock: Callable[[], float]) -> None:
         self._send, self._clock = send, clock
         self._sent_at = float("-inf")
         self._left: float | None = None
         self._text = ""
+        self._detail: Detail | None = None
 
     def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
-        self._left, self._text = done, text or self._text
+        self._left, self._text, self._detail = done, text or self._text, detail or self._detail
         if self._clock() - self._sent_at >= _SECONDS_BETWEEN:
             self.flush()
 
     def flush(self) -> None:
         if self._left is not None:
-            self._send(self._left, self._text)
+            self._send(self._left, self._text, self._detail)
             self._left, self._sent_at = None, self._clock()

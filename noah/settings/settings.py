@@ -319,6 +319,8 @@ class HardwareSettings(Section):
     its free memory allows. `augmentation_workers` is the number of processes that augment training images alongside the
     one that trains; if None it is chosen and printed, and it never changes the result. `compile` compiles the blocks
     with torch.compile in training (`noah.model.compiled`). It is meant for GPUs, and the first steps then take minutes.
+    `trainers` is the number of processes of a Ray cluster that train the supernet together; if None, one for each GPU
+    where there are several, and otherwise the process that searches trains it alone.
     """
 
     device: str = "auto"
@@ -327,6 +329,7 @@ class HardwareSettings(Section):
     evaluation_batch_size: Count | None = None
     augmentation_workers: Annotated[int, Field(ge=0, le=256)] | None = None
     compile: bool = False
+    trainers: Count | None = None
 
 
 class Settings(Section):

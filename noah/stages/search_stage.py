@@ -70,8 +70,8 @@ def search(
             the search after a candidate. The final training of the best (`search.rerank`) takes extra time.
         alone: Whether no other process can be at work on the run, which may come from a machine that is gone: nobody
             waits for signs of life then.
-        cluster: The machines that evaluate the candidates and train the finalists; None for this process. The supernet
-            is trained by this process either way. The result is the same.
+        cluster: The machines that evaluate the candidates and train the finalists; None for this process. The result is
+            the same. They train the supernet together if they have several GPUs, or if the settings say so.
         workers: Processes of this machine that evaluate the candidates, this one among them.
 
     Returns:
@@ -85,7 +85,7 @@ def search(
     break_seal(run, SEARCH)
     # Decoded first, so that an unreadable image is reported before hours of training, not after.
     validation = materials.pixels(materials.dataset.validation, "validation", listener)
-    supernet = train_supernet(run, materials, task.budget, listener, time_limit=time_limit)
+    supernet = train_supernet(run, materials, task.budget, listener, time_limit=time_limit, cluster=cluster)
     processes = materials.hardware.processes
     with processes.first_goes_ahead():
         study = _open_study(run, materials, new=processes.is_first)

@@ -20,6 +20,7 @@ from noah.errors import DataError
 from noah.files.atomic import write_bytes
 from noah.hardware.device import set_up
 from noah.hardware.processes import Processes
+from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.stages.finalist import FinalMaterial, FinalTraining, Reranked, train_finalist
@@ -89,17 +90,21 @@ def _stored(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
 
-def _to_send(material: FinalMaterial) -> FinalMaterial:
-    """The same without files and whatever else a training does not look at."""
+def without_data(materials: Materials) -> Materials:
+    """The same without its datasets and whatever else a training does not look at, for a single process."""
     nothing = ArraySplit(np.empty((0, 1, 1), np.uint8), np.empty(0, np.int64), "none")
-    materials = material.materials
     dataset = replace(
         materials.dataset, train=nothing, validation=nothing, retrain=None, load_test=_no_test, seen=frozenset()
     )
     hardware = replace(materials.hardware, processes=Processes())
+    return replace(materials, dataset=dataset, hardware=hardware, read=(), as_loaded=None)
+
+
+def _to_send(material: FinalMaterial) -> FinalMaterial:
+    """The same without files and whatever else a training does not look at."""
     pixels = material.pixels
     return FinalMaterial(
-        replace(materials, dataset=dataset, hardware=hardware, read=(), as_loaded=None),
+        without_data(material.materials),
         pixels.in_one_process() if isinstance(pixels, AugmentedPixels) else without_files(pixels),
         without_files(material.validation),
         material.supernet,

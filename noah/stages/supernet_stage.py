@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
+from noah.cluster.session import Cluster
 from noah.model.supernet import Supernet
-from noah.prepare.build import build_supernet, class_weights
-from noah.prepare.context import Materials, seed_torch
-from noah.prepare.first_blocks import compute_first_blocks
+from noah.prepare.build import class_weights
+from noah.prepare.context import Materials
 from noah.prepare.forecast import SEARCH_SHARE, forecast, plan_epochs
 from noah.progress import Listener
 from noah.runs.file_shapes import Plan, check_shape
@@ -16,18 +15,21 @@ from noah.runs.folder import Run
 from noah.runs.seals import SUPERNET, break_seal, is_sealed, seal_supernet
 from noah.settings.training_settings import SupernetSettings, shortened
 from noah.space.budget import Budget
+from noah.stages.spread_supernet import choose_trainers, spread_epochs
+from noah.stages.supernet_epochs import train_epochs, untrained_supernet
 from noah.training.checkpoint import load_weights, read_checkpoint
 from noah.training.checkpoint_file import CHECKPOINT_FILE
-from noah.training.divergence import doubt, lower_learning_rate
-from noah.training.loop import train
-from noah.training.subnet_draws import draw_subnets
-
-_SUPERNET = 1
-"""The second word of this stage's seed, which no other stage uses."""
+from noah.training.divergence import doubt
 
 
 def train_supernet(
-    run: Run, materials: Materials, budget: Budget, listener: Listener, *, time_limit: float | None = None
+    run: Run,
+    materials: Materials,
+    budget: Budget,
+    listener: Listener,
+    *,
+    time_limit: float | None = None,
+    cluster: Cluster | None = None,
 ) -> Supernet:
     """Train the supernet, resume its training, or load it if its training is finished.
 
@@ -41,6 +43,7 @@ def train_supernet(
         budget: What the candidates of the search may cost; the timing draws some of them.
         listener: Receives the progress, and the number of epochs with its reason if it is chosen.
         time_limit: Seconds from now for the training and the search after it.
+        cluster: The machines whose processes may train it together; None for this process.
 
     Returns:
         The supernet, in evaluation mode.
@@ -55,9 +58,7 @@ def train_supernet(
     if time_limit is not None and done < settings.epochs:
         settings, kept = _fit(run, materials, budget, settings, done, time_limit, listener)
         settings, kept = materials.hardware.processes.of_first(lambda: (settings, kept))
-    seed = (materials.settings.seed, _SUPERNET)
-    seed_torch(*seed)
-    supernet = build_supernet(materials, materials.space.largest, settings)
+    supernet = untrained_supernet(materials, settings)
     if stored and len(stored.losses) >= settings.epochs:
         load_weights(stored, supernet)
         run.write_json({"losses": list(stored.losses)}, "supernet", "losses.json")
@@ -65,35 +66,27 @@ def train_supernet(
             seal_supernet(run)
         return supernet.eval()
     pixels = materials.training_pixels(materials.dataset.train, settings.augmentation, listener)
-    weights = class_weights(pixels, materials)
-    run.log("supernet", "started", epochs=done)
-    first_blocks = compute_first_blocks(supernet, pixels, settings, materials, run, "supernet", listener)
+    together, reason = choose_trainers(materials, settings, cluster)
+    run.log("supernet", "started", epochs=done, processes=together)
+
+    def seconds_left() -> float | None:
+        return None if time_limit is None else time_limit - kept - (time.monotonic() - started)
 
     def enough() -> bool:
-        return time_limit is not None and time.monotonic() - started > time_limit - kept
+        left = seconds_left()
+        return left is not None and left < 0
 
     with listener.bar("training the supernet", settings.epochs, "epochs") as bar:
-        losses = train(
-            supernet,
-            pixels,
-            materials.backbone.preprocessing,
-            partial(draw_subnets, materials.space, settings, seed),
-            settings,
-            materials.hardware,
-            seed=seed,
-            checkpoint=checkpoint,
-            bar=bar,
-            say=listener.say,
-            stage="supernet",
-            remedy="Start a new run with a lower learning rate, such as "
-            f"--set supernet.learning_rate={lower_learning_rate(settings.learning_rate)}.",
-            class_weights=weights,
-            kept=first_blocks,
-            enough=enough,
-        )
+        if cluster is not None and together > 1:
+            listener.say(f"trainers  {together} ({reason})")
+            losses = spread_epochs(cluster, together, run, materials, settings, pixels, listener, bar, seconds_left)
+            load_weights(read_checkpoint(checkpoint), supernet)
+        else:
+            losses = train_epochs(run, materials, supernet, settings, pixels, listener, bar, enough)
     if len(losses) < settings.epochs:
         listener.say(f"stopped   after {len(losses)} of {settings.epochs} epochs, to leave time for the search")
         _keep_plan(run, len(losses), "the time limit, which came sooner than expected")
+    weights = class_weights(pixels, materials)
     if warning := doubt("The supernet", losses[-1], pixels.labels, "supernet", settings, weights):
         listener.say(f"WARNING   {warning}")
     run.write_json({"losses": losses}, "supernet", "losses.json")

@@ -40,9 +40,9 @@ def leaves_prefix_out(backbone: Any) -> bool:
     """Whether timm itself leaves out class token and registers, as before 1.0.26 where no positions are added."""
     if backbone.pos_embed is not None or not backbone.num_prefix_tokens:
         return False
-    patches = next(backbone.parameters()).new_zeros(1, backbone.patch_embed.num_patches, backbone.embed_dim)
+    patches: Tensor = next(backbone.parameters()).new_zeros(1, backbone.patch_embed.num_patches, backbone.embed_dim)
     tokens: Tensor = backbone._pos_embed(patches)
-    return tokens.shape[1] == patches.shape[1]
+    return tokens.shape == patches.shape
 
 
 def resample_relative_positions(state: Mapping[str, Tensor], backbone: Any) -> Mapping[str, Tensor]:
