@@ -30,7 +30,7 @@ from export.convert.to_onnx import write_onnx
 from export.convert.to_openvino import write_openvino
 from export.formats.openvino import IR_FILE
 from export.runtime.onnx_session import open_session
-from export.runtime.openvino_model import OpenVinoModel, load_openvino, open_openvino
+from export.runtime.openvino_model import OpenVinoModel, open_openvino, openvino_core
 from noah.backbone.supported import untrained_backbone
 from noah.model.merge import merge
 from noah.model.supernet import Supernet
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     threads = arguments.threads
-    processor = load_openvino().Core().get_property("CPU", "FULL_DEVICE_NAME")
+    processor = openvino_core().get_property("CPU", "FULL_DEVICE_NAME")
     for architecture, size in BACKBONES:
         images = np.random.default_rng(0).normal(size=(arguments.batch, 3, size, size)).astype(np.float32)
         with tempfile.TemporaryDirectory(prefix="noah-") as name:

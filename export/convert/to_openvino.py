@@ -10,7 +10,7 @@ import numpy as np
 
 from export.artifact.metadata import read_metadata
 from export.artifact.records import Precision
-from export.runtime.openvino_model import PRODUCTS, load_openvino, one_line, read_network, write_notes
+from export.runtime.openvino_model import PRODUCTS, load_openvino, one_line, openvino_core, read_network, write_notes
 from noah.errors import ExportError
 
 _REPORT = "Nothing was written. Please report this with the backbone's name."
@@ -31,8 +31,7 @@ def write_openvino(onnx_file: Path, file: Path, precision: Precision) -> dict[st
     Raises:
         ExportError: If OpenVINO cannot read the file.
     """
-    openvino = load_openvino()
-    core = openvino.Core()
+    openvino, core = load_openvino(), openvino_core()
     try:
         network = read_network(core, onnx_file)
         write_notes(network, read_metadata(onnx_file))

@@ -83,11 +83,11 @@ def _examine() -> Iterator[Finding]:
     import numpy as np
 
     from export.convert.small_model import write_small_model
-    from export.runtime.openvino_model import choose_hint, load_openvino, open_openvino
+    from export.runtime.openvino_model import choose_hint, open_openvino, openvino_core
     from noah.errors import MissingPackageError
 
     try:
-        core = load_openvino().Core()
+        core = openvino_core()
     except MissingPackageError as error:
         yield Finding("note", f"OpenVINO artifacts are not written or run here: {error.problem} {error.hint}")
         return

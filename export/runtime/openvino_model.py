@@ -50,6 +50,20 @@ def load_openvino() -> Any:
     return openvino
 
 
+@functools.cache
+def openvino_core() -> Any:
+    """OpenVINO itself, the same for the whole process.
+
+    On some CPUs a core sets up the stack on which the system runs handlers of signals, and takes it away when it ends.
+    If two overlap and the first ends before the second, that stack is gone, and the next signal ends the process:
+    Ctrl-C, or that a child has ended (openvino 2025.3 and 2026.4).
+
+    Raises:
+        MissingPackageError: If the package is not installed or cannot be loaded.
+    """
+    return load_openvino().Core()
+
+
 def read_network(core: Any, file: Path) -> Any:
     """Read an IR file or an ONNX file, whose resizing of images becomes OpenVINO's own that is antialiased as Pillow's.
 
@@ -190,7 +204,7 @@ def open_openvino(
         raise UsageError(
             f"--provider {provider} does not run {file}, which is for OpenVINO.", "Leave it out, or name openvino."
         )
-    core = load_openvino().Core()
+    core = openvino_core()
     hint, why = choose_hint(precision, core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES"))
     cores = Cores(threads, "as asked for") if threads else choose_threads()
     try:

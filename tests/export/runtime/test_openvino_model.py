@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,11 +22,20 @@ from export.convert.small_model import write_small_model
 from export.convert.to_openvino import check_computed, write_openvino
 from export.formats.openvino import IR_FILE
 from export.runtime.onnx_session import open_session
-from export.runtime.openvino_model import PROVIDER, choose_hint, is_openvino, load_openvino, open_openvino, write_notes
+from export.runtime.openvino_model import (
+    PROVIDER,
+    choose_hint,
+    is_openvino,
+    load_openvino,
+    open_openvino,
+    openvino_core,
+    write_notes,
+)
 from noah.data.pixels.preprocessing import Preprocessing, Resize
 from noah.errors import ArtifactError, ExportError, UsageError
+from tests.commands import run_python
 
-CAPABILITIES = load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+CAPABILITIES = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def images(count: int) -> np.ndarray:
@@ -64,6 +74,29 @@ def test_threads_that_share_a_model_get_their_own_answers(tmp_path: Path, size: 
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(differing, (0, 1))) == [0, 0]
+
+
+TWO = """
+import os, signal, sys
+from pathlib import Path
+from export.runtime.openvino_model import open_openvino
+
+first, second = (open_openvino(Path(sys.argv[1]), "fp32", threads=1) for _ in range(2))
+del first
+del second
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.sigtimedwait([], 5)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the stack of signals is Linux's")
+def test_ctrl_c_is_heard_after_several_networks_were_open(tmp_path: Path) -> None:
+    """The next signal would end the process if OpenVINO had taken its stack away."""
+    outcome = run_python(TWO, write_small_model(tmp_path, "fp32"), folder=tmp_path)
+    assert (outcome.code, outcome.out) == (0, "interrupted\n")
 
 
 def test_what_was_computed_in_is_read_back(graph: Path, precision: Precision, tmp_path: Path) -> None:
