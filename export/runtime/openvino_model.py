@@ -50,7 +50,6 @@ def load_openvino() -> Any:
     return openvino
 
 
-@functools.cache
 def openvino_core() -> Any:
     """OpenVINO itself, the same for the whole process.
 
@@ -61,7 +60,12 @@ def openvino_core() -> Any:
     Raises:
         MissingPackageError: If the package is not installed or cannot be loaded.
     """
-    return load_openvino().Core()
+    return _core_of(load_openvino())
+
+
+@functools.cache
+def _core_of(openvino: Any) -> Any:
+    return openvino.Core()
 
 
 def read_network(core: Any, file: Path) -> Any:
