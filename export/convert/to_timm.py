@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import cast
 
@@ -110,6 +111,11 @@ def load_timm(folder: Path) -> nn.Module:
     """
     try:
         return cast(nn.Module, timm.create_model(f"local-dir:{folder}", pretrained=True)).eval()
+    except pickle.UnpicklingError as error:
+        raise ExportError(
+            f"timm {timm.__version__} reads no safetensors file from a folder.",
+            "Update timm, or use --format safetensors.",
+        ) from error
     except (RuntimeError, TypeError, ValueError, KeyError, AssertionError) as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ExportError(f"timm cannot load what was written: {cause}", "Use --format safetensors.") from error

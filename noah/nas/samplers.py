@@ -7,6 +7,7 @@ its genes, which Optuna samples, stores and displays.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -144,8 +145,11 @@ def directions(settings: EvolutionSettings) -> list[StudyDirection]:
 
 def _sampler(settings: EvolutionSettings, seed: int) -> BaseSampler:
     if settings.sampler == "nsga2":
-        return NSGAIISampler(population_size=settings.population, seed=seed)
-    return TPESampler(n_startup_trials=settings.population, seed=seed)
+        return NSGAIISampler(population_size=max(settings.population, 2), seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # as optuna before 5 calls the next word
+        # It knows of what it has suggested, as by default since optuna 5; else it suggests the same again and again.
+        return TPESampler(n_startup_trials=settings.population, seed=seed, constant_liar=True)
 
 
 def _replay(

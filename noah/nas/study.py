@@ -104,9 +104,11 @@ class SearchStudy:
             self._study.add_trial(trial)
 
     def hold(self, entry: Entry, worker: Worker) -> Entry | None:
-        """Take a waiting candidate; None if another worker was faster."""
+        """Take a waiting candidate; None if another worker was faster, or this one holds it already."""
         trial = self._trial_id(entry)
         try:
+            if self._storage.get_trial(trial).state is not TrialState.WAITING:
+                return None
             if not self._storage.set_trial_state_values(trial, TrialState.RUNNING):
                 return None
             self._storage.set_trial_user_attr(trial, _HOLDER, worker.name)

@@ -84,8 +84,7 @@ def _half_side(materials: Materials) -> int | None:
 
 def _computes_bfloat16() -> bool:
     """Whether this CPU has instructions for multiplying bfloat16 numbers."""
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _exceeds_quick(settings: Settings) -> bool:

@@ -187,6 +187,11 @@ LACKING: dict[str, str] = {
         else {"EVA with norms behind": "timm 1.0.20 cannot build these blocks: it misspells an option of theirs"}
     ),
     **(
+        {"parallel blocks": "timm before 1.0.23 adds the bias of the MLP to other features"}
+        if not _takes(ParallelScalingBlock, "fuse_out_proj")
+        else {}
+    ),
+    **(
         {"no position": "timm before 1.0.26 leaves the class token out where there are no positions"}
         if leaves_prefix_out(VisionTransformer(**SIZE | VARIANTS["no position"]))
         else {}

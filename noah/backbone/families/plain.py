@@ -22,7 +22,12 @@ from timm.models.vision_transformer_hybrid import ConvStem
 from torch import Tensor, nn
 
 from noah.backbone.families.family import Family
-from noah.backbone.families.releases import gate_of, leaves_prefix_out, shares_output_projection
+from noah.backbone.families.releases import (
+    gate_of,
+    leaves_prefix_out,
+    misplaces_mlp_bias,
+    shares_output_projection,
+)
 from noah.backbone.families.vision import (
     RESAMPLED,
     VisionNetwork,
@@ -193,7 +198,8 @@ def _unsupported_embedding(backbone: Any) -> list[str]:
 def unsupported_in_block(block: Any) -> list[str]:
     """The reasons why a block is not covered."""
     if type(block) is ParallelScalingBlock:
-        return ["attention and MLP share one output projection"] if shares_output_projection(block) else []
+        shared = ["attention and MLP share one output projection"] if shares_output_projection(block) else []
+        return shared + (["timm before 1.0.23 misplaces the bias of its MLP"] if misplaces_mlp_bias(block) else [])
     if type(block) not in (Block, ResPostBlock):
         return [f"its type is {type(block).__name__}, not Block, ResPostBlock or ParallelScalingBlock"]
     reasons = []

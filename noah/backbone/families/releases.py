@@ -36,6 +36,11 @@ def shares_output_projection(block: Any) -> bool:
     return getattr(block, "out_proj", None) is not None
 
 
+def misplaces_mlp_bias(block: Any) -> bool:
+    """Whether timm adds the MLP's bias of a parallel block to other features, as it does before 1.0.23."""
+    return getattr(block, "mlp_bias", None) is not None and not hasattr(block, "out_proj")
+
+
 def leaves_prefix_out(backbone: Any) -> bool:
     """Whether timm itself leaves out class token and registers, as before 1.0.26 where no positions are added."""
     if backbone.pos_embed is not None or not backbone.num_prefix_tokens:

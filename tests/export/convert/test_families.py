@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from timm.models.vision_transformer import ParallelScalingBlock
 
 from export.convert.onnx_products import choose_products
 from export.convert.precision import DEFAULT_OPSETS, write_precision
@@ -108,8 +106,6 @@ FOLDING = {"lora": 2, "lora_proj": 1, "lora_fc1": 1, "lora_fc2": 2}
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_what_folds_is_a_state_of_timm_s_own_network(kind: str) -> None:
-    if kind == "parallel blocks" and "fuse_out_proj" not in inspect.signature(ParallelScalingBlock).parameters:
-        pytest.skip("timm before 1.0.23 adds the bias of the MLP to other features than those of the MLP")
     supernet = make_supernet(kind, largest=Subnet.uniform(4, **FOLDING, bias=1))
     subnet = supernet.largest
     timm_s: Any = supernet.backbone

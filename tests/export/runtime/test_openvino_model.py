@@ -84,6 +84,7 @@ from export.runtime.openvino_model import open_openvino
 first, second = (open_openvino(Path(sys.argv[1]), "fp32", threads=1) for _ in range(2))
 del first
 del second
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever this was started with
 try:
     os.kill(os.getpid(), signal.SIGINT)
     signal.sigtimedwait([], 5)
@@ -182,6 +183,10 @@ def test_its_names() -> None:
     assert not any(map(is_openvino, (None, "cpu", "cuda", "OpenVINOExecutionProvider")))
 
 
+@pytest.mark.skipif(
+    load_openvino().__version__ < "2026",
+    reason="openvino 2025.3 resizes otherwise; the export refuses it",
+)
 @settings(max_examples=12)
 @given(
     size=st.tuples(st.integers(1, 90), st.integers(1, 90)),

@@ -6,6 +6,7 @@ import contextlib
 import json
 
 import numpy as np
+import openvino
 import pytest
 from PIL import Image
 
@@ -27,6 +28,9 @@ def for_images(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> 
         exported = noah("export", "--format", "onnx", "--input", "image")
         tested = noah("eval", f"runs/shapes/first/export/{NAME}")
         by_openvino = noah("export", "--format", "openvino", "--input", "image")
+        if openvino.__version__ < "2026":
+            assert by_openvino.code == 1 and "Use --input uint8" in by_openvino.err
+            pytest.skip("openvino 2025.3 resizes otherwise, and the export refuses it")
         assert by_openvino.code == 0 and "of 255 at most (OpenVINO CPU)" in by_openvino.words
     return Finished(copied.folder, {"export": exported, "eval": tested})
 

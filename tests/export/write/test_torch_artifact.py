@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from packaging.version import Version
 from safetensors.torch import load_file
 from timm.data import resolve_model_data_config
 
@@ -72,6 +73,10 @@ def test_its_manifest_and_card(project: Finished) -> None:
     assert "without the backbone" in card
 
 
+READS_FOLDERS = Version(timm.__version__) >= Version("1.0.28")
+OLD_TIMM = "timm 1.0.20 reads no safetensors file from a folder"
+
+
 @pytest.fixture(scope="module")
 def lora_only(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A run whose subnet has LoRA only, retrained and exported."""
@@ -82,6 +87,9 @@ def lora_only(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> F
         trained = noah("retrain", "--subnet", "lora:3", "--name", "given")
         assert trained.code == 0, trained.err
         outcome = noah("export", "--format", "timm")
+        if not READS_FOLDERS:
+            assert outcome.code == 1 and "reads no safetensors file from a folder" in outcome.err
+            pytest.skip(OLD_TIMM)
     assert outcome.code == 0, outcome.err
     return Finished(copied.folder, {"export": outcome})
 
@@ -96,7 +104,7 @@ def test_a_plain_timm_model_is_the_retrained_network(lora_only: Finished) -> Non
     assert type(model) is timm.models.vision_transformer.VisionTransformer
     config = resolve_model_data_config(model)
     preprocessing = read_manifest(folder).preprocessing
-    assert config["input_size"] == (3, preprocessing["height"], preprocessing["width"])
+    assert tuple(config["input_size"]) == (3, preprocessing["height"], preprocessing["width"])
     assert list(config["mean"]) == preprocessing["mean"]
     assert list(config["std"]) == preprocessing["std"]
     assert (config["interpolation"], config["crop_mode"]) == (preprocessing["interpolation"], "squash")
@@ -154,6 +162,8 @@ def test_lora_is_folded_and_nothing_else_is_changed(tiny_backbone_file: Path, tm
     assert changed == {"blocks.0.attn.qkv.weight", "blocks.5.attn.qkv.weight"}
     assert all(torch.equal(backbone.model.state_dict()[name], value) for name, value in before.items())
     assert json.loads((tmp_path / "config.json").read_text())["architecture"] == "test_vit"
+    if not READS_FOLDERS:
+        pytest.skip(OLD_TIMM)
     images = torch.randn(2, 3, 32, 32)
     with torch.inference_mode():
         torch.testing.assert_close(load_timm(tmp_path)(images), supernet(images, subnet), rtol=1e-5, atol=1e-5)

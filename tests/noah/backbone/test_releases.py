@@ -6,15 +6,17 @@ import pytest
 import torch
 from timm.layers import resize_rel_pos_bias_table
 from timm.models import vision_transformer_relpos
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import ParallelScalingBlock, VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import nn
 
 from noah.backbone import names
+from noah.backbone.families.plain import unsupported_in_block
 from noah.backbone.families.releases import (
     LAYER_SCALES,
     gate_of,
     leaves_prefix_out,
+    misplaces_mlp_bias,
     resample_relative_positions,
     shares_output_projection,
 )
@@ -65,6 +67,17 @@ def test_a_class_token_that_timm_leaves_out_is_noticed(monkeypatch: pytest.Monke
     monkeypatch.setattr(VisionTransformer, "_pos_embed", lambda self, x: x.view(x.shape[0], -1, x.shape[-1]))
     assert leaves_prefix_out(backbone) and not any(map(leaves_prefix_out, plain))
     assert unsupported_parts(backbone) == ["timm before 1.0.26 leaves out its class token"]
+
+
+def test_a_bias_that_timm_misplaces_is_noticed() -> None:
+    block = ParallelScalingBlock(24, 3, qkv_bias=False)
+    if hasattr(block, "out_proj"):
+        assert not misplaces_mlp_bias(block)
+        del block.out_proj
+    assert misplaces_mlp_bias(block) and unsupported_in_block(block) == [
+        "timm before 1.0.23 misplaces the bias of its MLP"
+    ]
+    assert not misplaces_mlp_bias(ParallelScalingBlock(24, 3, qkv_bias=True))
 
 
 def test_an_architecture_of_a_newer_timm_is_refused_with_the_release_that_has_it(

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import PIL
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.version import Version
 from PIL import Image
 
 from noah.data import decode as images
@@ -92,6 +94,8 @@ def test_other_modes_become_rgb_as_pillow_does_it(tmp_path: Path, mode: str) -> 
     image = image.convert("L").convert("LA") if mode == "LA" else image.convert(mode)
     path = tmp_path / ("image.png" if mode in {"1", "L", "LA", "P", "RGBA"} else "image.tif")
     image.save(path)
+    if mode == "YCbCr" and Version(PIL.__version__) < Version("12"):
+        pytest.skip("Pillow 11.3 cannot read the YCbCr that it writes")
     with Image.open(path) as stored:
         assert np.array_equal(open_image(path), stored.convert("RGB"))
 

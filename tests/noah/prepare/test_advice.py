@@ -76,7 +76,8 @@ def test_bfloat16_is_advised_where_the_cpu_computes_in_it_and_it_is_not_chosen(
     paper: Materials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for able in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"avx512_bf16": able, "avx2": True})
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda able=able: able)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
         assert ("--precision bf16" in words(paper)) == able
         chosen = replace(paper, hardware=replace(paper.hardware, precision="bf16"))
         assert "--precision bf16" not in words(chosen)
