@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from noah.cluster.attempts import Attempt, Deaths, attempt, how_it_died, machine_died
 from noah.cluster.reports import Mailbox, Report, Reporter
-from noah.cluster.resources import ONE_CORE, Resources, nobody_has
+from noah.cluster.resources import ONE_CORE, Resources
 from noah.cluster.session import Cluster
 from noah.errors import NoahError, ProcessError
 from noah.progress import Listener, Silent, counted
@@ -32,7 +32,7 @@ _FIRST = "first"
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where a process runs, and a port that is free there."""
 
     machine: str
@@ -56,14 +56,14 @@ class Rank:
 class _Ranked:
     """An actor: says where it is, and then works with the others."""
 
-    def place(self) -> _Place:
+    def place(self) -> Place:
         """Where it runs."""
         import ray
 
         with socket.socket() as tried:
             tried.bind(("", 0))
             port = int(tried.getsockname()[1])
-        return _Place(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), port)
+        return Place(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), port)
 
     def work(self, work: Callable[[Rank], Any], variables: dict[str, str], mailbox: Any, folder: str) -> Attempt:
         """Do its share; only the first process reports."""
@@ -115,16 +115,19 @@ def work_together(
         names = {machine.id: machine.name for machine in cluster.machines()}
         with _Group(cluster, count, resources) as group:
             while not group.is_placed():
-                if cluster.slots(resources) < count and not hopeless:
+                room = cluster.slots(resources)
+                if room < count and not hopeless:
                     hopeless = True
-                    listener.say(f"note      There is room for {cluster.slots(resources)} of {counted(count, what)}.")
-                    listener.say(nobody_has(resources))
+                    listener.say(
+                        f"note      There is room for {room} of {counted(count, what)} ({resources} each); this waits "
+                        "until machines join. Otherwise press Ctrl-C, and ask for fewer."
+                    )
             died = group.run(work(), told, partial(_tell, listener, what, resources))
             if not isinstance(died, _Death):
                 return died.value  # type: ignore[no-any-return]  # what the work returned
         alive = {machine.id for machine in cluster.machines()}
         lost = machine_died(cluster.ray, died.error) or bool(died.machine and died.machine not in alive)
-        where = f"{names.get(died.machine, 'a machine')} ({died.machine[:6]})"
+        where = f"{names.get(died.machine, 'a machine')} ({died.machine[:6]})" if died.machine else "a machine"
         how, hint = how_it_died(cluster.ray, died.error)
         how = f"{where} is gone" if lost else f"{how} on {where}"
         if deaths.count(lost=lost):
@@ -172,7 +175,7 @@ class _Group:
         self,
         work: Callable[[Rank], Any],
         told: Callable[[Report], object],
-        started: Callable[[Sequence[_Place]], object],
+        started: Callable[[Sequence[Place]], object],
     ) -> Attempt | _Death:
         """Start them, and wait for the end of all, or the death of one.
 
@@ -186,7 +189,7 @@ class _Group:
             options = {**self._resources.options(), "scheduling_strategy": inside}
             self._members.append(actor.options(**options).remote())
         try:
-            places: list[_Place] = self._ray.get([member.place.remote() for member in self._members])
+            places: list[Place] = self._ray.get([member.place.remote() for member in self._members])
         except self._ray.exceptions.RayError as error:
             return _Death("", error)
         started(places)
@@ -197,7 +200,7 @@ class _Group:
         return self._end(waited_for, places, told)
 
     def _end(
-        self, waited_for: dict[Any, int], places: Sequence[_Place], told: Callable[[Report], object]
+        self, waited_for: dict[Any, int], places: Sequence[Place], told: Callable[[Report], object]
     ) -> Attempt | _Death:
         ended: dict[int, Attempt] = {}
         complained = float("inf")
@@ -226,7 +229,7 @@ class _Group:
             told(report)
 
 
-def torchrun_variables(places: Sequence[_Place]) -> list[dict[str, str]]:
+def torchrun_variables(places: Sequence[Place]) -> list[dict[str, str]]:
     """What torchrun would put into the environment of each process, in the order of their ranks."""
     machines = [place.machine for place in places]
     return [
@@ -242,6 +245,6 @@ def torchrun_variables(places: Sequence[_Place]) -> list[dict[str, str]]:
     ]
 
 
-def _tell(listener: Listener, what: str, resources: Resources, places: Sequence[_Place]) -> None:
+def _tell(listener: Listener, what: str, resources: Resources, places: Sequence[Place]) -> None:
     machines = len({place.machine for place in places})
     listener.say(f"together  {counted(len(places), what)} on {counted(machines, 'machines')} ({resources} each)")

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from noah.cluster.together import Rank
 from noah.errors import DataError
 from noah.progress import Listener
 
@@ -33,3 +34,27 @@ def wait_for(path: str, counter: str, listener: Listener) -> str:
     while not Path(path).exists():
         time.sleep(0.05)
     return Path(path).read_text()
+
+
+def variables(rank: Rank) -> str:
+    """What torchrun's variables say; the first process also tells a line and has something kept."""
+    rank.listener.say("said      by the first")
+    rank.keep(b"kept")
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    return " ".join(os.environ[name] for name in names)
+
+
+def fail_if_last(rank: Rank) -> str:
+    """Fail in the last of two processes, and wait for it in the first."""
+    if os.environ["RANK"] == "1":
+        raise DataError("these images are wrong", "Look at them.")
+    time.sleep(600)
+    return "never"
+
+
+def crash_if_last(rank: Rank) -> str:
+    """End the last of two processes without a word, and wait for it in the first."""
+    if os.environ["RANK"] == "1":
+        os._exit(3)
+    time.sleep(600)
+    return "never"
