@@ -65,12 +65,20 @@ class Reporter:
         machine: Ray's name for this machine.
         send: Sends a report, without waiting for it to arrive.
         clock: Gives seconds that never go backwards.
+        detailed: Whether to send what bars are told besides words, too.
     """
 
     def __init__(
-        self, task: str, machine: str, send: Callable[[Report], object], clock: Callable[[], float] = time.monotonic
+        self,
+        task: str,
+        machine: str,
+        send: Callable[[Report], object],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        detailed: bool = False,
     ) -> None:
         self._task, self._machine, self._send, self._clock = task, machine, send, clock
+        self._detailed = detailed
 
     def say(self, text: str) -> None:
         """Send a line."""
@@ -82,7 +90,7 @@ class Reporter:
 
         def send(done: float, text: str, detail: Detail | None) -> None:
             words = f"{title}, {text}," if text else title
-            self._send(Report(self._task, self._machine, words, done, total, detail))
+            self._send(Report(self._task, self._machine, words, done, total, detail if self._detailed else None))
 
         bar = _ReportedBar(send, self._clock)
         try:

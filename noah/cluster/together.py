@@ -75,7 +75,7 @@ class _Ranked:
         if variables["RANK"] != "0":
             return attempt(partial(work, Rank(Silent(), lambda _: None)))
         machine = ray.get_runtime_context().get_node_id()
-        reporter = Reporter(_FIRST, machine, lambda report: mailbox.put.remote(report))
+        reporter = Reporter(_FIRST, machine, lambda report: mailbox.put.remote(report), detailed=True)
         # Waits until it has arrived: what follows is lost if this process dies.
         return attempt(
             partial(work, Rank(reporter, lambda kept: ray.get(mailbox.put.remote(Report(_FIRST, machine, kept=kept)))))
