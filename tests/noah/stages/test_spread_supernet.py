@@ -66,6 +66,7 @@ def test_two_processes_train_together_and_go_on_when_one_dies(tmp_path: Path, ti
     with machines(2) as nodes, connect(nodes.address, Recorder()) as cluster:
         recorder = Killing()
         found = train_supernet(run, materials, budget, recorder, cluster=cluster)
+        psutil.wait_procs(training(), timeout=30)
         assert not training()
     said = [line for line in recorder.said if line.split()[0] in ("trainers", "together", "retry")]
     assert said[0] == "trainers  2 (as set)"
