@@ -23,6 +23,7 @@ import numpy as np
 import onnx
 
 from benchmarks.artifacts import BACKBONES, CLASSES, SUBNETS
+from export.artifact.metadata import write_metadata
 from export.checks.speed import speedup, time_in_turns
 from export.convert.onnx_products import choose_products
 from export.convert.quantize import write_int8
@@ -47,6 +48,8 @@ def write_graphs(folder: Path, architecture: str, size: int, images: np.ndarray)
     write_onnx(network, merged, height=size, width=size, raw_pixels=False)
     products = choose_products(onnx.load(str(merged), load_external_data=False), gemm=True, exclude_last_block=False)
     write_int8(merged, quantized, products, [{"images": images[:8]}], calibration="minmax", symmetric=False)
+    for file in (merged, quantized):
+        write_metadata(file, {})  # in place of what the tools write there
     return merged, quantized
 
 
