@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from noah.progress import Detail
 
@@ -55,6 +56,13 @@ class Mailbox:
         """Give what has come since the last time."""
         taken, self._reports = self._reports, []
         return taken
+
+
+def open_mailbox(ray: Any) -> Any:
+    """Start a mailbox on the driver's machine, which is there as long as the driver."""
+    here = ray.get_runtime_context().get_node_id()
+    pin = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
+    return ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=pin).remote()
 
 
 class Reporter:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from noah.cluster.attempts import Attempt, Deaths, attempt, how_it_died, machine_died
-from noah.cluster.reports import Mailbox, Report, Reporter
+from noah.cluster.reports import Report, Reporter, open_mailbox
 from noah.cluster.resources import ONE_CORE, Resources, nobody_has
 from noah.cluster.session import Cluster, Machine, count_slots
 from noah.errors import NoahError
@@ -137,9 +137,7 @@ def run_tasks(
     """
     ray = cluster.ray
     starter = ray.remote(max_retries=0)(_start)
-    here = ray.get_runtime_context().get_node_id()
-    pin = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
-    mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=pin).remote()
+    mailbox = open_mailbox(ray)
     waiting, over = list(tasks), set[str]()
     running: dict[Any, _Running] = {}
     deaths = {task.name: Deaths() for task in tasks}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from noah.cluster.attempts import Attempt, Deaths, attempt, how_it_died, machine_died
-from noah.cluster.reports import Mailbox, Report, Reporter
+from noah.cluster.reports import Report, Reporter, open_mailbox
 from noah.cluster.resources import ONE_CORE, Resources
 from noah.cluster.session import Cluster
 from noah.errors import NoahError, ProcessError
@@ -152,9 +152,7 @@ class _Group:
         self._bundles = cluster.ray.util.placement_group(
             [{name: amount for name, amount in bundle.items() if amount}] * count, strategy="PACK"
         )
-        here = cluster.ray.get_runtime_context().get_node_id()
-        pin = cluster.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
-        self._mailbox = cluster.ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=pin).remote()
+        self._mailbox = open_mailbox(cluster.ray)
         self._members: list[Any] = []
 
     def __enter__(self) -> _Group:

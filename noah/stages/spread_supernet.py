@@ -23,10 +23,8 @@ from noah.runs.folder import Run
 from noah.settings.training_settings import SupernetSettings
 from noah.stages.spread_final import without_data
 from noah.stages.spread_search import resources_for, without_files
-from noah.stages.supernet_epochs import train_epochs, untrained_supernet
+from noah.stages.supernet_epochs import TITLE, train_epochs, untrained_supernet
 from noah.training.checkpoint_file import CHECKPOINT_FILE
-
-_TITLE = "training the supernet"
 
 
 def choose_trainers(materials: Materials, settings: SupernetSettings, cluster: Cluster | None) -> tuple[int, str]:
@@ -93,7 +91,7 @@ def spread_epochs(
         if report.kept is not None:
             write_bytes(kept, report.kept)
         elif report.done is not None:
-            bar.update(report.done, report.text.removeprefix(_TITLE).strip(", "), report.detail)
+            bar.update(report.done, report.text.removeprefix(TITLE).strip(", "), report.detail)
         else:
             listener.say(report.text)
 
@@ -130,7 +128,7 @@ def _train(
             return ends is not None and time.monotonic() > ends
 
         supernet = untrained_supernet(materials, settings)
-        with rank.listener.bar(_TITLE, settings.epochs, "epochs") as bar:
+        with rank.listener.bar(TITLE, settings.epochs, "epochs") as bar:
             losses = train_epochs(run, materials, supernet, settings, pixels, rank.listener, bar, enough)
     leave()
     return losses

@@ -18,6 +18,8 @@ from noah.training.divergence import lower_learning_rate
 from noah.training.loop import train
 from noah.training.subnet_draws import draw_subnets
 
+TITLE = "training the supernet"
+"""What its bar is called."""
 _SUPERNET = 1
 """The second word of this stage's seed, which no other stage uses."""
 

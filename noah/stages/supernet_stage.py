@@ -16,7 +16,7 @@ from noah.runs.seals import SUPERNET, break_seal, is_sealed, seal_supernet
 from noah.settings.training_settings import SupernetSettings, shortened
 from noah.space.budget import Budget
 from noah.stages.spread_supernet import choose_trainers, spread_epochs
-from noah.stages.supernet_epochs import train_epochs, untrained_supernet
+from noah.stages.supernet_epochs import TITLE, train_epochs, untrained_supernet
 from noah.training.checkpoint import load_weights, read_checkpoint
 from noah.training.checkpoint_file import CHECKPOINT_FILE
 from noah.training.divergence import doubt
@@ -76,7 +76,7 @@ def train_supernet(
         left = seconds_left()
         return left is not None and left < 0
 
-    with listener.bar("training the supernet", settings.epochs, "epochs") as bar:
+    with listener.bar(TITLE, settings.epochs, "epochs") as bar:
         if cluster is not None and together > 1:
             listener.say(f"trainers  {together} ({reason})")
             losses = spread_epochs(cluster, together, run, materials, settings, pixels, listener, bar, seconds_left)

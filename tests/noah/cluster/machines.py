@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import psutil
 
 from noah.cluster.session import load_ray
 
 MACHINE = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+
+
+def processes_of(actor: str) -> list[psutil.Process]:
+    """The processes of this test's clusters that run an actor; Ray names each after its class."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if " ".join(process.cmdline()).startswith(f"ray::{actor}"):
+                found.append(process)
+    return found
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from noah.progress import Detail
 from noah.runs.folder import Run
 from noah.stages.search_stage import search
 from tests.conftest import TinySettings
-from tests.noah.cluster.machines import MACHINE, machines
+from tests.noah.cluster.machines import MACHINE, machines, processes_of
 from tests.noah.tiny_run import Recorder, content, make_materials, start_run
 
 pytestmark = pytest.mark.long
@@ -63,13 +62,8 @@ class Killing(Recorder):
 
 
 def evaluating() -> list[psutil.Process]:
-    """The processes of this test's cluster that evaluate; Ray names each after its class."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if " ".join(process.cmdline()).startswith("ray::_Member"):
-                found.append(process)
-    return found
+    """The processes of this test's cluster that do so."""
+    return processes_of("_Member")
 
 
 @pytest.mark.timeout(1800)  # each process loads torch, which takes a minute of a busy core

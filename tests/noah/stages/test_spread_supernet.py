@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,20 +18,15 @@ from noah.progress import Detail, TrainingDetail
 from noah.stages.spread_supernet import choose_trainers
 from noah.stages.supernet_stage import train_supernet
 from tests.conftest import TinySettings
-from tests.noah.cluster.machines import machines
+from tests.noah.cluster.machines import machines, processes_of
 from tests.noah.tiny_run import Recorder, make_materials, start_run
 
 EPOCHS = 40
 
 
 def training() -> list[psutil.Process]:
-    """The processes of this test's cluster that train; Ray names each after its class."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if " ".join(process.cmdline()).startswith("ray::_Ranked"):
-                found.append(process)
-    return found
+    """The processes of this test's cluster that do so."""
+    return processes_of("_Ranked")
 
 
 class Killing(Recorder):
