@@ -1,12 +1,13 @@
 """Measures on one NVIDIA GPU the table of `benchmarks.steps`, and the time of the paper's recipe on synthetic images.
 
-    python -m benchmarks.gpu [--parts steps,recipe,compiled] [--rounds 15] [--batch-size 64] [--supernet-epochs 500]
-                             [--generations 15] [--retrain-epochs 100] [--minutes 60] [--out docs/steps/cuda]
+    python -m benchmarks.gpu [--parts steps,recipe,compiled,program] [--rounds 15] [--batch-size 64]
+                             [--supernet-epochs 500] [--generations 15] [--retrain-epochs 100]
+                             [--minutes 60] [--out docs/steps/cuda]
 
-Three parts: the steps; the whole recipe for one VTAB task, which is 500 epochs of the supernet on 800 images, 800
-candidates on 200, and 100 epochs of the winner on 1000, with ViT-B/16 at 224 px and the space `paper`; and a training
-step with compiled blocks, which takes minutes to compile. Weights are random, so nothing is downloaded; onnxruntime is
-not needed.
+Four parts: the steps; the whole recipe for one VTAB task, which is 500 epochs of the supernet on 800 images, 800
+candidates on 200, and 100 epochs of the winner on 1000, with ViT-B/16 at 224 px and the space `paper`; a training step
+with compiled blocks; and a winner as a program of torch.export beside the backbone, plain and compiled. The last two
+take minutes to compile. Weights are random, so nothing is downloaded; onnxruntime is not needed.
 
 What is in the folder is not measured again, and a recipe that was stopped goes on where it was, with the seconds that
 it took so far. Where --minutes have passed, the program ends with exit code 3.
@@ -30,6 +31,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.flops import measured_peak, published_peak
+from benchmarks.program import PROGRAM_HEAD, program_rows, time_program
 from benchmarks.recipe_time import time_recipe, vtab_settings
 from benchmarks.step_tables import operations_rows, print_rows, print_table, read_result
 from benchmarks.step_ways import CLASSES, Setting, Work
@@ -43,7 +45,7 @@ from noah.prepare.context import LARGEST_BATCH
 from noah.runs.folder import installed_versions
 from noah.settings.settings import HardwareSettings, Settings
 
-PARTS = ("steps", "recipe", "compiled")
+PARTS = ("steps", "recipe", "compiled", "program")
 STOPPED = 3
 """The exit code where time is up."""
 TINY_SEARCH = {"generations": 1, "population": 4, "parents": 2, "mutations": 2, "crossovers": 2}
@@ -65,6 +67,8 @@ def main() -> None:
                 finished = time_whole_recipe(arguments, device, lambda: time.monotonic() > ends)
             case "compiled":
                 finished = time_compiled(arguments, device)
+            case "program":
+                finished = time_winner(arguments, device)
             case _:
                 sys.exit(f"There is no part {part!r}; there are {', '.join(PARTS)}.")
         if not finished:
@@ -163,6 +167,19 @@ def time_compiled(arguments: argparse.Namespace, device: torch.device) -> bool:
     print_table([result])
     print()
     print_rows(*operations_rows([result], *peaks_of(arguments.out)))
+    return True
+
+
+def time_winner(arguments: argparse.Namespace, device: torch.device) -> bool:
+    """Measure a winner as a program beside the backbone, on the last of the backbones."""
+    model, space = arguments.model.split(",")[-1], arguments.space.split(",")[0]
+    path = arguments.out / "program.json"
+    result = read_result(path, arguments.rounds)
+    if result is None:
+        setting = Setting(model, space, device, arguments.batch_size, best_precision(device))
+        result = time_program(setting, arguments.rounds)
+        write_json(path, result)
+    print_rows(PROGRAM_HEAD, program_rows(result))
     return True
 
 

@@ -30,6 +30,7 @@ from typing import Any
 import torch
 
 from benchmarks.gpu import STOPPED, why_no_cuda
+from benchmarks.program import PROGRAM_HEAD, program_rows
 from benchmarks.step_tables import STEPS_HEAD, lines_of, operations_rows, rows_of
 from benchmarks.steps import device_name
 from noah.files.atomic import write_json, write_text
@@ -106,6 +107,7 @@ def parts(device: str, folder: Path) -> list[Part]:
         Part("tests", tests, 0.4, (ALL_PASSED, SOME_FAILED, NONE_LEFT), variables | threads),
         Part("steps", [*benchmark, "--parts=steps"], 0.5, variables=threads),
         Part("recipe", [*benchmark, "--parts=recipe"], 1.0, variables=threads),
+        Part("program", [*benchmark, "--parts=program"], 0.6, variables=threads),
         Part("compiled", [*benchmark, "--parts=compiled"], 1.0, variables=threads),
     ]
 
@@ -205,6 +207,7 @@ def report(folder: Path, card: str, unfinished: list[str], seconds: float) -> di
         "steps": [read(name) for name in names if not name.endswith("-compiled.json")],
         "compiled": [read(name) for name in names if name.endswith("-compiled.json")],
         "recipe": read("recipe.json"),
+        "program": read("program.json"),
     }
 
 
@@ -249,6 +252,10 @@ def table(found: dict[str, Any]) -> str:
         )
         lines += [f"The recipe for one VTAB task ({recipe['model']}): {work}", ""]
         lines += [*lines_of(["stage", "seconds"], rows), ""]
+    if program := found["program"]:
+        sizes = f"{program['batch_size']} images, medians of {program['rounds']} rounds"
+        title = f"A winner as a program of torch.export ({program['model']}): {sizes}"
+        lines += [title, "", *lines_of(PROGRAM_HEAD, program_rows(program)), ""]
     left = f"; left to do: {', '.join(found['unfinished'])}" if found["unfinished"] else ""
     lines.append(f"All parts together took {found['seconds']:.0f} s{left}.")
     return "\n".join(lines) + "\n"

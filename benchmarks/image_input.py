@@ -19,9 +19,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from export.convert.image_input import resizing_graph
-from export.convert.to_onnx import INPUT_NAME
 from export.formats.load import load_predictor
 from export.runtime.onnx_session import CPU
+from export.runtime.tensors import INPUT_NAME
 from noah.progress import counted
 
 

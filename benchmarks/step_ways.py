@@ -251,18 +251,20 @@ def _our_logits(supernet: Supernet, images: Tensor, hardware: Hardware) -> Prepa
     """Compute logits as `noah.nas.candidate_evaluation` does."""
 
     def prepare(subnet: Subnet) -> Callable[[], Tensor]:
-        return _forward(with_rounded_weights(merge(supernet, subnet), hardware), images, hardware)
+        return logits_of(with_rounded_weights(merge(supernet, subnet), hardware), images, hardware)
 
     return prepare
 
 
 def _backbone_logits(backbone: nn.Module, images: Tensor, hardware: Hardware) -> Prepare:
     """Compute timm's own forward pass, with its matrices rounded once, like ours."""
-    forward = _forward(with_rounded_weights(backbone, hardware), images, hardware)
-    return lambda _: forward
+    run = logits_of(with_rounded_weights(backbone, hardware), images, hardware)
+    return lambda _: run
 
 
-def _forward(network: nn.Module, images: Tensor, hardware: Hardware) -> Callable[[], Tensor]:
+def logits_of(network: nn.Module, images: Tensor, hardware: Hardware) -> Callable[[], Tensor]:
+    """Give what computes the logits of the images, in the hardware's precision."""
+
     @torch.inference_mode()
     def forward() -> Tensor:
         with hardware.autocast():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.convert.quantize import Inputs
-from export.convert.to_onnx import INPUT_NAME
+from export.runtime.tensors import INPUT_NAME
 from noah.data.pixels.pixels import Pixels
 from noah.data.split import select
 from noah.prepare.context import Materials

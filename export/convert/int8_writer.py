@@ -17,7 +17,7 @@ from export.convert.int8_options import Int8Options
 from export.convert.onnx_products import Products, choose_products
 from export.convert.quantize import write_int8, write_int8_dynamic
 from export.convert.smoothing import Smoothed, smooth
-from export.convert.to_onnx import INPUT_NAME
+from export.runtime.tensors import INPUT_NAME
 from noah.data.pixels.pixels import Pixels
 from noah.model.merge import MergedViT
 from noah.prepare.context import Materials

@@ -14,7 +14,7 @@ from typing import Final
 from export.convert.accuracy_loss import LogProbabilities, divergence, log_probabilities
 from export.convert.int8_images import CalibrationBatches
 from export.convert.int8_writer import Int8Writer, Way
-from export.convert.to_onnx import INPUT_NAME
+from export.runtime.tensors import INPUT_NAME
 from noah.progress import Listener, Silent
 
 LARGEST_SHARE: Final = 0.5

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch.export import ExportedProgram
 
-from export.convert.to_onnx import INPUT_NAME
+from export.runtime.tensors import INPUT_NAME
 from noah.errors import ExportError, MissingPackageError
 
 PACKAGE = "model.mlpackage"

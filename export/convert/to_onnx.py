@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from export.convert import onnx_files
 from export.convert.onnx_files import check_valid
+from export.runtime.tensors import BATCH_AXIS, INPUT_NAME
 from noah.errors import ExportError
 from noah.model.kinds.module import output_of
 
-INPUT_NAME = "images"
-BATCH_AXIS = "batch"
 DEFAULT_OPSET = 20
 """The first opset with both LayerNormalization (17) and Gelu (20) as operators of their own."""
 OLDEST_OPSET = 18

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from export.convert.to_onnx import BATCH_AXIS
+from export.runtime.tensors import BATCH_AXIS
 from noah.errors import ExportError
 
 PROGRAM_FILE = "model.pt2"

@@ -8,6 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+INPUT_NAME = "images"
+"""What every exported network calls its only input."""
+BATCH_AXIS = "batch"
+"""What they call the size that is free."""
+
 
 @dataclass(frozen=True)
 class TensorSpec:

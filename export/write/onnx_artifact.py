@@ -33,8 +33,9 @@ from export.convert.image_input import AXES, check_resizes
 from export.convert.int8 import quantize
 from export.convert.onnx_files import check_valid
 from export.convert.precision import DEFAULT_OPSETS, write_precision
-from export.convert.to_onnx import BATCH_AXIS, INPUT_NAME, write_onnx
+from export.convert.to_onnx import write_onnx
 from export.convert.type_check import FoundTypes, check_types, read_types
+from export.runtime.tensors import BATCH_AXIS, INPUT_NAME
 from export.write.input_size import measure_resized
 from export.write.proof import Evidence, gather_evidence
 from export.write.request import Request

@@ -18,9 +18,8 @@ from export.artifact.manifest import CARD_FILE, Manifest, file_records, write_ma
 from export.artifact.model_card import write_card
 from export.artifact.origin import describe_origin
 from export.artifact.records import ModelInput, ModelOutput, Parity
-from export.convert.to_onnx import BATCH_AXIS, INPUT_NAME
 from export.runtime.profile import ONNX_PROFILE
-from export.runtime.tensors import TensorSpec
+from export.runtime.tensors import BATCH_AXIS, INPUT_NAME, TensorSpec
 from export.write.parity import torch_outputs
 from export.write.proof import gather_evidence
 from noah.model.supernet import Supernet
