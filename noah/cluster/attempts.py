@@ -1,4 +1,4 @@
-"""A single try at something in a process of the cluster: what came of it, and how many may die of it."""
+"""A single try at something in a process of the cluster, and what came of it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-MOST_CRASHES = 3
-"""What a process died of so often, while its machine lived on, is given up: it may be what kills it."""
-MOST_LOSSES = 20
-"""What lost its machine so often is given up, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,41 +50,3 @@ def portable(error: Exception) -> Exception:
     except Exception:  # whatever its class does, what is said below can travel
         pass
     return RuntimeError(f"{type(error).__name__}: {error}")
-
-
-@dataclass(slots=True)
-class Deaths:
-    """How often the machine that worked on one thing died, or its process alone."""
-
-    losses: int = 0
-    crashes: int = 0
-
-    def __int__(self) -> int:
-        return self.losses + self.crashes
-
-    def count(self, *, lost: bool) -> bool:
-        """Count another; whether that was one too many.
-
-        Args:
-            lost: Whether the machine itself is gone.
-        """
-        if lost:
-            self.losses += 1
-            return self.losses >= MOST_LOSSES
-        self.crashes += 1
-        return self.crashes >= MOST_CRASHES
-
-
-def machine_died(ray: Any, death: Exception) -> bool:
-    """Whether Ray says that the machine is gone; that of an actor it tells in its text alone."""
-    return isinstance(death, ray.exceptions.NodeDiedError) or "node has died" in str(death)
-
-
-def how_it_died(ray: Any, death: Exception) -> tuple[str, str]:
-    """What happened to a process whose machine is still there, as the end of a sentence, and what to do about it."""
-    if isinstance(death, ray.exceptions.OutOfMemoryError):
-        return (
-            "Ray ended its process because the memory was full",
-            "Let fewer run side by side: more --threads for each.",
-        )
-    return "its process died", "Look at the logs in /tmp/ray there."

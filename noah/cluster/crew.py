@@ -14,16 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from noah.cluster.attempts import MOST_CRASHES, Deaths, how_it_died, machine_died, portable
+from noah.cluster.attempts import portable
+from noah.cluster.deaths import MOST_CRASHES, Deaths, explain_death
 from noah.cluster.resources import ONE_CORE, Resources, nobody_has
-from noah.cluster.session import Cluster
+from noah.cluster.session import MOMENT, Cluster, Machines, count_slots
 from noah.errors import NoahError
 from noah.progress import Listener, counted
 
 Q = TypeVar("Q")
 A = TypeVar("A")
-
-_POLL = 0.5
 
 
 class _Member:
@@ -83,8 +82,8 @@ class Crew(Generic[Q, A]):
         topic: Callable[[Q], Hashable] = lambda _: None,
         what: str = "processes",
     ) -> None:
-        self._cluster, self._listener, self._resources, self._topic = cluster, listener, resources, topic
-        self._what = what
+        self._ray, self._machines, self._listener = cluster.ray, Machines(cluster), listener
+        self._resources, self._topic, self._what = resources, topic, what
         self._class = cluster.ray.remote(max_restarts=0, max_task_retries=0)(_Member)
         self._prepare = cluster.ray.put(prepare)
         self._members: list[_Known] = []
@@ -93,7 +92,6 @@ class Crew(Generic[Q, A]):
         self._told = 0
         self._hopeless = False
         self._stillborn = 0
-        self._looked = 0.0
 
     def answers(self, questions: Sequence[Q]) -> Iterator[tuple[int, A]]:
         """Put questions to the processes, and give each one's place with its answer, in the order in which they come.
@@ -113,9 +111,9 @@ class Crew(Generic[Q, A]):
                     member = self._waited_for.pop(reference)
                     place, member.place = member.place, None
                     try:
-                        value, error = self._cluster.ray.get(reference)
-                    except self._cluster.ray.exceptions.RayError as death:
-                        self._bury(member, death, place, deaths)
+                        value, error = self._ray.get(reference)
+                    except self._ray.exceptions.RayError as died:
+                        self._bury(member, died, place, deaths)
                         if place is not None:
                             left.insert(0, place)
                         continue
@@ -138,7 +136,7 @@ class Crew(Generic[Q, A]):
     def _end(self, members: Sequence[_Known]) -> None:
         for member in members:
             with suppress(Exception):  # one that is gone already
-                self._cluster.ray.kill(member.actor)
+                self._ray.kill(member.actor)
             self._members.remove(member)
         self._waited_for = {ref: member for ref, member in self._waited_for.items() if member not in members}
         self._homes = {topic: home for topic, home in self._homes.items() if home not in members}
@@ -146,18 +144,14 @@ class Crew(Generic[Q, A]):
     def _ready(self) -> Sequence[Any]:
         """What has come; waits a little for it."""
         if not self._waited_for:
-            time.sleep(_POLL)
+            time.sleep(MOMENT)
             return ()
-        ready, _ = self._cluster.ray.wait(list(self._waited_for), timeout=_POLL)
+        ready, _ = self._ray.wait(list(self._waited_for), timeout=MOMENT)
         return ready  # type: ignore[no-any-return]  # a list of Ray's references
 
     def _fill(self) -> None:
-        """Have as many processes as there is room for; asks now and then only, which takes longer than a question."""
-        now = time.monotonic()
-        if self._members and now - self._looked < _POLL:
-            return
-        self._looked = now
-        room = self._cluster.slots(self._resources)
+        """Have as many processes as there is room for."""
+        room = count_slots(self._machines.there(), self._resources)
         if not room and not self._hopeless:
             self._hopeless = True
             self._listener.say(nobody_has(self._resources))
@@ -182,33 +176,25 @@ class Crew(Generic[Q, A]):
             member.place = place
             self._waited_for[member.actor.answer.remote(questions[place])] = member
 
-    def _bury(self, member: _Known, death: Exception, place: int | None, deaths: dict[int, Deaths]) -> None:
+    def _bury(self, member: _Known, error: Exception, place: int | None, deaths: dict[int, Deaths]) -> None:
         """Forget a process that died, and say what becomes of its question.
 
         Raises:
             NoahError: If its question was lost too often, or processes die before they are ready.
         """
         self._end([member])  # it is dead, or as good as that
-        machines = {machine.id: machine.name for machine in self._cluster.machines()}
-        lost = machine_died(self._cluster.ray, death) or bool(member.machine and member.machine not in machines)
-        where = f" on {machines[member.machine]} ({member.machine[:6]})" if member.machine in machines else ""
-        hint = how_it_died(self._cluster.ray, death)[1]
-        if lost:
-            name = f" ({member.machine[:6]})" if member.machine else ""
-            how, hint = (
-                f"a machine{name} is gone, and one of the {self._what} with it",
-                "Look at the machines' own logs.",
-            )
-        elif isinstance(death, self._cluster.ray.exceptions.OutOfMemoryError):
-            how = f"Ray ended one of the {self._what}{where} because the memory was full"
+        death = explain_death(self._ray, error, member.machine, self._machines)
+        if place is None:
+            self._stillborn += not death.lost
+            if self._stillborn >= MOST_CRASHES:
+                problem = f"One of the {self._what} cannot start: {death.how}, {self._stillborn} times."
+                raise NoahError(problem, death.hint)
+            again = "another is started"
+        elif deaths[place].count(death):
+            raise deaths[place].give_up("The work", death)
         else:
-            how = f"one of the {self._what} died{where}"
-        self._stillborn += not lost and not member.machine
-        often = place is not None and deaths[place].count(lost=lost)
-        if often or self._stillborn >= MOST_CRASHES:
-            raise NoahError(f"The work was given up: {how}, time after time.", hint)
-        again = "so another is started" if place is None else "so what it was asked is asked again"
-        self._listener.say(f"retry     {how}, {again}")
+            again = "what it was asked is asked again"
+        self._listener.say(f"retry     one of the {self._what}: {death.how}, so {again}")
 
     def _tell(self) -> None:
         """Say how many are at work whenever there are more than before and none is still starting."""

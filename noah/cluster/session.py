@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ JOIN = "auto"
 PLACES = re.compile(rf"{HERE}|{JOIN}|[\w.\-]+:[0-9]{{1,5}}|\[[0-9a-fA-F:]+\]:[0-9]{{1,5}}")
 """What may follow `--ray`; an address is that of the head of a cluster that this machine belongs to."""
 _LOGS = "Look at the logs in /tmp/ray, or do without --ray; noah and Ray have to be the same versions on all machines."
+MOMENT = 0.5
+"""Seconds after which machines are looked for again, and progress is shown."""
 _ANSWERS_WITHIN = 10.0
 """Seconds for the head of a cluster to answer."""
 _QUIET = {
@@ -71,9 +74,34 @@ class Cluster:
         """How many GPUs the machines have together."""
         return sum(machine.resources.get("GPU", 0.0) for machine in self.machines())
 
-    def slots(self, resources: Resources) -> int:
-        """How many tasks with these resources the machines can run at once."""
-        return count_slots(self.machines(), resources)
+
+class Machines:
+    """The machines as they were a moment ago, and the names of those that are gone.
+
+    Args:
+        cluster: Asked again once what it said is older than `MOMENT` seconds.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._names: dict[str, str] = {}
+        self._looked = float("-inf")
+        self._there: tuple[Machine, ...] = ()
+
+    def there(self, *, now: bool = False) -> tuple[Machine, ...]:
+        """The machines that are there.
+
+        Args:
+            now: Ask, however short ago that was done.
+        """
+        if now or time.monotonic() - self._looked >= MOMENT:
+            self._there, self._looked = self._cluster.machines(), time.monotonic()
+            self._names |= {machine.id: machine.name for machine in self._there}
+        return self._there
+
+    def name(self, identifier: str) -> str:
+        """A machine's name with the first letters of Ray's own, because several may have the same."""
+        return f"{self._names.get(identifier, 'a machine')} ({identifier[:6]})" if identifier else "a machine"
 
 
 def count_slots(machines: Iterable[Machine], resources: Resources) -> int:

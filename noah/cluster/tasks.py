@@ -16,16 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from noah.cluster.attempts import Attempt, Deaths, attempt, how_it_died, machine_died
+from noah.cluster.attempts import Attempt, attempt
+from noah.cluster.deaths import Deaths, explain_death
 from noah.cluster.reports import Report, Reporter, open_mailbox
 from noah.cluster.resources import ONE_CORE, Resources, nobody_has
-from noah.cluster.session import Cluster, Machine, count_slots
-from noah.errors import NoahError
+from noah.cluster.session import MOMENT, Cluster, Machines, count_slots
 from noah.progress import Listener
 
 T = TypeVar("T")
 
-_POLL = 0.5
 _PATIENCE = 5.0
 """Seconds for tasks to end when the driver leaves."""
 _AHEAD = 4
@@ -82,35 +81,6 @@ class _Running:
     latest: Report | None = None
 
 
-class _Machines:
-    """The machines as they were a moment ago, and the names of those that are gone.
-
-    Args:
-        cluster: Asked again once what it said is older than `_POLL` seconds.
-    """
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._names: dict[str, str] = {}
-        self._looked = float("-inf")
-        self._there: tuple[Machine, ...] = ()
-
-    def there(self, *, now: bool = False) -> tuple[Machine, ...]:
-        """The machines that are there.
-
-        Args:
-            now: Ask, however short ago that was done.
-        """
-        if now or time.monotonic() - self._looked >= _POLL:
-            self._there, self._looked = self._cluster.machines(), time.monotonic()
-            self._names |= {machine.id: machine.name for machine in self._there}
-        return self._there
-
-    def name(self, identifier: str) -> str:
-        """A machine's name with the first letters of Ray's own, because several may have the same."""
-        return f"{self._names.get(identifier, 'a machine')} ({identifier[:6]})" if identifier else "a machine"
-
-
 def run_tasks(
     cluster: Cluster,
     tasks: Sequence[Task[T]],
@@ -141,7 +111,7 @@ def run_tasks(
     waiting, over = list(tasks), set[str]()
     running: dict[Any, _Running] = {}
     deaths = {task.name: Deaths() for task in tasks}
-    machines = _Machines(cluster)
+    machines = Machines(cluster)
     hopeless, emptied = False, 0.0
     with listener.bar(title, len(tasks), unit) as bar:
         try:
@@ -160,8 +130,8 @@ def run_tasks(
                 if running and not hopeless and not count_slots(there, _largest(running)):
                     hopeless = True
                     listener.say(nobody_has(_largest(running)))
-                ready, _ = ray.wait(list(running), timeout=_POLL) if running else ([], [])
-                if time.monotonic() - emptied >= _POLL:
+                ready, _ = ray.wait(list(running), timeout=MOMENT) if running else ([], [])
+                if time.monotonic() - emptied >= MOMENT:
                     _pass_on(ray, mailbox, running, told)
                     emptied = time.monotonic()
                 for reference in ready:
@@ -170,11 +140,13 @@ def run_tasks(
                     try:
                         result: Attempt = ray.get(reference)
                     except ray.exceptions.RayError as error:
-                        problem = _retry(ray, error, state, deaths[name], machines, listener)
-                        if problem is None:
+                        death = explain_death(ray, error, state.machine, machines)
+                        if not deaths[name].count(death):
+                            elsewhere = " on another machine" if death.lost else ""
+                            listener.say(f"retry     {name}: {death.how}, so it is started again{elsewhere}")
                             waiting.insert(0, state.task)
                             continue
-                        result = Attempt(error=problem, account=str(error))
+                        result = Attempt(error=deaths[name].give_up(name, death), account=str(error))
                     over.add(name)
                     lost = int(deaths[name])
                     where = machines.name(result.machine or state.machine)
@@ -212,31 +184,6 @@ def _pass_on(ray: Any, mailbox: Any, running: dict[Any, _Running], told: Callabl
         if (state := by_name.get(report.task)) is not None:
             state.machine, state.latest = report.machine, report
         told(report)
-
-
-def _retry(
-    ray: Any,
-    error: Exception,
-    state: _Running,
-    deaths: Deaths,
-    machines: _Machines,
-    listener: Listener,
-) -> Exception | None:
-    """Count a death and say so; gives an error if the task is not to be started again."""
-    alive = {machine.id for machine in machines.there(now=True)}
-    name, where = state.task.name, machines.name(state.machine)
-    lost = machine_died(ray, error) or bool(state.machine and state.machine not in alive)
-    given_up = deaths.count(lost=lost)
-    if lost:
-        if not given_up:
-            listener.say(f"retry     {name}: {where} is gone, so it is started again on another machine")
-            return None
-        return NoahError(f"{deaths.losses} machines died while they worked on {name}.", "Look at their own logs.")
-    how, hint = how_it_died(ray, error)
-    if not given_up:
-        listener.say(f"retry     {name}: {how} on {where}, so it is started again")
-        return None
-    return NoahError(f"{name}: {how} {deaths.crashes} times, last on {where}.", hint)
 
 
 def _summary(running: dict[Any, _Running]) -> str:

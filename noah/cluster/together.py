@@ -15,16 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from noah.cluster.attempts import Attempt, Deaths, attempt, how_it_died, machine_died
+from noah.cluster.attempts import Attempt, attempt
+from noah.cluster.deaths import Death, Deaths, explain_death
 from noah.cluster.reports import Report, Reporter, open_mailbox
 from noah.cluster.resources import ONE_CORE, Resources
-from noah.cluster.session import Cluster
-from noah.errors import NoahError, ProcessError
+from noah.cluster.session import MOMENT, Cluster, Machines, count_slots
+from noah.errors import ProcessError
 from noah.progress import Listener, Silent, counted
 
 T = TypeVar("T")
 
-_POLL = 0.5
 _PATIENCE = 10.0
 """Seconds for the death of a process to be known after another has complained that it is gone."""
 _FIRST = "first"
@@ -110,49 +110,36 @@ def work_together(
         Exception: What one of them raised itself.
         NoahError: If processes or machines die again and again.
     """
-    deaths, hopeless = Deaths(), False
+    machines, deaths, hopeless = Machines(cluster), Deaths(), False
     while True:
-        names = {machine.id: machine.name for machine in cluster.machines()}
-        with _Group(cluster, count, resources) as group:
+        with _Group(cluster.ray, machines, count, resources) as group:
             while not group.is_placed():
-                room = cluster.slots(resources)
+                room = count_slots(machines.there(), resources)
                 if room < count and not hopeless:
                     hopeless = True
                     listener.say(
                         f"note      There is room for {room} of {counted(count, what)} ({resources} each); this waits "
                         "until machines join. Otherwise press Ctrl-C, and ask for fewer."
                     )
-            died = group.run(work(), told, partial(_tell, listener, what, resources))
-            if not isinstance(died, _Death):
-                return died.value  # type: ignore[no-any-return]  # what the work returned
-        alive = {machine.id for machine in cluster.machines()}
-        lost = machine_died(cluster.ray, died.error) or bool(died.machine and died.machine not in alive)
-        where = f"{names.get(died.machine, 'a machine')} ({died.machine[:6]})" if died.machine else "a machine"
-        how, hint = how_it_died(cluster.ray, died.error)
-        how = f"{where} is gone" if lost else f"{how} on {where}"
-        if deaths.count(lost=lost):
-            raise NoahError(f"The {what} were given up: {how}, time after time.", hint)
-        listener.say(f"retry     {how}, so all {counted(count, what)} are started again")
-
-
-@dataclass(frozen=True, slots=True)
-class _Death:
-    """That one of the processes died, and where."""
-
-    machine: str
-    error: Exception
+            machines.there(now=True)  # their names are wanted once they are gone
+            came = group.run(work(), told, partial(_tell, listener, what, resources))
+        if not isinstance(came, Death):
+            return came.value  # type: ignore[no-any-return]  # what the work returned
+        if deaths.count(came):
+            raise deaths.give_up(f"The work of the {what}", came)
+        listener.say(f"retry     {came.how}, so all {counted(count, what)} are started again")
 
 
 class _Group:
     """The processes of one start; they end with the `with` block."""
 
-    def __init__(self, cluster: Cluster, count: int, resources: Resources) -> None:
-        self._ray, self._resources, self._count = cluster.ray, resources, count
+    def __init__(self, ray: Any, machines: Machines, count: int, resources: Resources) -> None:
+        self._ray, self._machines, self._resources, self._count = ray, machines, resources, count
         bundle = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": float(resources.memory)}
-        self._bundles = cluster.ray.util.placement_group(
+        self._bundles = ray.util.placement_group(
             [{name: amount for name, amount in bundle.items() if amount}] * count, strategy="PACK"
         )
-        self._mailbox = open_mailbox(cluster.ray)
+        self._mailbox = open_mailbox(ray)
         self._members: list[Any] = []
 
     def __enter__(self) -> _Group:
@@ -167,14 +154,14 @@ class _Group:
 
     def is_placed(self) -> bool:
         """Whether there is room for all of them at once; waits a little for it."""
-        return bool(self._bundles.wait(_POLL))
+        return bool(self._bundles.wait(MOMENT))
 
     def run(
         self,
         work: Callable[[Rank], Any],
         told: Callable[[Report], object],
         started: Callable[[Sequence[Place]], object],
-    ) -> Attempt | _Death:
+    ) -> Attempt | Death:
         """Start them, and wait for the end of all, or the death of one.
 
         Raises:
@@ -189,7 +176,7 @@ class _Group:
         try:
             places: list[Place] = self._ray.get([member.place.remote() for member in self._members])
         except self._ray.exceptions.RayError as error:
-            return _Death("", error)
+            return explain_death(self._ray, error, "", self._machines)
         started(places)
         waited_for = {
             member.work.remote(work, variables, self._mailbox, str(Path.cwd())): rank
@@ -199,18 +186,18 @@ class _Group:
 
     def _end(
         self, waited_for: dict[Any, int], places: Sequence[Place], told: Callable[[Report], object]
-    ) -> Attempt | _Death:
+    ) -> Attempt | Death:
         ended: dict[int, Attempt] = {}
         complained = float("inf")
         while waited_for and time.monotonic() < complained + _PATIENCE:
-            ready, _ = self._ray.wait(list(waited_for), timeout=_POLL)
+            ready, _ = self._ray.wait(list(waited_for), timeout=MOMENT)
             self._pass_on(told)
             for reference in ready:
                 rank = waited_for.pop(reference)
                 try:
                     ended[rank] = self._ray.get(reference)
                 except self._ray.exceptions.RayError as error:
-                    return _Death(places[rank].machine, error)
+                    return explain_death(self._ray, error, places[rank].machine, self._machines)
                 problem = ended[rank].error
                 if problem is not None and not isinstance(problem, ProcessError):
                     raise problem

@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from noah.cluster.attempts import MOST_CRASHES, Attempt, Deaths, attempt, how_it_died, machine_died
-from noah.cluster.reports import Mailbox, Report, Reporter
+from noah.cluster.attempts import Attempt, attempt
+from noah.cluster.deaths import MOST_CRASHES, Deaths, explain_death
+from noah.cluster.reports import Report, Reporter, open_mailbox
 from noah.cluster.resources import Resources, nobody_has
-from noah.cluster.session import Cluster, Machine, count_slots
+from noah.cluster.session import MOMENT, Cluster, Machines, count_slots
 from noah.errors import NoahError
 from noah.progress import Listener
 
@@ -28,9 +29,6 @@ T = TypeVar("T")
 
 Work = Callable[[P, Listener], T]
 """What a worker does with a piece."""
-
-_POLL = 0.5
-"""Seconds until machines are looked for again, and progress is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,22 +112,22 @@ def run_on_workers(
     """
     ray = cluster.ray
     worker = ray.remote(max_restarts=0, max_task_retries=0)(_Worker)
-    here = ray.get_runtime_context().get_node_id()
-    pin = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
-    mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=pin).remote()
+    mailbox = open_mailbox(ray)
     stored = ray.put(start)
     state = _State(deque(pieces), deaths={name: Deaths() for name in pieces})
-    over, looked, hopeless = 0, float("-inf"), False
+    machines = Machines(cluster)
+    over, emptied, hopeless = 0, float("-inf"), False
     with listener.bar(title, len(pieces), unit) as bar:
         try:
             while state.waiting or state.busy:
-                if time.monotonic() - looked >= _POLL:
-                    there, looked = cluster.machines(), time.monotonic()
+                room = count_slots(machines.there(), resources)
+                if time.monotonic() - emptied >= MOMENT:
                     _pass_on(ray, mailbox, state)
-                    if not count_slots(there, resources) and not state.busy and not hopeless:
-                        hopeless = True
-                        listener.say(nobody_has(resources))
-                wanted = min(count_slots(there, resources), len(state.waiting) + len(state.busy))
+                    emptied = time.monotonic()
+                if not room and not state.busy and not hopeless:
+                    hopeless = True
+                    listener.say(nobody_has(resources))
+                wanted = min(room, len(state.waiting) + len(state.busy))
                 while len(state.hands) < wanted:
                     actor = worker.options(**resources.options()).remote(mailbox, str(Path.cwd()))
                     state.hands.append(hand := _Hand(actor))
@@ -139,11 +137,11 @@ def run_on_workers(
                         hand.piece, hand.latest = state.waiting.popleft(), None
                         state.expected[hand.actor.do.remote(hand.piece, pieces[hand.piece])] = hand
                 if not state.expected:
-                    time.sleep(_POLL)
+                    time.sleep(MOMENT)
                     continue
-                ready, _ = ray.wait(list(state.expected), timeout=_POLL)
+                ready, _ = ray.wait(list(state.expected), timeout=MOMENT)
                 for reference in ready:
-                    done = _take(ray, reference, state, cluster, there, listener)
+                    done = _take(ray, reference, state, machines, listener)
                     if done is not None:
                         over += 1
                         yield done
@@ -180,9 +178,7 @@ class _Worker:
         return attempt(partial(self._work, piece, reporter))
 
 
-def _take(
-    ray: Any, reference: Any, state: _State, cluster: Cluster, there: tuple[Machine, ...], listener: Listener
-) -> Done[Any] | None:
+def _take(ray: Any, reference: Any, state: _State, machines: Machines, listener: Listener) -> Done[Any] | None:
     """What a worker has to say: that it is open, what became of its piece, or nothing any more."""
     hand = state.expected.pop(reference)
     try:
@@ -191,13 +187,12 @@ def _take(
         state.hands.remove(hand)
         with suppress(Exception):  # it may only be out of reach
             ray.kill(hand.actor)
-        return _bury(ray, error, hand, state, cluster, listener)
+        return _bury(ray, error, hand, state, machines, listener)
     if hand.piece is None:
         if result.error is not None:
             raise result.error
-        names = {machine.id: machine.name for machine in there}
         hand.machine, state.failed_starts = result.machine, 0
-        hand.name = f"{names.get(result.machine, 'a machine')} ({result.machine[:6]})"
+        hand.name = machines.name(result.machine)
         return None
     name, hand.piece = hand.piece, None
     lost = int(state.deaths[name])
@@ -205,28 +200,22 @@ def _take(
 
 
 def _bury(
-    ray: Any, error: Exception, hand: _Hand, state: _State, cluster: Cluster, listener: Listener
+    ray: Any, error: Exception, hand: _Hand, state: _State, machines: Machines, listener: Listener
 ) -> Done[Any] | None:
     """Count a death and say so; the piece goes back to the front, unless it may be what kills."""
-    alive = {machine.id for machine in cluster.machines()}
-    lost = machine_died(ray, error) or bool(hand.machine and hand.machine not in alive)
-    how, hint = how_it_died(ray, error)
+    death = explain_death(ray, error, hand.machine, machines)
     if hand.piece is None:
-        state.failed_starts += not lost
+        state.failed_starts += not death.lost
         if state.failed_starts >= MOST_CRASHES:
-            raise NoahError(f"A worker cannot start: {how} {state.failed_starts} times.", hint)
+            raise NoahError(f"A worker cannot start: {death.how}, {state.failed_starts} times.", death.hint)
         return None
     name, deaths = hand.piece, state.deaths[hand.piece]
-    if not deaths.count(lost=lost):
-        what = f"{hand.name} is gone" if lost else f"{how} on {hand.name}"
-        listener.say(f"retry     {name}: {what}, so it is done again{' on another machine' if lost else ''}")
-        state.waiting.appendleft(name)
-        return None
-    if lost:
-        problem = NoahError(f"{deaths.losses} machines died while they worked on {name}.", "Look at their own logs.")
-    else:
-        problem = NoahError(f"{name}: {how} {deaths.crashes} times, last on {hand.name}.", hint)
-    return Done(name, error=problem, machine=hand.name, retries=int(deaths))
+    if deaths.count(death):
+        return Done(name, error=deaths.give_up(name, death), machine=hand.name, retries=int(deaths))
+    elsewhere = " on another machine" if death.lost else ""
+    listener.say(f"retry     {name}: {death.how}, so it is done again{elsewhere}")
+    state.waiting.appendleft(name)
+    return None
 
 
 def _pass_on(ray: Any, mailbox: Any, state: _State) -> None:

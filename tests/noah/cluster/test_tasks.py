@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from noah.cluster.attempts import MOST_CRASHES
+from noah.cluster.deaths import MOST_CRASHES
 from noah.cluster.reports import Report
 from noah.cluster.resources import Resources
-from noah.cluster.session import connect
+from noah.cluster.session import connect, count_slots
 from noah.cluster.tasks import Outcome, Task, run_tasks
 from noah.errors import DataError, NoahError, UsageError
 from noah.progress import Silent
@@ -27,7 +27,7 @@ def test_tasks_while_machines_come_and_go(tmp_path: Path, capfd: pytest.CaptureF
     """One cluster for all of it, because starting one takes longer than everything else."""
     with machines(2) as nodes, connect(nodes.address, recorder := Recorder()) as cluster:
         assert recorder.said[-1].endswith("joined: 3 machines, 2 cores")
-        assert cluster.slots(Resources()) == 2 and cluster.slots(Resources(gpus=1)) == 0
+        assert [count_slots(cluster.machines(), each) for each in (Resources(), Resources(gpus=1))] == [2, 0]
 
         told: list[Report] = []
         tasks = [

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from noah.cluster.attempts import MOST_CRASHES
+from noah.cluster.deaths import MOST_CRASHES
 from noah.cluster.resources import Resources
 from noah.cluster.session import connect
 from noah.cluster.workers import Done, run_on_workers
