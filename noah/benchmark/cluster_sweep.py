@@ -275,12 +275,12 @@ def _forecasts(
     if missing:
         for outcome in run_tasks(cluster, missing, listener, title="forecasting", unit="datasets"):
             if outcome.value is not None:
-                found[outcome.task.name] = outcome.value
+                found[outcome.name] = outcome.value
             elif isinstance(outcome.error, StorageNotSeenError):
                 raise outcome.error
             else:
                 problem = outcome.error.problem if isinstance(outcome.error, NoahError) else outcome.error
-                listener.say(f"note      {outcome.task.name} could not be forecast, so it comes first: {problem}")
+                listener.say(f"note      {outcome.name} could not be forecast, so it comes first: {problem}")
         values = {name: asdict(value) for name, value in sorted(found.items())}
         write_json(folder / FORECAST_FILE, {**where, "tasks": values})
     return {name: found[name] for name in names if name in found}
@@ -544,7 +544,7 @@ def _collect(
     )
     with closing(outcomes):  # type: ignore[type-var]  # a generator, which its annotation does not tell
         for outcome in outcomes:
-            cell, _ = tasks[outcome.task.name]
+            cell, _ = tasks[outcome.name]
             trained = cell.trained_by(sources)
             left[trained] -= 1
             if outcome.value is not None:

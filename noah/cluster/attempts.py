@@ -7,12 +7,37 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What became of something that was handed out.
+
+    Attributes:
+        name: Its name.
+        value: What the work returned; None if it failed.
+        error: Why it failed; None if it did not.
+        account: The traceback of the error, or what Ray said of its process's death; empty if it never ran.
+        machine: The name of the machine that it ended on; empty if it never ran.
+        retries: How often it was started again.
+        seconds: How long its last start ran; 0 if it never ran.
+    """
+
+    name: str
+    value: T | None = None
+    error: Exception | None = None
+    account: str = ""
+    machine: str = ""
+    retries: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of it.
+    """What came of a single try, as it travels to the driver.
 
     Attributes:
         value: What the work returned; None if it failed.
@@ -27,6 +52,10 @@ class Attempt:
     account: str = ""
     machine: str = ""
     seconds: float = 0.0
+
+    def outcome(self, name: str, machine: str, retries: int) -> Outcome[Any]:
+        """Of what has this name, if this was its last start, on a machine of that name."""
+        return Outcome(name, self.value, self.error, self.account, machine, retries, self.seconds)
 
 
 def attempt(work: Callable[[], Any]) -> Attempt:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from noah.cluster.attempts import Attempt, attempt
+from noah.cluster.attempts import Attempt, Outcome, attempt
 from noah.cluster.deaths import Deaths, explain_death
 from noah.cluster.reports import Report, Reporter, open_mailbox
 from noah.cluster.resources import ONE_CORE, Resources, nobody_has
@@ -47,29 +47,6 @@ class Task(Generic[T]):
     work: Callable[[Listener], T]
     resources: Resources = ONE_CORE
     after: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
-    """What became of a task.
-
-    Attributes:
-        task: The task.
-        value: What the work returned; None if it failed.
-        error: Why it failed; None if it did not.
-        account: The traceback of the error; empty if it never ran.
-        machine: The name of the machine that it ended on; empty if it never ran.
-        retries: How often it was started again.
-        seconds: How long its last start ran; 0 if it never ran.
-    """
-
-    task: Task[T]
-    value: T | None = None
-    error: Exception | None = None
-    account: str = ""
-    machine: str = ""
-    retries: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -123,7 +100,7 @@ def run_tasks(
                     error = refused(task)
                     if error is not None:
                         over.add(task.name)
-                        yield Outcome(task, error=error)
+                        yield Outcome(task.name, error=error)
                         continue
                     placed = starter.options(name=task.name, **task.resources.options())
                     running[placed.remote(task.work, task.name, mailbox, str(Path.cwd()))] = _Running(task)
@@ -148,9 +125,8 @@ def run_tasks(
                             continue
                         result = Attempt(error=deaths[name].give_up(name, death), account=str(error))
                     over.add(name)
-                    lost = int(deaths[name])
                     where = machines.name(result.machine or state.machine)
-                    yield Outcome(state.task, result.value, result.error, result.account, where, lost, result.seconds)
+                    yield result.outcome(name, where, int(deaths[name]))
                 bar.update(len(over), _summary(running))
             _pass_on(ray, mailbox, running, told)
         finally:

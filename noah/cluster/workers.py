@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-from noah.cluster.attempts import Attempt, attempt
+from noah.cluster.attempts import Attempt, Outcome, attempt
 from noah.cluster.deaths import MOST_CRASHES, Deaths, explain_death
 from noah.cluster.reports import Report, Reporter, open_mailbox
 from noah.cluster.resources import Resources, nobody_has
@@ -29,29 +29,6 @@ T = TypeVar("T")
 
 Work = Callable[[P, Listener], T]
 """What a worker does with a piece."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done(Generic[T]):
-    """What became of a piece.
-
-    Attributes:
-        name: Its name.
-        value: What the work returned; None if it failed.
-        error: Why it failed; None if it did not.
-        account: The traceback of the error; empty if its process died.
-        machine: The name of the machine that it ended on.
-        retries: How often it was begun again.
-        seconds: How long its last start ran.
-    """
-
-    name: str
-    value: T | None = None
-    error: Exception | None = None
-    account: str = ""
-    machine: str = ""
-    retries: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -91,7 +68,7 @@ def run_on_workers(
     title: str,
     unit: str,
     summary: Callable[[], str] = lambda: "",
-) -> Iterator[Done[T]]:
+) -> Iterator[Outcome[T]]:
     """Do all pieces, with as many workers as the machines have room for, and give each outcome as soon as it is there.
 
     Machines that join later get workers, too. When the generator is closed, or Ctrl-C interrupts it, the workers end.
@@ -178,7 +155,7 @@ class _Worker:
         return attempt(partial(self._work, piece, reporter))
 
 
-def _take(ray: Any, reference: Any, state: _State, machines: Machines, listener: Listener) -> Done[Any] | None:
+def _take(ray: Any, reference: Any, state: _State, machines: Machines, listener: Listener) -> Outcome[Any] | None:
     """What a worker has to say: that it is open, what became of its piece, or nothing any more."""
     hand = state.expected.pop(reference)
     try:
@@ -195,13 +172,12 @@ def _take(ray: Any, reference: Any, state: _State, machines: Machines, listener:
         hand.name = machines.name(result.machine)
         return None
     name, hand.piece = hand.piece, None
-    lost = int(state.deaths[name])
-    return Done(name, result.value, result.error, result.account, hand.name, lost, result.seconds)
+    return result.outcome(name, hand.name, int(state.deaths[name]))
 
 
 def _bury(
     ray: Any, error: Exception, hand: _Hand, state: _State, machines: Machines, listener: Listener
-) -> Done[Any] | None:
+) -> Outcome[Any] | None:
     """Count a death and say so; the piece goes back to the front, unless it may be what kills."""
     death = explain_death(ray, error, hand.machine, machines)
     if hand.piece is None:
@@ -211,7 +187,8 @@ def _bury(
         return None
     name, deaths = hand.piece, state.deaths[hand.piece]
     if deaths.count(death):
-        return Done(name, error=deaths.give_up(name, death), machine=hand.name, retries=int(deaths))
+        given_up = Attempt(error=deaths.give_up(name, death), account=str(error))
+        return given_up.outcome(name, hand.name, int(deaths))
     elsewhere = " on another machine" if death.lost else ""
     listener.say(f"retry     {name}: {death.how}, so it is done again{elsewhere}")
     state.waiting.appendleft(name)

@@ -62,8 +62,8 @@ def spread_trainings(
     with closing(outcomes):  # type: ignore[type-var]  # a generator, which its annotation does not tell
         for outcome in outcomes:
             if outcome.value is None:
-                raise outcome.error or AssertionError(outcome.task.name)
-            known[outcome.task.name] = outcome.value
+                raise outcome.error or AssertionError(outcome.name)
+            known[outcome.name] = outcome.value
             while given < len(tasks) and tasks[given].name in known:
                 reranked, checkpoint = known.pop(tasks[given].name)
                 write_bytes(trainings[given].checkpoint(run), checkpoint)

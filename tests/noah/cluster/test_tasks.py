@@ -9,11 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from noah.cluster.attempts import Outcome
 from noah.cluster.deaths import MOST_CRASHES
 from noah.cluster.reports import Report
 from noah.cluster.resources import Resources
 from noah.cluster.session import connect, count_slots
-from noah.cluster.tasks import Outcome, Task, run_tasks
+from noah.cluster.tasks import Task, run_tasks
 from noah.errors import DataError, NoahError, UsageError
 from noah.progress import Silent
 from tests.noah.cluster import work
@@ -46,8 +47,8 @@ def test_tasks_while_machines_come_and_go(tmp_path: Path, capfd: pytest.CaptureF
             refused=lambda task: UsageError("not now") if task.name == "never" else None,
             told=told.append,
         ):
-            assert outcome.task.name not in outcomes
-            outcomes[outcome.task.name] = outcome
+            assert outcome.name not in outcomes
+            outcomes[outcome.name] = outcome
         assert (outcomes["sum"].value, outcomes["last"].value) == (3, 7)
         assert list(outcomes).index("last") > list(outcomes).index("crash")
         wrong = outcomes["wrong"]
@@ -92,7 +93,7 @@ def lost(cluster: object, nodes: object, folder: Path) -> None:
     outcomes = []
     for outcome in run_tasks(cluster, tasks, _Ticking(recorder, change), title="waits"):
         outcomes.append(outcome)
-    values = {outcome.task.name: outcome.value for outcome in outcomes}
+    values = {outcome.name: outcome.value for outcome in outcomes}
     assert len(outcomes) == len(tasks)
     assert [values["wait 0"], values["wait 1"]] == ["42", "42"]
     assert [line for line in recorder.said if line.startswith("retry")]

@@ -10,10 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from noah.cluster.attempts import Outcome
 from noah.cluster.deaths import MOST_CRASHES
 from noah.cluster.resources import Resources
 from noah.cluster.session import connect
-from noah.cluster.workers import Done, run_on_workers
+from noah.cluster.workers import run_on_workers
 from noah.errors import DataError, NoahError
 from tests.noah.cluster.machines import machines
 from tests.noah.cluster.opened_work import die, open_adder, refuse
@@ -28,7 +29,7 @@ def test_pieces_and_what_becomes_of_them(tmp_path: Path) -> None:
         pieces: dict[str, int | str] = {f"p{number}": number for number in range(20)}
         pieces |= {"kill": "kill", "fail": "fail", "break": "break", "last": 100}
         start = partial(open_adder, tmp_path / "opened", 10)
-        done: dict[str, Done[int]] = {}
+        done: dict[str, Outcome[int]] = {}
         for each in run_on_workers(cluster, start, pieces, Resources(), recorder, title="adding", unit="pieces"):
             assert each.name not in done
             done[each.name] = each
