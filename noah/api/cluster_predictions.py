@@ -273,7 +273,7 @@ def predict_on_cluster(
                 unit="parts",
                 summary=rate,
             )
-            with closing(outcomes):  # type: ignore[type-var]  # a generator, which its annotation does not tell
+            with closing(outcomes):
                 for outcome in outcomes:
                     retries += outcome.retries
                     begun_at = min(begun_at, time.monotonic() - outcome.seconds)  # the start of a worker is no part

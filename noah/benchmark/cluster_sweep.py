@@ -273,14 +273,15 @@ def _forecasts(
     found = _read_forecasts(folder, where)
     missing = [Task(name, partial(forecast_task, sweep, name, store), resources) for name in names if name not in found]
     if missing:
-        for outcome in run_tasks(cluster, missing, listener, title="forecasting", unit="datasets"):
-            if outcome.value is not None:
-                found[outcome.name] = outcome.value
-            elif isinstance(outcome.error, StorageNotSeenError):
-                raise outcome.error
-            else:
-                problem = outcome.error.problem if isinstance(outcome.error, NoahError) else outcome.error
-                listener.say(f"note      {outcome.name} could not be forecast, so it comes first: {problem}")
+        with closing(run_tasks(cluster, missing, listener, title="forecasting", unit="datasets")) as outcomes:
+            for outcome in outcomes:
+                if outcome.value is not None:
+                    found[outcome.name] = outcome.value
+                elif isinstance(outcome.error, StorageNotSeenError):
+                    raise outcome.error
+                else:
+                    problem = outcome.error.problem if isinstance(outcome.error, NoahError) else outcome.error
+                    listener.say(f"note      {outcome.name} could not be forecast, so it comes first: {problem}")
         values = {name: asdict(value) for name, value in sorted(found.items())}
         write_json(folder / FORECAST_FILE, {**where, "tasks": values})
     return {name: found[name] for name in names if name in found}
@@ -542,7 +543,7 @@ def _collect(
         refused=refused,
         told=told,
     )
-    with closing(outcomes):  # type: ignore[type-var]  # a generator, which its annotation does not tell
+    with closing(outcomes):
         for outcome in outcomes:
             cell, _ = tasks[outcome.name]
             trained = cell.trained_by(sources)

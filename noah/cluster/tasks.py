@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -67,11 +67,12 @@ def run_tasks(
     unit: str = "tasks",
     refused: Callable[[Task[T]], Exception | None] = lambda _: None,
     told: Callable[[Report], object] = lambda _: None,
-) -> Iterator[Outcome[T]]:
+) -> Generator[Outcome[T]]:
     """Run tasks on all machines, those that join later included, and give each outcome as soon as it is there.
 
     Tasks start in their order as far as there is room. When the generator is closed, or Ctrl-C interrupts it, whatever
-    still runs is ended.
+    still runs is ended. Close it before the cluster is left: one that is closed after another cluster was joined ends
+    the whole process (Ray 2.48).
 
     Args:
         cluster: Where to.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,7 +68,7 @@ def run_on_workers(
     title: str,
     unit: str,
     summary: Callable[[], str] = lambda: "",
-) -> Iterator[Outcome[T]]:
+) -> Generator[Outcome[T]]:
     """Do all pieces, with as many workers as the machines have room for, and give each outcome as soon as it is there.
 
     Machines that join later get workers, too. When the generator is closed, or Ctrl-C interrupts it, the workers end.

@@ -59,7 +59,7 @@ def spread_trainings(
     known: dict[str, tuple[Reranked, bytes]] = {}
     given = 0
     outcomes = run_tasks(cluster, tasks, listener, title=title, unit="finalists")
-    with closing(outcomes):  # type: ignore[type-var]  # a generator, which its annotation does not tell
+    with closing(outcomes):
         for outcome in outcomes:
             if outcome.value is None:
                 raise outcome.error or AssertionError(outcome.name)

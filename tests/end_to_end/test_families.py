@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from tests.commands import Outcome, noah_line, write_settings
 from tests.conftest import TinySettings
+from tests.noah.architectures import READS_FOLDERS
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +37,8 @@ def read(path: str) -> Any:
 def test_from_search_to_predict(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_settings: TinySettings, photo_folder: Path
 ) -> None:
+    if not timm.is_model(architecture):
+        pytest.skip(f"timm {timm.__version__} has no {architecture}")
     monkeypatch.chdir(tmp_path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -63,8 +66,9 @@ def test_from_search_to_predict(
     with Path("p.csv").open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 18
     go("noah retrain --subnet lora:2 --name folded")
-    go("noah export --format timm")
-    written: Any = timm.create_model("local-dir:runs/shapes/folded/export/timm", pretrained=True)
-    assert type(written) is type(backbone)
+    if READS_FOLDERS:
+        go("noah export --format timm")
+        written: Any = timm.create_model("local-dir:runs/shapes/folded/export/timm", pretrained=True)
+        assert type(written) is type(backbone)
     go("noah report")
     go("noah verify")

@@ -8,7 +8,9 @@ from functools import partial
 from typing import Any
 
 import pytest
+import timm
 import torch
+from packaging.version import Version
 from timm.layers import Attention, HybridEmbed, RmsNorm, SwiGLU
 from timm.layers.pos_embed_sincos import get_mixed_freqs
 from timm.models.beit import Beit
@@ -23,6 +25,8 @@ from noah.backbone.families.releases import leaves_prefix_out
 from noah.model.supernet import Supernet
 from noah.space.subnet import Subnet
 
+READS_FOLDERS = Version(timm.__version__) >= Version("1.0.28")
+"""Whether timm reads safetensors files from folders."""
 SIZE = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 4, "num_heads": 3, "num_classes": 7}
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from packaging.version import Version
 from safetensors.torch import load_file
 from timm.data import resolve_model_data_config
 
@@ -30,6 +29,7 @@ from noah.stages.retrain_stage import load_retrained
 from tests.commands import file_contents, noah
 from tests.conftest import PHOTO_CLASSES, TINY_ARCHITECTURE
 from tests.finished import FLOAT, UINT8, Finished
+from tests.noah.architectures import READS_FOLDERS
 
 
 def real_images(run: Run) -> tuple[np.ndarray, torch.Tensor]:
@@ -73,7 +73,6 @@ def test_its_manifest_and_card(project: Finished) -> None:
     assert "without the backbone" in card
 
 
-READS_FOLDERS = Version(timm.__version__) >= Version("1.0.28")
 OLD_TIMM = "timm 1.0.20 reads no safetensors file from a folder"
 
 

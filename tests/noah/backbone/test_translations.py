@@ -143,6 +143,8 @@ def test_a_folder_that_transformers_saved_computes_the_same(tmp_path: Path, fami
 
     make, architecture, what = FAMILIES[family]
     model, compute = make(transformers())
+    if not hasattr(model, "save_pretrained"):
+        pytest.skip("transformers 4.56 saves this as a part of a larger model alone")
     randomized(model)
     images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     with torch.no_grad():
