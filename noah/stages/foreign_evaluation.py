@@ -12,7 +12,8 @@ from noah.data.sources.few_shot_sets import find_few_shot_set
 from noah.data.sources.imagenet_labeled import ForeignSet, foreign_dataset, foreign_folder, foreign_variant
 from noah.data.sources.imagenet_variants import find_variant, find_variant_folder
 from noah.data.sources.registry import load_dataset
-from noah.evaluation.score import describe
+from noah.evaluation.score import describe, predicted_labels
+from noah.prepare.common_images import TestImages
 from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.damaged_images import keep_damaged, refused_list
@@ -62,16 +63,22 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
     As is usual for ImageNet-A and -R, which have 200 of ImageNet's classes, the logits of all other classes are
     ignored, so the prediction is always one of the classes that are present.
 
+    Raises:
+        DataError: If the dataset is a copy of the images that the run began with, unless `data.allow_copies` is set.
+
     Returns:
         The content of eval/on/<name>.json.
     """
     model, subnet = load_retrained(run, materials)
     place = ("on", f"{foreign.name}.json")
     opened = materials.open_test(listener, foreign.split, foreign.name, listing=refused_list(run, *place))
-    pixels = materials.pixels(opened.split, foreign.name, listener)
+    test = TestImages(run, materials, opened.split)
+    pixels = materials.pixels(test.split, foreign.name, listener)
     present = np.array(foreign.present, np.int64)
     with listener.bar(f"evaluating on {foreign.name}", len(pixels), "images") as bar:
         logits = merged_logits(model, subnet, pixels, materials, bar)
+    logits = np.ascontiguousarray(logits[:, present])
+    labels = np.searchsorted(present, pixels.labels)
     temperature, _ = read_temperature(run)
     names = tuple(materials.dataset.classes[label] for label in foreign.present)
     result = {
@@ -82,12 +89,8 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
         "subnet": subnet.to_json(),
         "hardware": materials.hardware.to_json(),
         **opened.to_json(),
-        **describe(
-            np.ascontiguousarray(logits[:, present]),
-            np.searchsorted(present, pixels.labels),
-            names,
-            None if temperature is None else temperature.value,
-        ),
+        **describe(logits, labels, names, None if temperature is None else temperature.value),
+        "duplicates": test.compare(predicted_labels(logits) == labels),
     }
     break_seal(run, result_place(*place))
     keep_damaged(run, opened, *place)

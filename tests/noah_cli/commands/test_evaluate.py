@@ -237,6 +237,21 @@ def test_skip_never_allows_less_than_the_run_was_started_with(
     assert evaluation_layers(run) == []
 
 
+def test_images_of_another_dataset_that_were_trained_on_are_counted(project: Finished, photo_folder: Path) -> None:
+    other = Path(shutil.copytree(photo_folder / "test", project.folder / "street"))
+    known = sorted((photo_folder / "train").glob("*/*"))[:2]
+    for image in known:
+        shutil.copy(image, other / image.parent.name / f"known-{image.name}")
+    outcome = noah("eval", "--on", other)
+    assert "WARNING 2 of 20 test images are images that the network was trained or chosen on" in outcome.words
+    result = json.loads((project.run / "eval" / "on" / "street.json").read_text())
+    assert [Path(test).name for _, test in result["duplicates"]["images"]] == [f"known-{path.name}" for path in known]
+    assert "WARNING 2 of 20 test images" in noah("eval", "--on", other).words  # the kept result
+    refused = noah("eval", "--on", photo_folder / "train")
+    assert refused.code == 1 and "The test images are copies" in refused.err
+    assert noah("eval", "--on", photo_folder / "train", "--allow-copies").code == 0
+
+
 def test_damaged_images_of_another_dataset_can_be_left_out(project: Finished, damaged: Path) -> None:
     other = (damaged / "test").rename(project.folder / "other")
     refused = noah("eval", "--on", other)
