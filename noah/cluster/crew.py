@@ -9,7 +9,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from noah.cluster.attempts import portable
 from noah.cluster.deaths import MOST_CRASHES, Deaths, explain_death
 from noah.cluster.resources import ONE_CORE, Resources, nobody_has
-from noah.cluster.session import MOMENT, Cluster, Machines, count_slots
+from noah.cluster.session import MOMENT, Cluster, Machines, count_slots, end_actors
 from noah.errors import NoahError
 from noah.progress import Listener, counted
 
@@ -134,10 +134,8 @@ class Crew(Generic[Q, A]):
         self._end(list(self._members))
 
     def _end(self, members: Sequence[_Known]) -> None:
-        for member in members:
-            with suppress(Exception):  # one that is gone already
-                self._ray.kill(member.actor)
-            self._members.remove(member)
+        end_actors(self._ray, [member.actor for member in members])
+        self._members = [member for member in self._members if member not in members]
         self._waited_for = {ref: member for ref, member in self._waited_for.items() if member not in members}
         self._homes = {topic: home for topic, home in self._homes.items() if home not in members}
 

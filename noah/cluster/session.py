@@ -8,7 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,17 @@ class Cluster:
     def gpus(self) -> float:
         """How many GPUs the machines have together."""
         return sum(machine.resources.get("GPU", 0.0) for machine in self.machines())
+
+
+def end_actors(ray: Any, actors: Iterable[Any]) -> None:
+    """End actors at once, those included that are gone already.
+
+    Once the cluster was left, nothing happens: all that this process started there has ended, and Ray would start or
+    join another one to look for them.
+    """
+    for actor in actors if ray.is_initialized() else ():
+        with suppress(Exception):  # one whose machine is gone
+            ray.kill(actor)
 
 
 class Machines:

@@ -20,7 +20,7 @@ from noah.cluster.attempts import Attempt, Outcome, attempt
 from noah.cluster.deaths import Deaths, explain_death
 from noah.cluster.reports import Report, Reporter, open_mailbox
 from noah.cluster.resources import ONE_CORE, Resources, nobody_has
-from noah.cluster.session import MOMENT, Cluster, Machines, count_slots
+from noah.cluster.session import MOMENT, Cluster, Machines, count_slots, end_actors
 from noah.progress import Listener
 
 T = TypeVar("T")
@@ -71,8 +71,8 @@ def run_tasks(
     """Run tasks on all machines, those that join later included, and give each outcome as soon as it is there.
 
     Tasks start in their order as far as there is room. When the generator is closed, or Ctrl-C interrupts it, whatever
-    still runs is ended. Close it before the cluster is left: one that is closed after another cluster was joined ends
-    the whole process (Ray 2.48).
+    still runs is ended. Close it before the cluster is left: one that is closed after another cluster was joined would
+    end the whole process (Ray 2.48).
 
     Args:
         cluster: Where to.
@@ -176,6 +176,8 @@ def _summary(running: dict[Any, _Running]) -> str:
 
 def _end(ray: Any, references: list[Any], mailbox: Any) -> None:
     """End what still runs: first so that it can remove its scratch folders, and after a little while at once."""
+    if not ray.is_initialized():  # the cluster was left, and all of it has ended
+        return
     for force in (False, True):
         for reference in references:
             with suppress(Exception):  # one that ended meanwhile, or whose machine is gone
@@ -183,5 +185,4 @@ def _end(ray: Any, references: list[Any], mailbox: Any) -> None:
         with suppress(Exception):
             if references:
                 _, references = ray.wait(references, num_returns=len(references), timeout=_PATIENCE)
-    with suppress(Exception):
-        ray.kill(mailbox)
+    end_actors(ray, [mailbox])

@@ -19,7 +19,7 @@ from noah.cluster.attempts import Attempt, attempt
 from noah.cluster.deaths import Death, Deaths, explain_death
 from noah.cluster.reports import Report, Reporter, open_mailbox
 from noah.cluster.resources import ONE_CORE, Resources
-from noah.cluster.session import MOMENT, Cluster, Machines, count_slots
+from noah.cluster.session import MOMENT, Cluster, Machines, count_slots, end_actors
 from noah.errors import ProcessError
 from noah.progress import Listener, Silent, counted
 
@@ -146,9 +146,7 @@ class _Group:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for actor in (*self._members, self._mailbox):
-            with suppress(Exception):  # one that is gone already
-                self._ray.kill(actor)
+        end_actors(self._ray, [*self._members, self._mailbox])
         with suppress(Exception):
             self._ray.util.remove_placement_group(self._bundles)
 

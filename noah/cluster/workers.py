@@ -10,7 +10,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from noah.cluster.attempts import Attempt, Outcome, attempt
 from noah.cluster.deaths import MOST_CRASHES, Deaths, explain_death
 from noah.cluster.reports import Report, Reporter, open_mailbox
 from noah.cluster.resources import Resources, nobody_has
-from noah.cluster.session import MOMENT, Cluster, Machines, count_slots
+from noah.cluster.session import MOMENT, Cluster, Machines, count_slots, end_actors
 from noah.errors import NoahError
 from noah.progress import Listener
 
@@ -125,11 +124,7 @@ def run_on_workers(
                 bar.update(over + _parts_of_running(state), ", ".join(filter(None, [_at_work(state), summary()])))
             bar.update(over, summary())
         finally:
-            for hand in state.hands:
-                with suppress(Exception):  # one whose machine is gone
-                    ray.kill(hand.actor)
-            with suppress(Exception):
-                ray.kill(mailbox)
+            end_actors(ray, [*(hand.actor for hand in state.hands), mailbox])
 
 
 class _Worker:
@@ -162,8 +157,7 @@ def _take(ray: Any, reference: Any, state: _State, machines: Machines, listener:
         result: Attempt = ray.get(reference)
     except ray.exceptions.RayError as error:
         state.hands.remove(hand)
-        with suppress(Exception):  # it may only be out of reach
-            ray.kill(hand.actor)
+        end_actors(ray, [hand.actor])  # it may only be out of reach
         return _bury(ray, error, hand, state, machines, listener)
     if hand.piece is None:
         if result.error is not None:

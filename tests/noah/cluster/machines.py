@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+from unittest import mock
 
 import psutil
 
@@ -24,6 +26,20 @@ def processes_of(actor: str) -> list[psutil.Process]:
 
 
 @contextmanager
+def _driven_from(head: str) -> Iterator[None]:
+    """Have the driver belong to the head: of machines at one address, older versions of Ray take any."""
+    from ray._private import services
+
+    if "node_name" in inspect.signature(services.get_node_to_connect_for_driver).parameters:
+        yield
+        return
+    with mock.patch.object(
+        services, "get_node_to_connect_for_driver", lambda address, _: services.get_node(address, head)
+    ):
+        yield
+
+
+@contextmanager
 def machines(count: int) -> Iterator[Any]:
     """A cluster whose address `connect` takes; `add_node(**MACHINE)` and `remove_node` change it meanwhile.
 
@@ -36,6 +52,7 @@ def machines(count: int) -> Iterator[Any]:
     try:
         for _ in range(count):
             cluster.add_node(**MACHINE)
-        yield cluster
+        with _driven_from(cluster.head_node.node_id):
+            yield cluster
     finally:
         cluster.shutdown()

@@ -60,7 +60,9 @@ def test_a_death_is_told_by_what_ray_says_and_by_which_machines_are_left() -> No
 
 def test_a_machine_that_takes_many_processes_with_it_ends_no_work() -> None:
     """Each had another question; only one that loses machine after machine is given up."""
-    ray = SimpleNamespace(remote=lambda **_: lambda kind: kind, put=lambda value: value, exceptions=RAY.exceptions)
+    ray = SimpleNamespace(
+        remote=lambda **_: lambda kind: kind, put=lambda value: value, exceptions=RAY.exceptions, is_initialized=bool
+    )
     recorder = Recorder()
     cluster = cluster_of([Machine("here", "m1", {"CPU": 8.0})], ray)
     crew: Crew[int, int] = Crew(cluster, lambda: lambda question: question, recorder)
