@@ -179,25 +179,26 @@ class TestImages:
         self._hasher = Hasher(len(split), near=near)
         self.split = watched(split, self._hasher.look)
 
-    def compare(self, right: NDArray[np.bool_]) -> dict[str, Any]:
+    def compare(self, right: NDArray[np.bool_], *, takes_copies: bool = False) -> dict[str, Any]:
         """Compare all test images, once they were opened, with those that the run began with.
 
         Args:
             right: Which of the test images the network classifies correctly, (n,).
+            takes_copies: Whether a copy of those images is told only, since somebody named it.
 
         Returns:
             For the result: how many are the same and nearly the same, the first of them with their twins, the accuracy
             without them, and how many groups are on both sides.
 
         Raises:
-            DataError: If the test set is a copy of those images, unless `data.allow_copies` is set.
+            DataError: If the test set is a copy of those images, unless copies are taken or `data.allow_copies` is set.
         """
         trained = self._trained
         if trained is None:
             return {"checked": False, "reason": self._why_not}
         hashed = {"training and validation": trained, "test": Hashed(self._plain, self._hasher.hashes())}
         (overlap,) = overlaps(hashed)
-        if not self._materials.settings.data.allow_copies:
+        if not (takes_copies or self._materials.settings.data.allow_copies):
             refuse_copies(overlap, hashed)
         near = np.empty((0, 2), np.int64) if overlap.near is None else overlap.near
         new = np.ones(len(right), bool)

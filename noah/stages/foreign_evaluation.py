@@ -63,9 +63,6 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
     As is usual for ImageNet-A and -R, which have 200 of ImageNet's classes, the logits of all other classes are
     ignored, so the prediction is always one of the classes that are present.
 
-    Raises:
-        DataError: If the dataset is a copy of the images that the run began with, unless `data.allow_copies` is set.
-
     Returns:
         The content of eval/on/<name>.json.
     """
@@ -90,7 +87,7 @@ def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listen
         "hardware": materials.hardware.to_json(),
         **opened.to_json(),
         **describe(logits, labels, names, None if temperature is None else temperature.value),
-        "duplicates": test.compare(predicted_labels(logits) == labels),
+        "duplicates": test.compare(predicted_labels(logits) == labels, takes_copies=True),
     }
     break_seal(run, result_place(*place))
     keep_damaged(run, opened, *place)

@@ -40,9 +40,10 @@ from noah.benchmark.cluster_sweep import (
 from noah.benchmark.rows import Row, read_rows
 from noah.benchmark.sweep import run_cell, run_sweep
 from noah.benchmark.sweep_settings import SweepSettings, begin_sweep, check_same_sweep, sweep_digest
+from noah.cluster.attempts import Outcome
 from noah.cluster.resources import Resources
 from noah.cluster.session import Cluster
-from noah.cluster.tasks import Outcome, Task
+from noah.cluster.tasks import Task
 from noah.errors import NoahError, SettingsError, StorageNotSeenError, UsageError
 from noah.files.folder_store import FolderStore
 from noah.progress import Silent
@@ -219,9 +220,9 @@ def test_a_machine_that_does_not_see_the_storage_ends_the_sweep_instead_of_faili
     def run_all(_: object, tasks: Sequence[Task[Row]], *__: object, **___: object) -> Iterator[Outcome[Row]]:
         for task in tasks:
             try:
-                yield Outcome(task, task.work(Silent()))
+                yield Outcome(task.name, task.work(Silent()))
             except UsageError as error:
-                yield Outcome(task, error=error, account="as told by the machine")
+                yield Outcome(task.name, error=error, account="as told by the machine")
 
     monkeypatch.setattr("noah.benchmark.cluster_sweep.run_tasks", run_all)
     tasks = _tasks(sweep, cells, store, Resources())

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import timm
+from packaging.version import Version
 
 from noah.backbone.architecture import Architecture
 from noah.backbone.family import family_architectures
@@ -72,8 +73,10 @@ def test_every_vision_transformer_of_timm_is_listed_and_every_refusal_explained(
     rows = list_backbones(matching_architectures(None))
     assert [row.architecture for row in rows] == list(family_architectures())
     assert sum(row.covered for row in rows) >= 240
+    # timm 1.0.20 misspells an option of its blocks.
+    unbuilt = {"eva02_enormous_patch14_clip_224"} if Version(timm.__version__) < Version("1.0.23") else set()
     for row in rows:
         assert row.covered != bool(row.reason), row.architecture
-        assert row.parameters, row.architecture
+        assert row.parameters or row.architecture in unbuilt, row.architecture
         assert row.covered or row.nearest, row.architecture
         assert not row.covered or (row.tokens and row.macs), row.architecture
