@@ -77,6 +77,9 @@ def test_every_vision_transformer_of_timm_is_listed_and_every_refusal_explained(
     unbuilt = {"eva02_enormous_patch14_clip_224"} if Version(timm.__version__) < Version("1.0.23") else set()
     for row in rows:
         assert row.covered != bool(row.reason), row.architecture
-        assert row.parameters or row.architecture in unbuilt, row.architecture
+        if row.architecture in unbuilt:
+            assert row.reason.startswith("timm cannot build it")
+            continue
+        assert row.parameters, row.architecture
         assert row.covered or row.nearest, row.architecture
         assert not row.covered or (row.tokens and row.macs), row.architecture
