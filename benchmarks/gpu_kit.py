@@ -254,7 +254,7 @@ def table(found: dict[str, Any]) -> str:
         lines += [*lines_of(["stage", "seconds"], rows), ""]
     if program := found["program"]:
         sizes = f"{program['batch_size']} images, medians of {program['rounds']} rounds"
-        title = f"A winner as a program of torch.export ({program['model']}): {sizes}"
+        title = f"A winner as a program of torch.export ({program['model']}), weights in float32: {sizes}"
         lines += [title, "", *lines_of(PROGRAM_HEAD, program_rows(program)), ""]
     left = f"; left to do: {', '.join(found['unfinished'])}" if found["unfinished"] else ""
     lines.append(f"All parts together took {found['seconds']:.0f} s{left}.")

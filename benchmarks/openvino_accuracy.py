@@ -42,7 +42,7 @@ from noah.data.sources.drawn.dsprites import load_dsprites_orientation
 from noah.data.sources.drawn.rendered import RenderedSplit
 from noah.data.sources.drawn.shapes_count import COUNTS, load_shapes_count
 from noah.data.sources.drawn.sprites import IMAGES, ORIENTATIONS, sprite
-from noah.files.jsonl import append_line, read_lines
+from noah.files.jsonl import append_lines, read_lines
 from noah.model.merge import MergedViT, merge
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
@@ -108,8 +108,8 @@ def more_images(task: str, count: int) -> RenderedSplit:
     dataset = load()
     splits = (dataset.train, dataset.validation, dataset.load_test())
     test = splits[-1]
-    if not isinstance(test, RenderedSplit):
-        raise TypeError(f"{task} is not drawn")
+    if not isinstance(test, RenderedSplit) or [label(n) for n in test.numbers.tolist()] != test.labels.tolist():
+        raise ValueError(f"{task} is not drawn, or its labels are others")
     known = {split.name(index) for split in splits for index in range(len(split))}
     drawn = np.array([*dict.fromkeys(np.random.default_rng(2_607).integers(0, end, 2 * count).tolist())])
     every = replace(test, numbers=drawn, labels=np.array([label(number) for number in drawn.tolist()], np.int64))
@@ -158,8 +158,7 @@ def measure(name: str, run: Run, file: Path, count: int) -> None:
                 lines.append({"task": name, "images of": which, "way": way, **asdict(compared)})
                 print(json.dumps(lines[-1]), flush=True)
             del opened  # it holds the file that the next way writes again, which some systems then refuse
-    for line in lines:
-        append_line(file, line)
+    append_lines(file, lines)
 
 
 def table(lines: Sequence[Mapping[str, Any]]) -> str:

@@ -1,7 +1,8 @@
 """How fast a winner is as a program of torch.export, which is what `--format pt2` writes, beside the plain backbone.
 
 A part of `benchmarks.gpu`. The program is written and loaded as on any machine, on the CPU, and then moved to the
-device. Both networks are run as they are and compiled by torch.compile, which takes minutes.
+device. Both networks are run as they are and compiled by torch.compile, which takes minutes. Their weights are in
+float32, and bf16 casts them in every pass, as a person who loads a program would run it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.step_tables import ratio
 from benchmarks.step_ways import ARCHITECTURES, Setting, logits_of, pair
 from benchmarks.steps import device_name, random_subnets
 from export.convert.to_program import PROGRAM_FILE, export_program, save_program
@@ -26,7 +28,7 @@ from noah.runs.folder import installed_versions
 
 WARM_UP = 3
 ALLOWED = 1e-3
-"""The largest difference of logits in float32, relative to the largest one; two devices add in another order."""
+"""The largest difference of logits in float32, relative to the largest one; a program may add in another order."""
 PROGRAM_HEAD = ["way", "images/s", "x backbone"]
 
 
@@ -116,7 +118,6 @@ def program_rows(result: dict[str, Any]) -> list[list[str]]:
     """Make a row for each way; its speed is relative to the plain backbone in the same precision."""
     rows = []
     for name, seconds in result["seconds"].items():
-        plain = result["seconds"][f"backbone {name.split()[1]}"]
-        ratio = median(theirs / own for own, theirs in zip(seconds, plain, strict=True))
-        rows.append([name, f"{result['batch_size'] / median(seconds):.1f}", f"{ratio:.2f}"])
+        beside = ratio(result, name, f"backbone {name.split()[1]}")
+        rows.append([name, f"{result['batch_size'] / median(seconds):.1f}", f"{beside:.2f}"])
     return rows

@@ -20,10 +20,11 @@ class Outcome(Generic[T]):
         name: Its name.
         value: What the work returned; None if it failed.
         error: Why it failed; None if it did not.
-        account: The traceback of the error, or what Ray said of its process's death; empty if it never ran.
+        account: The traceback of the error, or what Ray said of its process's death; empty if it succeeded or
+            never ran.
         machine: The name of the machine that it ended on; empty if it never ran.
         retries: How often it was started again.
-        seconds: How long its last start ran; 0 if it never ran.
+        seconds: How long its last start ran; 0 if it never came to an end.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Attempt:
     seconds: float = 0.0
 
     def outcome(self, name: str, machine: str, retries: int) -> Outcome[Any]:
-        """Of what has this name, if this was its last start, on a machine of that name."""
+        """The outcome of the thing with this name, if this was its last try, on the machine with that name."""
         return Outcome(name, self.value, self.error, self.account, machine, retries, self.seconds)
 
 

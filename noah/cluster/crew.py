@@ -187,7 +187,7 @@ class Crew(Generic[Q, A]):
             if self._stillborn >= MOST_CRASHES:
                 problem = f"One of the {self._what} cannot start: {death.how}, {self._stillborn} times."
                 raise NoahError(problem, death.hint)
-            again = "another is started"
+            again = "another process is started"
         elif deaths[place].count(death):
             raise deaths[place].give_up("The work", death)
         else:

@@ -20,7 +20,7 @@ class Death:
 
     Attributes:
         lost: Whether its machine is gone, too.
-        how: What happened, as a clause: "node-3 (6f21ab) is gone", or "its process died on node-3 (6f21ab)".
+        how: What happened, as a clause: "node-3 (6f21ab) is gone", or "a process died on node-3 (6f21ab)".
         hint: What to do about it.
     """
 
@@ -45,9 +45,9 @@ def explain_death(ray: Any, error: Exception, machine: str, machines: Machines) 
     if told or (machine and machine not in alive):
         return Death(True, f"{name} is gone", "Look at the machine's own logs.")
     if isinstance(error, ray.exceptions.OutOfMemoryError):
-        how = f"Ray ended its process on {name} because the memory was full"
+        how = f"Ray ended a process on {name} because the memory was full"
         return Death(False, how, "Let fewer run side by side: more --threads for each.")
-    return Death(False, f"its process died on {name}", "Look at the logs in /tmp/ray there.")
+    return Death(False, f"a process died on {name}", "Look at the logs in /tmp/ray there.")
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Deaths:
         """The error that tells of the last of them.
 
         Args:
-            what: What was given up, at the start of a sentence.
+            what: What was given up, at the start of a sentence; "It" where its name is told beside the error.
             death: The last.
         """
         return NoahError(f"{what} was given up after {int(self)} tries: {death.how}.", death.hint)

@@ -76,7 +76,7 @@ class Cluster:
 
 
 def end_actors(ray: Any, actors: Iterable[Any]) -> None:
-    """End actors at once, those included that are gone already.
+    """End actors at once; those that are gone already are skipped.
 
     Once the cluster was left, nothing happens: all that this process started there has ended, and Ray would start or
     join another one to look for them.

@@ -114,7 +114,7 @@ def run_tasks(
                     emptied = time.monotonic()
                 for reference in ready:
                     state = running.pop(reference)
-                    name = state.task.name
+                    name, given_up = state.task.name, False
                     try:
                         result: Attempt = ray.get(reference)
                     except ray.exceptions.RayError as error:
@@ -124,10 +124,11 @@ def run_tasks(
                             listener.say(f"retry     {name}: {death.how}, so it is started again{elsewhere}")
                             waiting.insert(0, state.task)
                             continue
-                        result = Attempt(error=deaths[name].give_up(name, death), account=str(error))
+                        given_up = True
+                        result = Attempt(error=deaths[name].give_up("It", death), account=str(error))
                     over.add(name)
                     where = machines.name(result.machine or state.machine)
-                    yield result.outcome(name, where, int(deaths[name]))
+                    yield result.outcome(name, where, int(deaths[name]) - given_up)
                 bar.update(len(over), _summary(running))
             _pass_on(ray, mailbox, running, told)
         finally:

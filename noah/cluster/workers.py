@@ -71,6 +71,7 @@ def run_on_workers(
     """Do all pieces, with as many workers as the machines have room for, and give each outcome as soon as it is there.
 
     Machines that join later get workers, too. When the generator is closed, or Ctrl-C interrupts it, the workers end.
+    Close it before the cluster is left, as that of `noah.cluster.tasks.run_tasks`.
 
     Args:
         cluster: Where to.
@@ -181,8 +182,8 @@ def _bury(
         return None
     name, deaths = hand.piece, state.deaths[hand.piece]
     if deaths.count(death):
-        given_up = Attempt(error=deaths.give_up(name, death), account=str(error))
-        return given_up.outcome(name, hand.name, int(deaths))
+        given_up = Attempt(error=deaths.give_up("It", death), account=str(error))
+        return given_up.outcome(name, hand.name, int(deaths) - 1)
     elsewhere = " on another machine" if death.lost else ""
     listener.say(f"retry     {name}: {death.how}, so it is done again{elsewhere}")
     state.waiting.appendleft(name)

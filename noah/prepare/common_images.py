@@ -184,14 +184,14 @@ class TestImages:
 
         Args:
             right: Which of the test images the network classifies correctly, (n,).
-            takes_copies: Whether a copy of those images is told only, since somebody named it.
+            takes_copies: Whether a test set that is a copy of those images is only reported, not refused.
 
         Returns:
             For the result: how many are the same and nearly the same, the first of them with their twins, the accuracy
             without them, and how many groups are on both sides.
 
         Raises:
-            DataError: If the test set is a copy of those images, unless copies are taken or `data.allow_copies` is set.
+            DataError: If the test set is a copy of those images, unless `takes_copies` or `data.allow_copies` is set.
         """
         trained = self._trained
         if trained is None:

@@ -111,7 +111,7 @@ def test_a_stage_s_seconds_are_those_of_what_is_done(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
-def test_all_parts_but_the_compiled_run_on_a_tiny_backbone(tmp_path: Path) -> None:
+def test_the_parts_that_compile_nothing_run_on_a_tiny_backbone(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.gpu", "--device=cpu", "--tiny", f"--out={tmp_path}"]
 
     def run(*options: str) -> tuple[int, str]:

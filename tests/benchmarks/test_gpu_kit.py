@@ -104,7 +104,11 @@ def test_the_report_tells_what_there_is_so_far(tmp_path: Path) -> None:
     recipe = {"model": "m", "supernet_epochs": 500, "retrain_epochs": 100, "candidates": 800, "images_shown": 9}
     recipe |= {"supernet": 100.0, "search": 50.0, "retrain": 20.0, "total": 170.0}
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    seconds = {"backbone bf16": [0.004], "program-compiled bf16": [0.002]}
+    program = {"model": "m", "batch_size": 64, "rounds": 1, "seconds": seconds}
+    (tmp_path / "program.json").write_text(json.dumps(program))
     text = table(report(tmp_path, "NVIDIA H100", [], 400.0))
+    assert "| program-compiled bf16 | 32000.0  | 2.00       |" in text, text
     for told in ("1 passed, 1 skipped", "not installed: onnx", "10.1%", "12.7%", "40.00", "| total    | 170", "400 s."):
         assert told in text, text
 

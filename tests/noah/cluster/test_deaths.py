@@ -23,7 +23,7 @@ class _OutOfMemoryError(Exception):
 
 
 RAY: Any = SimpleNamespace(exceptions=SimpleNamespace(NodeDiedError=_NodeDiedError, OutOfMemoryError=_OutOfMemoryError))
-LOST, CRASHED = Death(True, "m1 (here) is gone", "logs"), Death(False, "its process died on m1 (here)", "logs")
+LOST, CRASHED = Death(True, "m1 (here) is gone", "logs"), Death(False, "a process died on m1 (here)", "logs")
 
 
 def cluster_of(there: list[Machine], ray: Any = RAY) -> Any:
@@ -35,7 +35,7 @@ def test_machines_and_processes_are_counted_apart() -> None:
     assert [deaths.count(LOST) for _ in range(MOST_LOSSES)] == [False] * (MOST_LOSSES - 1) + [True]
     assert [deaths.count(CRASHED) for _ in range(MOST_CRASHES)] == [False] * (MOST_CRASHES - 1) + [True]
     assert int(deaths) == MOST_LOSSES + MOST_CRASHES
-    assert "The work was given up after 23 tries: its process died on m1 (here)." in str(
+    assert "The work was given up after 23 tries: a process died on m1 (here)." in str(
         deaths.give_up("The work", CRASHED)
     )
 
@@ -52,8 +52,8 @@ def test_a_death_is_told_by_what_ray_says_and_by_which_machines_are_left() -> No
     for error in (_NodeDiedError(), Exception("The actor died: its node has died.")):
         assert explained(error, "0123456789") == Death(True, "m1 (012345) is gone", "Look at the machine's own logs.")
     assert explained(Exception("The worker died."), "abcdefghij").how == "m2 (abcdef) is gone"
-    assert explained(Exception("The worker died."), "0123456789").how == "its process died on m1 (012345)"
-    assert explained(Exception("The worker died."), "").how == "its process died on a machine"
+    assert explained(Exception("The worker died."), "0123456789").how == "a process died on m1 (012345)"
+    assert explained(Exception("The worker died."), "").how == "a process died on a machine"
     full = explained(_OutOfMemoryError(), "0123456789")
     assert not full.lost and "m1 (012345) because the memory was full" in full.how and "--threads" in full.hint
 

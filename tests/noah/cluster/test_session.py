@@ -6,10 +6,11 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from noah.cluster.session import check_place, connect
+from noah.cluster.session import check_place, connect, end_actors
 from noah.errors import UsageError
 from noah.progress import Silent
 
@@ -85,3 +86,16 @@ def test_no_cluster_to_join() -> None:
     for address in ("127.0.0.1:1", "[::1]:1", "127.0.0.1:99999"):
         with pytest.raises(UsageError, match="belongs to no Ray cluster that answers"), connect(address, Silent()):
             pass
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_actors_are_ended_only_while_the_cluster_is_joined(joined: bool) -> None:
+    killed = []
+
+    def kill(actor: str) -> None:
+        killed.append(actor)
+        if actor == "gone":
+            raise ValueError("it is gone")
+
+    end_actors(SimpleNamespace(is_initialized=lambda: joined, kill=kill), ["gone", "there"])
+    assert killed == (["gone", "there"] if joined else [])

@@ -41,6 +41,6 @@ def test_all_end_when_one_does() -> None:
         # Nobody waits for the first of them, which would outlast the limit of this test.
         with pytest.raises(DataError, match="these images are wrong"):
             work_together(cluster, 2, lambda: work.fail_if_last, recorder)
-        with pytest.raises(NoahError, match=rf"given up after {MOST_CRASHES} tries: its process died on "):
+        with pytest.raises(NoahError, match=rf"given up after {MOST_CRASHES} tries: a process died on "):
             work_together(cluster, 2, lambda: work.crash_if_last, recorder)
         assert sum(line.startswith("retry") for line in recorder.said) == MOST_CRASHES - 1

@@ -38,18 +38,18 @@ def test_pieces_and_what_becomes_of_them(tmp_path: Path) -> None:
         assert done["last"].value == 110
         assert isinstance(done["fail"].error, DataError) and done["fail"].error.hint == "Look at it."
         assert isinstance(done["break"].error, ZeroDivisionError) and "in add" in done["break"].account
-        assert isinstance(done["kill"].error, NoahError) and done["kill"].retries == MOST_CRASHES
-        assert sum(line.startswith("retry     kill: its process died") for line in recorder.said) == MOST_CRASHES - 1
+        assert isinstance(done["kill"].error, NoahError) and done["kill"].retries == MOST_CRASHES - 1
+        assert sum(line.startswith("retry     kill: a process died") for line in recorder.said) == MOST_CRASHES - 1
         assert recorder.bars["adding"][-1] == 24
         # Two at the beginning, and one more for each that died while there was still work.
         assert 2 <= len((tmp_path / "opened").read_text().splitlines()) <= 2 + MOST_CRASHES
 
         outcomes = run_on_workers(cluster, start, pieces, Resources(), recorder, title="adding", unit="pieces")
-        with closing(outcomes):  # type: ignore[type-var]
+        with closing(outcomes):
             next(outcomes)
         assert _at_work() == []
 
-        for wrong, told in ((refuse, "the model does not run here"), (die, "A worker cannot start: its process died")):
+        for wrong, told in ((refuse, "the model does not run here"), (die, "A worker cannot start: a process died")):
             with pytest.raises(NoahError, match=told):
                 list(run_on_workers(cluster, wrong, {"p": 1}, Resources(), recorder, title="adding", unit="pieces"))
 
