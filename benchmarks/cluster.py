@@ -17,6 +17,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,10 @@ from noah.benchmark.cells import plan_cells
 from noah.benchmark.rows import Row, read_rows
 from noah.benchmark.suites import VTAB
 from noah.cluster.crew import crew
+from noah.cluster.resources import ONE_CORE
 from noah.cluster.session import HERE, Cluster, connect
 from noah.cluster.tasks import Task, run_tasks
+from noah.cluster.workers import run_on_workers
 from noah.files.atomic import write_json
 from noah.progress import Listener, Silent
 from noah_cli.report.charts.drawing import ACCENT, MUTED, Drawing, draw
@@ -114,10 +117,34 @@ def record_overhead(cluster: Cluster) -> Overhead:
     return Overhead(statistics.median(costs), min(costs), max(costs), len(costs), cluster_search.task(1).planned)
 
 
+def part_overhead(cluster: Cluster) -> Overhead:
+    """Measure what a part of a prediction costs as a piece for workers that are open."""
+    pieces, costs = {f"part {number}": number for number in range(CALLS + 1)}, []
+    for _ in range(ROUNDS):
+        done = run_on_workers(cluster, start_nothing, pieces, ONE_CORE, Silent(), title="parts", unit="parts")
+        with closing(done):
+            next(done)  # the workers are open by then
+            begun = time.perf_counter()
+            assert all(outcome.error is None for outcome in done)
+            costs.append(1000 * (time.perf_counter() - begun) / CALLS)
+    return Overhead(statistics.median(costs), min(costs), max(costs), ROUNDS, CALLS)
+
+
+def start_nothing() -> Callable[[int, Listener], int]:
+    """Open nothing, and do nothing with a piece."""
+    return give
+
+
+def give(piece: int, listener: Listener) -> int:
+    """The piece itself."""
+    return piece
+
+
 MEASURES: Mapping[str, Callable[[Cluster], Overhead]] = {
     "cell": cell_overhead,
     "look": look_overhead,
     "record": record_overhead,
+    "part": part_overhead,
 }
 """What is measured, by the name of the piece of work."""
 

@@ -388,10 +388,10 @@ def at_work(said: Sequence[str], lost: Sequence[str]) -> set[str]:
     return {machine for cell, machine in cells.items() if cell not in rows} - set(lost)
 
 
-def stages_that_ended(run: Path) -> list[str]:
-    """In the order in which they ended."""
+def stages_that_ended(run: Path) -> list[tuple[str, str | None]]:
+    """In the order in which they ended; a test on a shift with its name."""
     events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [each["stage"] for each in events if each["event"] == "finished"]
+    return [(each["stage"], each.get("on")) for each in events if each["event"] == "finished"]
 
 
 def packed(path: Path) -> list[str]:
