@@ -148,13 +148,15 @@ def run_cell(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener, *
             started = time.monotonic()
             work(run, materials, listener)
             seconds[stage] = round(time.monotonic() - started, 1)
-        test, model = run.read_json("eval", "test.json"), run.read_json("retrain", "model.json")
+        tested: tuple[str, ...] = ("eval", "test.json")
         if cell != trained:
-            started = time.monotonic()
-            shift = next(shift for shift in SHIFTS if shift.name == cell.task)
-            foreign = foreign_dataset(shift.load(), materials.dataset.classes)
-            test = evaluate_foreign(run, materials, foreign, listener)
-            seconds["shift"] = round(time.monotonic() - started, 1)
+            tested = ("eval", "on", f"{cell.task}.json")
+            if not run.path(*tested).is_file():
+                started = time.monotonic()
+                shift = next(shift for shift in SHIFTS if shift.name == cell.task)
+                evaluate_foreign(run, materials, foreign_dataset(shift.load(), materials.dataset.classes), listener)
+                seconds["shift"] = round(time.monotonic() - started, 1)
+        test, model = run.read_json(*tested), run.read_json("retrain", "model.json")
     details = {
         **({} if cell == trained else {"trained_on": trained.task}),
         "subnet": model["subnet"],
