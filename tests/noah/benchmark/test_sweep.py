@@ -85,6 +85,11 @@ def test_a_shift_is_a_test_of_what_its_source_trained(sweep: SweepSettings, tmp_
     assert Run(run).read_json("eval", "test.json")["correct"] == trained.correct
     assert Run(run).read_json("eval", "on", f"{target.task}.json")["correct"] == shifted.correct
 
+    row_path(tmp_path, target).unlink()  # as by a machine that died between the end of the test and its row
+    assert run_sweep(sweep, [source, target], tmp_path, Silent()) == []
+    kept = next(row for row in read_rows(tmp_path) if row.cell == target)
+    assert kept.correct == shifted.correct and kept.details["seconds"] == {}  # not tested again
+
     before = row_path(tmp_path, source).read_bytes()
     row_path(tmp_path, target).unlink()
     shutil.rmtree(run.parent)  # as in a folder whose rows alone were kept
