@@ -50,7 +50,7 @@ def test_what_is_stored_follows_from_what_was_measured() -> None:
     assert {int(count): share for count, share in kept["efficiency"].items()} == pytest.approx(found.efficiency)
     page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
     assert f"{found.efficiency[8]:.1%} with 8 workers and {found.efficiency[64]:.1%} with 64" in " ".join(page.split())
-    for name in ("cell", "look", "record"):
+    for name in ("cell", "look", "record", "part"):
         assert f"{stored['overheads'][name]['milliseconds']:.1f} ms" in page
     search = stored["simulations"]["a search of 200 candidates"]["efficiency"]
     assert f"Work fills {search['8']:.1%} of the time of 8 workers, and {search['64']:.1%} with 64" in " ".join(
