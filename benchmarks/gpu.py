@@ -155,13 +155,18 @@ def peaks_of(out: Path) -> tuple[float | None, float | None]:
     return facts["published_tflops"], facts["measured_tflops"]
 
 
+def last_setting(arguments: argparse.Namespace, device: torch.device) -> Setting:
+    """The last of the backbones with the first of the spaces, for what takes minutes to compile."""
+    model, space = arguments.model.split(",")[-1], arguments.space.split(",")[0]
+    return Setting(model, space, device, arguments.batch_size, best_precision(device))
+
+
 def time_compiled(arguments: argparse.Namespace, device: torch.device) -> bool:
     """Measure a training step with compiled blocks beside the others, on the last of the backbones."""
-    model, space = arguments.model.split(",")[-1], arguments.space.split(",")[0]
-    path = arguments.out / f"{model}-{space}-training-compiled.json"
+    setting = last_setting(arguments, device)
+    path = arguments.out / f"{setting.model}-{setting.space}-training-compiled.json"
     result = read_result(path, arguments.rounds)
     if result is None:
-        setting = Setting(model, space, device, arguments.batch_size, best_precision(device))
         result = measure(setting, "training", arguments.rounds, memory=False, compiled=True)
         write_json(path, result)
     print_table([result])
@@ -172,12 +177,10 @@ def time_compiled(arguments: argparse.Namespace, device: torch.device) -> bool:
 
 def time_winner(arguments: argparse.Namespace, device: torch.device) -> bool:
     """Measure a winner as a program beside the backbone, on the last of the backbones."""
-    model, space = arguments.model.split(",")[-1], arguments.space.split(",")[0]
     path = arguments.out / "program.json"
     result = read_result(path, arguments.rounds)
     if result is None:
-        setting = Setting(model, space, device, arguments.batch_size, best_precision(device))
-        result = time_program(setting, arguments.rounds)
+        result = time_program(last_setting(arguments, device), arguments.rounds)
         write_json(path, result)
     print_rows(PROGRAM_HEAD, program_rows(result))
     return True

@@ -21,6 +21,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +145,7 @@ def measure(name: str, run: Run, file: Path) -> None:
         return
     materials = prepare(run.settings(), Silent())
     model, subnet = load_retrained(run, materials)
-    network, preprocessing = merge(model.cpu(), subnet), materials.backbone.preprocessing
-
-    def write(network: nn.Module, path: Path) -> None:
-        write_onnx(network, path, height=preprocessing.height, width=preprocessing.width, raw_pixels=False)
-
+    network, write = merge(model.cpu(), subnet), in_float32_at(materials)
     with tempfile.TemporaryDirectory(prefix="noah-") as folder:
         in_float32, in_8_bits = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         write(network, in_float32)
@@ -170,6 +167,12 @@ def measure(name: str, run: Run, file: Path) -> None:
             }
             append_line(file, line)
             print(json.dumps(line), flush=True)
+
+
+def in_float32_at(materials: Materials) -> WriteFloat32:
+    """What writes a network in float32 for normalized images of the run's size."""
+    preprocessing = materials.backbone.preprocessing
+    return partial(write_onnx, height=preprocessing.height, width=preprocessing.width, raw_pixels=False)
 
 
 def min_max_alone(network: MergedViT, write: WriteFloat32, file: Path, materials: Materials) -> dict[str, Any]:

@@ -23,22 +23,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from benchmarks.int8 import TASKS, Task, trained
+from benchmarks.int8 import TASKS, Task, in_float32_at, trained
 from export.artifact.metadata import write_metadata
 from export.artifact.records import Precision
 from export.convert.accuracy_loss import first_classes
 from export.convert.int8 import quantize
 from export.convert.int8_options import Int8Options
-from export.convert.to_onnx import write_onnx
 from export.convert.to_openvino import write_openvino
 from export.formats.openvino import IR_FILE
 from export.runtime.onnx_session import CPU, open_session
 from export.runtime.openvino_model import open_openvino
 from export.runtime.tensors import OpenModel
 from noah.data.dataset import Dataset
-from noah.data.sources.drawn.dsprites import load_dsprites_orientation
+from noah.data.sources.drawn.dsprites import CLASSES, load_dsprites_orientation
 from noah.data.sources.drawn.rendered import RenderedSplit
 from noah.data.sources.drawn.shapes_count import COUNTS, load_shapes_count
 from noah.data.sources.drawn.sprites import IMAGES, ORIENTATIONS, sprite
@@ -56,7 +54,7 @@ FLOAT = "onnxruntime fp32"
 
 def orientation(number: int) -> int:
     """The class of a sprite in rendered_dsprites_ori."""
-    return sprite(number).orientation * 16 // len(ORIENTATIONS)
+    return sprite(number).orientation * CLASSES // len(ORIENTATIONS)
 
 
 DRAWN: Mapping[str, tuple[Callable[[], Dataset], int, Callable[[int], int]]] = {
@@ -119,11 +117,7 @@ def more_images(task: str, count: int) -> RenderedSplit:
 
 def ways(network: MergedViT, materials: Materials, folder: Path) -> Iterator[tuple[str, OpenModel]]:
     """Write a merged network in each way, and give the way's name and the opened model; float32 comes first."""
-    preprocessing = materials.backbone.preprocessing
-
-    def write(network: nn.Module, path: Path) -> None:
-        write_onnx(network, path, height=preprocessing.height, width=preprocessing.width, raw_pixels=False)
-
+    write = in_float32_at(materials)
     in_float32, in_8_bits, in_ir = folder / "float32.onnx", folder / "int8.onnx", folder / IR_FILE
     write(network, in_float32)
     write_metadata(in_float32, {})
