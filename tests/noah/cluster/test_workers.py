@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from noah.cluster.resources import Resources
 from noah.cluster.session import connect
 from noah.cluster.workers import run_on_workers
 from noah.errors import DataError, NoahError
-from tests.noah.cluster.machines import machines
+from tests.noah.cluster.machines import machines, processes_of
 from tests.noah.cluster.opened_work import die, open_adder, refuse
 from tests.noah.tiny_run import Recorder
 
@@ -54,20 +54,11 @@ def test_pieces_and_what_becomes_of_them(tmp_path: Path) -> None:
                 list(run_on_workers(cluster, wrong, {"p": 1}, Resources(), recorder, title="adding", unit="pieces"))
 
 
-def _at_work() -> list[str]:
-    """The processes of workers, once those that were just killed have had a moment to end; Ray names each."""
+def _at_work() -> list[psutil.Process]:
+    """The processes of workers, once those that were just killed have had a moment to end."""
     for _ in range(100):
-        alive = [title for title in _titles() if title.startswith("ray::_Worker")]
+        alive = processes_of("_Worker")
         if not alive:
             return []
         time.sleep(0.1)
     return alive
-
-
-def _titles() -> list[str]:
-    """How the processes call themselves that this one and its machines have started."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            found.append(" ".join(process.cmdline()))
-    return found
