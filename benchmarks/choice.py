@@ -15,7 +15,8 @@ it on the 100 validation images. With all epochs that is what an oracle that tra
 
 `supernet` trains a supernet of the space on the training images, for as many epochs as a final training, and scores the
 subnets by its weights on the validation images: by accuracy, by cross-entropy, and by what `noah.nas.surrogate` makes
-of the cross-entropies of the pool's and of 60 other random subnets.
+of the cross-entropies of the pool's and of 60 other random subnets. Then it trains one on each half of all images, in
+as many steps as one on both, and scores the subnets on the other half, so that every image is evidence.
 
 A method of choosing is anything that scores the subnets of a pool. `judge` takes the evidence of each number of epochs
 as one, and reads docs/choice/scores, where each file holds one method's scores for one pool. It says how well the
@@ -80,7 +81,9 @@ SETTING: Mapping[str, Any] = {
 FOLDER = Path("docs/choice")
 OTHERS = 60
 """Random subnets beside those of a pool that a supernet is asked about, as many as a search of the pocket recipe."""
-_SUBSET, _POOL, _TRAINING, _SUPERNET = 11, 12, 13, 14
+CROSS_FITTED = "two supernets, cross-fitted cross-entropy"
+"""A score by all images, at the cost in steps of one supernet."""
+_SUBSET, _POOL, _TRAINING, _SUPERNET, _HALVES = 11, 12, 13, 14, 15
 """Constants that keep the random streams apart."""
 
 Bits = NDArray[np.bool_]
@@ -339,48 +342,67 @@ def add_evidence(path: Path, subnets: Mapping[str, Subnet], materials: Materials
 
 
 def score_by_supernet(folder: Path, task: str, seed: int) -> None:
-    """Train a supernet, score the random subnets of a pool by its weights in three ways, and write the scores."""
-    ways = ("supernet, accuracy", "supernet, cross-entropy", "supernet, pooled cross-entropy")
+    """Train supernets, score the random subnets of a pool by their weights in each way, and write the scores."""
     paths = {
-        way: folder / "scores" / f"{way.replace(', ', '-').replace(' ', '-')}-{task}-seed{seed}.json" for way in ways
+        way: folder / "scores" / f"{way.replace(', ', '-').replace(' ', '-')}-{task}-seed{seed}.json"
+        for way in ("supernet, accuracy", "supernet, cross-entropy", "supernet, pooled cross-entropy", CROSS_FITTED)
     }
-    if all(path.exists() for path in paths.values()):
-        return
-    began = time.monotonic()
     materials = materials_of(task, seed)
+    entries = {name: subnet for name, repeat, subnet in wanted(materials) if not repeat and name.startswith("random ")}
+
+    def write(way: str, values: Sequence[float]) -> None:
+        scores = dict(zip(entries, map(float, values), strict=False))  # subnets beside those of the pool only helped
+        write_json(paths[way], {"method": way, "task": task, "seed": seed, "scores": scores})
+        print(f"{task} seed {seed} {way}: {time.monotonic() - began:.0f} s", flush=True)
+
+    began = time.monotonic()
+    if not all(path.exists() for way, path in paths.items() if way != CROSS_FITTED):
+        rng = np.random.default_rng([seed, _SUPERNET])
+        budget = parameter_budget(materials.settings.budget.parameters, materials.space.sizes)
+        subnets = [*entries.values(), *(sample(materials.space, rng, budget) for _ in range(OTHERS))]
+        found = _supernet_logits(materials, materials.dataset.train, materials.dataset.validation, subnets)
+        scored = [score(logits, labels) for logits, labels in found]
+        entropies = [each.cross_entropy for each in scored]
+        write("supernet, accuracy", [each.accuracy for each in scored])
+        write("supernet, cross-entropy", [-entropy for entropy in entropies])
+        write("supernet, pooled cross-entropy", (-fit_posterior(subnets, entropies).mean).tolist())
+    began = time.monotonic()
+    if not paths[CROSS_FITTED].exists():
+        images = materials.dataset.full_train
+        halves = np.array_split(np.random.default_rng([seed, _HALVES]).permutation(len(images)), 2)
+        first, second = (select(images, np.sort(half)) for half in halves)
+        subnets = list(entries.values())
+        both = [_supernet_logits(materials, *of_half, subnets) for of_half in ((first, second), (second, first))]
+        pairs = zip(*both, strict=True)
+        write(CROSS_FITTED, [-score(*map(np.concatenate, zip(*pair, strict=True))).cross_entropy for pair in pairs])
+
+
+def _supernet_logits(
+    materials: Materials, split: Split, measured: Split, subnets: Sequence[Subnet]
+) -> list[tuple[Logits, NDArray[np.int64]]]:
+    """Train a supernet on images, and give the logits and labels of others for each subnet with its weights."""
     settings = materials.settings.supernet.model_copy(
         update={"epochs": materials.settings.retrain.epochs, "warmup_epochs": materials.settings.retrain.warmup_epochs}
     )
-    seed_torch(seed, _SUPERNET)
+    seed = (materials.settings.seed, _SUPERNET)
+    seed_torch(*seed)
     supernet = build_supernet(materials, materials.space.largest, settings)
     with tempfile.TemporaryDirectory() as temporary, Silent().bar("", settings.epochs, "epochs") as bar:
         train(
             supernet,
-            materials.pixels(materials.dataset.train, "training", Silent()),
+            materials.pixels(split, "training", Silent()),
             materials.backbone.preprocessing,
-            partial(draw_subnets, materials.space, settings, (seed, _SUPERNET)),
+            partial(draw_subnets, materials.space, settings, seed),
             settings,
             materials.hardware,
-            seed=(seed, _SUPERNET),
+            seed=seed,
             checkpoint=Path(temporary, "checkpoint"),
             bar=bar,
             say=print,
         )
-    validation = materials.pixels(materials.dataset.validation, "validation", Silent())
-    entries = {name: subnet for name, repeat, subnet in wanted(materials) if not repeat and name.startswith("random ")}
-    rng = np.random.default_rng([seed, _SUPERNET])
-    budget = parameter_budget(materials.settings.budget.parameters, materials.space.sizes)
-    subnets = [*entries.values(), *(sample(materials.space, rng, budget) for _ in range(OTHERS))]
-    found = [
-        score(merged_logits(supernet.eval(), subnet, validation, materials), validation.labels) for subnet in subnets
-    ]
-    entropies = [each.cross_entropy for each in found]
-    pooled = -fit_posterior(subnets, entropies).mean
-    values = ([each.accuracy for each in found], [-entropy for entropy in entropies], pooled.tolist())
-    for (way, path), of_way in zip(paths.items(), values, strict=True):
-        scores = dict(zip(entries, map(float, of_way), strict=False))  # the others only helped
-        write_json(path, {"method": way, "task": task, "seed": seed, "scores": scores})
-    print(f"{task} seed {seed} supernet: {time.monotonic() - began:.0f} s", flush=True)
+    pixels = materials.pixels(measured, "validation", Silent())
+    supernet.eval()
+    return [(merged_logits(supernet, subnet, pixels, materials), pixels.labels) for subnet in subnets]
 
 
 def wanted(materials: Materials) -> Iterator[tuple[str, int, Subnet]]:
