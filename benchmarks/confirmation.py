@@ -160,15 +160,15 @@ def validated_single(folder: Path, task: str, seed: int, pool: Sequence[Entry]) 
 
 def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
     """Make a table of the methods over all tasks and seeds that have a pool, and a line for each task and seed."""
-    lines = ["| task | seed | method | accuracy | percentile | over " + FIXED + " | search, in final trainings |"]
-    lines.append("|---|---:|---|---:|---:|---:|---:|")
-    ranks: dict[str, dict[str, list[float]]] = {}
-    leads: dict[str, dict[str, list[float]]] = {}
+    over = (f"over {FIXED}", f"over {VALIDATED_SINGLE}")
+    lines = [f"| task | seed | method | accuracy | percentile | {' | '.join(over)} | search, in final trainings |"]
+    lines.append("|---|---:|---|---:|---:|---:|---:|---:|")
+    figures: dict[str, dict[str, dict[str, list[float]]]] = {}
     for task in tasks:
         for seed in seeds:
             pool = [entry for entry in read_pool(folder, task, seed) if not entry.repeat]
             random = [entry.accuracy for entry in pool if is_random(entry)]
-            fixed = next((entry.accuracy for entry in pool if entry.name == FIXED), None)
+            fixed = next((entry for entry in pool if entry.name == FIXED), None)
             records = read_lines(folder / "confirmation" / f"{task}-seed{seed}.jsonl")
             entries = [Entry.from_json(record) for record in records]
             costs = {record["name"]: int(record["search_steps"]) for record in records if record["name"] in METHODS}
@@ -177,22 +177,39 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
                 judged.append((alone, costs["auto"]))
             if single := validated_single(folder, task, seed, pool):
                 judged.append(single)
+            references = (fixed, single and single[0])
             for entry, steps in judged:
-                rank = percentile(entry.accuracy, random) if random else None
-                lead = None if fixed is None else entry.accuracy - fixed
-                for found, value in ((ranks, rank), (leads, lead)):
-                    if value is not None:
-                        found.setdefault(entry.name, {}).setdefault(task, []).append(value)
-                cost = steps / entry.steps
-                shown = ("" if rank is None else f"{rank:.0f}", "" if lead is None else f"{lead:+.1f}", f"{cost:.1f}")
-                lines.append(f"| {task} | {seed} | {entry.name} | {entry.accuracy:.1f} | {' | '.join(shown)} |")
-    lines += ["", "| method | percentile | 95 % | over " + FIXED + " | 95 % |", "|---|---:|---|---:|---|"]
+                found = {"percentile": percentile(entry.accuracy, random)} if random else {}
+                found |= {
+                    name: entry.accuracy - reference.accuracy
+                    for name, reference in zip(over, references, strict=True)
+                    if reference is not None and reference.name != entry.name
+                }
+                for name, value in found.items():
+                    figures.setdefault(entry.name, {}).setdefault(name, {}).setdefault(task, []).append(value)
+                told = [_told(name, found.get(name)) for name in ("percentile", *over)]
+                cells = [task, str(seed), entry.name, f"{entry.accuracy:.1f}", *told, f"{steps / entry.steps:.1f}"]
+                lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", f"| method | percentile | 95 % | {' | 95 % | '.join(over)} | 95 % |", "|---|" + "---:|---|" * 3]
     for method in (*METHODS, FROM_LABELS, VALIDATED_SINGLE):
-        if method in ranks and method in leads:
-            rank, lead = interval(ranks[method]), interval(leads[method])
-            told = f"{rank[0]:.0f} | {rank[1]:.0f} to {rank[2]:.0f} | {lead[0]:+.1f} | {lead[1]:+.1f} to {lead[2]:+.1f}"
-            lines.append(f"| {method} | {told} |")
+        if method in figures:
+            cells = [each for name in ("percentile", *over) for each in _interval_told(name, figures[method].get(name))]
+            lines.append(f"| {method} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _told(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0f}" if name == "percentile" else f"{value:+.1f}"
+
+
+def _interval_told(name: str, values: Mapping[str, Sequence[float]] | None) -> tuple[str, str]:
+    """The mean over tasks and its interval; both empty if there is nothing to compare with."""
+    if values is None:
+        return "", ""
+    mean, low, high = interval(values)
+    return _told(name, mean), f"{_told(name, low)} to {_told(name, high)}"
 
 
 if __name__ == "__main__":
