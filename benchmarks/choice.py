@@ -4,6 +4,7 @@
     python -m benchmarks.choice evidence --epochs 2,4,15
     python -m benchmarks.choice supernet
     python -m benchmarks.choice judge
+    python -m benchmarks.choice pools
 
 `train` fills docs/choice/pool: for each task and seed, random subnets within the budget and single modules of about the
 same size, all trained alike in a cheap setting (56 px, 500 images, 15 epochs), tested, and written one per line.
@@ -20,7 +21,7 @@ as many steps as one on both, and scores the subnets on the other half, so that 
 
 A method of choosing is anything that scores the subnets of a pool. `judge` takes the evidence of each number of epochs
 as one, and reads docs/choice/scores, where each file holds one method's scores for one pool. It says how well the
-choices did; that takes seconds, as nothing is trained.
+choices did; that takes seconds, as nothing is trained. `pools` shows how the single modules do among random subnets.
 """
 
 from __future__ import annotations
@@ -525,18 +526,43 @@ def report(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
+def pools_table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
+    """Make a table of the plain subnets, with their percentiles among the random ones, and of the range of these."""
+    pools = {(task, seed): pool for task in tasks for seed in seeds if (pool := read_pool(folder, task, seed))}
+    first = {cell: [entry for entry in pool if not entry.repeat] for cell, pool in pools.items()}
+    drawn = {cell: [entry.accuracy for entry in pool if is_random(entry)] for cell, pool in first.items()}
+    first, drawn = ({cell: of_all[cell] for cell in pools if drawn[cell]} for of_all in (first, drawn))
+    titles = [f"{task}, seed {seed} | percentile" for task, seed in drawn]
+    lines = [" | ".join(["| ", *titles, "mean | percentile |"]), "|---|" + "---:|" * (2 * len(titles) + 2)]
+
+    def add(title: str, values: Sequence[float], ranks: Sequence[float] | None) -> None:
+        columns = [(f"{value:.1f}", "" if ranks is None else f"{ranks[i]:.0f}") for i, value in enumerate(values)]
+        columns.append((f"{np.mean(values):.1f}", "" if ranks is None else f"{np.mean(ranks):.0f}"))
+        lines.append(f"| {title} | {' | '.join(cell for column in columns for cell in column)} |")
+
+    for name in SINGLES:
+        found = [entry.accuracy for pool in first.values() for entry in pool if entry.name == name]
+        if drawn and len(found) == len(drawn):
+            add(name, found, [percentile(value, of_cell) for value, of_cell in zip(found, drawn.values(), strict=True)])
+    if drawn:
+        add("random, mean", [float(np.mean(values)) for values in drawn.values()], None)
+        add("random, best", [max(values) for values in drawn.values()], None)
+        add("random, worst", [min(values) for values in drawn.values()], None)
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Train the missing entries, or judge the existing scores."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("do", choices=("train", "evidence", "supernet", "judge"))
+    parser.add_argument("do", choices=("train", "evidence", "supernet", "judge", "pools"))
     parser.add_argument("--tasks", default=",".join(DEVELOPMENT))
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--epochs", default="2,4,15", help="of the trainings without the validation images")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     tasks, seeds = arguments.tasks.split(","), [int(seed) for seed in arguments.seeds.split(",")]
-    if arguments.do == "judge":
-        print(report(arguments.folder, tasks, seeds))
+    if arguments.do in ("judge", "pools"):
+        print((report if arguments.do == "judge" else pools_table)(arguments.folder, tasks, seeds))
         return
     for seed in seeds:
         for task in tasks:

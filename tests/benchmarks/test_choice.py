@@ -20,6 +20,8 @@ from benchmarks.choice import (
     interval,
     judge,
     percentile,
+    pool_file,
+    pools_table,
     read_pool,
     report,
 )
@@ -128,3 +130,13 @@ def test_the_report_has_a_row_for_each_method_and_each_kind_of_evidence(tmp_path
     assert "| own training, 2 epochs, accuracy | 1 | 0 | 0 to 0 | 10.0 |" in table  # of equal ones the first
     assert "15 epochs" not in table
     assert "| backwards | 1 | 0 | 0 to 0 | 10.0 | -1.00 |" in table
+
+
+def test_the_table_of_pools_ranks_the_plain_subnets_among_the_random_ones(tmp_path: Path) -> None:
+    for task, lora in (("digits", 130), ("shapes_count", 90)):
+        for one in (*pool(100, 120), entry("random 0", 180, 1), entry("lora:8", lora)):
+            append_line(pool_file(tmp_path, task, 0), one.to_json())
+    table = pools_table(tmp_path, ["digits", "shapes_count", "shapes_largest"], [0])
+    assert "| lora:8 | 65.0 | 100 | 45.0 | 0 | 55.0 | 50 |" in table
+    assert "| random, mean | 55.0 |  | 55.0 |  | 55.0 |  |" in table  # not the second training
+    assert "| random, best | 60.0 |" in table
