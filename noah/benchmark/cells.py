@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from noah.errors import UsageError
 from noah.files.record import Record
-from noah.runs.subnet_text import parse_subnet, spell_widths
+from noah.runs.subnet_text import parse_subnet, spell_subnet
 
 SEARCHED = "noah"
 """The method that searches its subnet."""
@@ -85,7 +85,7 @@ def _canonical(method: str, published: bool) -> str:
             f"--methods: {method!r} is not a method.",
             "Choose from noah, published, linear, lora:8, lora_all:4, prompt:50, bias and the like, with commas.",
         ) from error
-    return spell_widths(subnet.block(0))
+    return spell_subnet(subnet)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

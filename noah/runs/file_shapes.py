@@ -109,7 +109,11 @@ class Finalist(TypedDict):
     """A line of search/rerank.jsonl."""
 
     index: Count
+    subnet: dict[str, list[Count]]
+    correct: Count
+    total: Size
     accuracy: Share
+    cross_entropy: Finite
     losses: list[float]
 
 
@@ -130,6 +134,7 @@ class Finalists(TypedDict):
     """The final choice among the best candidates (`noah.stages.rerank`)."""
 
     finalists: Annotated[list[Finalist], Field(min_length=1)]
+    by: NotRequired[str]
     certainty: Sure
     single: NotRequired[BestSingle]
 

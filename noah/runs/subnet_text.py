@@ -90,6 +90,14 @@ def spell_widths(widths: Mapping[str, int]) -> str:
     return "+".join(words)
 
 
+def spell_subnet(subnet: Subnet) -> str:
+    """Spell a subnet as `parse_subnet` reads it where all blocks are alike, and else name the kinds that it has."""
+    blocks = [subnet.block(index) for index in range(subnet.depth)]
+    if all(block == blocks[0] for block in blocks):
+        return spell_widths(blocks[0]) or _LINEAR
+    return f"{'+'.join(subnet.kinds)}, block by block"
+
+
 def _parse(text: str) -> Subnet | dict[str, int]:
     """Read a subnet with a depth of its own, or the widths that the modules have in every block."""
     if not text:

@@ -17,7 +17,7 @@ from noah.nas.race import Task
 from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.folder import Run
-from noah.settings.settings import has_final, rerank_epochs
+from noah.settings.settings import Settings, has_final, rerank_epochs
 from noah.space.operators import estimate_size
 from noah.stages.finalist import Reranked
 from noah.stages.rerank import last_rung, rerank
@@ -75,7 +75,7 @@ def conclude(
         "certainty": _certainty(best, candidates, settings.search.top, task.rules.images, settings.seed),
         "rerank": None
         if reranked is None
-        else _rerank_result(reranked, best.index, candidates, task.rules.images, settings.seed),
+        else _rerank_result(reranked, best.index, candidates, task.rules.images, settings),
         "typical": _typical(candidates),
     }
     if settings.search.objective != "accuracy":
@@ -137,18 +137,19 @@ def _typical(candidates: Sequence[Candidate]) -> dict[str, Any] | None:
 
 
 def _rerank_result(
-    reranked: Sequence[Reranked], chosen: int, candidates: Sequence[Candidate], images: int, seed: int
+    reranked: Sequence[Reranked], chosen: int, candidates: Sequence[Candidate], images: int, settings: Settings
 ) -> dict[str, Any]:
     """The finalists, how certain the choice is among those of the last rung, and the gain over a single module."""
     last = last_rung(reranked)
-    sure = certainty([finalist.outcome.wrong for finalist in last], images, seed)
+    sure = certainty([finalist.outcome.wrong for finalist in last], images, settings.seed)
     result: dict[str, Any] = {
         "finalists": [finalist.to_json() for finalist in reranked],
+        "by": settings.search.rerank_by,
         "certainty": {**sure.to_json(), "indices": [finalist.index for finalist in last]},
     }
     alone = _best_single(reranked, candidates)
     if alone is not None:
-        both = certainty([last[0].outcome.wrong, alone.outcome.wrong], images, seed)
+        both = certainty([last[0].outcome.wrong, alone.outcome.wrong], images, settings.seed)
         lead = {} if alone is last[0] else {"lead": both.lead, "lead_error": both.lead_error}
         kind, won = name_baseline(alone.subnet), alone.index == chosen
         result["single"] = {"index": alone.index, "kind": kind, "won": won, **lead}

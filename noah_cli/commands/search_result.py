@@ -13,6 +13,7 @@ from noah.prepare.run_budget import COSTS
 from noah.progress import counted
 from noah.runs.folder import Run
 from noah.runs.stored_results import read_front
+from noah.runs.subnet_text import spell_subnet
 from noah.space.budget import Quantity, describe_cost
 from noah.space.subnet import Subnet
 from noah_cli.options.options import run_options
@@ -68,9 +69,10 @@ def print_winner(listener: RichListener, result: dict[str, Any]) -> None:
     _print_racing(listener, result)
     others = "1 other lies" if result["as_good"] == 1 else f"{result['as_good']:,} others lie"
     others = f"at least {others}" if result["given_up"] and result["as_good"] else others
+    shared = " with the supernet's weights" if result.get("rerank") else ""
     listener.say(
         f"accuracy  {result['accuracy']:.1%} ± {result['standard_error']:.1%} on {result['total']:,} validation "
-        f"images; {others} within that error"
+        f"images{shared}; {others} within that error"
     )
     if result.get("typical"):
         listener.say(f"typical   {describe_typical(result)}, all with the supernet's weights")
@@ -130,9 +132,13 @@ def _print_finalists(listener: RichListener, reranked: dict[str, Any]) -> None:
     finalists = reranked["finalists"]
     epochs = len(finalists[0]["losses"])
     last = [finalist for finalist in finalists if len(finalist["losses"]) == epochs]
-    found = ", ".join(f"subnet {finalist['index']} {finalist['accuracy']:.1%}" for finalist in last)
-    before = f", and {len(finalists) - len(last):,} left out before" if len(last) < len(finalists) else ""
-    listener.say(f"finalists trained for {counted(epochs, 'epochs')} each, the best first: {found}{before}")
+    by = reranked.get("by", "accuracy").replace("_", "-")
+    left_out = len(finalists) - len(last)
+    before = f"; {left_out:,} {'was' if left_out == 1 else 'were'} left out before" if left_out else ""
+    listener.say(f"finalists trained for {counted(epochs, 'epochs')} each; the best by {by} first{before}")
+    for finalist in last:
+        entropy, subnet = finalist["cross_entropy"], spell_subnet(Subnet.from_json(finalist["subnet"]))
+        listener.say(f"          {finalist['index']:>4}  {finalist['accuracy']:.1%}  {entropy:.3f} nats  {subnet}")
     listener.say(f"certainty {_sentence(reranked['certainty'])}")
     if single := reranked.get("single"):
         listener.say(f"gain      {describe_gain(single)}")

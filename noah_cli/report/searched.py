@@ -14,10 +14,31 @@ from noah.nas.certainty import Certainty, describe_certainty
 from noah.nas.gain import describe_gain, describe_typical
 from noah.prepare.run_budget import COSTS
 from noah.runs.folder import RUN_FILE, Run
+from noah.runs.subnet_text import spell_subnet
 from noah.space.budget import Quantity, describe_cost
 from noah.space.kinds import KINDS
+from noah.space.subnet import Subnet
 from noah_cli.report.reading import Missing, well_formed
 from noah_cli.report.trained import stage_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """A candidate that was trained on its own for the final choice.
+
+    Args:
+        index: Its number in the search.
+        modules: Its modules, as they are typed where every block has the same ones.
+        right: How many validation images it gets right after that training.
+        cross_entropy: On these images, in nats.
+        epochs: Of that training; those that were left out in an earlier round had fewer.
+    """
+
+    index: int
+    modules: str
+    right: Proportion
+    cross_entropy: float
+    epochs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +52,8 @@ class Winner:
         certainty: How often it wins on resampled validation images, in sentences; empty if it was not stored.
         costs: For each bounded quantity except parameters, the cost and the limit in words.
         gains: What was gained over the best single module and over random subnets, in sentences, as far as is known.
-        finalists: How many candidates were trained briefly for the final choice; 0 if the search's ranking decided.
+        finalists: Those among which a final chose it, best first; none if the search's ranking decided.
+        compared_by: By what finalists are compared, such as "cross-entropy".
         stopped: What ended the search early; empty if nothing did.
         exhausted: Whether every subnet that the budget admits was evaluated.
     """
@@ -42,9 +64,15 @@ class Winner:
     certainty: str
     costs: tuple[tuple[str, str], ...]
     gains: tuple[str, ...]
-    finalists: int
+    finalists: tuple[Finalist, ...]
+    compared_by: str
     stopped: str
     exhausted: bool
+
+    @property
+    def judged(self) -> Proportion:
+        """What it was chosen by: its validation accuracy in the final, or with the supernet's weights without one."""
+        return next((each.right for each in self.finalists if each.index == self.candidate.index), self.validation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +145,7 @@ def gather_searched(run: Run, description: Mapping[str, Any], resume: str) -> Se
     if run.path("search", "best.json").is_file():
         with well_formed(run.path("search", "best.json"), "no winner"):
             result = run.read_json("search", "best.json")
-            winner = _winner(result)
+            winner = _winner(result, str(description["settings"]["search"].get("rerank_by", "accuracy")))
     objective = str(description["settings"]["search"].get("objective", "accuracy"))
     return Searched(
         candidates=candidates,
@@ -163,7 +191,7 @@ def _candidate(record: Mapping[str, Any]) -> Candidate:
         raise ValueError(error.problem) from error
 
 
-def _winner(result: Mapping[str, Any]) -> Winner:
+def _winner(result: Mapping[str, Any], compared_by: str) -> Winner:
     reranked = result.get("rerank")
     sure = reranked["certainty"] if reranked else result.get("certainty")
     limits, costs = result.get("budget", {}), result.get("costs", {})
@@ -178,9 +206,20 @@ def _winner(result: Mapping[str, Any]) -> Winner:
             if name in limits and name in costs and name != "parameters"
         ),
         gains=_gains(result),
-        finalists=len(reranked["finalists"]) if reranked else 0,
+        finalists=tuple(map(_finalist, reranked["finalists"])) if reranked else (),
+        compared_by=compared_by.replace("_", "-"),
         stopped=result.get("stopped") or "",
         exhausted=bool(result.get("exhausted")),
+    )
+
+
+def _finalist(record: Mapping[str, Any]) -> Finalist:
+    return Finalist(
+        int(record["index"]),
+        spell_subnet(Subnet.from_json(record["subnet"])),
+        Proportion(int(record["correct"]), int(record["total"])),
+        float(record["cross_entropy"]),
+        len(record["losses"]),
     )
 
 

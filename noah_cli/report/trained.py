@@ -22,12 +22,14 @@ class Training:
         epochs: Number of epochs in all, finished or not.
         finished: Whether all epochs are finished.
         seconds: Duration since it was last started; None if the log does not say.
+        taught: The share of each label that is what the finalists of the search predict, 0..1; 0 without teachers.
     """
 
     losses: tuple[float, ...]
     epochs: int
     finished: bool
     seconds: float | None
+    taught: float = 0.0
 
 
 def gather_supernet(run: Run, description: Mapping[str, Any], resume: str) -> Training | Missing:
@@ -68,16 +70,19 @@ def gather_retrained(run: Run, description: Mapping[str, Any], commands: Sequenc
     Raises:
         RunError: If a file is damaged.
     """
-    epochs = int(description["settings"]["retrain"]["epochs"])
+    settings = description["settings"]["retrain"]
+    epochs, taught = int(settings["epochs"]), 0.0
     finished = run.path("retrain", "model.json").is_file()
     if finished:
         with well_formed(run.path("retrain", "model.json"), "no losses"):
-            losses = tuple(map(float, run.read_json("retrain", "model.json")["losses"]))
+            model = run.read_json("retrain", "model.json")
+            losses = tuple(map(float, model["losses"]))
+            taught = float(settings["teacher_share"]) if model.get("teachers") else 0.0
     elif run.path("retrain", CHECKPOINT_FILE).is_file():
         losses = read_losses(run.path("retrain", CHECKPOINT_FILE))
     else:
         return Missing("The subnet has not been trained on its own.", tuple(commands))
-    return Training(losses, max(epochs, len(losses)), finished, stage_seconds(run, "retrain"))
+    return Training(losses, max(epochs, len(losses)), finished, stage_seconds(run, "retrain"), taught)
 
 
 def stage_seconds(run: Run, stage: str) -> float | None:

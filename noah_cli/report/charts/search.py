@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from noah.nas.candidate import Candidate
+from noah.nas.evolution import EVEN, SINGLE, TYPICAL
 from noah_cli.report.charts.drawing import (
     ACCENT,
     ADAPTER,
@@ -15,6 +16,7 @@ from noah_cli.report.charts.drawing import (
     Drawing,
     count_axis,
     draw,
+    module_color,
     percent_axis,
 )
 from noah_cli.report.searched import Searched, best_so_far, largest_possible
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ORIGINS = {"random": MUTED, "mutation": ACCENT, "crossover": ADAPTER}
+_ORIGINS = {
+    "random": MUTED,
+    SINGLE: module_color("bias"),
+    EVEN: module_color("lora_proj"),
+    "mutation": ACCENT,
+    "crossover": ADAPTER,
+}
 """The color for each origin of a candidate; those from Optuna's samplers look like mutations."""
 _GIVEN_UP = "given up, at most"
 
@@ -63,9 +71,9 @@ def draw_front(searched: Searched) -> Drawing:
         "Accuracy over trainable parameters of the candidates",
         description=f"The Pareto front has {len(searched.front)} subnets, from {least.score.accuracy:.1%} with "
         f"{least.parameters:,} parameters to {most.score.accuracy:.1%} with {most.parameters:,}.",
-        caption="Each dot is a subnet that was shown every validation image; those that were given up are left out. "
-        "The line is the Pareto front: no other subnet is both more accurate and smaller. The bar at the winner is "
-        "its 95% confidence interval; that of every other dot is about as long.",
+        caption="Each dot is a subnet that was shown every validation image, measured with the supernet's weights; "
+        "those that were given up are left out. The line is the Pareto front: no other subnet is both more accurate "
+        "and smaller. The bar at the winner is its 95% confidence interval; that of every other dot is about as long.",
         height=3.5,
         paint=lambda figure: _paint_front(figure, searched),
     )
@@ -92,8 +100,9 @@ def _paint_progress(figure: Figure, searched: Searched) -> None:
 def _paint_accuracy(axes: Axes, searched: Searched) -> None:
     candidates = searched.candidates
     size = 26 if len(candidates) <= 150 else 12
-    for origin in dict.fromkeys(candidate.origin for candidate in candidates):
-        points = [(c.index, c.score.accuracy) for c in candidates if c.origin == origin and c.outcome.complete]
+    named = [(_origin(candidate), candidate) for candidate in candidates]
+    for origin in dict.fromkeys(name for name, _ in named):
+        points = [(c.index, c.score.accuracy) for name, c in named if name == origin and c.outcome.complete]
         if points:
             color = _ORIGINS.get(origin, ACCENT)
             xs, ys = zip(*points, strict=True)
@@ -119,6 +128,11 @@ def _paint_accuracy(axes: Axes, searched: Searched) -> None:
     percent_axis(axes, "y")
     figure = axes.figure
     figure.legend(loc="outside upper left", ncols=6, handletextpad=0.3, columnspacing=1.4)
+
+
+def _origin(candidate: Candidate) -> str:
+    """The origin as the legend names it."""
+    return "random" if candidate.origin == TYPICAL else candidate.origin
 
 
 def _paint_front(figure: Figure, searched: Searched) -> None:

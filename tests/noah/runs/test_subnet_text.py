@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from noah.errors import UsageError
 from noah.runs.published_subnets import published_names, published_subnet
-from noah.runs.subnet_text import LARGEST_FILE, LARGEST_WIDTH, parse_subnet, spell_widths
+from noah.runs.subnet_text import LARGEST_FILE, LARGEST_WIDTH, parse_subnet, spell_subnet, spell_widths
 from noah.space.kinds import GROUPS, KINDS, PUBLISHED
 from noah.space.subnet import Subnet
 from tests.noah.strategies import subnets
@@ -44,6 +44,14 @@ class TestWords:
     def test_what_is_spelled_is_read_again(self, widths: dict[str, int]) -> None:
         widths = {kind: 1 if KINDS[kind].is_switch else width for kind, width in widths.items()}
         assert parse_subnet(spell_widths(widths), depth=3) == Subnet.uniform(3, **widths)
+
+    @given(subnets(depth=3))
+    def test_a_subnet_of_like_blocks_is_spelled_to_be_read_again(self, subnet: Subnet) -> None:
+        for depth in (1, 3):
+            alike = Subnet.uniform(depth, **subnet.block(0))
+            assert parse_subnet(spell_subnet(alike), depth=depth) == alike
+        if any(subnet.block(index) != subnet.block(0) for index in range(subnet.depth)):
+            assert spell_subnet(subnet) == f"{'+'.join(subnet.kinds)}, block by block"
 
     @pytest.mark.parametrize("text", ["linear", " Linear "])
     def test_linear_has_no_module(self, text: str) -> None:

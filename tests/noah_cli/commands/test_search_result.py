@@ -30,6 +30,15 @@ RESULT: dict[str, Any] = {
 }
 
 
+EMPTY = Subnet.uniform(2)
+
+
+def finalist(index: int, accuracy: float, subnet: Subnet = EMPTY, cross_entropy: float = 0.3) -> dict[str, Any]:
+    """A finalist after two epochs."""
+    figures = {"index": index, "accuracy": accuracy, "cross_entropy": cross_entropy}
+    return {**figures, "subnet": subnet.to_json(), "losses": [1.0, 0.5]}
+
+
 def told(**changes: Any) -> str:
     made, printed = listener(80)
     print_winner(made, {**RESULT, **changes})
@@ -100,9 +109,14 @@ def test_a_space_of_one_is_told_as_one() -> None:
 def test_how_sure_the_choice_is() -> None:
     sure = {**certainty([[0], [0, 1, 2, 3, 4, 5]], 20, 0).to_json(), "indices": [7, 3]}
     assert "certainty The winner wins in" in told(certainty=sure)
-    finalists = [{"index": index, "accuracy": 0.9, "losses": [1.0, 0.5]} for index in (7, 3)]
-    words = told(certainty=sure, rerank={"finalists": finalists, "certainty": sure})
-    assert "finalists trained for 2 epochs each, the best first: subnet 7 90.0%, subnet 3 90.0%" in words
+    even, searched = Subnet.uniform(2, lora=6, bias=1), Subnet([0, 0], [1, 0], [0, 0])
+    finalists = [finalist(7, 0.9, even, cross_entropy=0.25), finalist(3, 1.0, searched, cross_entropy=0.3)]
+    words = told(certainty=sure, rerank={"finalists": finalists, "certainty": sure, "by": "cross_entropy"})
+    assert (
+        "finalists trained for 2 epochs each; the best by cross-entropy first 7 90.0% 0.250 nats lora:6+bias" in words
+    )
+    assert "3 100.0% 0.300 nats lora, block by block" in words
+    assert "on 1,000 validation images with the supernet's weights; 3 others" in words
     assert words.count("certainty") == 1  # of the finalists, who were chosen among; not of the search before
 
 
@@ -146,13 +160,11 @@ def test_a_front_of_one_has_no_second() -> None:
     ],
 )
 def test_what_was_gained_over_the_best_single_module(single: dict[str, Any], sentence: str) -> None:
-    finalists = [
-        {"index": index, "accuracy": accuracy, "losses": losses}
-        for index, accuracy, losses in ((7, 0.9, [1.0, 0.5]), (0, 0.88, [1.0, 0.6]), (2, 0.8, [1.0]))
-    ]
+    finalists = [finalist(7, 0.9), finalist(0, 0.88), {**finalist(2, 0.8), "losses": [1.0]}]
     sure = {**certainty([[1, 2], [1, 3], [4]], 10, 0).to_json(), "indices": [7, 0, 2]}
     words = told(rerank={"finalists": finalists, "certainty": sure, "single": single})
-    assert "trained for 2 epochs each, the best first: subnet 7 90.0%, subnet 0 88.0%, and 1 left out before" in words
+    assert "trained for 2 epochs each; the best by accuracy first; 1 was left out before 7 90.0%" in words
+    assert "0 88.0% 0.300 nats linear certainty" in words
     assert sentence in words
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from noah.runs.subnet_text import spell_subnet
+from noah.space.subnet import Subnet
 from tests.commands import Outcome, file_contents, noah
 from tests.finished import NAME, Finished
 from tests.noah_cli.report.conftest import Reported
@@ -212,3 +215,28 @@ def test_a_test_of_an_earlier_version_is_to_be_repeated(work: Finished) -> None:
 def test_the_help_names_the_run_and_the_runs(tmp_path: Path) -> None:
     outcome = noah("report", "--help")
     assert "[RUN]" in outcome.out and "--runs" in outcome.out
+
+
+def test_a_run_with_a_final_is_told_by_what_its_winner_was_chosen(work: Finished) -> None:
+    final = ("--rerank", "2", "--set", "search.rerank_epochs=2", "--set", "search.rerank_by=cross_entropy")
+    outcome = noah("search", "--run", "final", *final, "--set", "retrain.teachers=finalists")
+    assert outcome.code == 0, outcome.err
+    assert noah("retrain").code == 0
+    result = json.loads((work.run.with_name("final") / "search" / "best.json").read_text())
+    assert noah("report", "shapes/final").code == 0
+    words = plain_text((work.run.with_name("final") / "report.html").read_text(encoding="utf-8"))
+    first, second = result["rerank"]["finalists"]
+    assert first["index"] == result["index"] and first["cross_entropy"] <= second["cross_entropy"]
+    told = f"{first['accuracy']:.1%} trained on its own, on the {first['total']} images that it was chosen on"
+    assert f"Validation accuracy of the winner {told}" in words
+    assert f"With the supernet's weights, {result['accuracy']:.1%} of {result['total']} validation images" in words
+    assert "they were then compared by cross-entropy on these" in words
+    for finalist, mark in ((first, ", the winner"), (second, "")):
+        modules = spell_subnet(Subnet.from_json(finalist["subnet"]))
+        assert f"{finalist['index']}{mark} {modules} 2 {finalist['accuracy']:.1%}" in words
+    assert "50% of each label is what the finalists predict together" in words
+
+
+def plain_text(page: str) -> str:
+    """The words of a page, each separated by one space."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
