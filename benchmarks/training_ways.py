@@ -28,6 +28,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "twice the epochs": {"epochs": 30},
     "learning rate x 0.5": {"learning_rate": 1e-3},
     "learning rate x 2": {"learning_rate": 4e-3},
+    "learning rate x 5": {"learning_rate": 1e-2},
     "averaged over 3 epochs": {"average_epochs": 3},
     "label smoothing 0.1": {"label_smoothing": 0.1},
     "dropout 0.1": {"dropout": 0.1},
@@ -38,7 +39,14 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 }
 """The changes to the settings of the final training."""
 _SOME = (BASE, "drop-path 0.1", "drop-path 0.2")
-SUBNETS: Mapping[str, Sequence[str]] = {"lora:6+bias": _SOME, "lora:8": tuple(WAYS), "bias": tuple(WAYS)}
+_FASTER = (BASE, "learning rate x 2", "learning rate x 5")
+SUBNETS: Mapping[str, Sequence[str]] = {
+    "lora:6+bias": _SOME,
+    "lora:8": tuple(WAYS),
+    "bias": tuple(WAYS),
+    "prompt:33": _FASTER,
+    "prompt:10": _FASTER,
+}
 """Subnets, and the ways that are tried with each."""
 
 
