@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from export.artifact.manifest import Manifest, read_manifest
 from export.artifact.records import Parity
 from noah.evaluation.significance import wilson_interval
+from noah.runs.stored_results import chosen_by
 from noah.space.subnet import Subnet
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class Winner:
     Attributes:
         subnet: Its widths.
         parameters: Its trainable parameters, without the head.
-        accuracy: Its accuracy on the validation images, 0..1. They chose it, so expect less elsewhere.
+        accuracy: Its accuracy on the validation images, 0..1: after its own training in a final, or with the supernet's
+            weights if there was none. They chose it, so expect less elsewhere.
         standard_error: The standard error of the accuracy.
         images: Number of validation images.
         evaluated: How many subnets were evaluated.
@@ -54,9 +56,14 @@ class Winner:
     @classmethod
     def from_json(cls, result: Mapping[str, Any]) -> Winner:
         """Read the content of search/best.json."""
-        names = ("parameters", "accuracy", "standard_error", "evaluated", "planned", "stopped", "costs", "budget")
+        names = ("parameters", "evaluated", "planned", "stopped", "costs", "budget")
+        score = chosen_by(result)
         return cls(
-            subnet=Subnet.from_json(result["subnet"]), images=result["total"], **{name: result[name] for name in names}
+            subnet=Subnet.from_json(result["subnet"]),
+            accuracy=score["accuracy"],
+            standard_error=score["standard_error"],
+            images=score["total"],
+            **{name: result[name] for name in names},
         )
 
 

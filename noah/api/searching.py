@@ -18,6 +18,7 @@ from noah.prepare.run_budget import decide_budget, run_budget
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.runs.run_subnet import given_subnet
+from noah.runs.stored_results import chosen_by
 from noah.settings.layers import Layer, file_layer, flatten, recipe_layer, resolve
 from noah.settings.settings import Settings
 from noah.space.size_text import describe_space
@@ -245,7 +246,8 @@ def _tracked_search(
 ) -> dict[str, Any]:
     with tracked(run, materials.settings.trackers, listener) as told:
         result = search(run, materials, told, time_limit=time_limit, cluster=cluster, workers=workers)
-        figures = {f"validation_{name}": result[name] for name in ("accuracy", "cross_entropy")}
+        score = chosen_by(result)
+        figures = {f"validation_{name}": score[name] for name in ("accuracy", "cross_entropy")}
         told.conclude(figures | {"parameters": result["parameters"]})
     return result
 

@@ -113,6 +113,7 @@ class Finalist(TypedDict):
     correct: Count
     total: Size
     accuracy: Share
+    standard_error: float
     cross_entropy: Finite
     losses: list[float]
 
@@ -227,6 +228,9 @@ def check_winner(value: Any, path: Path, hint: str) -> dict[str, Any]:
     winner: dict[str, Any] = check_shape(value, Winner, path, hint)
     if winner["correct"] > winner["total"] or not winner["budget"].keys() - {"parameters"} <= winner["costs"].keys():
         raise RunError(f"{path} is damaged: its figures contradict each other.", hint)
+    finalists = (winner.get("rerank") or {}).get("finalists")
+    if finalists is not None and all(finalist["index"] != winner["index"] for finalist in finalists):
+        raise RunError(f"{path} is damaged: the winner is no finalist.", hint)
     sures = [winner.get("certainty"), (winner.get("rerank") or {}).get("certainty")]
     if any(sure and len(sure["wins"]) != len(sure["indices"]) for sure in sures):
         raise RunError(f"{path} is damaged: its certainty belongs to other candidates.", hint)

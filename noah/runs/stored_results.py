@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from noah.errors import RunError
@@ -22,6 +23,20 @@ def read_winner(run: Run) -> dict[str, Any]:
     except RunError as error:
         raise RunError(error.problem, hint) from error
     return check_winner(value, path, hint)
+
+
+def chosen_by(winner: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Find the score that a winner was chosen by: that of the final, or with the supernet's weights if there was none.
+
+    Args:
+        winner: The content of search/best.json.
+
+    Returns:
+        A mapping with correct, total, accuracy, standard_error and cross_entropy, of the validation images.
+    """
+    finalists = (winner.get("rerank") or {}).get("finalists", [])
+    found: Mapping[str, Any] = next((each for each in finalists if each["index"] == winner["index"]), winner)
+    return found
 
 
 def read_front(run: Run) -> list[dict[str, Any]]:

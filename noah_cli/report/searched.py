@@ -14,6 +14,7 @@ from noah.nas.certainty import Certainty, describe_certainty
 from noah.nas.gain import describe_gain, describe_typical
 from noah.prepare.run_budget import COSTS
 from noah.runs.folder import RUN_FILE, Run
+from noah.runs.stored_results import chosen_by
 from noah.runs.subnet_text import spell_subnet
 from noah.space.budget import Quantity, describe_cost
 from noah.space.kinds import KINDS
@@ -48,6 +49,7 @@ class Winner:
     Args:
         candidate: The winning candidate.
         validation: Its validation accuracy with the supernet's weights.
+        judged: The validation accuracy that it was chosen by: in the final, or the former if there was none.
         as_good: How many others are known to be within one standard error of it.
         certainty: How often it wins on resampled validation images, in sentences; empty if it was not stored.
         costs: For each bounded quantity except parameters, the cost and the limit in words.
@@ -60,6 +62,7 @@ class Winner:
 
     candidate: Candidate
     validation: Proportion
+    judged: Proportion
     as_good: int
     certainty: str
     costs: tuple[tuple[str, str], ...]
@@ -68,11 +71,6 @@ class Winner:
     compared_by: str
     stopped: str
     exhausted: bool
-
-    @property
-    def judged(self) -> Proportion:
-        """What it was chosen by: its validation accuracy in the final, or with the supernet's weights without one."""
-        return next((each.right for each in self.finalists if each.index == self.candidate.index), self.validation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +192,11 @@ def _candidate(record: Mapping[str, Any]) -> Candidate:
 def _winner(result: Mapping[str, Any], compared_by: str) -> Winner:
     reranked = result.get("rerank")
     sure = reranked["certainty"] if reranked else result.get("certainty")
-    limits, costs = result.get("budget", {}), result.get("costs", {})
+    limits, costs, judged = result.get("budget", {}), result.get("costs", {}), chosen_by(result)
     return Winner(
         candidate=_candidate(result),
         validation=Proportion(int(result["correct"]), int(result["total"])),
+        judged=Proportion(int(judged["correct"]), int(judged["total"])),
         as_good=int(result["as_good"]),
         certainty=describe_certainty(Certainty.from_json(sure), sure["indices"]) if sure else "",
         costs=tuple(

@@ -39,11 +39,16 @@ def test_logits_that_are_not_finite_have_an_infinite_cross_entropy() -> None:
 
 def test_a_winner_and_a_retraining_say_their_size() -> None:
     figures = {"accuracy": 0.5, "standard_error": 0.05, "evaluated": 12, "planned": 20, "stopped": "time limit"}
-    winner = Winner.from_json(
-        {**figures, "subnet": SUBNET.to_json(), "parameters": 1234, "total": 100, "costs": {}, "budget": {}}
-    )
+    result = {**figures, "index": 3, "subnet": SUBNET.to_json(), "parameters": 1234, "total": 100, "costs": {}}
+    winner = Winner.from_json({**result, "budget": {}})
     assert repr(winner) == "<Winner: 1,234 parameters, 50.0% ± 5.0% of 100 validation images, of 12 subnets>"
     assert (winner.subnet, winner.stopped) == (SUBNET, "time limit")
+    finalists = [
+        {"index": index, "accuracy": right, "standard_error": 0.04, "total": 100}
+        for index, right in ((7, 0.9), (3, 0.8))
+    ]
+    final = Winner.from_json({**result, "budget": {}, "rerank": {"finalists": finalists}})
+    assert repr(final) == "<Winner: 1,234 parameters, 80.0% ± 4.0% of 100 validation images, of 12 subnets>"
     trained = Retraining.from_json(
         {"subnet": SUBNET.to_json(), "parameters": 1234, "head_parameters": 650, "images": 80, "losses": [2, 0.5]}
     )
