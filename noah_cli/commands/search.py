@@ -117,7 +117,7 @@ def search(
         typer.Option(
             "--rerank",
             min=0,
-            help="Train the best M subnets briefly, and choose the winner by the result.",
+            help="Train the best M subnets on their own, and choose the winner by the result.",
             metavar="M",
             rich_help_panel=SEARCH,
         ),
