@@ -15,9 +15,10 @@ how reliable the pool itself is.
 it on the 100 validation images. With all epochs that is what an oracle that trains every candidate would choose by.
 
 `supernet` trains a supernet of the space on the training images, for as many epochs as a final training, and scores the
-subnets by its weights on the validation images: by accuracy, by cross-entropy, and by what `noah.nas.surrogate` makes
-of the cross-entropies of the pool's and of 60 other random subnets. Then it trains one on each half of all images, in
-as many steps as one on both, and scores the subnets on the other half, so that every image is evidence.
+subnets by its weights on the validation images: by accuracy, by cross-entropy, by that at the temperature that fits
+best, and by what `noah.nas.surrogate` makes of the cross-entropies of the pool's and of 60 other random subnets. Then
+it trains one on each half of all images, in as many steps as one on both, and scores the subnets on the other half, so
+that every image is evidence.
 
 A method of choosing is anything that scores the subnets of a pool. `judge` takes the evidence of each number of epochs
 as one, and reads docs/choice/scores, where each file holds one method's scores for one pool. It says how well the
@@ -46,6 +47,7 @@ from benchmarks.supernets import pocket_settings
 from noah.data.dataset import Dataset
 from noah.data.split import Split, select
 from noah.evaluation.score import Logits, predicted_labels, score
+from noah.evaluation.temperature import fit_temperature
 from noah.files.atomic import write_json
 from noah.files.jsonl import append_line, read_lines
 from noah.model.supernet import Supernet
@@ -82,6 +84,7 @@ SETTING: Mapping[str, Any] = {
 FOLDER = Path("docs/choice")
 OTHERS = 60
 """Random subnets beside those of a pool that a supernet is asked about, as many as a search of the pocket recipe."""
+MEASURES = ("accuracy", "cross-entropy", "calibrated cross-entropy")
 CROSS_FITTED = "two supernets, cross-fitted cross-entropy"
 """A score by all images, at the cost in steps of one supernet."""
 _SUBSET, _POOL, _TRAINING, _SUPERNET, _HALVES = 11, 12, 13, 14, 15
@@ -155,12 +158,15 @@ class Evidence:
         epochs: Of the training, whose learning rate falls within them.
         accuracy: On the validation images, 0..1.
         cross_entropy: On the validation images, in nats.
+        calibrated: The same once logits are divided by the temperature that these images ask for, so that it does not
+            matter how sure of itself the network is; None in older lines.
     """
 
     name: str
     epochs: int
     accuracy: float
     cross_entropy: float
+    calibrated: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,16 +343,23 @@ def add_evidence(path: Path, subnets: Mapping[str, Subnet], materials: Materials
         settings = materials.settings.model_copy(update={"retrain": retrain})
         logits, labels, _ = _train(subnets[name], 0, replace(materials, settings=settings), train_split, validation)
         found = score(logits, labels)
-        append_line(path, asdict(Evidence(name, count, found.accuracy, found.cross_entropy)))
+        append_line(
+            path, asdict(Evidence(name, count, found.accuracy, found.cross_entropy, _calibrated(logits, labels)))
+        )
         told = f"{path.stem} {name}, {count} epochs: {found.cross_entropy:.3f}"
         print(f"{told} in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _calibrated(logits: Logits, labels: NDArray[np.int64]) -> float:
+    """Cross-entropy at the temperature that fits best."""
+    return fit_temperature(logits, labels, "the validation images").cross_entropy[1]
 
 
 def score_by_supernet(folder: Path, task: str, seed: int) -> None:
     """Train supernets, score the random subnets of a pool by their weights in each way, and write the scores."""
     paths = {
         way: folder / "scores" / f"{way.replace(', ', '-').replace(' ', '-')}-{task}-seed{seed}.json"
-        for way in ("supernet, accuracy", "supernet, cross-entropy", "supernet, pooled cross-entropy", CROSS_FITTED)
+        for way in (*(f"supernet, {measure}" for measure in MEASURES), "supernet, pooled cross-entropy", CROSS_FITTED)
     }
     materials = materials_of(task, seed)
     entries = {name: subnet for name, repeat, subnet in wanted(materials) if not repeat and name.startswith("random ")}
@@ -364,8 +377,10 @@ def score_by_supernet(folder: Path, task: str, seed: int) -> None:
         found = _supernet_logits(materials, materials.dataset.train, materials.dataset.validation, subnets)
         scored = [score(logits, labels) for logits, labels in found]
         entropies = [each.cross_entropy for each in scored]
+        cooled = [_calibrated(logits, labels) for logits, labels in found]
         write("supernet, accuracy", [each.accuracy for each in scored])
         write("supernet, cross-entropy", [-entropy for entropy in entropies])
+        write("supernet, calibrated cross-entropy", [-entropy for entropy in cooled])
         write("supernet, pooled cross-entropy", (-fit_posterior(subnets, entropies).mean).tolist())
     began = time.monotonic()
     if not paths[CROSS_FITTED].exists():
@@ -485,7 +500,7 @@ def train_subnet(
 
 
 def scores_of_evidence(evidence: Sequence[Evidence], pool: Sequence[Entry]) -> dict[str, dict[str, float]]:
-    """Score subnets by trainings of their own: for each number of epochs that all have, by each of two measures."""
+    """Score subnets by trainings of their own: for each number of epochs that all have, by each measure."""
     names = {entry.name for entry in pool if is_random(entry)}
     found = {}
     for epochs in sorted({each.epochs for each in evidence}):
@@ -494,6 +509,9 @@ def scores_of_evidence(evidence: Sequence[Evidence], pool: Sequence[Entry]) -> d
             told = f"own training, {epochs} epochs"
             found[f"{told}, cross-entropy"] = {each.name: -each.cross_entropy for each in of_epochs}
             found[f"{told}, accuracy"] = {each.name: each.accuracy for each in of_epochs}
+            calibrated = {each.name: -each.calibrated for each in of_epochs if each.calibrated is not None}
+            if names <= calibrated.keys():
+                found[f"{told}, calibrated cross-entropy"] = calibrated
     return found
 
 

@@ -116,7 +116,7 @@ def test_an_entry_is_read_as_it_was_written_and_a_torn_line_is_passed_over(tmp_p
 def test_the_report_has_a_row_for_each_method_and_each_kind_of_evidence(tmp_path: Path) -> None:
     made = pool(100, 120, 110)
     for name, value, others in (("random 0", 1.0, 0.5), ("random 1", 0.5, 0.4), ("random 2", 0.7, 0.3)):
-        append_line(evidence_file(tmp_path, "digits", 0), asdict(Evidence(name, 2, 0.5, value)))
+        append_line(evidence_file(tmp_path, "digits", 0), asdict(Evidence(name, 2, 0.5, value, 1 - value)))
         if name != "random 2":  # not all have been trained for so long yet
             append_line(evidence_file(tmp_path, "digits", 0), asdict(Evidence(name, 15, 0.5, others)))
     (tmp_path / "pool").mkdir()
@@ -128,6 +128,7 @@ def test_the_report_has_a_row_for_each_method_and_each_kind_of_evidence(tmp_path
     table = report(tmp_path, ["digits"], [0])
     assert "| own training, 2 epochs, cross-entropy | 1 | 100 | 100 to 100 | 0.0 | 1.00 |" in table
     assert "| own training, 2 epochs, accuracy | 1 | 0 | 0 to 0 | 10.0 |" in table  # of equal ones the first
+    assert "| own training, 2 epochs, calibrated cross-entropy | 1 | 0 | 0 to 0 | 10.0 | -1.00 |" in table
     assert "15 epochs" not in table
     assert "| backwards | 1 | 0 | 0 to 0 | 10.0 | -1.00 |" in table
 
