@@ -225,7 +225,7 @@ def _check_losses(run: Run, stage: str, losses: Any) -> str:
     found = read_losses(run.path(stage, CHECKPOINT_FILE))
     if list(found) != losses:
         raise RunError(f"{run.path(stage, CHECKPOINT_FILE)} belongs to another training than the stored losses.")
-    return f"the checkpoint is that of the {len(found)} epochs"
+    return f"the checkpoint is that of the training, {counted(len(found), 'epochs')}"
 
 
 def _check_retrained(run: Run) -> str:

@@ -48,7 +48,7 @@ def test_verify_quick(finished: Finished) -> None:
     for what in (
         "seal of retrain: SHA-256",
         "winner (search/best.json): number",
-        "retrained (retrain/): the checkpoint is that of the 6 epochs",
+        "retrained (retrain/): the checkpoint is that of the training, 6 epochs",
         "result (eval/test.json):",
         f"artifact {FLOAT}: its files, weights, subnet and classes match the run",
     ):
