@@ -5,6 +5,7 @@
     python -m benchmarks.choice supernet
     python -m benchmarks.choice judge
     python -m benchmarks.choice pools
+    python -m benchmarks.choice oracle
 
 `train` fills docs/choice/pool: for each task and seed, random subnets within the budget and single modules of about the
 same size, all trained alike in a cheap setting (56 px, 500 images, 15 epochs), tested, and written one per line.
@@ -22,7 +23,8 @@ that every image is evidence.
 
 A method of choosing is anything that scores the subnets of a pool. `judge` takes the evidence of each number of epochs
 as one, and reads docs/choice/scores, where each file holds one method's scores for one pool. It says how well the
-choices did; that takes seconds, as nothing is trained. `pools` shows how the single modules do among random subnets.
+choices did; that takes seconds, as nothing is trained. `pools` shows how the single modules do among random subnets,
+and `oracle` what one gains over lora:8 who trains all of a pool, or its four best kinds, and sees a few test images.
 """
 
 from __future__ import annotations
@@ -82,6 +84,9 @@ SETTING: Mapping[str, Any] = {
     "hardware": {"threads": 1, "precision": best_precision(torch.device("cpu"))},
 }
 FOLDER = Path("docs/choice")
+SEEN = (100, 200, 400)
+"""How many test images an oracle sees; the validation images of the cheap setting are as many as the first."""
+_ORACLES = ("all subnets", "four plain ones")
 OTHERS = 60
 """Random subnets beside those of a pool that a supernet is asked about, as many as a search of the pocket recipe."""
 MEASURES = ("accuracy", "cross-entropy", "calibrated cross-entropy")
@@ -247,6 +252,35 @@ def ceiling_of_training(pool: Sequence[Entry]) -> float | None:
     if len(first) < 2:
         return None
     return judge(again, first).percentile
+
+
+def oracle_lead(pool: Sequence[Entry], images: int, fixed: str, rounds: int = 400, seed: int = 0) -> float:
+    """Find what an oracle gains that trains every subnet of a pool, and sees some images that nothing was trained on.
+
+    So many test images are drawn; the oracle takes the subnet that is right on most of them, by lot among equal ones,
+    and is judged by the other test images.
+
+    Args:
+        pool: First trainings; all are candidates.
+        images: How many test images the oracle sees.
+        fixed: The entry that it is compared with.
+        rounds: How often images are drawn.
+        seed: Of the draws.
+
+    Returns:
+        Percentage points of accuracy above the fixed entry, on average over the rounds.
+    """
+    correct = np.stack([entry.correct for entry in pool])
+    place = [entry.name for entry in pool].index(fixed)
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(rounds):
+        order = rng.permutation(correct.shape[1])
+        right = correct[:, order[:images]].sum(axis=1)
+        chosen = rng.choice(np.flatnonzero(right == right.max()))
+        others = correct[:, order[images:]].mean(axis=1)
+        found.append(100 * float(others[chosen] - others[place]))
+    return float(np.mean(found))
 
 
 def interval(values: Mapping[str, Sequence[float]], rounds: int = 10_000, seed: int = 0) -> tuple[float, float, float]:
@@ -569,18 +603,36 @@ def pools_table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str
     return "\n".join(lines)
 
 
+def oracle_table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
+    """Make a table of what oracles gain over the first of the single modules: a row a task and seed, and their mean."""
+    fixed, plain = SINGLES[0], SINGLES[:4]
+    lines = [f"| task | seed | {' | '.join(f'{who}, {n} images' for who in _ORACLES for n in SEEN)} |"]
+    lines.append("|---|---:|" + "---:|" * (len(_ORACLES) * len(SEEN)))
+    rows: list[list[float]] = []
+    for task, seed in ((task, seed) for task in tasks for seed in seeds):
+        pool = [entry for entry in read_pool(folder, task, seed) if not entry.repeat]
+        if not set(plain) < {entry.name for entry in pool}:
+            continue
+        some = [entry for entry in pool if entry.name in plain]
+        rows.append([oracle_lead(each, images, fixed) for each in (pool, some) for images in SEEN])
+        lines.append(f"| {task} | {seed} | {' | '.join(f'{lead:+.1f}' for lead in rows[-1])} |")
+    if rows:
+        lines.append(f"| mean | | {' | '.join(f'{lead:+.1f}' for lead in np.mean(rows, axis=0))} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Train the missing entries, or judge the existing scores."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("do", choices=("train", "evidence", "supernet", "judge", "pools"))
+    parser.add_argument("do", choices=("train", "evidence", "supernet", *_TABLES))
     parser.add_argument("--tasks", default=",".join(DEVELOPMENT))
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--epochs", default="2,4,15", help="of the trainings without the validation images")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     tasks, seeds = arguments.tasks.split(","), [int(seed) for seed in arguments.seeds.split(",")]
-    if arguments.do in ("judge", "pools"):
-        print((report if arguments.do == "judge" else pools_table)(arguments.folder, tasks, seeds))
+    if arguments.do in _TABLES:
+        print(_TABLES[arguments.do](arguments.folder, tasks, seeds))
         return
     for seed in seeds:
         for task in tasks:
@@ -591,6 +643,8 @@ def main() -> None:
             else:
                 find_evidence(arguments.folder, task, seed, [int(count) for count in arguments.epochs.split(",")])
 
+
+_TABLES = {"judge": report, "pools": pools_table, "oracle": oracle_table}
 
 if __name__ == "__main__":
     main()

@@ -19,6 +19,8 @@ from benchmarks.choice import (
     evidence_file,
     interval,
     judge,
+    oracle_lead,
+    oracle_table,
     percentile,
     pool_file,
     pools_table,
@@ -141,3 +143,22 @@ def test_the_table_of_pools_ranks_the_plain_subnets_among_the_random_ones(tmp_pa
     assert "| lora:8 | 65.0 | 100 | 45.0 | 0 | 55.0 | 50 |" in table
     assert "| random, mean | 55.0 |  | 55.0 |  | 55.0 |  |" in table  # not the second training
     assert "| random, best | 60.0 |" in table
+
+
+def test_an_oracle_gains_what_there_is_to_gain_and_nothing_by_seeing_noise() -> None:
+    clear = [entry("lora:8", 100), *pool(60, 140)]
+    assert oracle_lead(clear, 100, "lora:8") == pytest.approx(20, abs=1)  # it cannot miss the best
+    rng = np.random.default_rng(0)
+    alike = [Entry(name, 0, SUBNET, 1, 1, "fp32", rng.random(20_000) < 0.7) for name in ("lora:8", "random 0", "bias")]
+    assert oracle_lead(alike, 100, "lora:8") == pytest.approx(0, abs=0.5)
+
+
+def test_the_table_of_oracles_has_a_row_for_each_whole_pool(tmp_path: Path) -> None:
+    right = {"lora:8": 500, "lora:6+bias": 700, "adapter:16": 450, "bias": 400, "random 0": 900}
+    whole = [Entry(name, 0, SUBNET, 1, 1, "fp32", np.arange(1000) < count) for name, count in right.items()]
+    for one in whole:
+        append_line(pool_file(tmp_path, "digits", 0), one.to_json())
+    append_line(pool_file(tmp_path, "digits", 1), whole[0].to_json())
+    *_, row, mean = oracle_table(tmp_path, ["digits"], [0, 1]).splitlines()
+    assert row.startswith("| digits | 0 | +40.0 |") and mean.startswith("| mean | | +40.0 |")
+    assert row.endswith(" | +20.0 | +20.0 | +20.0 |")  # lora:6+bias, without the random subnet
