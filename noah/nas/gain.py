@@ -1,4 +1,4 @@
-"""What a search gained over the best single module of its final and over a random subnet, in sentences."""
+"""By what a final compares, and what a search gained over its best single module and a random subnet, in words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from noah.space.baselines import LINEAR
+
+MEASURES: Mapping[str, str] = {
+    "accuracy": "accuracy",
+    "cross_entropy": "cross-entropy",
+    "calibrated_cross_entropy": "calibrated cross-entropy",
+}
+"""What `search.rerank_by` may name, in words."""
 
 
 def describe_gain(single: Mapping[str, Any]) -> str:

@@ -115,6 +115,7 @@ class Finalist(TypedDict):
     accuracy: Share
     standard_error: float
     cross_entropy: Finite
+    calibrated_cross_entropy: NotRequired[Finite | None]
     losses: list[float]
 
 

@@ -270,7 +270,8 @@ class EvolutionSettings(Section):
     The best `rerank` candidates are each trained on the training set for `rerank_epochs` (a quarter of the retraining's
     epochs if None), and the winner is the best of them afterwards (`noah.stages.rerank`); with 0 the search's own
     ranking decides. With several `rungs` all are first trained for fewer epochs, and the better half goes on to twice
-    as many, until the last rung has `rerank_epochs` (successive halving). `rerank_by` says what they are compared by.
+    as many, until the last rung has `rerank_epochs` (successive halving). `rerank_by` says what they are compared by;
+    the calibrated cross-entropy is that at the temperature that fits the validation images best.
 
     With `baselines` the search begins with the single modules of the space at the budget's size, with none at all, and
     with even mixtures (`noah.space.baselines`). Those that are `invited`, such as lora or lora+bias, are always among
@@ -300,7 +301,7 @@ class EvolutionSettings(Section):
     rerank: Annotated[int, Field(ge=0)] = 0
     rerank_epochs: Count | None = None
     rungs: Count = 1
-    rerank_by: Literal["accuracy", "cross_entropy"] = "accuracy"
+    rerank_by: Literal["accuracy", "cross_entropy", "calibrated_cross_entropy"] = "accuracy"
     racing: Literal["exact", "paired", "off"] = "exact"
     top: Count = 10
 

@@ -11,6 +11,7 @@ from noah.data.pixels.pixels import Pixels
 from noah.evaluation.accuracy import Score
 from noah.evaluation.kept_tokens import KeptTokens
 from noah.evaluation.score import predicted_labels, score
+from noah.evaluation.temperature import fit_temperature
 from noah.files.packed import pack_images, unpack_images
 from noah.model.supernet import Supernet, slice_trainable_state
 from noah.nas.outcome import Outcome
@@ -40,12 +41,16 @@ class Reranked:
         subnet: The widths of its modules.
         outcome: The result on all validation images, with the weights of this training.
         losses: The mean training loss of each epoch.
+        calibrated: The cross-entropy of the outcome once logits are divided by the temperature that the validation
+            images ask for, in nats: how sure of itself the network is does not count. None in files of versions that
+            did not measure it.
     """
 
     index: int
     subnet: Subnet
     outcome: Outcome
     losses: tuple[float, ...]
+    calibrated: float | None = None
 
     @property
     def score(self) -> Score:
@@ -58,6 +63,7 @@ class Reranked:
             "index": self.index,
             "subnet": self.subnet.to_json(),
             **self.score.to_json(),
+            "calibrated_cross_entropy": self.calibrated,
             "wrong": pack_images(self.outcome.wrong),
             "losses": list(self.losses),
         }
@@ -70,6 +76,7 @@ class Reranked:
             Subnet.from_json(value["subnet"]),
             Outcome(Score(value["correct"], value["total"], value["cross_entropy"]), unpack_images(value["wrong"])),
             tuple(value["losses"]),
+            value.get("calibrated_cross_entropy"),
         )
 
 
@@ -168,12 +175,9 @@ def train_finalist(
             class_weights=class_weights(material.pixels, materials),
             kept=kept,
         )
-    outcome = _outcome(model.eval(), subnet, material.validation, materials)
-    return Reranked(training.index, subnet, outcome, tuple(losses))
-
-
-def _outcome(model: Supernet, subnet: Subnet, validation: Pixels, materials: Materials) -> Outcome:
-    """Evaluate the merged network on all validation images."""
-    logits = merged_logits(model, subnet, validation, materials)
-    wrong = (predicted_labels(logits) != validation.labels).nonzero()[0]
-    return Outcome(score(logits, validation.labels), tuple(wrong.tolist()))
+    labels = material.validation.labels
+    logits = merged_logits(model.eval(), subnet, material.validation, materials)
+    wrong = (predicted_labels(logits) != labels).nonzero()[0]
+    outcome = Outcome(score(logits, labels), tuple(wrong.tolist()))
+    calibrated = fit_temperature(logits, labels, "the validation images").cross_entropy[1]
+    return Reranked(training.index, subnet, outcome, tuple(losses), calibrated)

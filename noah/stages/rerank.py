@@ -203,5 +203,19 @@ def _check_settings(run: Run, settings: RetrainSettings) -> None:
 
 
 def _rank_key(reranked: Reranked, materials: Materials) -> tuple[float, ...]:
-    by_loss = materials.settings.search.rerank_by == "cross_entropy"
-    return (reranked.score.cross_entropy,) if by_loss else (-reranked.score.correct, reranked.score.cross_entropy)
+    match materials.settings.search.rerank_by:
+        case "accuracy":
+            return -reranked.score.correct, reranked.score.cross_entropy
+        case "cross_entropy":
+            return (reranked.score.cross_entropy,)
+        case "calibrated_cross_entropy":
+            return (_calibrated(reranked),)
+
+
+def _calibrated(reranked: Reranked) -> float:
+    if reranked.calibrated is None:
+        raise RunError(
+            f"Finalist {reranked.index} was measured by a version that did not know the calibrated cross-entropy.",
+            "Remove search/rerank.jsonl and search/rerank/ of the run to train all of them again.",
+        )
+    return reranked.calibrated

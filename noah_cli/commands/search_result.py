@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from noah.console.listener import RichListener
 from noah.nas.certainty import Certainty, describe_certainty
-from noah.nas.gain import describe_gain, describe_typical
+from noah.nas.gain import MEASURES, describe_gain, describe_typical
 from noah.prepare.run_budget import COSTS
 from noah.progress import counted
 from noah.runs.folder import Run
@@ -132,12 +132,15 @@ def _print_finalists(listener: RichListener, reranked: dict[str, Any]) -> None:
     finalists = reranked["finalists"]
     epochs = len(finalists[0]["losses"])
     last = [finalist for finalist in finalists if len(finalist["losses"]) == epochs]
-    by = reranked.get("by", "accuracy").replace("_", "-")
+    measure = reranked.get("by", "accuracy")
+    shown = measure if measure == "calibrated_cross_entropy" else "cross_entropy"
     left_out = len(finalists) - len(last)
     before = f"; {left_out:,} {'was' if left_out == 1 else 'were'} left out before" if left_out else ""
-    listener.say(f"finalists trained for {counted(epochs, 'epochs')} each; the best by {by} first{before}")
+    listener.say(
+        f"finalists trained for {counted(epochs, 'epochs')} each; the best by {MEASURES[measure]} first{before}"
+    )
     for finalist in last:
-        entropy, subnet = finalist["cross_entropy"], spell_subnet(Subnet.from_json(finalist["subnet"]))
+        entropy, subnet = finalist[shown], spell_subnet(Subnet.from_json(finalist["subnet"]))
         listener.say(f"          {finalist['index']:>4}  {finalist['accuracy']:.1%}  {entropy:.3f} nats  {subnet}")
     listener.say(f"certainty {_sentence(reranked['certainty'])}")
     if single := reranked.get("single"):

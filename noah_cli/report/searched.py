@@ -11,7 +11,7 @@ from noah.evaluation.significance import Proportion
 from noah.files.jsonl import read_lines
 from noah.nas.candidate import Candidate, front, rank
 from noah.nas.certainty import Certainty, describe_certainty
-from noah.nas.gain import describe_gain, describe_typical
+from noah.nas.gain import MEASURES, describe_gain, describe_typical
 from noah.prepare.run_budget import COSTS
 from noah.runs.folder import RUN_FILE, Run
 from noah.runs.stored_results import chosen_by
@@ -32,6 +32,7 @@ class Finalist:
         modules: Its modules, as they are typed where every block has the same ones.
         right: How many validation images it gets right after that training.
         cross_entropy: On these images, in nats.
+        calibrated: The same at the temperature that fits them best; None if it was not measured.
         epochs: Of that training; those that were left out in an earlier round had fewer.
     """
 
@@ -39,6 +40,7 @@ class Finalist:
     modules: str
     right: Proportion
     cross_entropy: float
+    calibrated: float | None
     epochs: int
 
 
@@ -206,7 +208,7 @@ def _winner(result: Mapping[str, Any], compared_by: str) -> Winner:
         ),
         gains=_gains(result),
         finalists=tuple(map(_finalist, reranked["finalists"])) if reranked else (),
-        compared_by=compared_by.replace("_", "-"),
+        compared_by=MEASURES[compared_by],
         stopped=result.get("stopped") or "",
         exhausted=bool(result.get("exhausted")),
     )
@@ -218,6 +220,7 @@ def _finalist(record: Mapping[str, Any]) -> Finalist:
         spell_subnet(Subnet.from_json(record["subnet"])),
         Proportion(int(record["correct"]), int(record["total"])),
         float(record["cross_entropy"]),
+        record.get("calibrated_cross_entropy"),
         len(record["losses"]),
     )
 

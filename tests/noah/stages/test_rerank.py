@@ -335,9 +335,32 @@ def test_rounds_that_were_interrupted_go_on_as_if_nothing_had_been(
 def test_finalists_are_compared_by_cross_entropy_if_asked(
     halved: tuple[Materials, list[Candidate]], tmp_path: Path
 ) -> None:
-    materials, candidates = halved
-    by_loss = materials.settings.search.model_copy(update={"rerank_by": "cross_entropy", "rungs": 1})
-    materials = replace(materials, settings=materials.settings.model_copy(update={"search": by_loss}))
-    reranked = rerank(start_run(tmp_path, materials), materials, rank(candidates), 4, 1, Silent())
+    def found(measure: str) -> list[Reranked]:
+        materials, candidates = halved
+        by_loss = materials.settings.search.model_copy(update={"rerank_by": measure, "rungs": 1})
+        materials = replace(materials, settings=materials.settings.model_copy(update={"search": by_loss}))
+        return rerank(start_run(tmp_path / measure, materials), materials, rank(candidates), 4, 1, Silent())
+
+    reranked, calibrated = found("cross_entropy"), found("calibrated_cross_entropy")
     losses = [each.score.cross_entropy for each in reranked]
     assert losses == sorted(losses)
+    cooled = [each.calibrated for each in calibrated if each.calibrated is not None]
+    assert len(cooled) == len(losses) and cooled == sorted(cooled)
+    assert sorted(cooled) == sorted(each.calibrated or 0 for each in reranked)  # the same trainings
+    assert all((each.calibrated or 0) <= each.score.cross_entropy for each in reranked)
+
+
+def test_a_final_of_an_older_version_has_no_calibrated_cross_entropy(
+    halved: tuple[Materials, list[Candidate]], tmp_path: Path
+) -> None:
+    materials, candidates = halved
+    by_loss = materials.settings.search.model_copy(update={"rerank_by": "calibrated_cross_entropy", "rungs": 1})
+    materials = replace(materials, settings=materials.settings.model_copy(update={"search": by_loss}))
+    run = start_run(tmp_path, materials)
+    rerank(run, materials, rank(candidates), 4, 1, Silent())
+    path = run.path("search", "rerank.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    older = [{key: value for key, value in line.items() if key != "calibrated_cross_entropy"} for line in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in older))
+    with pytest.raises(RunError, match="did not know the calibrated cross-entropy"):
+        rerank(run, materials, rank(candidates), 4, 1, Silent())
