@@ -73,6 +73,7 @@ METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "published": ("quick", {"retrain": CHEAP, "search": {"sampler": "published"}}),
 }
 """The recipe of each, and what is changed in it."""
+_OF_FINALISTS = ("subnet", "accuracy", "cross_entropy", "calibrated_cross_entropy")
 
 
 def prepared(method: str, task: str, seed: int) -> tuple[Materials, dict[str, str]]:
@@ -125,7 +126,7 @@ def fill(folder: Path, task: str, seed: int) -> None:
         entry = Entry(
             method, 0, subnet, best["parameters"], steps, materials.hardware.precision, np.asarray(correct, bool)
         )
-        told = [{key: each[key] for key in ("subnet", "accuracy", "cross_entropy")} for each in finalists]
+        told = [{key: each[key] for key in _OF_FINALISTS} for each in finalists]
         cost = search_steps(settings, len(materials.dataset.train), len(finalists))
         append_line(path, {**entry.to_json(), "origin": best["origin"], "search_steps": cost, "finalists": told})
         seconds = time.monotonic() - began
