@@ -271,7 +271,8 @@ class EvolutionSettings(Section):
     epochs if None), and the winner is the best of them afterwards (`noah.stages.rerank`); with 0 the search's own
     ranking decides. With several `rungs` all are first trained for fewer epochs, and the better half goes on to twice
     as many, until the last rung has `rerank_epochs` (successive halving). `rerank_by` says what they are compared by;
-    the calibrated cross-entropy is that at the temperature that fits the validation images best.
+    the calibrated cross-entropy is that at the temperature that fits the validation images best. By either of these the
+    best of the search, too, are those with the lowest cross-entropy, of all that were shown every image.
 
     With `baselines` the search begins with the single modules of the space at the budget's size, with none at all, and
     with even mixtures (`noah.space.baselines`). Those that are `invited`, such as lora or lora+bias, are always among

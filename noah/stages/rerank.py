@@ -27,6 +27,7 @@ from noah.prepare.context import Materials
 from noah.progress import Listener
 from noah.runs.file_shapes import check_shape
 from noah.runs.folder import Run
+from noah.settings.settings import EvolutionSettings
 from noah.settings.training_settings import RetrainSettings, shortened
 from noah.stages.finalist import FinalMaterial, FinalTraining, Reranked, read_final, train_finalist
 from noah.stages.spread_final import spread_trainings
@@ -53,7 +54,8 @@ def rerank(
     Args:
         run: Gets search/rerank.jsonl, with a line for each finished training, and search/rerank/, with checkpoints.
         materials: What the run works with; `search.rungs` and `search.rerank_by` say how they are compared.
-        candidates: The candidates of the search, best first. Those that the race gave up on are skipped.
+        candidates: The candidates of the search, best first. Those that the race gave up on are skipped; of the others
+            the first take part, or those with the lowest cross-entropy where finalists are compared by one.
         m: How many candidates are trained besides those that are invited.
         epochs: The number of epochs of each training in the last rung.
         listener: Receives the progress.
@@ -67,7 +69,7 @@ def rerank(
         RunError: If a file is damaged, or was left by trainings with other settings.
         TrainingError: If a loss or a logit is not finite.
     """
-    chosen = _entrants(candidates, m, materials.settings.search.invited)
+    chosen = _entrants(candidates, m, materials.settings.search)
     rungs = plan_rungs(len(chosen), epochs, materials.settings.search.rungs)
     path = run.path("search", "rerank.jsonl")
     _check_settings(run, shortened(materials.settings.retrain, epochs))
@@ -94,15 +96,23 @@ def rerank(
     return left_out
 
 
-def _entrants(candidates: Sequence[Candidate], m: int, invited: Sequence[str] | None) -> list[Candidate]:
-    """The best m candidates that were shown every image, and those that are invited, in their order."""
+def _entrants(candidates: Sequence[Candidate], m: int, search: EvolutionSettings) -> list[Candidate]:
+    """The best m candidates that were shown every image, and those that are invited, in their order.
+
+    A final that compares by a cross-entropy takes the candidates with the lowest one, too. (Theirs is not calibrated:
+    a supernet is not too sure of itself.)
+    """
+    invited = search.invited
 
     def is_invited(candidate: Candidate) -> bool:
         if invited is None:
             return candidate.origin == SINGLE
         return candidate.origin in (SINGLE, EVEN) and name_baseline(candidate.subnet) in invited
 
-    others = [each for each in candidates if each.outcome.complete and not is_invited(each)][:m]
+    others = [each for each in candidates if each.outcome.complete and not is_invited(each)]
+    if search.rerank_by != "accuracy":
+        others.sort(key=lambda each: each.score.cross_entropy)
+    others = others[:m]
     return [each for each in candidates if each in others or (is_invited(each) and not each.failed)]
 
 

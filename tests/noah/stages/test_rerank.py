@@ -350,6 +350,20 @@ def test_finalists_are_compared_by_cross_entropy_if_asked(
     assert all((each.calibrated or 0) <= each.score.cross_entropy for each in reranked)
 
 
+@pytest.mark.parametrize(("measure", "best"), [("accuracy", 0), ("cross_entropy", 2), ("calibrated_cross_entropy", 2)])
+def test_the_best_of_the_search_are_found_by_what_finalists_are_compared_by(
+    halved: tuple[Materials, list[Candidate]], tmp_path: Path, measure: str, best: int
+) -> None:
+    materials, candidates = halved
+    outcomes = [each.outcome for each in candidates]
+    outcomes[2] = replace(outcomes[2], score=replace(outcomes[2].score, cross_entropy=0.4))
+    candidates = [replace(each, outcome=outcome) for each, outcome in zip(candidates, outcomes, strict=True)]
+    search = materials.settings.search.model_copy(update={"rerank_by": measure, "rungs": 1})
+    materials = replace(materials, settings=materials.settings.model_copy(update={"search": search}))
+    found = rerank(start_run(tmp_path, materials), materials, rank(candidates), 1, 1, Silent())
+    assert {each.index for each in found} == {best, 4, 5}  # and both single modules
+
+
 def test_a_final_of_an_older_version_has_no_calibrated_cross_entropy(
     halved: tuple[Materials, list[Candidate]], tmp_path: Path
 ) -> None:
