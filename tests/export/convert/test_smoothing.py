@@ -137,22 +137,26 @@ def test_an_outlier_that_8_bits_cannot_hold_is_held_after_smoothing(tmp_path: Pa
     network, images = merged("class token", embed_dim=48)
     network, images = network.float(), torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     expected = run(network, images)
+
+    def error(each: MergedViT, name: str) -> float:
+        source, target = tmp_path / f"{name}.onnx", tmp_path / f"int8-{name}.onnx"
+        write_onnx(each, source, height=32, width=32, raw_pixels=False)
+        products = choose_products(onnx.load(source), gemm=True, exclude_last_block=False)
+        batches = [{"images": images.numpy()}]
+        write_int8(source, target, products, batches, calibration="minmax", symmetric=False)
+        found = torch.from_numpy(open_session(target, provider="cpu").run(images.numpy()))
+        return relative(found, expected)
+
+    without = error(network, "without")
     with torch.no_grad():
         for place in smoothing_places(network):
             divisors = torch.ones(place.multiplied[0].shape[-1])
             divisors[1] = 1 / 300
             place.divide(divisors)
     assert relative(run(network, images), expected) < 1e-5
-    errors = []
-    for number, each in enumerate((network, smooth(network, forward(images)).network)):
-        source, target = tmp_path / f"{number}.onnx", tmp_path / f"int8-{number}.onnx"
-        write_onnx(each, source, height=32, width=32, raw_pixels=False)
-        products = choose_products(onnx.load(source), gemm=True, exclude_last_block=False)
-        batches = [{"images": images.numpy()}]
-        write_int8(source, target, products, batches, calibration="minmax", symmetric=False)
-        found = torch.from_numpy(open_session(target, provider="cpu").run(images.numpy()))
-        errors.append(relative(found, expected))
-    assert errors[1] < errors[0] / 2
+    outlier, smoothed = error(network, "outlier"), error(smooth(network, forward(images)).network, "smoothed")
+    # What is lost without an outlier differs between processors: those without VNNI have 7 bits.
+    assert smoothed - without < (outlier - without) / 2
 
 
 def test_a_channel_that_is_always_zero_divides_by_no_zero() -> None:
