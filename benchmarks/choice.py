@@ -395,6 +395,8 @@ def score_by_supernet(folder: Path, task: str, seed: int) -> None:
         way: folder / "scores" / f"{way.replace(', ', '-').replace(' ', '-')}-{task}-seed{seed}.json"
         for way in (*(f"supernet, {measure}" for measure in MEASURES), "supernet, pooled cross-entropy", CROSS_FITTED)
     }
+    if all(path.exists() for path in paths.values()):
+        return
     materials = materials_of(task, seed)
     entries = {name: subnet for name, repeat, subnet in wanted(materials) if not repeat and name.startswith("random ")}
 

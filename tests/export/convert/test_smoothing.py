@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from export.convert.onnx_products import choose_products
-from export.convert.quantize import write_int8
+from export.convert.quantize import usable_weight_bits, write_int8
 from export.convert.smoothing import smooth, smoothing_places
 from export.convert.to_onnx import write_onnx
 from export.runtime.onnx_session import open_session
@@ -155,8 +155,9 @@ def test_an_outlier_that_8_bits_cannot_hold_is_held_after_smoothing(tmp_path: Pa
             place.divide(divisors)
     assert relative(run(network, images), expected) < 1e-5
     outlier, smoothed = error(network, "outlier"), error(smooth(network, forward(images)).network, "smoothed")
-    # What is lost without an outlier differs between processors: those without VNNI have 7 bits.
     assert smoothed - without < (outlier - without) / 2
+    if usable_weight_bits() == 8:  # with 7, on processors without VNNI, much is lost without an outlier, too
+        assert smoothed < outlier / 2
 
 
 def test_a_channel_that_is_always_zero_divides_by_no_zero() -> None:

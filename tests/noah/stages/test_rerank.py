@@ -332,14 +332,18 @@ def test_rounds_that_were_interrupted_go_on_as_if_nothing_had_been(
     assert content(run) == content(whole)
 
 
+def comparing_by(measure: str, materials: Materials) -> Materials:
+    """The same with a final in one round that compares by that measure."""
+    search = materials.settings.search.model_copy(update={"rerank_by": measure, "rungs": 1})
+    return replace(materials, settings=materials.settings.model_copy(update={"search": search}))
+
+
 def test_finalists_are_compared_by_cross_entropy_if_asked(
     halved: tuple[Materials, list[Candidate]], tmp_path: Path
 ) -> None:
     def found(measure: str) -> list[Reranked]:
-        materials, candidates = halved
-        by_loss = materials.settings.search.model_copy(update={"rerank_by": measure, "rungs": 1})
-        materials = replace(materials, settings=materials.settings.model_copy(update={"search": by_loss}))
-        return rerank(start_run(tmp_path / measure, materials), materials, rank(candidates), 4, 1, Silent())
+        materials = comparing_by(measure, halved[0])
+        return rerank(start_run(tmp_path / measure, materials), materials, rank(halved[1]), 4, 1, Silent())
 
     reranked, calibrated = found("cross_entropy"), found("calibrated_cross_entropy")
     losses = [each.score.cross_entropy for each in reranked]
@@ -354,12 +358,10 @@ def test_finalists_are_compared_by_cross_entropy_if_asked(
 def test_the_best_of_the_search_are_found_by_what_finalists_are_compared_by(
     halved: tuple[Materials, list[Candidate]], tmp_path: Path, measure: str, best: int
 ) -> None:
-    materials, candidates = halved
+    materials, candidates = comparing_by(measure, halved[0]), halved[1]
     outcomes = [each.outcome for each in candidates]
     outcomes[2] = replace(outcomes[2], score=replace(outcomes[2].score, cross_entropy=0.4))
     candidates = [replace(each, outcome=outcome) for each, outcome in zip(candidates, outcomes, strict=True)]
-    search = materials.settings.search.model_copy(update={"rerank_by": measure, "rungs": 1})
-    materials = replace(materials, settings=materials.settings.model_copy(update={"search": search}))
     found = rerank(start_run(tmp_path, materials), materials, rank(candidates), 1, 1, Silent())
     assert {each.index for each in found} == {best, 4, 5}  # and both single modules
 
@@ -367,9 +369,7 @@ def test_the_best_of_the_search_are_found_by_what_finalists_are_compared_by(
 def test_a_final_of_an_older_version_has_no_calibrated_cross_entropy(
     halved: tuple[Materials, list[Candidate]], tmp_path: Path
 ) -> None:
-    materials, candidates = halved
-    by_loss = materials.settings.search.model_copy(update={"rerank_by": "calibrated_cross_entropy", "rungs": 1})
-    materials = replace(materials, settings=materials.settings.model_copy(update={"search": by_loss}))
+    materials, candidates = comparing_by("calibrated_cross_entropy", halved[0]), halved[1]
     run = start_run(tmp_path, materials)
     rerank(run, materials, rank(candidates), 4, 1, Silent())
     path = run.path("search", "rerank.jsonl")
