@@ -132,13 +132,12 @@ def _print_finalists(listener: RichListener, reranked: dict[str, Any]) -> None:
     finalists = reranked["finalists"]
     epochs = len(finalists[0]["losses"])
     last = [finalist for finalist in finalists if len(finalist["losses"]) == epochs]
-    measure = reranked.get("by", "accuracy")
+    measure = reranked.get("by")  # older versions did not store it
     shown = measure if measure == "calibrated_cross_entropy" else "cross_entropy"
     left_out = len(finalists) - len(last)
     before = f"; {left_out:,} {'was' if left_out == 1 else 'were'} left out before" if left_out else ""
-    listener.say(
-        f"finalists trained for {counted(epochs, 'epochs')} each; the best by {MEASURES[measure]} first{before}"
-    )
+    by = f" by {MEASURES[measure]}" if measure else ""
+    listener.say(f"finalists trained for {counted(epochs, 'epochs')} each; the best{by} first{before}")
     for finalist in last:
         entropy, subnet = finalist[shown], spell_subnet(Subnet.from_json(finalist["subnet"]))
         listener.say(f"          {finalist['index']:>4}  {finalist['accuracy']:.1%}  {entropy:.3f} nats  {subnet}")

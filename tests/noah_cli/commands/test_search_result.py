@@ -116,6 +116,8 @@ def test_how_sure_the_choice_is() -> None:
         "finalists trained for 2 epochs each; the best by cross-entropy first 7 90.0% 0.250 nats lora:6+bias" in words
     )
     assert "3 100.0% 0.300 nats lora, block by block" in words
+    older = told(certainty=sure, rerank={"finalists": finalists, "certainty": sure})
+    assert "finalists trained for 2 epochs each; the best first 7 90.0%" in older  # by what was not stored
     assert "on 1,000 validation images with the supernet's weights; 3 others" in words
     assert words.count("certainty") == 1  # of the finalists, who were chosen among; not of the search before
 
@@ -162,7 +164,7 @@ def test_a_front_of_one_has_no_second() -> None:
 def test_what_was_gained_over_the_best_single_module(single: dict[str, Any], sentence: str) -> None:
     finalists = [finalist(7, 0.9), finalist(0, 0.88), {**finalist(2, 0.8), "losses": [1.0]}]
     sure = {**certainty([[1, 2], [1, 3], [4]], 10, 0).to_json(), "indices": [7, 0, 2]}
-    words = told(rerank={"finalists": finalists, "certainty": sure, "single": single})
+    words = told(rerank={"finalists": finalists, "certainty": sure, "single": single, "by": "accuracy"})
     assert "trained for 2 epochs each; the best by accuracy first; 1 was left out before 7 90.0%" in words
     assert "0 88.0% 0.300 nats linear certainty" in words
     assert sentence in words
