@@ -36,7 +36,10 @@ from tests.finished import NAME, Finished
 from tests.noah.cost.test_latency_timing import count_work
 from tests.vtab import write_vtab
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),  # a page is up to thirty real commands: two minutes here, five on a processor with AVX2
+]
 
 ELSEWHERE = {"tutorial.md", "cluster.md"}
 """Documents whose lines tests/test_tutorial.py runs; and those for several machines, of which none is at hand: what its
@@ -179,6 +182,7 @@ def prepare_search(folder: Path, request: pytest.FixtureRequest) -> None:
     # Some seeds and few candidates leave one subnet on the Pareto front, and the page takes the second; here are six.
     search = {**TINY["search"], "population": 6}
     write_tiny(folder, use_file(folder, request), hardware=ON_ONE_CORE, seed=2, search=search)
+    shutil.copytree(request.getfixturevalue("photo_folder"), folder / "photos")
 
 
 ENGINE = (1, "is a TensorRT engine, which needs an NVIDIA GPU")
