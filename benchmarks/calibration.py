@@ -3,7 +3,7 @@
     python -m benchmarks.calibration measure --seeds 0,1
     python -m benchmarks.calibration table
 
-`measure` trains a subnet on each task in the cheap setting of `benchmarks.choice` (56 px, 500 images, 15 epochs), of
+`measure` trains a subnet on each task in the cheap setting of `benchmarks.pool` (56 px, 500 images, 15 epochs), of
 which `retrain.hold_out` leaves out a fifth, fits the temperature on these as `noah retrain` does, and tests with it and
 without. It can be stopped and started again at any time; docs/calibration holds a line for each task and seed.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.choice import materials_of, train_subnet
+from benchmarks.pool import materials_of, train_subnet
 from noah.evaluation.score import describe, predicted_labels
 from noah.evaluation.temperature import at_temperature
 from noah.files.jsonl import append_line, read_lines

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.choice import DEVELOPMENT, FOLDER
+from benchmarks.pool import DEVELOPMENT, FOLDER
 
 Fill = Callable[[Path, str, int], None]
 """Takes the folder of results, a task and a seed, and measures what is missing."""

@@ -28,19 +28,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import measure_or_show
-from benchmarks.choice import (
+from benchmarks.choice import interval, percentile
+from benchmarks.evidence import add_evidence, evidence_file
+from benchmarks.pool import (
     SETTING,
     TRAINED,
     VALIDATED,
     Entry,
     add_entry,
-    add_evidence,
-    evidence_file,
     few_images,
-    interval,
     is_random,
     materials_of,
-    percentile,
     read_pool,
 )
 from noah.benchmark.suites import POCKET

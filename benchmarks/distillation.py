@@ -3,7 +3,7 @@
     python -m benchmarks.distillation train --tasks rendered_dsprites_loc,shapes_count --seeds 0
     python -m benchmarks.distillation table
 
-In the cheap setting of `benchmarks.choice`, as a search would do it: the teachers are its finalists, trained without
+In the cheap setting of `benchmarks.pool`, as a search would do it: the teachers are its finalists, trained without
 the validation images. Their averaged predictions are tested as an ensemble, and students are trained on all images,
 on mixtures of the labels and the ensemble's predictions; for the validation images these come from networks that never
 saw them. `train` can be stopped and started again at any time; docs/choice/distillation holds a line for each.
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cells import measure_or_show
-from benchmarks.choice import materials_of, train_subnet
+from benchmarks.pool import materials_of, train_subnet
 from noah.files.jsonl import append_line, read_lines
 from noah.progress import Silent
 from noah.runs.subnet_text import parse_subnet

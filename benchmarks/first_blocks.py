@@ -2,7 +2,7 @@
 
     python -m benchmarks.first_blocks [--rounds 3] [--threads 1] [--images 200]
 
-Both ways of a training take turns, with the settings of the pocket recipe in the cheap setting of `benchmarks.choice`:
+Both ways of a training take turns, with the settings of the pocket recipe in the cheap setting of `benchmarks.pool`:
 the digits at 56 px, 20 epochs. Prints one line of JSON for each subnet: medians in seconds, with the
 computing of the first blocks included, the ratio, and whether the losses of all epochs are the same.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.choice import SETTING
+from benchmarks.pool import SETTING
 from benchmarks.supernets import pocket_settings
 from noah.data.augment.augmented_pixels import TrainingPixels
 from noah.data.pixels.pixels import Pixels

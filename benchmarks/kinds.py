@@ -5,10 +5,9 @@
     python -m benchmarks.kinds evidence --epochs 2,4
     python -m benchmarks.kinds table
 
-The trainings are those of `benchmarks.choice`: 56 px, 500 images, 15 epochs, one thread. `train` can be stopped and
+The trainings are those of `benchmarks.pool`: 56 px, 500 images, 15 epochs, one thread. `train` can be stopped and
 started again at any time; docs/choice/kinds holds a line for each training. `evidence` trains them for a few epochs on
-the training images alone, and measures them on the validation images, as `benchmarks.choice` does with the subnets of a
-pool.
+the training images alone, and measures them on the validation images, as `benchmarks.evidence` does with a pool.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.choice import DEVELOPMENT, FOLDER, Entry, add_entry, add_evidence, materials_of
+from benchmarks.evidence import add_evidence
+from benchmarks.pool import DEVELOPMENT, FOLDER, Entry, add_entry, materials_of
 from noah.files.jsonl import read_lines
 from noah.runs.subnet_text import parse_subnet, spell_widths
 from noah.space.baselines import closest_width
@@ -33,7 +33,7 @@ BASELINES = ("lora:8", "adapter:16")
 def spellings(depth: int, sizes: BlockSizes | int, parameters: int = PARAMETERS) -> list[str]:
     """Spell the baselines, then every other kind and group of kinds at the width that comes closest to a number.
 
-    Prompts are left out: `benchmarks.choice` trains them.
+    Prompts are left out: `benchmarks.pool` trains them.
 
     Args:
         depth: Blocks of the backbone.

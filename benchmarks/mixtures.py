@@ -3,7 +3,7 @@
     python -m benchmarks.mixtures train --tasks rendered_dsprites_loc,shapes_count --seeds 0
     python -m benchmarks.mixtures table
 
-In the cheap setting of `benchmarks.choice`. The first round trains every kind of module alone for two epochs on the
+In the cheap setting of `benchmarks.pool`. The first round trains every kind of module alone for two epochs on the
 training images; the second adds all pairs of the best four, the third all that add one more of these kinds to the best
 two pairs. Each is cut to the budget, a width of its dearest kind at a time. The best four by cross-entropy on the
 validation images and the best single module are then trained for seven epochs, and the best of these wins. It is
@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.cells import measure_or_show
-from benchmarks.choice import materials_of, train_entry, train_subnet
+from benchmarks.pool import materials_of, train_entry, train_subnet
 from noah.evaluation.score import score
 from noah.files.jsonl import append_line, read_lines
 from noah.prepare.context import Materials

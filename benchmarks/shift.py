@@ -3,7 +3,7 @@
     python -m benchmarks.shift train --modules lora:8,adapter:16 --seeds 0
     python -m benchmarks.shift table
 
-Each module is trained on a source in the cheap setting of `benchmarks.choice` (56 px, 500 images, 15 epochs), then
+Each module is trained on a source in the cheap setting of `benchmarks.pool` (56 px, 500 images, 15 epochs), then
 tested on the source and on its shifts, with what it changes multiplied by several strengths, which a merge folds: 0
 leaves the frozen backbone with the trained head, and 1 is the network as trained. `train` can be stopped and started
 again at any time; docs/choice/shift holds a line for each test.
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.choice import FOLDER, SETTING, few_images, train_subnet
+from benchmarks.pool import FOLDER, SETTING, few_images, train_subnet
 from noah.data.sources.drawn.shifts import SHIFTS
 from noah.evaluation.score import score
 from noah.files.jsonl import append_line, read_lines

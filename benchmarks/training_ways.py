@@ -3,7 +3,7 @@
     python -m benchmarks.training_ways train --tasks rendered_dsprites_loc,shapes_count --seeds 0
     python -m benchmarks.training_ways table
 
-The trainings are those of `benchmarks.choice`, with one setting changed at a time. `train` can be stopped and started
+The trainings are those of `benchmarks.pool`, with one setting changed at a time. `train` can be stopped and started
 again at any time; docs/choice/training holds a line for each.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import measure_or_show
-from benchmarks.choice import Entry, add_entry, materials_of
+from benchmarks.pool import Entry, add_entry, materials_of
 from noah.files.jsonl import read_lines
 from noah.runs.subnet_text import parse_subnet
 

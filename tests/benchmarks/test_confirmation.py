@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.choice import Entry, evidence_file, pool_file
 from benchmarks.confirmation import ALONE, CHEAP, FROM_LABELS, METHODS, from_labels, search_steps, table
+from benchmarks.evidence import evidence_file
+from benchmarks.pool import Entry, pool_file
 from noah.files.jsonl import append_line
 from noah.settings.layers import Layer, recipe_layer, resolve
 from noah.space.subnet import Subnet
