@@ -29,6 +29,7 @@ class Task:
         group: Tasks of the same group are averaged together.
         aliases: Other names for the task.
         settings: Settings that override the recipe's, by dotted key.
+        schedule: How long it is trained, likewise; the recipe `auto` plans that itself.
         part: The part of the suite that it belongs to.
         dataset: The name for `--dataset`, if it is another.
         source: The task whose trained subnets are tested on the images of this one, which is a shift of
@@ -39,6 +40,7 @@ class Task:
     group: str
     aliases: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    schedule: Mapping[str, Any] = field(default_factory=dict)
     part: Part = "accuracy"
     dataset: str | None = None
     source: str | None = None
@@ -183,8 +185,9 @@ _FEW_IMAGES = {
 
 
 def _few_shot_task(dataset: str, shots: int) -> Task:
-    settings = {**_SIZE_70, **_FEW_IMAGES, "data.shots": shots}
-    return Task(f"{dataset}-{shots}shot", "few-shot", settings=settings, part="few-shot", dataset=dataset)
+    settings = {**_SIZE_70, "data.shots": shots}
+    name = f"{dataset}-{shots}shot"
+    return Task(name, "few-shot", settings=settings, schedule=_FEW_IMAGES, part="few-shot", dataset=dataset)
 
 
 POCKET = Suite(

@@ -177,7 +177,7 @@ def _open_run(sweep: SweepSettings, cell: Cell, runs: Path, listener: Listener) 
     if not existing:
         return (*start_run(runs, settings, origins, listener, name=cell.file_name, subnet=cell.subnet), False)
     run = Run(existing[0].parent)
-    check_unchanged(run.settings(), settings, f"the run {run.folder}", "Remove that folder to start this cell over.")
+    check_unchanged(run, settings, origins)
     materials = prepare(run.settings(machine_layers(settings)), listener, run=run)
     check_same_data(run, materials)
     return run, materials, True

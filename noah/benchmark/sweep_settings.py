@@ -16,9 +16,11 @@ from noah.errors import RunError, SettingsError, UsageError
 from noah.files.atomic import write_text
 from noah.files.bounded import LARGEST_YAML, dump_yaml, parse_yaml, read_bounded
 from noah.hardware.device import choose_hardware
+from noah.prepare.auto import RECIPE, plan_parameters
 from noah.progress import Listener
+from noah.runs.folder import Run
 from noah.runs.subnet_text import spell_widths
-from noah.settings.layers import Layer, flatten, nested, resolve
+from noah.settings.layers import DEFAULT, LIMITED, PLANNED, Layer, flatten, nested, resolve
 from noah.settings.settings import Settings
 from noah.space.baselines import closest_width
 from noah.space.kinds import KINDS, PUBLISHED
@@ -73,9 +75,15 @@ class SweepSettings:
         seed = Layer(source="--seeds", values={"seed": cell.seed})
         return resolve([self.recipe, *self._task_layers(cell.task), *self.changes, seed])
 
+    @property
+    def _plans(self) -> bool:
+        """Whether the runs of the cells plan settings that nothing sets."""
+        return self.recipe.source == RECIPE
+
     def _task_layers(self, name: str) -> Iterator[Layer]:
         task = self.suite.task(name)
-        for key, value in [("data.dataset", task.dataset or task.name), *task.settings.items()]:
+        schedule = {} if self._plans else task.schedule
+        for key, value in {"data.dataset": task.dataset or task.name, **task.settings, **schedule}.items():
             yield Layer(source=f"suite {self.suite.name}", values=nested(key, value))
 
     def methods(self) -> tuple[str, ...]:
@@ -87,7 +95,7 @@ class SweepSettings:
         Raises:
             NoahError: If the settings are wrong, or the backbone cannot be loaded.
         """
-        settings, _ = self.of_task(self.suite.tasks[0].name)
+        settings, origins = self.of_task(self.suite.tasks[0].name)
         parameters = settings.budget.parameters
         if not self.suite.compares_kinds or parameters is None:
             return self.suite.methods
@@ -99,6 +107,8 @@ class SweepSettings:
             image_size=chosen.image_size,
             resize=chosen.resize,
         ).model
+        if self._plans and origins["budget.parameters"] == DEFAULT:
+            parameters = plan_parameters(sum(weight.numel() for weight in model.parameters()))  # as the cells will
         widths = {
             kind: closest_width((kind,), view_of(model).depth, sizes_of(model), parameters)
             for kind in KINDS
@@ -242,20 +252,29 @@ def sweep_suite(folder: Path) -> Suite:
     return SUITES[name]
 
 
-def check_unchanged(before: Settings, now: Settings, what: str, hint: str) -> None:
-    """Refuse to resume something that was begun with other settings; only those of the machine may differ.
+def check_unchanged(run: Run, now: Settings, origins: Mapping[str, str]) -> None:
+    """Refuse to resume a cell's run that was begun with other settings.
+
+    Those of the machine may differ, and those that the run planned for itself and nothing sets now.
+
+    Args:
+        run: The run.
+        now: The settings of the cell.
+        origins: The source of each.
 
     Raises:
         SettingsError: If any others differ; it lists all of them.
     """
-    stored, asked = (dict(flatten(settings.model_dump(mode="json"))) for settings in (before, now))
+    stored, asked = (dict(flatten(settings.model_dump(mode="json"))) for settings in (run.settings(), now))
+    sources = run.description()["origins"]
+    planned = {key for key in asked if origins[key] == DEFAULT and sources.get(key, "").startswith((PLANNED, LIMITED))}
     problems = [
-        f"{key}: {what} has {stored[key]!r}, not {value!r}"
+        f"{key}: the run {run.folder} has {stored[key]!r}, not {value!r}"
         for key, value in asked.items()
-        if stored[key] != value and key not in MAY_DIFFER
+        if stored[key] != value and key not in MAY_DIFFER and key not in planned
     ]
     if problems:
-        raise SettingsError(problems, hint)
+        raise SettingsError(problems, "Remove that folder to start this cell over.")
 
 
 def machine_layers(settings: Settings) -> list[Layer]:

@@ -15,7 +15,7 @@ from noah.prepare.context import Materials
 from noah.prepare.forecast import Forecast, forecast
 from noah.prepare.run_budget import decide_budget
 from noah.progress import Listener
-from noah.settings.layers import LIMITED, PLANNED, Layer, nested, resolve
+from noah.settings.layers import DEFAULT, LIMITED, PLANNED, Layer, nested, resolve
 from noah.space.baselines import LINEAR, even_mixtures, singles
 from noah.space.budget import parameter_budget
 
@@ -60,13 +60,17 @@ def plan(images: int, weights: int, embed_dim: int) -> dict[str, Planned]:
     small = embed_dim <= _SMALL_WIDTH
     rate = 2e-3 if small else 1e-3
     of_rate = "as found for ViT-S, whose tokens are as narrow" if small else "the paper's, for wide tokens"
-    parameters = max(10_000, round(_BUDGET_SHARE * weights, -4))
-    planned = {"budget.parameters": Planned(parameters, f"{_BUDGET_SHARE:.2%} of the backbone's weights")}
+    planned = {"budget.parameters": Planned(plan_parameters(weights), f"{_BUDGET_SHARE:.2%} of the backbone's weights")}
     for section in ("supernet", "retrain"):
         planned[f"{section}.epochs"] = Planned(epochs, of_epochs)
         planned[f"{section}.batch_size"] = Planned(batch, of_batch)
         planned[f"{section}.learning_rate"] = Planned(rate, of_rate)
     return planned
+
+
+def plan_parameters(weights: int) -> int:
+    """The bound on parameters for a backbone of so many weights."""
+    return 10_000 * max(1, round(_BUDGET_SHARE * weights / 10_000))
 
 
 def adapt(
@@ -140,7 +144,7 @@ def _with(
     materials: Materials, origins: Mapping[str, str], planned: Mapping[str, Planned], mark: str
 ) -> tuple[Materials, dict[str, str]]:
     """Put planned values in the place of defaults and of values planned before."""
-    taken = {key: choice for key, choice in planned.items() if origins[key].startswith(("default", PLANNED))}
+    taken = {key: choice for key, choice in planned.items() if origins[key].startswith((DEFAULT, PLANNED))}
     layers = [Layer(source=mark + choice.reason, values=nested(key, choice.value)) for key, choice in taken.items()]
     settings, _ = resolve([Layer(source="", values=materials.settings.model_dump(mode="json")), *layers])
     sources = {**origins, **{key: mark + choice.reason for key, choice in taken.items()}}

@@ -22,6 +22,8 @@ from noah.settings.settings import Settings
 
 _OF_A_RUN = {"noah", "created", "settings"}
 """Keys that tell a run's run.yaml from a settings file."""
+DEFAULT = "default"
+"""The source of a value that nothing sets."""
 PLANNED, LIMITED = "auto: ", "auto, within the time limit: "
 """How the sources of values begin that `noah.prepare.auto` planned; a reason follows."""
 PROJECT_FILE = Path("noah.yaml")
@@ -67,7 +69,7 @@ def resolve(layers: Sequence[Layer]) -> tuple[Settings, dict[str, str]]:
     """
     defaults = Settings().model_dump(mode="python")
     merged = defaults
-    origins = {key: "default" for key, _ in flatten(defaults)}
+    origins = {key: DEFAULT for key, _ in flatten(defaults)}
     problems: list[str] = []
     for layer in layers:
         for key, value in flatten(layer.values):
@@ -85,7 +87,7 @@ def resolve(layers: Sequence[Layer]) -> tuple[Settings, dict[str, str]]:
             path = [str(part) for part in detail["loc"]]
             key = next((".".join(path[:n]) for n in range(len(path), 0, -1) if ".".join(path[:n]) in origins), path[0])
             problems.append(
-                f"{key}: {inside_sentence(detail['msg'])}, found {detail['input']!r} ({origins.get(key, 'default')})"
+                f"{key}: {inside_sentence(detail['msg'])}, found {detail['input']!r} ({origins.get(key, DEFAULT)})"
             )
     if problems:
         raise SettingsError(problems, "`noah recipes NAME` prints every setting with its value.")

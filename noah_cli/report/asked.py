@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from noah.runs.folder import RUN_FILE, Run
-from noah.settings.layers import flatten
+from noah.settings.layers import DEFAULT, flatten
 from noah_cli.report.reading import well_formed
 
 _ALWAYS = {
@@ -37,8 +37,6 @@ _ALWAYS = {
 }
 """Settings that are always shown, in this order, with their meaning."""
 _OF_A_SEARCH = ("space.", "budget.", "search.", "supernet.")
-DEFAULT = "default"
-"""The source of a setting that nobody set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from typing import Any
 from export.artifact.manifest import Manifest
 from export.formats.registry import format_of
 from noah.runs.folder import Run
-from noah.settings.layers import LIMITED, PLANNED, PROJECT_FILE, flatten
+from noah.settings.layers import DEFAULT, LIMITED, PLANNED, PROJECT_FILE, flatten
 from noah_cli.report.artifacts import Exported
-from noah_cli.report.asked import DEFAULT, spell_value
+from noah_cli.report.asked import spell_value
 from noah_cli.report.reading import Missing
 
 SETTINGS_FILE = "settings.yaml"

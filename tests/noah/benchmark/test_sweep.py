@@ -101,6 +101,37 @@ def test_a_shift_is_a_test_of_what_its_source_trained(sweep: SweepSettings, tmp_
     assert again.correct == shifted.correct
 
 
+def planning(sweep: SweepSettings) -> SweepSettings:
+    """The same with settings that the recipe `auto` plans."""
+    values = {key: value for key, value in sweep.recipe.values.items() if key != "budget"}
+    values["retrain"] = {key: value for key, value in values["retrain"].items() if key != "learning_rate"}
+    return dataclasses.replace(sweep, recipe=Layer(source="recipe auto", values=values))
+
+
+def test_cells_that_plan_for_themselves_are_resumed_and_shifted(sweep: SweepSettings, tmp_path: Path) -> None:
+    sweep = planning(sweep)
+    source, target = plan_cells(["rendered_dsprites_loc", "rendered_dsprites_loc_noise"], ["bias"], [0])
+    assert run_sweep(sweep, [source], tmp_path, Silent()) == []
+    assert run_sweep(sweep, [target], tmp_path, Silent()) == []
+    (run,) = (tmp_path / "runs").glob("*/*")
+    assert Run(run).settings().retrain.learning_rate == 2e-3  # not the default, which the sweep has
+    assert {row.cell for row in read_rows(tmp_path)} == {source, target}
+    with pytest.raises(SettingsError, match=r"retrain\.learning_rate: the run .* has 0\.002, not 0\.5"):
+        run_cell(changed(sweep, {"retrain": {"learning_rate": 0.5}}), source, tmp_path / "runs", Silent())
+
+
+def test_the_suites_schedule_gives_way_to_a_recipe_that_plans(sweep: SweepSettings) -> None:
+    assert sweep.of_task("rendered_dsprites_loc-2shot")[0].retrain.warmup_epochs == 1
+    settings, origins = planning(sweep).of_task("rendered_dsprites_loc-2shot")
+    assert (settings.retrain.warmup_epochs, origins["retrain.warmup_epochs"]) == (0, "recipe auto")
+    assert settings.data.shots == 2
+
+
+def test_the_methods_have_the_parameters_that_a_planning_recipe_allows(sweep: SweepSettings) -> None:
+    assert "lora_proj:13" in planning(sweep).methods()  # 10,000, the least that is planned
+    assert "lora_proj:9" in changed(planning(sweep), {"budget": {"parameters": 7_000}}).methods()
+
+
 def test_a_shift_fails_with_the_training_of_its_source(
     sweep: SweepSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ SUITE = Suite(
         Task(
             *("rendered_dsprites_loc-2shot", "few-shot"),
             settings={"data.shots": 2},
+            schedule={"retrain.warmup_epochs": 1},
             part="few-shot",
             dataset="rendered_dsprites_loc",
         ),
