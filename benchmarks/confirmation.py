@@ -87,6 +87,25 @@ def prepared(method: str, task: str, seed: int) -> tuple[Materials, dict[str, st
     return adapt(replace(materials, dataset=few_images(materials.dataset, seed)), origins, Silent())
 
 
+def searched(method: str, task: str, seed: int) -> tuple[Run, Materials, dict[str, Any]]:
+    """Search by a method and train the winner, unless its run has it; give the run, its materials and `best.json`."""
+    materials, origins = prepared(method, task, seed)
+    run = Run(RUNS / materials.dataset.name / f"{method}-seed{seed}")
+    if not run.path("run.yaml").exists():
+        run = create_run(
+            RUNS,
+            materials.settings,
+            origins,
+            dataset=materials.dataset.name,
+            name=f"{method}-seed{seed}",
+            facts=materials.facts(),
+            choices=materials.choices,
+        )
+    best = search(run, materials, Silent())
+    retrain(run, materials, Silent())
+    return run, materials, best
+
+
 def search_steps(settings: Settings, training_images: int, finalists: int) -> int:
     """Count the optimizer steps of a search: those of its supernet and of its finalists."""
     supernet = settings.supernet.epochs * -(-training_images // settings.supernet.batch_size)
@@ -102,20 +121,7 @@ def fill(folder: Path, task: str, seed: int) -> None:
         if method in done:
             continue
         began = time.monotonic()
-        materials, origins = prepared(method, task, seed)
-        run = Run(RUNS / materials.dataset.name / f"{method}-seed{seed}")
-        if not run.path("run.yaml").exists():
-            run = create_run(
-                RUNS,
-                materials.settings,
-                origins,
-                dataset=materials.dataset.name,
-                name=f"{method}-seed{seed}",
-                facts=materials.facts(),
-                choices=materials.choices,
-            )
-        best = search(run, materials, Silent())
-        retrain(run, materials, Silent())
+        run, materials, best = searched(method, task, seed)
         model, subnet = load_retrained(run, materials)
         test = materials.pixels(materials.dataset.load_test(), "test", Silent())
         correct = predicted_labels(merged_logits(model, subnet, test, materials)) == test.labels
