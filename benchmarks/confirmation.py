@@ -63,6 +63,9 @@ ALONE = ("lora:8", "adapter:16", "bias", "prompt:33", "linear")
 """The single modules among which validation chooses."""
 VALIDATED_SINGLE = "validated single"
 FROM_LABELS = "auto from labels"
+_OTHERS = (FIXED, VALIDATED_SINGLE)
+"""What methods are compared with."""
+_FIGURES = ("percentile", *(f"over {other}" for other in _OTHERS), "cost")
 CHEAP = {"epochs": 15, "batch_size": 25, "learning_rate": 2e-3, "warmup_epochs": 1, "dropout": 0.0, "drop_path": 0.1}
 """The final training of every method, which is what `auto` plans for 500 images."""
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -164,57 +167,60 @@ def validated_single(folder: Path, task: str, seed: int, pool: Sequence[Entry]) 
 
 
 def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
-    """Make a table of the methods over all tasks and seeds that have a pool, and a line for each task and seed."""
-    over = (f"over {FIXED}", f"over {VALIDATED_SINGLE}")
-    lines = [f"| task | seed | method | accuracy | percentile | {' | '.join(over)} | search, in final trainings |"]
-    lines.append("|---|---:|---|---:|---:|---:|---:|---:|")
-    figures: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for task in tasks:
-        for seed in seeds:
-            pool = [entry for entry in read_pool(folder, task, seed) if not entry.repeat]
-            random = [entry.accuracy for entry in pool if is_random(entry)]
-            fixed = next((entry for entry in pool if entry.name == FIXED), None)
-            records = read_lines(folder / "confirmation" / f"{task}-seed{seed}.jsonl")
-            entries = [Entry.from_json(record) for record in records]
-            costs = {record["name"]: int(record["search_steps"]) for record in records if record["name"] in METHODS}
-            judged = [(entry, costs[entry.name]) for entry in entries if entry.name in METHODS]
-            if alone := from_labels(entries, pool):
-                judged.append((alone, costs["auto"]))
-            if single := validated_single(folder, task, seed, pool):
-                judged.append(single)
-            references = (fixed, single and single[0])
-            for entry, steps in judged:
-                found = {"percentile": percentile(entry.accuracy, random)} if random else {}
-                found |= {
-                    name: entry.accuracy - reference.accuracy
-                    for name, reference in zip(over, references, strict=True)
-                    if reference is not None and reference.name != entry.name
-                }
-                for name, value in found.items():
-                    figures.setdefault(entry.name, {}).setdefault(name, {}).setdefault(task, []).append(value)
-                told = [_told(name, found.get(name)) for name in ("percentile", *over)]
-                cells = [task, str(seed), entry.name, f"{entry.accuracy:.1f}", *told, f"{steps / entry.steps:.1f}"]
-                lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", f"| method | percentile | 95 % | {' | 95 % | '.join(over)} | 95 % |", "|---|" + "---:|---|" * 3]
-    for method in (*METHODS, FROM_LABELS, VALIDATED_SINGLE):
-        if method in figures:
-            cells = [each for name in ("percentile", *over) for each in _interval_told(name, figures[method].get(name))]
-            lines.append(f"| {method} | {' | '.join(cells)} |")
+    """Make a table of accuracies and percentiles, a row a task and seed that has a pool, and one of all methods."""
+    columns = (FIXED, *METHODS, FROM_LABELS, VALIDATED_SINGLE)
+    lines = [f"| task | seed | {' | '.join(columns)} |", "|---|---:|" + "---:|" * len(columns)]
+    figures: dict[str, dict[str, dict[str, list[float]]]] = {name: {key: {} for key in _FIGURES} for name in columns}
+    for task, seed in ((task, seed) for task in tasks for seed in seeds):
+        pool = [entry for entry in read_pool(folder, task, seed) if not entry.repeat]
+        random = [entry.accuracy for entry in pool if is_random(entry)]
+        judged = _judged(folder, task, seed, pool)
+        accuracies = {name: entry.accuracy for name, (entry, _) in judged.items()}
+        told = []
+        for name, (entry, steps) in judged.items():
+            found = {
+                "percentile": percentile(entry.accuracy, random) if random else None,
+                "cost": steps / entry.steps,
+                **{f"over {other}": entry.accuracy - accuracies[other] for other in _OTHERS if other in accuracies},
+            }
+            for key, value in found.items():
+                if value is not None and key != f"over {name}":
+                    figures[name][key].setdefault(task, []).append(value)
+            told.append(f"{entry.accuracy:.1f}" + (f" ({found['percentile']:.0f})" if random else ""))
+        if judged:
+            cells = dict(zip(judged, told, strict=True))
+            lines.append(f"| {task} | {seed} | {' | '.join(cells.get(name, '') for name in columns)} |")
+    over = " | 95 % | ".join(f"over {other}" for other in _OTHERS)
+    lines += ["", f"| method | tasks and seeds | percentile | 95 % | {over} | 95 % | search, in final trainings |"]
+    lines.append("|---|---:|" + "---:|---|" * 3 + "---:|")
+    for name in columns:
+        if costs := figures[name].pop("cost"):
+            values = [each for of_task in costs.values() for each in of_task]
+            told = [each for key, of_key in figures[name].items() for each in _interval_told(key, of_key)]
+            lines.append(f"| {name} | {len(values)} | {' | '.join(told)} | {np.mean(values):.1f} |")
     return "\n".join(lines)
 
 
-def _told(name: str, value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.0f}" if name == "percentile" else f"{value:+.1f}"
+def _judged(folder: Path, task: str, seed: int, pool: Sequence[Entry]) -> dict[str, tuple[Entry, int]]:
+    """What was trained for a task and seed, and the steps of choosing it, by method."""
+    found = {entry.name: (entry, 0) for entry in pool if entry.name == FIXED}
+    records = read_lines(folder / "confirmation" / f"{task}-seed{seed}.jsonl")
+    entries = [Entry.from_json(record) for record in records]
+    costs = {record["name"]: int(record["search_steps"]) for record in records if record["name"] in METHODS}
+    found |= {entry.name: (entry, costs[entry.name]) for entry in entries if entry.name in METHODS}
+    if alone := from_labels(entries, pool):
+        found[FROM_LABELS] = (alone, costs["auto"])
+    if single := validated_single(folder, task, seed, pool):
+        found[VALIDATED_SINGLE] = single
+    return found
 
 
-def _interval_told(name: str, values: Mapping[str, Sequence[float]] | None) -> tuple[str, str]:
+def _interval_told(name: str, values: Mapping[str, Sequence[float]]) -> tuple[str, str]:
     """The mean over tasks and its interval; both empty if there is nothing to compare with."""
-    if values is None:
+    if not values:
         return "", ""
-    mean, low, high = interval(values)
-    return _told(name, mean), f"{_told(name, low)} to {_told(name, high)}"
+    mean, low, high = (f"{value:.0f}" if name == "percentile" else f"{value:+.1f}" for value in interval(values))
+    return mean, f"{low} to {high}"
 
 
 if __name__ == "__main__":
