@@ -221,6 +221,24 @@ def watched(split: Split, look: Callable[[int, Image.Image], None]) -> Split:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Relabeled(_SameImages):
+    """A split with labels of other classes."""
+
+    others: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.others
+
+
+def with_labels(split: Split, labels: np.ndarray) -> Split:
+    """The same images with other labels, int64, (n,)."""
+    if len(labels) != len(split):
+        raise ValueError(f"{len(split)} images cannot have {len(labels)} labels")
+    return _Relabeled(split, labels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Grouped(_SameImages):
     """A split whose images have groups."""
 

@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from noah.data.dataset import Dataset
-from noah.data.decode import Source
 from noah.data.formats import is_image_path
 from noah.data.sources.class_folders import find_classes, list_folder
 from noah.data.sources.imagenet_variants import Variant, find_variant_folder
 from noah.data.sources.lists import read_list
 from noah.data.sources.split_names import role_of
-from noah.data.split import FileSplit, Split
+from noah.data.split import FileSplit, Split, with_labels
 from noah.errors import DataError, DatasetNotFoundError
 
 LAYOUT = (
@@ -107,31 +105,11 @@ def foreign_dataset(dataset: Dataset, classes: Sequence[str]) -> ForeignSet:
     _refuse_unknown(dataset.name, [name for name in dataset.classes if name not in label_of], classes)
     split = dataset.load_test()
     translation = np.array([label_of[name] for name in dataset.classes], np.int64)
-    relabeled = _Relabeled(split, translation[split.labels])
+    relabeled = with_labels(split, translation[split.labels])
     notes = [*dataset.notes, f"The classes of {dataset.name} are matched with the run's by their names."]
     if all(name.isdecimal() for name in dataset.classes):
         notes.append("These names are numbers: noah cannot tell whether they mean the same in both datasets.")
     return _foreign_set(dataset.name, dataset.name, relabeled, notes)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Relabeled:
-    """A split with other labels, int64, (n,)."""
-
-    split: Split
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def open(self, index: int) -> Image.Image:
-        return self.split.open(index)
-
-    def source(self, index: int) -> Source | None:
-        return self.split.source(index)
-
-    def name(self, index: int) -> str:
-        return self.split.name(index)
 
 
 def _name(folder: Path) -> str:

@@ -21,6 +21,7 @@ from noah.data.split import (
     select,
     stratified_split,
     with_groups,
+    with_labels,
 )
 from noah.errors import UnreadableImageError, UsageError
 from tests.noah.data.conftest import WriteImages
@@ -156,6 +157,17 @@ def test_groups_follow_their_images(groups: list[str | None], random: Random) ->
     assert groups_of(chosen) == (*(groups[index] for index in order), None)
     assert [chosen.name(place) for place in range(len(order))] == [split.name(index) for index in order]
     assert groups_of(select(grays(4), np.array([1]))) is None
+
+
+def test_other_labels_stay_with_their_images() -> None:
+    split = with_labels(with_groups(grays(3), ["a", None, "b"]), np.array([7, 5, 6]))
+    chosen = select(split, np.array([2, 0]))
+    assert chosen.labels.tolist() == [6, 7]
+    assert [chosen.name(place) for place in range(2)] == ["grays/2", "grays/0"]
+    assert [chosen.open(place).getpixel((0, 0)) for place in range(2)] == [(2, 2, 2), (0, 0, 0)]
+    assert groups_of(chosen) == ("b", "a")
+    with pytest.raises(ValueError, match="3 images cannot have 2 labels"):
+        with_labels(grays(3), np.array([1, 2]))
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=30))
