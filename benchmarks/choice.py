@@ -40,7 +40,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.evidence import Evidence, evidence_file, find_evidence, score_by_supernet
-from benchmarks.pool import DEVELOPMENT, FOLDER, SINGLES, Entry, fill_pool, is_random, read_pool
+from benchmarks.pool import DEVELOPMENT, FOLDER, SINGLES, Entry, fill_pool, is_random, read_pool, read_whole_pool
 from noah.files.jsonl import read_lines
 
 SEEN = (100, 200, 400)
@@ -231,11 +231,11 @@ def pools_table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str
     lines.append("|---|---:|" + "---:|" * (len(SINGLES) + 3))
     rows, places = [], []
     for task, seed in ((task, seed) for task in tasks for seed in seeds):
-        pool = [entry for entry in read_pool(folder, task, seed) if not entry.repeat]
+        pool = read_whole_pool(folder, task, seed)
+        if not pool:
+            continue
         random = [entry.accuracy for entry in pool if is_random(entry)]
         plain = {entry.name: entry.accuracy for entry in pool if not is_random(entry)}
-        if not random or not set(SINGLES) <= plain.keys():
-            continue
         rows.append([*(plain[name] for name in SINGLES), float(np.mean(random)), max(random), min(random)])
         places.append([percentile(plain[name], random) for name in SINGLES])
         lines.append(f"| {task} | {seed} | {' | '.join(_placed(rows[-1], places[-1]))} |")
@@ -260,8 +260,8 @@ def oracle_table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> st
     lines.append("|---|---:|" + "---:|" * (len(_ORACLES) * len(SEEN)))
     rows: list[list[float]] = []
     for task, seed in ((task, seed) for task in tasks for seed in seeds):
-        pool = [entry for entry in read_pool(folder, task, seed) if not entry.repeat]
-        if not set(plain) < {entry.name for entry in pool}:
+        pool = read_whole_pool(folder, task, seed)
+        if not pool:
             continue
         some = [entry for entry in pool if entry.name in plain]
         rows.append([oracle_lead(each, images, fixed) for each in (pool, some) for images in SEEN])

@@ -40,6 +40,7 @@ from benchmarks.pool import (
     is_random,
     materials_of,
     read_pool,
+    read_whole_pool,
 )
 from noah.benchmark.suites import POCKET
 from noah.benchmark.sweep_settings import SweepSettings
@@ -172,32 +173,32 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
     lines = [f"| task | seed | {' | '.join(columns)} |", "|---|---:|" + "---:|" * len(columns)]
     figures: dict[str, dict[str, dict[str, list[float]]]] = {name: {key: {} for key in _FIGURES} for name in columns}
     for task, seed in ((task, seed) for task in tasks for seed in seeds):
-        pool = [entry for entry in read_pool(folder, task, seed) if not entry.repeat]
+        pool = read_whole_pool(folder, task, seed)
+        if not pool:
+            continue
         random = [entry.accuracy for entry in pool if is_random(entry)]
         judged = _judged(folder, task, seed, pool)
         accuracies = {name: entry.accuracy for name, (entry, _) in judged.items()}
-        told = []
+        told: dict[str, str] = {}
         for name, (entry, steps) in judged.items():
             found = {
-                "percentile": percentile(entry.accuracy, random) if random else None,
+                "percentile": percentile(entry.accuracy, random),
                 "cost": steps / entry.steps,
                 **{f"over {other}": entry.accuracy - accuracies[other] for other in _OTHERS if other in accuracies},
             }
             for key, value in found.items():
-                if value is not None and key != f"over {name}":
+                if key != f"over {name}":
                     figures[name][key].setdefault(task, []).append(value)
-            told.append(f"{entry.accuracy:.1f}" + (f" ({found['percentile']:.0f})" if random else ""))
-        if judged:
-            cells = dict(zip(judged, told, strict=True))
-            lines.append(f"| {task} | {seed} | {' | '.join(cells.get(name, '') for name in columns)} |")
+            told[name] = f"{entry.accuracy:.1f} ({found['percentile']:.0f})"
+        lines.append(f"| {task} | {seed} | {' | '.join(told.get(name, '') for name in columns)} |")
     over = " | 95 % | ".join(f"over {other}" for other in _OTHERS)
     lines += ["", f"| method | tasks and seeds | percentile | 95 % | {over} | 95 % | search, in final trainings |"]
     lines.append("|---|---:|" + "---:|---|" * 3 + "---:|")
     for name in columns:
         if costs := figures[name].pop("cost"):
             values = [each for of_task in costs.values() for each in of_task]
-            told = [each for key, of_key in figures[name].items() for each in _interval_told(key, of_key)]
-            lines.append(f"| {name} | {len(values)} | {' | '.join(told)} | {np.mean(values):.1f} |")
+            shown = [each for key, of_key in figures[name].items() for each in _interval_told(key, of_key)]
+            lines.append(f"| {name} | {len(values)} | {' | '.join(shown)} | {np.mean(values):.1f} |")
     return "\n".join(lines)
 
 

@@ -123,6 +123,13 @@ def read_pool(folder: Path, task: str, seed: int) -> list[Entry]:
     return [Entry.from_json(record) for record in read_lines(pool_file(folder, task, seed))]
 
 
+def read_whole_pool(folder: Path, task: str, seed: int) -> list[Entry]:
+    """Read the first training of each subnet; nothing as long as one is missing, as percentiles would change."""
+    first = [entry for entry in read_pool(folder, task, seed) if not entry.repeat]
+    names = {entry.name for entry in first}
+    return first if {*SINGLES, *(f"random {index}" for index in range(RANDOM))} <= names else []
+
+
 def pool_file(folder: Path, task: str, seed: int) -> Path:
     """Where the entries of a pool are kept, a line each."""
     return folder / "pool" / f"{task}-seed{seed}.jsonl"

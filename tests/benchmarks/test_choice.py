@@ -23,7 +23,7 @@ from benchmarks.choice import (
     report,
 )
 from benchmarks.evidence import Evidence, evidence_file
-from benchmarks.pool import SINGLES, Entry, pool_file
+from benchmarks.pool import RANDOM, SINGLES, Entry, pool_file
 from noah.files.jsonl import append_line
 from noah.space.subnet import Subnet
 
@@ -127,9 +127,10 @@ def test_the_report_has_a_row_for_each_method_and_each_kind_of_evidence(tmp_path
 def test_the_table_of_pools_ranks_the_plain_subnets_among_the_random_ones(tmp_path: Path) -> None:
     for task, lora in (("digits", 130), ("shapes_count", 90)):
         plain = [entry(name, lora if name == "lora:8" else 20) for name in SINGLES]
-        for one in (*pool(100, 120), entry("random 0", 180, 1), *plain):
+        for one in (*pool(*[100, 120] * (RANDOM // 2)), entry("random 0", 180, 1), *plain):
             append_line(pool_file(tmp_path, task, 0), one.to_json())
-    append_line(pool_file(tmp_path, "digits", 1), entry("lora:8", 130).to_json())  # this pool has only begun
+    for one in (*pool(100, 120), *(entry(name, 130) for name in SINGLES)):  # a subnet is still to be trained
+        append_line(pool_file(tmp_path, "digits", 1), one.to_json())
     table = pools_table(tmp_path, ["digits", "shapes_count", "shapes_largest"], [0, 1]).splitlines()
     others = " | ".join(["10.0 (0)"] * (len(SINGLES) - 1))
     ends = "55.0 | 60.0 | 50.0 |"  # without the second training
@@ -149,7 +150,8 @@ def test_an_oracle_gains_what_there_is_to_gain_and_nothing_by_seeing_noise() -> 
 
 
 def test_the_table_of_oracles_has_a_row_for_each_whole_pool(tmp_path: Path) -> None:
-    right = {"lora:8": 500, "lora:6+bias": 700, "adapter:16": 450, "bias": 400, "random 0": 900}
+    right = {"lora:8": 500, "lora:6+bias": 700, "adapter:16": 450, "bias": 400, "prompt:33": 10, "linear": 10}
+    right |= {f"random {index}": 100 for index in range(RANDOM)} | {"random 0": 900}
     whole = [Entry(name, 0, SUBNET, 1, 1, "fp32", np.arange(1000) < count) for name, count in right.items()]
     for one in whole:
         append_line(pool_file(tmp_path, "digits", 0), one.to_json())

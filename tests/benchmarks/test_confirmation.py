@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.confirmation import ALONE, CHEAP, FROM_LABELS, METHODS, from_labels, search_steps, table
 from benchmarks.evidence import evidence_file
-from benchmarks.pool import Entry, pool_file
+from benchmarks.pool import RANDOM, SINGLES, Entry, pool_file
 from noah.files.jsonl import append_line
 from noah.settings.layers import Layer, recipe_layer, resolve
 from noah.space.subnet import Subnet
@@ -50,17 +50,20 @@ def test_the_winner_from_labels_is_the_pools_where_the_pool_has_it() -> None:
 
 
 def test_the_table_ranks_each_winner_among_the_pool_of_its_task_and_seed(tmp_path: Path) -> None:
-    for name, correct in (("random 0", 100), ("random 1", 120), ("lora:8", 118)):
-        append_line(pool_file(tmp_path, "digits", 0), entry(name, correct).to_json())
+    random = {f"random {index}": 120 - 20 * (index % 2) for index in range(RANDOM)}
+    pool = {**random, **dict.fromkeys(SINGLES, 110), "lora:8": 118}
+    for name, correct in pool.items():
+        subnet = SUBNET if name == "random 1" else OTHER
+        append_line(pool_file(tmp_path, "digits", 0), entry(name, correct, subnet).to_json())
+    append_line(pool_file(tmp_path, "digits", 1), entry("lora:8", 118).to_json())  # its pool has only begun
+    append_line(tmp_path / "confirmation" / "digits-seed1.jsonl", {**entry("auto", 1).to_json(), "search_steps": 1200})
     line = {**entry("auto", 124).to_json(), "search_steps": 1200}
     append_line(tmp_path / "confirmation" / "digits-seed0.jsonl", line)
     for name, entropy in zip(ALONE, (0.5, 0.4, 0.3, 0.6, 0.7), strict=True):
         line = {"name": name, "epochs": 15, "accuracy": 0.5, "cross_entropy": entropy}
         append_line(evidence_file(tmp_path, "digits", 0), line)
-        if name != "lora:8":
-            append_line(pool_file(tmp_path, "digits", 0), entry(name, 110).to_json())
     made = table(tmp_path, ["digits", "shapes_count"], [0, 1]).splitlines()
-    # validation chooses bias, the third; from its labels the winner is random 0
+    # validation chooses bias, the third; from its labels the winner is random 1
     assert made[:3] == [
         "| task | seed | lora:8 | auto | quick | published | auto from labels | validated single |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
