@@ -60,7 +60,8 @@ def test_streams_give_what_single_requests_give(graph: Path, precision: Precisio
     assert np.allclose(together, alone, atol=1e-5)
     assert np.array_equal(together, model.run(values))
     expected = open_session(graph, provider="cpu", threads=1).run(values)
-    assert np.allclose(together, expected, atol={"fp32": 1e-4, "fp16": 1e-4}.get(precision, 0.3))
+    in_half = 0.1 if "FP16" in CAPABILITIES else 1e-4  # without instructions for it, fp16 is computed in fp32
+    assert np.allclose(together, expected, atol={"fp32": 1e-4, "fp16": in_half}.get(precision, 0.3))
 
 
 @pytest.mark.parametrize("size", [2, 32])  # a single request, and several at a time

@@ -85,7 +85,8 @@ def test_strengths_come_back(backbone: Backbone, settings: BackboneSettings, tmp
     )
     with torch.inference_mode():
         found = noah.load(tmp_path)(images())
-        assert torch.equal(found, strong(images(), SUBNET))
+        # Not to the bit: on some processors that depends on where weights lie in memory.
+        torch.testing.assert_close(found, strong(images(), SUBNET), rtol=1e-5, atol=1e-5)
         assert not torch.allclose(found, full(images(), SUBNET))
 
 

@@ -97,7 +97,8 @@ def test_blocks_that_no_candidate_has_a_module_in_are_computed_once(
     ask = candidate_logits(supernet, validation, preprocessing, hardware(precision), 2, kept)
     whole = candidate_logits(supernet, validation, preprocessing, hardware(precision), 2)
     for subnet in [sample(space, rng) for _ in range(5)]:
-        assert np.array_equal(ask(subnet, IMAGES), whole(subnet, IMAGES))
+        # Some processors sum up a batch of four otherwise than one of two, which are those of `kept` and of the others.
+        assert np.allclose(ask(subnet, IMAGES), whole(subnet, IMAGES), rtol=0, atol=1e-6)
 
 
 def test_without_such_blocks_nothing_is_kept(supernet: Supernet, materials: Materials, validation: Pixels) -> None:
