@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pool import materials_of, train_subnet
+from benchmarks.pool import materials_of, train_subnet, with_retrain
 from noah.evaluation.score import describe, predicted_labels
 from noah.evaluation.temperature import at_temperature
 from noah.files.jsonl import append_line, read_lines
@@ -54,8 +53,7 @@ def measure(path: Path, task: str, seed: int, logits_folder: Path | None = None)
     if any((record["task"], record["seed"]) == (task, seed) for record in read_lines(path)):
         return
     materials = materials_of(task, seed)
-    retrain = materials.settings.retrain.model_copy(update={"hold_out": HELD_OUT})
-    materials = replace(materials, settings=materials.settings.model_copy(update={"retrain": retrain}))
+    materials = with_retrain(materials, {"hold_out": HELD_OUT})
     subnet = parse_subnet(MODULES, depth=materials.space.blocks)
     model, _ = train_subnet(subnet, 0, materials, final_images(materials).training)
     fitted, why_none = fitted_temperature(model.eval(), subnet, materials, Silent())

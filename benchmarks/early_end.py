@@ -14,14 +14,13 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.cells import measure_or_show
-from benchmarks.pool import Entry, materials_of
+from benchmarks.pool import Entry, materials_of, with_retrain
 from noah.evaluation.score import predicted_labels
 from noah.files.jsonl import append_line, read_lines
 from noah.prepare.context import Materials
@@ -50,9 +49,7 @@ def fill(folder: Path, task: str, seed: int) -> None:
         if (name := f"{spelling}, {way}") in done:
             continue
         began = time.monotonic()
-        changed = materials.settings.retrain.model_copy(update=dict(WAYS[way]))
-        settings = materials.settings.model_copy(update={"retrain": changed})
-        entry = _train(name, spelling, replace(materials, settings=settings))
+        entry = _train(name, spelling, with_retrain(materials, WAYS[way]))
         append_line(path, entry.to_json())
         print(f"{path.stem} {name}: {entry.accuracy:.1f} in {time.monotonic() - began:.0f} s", flush=True)
 

@@ -171,6 +171,13 @@ def wanted(materials: Materials) -> Iterator[tuple[str, int, Subnet]]:
             yield f"random {index}", repeat, subnet
 
 
+def with_retrain(materials: Materials, changes: Mapping[str, Any]) -> Materials:
+    """The same with other settings of the final training."""
+    settings = materials.settings
+    retrain = settings.retrain.model_copy(update=dict(changes))
+    return replace(materials, settings=settings.model_copy(update={"retrain": retrain}))
+
+
 def fill_pool(folder: Path, task: str, seed: int) -> None:
     """Train what a pool lacks, one entry after another, and append each as soon as it is finished."""
     done = read_pool(folder, task, seed)

@@ -12,14 +12,12 @@ started again at any time; docs/choice/rates holds a line for each training.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.cells import measure_or_show
 from benchmarks.evidence import Evidence, add_evidence
-from benchmarks.pool import Entry, add_entry, materials_of
+from benchmarks.pool import Entry, add_entry, materials_of, with_retrain
 from noah.files.jsonl import read_lines
-from noah.prepare.context import Materials
 from noah.runs.subnet_text import parse_subnet
 
 FINALISTS = ("lora:8", "lora:6+bias", "adapter:16")
@@ -41,18 +39,12 @@ def fill(folder: Path, task: str, seed: int) -> None:
     done = {Entry.from_json(record).name for record in read_lines(tested)}
     planned = materials_of(task, seed)
     for rate in RATES:
-        materials = _at_rate(planned, rate)
+        materials = with_retrain(planned, {"learning_rate": rate * planned.settings.retrain.learning_rate})
         subnets = {_name(each, rate): parse_subnet(each, depth=materials.space.blocks) for each in FINALISTS}
         add_evidence(seen, subnets, materials, [materials.settings.retrain.epochs])
         for name, subnet in subnets.items():
             if name not in done:
                 add_entry(tested, name, 0, subnet, materials)
-
-
-def _at_rate(materials: Materials, factor: float) -> Materials:
-    settings = materials.settings
-    retrain = settings.retrain.model_copy(update={"learning_rate": factor * settings.retrain.learning_rate})
-    return replace(materials, settings=settings.model_copy(update={"retrain": retrain}))
 
 
 def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:

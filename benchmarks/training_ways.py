@@ -10,14 +10,13 @@ again at any time; docs/choice/training holds a line for each.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.cells import measure_or_show
-from benchmarks.pool import Entry, add_entry, materials_of
+from benchmarks.pool import Entry, add_entry, materials_of, with_retrain
 from noah.files.jsonl import read_lines
 from noah.runs.subnet_text import parse_subnet
 
@@ -61,9 +60,7 @@ def fill(folder: Path, task: str, seed: int) -> None:
             name = f"{spelling}, {way}"
             if name in done:
                 continue
-            retrain = materials.settings.retrain.model_copy(update=dict(WAYS[way]))
-            settings = materials.settings.model_copy(update={"retrain": retrain})
-            add_entry(path, name, 0, subnet, replace(materials, settings=settings))
+            add_entry(path, name, 0, subnet, with_retrain(materials, WAYS[way]))
 
 
 def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:

@@ -20,7 +20,7 @@ from noah.prepare.auto import RECIPE, plan_parameters
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.runs.subnet_text import spell_widths
-from noah.settings.layers import DEFAULT, LIMITED, PLANNED, Layer, flatten, nested, resolve
+from noah.settings.layers import DEFAULT, Layer, flatten, is_planned, nested, resolve
 from noah.settings.settings import Settings
 from noah.space.baselines import closest_width
 from noah.space.kinds import KINDS, PUBLISHED
@@ -267,7 +267,7 @@ def check_unchanged(run: Run, now: Settings, origins: Mapping[str, str]) -> None
     """
     stored, asked = (dict(flatten(settings.model_dump(mode="json"))) for settings in (run.settings(), now))
     sources = run.description()["origins"]
-    planned = {key for key in asked if origins[key] == DEFAULT and sources.get(key, "").startswith((PLANNED, LIMITED))}
+    planned = {key for key in asked if origins[key] == DEFAULT and is_planned(sources.get(key, ""))}
     problems = [
         f"{key}: the run {run.folder} has {stored[key]!r}, not {value!r}"
         for key, value in asked.items()

@@ -15,7 +15,7 @@ from noah.prepare.context import Materials
 from noah.prepare.forecast import Forecast, forecast
 from noah.prepare.run_budget import decide_budget
 from noah.progress import Listener
-from noah.settings.layers import DEFAULT, LIMITED, PLANNED, Layer, nested, resolve
+from noah.settings.layers import DEFAULT, LIMITED, PLANNED, Layer, is_planned, nested, resolve
 from noah.space.baselines import LINEAR, even_mixtures, singles
 from noah.space.budget import parameter_budget
 
@@ -101,7 +101,7 @@ def adapt(
         planned |= (fewer := _within(materials, listener, time_limit))
         materials, sources = _with(materials, sources, fewer, LIMITED)
     for key, choice in planned.items():
-        if sources[key].startswith((PLANNED, LIMITED)):
+        if is_planned(sources[key]):
             listener.say(f"auto      {key}={_spelled(choice.value)} ({choice.reason})")
     return materials, sources
 

@@ -30,6 +30,11 @@ PROJECT_FILE = Path("noah.yaml")
 """A settings file of this name in the working folder is read automatically."""
 
 
+def is_planned(source: str) -> bool:
+    """Whether `noah.prepare.auto` planned the value that has this source."""
+    return source.startswith((PLANNED, LIMITED))
+
+
 class _Loader(PlainLoader):
     """Safe YAML that reads 1e-4 as a number, as YAML 1.2 does; 1.1 wants 1.0e-4."""
 
