@@ -24,8 +24,16 @@ class Figure:
     seeds: int
 
     def __str__(self) -> str:
-        deviation = "" if self.deviation is None else f"±{100 * self.deviation:.1f}"
-        return f"{100 * self.mean:.1f}{deviation}"
+        return f"{100 * self.mean:.1f}{self._deviation}"
+
+    @property
+    def signed(self) -> str:
+        """A difference in points of percentage, with its sign."""
+        return f"{100 * self.mean:+.1f}{self._deviation}"
+
+    @property
+    def _deviation(self) -> str:
+        return "" if self.deviation is None else f"±{100 * self.deviation:.1f}"
 
 
 def figure(values: Sequence[float]) -> Figure | None:
@@ -72,6 +80,25 @@ def difference_figure(rows: Sequence[Row], method: str, sources: Mapping[str, st
             statistics.fmean(of_seed[task] - of_seed[source] for task, source in sources.items())
             for of_seed in accuracies(rows, method).values()
             if all(name in of_seed for pair in sources.items() for name in pair)
+        ]
+    )
+
+
+def lead_figure(rows: Sequence[Row], method: str, other: str, tasks: Sequence[str]) -> Figure | None:
+    """Compute the figure for how far a method is ahead of another one, below 0 if it is behind.
+
+    Args:
+        rows: The results of any methods.
+        method: The method whose lead it is.
+        other: The method that it is compared with.
+        tasks: The figure is that of the mean over these tasks, for seeds for which both have results for all.
+    """
+    own, others = accuracies(rows, method), accuracies(rows, other)
+    return figure(
+        [
+            statistics.fmean(own[seed][task] - others[seed][task] for task in tasks)
+            for seed in own.keys() & others.keys()
+            if all(task in own[seed] and task in others[seed] for task in tasks)
         ]
     )
 

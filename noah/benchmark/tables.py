@@ -7,7 +7,8 @@ import io
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from noah.benchmark.figures import Figure, accuracies, difference_figure, group_mean, mean_figure
+from noah.benchmark.cells import SEARCHED
+from noah.benchmark.figures import Figure, accuracies, difference_figure, group_mean, lead_figure, mean_figure
 from noah.benchmark.paper import (
     PAPER_NAMES,
     later_methods,
@@ -81,7 +82,10 @@ def found_in(suite: Suite, rows: Sequence[Row]) -> tuple[tuple[str, ...], tuple[
 
 
 def _group_table(suite: Suite, tasks: Sequence[Task], methods: Sequence[str], rows: Sequence[Row]) -> Table:
-    """Show the tasks of a group, their mean, which for several shots is also that of each, and the parameters."""
+    """Show the tasks of a group, their mean, which for several shots is also that of each, and the parameters.
+
+    Where the search is compared with other methods, a line says how far it is ahead of each.
+    """
 
     def beside(method: str, of: Sequence[Task]) -> str:
         names = [task.name for task in of]
@@ -106,6 +110,8 @@ def _group_table(suite: Suite, tasks: Sequence[Task], methods: Sequence[str], ro
     if len(tasks) > 1:
         lines.append(("mean", *mean(tasks)))
     names = [task.name for task in tasks]
+    if SEARCHED in methods and len(methods) > 1:
+        lines.append((f"{SEARCHED}'s lead", *(_lead(rows, method, names) for method in methods)))
     lines.append(("parameters, mean", *(_parameters(rows, method, names) for method in methods)))
     brackets = ", the paper's in brackets" if suite is VTAB else ""
     if any(task.source for task in tasks):
@@ -145,6 +151,14 @@ def _seeds_table(tasks: Sequence[Task], methods: Sequence[str], rows: Sequence[R
         if any(task.name in of[method].get(seed, {}) for method in methods)
     ]
     return Table("every seed: test accuracy in percent", ("task", "seed", *methods), tuple(lines), names=2)
+
+
+def _lead(rows: Sequence[Row], method: str, tasks: Sequence[str]) -> str:
+    """How far the search is ahead of a method over all tasks, seed by seed; nothing for the search itself."""
+    if method == SEARCHED:
+        return ""
+    found = lead_figure(rows, SEARCHED, method, tasks)
+    return MISSING if found is None else found.signed
 
 
 def _parameters(rows: Sequence[Row], method: str, tasks: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.benchmark.figures import Figure, difference_figure, figure, mean_figure
+from noah.benchmark.figures import Figure, difference_figure, figure, lead_figure, mean_figure
 from tests.noah.benchmark.made import row
 
 GROUPS = [["a", "b"], ["c"]]
@@ -57,7 +57,22 @@ def test_the_difference_to_the_sources() -> None:
     assert difference_figure(rows, "noah", {"b": "d"}) is None
 
 
+def test_a_lead_is_taken_seed_by_seed() -> None:
+    counts = {("a", "noah"): (900, 800, 1000), ("a", "bias"): (850, 850), ("b", "noah"): (600, 700, 0)}
+    counts[("b", "bias")] = (500, 650, 1000)
+    rows = [row(task, name, seed, count) for (task, name), of in counts.items() for seed, count in enumerate(of)]
+    leads = np.array([(0.05 + 0.1) / 2, (-0.05 + 0.05) / 2])  # nobody knows what bias has on a with seed 2
+    found = lead_figure(rows, "noah", "bias", ["a", "b"])
+    assert found is not None and found.seeds == 2
+    assert (found.mean, found.deviation) == (pytest.approx(leads.mean()), pytest.approx(leads.std(ddof=1)))
+    behind = lead_figure(rows, "bias", "noah", ["b"])
+    assert behind is not None and (behind.mean, behind.seeds) == (pytest.approx((-0.1 - 0.05 + 1.0) / 3), 3)
+    assert lead_figure(rows, "noah", "linear", ["a"]) is lead_figure(rows, "noah", "bias", ["c"]) is None
+
+
 def test_in_percent() -> None:
     assert str(figure([0.5])) == "50.0"
-    assert str(figure([0.5, 0.52])) == "51.0±1.4"
+    found = figure([0.5, 0.52])
+    assert found is not None and (str(found), found.signed) == ("51.0±1.4", "+51.0±1.4")
+    assert Figure(-0.021, None, 1).signed == "-2.1"
     assert figure([]) is None

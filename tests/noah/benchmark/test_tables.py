@@ -35,7 +35,8 @@ def test_vtab_beside_the_paper() -> None:
     natural = tables[0]
     assert natural.columns == ("task", *METHODS)
     assert natural.lines[0] == ("caltech101", "70.1±0.1\n(92.7)", "65.1±0.1\n(91.4)")
-    assert natural.lines[-2][1].startswith("73.1±0.1\n(")
+    assert natural.lines[-3][1].startswith("73.1±0.1\n(")
+    assert natural.lines[-2] == ("noah's lead", "", "+5.0±0.0")
     assert natural.lines[-1] == ("parameters, mean", "0.005 M", "0.005 M")
     means = {line[0]: line[1:] for line in tables[3].lines}
     assert means["noah"] == ("73.1±0.1", "78.6±0.1", "84.6±0.1", "78.8±0.1", "79.1±0.1")
@@ -66,6 +67,21 @@ def test_pocket_has_no_paper_and_shows_every_seed() -> None:
     assert to_markdown(tables).startswith(
         "**Pocket: test accuracy in percent**\n\n| task | noah |\n|---|---:|\n| digits | 97.5±0.7 |\n"
     )
+
+
+def test_how_far_the_search_is_ahead() -> None:
+    counts = {"noah": (980, 500), "lora:8": (970, 480), "bias": (990, None)}
+    rows = [
+        row(task, method, 0, count)
+        for method, of in counts.items()
+        for task, count in zip(("digits", "shapes_count"), of, strict=True)
+        if count is not None
+    ]
+    tables = sweep_tables(POCKET, ["digits", "shapes_count"], ["noah", "lora:8", "bias", "linear"], rows)
+    assert tables[0].lines[-2] == ("noah's lead", "", "+1.5", "-", "-")
+    alone = sweep_tables(POCKET, ["digits"], ["noah", "bias"], rows)
+    assert [line[0] for line in alone[0].lines] == ["digits", "noah's lead", "parameters, mean"]
+    assert alone[0].lines[1] == ("noah's lead", "", "-1.0")
 
 
 def test_a_table_for_each_part() -> None:
