@@ -45,6 +45,9 @@ from noah.files.jsonl import read_lines
 
 SEEN = (100, 200, 400)
 """How many test images an oracle sees; the validation images of the cheap setting are as many as the first."""
+FEWEST_TASKS = 3
+"""How many tasks a bootstrap needs; two tell nothing of the others."""
+BY_ACCURACY, BY_ENTROPY = "supernet, accuracy", "supernet, cross-entropy"
 _ORACLES = ("all subnets", "four plain ones")
 
 
@@ -79,7 +82,7 @@ def percentile(chosen: float, others: Sequence[float]) -> float:
 
 
 def judge(scores: Mapping[str, float], pool: Sequence[Entry]) -> Verdict:
-    """Judge the choice of the highest score among a pool's random subnets; among equal scores, the first is chosen.
+    """Judge the choice of the highest score among a pool's random subnets; of equal scores, one is chosen by lot.
 
     Args:
         scores: Score of each entry by name; single modules are ignored.
@@ -92,16 +95,23 @@ def judge(scores: Mapping[str, float], pool: Sequence[Entry]) -> Verdict:
     singles = [entry for entry in pool if not is_random(entry) and entry.repeat == 0]
     if missing := [entry.name for entry in drawn if entry.name not in scores]:
         raise ValueError(f"no score for {', '.join(missing)}")
-    given = [scores[entry.name] for entry in drawn]
-    place = int(np.argmax(given))
-    others = [entry.accuracy for index, entry in enumerate(drawn) if index != place]
-    accuracy = drawn[place].accuracy
+    given = np.array([scores[entry.name] for entry in drawn])
+    accuracies = np.array([entry.accuracy for entry in drawn])
+    highest = np.flatnonzero(given == given.max())
+    accuracy = float(accuracies[highest].mean())
     return Verdict(
-        percentile(accuracy, others),
-        max([accuracy, *others]) - accuracy,
-        float(kendalltau(given, [entry.accuracy for entry in drawn]).statistic),
+        float(np.mean([percentile(accuracies[place], np.delete(accuracies, place).tolist()) for place in highest])),
+        float(accuracies.max()) - accuracy,
+        float(kendalltau(given, accuracies).statistic),
         {entry.name: accuracy - entry.accuracy for entry in singles},
     )
+
+
+def break_ties(scores: Mapping[str, float], by: Mapping[str, float]) -> dict[str, float]:
+    """Rank by scores, and where these are equal by others, as a search that goes by accuracy does by cross-entropy."""
+    pairs = {name: (scores[name], by[name]) for name in scores}
+    places = {pair: float(place) for place, pair in enumerate(sorted(set(pairs.values())))}
+    return {name: places[pair] for name, pair in pairs.items()}
 
 
 def ceiling_of_test(pool: Sequence[Entry], rounds: int = 200, seed: int = 0) -> float:
@@ -180,6 +190,14 @@ def interval(values: Mapping[str, Sequence[float]], rounds: int = 10_000, seed: 
     return float(np.mean([of_task.mean() for of_task in tasks])), float(low), float(high)
 
 
+def told_interval(values: Mapping[str, Sequence[float]], form: str) -> tuple[str, str]:
+    """Tell the mean over tasks and its interval, in a number format; no interval of fewer than three tasks."""
+    if not values:
+        return "", ""
+    mean, low, high = (format(value, form) for value in interval(values))
+    return mean, f"{low} to {high}" if len(values) >= FEWEST_TASKS else ""
+
+
 def scores_of_evidence(evidence: Sequence[Evidence], pool: Sequence[Entry]) -> dict[str, dict[str, float]]:
     """Score subnets by trainings of their own: for each number of epochs that all have, by each measure."""
     names = {entry.name for entry in pool if is_random(entry)}
@@ -188,8 +206,9 @@ def scores_of_evidence(evidence: Sequence[Evidence], pool: Sequence[Entry]) -> d
         of_epochs = [each for each in evidence if each.epochs == epochs]
         if names <= {each.name for each in of_epochs}:
             told = f"own training, {epochs} epochs"
-            found[f"{told}, cross-entropy"] = {each.name: -each.cross_entropy for each in of_epochs}
-            found[f"{told}, accuracy"] = {each.name: each.accuracy for each in of_epochs}
+            entropies = {each.name: -each.cross_entropy for each in of_epochs}
+            found[f"{told}, cross-entropy"] = entropies
+            found[f"{told}, accuracy"] = break_ties({each.name: each.accuracy for each in of_epochs}, entropies)
             calibrated = {each.name: -each.calibrated for each in of_epochs if each.calibrated is not None}
             if names <= calibrated.keys():
                 found[f"{told}, calibrated cross-entropy"] = calibrated
@@ -208,15 +227,17 @@ def report(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if (cell := (stored["task"], stored["seed"])) in pools:
             methods.setdefault(stored["method"], {})[cell] = stored["scores"]
+    for cell, accuracies in methods.get(BY_ACCURACY, {}).items():
+        methods[BY_ACCURACY] = {**methods[BY_ACCURACY], cell: break_ties(accuracies, methods[BY_ENTROPY][cell])}
     lines = ["| method | pools | percentile | 95 % | regret | tau |", "|---|---:|---:|---|---:|---:|"]
     for name, of_cells in methods.items():
         verdicts = {cell: judge(scores, pools[cell]) for cell, scores in of_cells.items()}
         by_task: dict[str, list[float]] = {}
         for (task, _), verdict in verdicts.items():
             by_task.setdefault(task, []).append(verdict.percentile)
-        mean, low, high = interval(by_task)
+        mean, ends = told_interval(by_task, ".0f")
         regret, tau = (float(np.mean([getattr(v, key) for v in verdicts.values()])) for key in ("regret", "tau"))
-        lines.append(f"| {name} | {len(verdicts)} | {mean:.0f} | {low:.0f} to {high:.0f} | {regret:.1f} | {tau:.2f} |")
+        lines.append(f"| {name} | {len(verdicts)} | {mean} | {ends} | {regret:.1f} | {tau:.2f} |")
     halves = [ceiling_of_test(pool) for pool in pools.values() if sum(map(is_random, pool)) > 1]
     again = [value for pool in pools.values() if (value := ceiling_of_training(pool)) is not None]
     for what, values in (("half of the test images", halves), ("a second training", again)):

@@ -11,7 +11,10 @@ all 500 and tested by `noah`'s own stages, with the same hyperparameters as the 
 - quick: the recipe `quick`, with the space of the paper, its supernet's ranking and no final;
 - published: the same with the search of the published code;
 - validated single: five single modules, each trained on the training images for all epochs, and the one with the lowest
-  cross-entropy on the validation images. That takes as many steps as `auto`.
+  cross-entropy on the validation images, calibrated as that of the finalists is (of seed 0, plain as it was then). That
+  takes as many steps as `auto`.
+
+Beside them stand lora:8 and lora:6+bias as the pools have them, which take no choice at all.
 
 `train` can be stopped and started again at any time, in the middle of a search, too: runs/confirmation holds the runs,
 docs/choice/confirmation a line for each that is finished. It needs the pool of a task and seed, as the table does.
@@ -26,10 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from benchmarks.cells import measure_or_show
-from benchmarks.choice import interval, percentile
-from benchmarks.evidence import add_evidence, evidence_file
+from benchmarks.choice import percentile, told_interval
+from benchmarks.evidence import Evidence, add_evidence, evidence_file
 from benchmarks.pool import (
     SETTING,
     TRAINED,
@@ -46,6 +50,7 @@ from noah.benchmark.suites import POCKET
 from noah.benchmark.sweep_settings import SweepSettings
 from noah.evaluation.score import predicted_labels
 from noah.files.jsonl import append_line, read_lines
+from noah.nas.evolution import EVEN, SINGLE
 from noah.prepare.auto import adapt
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
@@ -53,6 +58,7 @@ from noah.runs.folder import Run, create_run
 from noah.runs.subnet_text import parse_subnet
 from noah.settings.layers import Layer, recipe_layer
 from noah.settings.settings import Settings, has_final, rerank_epochs
+from noah.space.subnet import Subnet
 from noah.stages.merged_logits import merged_logits
 from noah.stages.retrain_stage import load_retrained, retrain
 from noah.stages.search_stage import search
@@ -60,11 +66,13 @@ from noah.stages.search_stage import search
 RUNS = Path("runs/confirmation")
 FIXED = "lora:8"
 """The single module that did best on the development tasks."""
+MIXTURE = "lora:6+bias"
+"""The best plain subnet of the pools, which `auto` invites to its final: what it takes no search to have."""
 ALONE = ("lora:8", "adapter:16", "bias", "prompt:33", "linear")
 """The single modules among which validation chooses."""
 VALIDATED_SINGLE = "validated single"
 FROM_LABELS = "auto from labels"
-_OTHERS = (FIXED, VALIDATED_SINGLE)
+_OTHERS = (FIXED, VALIDATED_SINGLE, MIXTURE)
 """What methods are compared with."""
 _FIGURES = ("percentile", *(f"over {other}" for other in _OTHERS), "cost")
 CHEAP = {"epochs": 15, "batch_size": 25, "learning_rate": 2e-3, "warmup_epochs": 1, "dropout": 0.0, "drop_path": 0.1}
@@ -158,8 +166,12 @@ def from_labels(entries: Sequence[Entry], pool: Sequence[Entry]) -> Entry | None
 
 def validated_single(folder: Path, task: str, seed: int, pool: Sequence[Entry]) -> tuple[Entry, int] | None:
     """The single module that validation chooses, as its pool has it, and the steps of all; None if some are missing."""
-    lines = read_lines(evidence_file(folder, task, seed))
-    found = {line["name"]: line["cross_entropy"] for line in lines if line["epochs"] == CHEAP["epochs"]}
+    lines = [Evidence(**line) for line in read_lines(evidence_file(folder, task, seed))]
+    lines = [line for line in lines if line.name in ALONE and line.epochs == CHEAP["epochs"]]
+    found = {line.name: line.cross_entropy for line in lines}
+    calibrated = {line.name: line.calibrated for line in lines if line.calibrated is not None}
+    if found.keys() == calibrated.keys():
+        found = calibrated
     trained = {entry.name: entry for entry in pool}
     if not set(ALONE) <= found.keys() & trained.keys():
         return None
@@ -168,9 +180,16 @@ def validated_single(folder: Path, task: str, seed: int, pool: Sequence[Entry]) 
 
 
 def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
-    """Make a table of accuracies and percentiles, a row a task and seed that has a pool, and one of all methods."""
-    columns = (FIXED, *METHODS, FROM_LABELS, VALIDATED_SINGLE)
-    lines = [f"| task | seed | {' | '.join(columns)} |", "|---|---:|" + "---:|" * len(columns)]
+    """Make a table of accuracies and percentiles, a row a task and seed that has a pool, and one of all methods.
+
+    The first says, too, of what kinds the winner of `auto` is, and whether candidates of the search or invited subnets
+    won its final.
+    """
+    columns = (FIXED, MIXTURE, *METHODS, FROM_LABELS, VALIDATED_SINGLE)
+    lines = [
+        f"| task | seed | {' | '.join(columns)} | winner of auto |",
+        "|---|---:|" + "---:|" * len(columns) + "---|",
+    ]
     figures: dict[str, dict[str, dict[str, list[float]]]] = {name: {key: {} for key in _FIGURES} for name in columns}
     for task, seed in ((task, seed) for task in tasks for seed in seeds):
         pool = read_whole_pool(folder, task, seed)
@@ -190,21 +209,43 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
                 if key != f"over {name}":
                     figures[name][key].setdefault(task, []).append(value)
             told[name] = f"{entry.accuracy:.1f} ({found['percentile']:.0f})"
-        lines.append(f"| {task} | {seed} | {' | '.join(told.get(name, '') for name in columns)} |")
+        row = [task, str(seed), *(told.get(name, "") for name in columns), _winner(folder, task, seed)]
+        lines.append(f"| {' | '.join(row)} |")
     over = " | 95 % | ".join(f"over {other}" for other in _OTHERS)
     lines += ["", f"| method | tasks and seeds | percentile | 95 % | {over} | 95 % | search, in final trainings |"]
-    lines.append("|---|---:|" + "---:|---|" * 3 + "---:|")
+    lines.append("|---|---:|" + "---:|---|" * (1 + len(_OTHERS)) + "---:|")
     for name in columns:
         if costs := figures[name].pop("cost"):
             values = [each for of_task in costs.values() for each in of_task]
-            shown = [each for key, of_key in figures[name].items() for each in _interval_told(key, of_key)]
+            forms = {"percentile": ".0f"}
+            shown = [
+                each for key, of_key in figures[name].items() for each in told_interval(of_key, forms.get(key, "+.1f"))
+            ]
             lines.append(f"| {name} | {len(values)} | {' | '.join(shown)} | {np.mean(values):.1f} |")
+    leads = {other: [np.mean(of_task) for of_task in figures["auto"][f"over {other}"].values()] for other in _OTHERS}
+    lines += ["", "95 % by Student's t over the means of the tasks, for auto: "]
+    lines[-1] += ", ".join(f"over {other} {_by_t(values)}" for other, values in leads.items() if len(values) > 1)
     return "\n".join(lines)
+
+
+def _by_t(values: Sequence[float]) -> str:
+    """The interval of a mean by Student's t; where there are few values, a bootstrap's is too narrow."""
+    low, high = t.interval(0.95, len(values) - 1, np.mean(values), np.std(values, ddof=1) / np.sqrt(len(values)))
+    return f"{low:+.1f} to {high:+.1f}"
+
+
+def _winner(folder: Path, task: str, seed: int) -> str:
+    """The kinds of module that the winner of `auto` has, and where it came from."""
+    for record in read_lines(folder / "confirmation" / f"{task}-seed{seed}.jsonl"):
+        if record["name"] == "auto":
+            kinds = "+".join(Subnet.from_json(record["subnet"]).kinds)
+            return f"{kinds}, {'invited' if record['origin'] in (SINGLE, EVEN) else 'searched'}"
+    return ""
 
 
 def _judged(folder: Path, task: str, seed: int, pool: Sequence[Entry]) -> dict[str, tuple[Entry, int]]:
     """What was trained for a task and seed, and the steps of choosing it, by method."""
-    found = {entry.name: (entry, 0) for entry in pool if entry.name == FIXED}
+    found = {entry.name: (entry, 0) for entry in pool if entry.name in (FIXED, MIXTURE)}
     records = read_lines(folder / "confirmation" / f"{task}-seed{seed}.jsonl")
     entries = [Entry.from_json(record) for record in records]
     costs = {record["name"]: int(record["search_steps"]) for record in records if record["name"] in METHODS}
@@ -214,14 +255,6 @@ def _judged(folder: Path, task: str, seed: int, pool: Sequence[Entry]) -> dict[s
     if single := validated_single(folder, task, seed, pool):
         found[VALIDATED_SINGLE] = single
     return found
-
-
-def _interval_told(name: str, values: Mapping[str, Sequence[float]]) -> tuple[str, str]:
-    """The mean over tasks and its interval; both empty if there is nothing to compare with."""
-    if not values:
-        return "", ""
-    mean, low, high = (f"{value:.0f}" if name == "percentile" else f"{value:+.1f}" for value in interval(values))
-    return mean, f"{low} to {high}"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cells import measure_or_show
-from benchmarks.choice import interval
+from benchmarks.choice import told_interval
 from benchmarks.confirmation import FIXED, searched
 from benchmarks.pool import materials_of, train_subnet
 from noah.data.sources.drawn.shifts import SHIFTS
@@ -89,8 +89,8 @@ def table(folder: Path, sources: Sequence[str], seeds: Sequence[int]) -> str:
     lines += [f"| {on} | {np.mean(values):+.1f} |" for on, values in targets.items()]
     shifted = {source: [v for on, values in of.items() if on != source for v in values] for source, of in leads.items()}
     if shifted:
-        mean, low, high = interval(shifted)
-        lines.append(f"| mean over sources (95 %: {low:+.1f} to {high:+.1f}) | {mean:+.1f} |")
+        mean, ends = told_interval(shifted, "+.1f")
+        lines.append(f"| mean over sources{ends and f' (95 %: {ends})'} | {mean} |")
         lines.append(f"| mean over targets | {np.mean([np.mean(values) for values in targets.values()]):+.1f} |")
     return "\n".join(lines)
 

@@ -56,10 +56,11 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
     for task, seed in ((task, seed) for task in tasks for seed in seeds):
         tested, seen = _files(folder, task, seed)
         accuracy = {entry.name: entry.accuracy for entry in map(Entry.from_json, read_lines(tested))}
-        entropy = {each.name: each.calibrated for each in (Evidence(**record) for record in read_lines(seen))}
+        evidence = [Evidence(**record) for record in read_lines(seen)]
+        entropy = {each.name: each.calibrated for each in evidence if each.calibrated is not None}
         if not set(everything) <= accuracy.keys() & entropy.keys():
             continue
-        chosen = [min(names, key=lambda name: entropy[name] or 0.0) for names in finals.values()]
+        chosen = [min(names, key=entropy.__getitem__) for names in finals.values()]
         chosen.append(max(everything, key=accuracy.__getitem__))
         lines.append(f"| {task} | {seed} | {' | '.join(f'{name} | {accuracy[name]:.1f}' for name in chosen)} |")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.choice import (
+    break_ties,
     ceiling_of_test,
     ceiling_of_training,
     interval,
@@ -21,6 +22,7 @@ from benchmarks.choice import (
     percentile,
     pools_table,
     report,
+    told_interval,
 )
 from benchmarks.evidence import Evidence, evidence_file
 from benchmarks.pool import RANDOM, SINGLES, Entry, pool_file
@@ -74,12 +76,25 @@ def test_single_modules_are_compared_with_and_never_chosen() -> None:
     assert verdict.over_single == {"lora:8": pytest.approx(-5), "linear": pytest.approx(40)}
 
 
-def test_of_equal_scores_the_first_counts_and_a_missing_one_is_refused() -> None:
-    assert judge(scores(1, 1, 0), pool(10, 20, 30)).percentile == 0
+def test_of_equal_scores_one_is_chosen_by_lot_and_a_missing_one_is_refused() -> None:
+    tied = judge(scores(1, 1, 0), pool(10, 20, 30))
+    assert (tied.percentile, tied.regret) == (25, pytest.approx(7.5))
     with pytest.raises(ValueError, match="no score for random 2"):
         judge(scores(1, 1), pool(10, 20, 30))
     with pytest.raises(ValueError, match="needs others"):
         percentile(1, [])
+
+
+def test_ties_are_broken_and_nothing_else_is_changed() -> None:
+    first, second = scores(0.5, 0.7, 0.7, 0.2), scores(9, -2, -1, 3)
+    assert break_ties(first, second) == scores(1, 2, 3, 0)
+    assert judge(break_ties(first, second), pool(10, 20, 30, 40)).regret == pytest.approx(5)
+
+
+def test_no_interval_of_two_tasks() -> None:
+    assert told_interval({"a": [40.0, 60.0], "b": [80.0]}, ".0f") == ("65", "")
+    assert told_interval({"a": [1.0], "b": [1.0], "c": [1.0]}, "+.1f") == ("+1.0", "+1.0 to +1.0")
+    assert told_interval({}, ".0f") == ("", "")
 
 
 def test_the_ceiling_is_high_where_subnets_differ_and_chance_where_they_do_not() -> None:
@@ -117,11 +132,12 @@ def test_the_report_has_a_row_for_each_method_and_each_kind_of_evidence(tmp_path
         json.dumps({"method": "backwards", "task": "digits", "seed": 0, "scores": scores(3, 1, 2)})
     )
     table = report(tmp_path, ["digits"], [0])
-    assert "| own training, 2 epochs, cross-entropy | 1 | 100 | 100 to 100 | 0.0 | 1.00 |" in table
-    assert "| own training, 2 epochs, accuracy | 1 | 0 | 0 to 0 | 10.0 |" in table  # of equal ones the first
-    assert "| own training, 2 epochs, calibrated cross-entropy | 1 | 0 | 0 to 0 | 10.0 | -1.00 |" in table
+    assert "| own training, 2 epochs, cross-entropy | 1 | 100 |  | 0.0 | 1.00 |" in table
+    # Of equal accuracies, cross-entropy decides, as in a search.
+    assert "| own training, 2 epochs, accuracy | 1 | 100 |  | 0.0 | 1.00 |" in table
+    assert "| own training, 2 epochs, calibrated cross-entropy | 1 | 0 |  | 10.0 | -1.00 |" in table
     assert "15 epochs" not in table
-    assert "| backwards | 1 | 0 | 0 to 0 | 10.0 | -1.00 |" in table
+    assert "| backwards | 1 | 0 |  | 10.0 | -1.00 |" in table
 
 
 def test_the_table_of_pools_ranks_the_plain_subnets_among_the_random_ones(tmp_path: Path) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.confirmation import ALONE, CHEAP, FROM_LABELS, METHODS, from_labels, search_steps, table
-from benchmarks.evidence import evidence_file
+from benchmarks.confirmation import (
+    ALONE,
+    CHEAP,
+    FROM_LABELS,
+    METHODS,
+    from_labels,
+    search_steps,
+    table,
+    validated_single,
+)
+from benchmarks.evidence import Evidence, evidence_file
 from benchmarks.pool import RANDOM, SINGLES, Entry, pool_file
 from noah.files.jsonl import append_line
 from noah.settings.layers import Layer, recipe_layer, resolve
@@ -51,27 +60,50 @@ def test_the_winner_from_labels_is_the_pools_where_the_pool_has_it() -> None:
 
 def test_the_table_ranks_each_winner_among_the_pool_of_its_task_and_seed(tmp_path: Path) -> None:
     random = {f"random {index}": 120 - 20 * (index % 2) for index in range(RANDOM)}
-    pool = {**random, **dict.fromkeys(SINGLES, 110), "lora:8": 118}
-    for name, correct in pool.items():
-        subnet = SUBNET if name == "random 1" else OTHER
-        append_line(pool_file(tmp_path, "digits", 0), entry(name, correct, subnet).to_json())
+    pool = {**random, **dict.fromkeys(SINGLES, 110), "lora:8": 118, "lora:6+bias": 121}
+    for task, more in (("digits", 0), ("shapes_count", 10)):
+        for name, correct in pool.items():
+            subnet = SUBNET if name == "random 1" else OTHER
+            append_line(pool_file(tmp_path, task, 0), entry(name, correct + more, subnet).to_json())
+        origin = "crossover" if more else "even mixture"
+        line = {**entry("auto", 124 + 2 * more).to_json(), "search_steps": 1200, "origin": origin}
+        append_line(tmp_path / "confirmation" / f"{task}-seed0.jsonl", line)
     append_line(pool_file(tmp_path, "digits", 1), entry("lora:8", 118).to_json())  # its pool has only begun
     append_line(tmp_path / "confirmation" / "digits-seed1.jsonl", {**entry("auto", 1).to_json(), "search_steps": 1200})
-    line = {**entry("auto", 124).to_json(), "search_steps": 1200}
-    append_line(tmp_path / "confirmation" / "digits-seed0.jsonl", line)
     for name, entropy in zip(ALONE, (0.5, 0.4, 0.3, 0.6, 0.7), strict=True):
         line = {"name": name, "epochs": 15, "accuracy": 0.5, "cross_entropy": entropy}
         append_line(evidence_file(tmp_path, "digits", 0), line)
-    made = table(tmp_path, ["digits", "shapes_count"], [0, 1]).splitlines()
+    made = table(tmp_path, ["digits", "shapes_count", "rendered_letters"], [0, 1]).splitlines()
     # validation chooses bias, the third; from its labels the winner is random 1
-    assert made[:3] == [
-        "| task | seed | lora:8 | auto | quick | published | auto from labels | validated single |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-        "| digits | 0 | 59.0 (50) | 62.0 (100) |  |  | 50.0 (25) | 55.0 (50) |",
+    names = "lora:8 | lora:6+bias | auto | quick | published | auto from labels | validated single"
+    assert made[:4] == [
+        f"| task | seed | {names} | winner of auto |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
+        "| digits | 0 | 59.0 (50) | 60.5 (100) | 62.0 (100) |  |  | 50.0 (25) | 55.0 (50) | lora, invited |",
+        "| shapes_count | 0 | 64.0 (50) | 65.5 (100) | 72.0 (100) |  |  | 55.0 (25) |  | lora, searched |",
     ]
-    assert made[6:] == [
-        "| lora:8 | 1 | 50 | 50 to 50 |  |  | +4.0 | +4.0 to +4.0 | 0.0 |",
-        "| auto | 1 | 100 | 100 to 100 | +3.0 | +3.0 to +3.0 | +7.0 | +7.0 to +7.0 | 4.0 |",
-        "| auto from labels | 1 | 25 | 25 to 25 | -9.0 | -9.0 to -9.0 | -5.0 | -5.0 to -5.0 | 4.0 |",
-        "| validated single | 1 | 50 | 50 to 50 | -4.0 | -4.0 to -4.0 |  |  | 4.0 |",
+    assert made[7:12] == [
+        "| lora:8 | 2 | 50 |  |  |  | +4.0 |  | -1.5 |  | 0.0 |",
+        "| lora:6+bias | 2 | 100 |  | +1.5 |  | +5.5 |  |  |  | 0.0 |",
+        "| auto | 2 | 100 |  | +5.5 |  | +7.0 |  | +4.0 |  | 4.0 |",
+        "| auto from labels | 2 | 25 |  | -9.0 |  | -5.0 |  | -10.5 |  | 4.0 |",
+        "| validated single | 1 | 50 |  | -4.0 |  |  |  | -5.5 |  | 4.0 |",
     ]
+    assert made[-1].startswith(
+        "95 % by Student's t over the means of the tasks, for auto: over lora:8 -26.3 to +37.3, "
+    )
+
+
+def test_validation_chooses_by_what_a_final_compares_by(tmp_path: Path) -> None:
+    pool = [entry(name, 100 + place) for place, name in enumerate(ALONE)]
+    for place, name in enumerate(ALONE):
+        assert validated_single(tmp_path, "digits", 0, pool) is None
+        seen = Evidence(name, 15, 0.5, 1.0 + abs(place - 1), 1.0 + abs(place - 2))
+        append_line(evidence_file(tmp_path, "digits", 0), asdict(seen))
+    chosen = validated_single(tmp_path, "digits", 0, pool)
+    assert chosen is not None and chosen[0].accuracy == pool[2].accuracy  # calibrated, the third is best
+    append_line(evidence_file(tmp_path, "digits", 1), asdict(Evidence(ALONE[0], 15, 0.5, 1.0)))
+    for place, name in enumerate(ALONE[1:]):
+        append_line(evidence_file(tmp_path, "digits", 1), asdict(Evidence(name, 15, 0.5, 2.0 - place, 3.0)))
+    chosen = validated_single(tmp_path, "digits", 1, pool)
+    assert chosen is not None and chosen[0].accuracy == pool[4].accuracy  # of one, the calibrated is not known
