@@ -23,8 +23,8 @@ docs/choice/confirmation a line for each that is finished. It needs the pool of 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,6 @@ VALIDATED_SINGLE = "validated single"
 FROM_LABELS = "auto from labels"
 _OTHERS = (FIXED, VALIDATED_SINGLE, MIXTURE)
 """What methods are compared with."""
-_FIGURES = ("percentile", *(f"over {other}" for other in _OTHERS), "cost")
 CHEAP = {"epochs": 15, "batch_size": 25, "learning_rate": 2e-3, "warmup_epochs": 1, "dropout": 0.0, "drop_path": 0.1}
 """The final training of every method, which is what `auto` plans for 500 images."""
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -179,53 +178,76 @@ def validated_single(folder: Path, task: str, seed: int, pool: Sequence[Entry]) 
     return replace(entry, name=VALIDATED_SINGLE), len(ALONE) * entry.steps * TRAINED // (TRAINED + VALIDATED)
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How a method did on a task with a seed.
+
+    Attributes:
+        accuracy: On the test images, in percent.
+        percentile: Among the random subnets of the pool.
+        leads: Percentage points over each other of `_OTHERS` that is known.
+        cost: Steps of the search, in final trainings.
+    """
+
+    accuracy: float
+    percentile: float
+    leads: Mapping[str, float]
+    cost: float
+
+
+Cells = Mapping[tuple[str, int], Mapping[str, Judged]]
+"""For each task and seed, how each method did."""
+
+
 def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
     """Make a table of accuracies and percentiles, a row a task and seed that has a pool, and one of all methods.
 
     The first says, too, of what kinds the winner of `auto` is, and whether candidates of the search or invited subnets
     won its final.
     """
-    columns = (FIXED, MIXTURE, *METHODS, FROM_LABELS, VALIDATED_SINGLE)
-    lines = [
-        f"| task | seed | {' | '.join(columns)} | winner of auto |",
-        "|---|---:|" + "---:|" * len(columns) + "---|",
-    ]
-    figures: dict[str, dict[str, dict[str, list[float]]]] = {name: {key: {} for key in _FIGURES} for name in columns}
-    for task, seed in ((task, seed) for task in tasks for seed in seeds):
-        pool = read_whole_pool(folder, task, seed)
-        if not pool:
-            continue
-        random = [entry.accuracy for entry in pool if is_random(entry)]
-        judged = _judged(folder, task, seed, pool)
-        accuracies = {name: entry.accuracy for name, (entry, _) in judged.items()}
-        told: dict[str, str] = {}
-        for name, (entry, steps) in judged.items():
-            found = {
-                "percentile": percentile(entry.accuracy, random),
-                "cost": steps / entry.steps,
-                **{f"over {other}": entry.accuracy - accuracies[other] for other in _OTHERS if other in accuracies},
-            }
-            for key, value in found.items():
-                if key != f"over {name}":
-                    figures[name][key].setdefault(task, []).append(value)
-            told[name] = f"{entry.accuracy:.1f} ({found['percentile']:.0f})"
+    cells = {
+        (task, seed): _judged(folder, task, seed, pool)
+        for task in tasks
+        for seed in seeds
+        if (pool := read_whole_pool(folder, task, seed))
+    }
+    known = {name for judged in cells.values() for name in judged}
+    columns = [name for name in (FIXED, MIXTURE, *METHODS, FROM_LABELS, VALIDATED_SINGLE) if name in known]
+    lines = [f"| task | seed | {' | '.join(columns)} | winner of auto |"]
+    lines.append("|---|---:|" + "---:|" * len(columns) + "---|")
+    for (task, seed), judged in cells.items():
+        told = {name: f"{found.accuracy:.1f} ({found.percentile:.0f})" for name, found in judged.items()}
         row = [task, str(seed), *(told.get(name, "") for name in columns), _winner(folder, task, seed)]
         lines.append(f"| {' | '.join(row)} |")
+    return "\n".join([*lines, "", *_means(cells, columns)])
+
+
+def _means(cells: Cells, columns: Sequence[str]) -> list[str]:
+    """A table of each method's means over tasks, with their intervals."""
+
+    def values(name: str, figure: Callable[[Judged], float | None]) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {}
+        for (task, _), judged in cells.items():
+            if name in judged and (value := figure(judged[name])) is not None:
+                found.setdefault(task, []).append(value)
+        return found
+
     over = " | 95 % | ".join(f"over {other}" for other in _OTHERS)
-    lines += ["", f"| method | tasks and seeds | percentile | 95 % | {over} | 95 % | search, in final trainings |"]
+    lines = [f"| method | tasks and seeds | percentile | 95 % | {over} | 95 % | search, in final trainings |"]
     lines.append("|---|---:|" + "---:|---|" * (1 + len(_OTHERS)) + "---:|")
+
+    def lead(name: str, other: str) -> dict[str, list[float]]:
+        return values(name, lambda found: found.leads.get(other))
+
     for name in columns:
-        if costs := figures[name].pop("cost"):
-            values = [each for of_task in costs.values() for each in of_task]
-            forms = {"percentile": ".0f"}
-            shown = [
-                each for key, of_key in figures[name].items() for each in told_interval(of_key, forms.get(key, "+.1f"))
-            ]
-            lines.append(f"| {name} | {len(values)} | {' | '.join(shown)} | {np.mean(values):.1f} |")
-    leads = {other: [np.mean(of_task) for of_task in figures["auto"][f"over {other}"].values()] for other in _OTHERS}
-    lines += ["", "95 % by Student's t over the means of the tasks, for auto: "]
-    lines[-1] += ", ".join(f"over {other} {_by_t(values)}" for other, values in leads.items() if len(values) > 1)
-    return "\n".join(lines)
+        costs = [cost for of_task in values(name, lambda found: found.cost).values() for cost in of_task]
+        shown = list(told_interval(values(name, lambda found: found.percentile), ".0f"))
+        for other in _OTHERS:
+            shown += told_interval(lead(name, other), "+.1f")
+        lines.append(f"| {name} | {len(costs)} | {' | '.join(shown)} | {np.mean(costs):.1f} |")
+    by_t = {other: [float(np.mean(of_task)) for of_task in lead("auto", other).values()] for other in _OTHERS}
+    told = ", ".join(f"over {other} {_by_t(means)}" for other, means in by_t.items() if len(means) > 1)
+    return [*lines, "", f"95 % by Student's t over the means of the tasks, for auto: {told}"]
 
 
 def _by_t(values: Sequence[float]) -> str:
@@ -243,8 +265,8 @@ def _winner(folder: Path, task: str, seed: int) -> str:
     return ""
 
 
-def _judged(folder: Path, task: str, seed: int, pool: Sequence[Entry]) -> dict[str, tuple[Entry, int]]:
-    """What was trained for a task and seed, and the steps of choosing it, by method."""
+def _judged(folder: Path, task: str, seed: int, pool: Sequence[Entry]) -> dict[str, Judged]:
+    """How each method did whose winner was trained for a task and seed."""
     found = {entry.name: (entry, 0) for entry in pool if entry.name in (FIXED, MIXTURE)}
     records = read_lines(folder / "confirmation" / f"{task}-seed{seed}.jsonl")
     entries = [Entry.from_json(record) for record in records]
@@ -254,7 +276,17 @@ def _judged(folder: Path, task: str, seed: int, pool: Sequence[Entry]) -> dict[s
         found[FROM_LABELS] = (alone, costs["auto"])
     if single := validated_single(folder, task, seed, pool):
         found[VALIDATED_SINGLE] = single
-    return found
+    random = [entry.accuracy for entry in pool if is_random(entry)]
+    others = {name: found[name][0].accuracy for name in _OTHERS if name in found}
+    return {
+        name: Judged(
+            entry.accuracy,
+            percentile(entry.accuracy, random),
+            {other: entry.accuracy - accuracy for other, accuracy in others.items() if other != name},
+            steps / entry.steps,
+        )
+        for name, (entry, steps) in found.items()
+    }
 
 
 if __name__ == "__main__":
