@@ -65,11 +65,11 @@ def propose_generation(
     """Propose the subnets of a generation, none of which has been evaluated before.
 
     With `settings.baselines` the search begins with the single modules and the even mixtures of the space
-    (`noah.space.baselines`), and with a few random subnets that stand for the budget. In every generation but the
-    first, mutations of the best come first, then crossovers of two of the best, then random subnets. The best are the
-    top `parents` of all earlier generations; with two objectives they are those that the fewest others dominate, but at
-    least the whole Pareto front. The sampler "published" ranks and changes subnets as `noah.nas.published_search` says;
-    "random" draws all of them at random; "nsga2" and "tpe" are Optuna's.
+    (`noah.space.baselines`), as far as they fill no more than half of it, and with a few random subnets that stand for
+    the budget. In every generation but the first, mutations of the best come first, then crossovers of two of the best,
+    then random subnets. The best are the top `parents` of all earlier generations; with two objectives they are those
+    that the fewest others dominate, but at least the whole Pareto front. The sampler "published" ranks and changes
+    subnets as `noah.nas.published_search` says; "random" draws all of them at random; "nsga2" and "tpe" are Optuna's.
 
     Args:
         generation: The number of the generation, counted from 0.
@@ -93,7 +93,7 @@ def propose_generation(
     suggestions: list[Subnet | None] = []
     if candidates and settings.sampler in ("nsga2", "tpe"):
         suggestions = suggest(settings, candidates, space, budget, [*seed, start, 1], stop - start)
-    baselines = _baselines(space, budget) if settings.baselines else []
+    baselines = _first(space, budget, settings) if settings.baselines else []
     proposals = []
     for index in range(start, stop):
         rng = np.random.default_rng([*seed, index])
@@ -144,6 +144,23 @@ def check_invited(space: SearchSpace, budget: Budget, settings: EvolutionSetting
 def name_baseline(subnet: Subnet) -> str:
     """The kinds of a single module or an even mixture, joined by plus signs, or `linear`."""
     return "+".join(subnet.kinds) or LINEAR
+
+
+def _first(space: SearchSpace, budget: Budget, settings: EvolutionSettings) -> list[tuple[str, Subnet]]:
+    """The baselines that a search begins with: all where they are at most half of it.
+
+    A space of many kinds has more even mixtures than a search may see subnets. Of these, only the invited ones are sure
+    to come then, and after the single modules others until half of the search is full.
+    """
+    everything = _baselines(space, budget)
+    room = evaluations(space, budget, settings) // 2
+    kept = [
+        (origin, subnet)
+        for origin, subnet in everything
+        if origin == SINGLE or name_baseline(subnet) in (settings.invited or ())
+    ]
+    others = [pair for pair in everything if pair not in kept][: max(0, room - len(kept))]
+    return [pair for pair in everything if pair in kept or pair in others]
 
 
 def _baselines(space: SearchSpace, budget: Budget) -> list[tuple[str, Subnet]]:

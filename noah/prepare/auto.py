@@ -13,14 +13,19 @@ from typing import Any
 
 from noah.prepare.context import Materials
 from noah.prepare.forecast import Forecast, forecast
-from noah.prepare.run_budget import decide_budget
+from noah.prepare.run_budget import counted_budget, decide_budget
 from noah.progress import Listener
 from noah.settings.layers import DEFAULT, LIMITED, PLANNED, Layer, is_planned, nested, resolve
 from noah.space.baselines import LINEAR, even_mixtures, singles
-from noah.space.budget import parameter_budget
 
 RECIPE = "recipe auto"
 """The source of settings that the recipe itself gives."""
+PLANNABLE = (
+    "budget.parameters",
+    *(f"{stage}.{key}" for stage in ("supernet", "retrain") for key in ("epochs", "batch_size", "learning_rate")),
+    *("search.rerank_epochs", "search.invited"),
+)
+"""The settings that are planned where nothing sets them."""
 EPOCHS, IMAGES = 15, 500
 """Epochs of a training, and the images at which they were found: half of them and twice as many were both worse."""
 _MOST_EPOCHS, _LEAST_EPOCHS = 60, 3
@@ -94,11 +99,12 @@ def adapt(
         return materials, dict(origins)
     weights = sum(parameter.numel() for parameter in materials.backbone.model.parameters())
     planned = plan(len(materials.dataset.full_train), weights, materials.space.embed_dim)
+    planned |= _beyond_warmup(materials, planned)
     materials, sources = _with(materials, origins, planned, PLANNED)
     planned |= (final := _final(materials))
     materials, sources = _with(materials, sources, final, PLANNED)
     if time_limit is not None:
-        planned |= (fewer := _within(materials, listener, time_limit))
+        planned |= (fewer := _within(materials, sources, listener, time_limit))
         materials, sources = _with(materials, sources, fewer, LIMITED)
     for key, choice in planned.items():
         if is_planned(sources[key]):
@@ -109,8 +115,8 @@ def adapt(
 def _final(materials: Materials) -> dict[str, Planned]:
     """The epochs of the finalists, and the baselines that are invited, as far as the space and the budget have them."""
     few = len(materials.dataset.full_train) / len(materials.dataset.classes) < _FEW
-    budget = parameter_budget(materials.settings.budget.parameters, materials.space.sizes)
-    known = {**singles(materials.space, budget), **even_mixtures(materials.space, budget)}
+    space, budget = materials.space, counted_budget(materials)
+    known = {**singles(space, budget), **even_mixtures(space, budget)} if materials.settings.search.baselines else {}
     names = tuple(name for name in ("lora", "lora+bias", LINEAR if few else "adapter") if name in known)
     reason = "the best on other tasks, and one that errs otherwise"
     if few:
@@ -120,24 +126,52 @@ def _final(materials: Materials) -> dict[str, Planned]:
     return planned | ({"search.invited": Planned(names, reason)} if names else {})
 
 
-def _within(materials: Materials, listener: Listener, time_limit: float) -> dict[str, Planned]:
-    """Fewer epochs, if the search would take longer than the limit."""
+def _beyond_warmup(materials: Materials, planned: Mapping[str, Planned]) -> dict[str, Planned]:
+    """More epochs, where the warm-up that is set would leave none at the full learning rate."""
+    found = {}
+    for section in ("supernet", "retrain"):
+        least = _least_epochs(materials, section)
+        if planned[f"{section}.epochs"].value < least:
+            found[f"{section}.epochs"] = Planned(least, "one more than those of the warm-up")
+    return found
+
+
+def _least_epochs(materials: Materials, section: str) -> int:
+    """How few epochs a training may have: the warm-up has to end before they do."""
+    warmup: float = getattr(materials.settings, section).warmup_epochs
+    return max(_LEAST_EPOCHS, math.floor(warmup) + 1)
+
+
+def _within(
+    materials: Materials, sources: Mapping[str, str], listener: Listener, time_limit: float
+) -> dict[str, Planned]:
+    """Fewer epochs where they were planned, if the search would take longer than the limit."""
     processes = materials.hardware.processes
     made = forecast(materials, decide_budget(materials, listener)[0], listener)
-    factor = processes.of_first(lambda: _share_of_training(made, time_limit))
+    factor = processes.of_first(lambda: _share_of_training(made, sources, time_limit))
     if factor >= 1:
         return {}
-    epochs = max(_LEAST_EPOCHS, math.floor(factor * materials.settings.retrain.epochs))
     reason = f"what fits at {made.step_seconds:.2g} s a step"
-    keys = ("supernet.epochs", "retrain.epochs", "search.rerank_epochs")
-    return {key: Planned(epochs, reason) for key in keys}
+    own = {key: _value(materials, key) for key in ("supernet.epochs", "retrain.epochs", "search.rerank_epochs")}
+    least = {key: _least_epochs(materials, "supernet" if key.startswith("supernet") else "retrain") for key in own}
+    return {
+        key: Planned(min(epochs, max(least[key], math.floor(factor * epochs))), reason) for key, epochs in own.items()
+    }
 
 
-def _share_of_training(made: Forecast, time_limit: float) -> float:
-    """The share of the planned epochs for which the time limit leaves time."""
-    finalists = made.finalists.seconds if made.finalists else 0.0
-    left = _MARGIN * time_limit - made.search.seconds
-    return max(0.0, left) / (made.supernet.seconds + finalists)
+def _value(materials: Materials, key: str) -> int:
+    section, _, name = key.partition(".")
+    value: int = getattr(getattr(materials.settings, section), name)
+    return value
+
+
+def _share_of_training(made: Forecast, sources: Mapping[str, str], time_limit: float) -> float:
+    """The share of the planned epochs for which the time limit leaves time; epochs that were set stay."""
+    seconds = {"supernet.epochs": made.supernet.seconds}
+    seconds["search.rerank_epochs"] = made.finalists.seconds if made.finalists else 0.0
+    planned = sum(spent for key, spent in seconds.items() if is_planned(sources[key]))
+    left = _MARGIN * time_limit - made.search.seconds - (sum(seconds.values()) - planned)
+    return max(0.0, left) / planned if planned else 1.0
 
 
 def _with(

@@ -25,6 +25,7 @@ from noah.runs.run_images import keep_images
 from noah.runs.run_subnet import FRONT, front_subnet
 from noah.runs.seals import seal_start
 from noah.runs.subnet_text import check_spelling, parse_subnet
+from noah.settings.layers import is_planned
 from noah.settings.settings import Settings
 from noah.space.operators import check_budget
 from noah.space.subnet import Subnet
@@ -100,7 +101,7 @@ def start_run(
             facts=materials.facts(),
             choices=materials.choices,
         )
-        facts, table = _facts(materials, listener, subnet, front, searched)
+        facts, table = _facts(materials, origins, listener, subnet, front, searched)
         if earlier is not None:
             facts["given"]["earlier"] = earlier.run
         nonlocal read
@@ -131,14 +132,20 @@ def start_run(
 
 
 def _facts(
-    materials: Materials, listener: Listener, subnet: str | None, front: Subnet | None, searched: Run | None
+    materials: Materials,
+    origins: Mapping[str, str],
+    listener: Listener,
+    subnet: str | None,
+    front: Subnet | None,
+    searched: Run | None,
 ) -> tuple[dict[str, Any], LatencyTable | None]:
     """What run.yaml records besides the settings, and the timings behind a bound or an objective of latency."""
     facts: dict[str, Any] = materials.facts()
     if subnet is None:
         budget, table = decide_budget(materials, listener)
         check_budget(materials.space, budget)
-        check_invited(materials.space, budget, materials.settings.search)
+        if not is_planned(origins.get("search.invited", "")):  # of those planned, a bound on latency may exclude some
+            check_invited(materials.space, budget, materials.settings.search)
         return facts | {"budget": budget_facts(budget)}, table
     blocks = materials.space.blocks
     given = parse_subnet(subnet, depth=blocks) if front is None else front

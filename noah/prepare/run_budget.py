@@ -25,11 +25,9 @@ def decide_budget(materials: Materials, listener: Listener) -> tuple[Budget, Lat
     Returns:
         The budget, and the table that predicts latency, if latency is bounded or an objective of the search.
     """
-    settings, space = materials.settings.budget, materials.space
-    bounds = list(parameter_budget(settings.parameters, space.sizes).bounds)
+    settings = materials.settings.budget
+    bounds = list(counted_budget(materials).bounds)
     table = None
-    if settings.macs is not None:
-        bounds.append(_macs_bound(settings.macs, materials))
     if settings.latency is not None or materials.settings.search.objective == "accuracy,latency":
         table = _measure(materials, listener)
         if settings.latency is not None:
@@ -38,6 +36,15 @@ def decide_budget(materials: Materials, listener: Listener) -> tuple[Budget, Lat
         if bound.name != "parameters":
             listener.say(f"budget    {bound.name} {bound.spell()} an image ({bound.reason})")
     return Budget(tuple(bounds)), table
+
+
+def counted_budget(materials: Materials) -> Budget:
+    """The part of the budget that is known without timing anything: parameters and multiply-accumulates."""
+    settings = materials.settings.budget
+    bounds = list(parameter_budget(settings.parameters, materials.space.sizes).bounds)
+    if settings.macs is not None:
+        bounds.append(_macs_bound(settings.macs, materials))
+    return Budget(tuple(bounds))
 
 
 def _macs_bound(setting: str | int, materials: Materials) -> Bound:

@@ -17,7 +17,7 @@ from noah.errors import EmptySpaceError
 from noah.evaluation.accuracy import Score
 from noah.nas import evolution
 from noah.nas.candidate import Candidate, Proposal, as_good_as, rank
-from noah.nas.evolution import EVEN, SINGLE, evaluations, propose_generation
+from noah.nas.evolution import EVEN, SINGLE, check_invited, evaluations, propose_generation
 from noah.nas.outcome import Outcome
 from noah.nas.racing import Look
 from noah.settings.settings import EvolutionSettings
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_search_and_another_seed_another() -> None:
     assert [c.subnet for c in search((1, 2))] != [c.subnet for c in search()]
 
 
-@pytest.mark.parametrize("population", [3, 8])
+@pytest.mark.parametrize("population", [4, 8])
 def test_a_search_that_knows_baselines_begins_with_them(population: int) -> None:
     space = make_space(2, 8, {"lora": (1, 2), "adapter": (1, 3), "bias": (1,)}, (0, 1, 2))
     settings = SETTINGS.model_copy(update={"baselines": True, "population": population})
@@ -94,6 +94,20 @@ def test_a_search_that_knows_baselines_begins_with_them(population: int) -> None
     assert origins[:8] == [SINGLE] * 4 + [EVEN] * 4
     assert not {SINGLE, EVEN} & set(origins[8:])
     assert len({c.subnet for c in candidates}) == len(candidates)
+
+
+def test_baselines_fill_no_more_than_half_of_a_search_but_those_that_are_invited_come() -> None:
+    space = make_space(2, 8, {"lora": (1, 2), "adapter": (1, 3), "bias": (1,), "scale_shift": (1,)}, (0, 1, 2))
+    budget = parameter_budget(900, 8)
+    alone, even = singles(space, budget), even_mixtures(space, budget)
+    assert (len(alone), len(even)) == (5, 7)
+    invited = ("lora", "adapter+scale_shift")
+    changes = {"baselines": True, "population": 4, "generations": 3, "invited": invited}
+    candidates = search(space=space, budget=budget, settings=SETTINGS.model_copy(update=changes))
+    first = [*alone.values(), even["lora+adapter"], even["lora+bias"], even["adapter+scale_shift"]]
+    assert [c.subnet for c in candidates[:8]] == first
+    assert not {SINGLE, EVEN} & {c.origin for c in candidates[8:]}
+    check_invited(space, budget, SETTINGS.model_copy(update=changes))
 
 
 @given(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noah.nas.evolution import check_invited
 from noah.prepare import auto
-from noah.prepare.auto import EPOCHS, IMAGES, adapt, plan
+from noah.prepare.auto import EPOCHS, IMAGES, _share_of_training, adapt, plan
 from noah.prepare.context import Materials, prepare
 from noah.prepare.forecast import forecast
 from noah.prepare.run_budget import decide_budget
 from noah.progress import Silent
-from noah.settings.layers import LIMITED, Layer, recipe_layer, resolve
+from noah.settings.layers import LIMITED, PLANNED, Layer, recipe_layer, resolve
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder
 
@@ -120,3 +122,60 @@ def test_a_time_limit_takes_epochs_from_every_training(tiny: dict[str, Any]) -> 
     assert sum("retrain.epochs" in said for said in listener.said) == 1
     generous, _ = adapt(materials, origins, Silent(), time_limit=100 * made.search_seconds)
     assert generous.settings == whole.settings
+
+
+@pytest.mark.parametrize(("epochs", "share"), [(4, 0.9), (600, 0.5)])
+def test_a_time_limit_leaves_what_was_set_and_never_adds_epochs(
+    tiny: dict[str, Any], epochs: int, share: float
+) -> None:
+    """The final trainings were given their epochs; only the supernet's were planned."""
+    materials, origins = begun(tiny | {"retrain": {"epochs": epochs}})
+    whole, _ = adapt(materials, origins, Silent())
+    assert whole.settings.search.rerank_epochs == epochs
+    made = forecast(whole, decide_budget(whole, Silent())[0], Silent())
+    limited, _ = adapt(materials, origins, Silent(), time_limit=share * made.search_seconds)
+    settings = limited.settings
+    assert settings.retrain.epochs == epochs
+    assert 3 <= settings.supernet.epochs <= whole.settings.supernet.epochs
+    assert settings.search.rerank_epochs is not None
+    assert 3 <= settings.search.rerank_epochs <= epochs
+
+
+def test_what_a_limit_takes_is_taken_from_what_was_planned() -> None:
+    def stage(seconds: float) -> Any:
+        return SimpleNamespace(seconds=seconds)
+
+    made: Any = SimpleNamespace(supernet=stage(100), finalists=stage(400), search=stage(50))
+    both = {"supernet.epochs": PLANNED, "search.rerank_epochs": PLANNED}
+    assert _share_of_training(made, both, 500 / 0.9) == pytest.approx(450 / 500)
+    assert _share_of_training(made, both | {"supernet.epochs": "--set"}, 500 / 0.9) == pytest.approx(350 / 400)
+    assert _share_of_training(made, both | {"search.rerank_epochs": "--set"}, 500 / 0.9) == pytest.approx(50 / 100)
+    assert _share_of_training(made, both | {"search.rerank_epochs": "--set"}, 100) == 0
+    assert _share_of_training(made, dict.fromkeys(both, "--set"), 1) == 1
+
+
+@pytest.mark.parametrize("time_limit", [None, 0.001])
+def test_a_warm_up_that_was_set_ends_before_the_training(tiny: dict[str, Any], time_limit: float | None) -> None:
+    materials, origins = begun(tiny | {"supernet": {"warmup_epochs": 70}, "retrain": {"warmup_epochs": 4.5}})
+    adapted, sources = adapt(materials, origins, Silent(), time_limit=time_limit)
+    settings = adapted.settings
+    assert (settings.supernet.epochs, settings.supernet.warmup_epochs) == (71, 70)
+    assert sources["supernet.epochs"].endswith("one more than those of the warm-up") or time_limit
+    assert settings.retrain.epochs == (5 if time_limit else 46)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"search": {"baselines": False}},
+        {"budget": {"macs": "1x"}},
+        {"budget": {"macs": "1.01x"}},
+        {"budget": {"parameters": 100}},
+    ],
+)
+def test_nothing_is_invited_that_the_run_does_not_have(tiny: dict[str, Any], values: dict[str, Any]) -> None:
+    materials, origins = begun(tiny | values)
+    search = adapt(materials, origins, Silent())[0].settings.search
+    check_invited(materials.space, decide_budget(materials, Silent())[0], search)
+    if not search.baselines:
+        assert search.invited is None
