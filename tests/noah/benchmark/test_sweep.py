@@ -18,10 +18,9 @@ from noah.benchmark.sweep_settings import SWEEP_FILE, SweepSettings, begin_sweep
 from noah.errors import RunError, SettingsError
 from noah.progress import Silent
 from noah.runs.folder import Run
-from noah.settings.layers import Layer
 from noah.space.subnet import Subnet
 from tests.conftest import TinySettings
-from tests.noah.benchmark.tiny_sweep import SUITE, stable, tiny_sweep
+from tests.noah.benchmark.tiny_sweep import SUITE, changed, planning, stable, tiny_sweep
 from tests.noah.tiny_run import Recorder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -30,10 +29,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def sweep(tiny_settings: TinySettings, tmp_path: Path) -> SweepSettings:
     return tiny_sweep(tiny_settings, tmp_path)
-
-
-def changed(sweep: SweepSettings, values: dict[str, Any]) -> SweepSettings:
-    return dataclasses.replace(sweep, changes=(*sweep.changes, Layer(source="--set", values=values)))
 
 
 def test_a_sweep_gives_a_row_for_each_cell_and_does_none_twice(sweep: SweepSettings, tmp_path: Path) -> None:
@@ -99,13 +94,6 @@ def test_a_shift_is_a_test_of_what_its_source_trained(sweep: SweepSettings, tmp_
     assert row_path(tmp_path, source).read_bytes() == before
     (again,) = (row for row in read_rows(tmp_path) if row.cell == target)
     assert again.correct == shifted.correct
-
-
-def planning(sweep: SweepSettings) -> SweepSettings:
-    """The same with settings that the recipe `auto` plans."""
-    values = {key: value for key, value in sweep.recipe.values.items() if key != "budget"}
-    values["retrain"] = {key: value for key, value in values["retrain"].items() if key != "learning_rate"}
-    return dataclasses.replace(sweep, recipe=Layer(source="recipe auto", values=values))
 
 
 def test_cells_that_plan_for_themselves_are_resumed_and_shifted(sweep: SweepSettings, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,18 @@ def tiny_sweep(tiny_settings: TinySettings, folder: Path) -> SweepSettings:
     }
     values = tiny_settings(changes)
     return SweepSettings(SUITE, Layer(source="recipe tiny", values=values), ())
+
+
+def changed(sweep: SweepSettings, values: dict[str, Any]) -> SweepSettings:
+    """The same with changes by `--set`."""
+    return dataclasses.replace(sweep, changes=(*sweep.changes, Layer(source="--set", values=values)))
+
+
+def planning(sweep: SweepSettings) -> SweepSettings:
+    """The same with settings that the recipe `auto` plans."""
+    values = {key: value for key, value in sweep.recipe.values.items() if key != "budget"}
+    values["retrain"] = {key: value for key, value in values["retrain"].items() if key != "learning_rate"}
+    return dataclasses.replace(sweep, recipe=Layer(source="recipe auto", values=values))
 
 
 def stable(folder: Path) -> dict[str, Any]:
