@@ -18,7 +18,7 @@ from noah.prepare.prepare_run import prepare_run
 from noah.progress import Listener
 from noah.runs.artifact_results import artifact_result
 from noah.runs.folder import RUN_FILE, Run
-from noah.runs.run_subnet import given_subnet
+from noah.runs.run_subnet import check_still_chosen, given_subnet
 from noah.runs.stored_results import read_result
 from noah.settings.layers import Layer
 from noah.settings.option_layers import option_layers
@@ -104,6 +104,7 @@ def evaluate_run(
         NoahError: If anything is wrong with the run or the dataset.
     """
     what = "the retrained winner" if given_subnet(current) is None else "the trained subnet"
+    check_still_chosen(current)
     if on is not None:
         measured = _evaluate_on(current, listener, own, on, what, again=again, data=data)
     elif (stored := _stored(current, ("eval", "test.json"), what, listener, again=again)) is not None:

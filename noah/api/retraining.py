@@ -16,7 +16,7 @@ from noah.prepare.new_run import start_run
 from noah.prepare.prepare_run import prepare_run
 from noah.progress import Listener
 from noah.runs.folder import Run, open_run
-from noah.runs.run_subnet import FRONT, check_inherits, chosen_subnet
+from noah.runs.run_subnet import FRONT, check_inherits, check_still_chosen, chosen_subnet
 from noah.runs.seals import FOLDER, RETRAIN, break_seal, is_sealed, seal_retrained
 from noah.settings.layers import Layer
 from noah.settings.settings import Settings
@@ -50,9 +50,12 @@ def open_retraining(
 
     Raises:
         UsageError: If a stopped retraining needs `resume` or `restart`, or `inherit` contradicts the stopped one.
+        CommandOrderError: If the search has another winner since, and `restart` is not given.
         NoahError: If anything else is wrong with the run or its data.
     """
     chosen_subnet(current)
+    if not restart:
+        check_still_chosen(current)
     if current.path("retrain", "model.json").is_file() and not restart:
         if not is_sealed(current, RETRAIN):  # it was stopped just before sealing, or an earlier version trained it
             seal_retrained(current)

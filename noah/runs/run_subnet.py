@@ -7,6 +7,8 @@ from noah.runs.folder import RUN_FILE, Run
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
 
+STARTED_WITH = ("retrain", "subnet.json")
+"""The file that says of which subnet a retraining is that has begun."""
 FRONT = "pareto:"
 """The beginning of a subnet's spelling that refers to a Pareto front."""
 
@@ -97,6 +99,22 @@ def check_inherits(run: Run, settings: RetrainSettings) -> None:
             f"The subnet of {run.name} was given, not searched: there is no supernet to inherit weights from.",
             "Train it without --inherit and with retrain.inherit=false.",
         )
+
+
+def check_still_chosen(run: Run) -> None:
+    """Refuse what was trained of another subnet than the run's, as after a search that went on.
+
+    Raises:
+        CommandOrderError: If the retraining, finished or not, is of another subnet.
+    """
+    if not run.path("search", "best.json").is_file():
+        return  # it was given, and stays
+    for parts in (("retrain", "model.json"), STARTED_WITH):
+        if run.path(*parts).is_file() and read_subnet(run, *parts) != chosen_subnet(run):
+            raise CommandOrderError(
+                f"The search of {run.name} went on after its retraining began, and has another winner now.",
+                f"Train that one: noah retrain --restart --run {run.option}",
+            )
 
 
 def read_subnet(run: Run, *parts: str) -> Subnet:

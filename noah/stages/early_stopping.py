@@ -25,6 +25,12 @@ from noah.training.checkpoint import load_weights, read_checkpoint
 _LOSSES, _BEST = "held_out_losses.jsonl", "best.safetensors"
 
 
+def forget(checkpoint: Path) -> None:
+    """Remove what a training kept beside its checkpoint, which is gone: the next one begins with nothing seen."""
+    for name in (_LOSSES, _BEST):
+        checkpoint.with_name(name).unlink(missing_ok=True)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EarlyStopping:
     """Watches a training; what it has seen is in files, so that a training that is resumed ends where it would have.

@@ -29,12 +29,20 @@ from noah.runs.folder import Run
 from noah.runs.kept_predictions import KeptPredictions, fingerprint_split, write_predictions
 from noah.runs.mistakes import keep_mistakes
 from noah.runs.run_images import hash_images
-from noah.runs.run_subnet import FRONT, check_inherits, chosen_subnet, given_subnet, read_subnet
+from noah.runs.run_subnet import (
+    FRONT,
+    STARTED_WITH,
+    check_inherits,
+    check_still_chosen,
+    chosen_subnet,
+    given_subnet,
+    read_subnet,
+)
 from noah.runs.run_temperature import kept_temperature, read_temperature
 from noah.runs.seals import RETRAIN, break_seal, result_place, seal_result, seal_retrained, seal_start
 from noah.settings.training_settings import RetrainSettings
 from noah.space.subnet import Subnet
-from noah.stages.early_stopping import EarlyStopping
+from noah.stages.early_stopping import EarlyStopping, forget
 from noah.stages.fitted_temperature import fitted_temperature, spell_temperature
 from noah.stages.merged_logits import merged_logits
 from noah.stages.teaching import taught_labels
@@ -71,7 +79,10 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         model.load_trainable_state(slice_trainable_state(supernet, subnet))
     load_earlier_weights(run, model, materials.dataset.classes)
     if not run.path("retrain", CHECKPOINT_FILE).exists():
+        if run.writes:
+            forget(run.path("retrain", CHECKPOINT_FILE))
         run.write_json(settings.retrain.model_dump(mode="json"), "retrain", "settings.json")
+        run.write_json({"subnet": subnet.to_json()}, *STARTED_WITH)
     final = final_images(materials)
     held_out = describe_held_out(final, materials)
     keep_held_out(run, held_out)
@@ -122,7 +133,8 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
             f"stopped   after {counted(len(stopping.losses), 'epochs')}, back to epoch {stopping.best}, "
             f"with the lowest cross-entropy on the held-out images, {min(stopping.losses):.3f}"
         )
-    if warning := doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain, weights):
+    warning = doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain, weights)
+    if warning and taught is None:  # a teacher's labels are vague: the loss is high whatever was learned
         listener.say(f"WARNING   {warning}")
     fitted, why_none = processes.of_first(lambda: _fit_temperature(run, materials, model, subnet, listener))
     listener.say(f"softmax   {spell_temperature(fitted, why_none)}")
@@ -237,7 +249,7 @@ def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
     """Load the trained subnet: a supernet of exactly its size, in evaluation mode, and its widths.
 
     Raises:
-        CommandOrderError: If its retraining has not finished.
+        CommandOrderError: If its retraining has not finished, or the search has another winner since.
         RunError: If it left out other images than the materials say.
     """
     if not run.path("retrain", "model.json").is_file():
@@ -246,6 +258,7 @@ def load_retrained(run: Run, materials: Materials) -> tuple[Supernet, Subnet]:
             f"The subnet of {run.name} has not been retrained{' to its end' if started else ''}.",
             f"Type: noah retrain {'--resume ' if started else ''}--run {run.option}",
         )
+    check_still_chosen(run)
     subnet = read_subnet(run, "retrain", "model.json")
     stored = run.read_json("retrain", "model.json").get("held_out")
     check_held_out(run, stored, describe_held_out(final_images(materials), materials))

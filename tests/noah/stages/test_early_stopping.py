@@ -117,6 +117,24 @@ def test_a_training_that_was_over_is_only_concluded(begin: Begin) -> None:
     assert len(read_checkpoint(run.path("retrain", "checkpoint.safetensors")).losses) == len(first["losses"])
 
 
+@pytest.mark.parametrize("stop_at", [None, 2])
+def test_a_training_that_starts_again_has_seen_nothing(begin: Begin, stop_at: int | None) -> None:
+    """Whether the first came to its end, or was stopped: without its checkpoint, another one begins."""
+    whole, materials = begin("whole")
+    result = retrain(whole, materials, Silent())
+    run, materials = begin("again")
+    if stop_at is None:
+        retrain(run, materials, Silent())
+        run.path("retrain", "model.json").unlink()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            retrain(run, materials, Recorder({TITLE: stop_at}))
+    run.path("retrain", "checkpoint.safetensors").unlink()
+    listener = Recorder()
+    assert retrain(run, materials, listener) == result
+    assert listener.bars[TITLE] != []
+
+
 @given(losses=st.lists(st.integers(0, 5).map(float), max_size=10), patience=st.integers(1, 4))
 def test_it_is_over_after_so_many_epochs_without_a_new_lowest(
     tmp_path_factory: pytest.TempPathFactory, losses: list[float], patience: int

@@ -118,6 +118,28 @@ def test_a_stopped_retraining_needs_a_word_on_what_to_do(project: Finished, trai
     assert trained_epochs == []  # its last epoch had been saved
 
 
+@pytest.mark.parametrize("finished_it", [True, False])
+def test_a_search_that_went_on_to_another_winner_asks_for_another_retraining(
+    project: Finished, finished_it: bool
+) -> None:
+    best = project.run / "search" / "best.json"
+    stored = json.loads(best.read_text())
+    stored["subnet"]["lora"] = [2 if width != 2 else 1 for width in stored["subnet"]["lora"]]
+    best.write_text(json.dumps(stored))
+    if not finished_it:
+        (project.run / "retrain" / "model.json").unlink()
+    wrong = [
+        "Error: The search of shapes/first went on after its retraining began, and has another winner now.",
+        "Train that one: noah retrain --restart --run shapes/first",
+    ]
+    for command in ("retrain", "retrain --resume", *(("eval", "export") if finished_it else ())):
+        outcome = noah(*command.split())
+        assert (outcome.code, outcome.error_lines) == (2, wrong), command
+    assert noah("retrain", "--restart").code == 0
+    assert model(project)["subnet"] == stored["subnet"]
+    assert noah("eval").code == 0
+
+
 def test_a_damaged_checkpoint_is_told(project: Finished) -> None:
     (project.run / "retrain" / "model.json").unlink()
     checkpoint = project.run / "retrain" / CHECKPOINT_FILE
