@@ -141,11 +141,12 @@ def _rerank_result(
 ) -> dict[str, Any]:
     """The finalists, how certain the choice is among those of the last rung, and the gain over a single module."""
     last = last_rung(reranked)
-    sure = certainty([finalist.outcome.wrong for finalist in last], images, settings.seed)
+    field = sorted(last, key=lambda finalist: finalist.index != chosen)  # the winner first, whoever was ahead
+    sure = certainty([finalist.outcome.wrong for finalist in field], images, settings.seed)
     result: dict[str, Any] = {
         "finalists": [finalist.to_json() for finalist in reranked],
         "by": settings.search.rerank_by,
-        "certainty": {**sure.to_json(), "indices": [finalist.index for finalist in last]},
+        "certainty": {**sure.to_json(), "indices": [finalist.index for finalist in field]},
     }
     alone = _best_single(reranked, candidates)
     if alone is not None:

@@ -12,7 +12,7 @@ The test set is not touched, and no validation image is used for training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +176,29 @@ def read_reranked(path: Path) -> list[Reranked]:
     Raises:
         RunError: If a line is damaged.
     """
+    return _parsed(read_lines(path), path, "line")
+
+
+def read_finalists(run: Run) -> list[Reranked]:
+    """Read the finalists among which the winner was chosen, best first; none if the run had no final.
+
+    Where a search was stopped after its final and went on, search/rerank.jsonl holds those of the first final, too.
+
+    Raises:
+        RunError: If search/best.json is damaged.
+    """
+    path = run.path("search", "best.json")
+    final = run.read_json("search", "best.json").get("rerank") if path.is_file() else None
+    return _parsed(final["finalists"], path, "finalist") if final else []
+
+
+def _parsed(records: Iterable[dict[str, Any]], path: Path, what: str) -> list[Reranked]:
     reranked = []
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, record in enumerate(records, start=1):
         try:
-            reranked.append(Reranked.from_json(line))
+            reranked.append(Reranked.from_json(record))
         except (KeyError, TypeError, ValueError, SettingsError) as error:
-            raise RunError(f"{path} is damaged in line {number}: it is no trained candidate.", _NEW_RUN) from error
+            raise RunError(f"{path} is damaged in {what} {number}: it is no trained candidate.", _NEW_RUN) from error
     return reranked
 
 

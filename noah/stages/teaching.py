@@ -8,6 +8,7 @@ they say about these is no memory.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from noah.data.pixels.pixels import Pixels
 from noah.data.split import Split
+from noah.errors import RunError
 from noah.evaluation.score import Logits
 from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials
@@ -24,7 +26,7 @@ from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.stages.finalist import Reranked
 from noah.stages.merged_logits import merged_logits
-from noah.stages.rerank import last_rung, read_reranked
+from noah.stages.rerank import last_rung, read_finalists
 from noah.training.checkpoint import load_weights, read_checkpoint
 from noah.training.checkpoint_file import CHECKPOINT_FILE
 
@@ -57,7 +59,7 @@ def taught_labels(run: Run, materials: Materials, split: Split, listener: Listen
     settings = materials.settings.retrain
     if settings.teachers == "none":
         return None
-    finalists = last_rung(read_reranked(run.path("search", "rerank.jsonl")))
+    finalists = last_rung(read_finalists(run))
     if len(finalists) < 2:
         listener.say("teachers  none (the run has no final of several subnets; the labels alone teach)")
         return None
@@ -102,5 +104,13 @@ def softened(logits: Logits, temperature: float) -> NDArray[np.float32]:
 def _logits(run: Run, materials: Materials, finalist: Reranked, pixels: Pixels) -> Logits:
     model = build_supernet(materials, finalist.subnet, materials.settings.retrain)
     checkpoint = run.path("search", "rerank", str(finalist.index), CHECKPOINT_FILE)
-    load_weights(read_checkpoint(checkpoint), model)
+    try:
+        load_weights(read_checkpoint(checkpoint), model)
+    except RunError as error:
+        winner = shlex.quote(str(run.path("search", "best.json")))
+        raise RunError(
+            error.problem,
+            f"Train the winner from the labels alone, in a new run: noah retrain --subnet {winner} --run {run.option} "
+            "--set retrain.teachers=none",
+        ) from error
     return merged_logits(model.eval(), finalist.subnet, pixels, materials)

@@ -101,7 +101,7 @@ def train(
     if kept and not stays_the_same(supernet, settings.augmentation, kept.blocks):
         raise ValueError(f"not all is the same in every epoch up to block {kept.blocks}")
     augmentation = BatchAugmentation(settings.augmentation, supernet.num_classes)
-    if soft_labels is not None and augmentation.is_on:
+    if soft_labels is not None and augmentation.mixes:
         raise ValueError("soft labels belong to single images, and these are mixed")
     device, processes = hardware.device, hardware.processes
     optimizer = make_optimizer(supernet, settings.learning_rate, settings.weight_decay)

@@ -37,12 +37,17 @@ class BatchAugmentation:
         """Whether batches are changed at all."""
         return self._erases or self._mix is not None
 
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with others, and with them their labels."""
+        return self._mix is not None
+
     def apply(self, images: Tensor, labels: Tensor, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Change one batch.
 
         Args:
             images: float32, (B, 3, H, W), normalized; changed in place.
-            labels: int64, (B), on the same device.
+            labels: int64, (B), on the same device; where nothing is mixed, shares of the classes, too, (B, classes).
             seed: Words of the seed, as `noah.data.augment.seeding.seeded` takes them.
 
         Returns:

@@ -30,7 +30,7 @@ from noah.space.baselines import singles
 from noah.space.budget import Bound, Budget
 from noah.space.subnet import Subnet
 from noah.stages import search_stage as search_module
-from noah.stages.conclude_search import instead
+from noah.stages.conclude_search import _rerank_result, instead
 from noah.stages.finalist import Reranked
 from noah.stages.rerank import read_reranked
 from noah.stages.retrain_stage import retrain
@@ -156,6 +156,30 @@ def test_where_nothing_was_gained_the_cheaper_one_is_handed_over(
     ]
     handed_over = instead(finalists, candidates, materials)
     assert (finalists[0] if handed_over is None else handed_over).index == winner
+
+
+def test_how_certain_the_choice_is_is_told_of_the_winner(start: Start) -> None:
+    """Also where a single module won in place of the mixture that was ahead of it."""
+    _, materials = start({})
+    depth, images = materials.space.blocks, 12
+    finalists = [
+        _finalist(1, Subnet.uniform(depth, lora=2, adapter=1), (1, 2), 0.5),
+        _finalist(2, Subnet.uniform(depth, bias=1), (1, 2, 3, 6), 0.55),
+        _finalist(0, Subnet.uniform(depth, lora=2), (4, 5), 0.6),
+    ]
+    candidates = [
+        Candidate(each.index, 0, origin, each.subnet, 10, each.outcome)
+        for each, origin in zip(finalists, ("mutation", "mutation", SINGLE), strict=True)
+    ]
+    told = {chosen: _rerank_result(finalists, chosen, candidates, images, materials.settings) for chosen in (0, 1)}
+    assert [told[chosen]["certainty"]["indices"] for chosen in (0, 1)] == [[0, 1, 2], [1, 2, 0]]
+    shares = {
+        chosen: dict(zip(of["certainty"]["indices"], of["certainty"]["wins"], strict=True))
+        for chosen, of in told.items()
+    }
+    assert shares[0] == pytest.approx(shares[1], abs=0.05)
+    assert told[0]["certainty"]["lead"] == 0
+    assert [each["index"] for each in told[0]["finalists"]] == [1, 2, 0]  # still the best first
 
 
 def test_a_rerank_that_was_interrupted_goes_on(start: Start) -> None:

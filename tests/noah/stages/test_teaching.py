@@ -13,14 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from noah.errors import SettingsError
+from noah.errors import RunError, SettingsError
 from noah.evaluation.score import compute_logits
+from noah.files.jsonl import append_line
 from noah.prepare.build import build_supernet
 from noah.prepare.context import Materials
+from noah.prepare.held_out import final_images
 from noah.progress import Silent
 from noah.runs.folder import Run
 from noah.settings.layers import Layer, resolve
-from noah.stages.rerank import read_reranked
+from noah.stages.finalist import read_final
+from noah.stages.rerank import read_finalists, read_reranked
 from noah.stages.retrain_stage import retrain
 from noah.stages.search_stage import search
 from noah.stages.teaching import softened, taught_labels
@@ -78,7 +81,7 @@ def test_the_labels_are_mixed_with_the_mean_of_the_finalists(run: Run, materials
     split = materials.dataset.full_train
     taught = taught_labels(run, materials, split, listener)
     assert taught is not None
-    finalists = read_reranked(run.path("search", "rerank.jsonl"))
+    finalists = read_finalists(run)
     assert taught.teachers == tuple(each.index for each in finalists)
     pixels = materials.pixels(split, "some", Silent())
     mean = np.zeros((len(pixels), 3))
@@ -109,9 +112,21 @@ def test_the_winner_learns_from_them_and_says_who_taught(run: Run, materials: Ma
         update={"retrain": materials.settings.retrain.model_copy(update={"teachers": "none"})}
     )
     taught, alone = retrain(run, materials, Silent()), retrain(plain, replace(materials, settings=settings), Silent())
-    assert taught["teachers"] == [each.index for each in read_reranked(run.path("search", "rerank.jsonl"))]
+    assert taught["teachers"] == [each.index for each in read_finalists(run)]
     assert "teachers" not in alone
     assert taught["losses"] != alone["losses"]
+
+
+def test_those_of_a_final_before_the_search_went_on_do_not_teach(run: Run, materials: Materials) -> None:
+    before = taught_labels(run, materials, materials.dataset.full_train, Silent())
+    first, second = read_reranked(run.path("search", "rerank.jsonl"))
+    run.path("search", "rerank.jsonl").unlink()
+    for each in (replace(first, index=99), second, first):  # trained in another order, too
+        append_line(run.path("search", "rerank.jsonl"), each.to_json())
+    after = taught_labels(run, materials, materials.dataset.full_train, Silent())
+    assert before is not None and after is not None
+    assert after.teachers == before.teachers
+    assert np.array_equal(after.shares, before.shares)
 
 
 def test_a_taught_training_that_was_stopped_goes_on(run: Run, materials: Materials, tmp_path: Path) -> None:
@@ -123,8 +138,37 @@ def test_a_taught_training_that_was_stopped_goes_on(run: Run, materials: Materia
     assert content(run) == content(whole)
 
 
+def test_a_finalist_whose_weights_are_gone_leaves_a_way_to_train_the_winner(run: Run, materials: Materials) -> None:
+    gone = read_finalists(run)[1].index
+    run.path("search", "rerank", str(gone), "checkpoint.safetensors").unlink()
+    with pytest.raises(RunError, match="is missing") as caught:
+        retrain(run, materials, Silent())
+    best = run.path("search", "best.json")
+    assert caught.value.hint.endswith(f"noah retrain --subnet {best} --run {run.option} --set retrain.teachers=none")
+
+
+def test_what_is_held_out_from_the_winner_is_held_out_from_its_teachers(
+    tiny_settings: TinySettings, tmp_path: Path
+) -> None:
+    materials = make_materials(tiny_settings(CHANGES | {"retrain.hold_out": 0.25}))
+    listener = Recorder()
+    run = start_run(tmp_path, materials)
+    learned = read_final(run, materials, listener).pixels
+    held_out = final_images(materials).held_out
+    assert held_out is not None
+    both, train = held_out.both, materials.dataset.train
+    names = {both.name(index) for index in range(len(both))}
+    left = [index for index in range(len(train)) if train.name(index) not in names]
+    assert 0 < len(left) == len(learned) < len(train)
+    assert np.array_equal(learned.labels, train.labels[left])
+    assert any(said.startswith(f"finalists learn from {len(left)} of {len(train)} training") for said in listener.said)
+    settings = materials.settings.retrain.model_copy(update={"teachers": "none"})
+    alone = replace(materials, settings=materials.settings.model_copy(update={"retrain": settings}))
+    assert len(read_final(run, alone, Silent()).pixels) == len(train)
+
+
 def test_without_a_final_the_labels_alone_teach(run: Run, materials: Materials) -> None:
-    run.path("search", "rerank.jsonl").unlink()
+    run.write_json({**run.read_json("search", "best.json"), "rerank": None}, "search", "best.json")
     listener = Recorder()
     assert taught_labels(run, materials, materials.dataset.full_train, listener) is None
     assert any(line.startswith("teachers  none") for line in listener.said)

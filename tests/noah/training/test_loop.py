@@ -246,6 +246,17 @@ def test_soft_labels_stand_in_for_labels(tiny_backbone_file: Path, tmp_path: Pat
     assert found["even"][-1] > math.log(one_hot.shape[1]) * 0.999  # no network does better than to say so
 
 
+def test_soft_labels_belong_to_images_of_which_parts_are_erased_too(tiny_backbone_file: Path, tmp_path: Path) -> None:
+    pixels = photo_pixels()
+    one_hot = np.eye(len(set(pixels.labels.tolist())), dtype=np.float32)[pixels.labels]
+    erasing = settings(epochs=2, augmentation=AugmentationSettings(random_erasing=0.5))
+    found = [
+        run_training(tiny_supernet(tiny_backbone_file), tmp_path / name, erasing, pixels=pixels, soft_labels=soft)
+        for name, soft in (("labels", None), ("one-hot", one_hot))
+    ]
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
 def test_soft_labels_of_images_that_are_mixed_are_refused(tiny_backbone_file: Path, tmp_path: Path) -> None:
     mixing = settings(epochs=1, augmentation=AugmentationSettings(mixup=0.5))
     soft = np.zeros((24, 3), np.float32)
