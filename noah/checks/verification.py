@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from noah.data.sources.imagenet_variants import find_variant
 from noah.errors import NoahError, RunError
 from noah.files.jsonl import read_lines
 from noah.nas.candidate import Candidate
@@ -181,10 +182,22 @@ def _mend(run: Run, place: Place) -> str:
         case "eval" if place[1] in FOLDERS:
             return f"noah eval {shlex.quote(str(_tested_artifact(run, place[-1])))} --again"
         case "eval":
-            return f"noah eval --on {place[-1]} --again --run {run.option}"
+            return f"noah eval --on {shlex.quote(_measured_on(run, place[-1]))} --again --run {run.option}"
         case "export":
             return f"Export it again with: noah export --run {run.option}"
     return RESTORE
+
+
+def _measured_on(run: Run, name: str) -> str:
+    """The folder or dataset that the result eval/on/NAME.json stores; NAME where it stores none, or another folder.
+
+    A variant of ImageNet may lie in a folder of another name, whose path would stand for another result.
+    """
+    try:
+        source = run.read_json("eval", "on", f"{name}.json")["source"]
+    except (RunError, KeyError, TypeError):
+        return name
+    return source if isinstance(source, str) and (find_variant(name) is None or Path(source).name == name) else name
 
 
 def _tested_artifact(run: Run, name: str) -> Path:

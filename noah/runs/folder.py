@@ -191,7 +191,7 @@ def create_run(
         choices: The automatic choices to record.
 
     Raises:
-        UsageError: If the name is a path.
+        UsageError: If the name is a path or that of a hidden folder.
         RunExistsError: If a run of that name exists already.
         RunError: If run.yaml would be more than noah reads back.
     """
@@ -244,7 +244,7 @@ def check_new_name(root: Path, dataset: str, name: str | None, *, given: bool) -
         given: Whether the run's subnet is given instead of searched, which changes the hint.
 
     Raises:
-        UsageError: If the name is a path, or the file `latest` could not hold it.
+        UsageError: If the name is a path or that of a hidden folder, or the file `latest` could not hold it.
         RunExistsError: If a run of that name exists already.
     """
     parent = root / _folder_name(dataset)
@@ -255,6 +255,11 @@ def check_new_name(root: Path, dataset: str, name: str | None, *, given: bool) -
         raise UsageError(
             f"A run cannot be named {name!r}: it is a name below {parent}/, not a path.",
             "Type only the last part, such as --run first.",
+        )
+    if name.startswith("."):
+        raise UsageError(
+            f"A run cannot be named {name!r}: it would be a hidden folder, which `noah runs` does not list.",
+            "Leave out the dot at the beginning.",
         )
     folder = parent / name
     if (folder / RUN_FILE).exists() or (folder.exists() and any(folder.iterdir())):
@@ -267,7 +272,9 @@ def check_new_name(root: Path, dataset: str, name: str | None, *, given: bool) -
 
 
 def _folder_name(dataset: str) -> str:
-    """The dataset's name, changed if it would collide with the file `latest`."""
+    """The dataset's name, changed if the folder would be hidden or collide with the file `latest`."""
+    if dataset.startswith("."):
+        dataset = dataset.lstrip(". ") or "images"
     return f"{LATEST}-images" if dataset == LATEST else dataset
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Literal
 
 from noah.errors import RunError
@@ -46,7 +46,7 @@ class SealedFile:
 
     def compare(self, run: Run) -> State:
         """Compare the file with its state when it was sealed."""
-        path = run.path(*self.path.split("/"))
+        path = run.path(self.path)
         if not path.is_file():
             return "missing"
         size = path.stat().st_size
@@ -107,9 +107,19 @@ def read_seal(run: Run, place: Place) -> tuple[SealedFile, ...]:
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged: it is not a seal.", "Restore the run folder from a copy.") from error
     for file in files:
-        if file.path.startswith("/") or "\\" in file.path or ".." in file.path.split("/") or ":" in file.path:
+        if _leads_out(file.path):
             raise RunError(f"{path} names a file outside the run folder.", "Restore the run folder from a copy.")
     return files
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a path leads out of the folder that it is relative to, on this system or by its first part on another.
+
+    Backslashes and colons further on are signs like any other, unless this system takes them otherwise: the name of a
+    result is that of somebody's folder.
+    """
+    elsewhere = PureWindowsPath(name)
+    return bool(elsewhere.anchor) or elsewhere.parts[:1] == ("..",) or ".." in PurePath(name).parts
 
 
 def seals(run: Run) -> list[Place]:

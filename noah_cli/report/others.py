@@ -158,7 +158,7 @@ def published_name(description: Mapping[str, Any]) -> str:
     Args:
         description: The content of the run's run.yaml.
     """
-    shots = description["settings"]["data"].get("shots")
-    task = find_vtab_task(str(description.get("dataset")))
-    name = f"{description.get('dataset')}:{shots}" if shots else (task.name if task else "")
+    dataset, shots = str(description.get("dataset")), description["settings"]["data"].get("shots")
+    task = find_vtab_task(dataset)
+    name = f"{dataset.removesuffix(f'-{shots}shot')}:{shots}" if shots else (task.name if task else "")
     return name if name in published_names() else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +10,29 @@ from typing import Any
 
 from export.artifact.manifest import Manifest
 from export.formats.registry import format_of
+from noah.errors import SettingsError
 from noah.runs.folder import Run
-from noah.settings.layers import DEFAULT, LIMITED, PLANNED, PROJECT_FILE, flatten
+from noah.settings.layers import DEFAULT, LIMITED, PLANNED, PROJECT_FILE, assignment_layer, flatten
 from noah_cli.report.artifacts import Exported
 from noah_cli.report.asked import spell_value
 from noah_cli.report.reading import Missing
 
 SETTINGS_FILE = "settings.yaml"
 """The file in the report folder with all settings of the run."""
+_BOTH = (
+    *("--alpha", "--backbone", "--backbone-arch", "--bit-depth", "--class-weights", "--classes", "--damaged", "--data"),
+    *("--data-root", "--dataset", "--device", "--groups", "--image-size", "--list-seed", "--precision", "--seed"),
+    *("--shots", "--threads"),
+)
+_SEARCH = ("--objective", "--placement", "--racing", "--rerank", "--sampler", "--space", "--storage")
+SINGLE_OPTIONS: Mapping[str, tuple[str, ...]] = {"search": (*_BOTH, *_SEARCH), "retrain": _BOTH}
+"""The options of each command that take the value of a setting as it is.
+
+Other sources look alike: any keyword of Python's, and --seeds and --workers of `noah benchmark`, where the latter sets
+the threads of each worker.
+"""
+_OF_A_SWEEP = ("this cluster", "this sweep")
+"""Sources of the settings of the machines that a sweep runs on; its suite is another source."""
 _BUDGETS = {"budget.parameters": "params", "budget.macs": "macs", "budget.latency": "latency"}
 
 
@@ -53,7 +69,7 @@ def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported |
         start = f"noah retrain --from {shlex.quote(str(earlier))}"
         known = (f"run {earlier}", f"from {earlier}")
         origins = {key: source for key, source in origins.items() if source not in known}
-    words, notes = _words(origins, values)
+    words, notes = _words("retrain" if given else "search", origins, values)
     if earlier:
         notes.append(f"The run {earlier} must still exist, as it was then.")
     if given and given.get("searched"):
@@ -82,8 +98,11 @@ def _machine(options: Sequence[str]) -> list[str]:
     return [option for option in options if shlex.join(shlex.split(option)) == option]
 
 
-def _words(origins: Mapping[str, str], values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Give the options of the first command, and what else it needs."""
+def _words(command: str, origins: Mapping[str, str], values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Give the options of the first command, and what else it needs.
+
+    A setting is spelled by the option that made it, if the command has that option, and otherwise by --set.
+    """
     words: list[str] = []
     notes: list[str] = []
     for source in dict.fromkeys(origins.values()):
@@ -91,14 +110,14 @@ def _words(origins: Mapping[str, str], values: Mapping[str, Any]) -> tuple[list[
         kind, _, name = source.partition(" ")
         if source == DEFAULT or source.startswith(PLANNED):
             continue
-        if source == "--set" or source.startswith(LIMITED):
-            words += [f"--set {shlex.quote(f'{key}={spell_value(values[key])}')}" for key in keys]
-        elif source == "--budget":
+        if source == "--budget" and command == "search":
             words += _budget(keys, values)
         elif source == "--track":
             words += [f"--track {tracker}" for tracker in values["trackers"] or ["none"]]
-        elif source.startswith("--"):
+        elif source in SINGLE_OPTIONS[command]:
             words += [f"{source} {shlex.quote(spell_value(values[key]))}" for key in keys]
+        elif source.startswith(("--", LIMITED)) or source in _OF_A_SWEEP or (kind == "suite" and name):
+            words += [f"--set {shlex.quote(f'{key}={_as_yaml(values[key])}')}" for key in keys]
         elif kind in ("recipe", "run") and name:
             words.append(f"--{kind} {shlex.quote(name)}")
         elif source == str(PROJECT_FILE):
@@ -107,6 +126,16 @@ def _words(origins: Mapping[str, str], values: Mapping[str, Any]) -> tuple[list[
             words.append(f"--config {shlex.quote(source)}")
             notes.append(f"{source} must be there unchanged.")
     return sorted(words, key=_place), notes
+
+
+def _as_yaml(value: Any) -> str:
+    """Write a value as `--set` reads it, in quotation marks where a plain text would be read as something else."""
+    plain = spell_value(value)
+    try:
+        read = assignment_layer(f"value={plain}").values["value"]
+    except SettingsError:
+        read = None
+    return plain if read == value else json.dumps(value, ensure_ascii=False)
 
 
 def _place(word: str) -> int:

@@ -17,6 +17,7 @@ from noah.files.bounded import PlainLoader, count_values, dump_yaml
 from noah.files.jsonl import read_lines
 from noah.hardware.choice import Choice
 from noah.runs.folder import Run, create_run, installed_versions, open_run
+from noah.runs.listing import list_runs, remove_runs
 from noah.settings.layers import Layer, recipe_layer, resolve
 from noah.version import __version__
 
@@ -210,6 +211,35 @@ def test_a_data_set_named_latest_does_not_hide_the_pointer(tmp_path: Path) -> No
     run = create_run(tmp_path, settings, origins, dataset="latest", name="first", facts={}, choices=[])
     assert run.name == "latest-images/first"
     assert open_run(tmp_path, None).folder == run.folder
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder"),
+    [
+        (".photos", "photos"),
+        ("..photos.v2", "photos.v2"),
+        (". photos", "photos"),
+        ("...", "images"),
+        (".latest", "latest-images"),
+    ],
+)
+def test_a_run_on_a_hidden_folder_is_not_hidden(tmp_path: Path, dataset: str, folder: str) -> None:
+    run = start(tmp_path, "first", dataset)
+    assert (run.name, run.description()["dataset"]) == (f"{folder}/first", folder)
+    assert [listed.name for listed in list_runs(tmp_path)] == [run.name]
+    for name in (None, "first", run.name, f"{folder}/latest"):
+        assert open_run(tmp_path, name) == run
+    with pytest.raises(RunExistsError):
+        start(tmp_path, "first", dataset)
+    start(tmp_path, "second", dataset)
+    assert remove_runs(tmp_path, [open_run(tmp_path, "second")]) == run.name
+
+
+@pytest.mark.parametrize("name", [".first", "...", ".first.1234abcd.removed"])
+def test_a_run_cannot_be_named_as_a_hidden_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="would be a hidden folder"):
+        start(tmp_path / "runs", name)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_an_id_of_several_runs_has_to_be_named_whole(tmp_path: Path) -> None:

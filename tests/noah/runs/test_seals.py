@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -112,7 +113,17 @@ def test_results_have_seals_of_their_own_and_keep_dots(run: Run) -> None:
     assert seals(run) == [("eval", "artifact", "trt-fp16.model.onnx"), ("eval", "on", "imagenet-a"), ("eval", "test")]
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "..\\x", "C:x"])
+@pytest.mark.skipif(os.name == "nt", reason="no name of a file holds these signs there")
+@pytest.mark.parametrize("name", ["photos 12:30", "C:x", "a\\b", "..\\x", "\\", "..x"])
+def test_a_result_may_have_any_name_that_a_folder_has(run: Run, name: str) -> None:
+    parts = ("on", f"{name}.json")
+    run.write_json({}, "eval", *parts)
+    seal_result(run, *parts)
+    (file,) = read_seal(run, result_place(*parts))
+    assert (file.path, file.compare(run)) == (f"eval/on/{name}.json", "whole")
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "..\\x", "C:x", "C:\\x", "\\x", ".."])
 def test_a_seal_names_no_file_elsewhere(run: Run, name: str) -> None:
     set_seal(run, SEARCH, [])
     seal_path(run, SEARCH).write_text(json.dumps({"files": {name: {"sha256": "0" * 64, "bytes": 1}}}))

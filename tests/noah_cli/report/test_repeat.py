@@ -5,18 +5,27 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 import yaml
 
+from noah.api.keywords import run_layers
+from noah.benchmark.cells import SEARCHED, Cell
+from noah.benchmark.suites import SUITES
+from noah.benchmark.sweep_settings import SweepSettings
 from noah.runs.folder import Run
-from noah.settings.layers import LIMITED, PLANNED, recipe_layer, resolve
+from noah.settings.layers import LIMITED, PLANNED, Layer, assignment_layer, flatten, recipe_layer, resolve
 from noah.settings.option_layers import budget_layers, option_layers, track_layers
+from noah_cli.app import app
 from noah_cli.report.reading import Missing
-from noah_cli.report.repeat import gather_repeat
+from noah_cli.report.repeat import SINGLE_OPTIONS, gather_repeat
 from tests.commands import noah, noah_line, write_settings
 from tests.conftest import TinySettings
+from tests.noah.settings.test_options import NO_SETTING
 
 NONE = Missing("Nothing.")
 
@@ -127,3 +136,80 @@ def test_what_was_planned_is_planned_again_but_for_what_was_timed(tmp_path: Path
     description = {"settings": settings.model_dump(mode="json"), "origins": origins}
     found = gather_repeat(Run(tmp_path), description, NONE, "settings.yaml").commands
     assert found == ("noah search --recipe auto --seed 4 --set retrain.epochs=100",)
+
+
+def read_back(command: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings that a command sets, read by the command line itself: by --set, and by other options."""
+    _, name, *words = shlex.split(command)
+    group: Any = typer.main.get_command(app)
+    given = group.commands[name].make_context(name, words).params
+    chosen = [assignment_layer(text) for text in given.pop("assignments") or []]
+    return (
+        {key: value for layer in chosen for key, value in flatten(layer.values)},
+        {option: value for option, value in given.items() if value not in (None, [], (), False)},
+    )
+
+
+@pytest.mark.parametrize("method", [SEARCHED, "lora:8"])
+def test_a_run_of_a_sweep_is_repeated_by_plain_settings(tmp_path: Path, method: str) -> None:
+    """Its suite is no settings file, and no other command knows its --seeds, or means the same by --workers."""
+    sweep = SweepSettings(
+        SUITES["pocket"],
+        recipe_layer("demo"),
+        (
+            *budget_layers(["macs=1.1x"]),
+            *option_layers(data_root=("data.root", "my data")),
+            Layer(source="--workers", values={"hardware": {"threads": 3}}),
+            Layer(source="this cluster", values={"hardware": {"device": "cpu", "precision": "fp32"}}),
+            Layer(source="this sweep", values={"hardware": {"augmentation_workers": 0}}),
+        ),
+    )
+    cell = Cell(sweep.suite.tasks[0].name, method, 2)
+    settings, origins = sweep.of_cell(cell)
+    description = {"settings": settings.model_dump(mode="json"), "origins": origins}
+    given = {} if cell.subnet is None else {"given": {"spelling": cell.subnet}}
+    found = gather_repeat(Run(tmp_path), {**description, **given}, NONE, "settings.yaml")
+    assert found.notes == ()
+    chosen, options = read_back(found.commands[0])
+    suite = {key for key, source in origins.items() if source == "suite pocket"}
+    assert suite
+    values = dict(flatten(settings.model_dump(mode="json")))
+    machine = {f"hardware.{key}" for key in ("threads", "device", "precision", "augmentation_workers")}
+    bounds = {"budget.macs"} if given else set()  # `noah retrain` has no --budget
+    assert chosen == {key: values[key] for key in {*suite, *machine, *bounds, "seed"}}
+    assert (options["recipe"], options["data_root"]) == ("demo", Path("my data"))
+    assert options.keys() == {"recipe", "data_root", "runs"} | ({"subnet"} if given else {"budget", "workers"})
+
+
+def test_what_python_names_and_a_command_does_not_is_set(tmp_path: Path) -> None:
+    asked = {
+        "dataset": "digits",
+        "population": 12,
+        "near": True,
+        "allow_copies": False,
+        "columns": {"path": "yes", "label": "1"},
+        "backbone_arg": ["a=1", "b=2"],
+        "bit_depth": 12,
+    }
+    settings, origins = resolve(run_layers(asked, {"data.groups": "[a-z]"}))
+    description = {"settings": settings.model_dump(mode="json"), "origins": origins}
+    chosen, options = read_back(gather_repeat(Run(tmp_path), description, NONE, "settings.yaml").commands[0])
+    assert chosen == {
+        "search.population": 12,
+        "data.near_duplicates": True,
+        "data.allow_copies": False,
+        "data.columns.path": "yes",
+        "data.columns.label": "1",
+        "backbone.arguments": ["a=1", "b=2"],
+        "data.groups": "[a-z]",
+    }
+    assert (options["dataset"], options["bit_depth"]) == ("digits", "12")
+
+
+@pytest.mark.parametrize("name", SINGLE_OPTIONS)
+def test_the_options_that_take_a_setting_as_it_is_are_those_of_the_command(name: str) -> None:
+    group: Any = typer.main.get_command(app)
+    found = [option for option in group.commands[name].params if option.param_type_name == "option"]
+    others = {*NO_SETTING, "subnet", "from_run", "name"}
+    singles = {each.opts[0] for each in found if not (each.is_flag or each.multiple) and each.name not in others}
+    assert singles == {*SINGLE_OPTIONS[name]}
