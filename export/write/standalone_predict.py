@@ -183,7 +183,7 @@ def main() -> int:
             path = found.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             pairs = [{"label": label, "probability": float(f"{share:.6g}")} for label, share in best]
             cells = [path, *(cell for label, share in best for cell in (label, f"{share:.6g}"))]
-            cells = [f"'{cell}" if cell.startswith(FORMULAS) else cell for cell in cells]
+            cells = [f"'{cell}" if cell.lstrip("'").startswith(FORMULAS) else cell for cell in cells]
             written += not error
             if error:
                 print(f"{path}: {error}", file=sys.stderr)

@@ -26,8 +26,16 @@ def is_utf8(path: Path | str) -> bool:
 
 
 def csv_text(text: str) -> str:
-    """The text of a cell in a CSV file, behind an apostrophe where a spreadsheet would take it for a formula."""
-    return f"'{text}" if text.startswith(_STARTS_A_FORMULA) else text
+    """The text of a cell in a CSV file, behind an apostrophe where a spreadsheet would take it for a formula.
+
+    One that begins with apostrophes before such a sign gets another, so that `from_csv_text` gives every text back.
+    """
+    return f"'{text}" if text.lstrip("'").startswith(_STARTS_A_FORMULA) else text
+
+
+def from_csv_text(cell: str) -> str:
+    """The text of which `csv_text` made a cell, which loses the apostrophe that keeps it from being a formula."""
+    return cell[1:] if cell.startswith("'") and csv_text(cell) != cell else cell
 
 
 def markdown_text(text: str) -> str:

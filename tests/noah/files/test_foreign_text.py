@@ -9,22 +9,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noah.files.foreign_text import csv_text, is_utf8, markdown_text, printable
+from noah.files.foreign_text import csv_text, from_csv_text, is_utf8, markdown_text, printable
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"])  # noqa: RUF001
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "''-1"])  # noqa: RUF001
 def test_a_cell_that_begins_as_a_formula_does_is_text(text: str) -> None:
     assert csv_text(text) == f"'{text}"
 
 
-@pytest.mark.parametrize("text", ["", "dog", "a=b", "photos/-1.jpg", "'=1", "café", "0.5"])
+@pytest.mark.parametrize("text", ["", "dog", "a=b", "photos/-1.jpg", "'", "'dog'", "'a=1", "café", "0.5"])
 def test_any_other_cell_is_left_as_it_is(text: str) -> None:
     assert csv_text(text) == text
+    assert from_csv_text(text) == text
 
 
-@given(st.text())
+texts = st.text() | st.text("'=+-@\t\r\n＝＋－＠a", max_size=6)  # noqa: RUF001
+
+
+@given(texts)
 def test_no_cell_begins_as_a_formula(text: str) -> None:
     assert not csv_text(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+
+
+@given(texts)
+def test_a_text_is_read_as_it_was_before_it_was_written(text: str) -> None:
+    assert from_csv_text(csv_text(text)) == text
+
+
+@given(texts)
+def test_a_cell_that_somebody_else_wrote_loses_at_most_an_apostrophe(text: str) -> None:
+    assert from_csv_text(text) in (text, text[1:])
+    assert csv_text(from_csv_text(text)) in (text, f"'{text}")
 
 
 @pytest.mark.parametrize(

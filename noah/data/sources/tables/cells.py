@@ -17,6 +17,7 @@ from typing import Any
 from noah.data.sources.mistakes import Mistakes, quoted
 from noah.errors import DataError, DatasetNotFoundError, MissingPackageError, system_cause
 from noah.files.bounded import parse_json, read_bounded
+from noah.files.foreign_text import from_csv_text
 
 LARGEST_TABLE = 2**27
 """In bytes, of a text file or of the columns that are read of a Parquet file."""
@@ -117,7 +118,7 @@ def _delimited_rows(
         except csv.Error as error:  # the rest cannot be trusted: a quotation mark that is never closed takes it all
             mistakes.add(f"line {number}", f"{error}; nothing after it is read", _QUOTES)
             return
-        cells = [cell.strip() for cell in row]
+        cells = [from_csv_text(cell.strip()) for cell in row]
         if any(cells):
             count += 1
             _check_count(path, count)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from noah.data.sources.mistakes import Mistakes
 from noah.data.sources.tables import cells as cells_module
 from noah.data.sources.tables.cells import TABLE_SUFFIXES, open_cells
 from noah.errors import DataError, DatasetNotFoundError, MissingPackageError, NoahError
+from noah.files.foreign_text import csv_text
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -60,6 +62,22 @@ def test_the_same_table_in_every_format(tmp_path: Path) -> None:
 )
 def test_what_spreadsheets_write(tmp_path: Path, content: str) -> None:
     assert [found for _, found in read(write(tmp_path, "t.csv", content), "path", "label")] == [("a.png", "cat")]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_what_stands_behind_an_apostrophe_so_that_no_spreadsheet_runs_it(tmp_path: Path, suffix: str) -> None:
+    rows = [("@archive/1.png", "-1"), ("'=1.png", "+"), ("'a.png", "'quoted'"), ("\tb.png", "=1,2")]
+    path = tmp_path / f"t.{suffix}"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="," if suffix == "csv" else "\t")
+        writer.writerow(("path", "label"))
+        writer.writerows(map(csv_text, row) for row in rows)
+    assert [found for _, found in read(path)] == rows
+
+
+def test_records_hold_texts_as_they_are(tmp_path: Path) -> None:
+    path = write(tmp_path, "t.jsonl", json.dumps({"path": "'@a.png", "label": "-1"}))
+    assert [found for _, found in read(path)] == [("'@a.png", "-1")]
 
 
 def test_another_separator_is_told(tmp_path: Path) -> None:
@@ -198,7 +216,8 @@ def test_whatever_bytes_a_text_holds_there_is_no_traceback(
     except NoahError as error:
         assert str(error).encode()  # it can be printed
     else:
-        assert all(cell is None or cell == cell.strip() for _, row in rows for cell in row)
+        # An apostrophe keeps what stands behind it.
+        assert all(cell is None or cell[0] in "\t\r\n" or cell == cell.strip() for _, row in rows for cell in row)
 
 
 @settings(max_examples=150)
