@@ -260,8 +260,10 @@ def _compare(
         if key in had and had[key] != value
     ]
     if problems:
-        problems = list(dict.fromkeys(problems))  # most appear once for every task
-        raise SettingsError(problems, "Leave the change out, or choose another folder with --out.")
+        hint = "Leave the change out, or choose another folder with --out."
+        if any(now[key] == _TO_BE_PLANNED != value for key, value in had.items() if key in now):
+            hint += " (An earlier noah did not keep which values it had planned; such a sweep has to be begun anew.)"
+        raise SettingsError(list(dict.fromkeys(problems)), hint)  # most appear once for every task
     return before, now
 
 

@@ -7,7 +7,7 @@ an option says is left as it is; the plan only takes the place of defaults.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,15 +130,16 @@ def _beyond_warmup(materials: Materials, planned: Mapping[str, Planned]) -> dict
     """More epochs, where the warm-up that is set would leave none at the full learning rate."""
     found = {}
     for section in ("supernet", "retrain"):
-        least = _least_epochs(materials, section)
-        if planned[f"{section}.epochs"].value < least:
-            found[f"{section}.epochs"] = Planned(least, "one more than those of the warm-up")
+        key = f"{section}.epochs"
+        if planned[key].value < (least := _least_epochs(materials, key)):
+            found[key] = Planned(least, "one more than those of the warm-up")
     return found
 
 
-def _least_epochs(materials: Materials, section: str) -> int:
-    """How few epochs a training may have: the warm-up has to end before they do."""
-    warmup: float = getattr(materials.settings, section).warmup_epochs
+def _least_epochs(materials: Materials, key: str) -> int:
+    """How few epochs a setting may give a training: the warm-up has to end before they do."""
+    settings = materials.settings.supernet if key == "supernet.epochs" else materials.settings.retrain
+    warmup = settings.warmup_epochs
     return max(_LEAST_EPOCHS, math.floor(warmup) + 1)
 
 
@@ -148,28 +149,30 @@ def _within(
     """Fewer epochs where they were planned, if the search would take longer than the limit."""
     processes = materials.hardware.processes
     made = forecast(materials, decide_budget(materials, listener)[0], listener)
-    factor = processes.of_first(lambda: _share_of_training(made, sources, time_limit))
-    if factor >= 1:
-        return {}
+    free = _planned_epochs(materials, sources)
+    factor = processes.of_first(lambda: _share_of_training(made, free, time_limit))
+    fewer = {key: max(_least_epochs(materials, key), math.floor(factor * epochs)) for key, epochs in free.items()}
     reason = f"what fits at {made.step_seconds:.2g} s a step"
-    own = {key: _value(materials, key) for key in ("supernet.epochs", "retrain.epochs", "search.rerank_epochs")}
-    least = {key: _least_epochs(materials, "supernet" if key.startswith("supernet") else "retrain") for key in own}
-    return {
-        key: Planned(min(epochs, max(least[key], math.floor(factor * epochs))), reason) for key, epochs in own.items()
-    }
+    return {key: Planned(epochs, reason) for key, epochs in fewer.items() if epochs < free[key]}
 
 
-def _value(materials: Materials, key: str) -> int:
-    section, _, name = key.partition(".")
-    value: int = getattr(getattr(materials.settings, section), name)
-    return value
+def _planned_epochs(materials: Materials, sources: Mapping[str, str]) -> dict[str, int]:
+    """The epochs that were planned, by setting; those of the winner's training only with those of its finalists."""
+    settings, found = materials.settings, {}
+    if is_planned(sources["supernet.epochs"]):
+        found["supernet.epochs"] = settings.supernet.epochs
+    if settings.search.rerank_epochs is not None and is_planned(sources["search.rerank_epochs"]):
+        found["search.rerank_epochs"] = settings.search.rerank_epochs
+        if is_planned(sources["retrain.epochs"]):
+            found["retrain.epochs"] = settings.retrain.epochs
+    return found
 
 
-def _share_of_training(made: Forecast, sources: Mapping[str, str], time_limit: float) -> float:
-    """The share of the planned epochs for which the time limit leaves time; epochs that were set stay."""
+def _share_of_training(made: Forecast, free: Collection[str], time_limit: float) -> float:
+    """The share of the planned epochs for which a time limit leaves time; epochs that were set stay."""
     seconds = {"supernet.epochs": made.supernet.seconds}
     seconds["search.rerank_epochs"] = made.finalists.seconds if made.finalists else 0.0
-    planned = sum(spent for key, spent in seconds.items() if is_planned(sources[key]))
+    planned = sum(spent for key, spent in seconds.items() if key in free)
     left = _MARGIN * time_limit - made.search.seconds - (sum(seconds.values()) - planned)
     return max(0.0, left) / planned if planned else 1.0
 

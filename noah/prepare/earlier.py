@@ -30,6 +30,7 @@ from noah.progress import Listener, counted
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import FOLDER, read_predictions
 from noah.runs.run_images import hash_images, pack_hashes, read_images, unpack_hashes
+from noah.runs.run_subnet import check_still_chosen
 from noah.settings.settings import DataSettings
 from noah.training.checkpoint import read_checkpoint
 from noah.training.checkpoint_file import CHECKPOINT_FILE
@@ -84,7 +85,7 @@ def gather_earlier(run: Run, listener: Listener) -> Earlier:
     """Gather what a run that goes on from this one has to know.
 
     Raises:
-        CommandOrderError: If it has not been retrained.
+        CommandOrderError: If it has not been retrained, or the search has another winner since.
         RunError: If it kept no list of its images, or a file is damaged.
     """
     if not run.path("retrain", "model.json").is_file():
@@ -92,6 +93,7 @@ def gather_earlier(run: Run, listener: Listener) -> Earlier:
             f"The subnet of {run.name} has not been retrained, so there are no weights to go on from.",
             f"Type: noah retrain --run {run.option}",
         )
+    check_still_chosen(run)
     images = read_images(run)
     if images is None:
         raise RunError(

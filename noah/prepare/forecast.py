@@ -18,7 +18,7 @@ from noah.nas.evolution import evaluations
 from noah.nas.halving import plan_rungs
 from noah.prepare.advice import advise
 from noah.prepare.context import Materials
-from noah.prepare.held_out import final_images
+from noah.prepare.held_out import final_images, images_of_finalists
 from noah.prepare.trial_steps import TrainingTrial, try_evaluation, try_retraining, try_supernet_training
 from noah.progress import Listener
 from noah.settings.settings import EvolutionSettings, Settings, has_final, rerank_epochs
@@ -230,7 +230,7 @@ def _finalists(
     materials: Materials, budget: Budget, candidates: int, reading: float, step_seconds: float, evaluating: float
 ) -> Stage | None:
     """The cost of training the best candidates on the training set and evaluating each; None if there are none."""
-    settings, images = materials.settings, len(materials.dataset.train)
+    settings, images = materials.settings, len(images_of_finalists(materials))
     alone = len(singles(materials.space, budget)) if settings.search.baselines else 0
     invited = alone if settings.search.invited is None else len(settings.search.invited)
     count = min(settings.search.rerank + invited, candidates)

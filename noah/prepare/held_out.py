@@ -26,6 +26,7 @@ from noah.errors import DataError, RunError
 from noah.prepare.context import Materials
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import fingerprint_split
+from noah.settings.settings import has_final
 
 _HOLD_OUT = 7
 """The second word of the seed, which no stage of a run uses."""
@@ -93,6 +94,28 @@ def final_images(materials: Materials) -> FinalImages:
         parts = grouped_hold_out(everything.labels, groups, share, seed)
         _check_groups(share, *(len(part) for part in parts))
     return _divided(everything, share, parts)
+
+
+def images_of_finalists(materials: Materials) -> Split:
+    """The training images; without those that the final training holds out, if finalists teach the winner.
+
+    Raises:
+        DataError: If no image of a class is left, which the finalists would then teach the winner never to predict.
+    """
+    train, held_out = materials.dataset.train, final_images(materials).held_out
+    if held_out is None or materials.settings.retrain.teachers == "none" or not has_final(materials.settings.search):
+        return train
+    names = {held_out.both.name(index) for index in range(len(held_out.both))}
+    left = select(train, np.array([index for index in range(len(train)) if train.name(index) not in names], np.int64))
+    gone = [materials.dataset.classes[label] for label in sorted({*train.labels.tolist()} - {*left.labels.tolist()})]
+    if gone:
+        more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
+        raise DataError(
+            f"retrain.hold_out={held_out.share:g} leaves the finalists, which teach the winner, no training image of "
+            f"{', '.join(gone[:_NAMED])}{more}.",
+            "Add images of that class, or type --set retrain.teachers=none or --set retrain.hold_out=0.",
+        )
+    return left
 
 
 def _divided(everything: Split, share: float, parts: Sequence[np.ndarray], note: str = "") -> FinalImages:

@@ -17,7 +17,7 @@ from noah.prepare.auto import adapt
 from noah.prepare.common_images import first_parts, read_first_images
 from noah.prepare.context import Materials, look_at_images, prepare
 from noah.prepare.earlier import Earlier, describe_head, with_earlier, write_earlier
-from noah.prepare.held_out import final_images
+from noah.prepare.held_out import final_images, images_of_finalists
 from noah.prepare.run_budget import LATENCY_FILE, budget_facts, decide_budget
 from noah.progress import Listener
 from noah.runs.folder import DAMAGED_FILE, Run, check_new_name, create_run, describe
@@ -89,6 +89,8 @@ def start_run(
         for note in (*notes, f"Of the head, {describe_head(earlier, dataset.classes)}."):
             listener.say(f"          {note}")
     final = final_images(materials)  # report a share that cannot be held out now, not after the search
+    if subnet is None:
+        images_of_finalists(materials)  # likewise
     processes, read = materials.hardware.processes, materials
 
     def make() -> Path:

@@ -10,7 +10,8 @@
         supernet/       checkpoint.safetensors, losses.json; plan.json where a time limit chose the epochs
         search/         study.json, journal.log and lock: the record that all workers share; candidates.jsonl,
                         best.json, pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json
-        retrain/        settings.json, checkpoint.safetensors, model.json; held_out.json if images are held out
+        retrain/        settings.json, subnet.json, checkpoint.safetensors, model.json; held_out.json if images are
+                        held out
         eval/           test.json, artifact/<name>.json, on/<name>.json, predictions/ with labels for the first two,
                         mistakes.json with pictures for the first; <name>-damaged.csv of images that could not be
                         decoded as they are, and refused-<name>-damaged.csv if they were too many

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from noah.data.augment.augmented_pixels import TrainingPixels
 from noah.data.pixels.pixels import Pixels
-from noah.data.split import Split, select
+from noah.data.split import Split
 from noah.evaluation.accuracy import Score
 from noah.evaluation.kept_tokens import KeptTokens
 from noah.evaluation.score import predicted_labels, score
@@ -21,7 +19,7 @@ from noah.nas.outcome import Outcome
 from noah.prepare.build import build_supernet, class_weights, load_supernet
 from noah.prepare.context import Materials, seed_torch
 from noah.prepare.first_blocks import compute_first_blocks
-from noah.prepare.held_out import final_images
+from noah.prepare.held_out import images_of_finalists
 from noah.progress import Listener
 from noah.runs.folder import Run
 from noah.settings.training_settings import RetrainSettings
@@ -134,17 +132,14 @@ def read_final(run: Run, materials: Materials, listener: Listener) -> FinalMater
 
 
 def _final_training(materials: Materials, listener: Listener) -> Split:
-    """The training images, but those that the winner's training holds out if finalists teach it."""
-    train, held_out = materials.dataset.train, final_images(materials).held_out
-    if held_out is None or materials.settings.retrain.teachers == "none":
-        return train
-    names = {held_out.both.name(index) for index in range(len(held_out.both))}
-    left = np.array([index for index in range(len(train)) if train.name(index) not in names])
-    listener.say(
-        f"finalists learn from {len(left):,} of {len(train):,} training images: the others are held out from the "
-        "winner, which they teach"
-    )
-    return select(train, left)
+    """The images that finalists learn from, and a word on those that they do not."""
+    train, learned = materials.dataset.train, images_of_finalists(materials)
+    if len(learned) < len(train):
+        listener.say(
+            f"finalists learn from {len(learned):,} of {len(train):,} training images: the others are held out from "
+            "the winner, which they teach"
+        )
+    return learned
 
 
 def train_finalist(

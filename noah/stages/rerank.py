@@ -34,7 +34,7 @@ from noah.stages.spread_final import spread_trainings
 
 _NEW_RUN = "Start a new run with `noah search`."
 _OF_THE_WINNER = {"hold_out", "patience", "teachers", "teacher_share", "teacher_temperature"}
-"""Settings of the retraining that do not affect finalists."""
+"""Settings of the retraining that do not affect finalists, but for images held out from a winner that they teach."""
 
 
 def rerank(
@@ -209,8 +209,9 @@ def last_rung(reranked: Sequence[Reranked]) -> list[Reranked]:
 
 
 def _dumped(settings: RetrainSettings) -> dict[str, Any]:
-    """The settings that affect a finalist: it is trained on the whole training set, and has no teachers."""
-    return settings.model_dump(mode="json", exclude=_OF_THE_WINNER)
+    """The settings that affect a finalist, which has no teachers and does not end early."""
+    kept = {"hold_out": settings.hold_out} if settings.hold_out and settings.teachers != "none" else {}
+    return settings.model_dump(mode="json", exclude=_OF_THE_WINNER) | kept
 
 
 def _check_settings(run: Run, settings: RetrainSettings) -> None:

@@ -133,8 +133,10 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
             f"stopped   after {counted(len(stopping.losses), 'epochs')}, back to epoch {stopping.best}, "
             f"with the lowest cross-entropy on the held-out images, {min(stopping.losses):.3f}"
         )
-    warning = doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain, weights)
-    if warning and taught is None:  # a teacher's labels are vague: the loss is high whatever was learned
+    warning = ""
+    if taught is None:  # a teacher's labels are vague: the loss is high whatever was learned
+        warning = doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain, weights)
+    if warning:
         listener.say(f"WARNING   {warning}")
     fitted, why_none = processes.of_first(lambda: _fit_temperature(run, materials, model, subnet, listener))
     listener.say(f"softmax   {spell_temperature(fitted, why_none)}")

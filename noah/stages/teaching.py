@@ -108,9 +108,10 @@ def _logits(run: Run, materials: Materials, finalist: Reranked, pixels: Pixels) 
         load_weights(read_checkpoint(checkpoint), model)
     except RunError as error:
         winner = shlex.quote(str(run.path("search", "best.json")))
+        fresh = " --set retrain.inherit=false" if materials.settings.retrain.inherit else ""
         raise RunError(
             error.problem,
             f"Train the winner from the labels alone, in a new run: noah retrain --subnet {winner} --run {run.option} "
-            "--set retrain.teachers=none",
+            f"--set retrain.teachers=none{fresh}",
         ) from error
     return merged_logits(model.eval(), finalist.subnet, pixels, materials)

@@ -16,7 +16,7 @@ from noah.prepare.context import Materials, prepare
 from noah.prepare.forecast import forecast
 from noah.prepare.run_budget import decide_budget
 from noah.progress import Silent
-from noah.settings.layers import LIMITED, PLANNED, Layer, recipe_layer, resolve
+from noah.settings.layers import LIMITED, Layer, recipe_layer, resolve
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder
 
@@ -146,12 +146,24 @@ def test_what_a_limit_takes_is_taken_from_what_was_planned() -> None:
         return SimpleNamespace(seconds=seconds)
 
     made: Any = SimpleNamespace(supernet=stage(100), finalists=stage(400), search=stage(50))
-    both = {"supernet.epochs": PLANNED, "search.rerank_epochs": PLANNED}
-    assert _share_of_training(made, both, 500 / 0.9) == pytest.approx(450 / 500)
-    assert _share_of_training(made, both | {"supernet.epochs": "--set"}, 500 / 0.9) == pytest.approx(350 / 400)
-    assert _share_of_training(made, both | {"search.rerank_epochs": "--set"}, 500 / 0.9) == pytest.approx(50 / 100)
-    assert _share_of_training(made, both | {"search.rerank_epochs": "--set"}, 100) == 0
-    assert _share_of_training(made, dict.fromkeys(both, "--set"), 1) == 1
+    supernet, final = "supernet.epochs", "search.rerank_epochs"
+    assert _share_of_training(made, {supernet, final}, 500 / 0.9) == pytest.approx(450 / 500)
+    assert _share_of_training(made, {final}, 500 / 0.9) == pytest.approx(350 / 400)
+    assert _share_of_training(made, {supernet}, 500 / 0.9) == pytest.approx(50 / 100)
+    assert _share_of_training(made, {supernet}, 100) == 0
+    assert _share_of_training(made, (), 1) == 1
+
+
+@pytest.mark.parametrize("rerank_epochs", [60, None])
+def test_a_limit_leaves_the_winners_training_where_its_finalists_are_not_planned(
+    tiny: dict[str, Any], rerank_epochs: int | None
+) -> None:
+    materials, origins = begun(tiny | {"search": {"rerank_epochs": rerank_epochs}})
+    whole, _ = adapt(materials, origins, Silent())
+    limited, _ = adapt(materials, origins, Silent(), time_limit=0.001)
+    assert limited.settings.search.rerank_epochs == rerank_epochs
+    assert limited.settings.retrain.epochs == whole.settings.retrain.epochs
+    assert limited.settings.supernet.epochs == 3
 
 
 @pytest.mark.parametrize("time_limit", [None, 0.001])
@@ -160,7 +172,7 @@ def test_a_warm_up_that_was_set_ends_before_the_training(tiny: dict[str, Any], t
     adapted, sources = adapt(materials, origins, Silent(), time_limit=time_limit)
     settings = adapted.settings
     assert (settings.supernet.epochs, settings.supernet.warmup_epochs) == (71, 70)
-    assert sources["supernet.epochs"].endswith("one more than those of the warm-up") or time_limit
+    assert sources["supernet.epochs"].endswith("one more than those of the warm-up")
     assert settings.retrain.epochs == (5 if time_limit else 46)
 
 

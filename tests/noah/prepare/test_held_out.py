@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from noah.prepare.held_out import (
     describe_held_out,
     final_images,
     gate_images,
+    images_of_finalists,
     temperature_images,
     trained_on,
 )
@@ -175,6 +177,39 @@ def test_too_few_images_of_a_class_are_told_before_there_is_a_run(
         begin_run(tmp_path / "runs", settings, origins, Silent(), name=None, subnet=subnet)
     assert "--set retrain.hold_out=0" in caught.value.hint
     assert not (tmp_path / "runs").exists()
+
+
+TAUGHT = {"search.rerank": 2, "retrain.teachers": "finalists"}
+
+
+@pytest.mark.parametrize("changes", [TAUGHT, {**TAUGHT, "search.rerank": 0}, {"search.rerank": 2}, {}])
+def test_finalists_do_without_what_is_held_out_from_a_winner_that_they_teach(
+    tiny_settings: TinySettings, changes: dict[str, Any]
+) -> None:
+    materials = make_materials(tiny_settings({"retrain.hold_out": 0.25, **changes}))
+    learned, train = images_of_finalists(materials), materials.dataset.train
+    held_out = final_images(materials).held_out
+    assert held_out is not None
+    if changes is not TAUGHT:
+        assert names(learned) == names(train)
+        return
+    assert {*names(learned)} == {*names(train)} - {*names(held_out.both)}
+    assert 0 < len(learned) < len(train)
+
+
+def test_a_class_of_which_finalists_would_see_no_image_is_told(tiny_settings: TinySettings) -> None:
+    """What is held out leaves some of each class, of training and validation images together."""
+    materials = make_materials(tiny_settings({"retrain.hold_out": 0.25, **TAUGHT}))
+    held_out = final_images(materials).held_out
+    assert held_out is not None
+    gone, train = {*names(held_out.both)}, materials.dataset.train
+    left = [i for i in range(len(train)) if train.labels[i] != 1 or train.name(i) in gone]
+    everything = materials.dataset.full_train
+    dataset = replace(materials.dataset, train=select(train, np.array(left)), retrain=everything)
+    few = replace(materials, dataset=dataset)
+    with pytest.raises(DataError, match=r"hold_out=0\.25 leaves the finalists.* no training image of square\.") as told:
+        images_of_finalists(few)
+    assert "--set retrain.teachers=none" in told.value.hint
 
 
 def test_the_forecast_counts_what_is_trained_on(tiny_settings: TinySettings) -> None:

@@ -205,6 +205,22 @@ def test_other_settings_are_not_mixed(
     assert content(run) == before
 
 
+def test_a_final_that_saw_what_is_held_out_is_not_mixed_with_one_that_does_not(
+    finished: tuple[Run, list[Reranked]], materials: Materials, candidates: list[Candidate]
+) -> None:
+    """As of an earlier version, whose finalists learned from all training images and taught."""
+    run, reranked = finished
+    retrain = materials.settings.retrain
+
+    def again(**changes: Any) -> list[Reranked]:
+        settings = materials.settings.model_copy(update={"retrain": retrain.model_copy(update=changes)})
+        return rerank(run, replace(materials, settings=settings), rank(candidates), M, EPOCHS, Silent())
+
+    assert again(hold_out=0.25) == again(teachers="finalists") == reranked
+    with pytest.raises(RunError, match="were trained with other settings: hold_out"):
+        again(hold_out=0.25, teachers="finalists")
+
+
 def test_inheriting_starts_from_the_supernets_slices(
     tiny_settings: TinySettings, candidates: list[Candidate], tmp_path: Path
 ) -> None:
