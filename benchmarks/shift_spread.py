@@ -70,7 +70,8 @@ def _file(folder: Path, source: str, seed: int) -> Path:
 def table(folder: Path, sources: Sequence[str], seeds: Sequence[int]) -> str:
     """Make a table: for each source, seed and test set the mean of each network, and in brackets all its trainings.
 
-    The lead is that of the winner as `auto` trains it over the fixed module, with the standard error of both means.
+    The lead is that of the winner as `auto` trains it over the fixed module, with the standard error of both means; it
+    says nothing of other winners and teachers. Rows with a network that was not trained twice yet are left out.
     """
     lines = [f"| trained on | tested on | seed | {' | '.join(NETWORKS)} | lead |"]
     lines.append("|---|---|---:|" + "---|" * len(NETWORKS) + "---:|")
@@ -80,6 +81,8 @@ def table(folder: Path, sources: Sequence[str], seeds: Sequence[int]) -> str:
             for on, accuracy in record["accuracies"].items():
                 found.setdefault(on, {name: [] for name in NETWORKS})[record["name"]].append(100 * accuracy)
         for on, of in found.items():
+            if any(len(of[name]) < 2 for name in NETWORKS):
+                continue
             shown = [f"{np.mean(of[name]):.1f} ({', '.join(f'{each:.1f}' for each in of[name])})" for name in NETWORKS]
             lines.append(f"| {source} | {on} | {seed} | {' | '.join(shown)} | {_lead(of[SEARCHED], of[FIXED])} |")
     return "\n".join(lines)

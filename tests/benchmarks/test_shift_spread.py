@@ -16,6 +16,8 @@ def test_the_lead_is_told_with_the_error_of_both_means(tmp_path: Path) -> None:
         for name in NETWORKS:
             line = {"name": name, "training": number, "accuracies": {"digits": 0.9, "noise": made[name][number - 1]}}
             append_line(tmp_path / "shift_spread" / "digits-seed3.jsonl", line)
+    line = {"name": "lora:8", "training": 1, "accuracies": {"letters": 0.9}}  # the others are still to be trained
+    append_line(tmp_path / "shift_spread" / "letters-seed3.jsonl", line)
     lines = table(tmp_path, ["digits", "letters"], [3]).splitlines()
     assert len(lines) == 4
     assert "| digits | digits | 3 |" in lines[2] and lines[2].endswith("| +0.0 ± 0.0 |")
