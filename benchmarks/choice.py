@@ -227,8 +227,10 @@ def report(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if (cell := (stored["task"], stored["seed"])) in pools:
             methods.setdefault(stored["method"], {})[cell] = stored["scores"]
-    for cell, accuracies in methods.get(BY_ACCURACY, {}).items():
-        methods[BY_ACCURACY] = {**methods[BY_ACCURACY], cell: break_ties(accuracies, methods[BY_ENTROPY][cell])}
+    entropies = methods.get(BY_ENTROPY, {})
+    for cell in methods.get(BY_ACCURACY, {}).keys() & entropies.keys():
+        accuracies = methods[BY_ACCURACY][cell]
+        methods[BY_ACCURACY] = {**methods[BY_ACCURACY], cell: break_ties(accuracies, entropies[cell])}
     lines = ["| method | pools | percentile | 95 % | regret | tau |", "|---|---:|---:|---|---:|---:|"]
     for name, of_cells in methods.items():
         verdicts = {cell: judge(scores, pools[cell]) for cell, scores in of_cells.items()}
