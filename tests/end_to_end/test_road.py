@@ -71,6 +71,7 @@ def test_the_run_folder_is_as_drawn(finished: Finished) -> None:
             "search/candidates.jsonl",
             "search/best.json",
             "retrain/settings.json",
+            "retrain/subnet.json",
             "retrain/checkpoint.safetensors",
             "retrain/model.json",
             "eval/test.json",
