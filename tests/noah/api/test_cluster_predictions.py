@@ -177,7 +177,8 @@ def test_images_of_every_kind_on_disk(place: Place, tmp_path: Path) -> None:
     check_same(rows_of(sorted(out.glob("*.parquet"))), expected, named.__getitem__)
     assert {path for path, _ in summary.failures} == {names[7], names[39], names[41], str(tmp_path / "other/none.png")}
     assert (summary.images, summary.images_now, summary.parts, summary.parts_failed) == (62, 62, 12, ())
-    assert summary.images_per_second > 0 and len(summary.machines) == 2
+    assert summary.images_per_second > 0
+    assert 1 <= len(summary.machines) <= 2  # on a busy machine one of the two may have done all before the other began
     assert "images    43 files, 1 archive, 10 rows of 1 table, in 12 parts" in recorder.said
     failures = (out / "_failures.csv").read_text().splitlines()
     assert len(failures) == 5 and failures[0] == "path,cause"
