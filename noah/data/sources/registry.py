@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -123,7 +124,7 @@ def _unknown(name: str) -> DatasetNotFoundError:
     names = _once(name for source in SOURCES for name in (*source.names, *source.aliases))
     nearest = get_close_matches(name.lower(), names, n=1)
     if Path(name).is_dir():
-        hint = f"It is a folder: type --data {name}."
+        hint = f"It is a folder: type --data {shlex.quote(name)}"
     elif nearest:
         hint = f"Did you mean {nearest[0]}? `noah datasets` lists all names."
     else:

@@ -128,7 +128,11 @@ def test_an_unknown_name_like_no_other_and_one_that_is_a_folder(tmp_path: Path) 
     assert "--data FOLDER" in caught.value.hint
     with pytest.raises(DatasetNotFoundError) as caught:
         load(str(tmp_path), None, tmp_path)
-    assert caught.value.hint == f"It is a folder: type --data {tmp_path}."
+    assert caught.value.hint == f"It is a folder: type --data {tmp_path}"
+    (photos := tmp_path / "my photos").mkdir()
+    with pytest.raises(DatasetNotFoundError) as caught:
+        load(str(photos), None, tmp_path)
+    assert caught.value.hint == f"It is a folder: type --data '{photos}'"
 
 
 def test_a_known_task_without_data_tells_the_places_and_the_layout(tmp_path: Path) -> None:
