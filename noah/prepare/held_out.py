@@ -102,8 +102,11 @@ def images_of_finalists(materials: Materials) -> Split:
     Raises:
         DataError: If no image of a class is left, which the finalists would then teach the winner never to predict.
     """
-    train, held_out = materials.dataset.train, final_images(materials).held_out
-    if held_out is None or materials.settings.retrain.teachers == "none" or not has_final(materials.settings.search):
+    train, settings = materials.dataset.train, materials.settings
+    if settings.retrain.teachers == "none" or not has_final(settings.search):
+        return train
+    held_out = final_images(materials).held_out
+    if held_out is None:
         return train
     names = {held_out.both.name(index) for index in range(len(held_out.both))}
     left = select(train, np.array([index for index in range(len(train)) if train.name(index) not in names], np.int64))
