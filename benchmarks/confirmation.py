@@ -8,6 +8,7 @@ all 500 and tested by `noah`'s own stages, with the same hyperparameters as the 
 
 - auto: the recipe `auto`, as a person gets it who names none;
 - auto from labels: the same winner without the finalists as teachers, trained exactly as the subnets of the pool are;
+- auto of 12b5f07: the recipe as it was in that version, with which seed 0 was searched first;
 - quick: the recipe `quick`, with the space of the paper, its supernet's ranking and no final;
 - published: the same with the search of the published code;
 - validated single: five single modules, each trained on the training images for all epochs, and the one with the lowest
@@ -72,6 +73,10 @@ ALONE = ("lora:8", "adapter:16", "bias", "prompt:33", "linear")
 """The single modules among which validation chooses."""
 VALIDATED_SINGLE = "validated single"
 FROM_LABELS = "auto from labels"
+EARLIER = "auto of 12b5f07"
+"""The recipe `auto` of that version, which compared its finalists by plain cross-entropy; seed 0 was searched by it."""
+_FROM_LABELS: Mapping[str, str] = {"auto": FROM_LABELS, EARLIER: f"{EARLIER} from labels"}
+"""What the winners of the methods in which finalists teach are called when the labels alone teach them."""
 _OTHERS = (FIXED, VALIDATED_SINGLE, MIXTURE)
 """What methods are compared with."""
 CHEAP = {"epochs": 15, "batch_size": 25, "learning_rate": 2e-3, "warmup_epochs": 1, "dropout": 0.0, "drop_path": 0.1}
@@ -82,6 +87,8 @@ METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "published": ("quick", {"retrain": CHEAP, "search": {"sampler": "published"}}),
 }
 """The recipe of each, and what is changed in it."""
+_SEARCHED = (*METHODS, EARLIER)
+"""The methods that search."""
 _OF_FINALISTS = ("subnet", "accuracy", "cross_entropy", "calibrated_cross_entropy")
 
 
@@ -155,12 +162,13 @@ def fill(folder: Path, task: str, seed: int) -> None:
     add_evidence(evidence_file(folder, task, seed), singles, materials, [materials.settings.retrain.epochs])
 
 
-def from_labels(entries: Sequence[Entry], pool: Sequence[Entry]) -> Entry | None:
-    """The winner of `auto` as the pool has it, or else as it was trained for itself; None if neither is there."""
-    winner = next((entry.subnet for entry in entries if entry.name == "auto"), None)
-    trained = [*(entry for entry in pool if not entry.repeat), *(each for each in entries if each.name == FROM_LABELS)]
+def from_labels(entries: Sequence[Entry], pool: Sequence[Entry], method: str = "auto") -> Entry | None:
+    """A method's winner as the pool has it, or else as it was trained for itself; None if neither is there."""
+    name = _FROM_LABELS[method]
+    winner = next((entry.subnet for entry in entries if entry.name == method), None)
+    trained = [*(entry for entry in pool if not entry.repeat), *(each for each in entries if each.name == name)]
     found = next((entry for entry in trained if entry.subnet == winner), None)
-    return None if found is None else replace(found, name=FROM_LABELS)
+    return None if found is None else replace(found, name=name)
 
 
 def validated_single(folder: Path, task: str, seed: int, pool: Sequence[Entry]) -> tuple[Entry, int] | None:
@@ -212,7 +220,8 @@ def table(folder: Path, tasks: Sequence[str], seeds: Sequence[int]) -> str:
         if (pool := read_whole_pool(folder, task, seed))
     }
     known = {name for judged in cells.values() for name in judged}
-    columns = [name for name in (FIXED, MIXTURE, *METHODS, FROM_LABELS, VALIDATED_SINGLE) if name in known]
+    every = (FIXED, MIXTURE, *_SEARCHED, *_FROM_LABELS.values(), VALIDATED_SINGLE)
+    columns = [name for name in every if name in known]
     lines = [f"| task | seed | {' | '.join(columns)} | winner of auto |"]
     lines.append("|---|---:|" + "---:|" * len(columns) + "---|")
     for (task, seed), judged in cells.items():
@@ -247,7 +256,7 @@ def _means(cells: Cells, columns: Sequence[str]) -> list[str]:
         lines.append(f"| {name} | {len(costs)} | {' | '.join(shown)} | {np.mean(costs):.1f} |")
     by_t = {other: [float(np.mean(of_task)) for of_task in lead("auto", other).values()] for other in _OTHERS}
     told = ", ".join(f"over {other} {_by_t(means)}" for other, means in by_t.items() if len(means) > 1)
-    return [*lines, "", f"95 % by Student's t over the means of the tasks, for auto: {told}"]
+    return [*lines, "", f"95 % by Student's t over the means of the tasks, for auto: {told}"] if told else lines
 
 
 def _by_t(values: Sequence[float]) -> str:
@@ -270,10 +279,11 @@ def _judged(folder: Path, task: str, seed: int, pool: Sequence[Entry]) -> dict[s
     found = {entry.name: (entry, 0) for entry in pool if entry.name in (FIXED, MIXTURE)}
     records = read_lines(folder / "confirmation" / f"{task}-seed{seed}.jsonl")
     entries = [Entry.from_json(record) for record in records]
-    costs = {record["name"]: int(record["search_steps"]) for record in records if record["name"] in METHODS}
-    found |= {entry.name: (entry, costs[entry.name]) for entry in entries if entry.name in METHODS}
-    if alone := from_labels(entries, pool):
-        found[FROM_LABELS] = (alone, costs["auto"])
+    costs = {record["name"]: int(record["search_steps"]) for record in records if record["name"] in _SEARCHED}
+    found |= {entry.name: (entry, costs[entry.name]) for entry in entries if entry.name in _SEARCHED}
+    for method, name in _FROM_LABELS.items():
+        if alone := from_labels(entries, pool, method):
+            found[name] = (alone, costs[method])
     if single := validated_single(folder, task, seed, pool):
         found[VALIDATED_SINGLE] = single
     random = [entry.accuracy for entry in pool if is_random(entry)]

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.confirmation import (
     ALONE,
     CHEAP,
+    EARLIER,
     FROM_LABELS,
     METHODS,
     from_labels,
@@ -56,6 +57,8 @@ def test_the_winner_from_labels_is_the_pools_where_the_pool_has_it() -> None:
     assert found is not None and found.accuracy == 60
     assert from_labels([entry("auto", 124, OTHER)], pool[:1]) is None
     assert from_labels([], pool) is None
+    earlier = from_labels([entry("auto", 124), entry(EARLIER, 124, OTHER), alone], pool, EARLIER)
+    assert earlier is not None and (earlier.name, earlier.accuracy) == (f"{EARLIER} from labels", 59)
 
 
 def test_the_table_ranks_each_winner_among_the_pool_of_its_task_and_seed(tmp_path: Path) -> None:
@@ -92,6 +95,22 @@ def test_the_table_ranks_each_winner_among_the_pool_of_its_task_and_seed(tmp_pat
     assert made[-1].startswith(
         "95 % by Student's t over the means of the tasks, for auto: over lora:8 -26.3 to +37.3, "
     )
+
+
+def test_searches_of_an_earlier_version_stand_beside_those_of_this_one(tmp_path: Path) -> None:
+    for index in range(RANDOM):
+        append_line(pool_file(tmp_path, "digits", 0), entry(f"random {index}", 120).to_json())
+    for name in SINGLES:
+        append_line(pool_file(tmp_path, "digits", 0), entry(name, 110, OTHER).to_json())
+    lines = tmp_path / "confirmation" / "digits-seed0.jsonl"
+    append_line(lines, {**entry(EARLIER, 124).to_json(), "search_steps": 1200, "origin": "crossover"})
+    names = f"lora:8 | lora:6+bias | {EARLIER} | {EARLIER} from labels"
+    assert table(tmp_path, ["digits"], [0]).splitlines()[0] == f"| task | seed | {names} | winner of auto |"
+    append_line(lines, {**entry("auto", 130).to_json(), "search_steps": 900, "origin": "crossover"})
+    made = table(tmp_path, ["digits"], [0]).splitlines()
+    names = f"lora:8 | lora:6+bias | auto | {EARLIER} | auto from labels | {EARLIER} from labels"
+    assert made[0] == f"| task | seed | {names} | winner of auto |"
+    assert made[2].startswith("| digits | 0 | 55.0 (0) | 55.0 (0) | 65.0 (100) | 62.0 (100) |")
 
 
 def test_validation_chooses_by_what_a_final_compares_by(tmp_path: Path) -> None:
