@@ -110,6 +110,16 @@ def joined(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def first_of(names: Sequence[str], most: int) -> str:
+    """List the first names and count the others: a, b, c and 4 more.
+
+    Args:
+        names: What there is.
+        most: How many names to list.
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
 def counted(count: int, unit: str) -> str:
     """Put a number before its unit, which is passed in the plural: 1 image, 1,200 images."""
     return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"

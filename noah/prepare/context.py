@@ -31,7 +31,7 @@ from noah.hardware.choice import Choice
 from noah.hardware.device import Hardware, choose_hardware
 from noah.hardware.memory import available_memory, format_bytes
 from noah.hardware.processes import launched_processes
-from noah.progress import Listener
+from noah.progress import Listener, first_of
 from noah.runs.folder import DAMAGED_FILE, RUN_FILE, Run
 from noah.settings.settings import Settings
 from noah.settings.training_settings import AugmentationSettings
@@ -452,7 +452,7 @@ def _difference(known: Mapping[str, Any], classes: Sequence[str], dataset: Datas
     for word, some, others in (("new", dataset.classes, classes), ("missing", classes, dataset.classes)):
         names = [name for name in some if name not in others]
         if names:
-            told.append(f"{word}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}")
+            told.append(f"{word}: {first_of(names, 3)}")
     return f" ({'; '.join(told)})" if told else ""
 
 

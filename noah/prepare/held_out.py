@@ -24,6 +24,7 @@ from noah.data.split import (
 )
 from noah.errors import DataError, RunError
 from noah.prepare.context import Materials
+from noah.progress import first_of
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import fingerprint_split
 from noah.settings.settings import has_final
@@ -112,10 +113,9 @@ def images_of_finalists(materials: Materials) -> Split:
     left = select(train, np.array([index for index in range(len(train)) if train.name(index) not in names], np.int64))
     gone = [materials.dataset.classes[label] for label in sorted({*train.labels.tolist()} - {*left.labels.tolist()})]
     if gone:
-        more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
         raise DataError(
             f"retrain.hold_out={held_out.share:g} leaves the finalists, which teach the winner, no training image of "
-            f"{', '.join(gone[:_NAMED])}{more}.",
+            f"{first_of(gone, _NAMED)}.",
             "Add images of that class, or type --set retrain.teachers=none or --set retrain.hold_out=0.",
         )
     return left
@@ -257,9 +257,8 @@ def _check_enough(materials: Materials) -> None:
     counts = np.bincount(everything.labels, minlength=len(classes))
     few = [f"{name} has {count}" for name, count in zip(classes, counts.tolist(), strict=True) if 0 < count < _NEEDED]
     if few:
-        more = f" and {len(few) - _NAMED} more have too few" if len(few) > _NAMED else ""
         raise DataError(
             f"retrain.hold_out={materials.settings.retrain.hold_out:g} needs {_NEEDED} images of every class, one to "
-            f"learn from, one to stop by and one for gates: {', '.join(few[:_NAMED])}{more}.",
+            f"learn from, one to stop by and one for gates: {first_of(few, _NAMED)}.",
             "Add images, or train on all: --set retrain.hold_out=0",
         )

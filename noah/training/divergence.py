@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from noah.errors import TrainingError
 from noah.hardware.device import Hardware
 from noah.model.supernet import Supernet
+from noah.progress import first_of
 from noah.settings.training_settings import TrainingSettings
 
 LOOK_EVERY = 20
@@ -90,7 +91,7 @@ def check_state(supernet: Supernet, optimizer: Optimizer, epoch: int, hardware: 
     broken = [name for name, value in trained.items() if not torch.isfinite(value).all()]
     if broken:
         raise TrainingError(
-            f"Weights are not finite at the end of epoch {epoch}: {_named(broken)}.",
+            f"Weights are not finite at the end of epoch {epoch}: {first_of(broken, _NAMED)}.",
             _advice(hardware, epoch, remedy),
         )
     stuck = [
@@ -101,8 +102,8 @@ def check_state(supernet: Supernet, optimizer: Optimizer, epoch: int, hardware: 
     if stuck:
         raise TrainingError(
             f"Gradients are so large in epoch {epoch} that AdamW's averages of their squares overflow, after which "
-            f"these weights learn no more: {_named(stuck)}. A learning rate that is too high does that, or a backbone "
-            "whose own outputs are this large.",
+            f"these weights learn no more: {first_of(stuck, _NAMED)}. A learning rate that is too high does that, or "
+            "a backbone whose own outputs are this large.",
             _advice(hardware, epoch, remedy),
         )
 
@@ -117,10 +118,6 @@ def _advice(hardware: Hardware, epoch: int, remedy: str) -> str:
         return remedy
     goes_on = "goes on from the last good epoch" if epoch > 1 else "starts over"
     return f"Try --precision fp32 first: with --resume it {goes_on}. {remedy}"
-
-
-def _named(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 _HARDLY_LEARNED = 0.98

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from noah.api.new_settings import project_layers
 from noah.errors import UsageError
-from noah.progress import counted
+from noah.progress import counted, first_of
 from noah.settings.layers import Layer, resolve
 from noah.settings.option_layers import hardware_layers, own_data_layers, start_layers
 from noah_cli.options.completion import complete_dataset
@@ -155,8 +155,7 @@ def _page(found: DatasetCheck, data: DataSettings) -> Iterator[str | Table]:
     from noah.checks.dataset_check import shorter
 
     def named(names: Sequence[str]) -> str:
-        few = ", ".join(shorter(name, data) for name in names[:_EXAMPLES])
-        return f"{few}{f' and {len(names) - _EXAMPLES:,} more' if len(names) > _EXAMPLES else ''}"
+        return first_of([shorter(name, data) for name in names], _EXAMPLES)
 
     counts = {name: len(part.split) for name, part in found.splits.items()}
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items())

@@ -12,7 +12,7 @@ import typer
 
 from noah.console.durations import format_seconds
 from noah.errors import UsageError
-from noah.progress import counted
+from noah.progress import counted, first_of
 from noah.settings.option_layers import column_names
 from noah.settings.settings import ColumnSettings
 from noah_cli.options.options import ColumnsOption, RayOption
@@ -323,10 +323,8 @@ def _tell_remarks(listener: console.ConsoleListener, remarks: Sequence[tuple[str
 
     for remark, what in REMARKS.items():
         if paths_told := [path for path, told in remarks if told == remark]:
-            more = f" and {len(paths_told) - _NAMED_REMARKS:,} more" if len(paths_told) > _NAMED_REMARKS else ""
-            listener.say(
-                f"note      {counted(len(paths_told), 'files')} {what}: {', '.join(paths_told[:_NAMED_REMARKS])}{more}"
-            )
+            named = first_of(paths_told, _NAMED_REMARKS)
+            listener.say(f"note      {counted(len(paths_told), 'files')} {what}: {named}")
 
 
 def _tell_failures(listener: console.ConsoleListener, failures: Sequence[tuple[str, str]]) -> None:

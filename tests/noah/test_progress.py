@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from noah.progress import Bar, Listener, Silent, joined
+from noah.progress import Bar, Listener, Silent, first_of, joined
 
 
 def test_the_silent_listener_takes_everything_and_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,3 +25,10 @@ def test_its_bar_lets_exceptions_through() -> None:
 )
 def test_words_are_joined_as_in_a_sentence(words: list[str], sentence: str) -> None:
     assert joined(words) == sentence
+
+
+@pytest.mark.parametrize(
+    ("count", "listed"), [(1, "0"), (3, "0, 1, 2"), (4, "0, 1, 2 and 1 more"), (2003, "0, 1, 2 and 2,000 more")]
+)
+def test_names_beyond_the_first_are_counted(count: int, listed: str) -> None:
+    assert first_of([str(number) for number in range(count)], 3) == listed

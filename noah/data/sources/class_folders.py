@@ -16,6 +16,7 @@ from noah.data.split import FileSplit
 from noah.errors import DataError, system_cause
 from noah.files.foreign_text import is_utf8, printable
 from noah.files.latest import is_runs_folder
+from noah.progress import first_of
 
 LAYOUT = (
     "noah expects FOLDER/<class>/<image>, or FOLDER/train/<class>/<image> with val and test beside train, if you have "
@@ -91,8 +92,7 @@ def find_classes(folder: Path, reading: Reading = "top") -> ClassFolders:
     stray = [path.name for path in listing.files if is_image_path(path)]
     if stray:
         raise DataError(
-            f"Images lie directly in {folder}, where no folder tells their class: "
-            f"{', '.join(stray[:3])}{f' and {len(stray) - 3:,} more' if len(stray) > 3 else ''}.",
+            f"Images lie directly in {folder}, where no folder tells their class: {first_of(stray, 3)}.",
             LAYOUT,
         )
     if not listing.folders:
