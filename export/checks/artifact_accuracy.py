@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def evaluate_artifact(
     if found.data != expected.data:
         raise ArtifactError(
             f"The artifact was exported from {found.name}, whose images are split differently from {run.name}'s.",
-            f"Name its own run: --run {found.name}",
+            f"Name its own run: --run {shlex.quote(found.name)}",
         )
     if found.weights != expected.weights:
         raise ArtifactError(

@@ -8,7 +8,9 @@ from export.artifact.manifest import read_manifest
 from export.checks.artifact_accuracy import artifact_logits, materials_of
 from export.checks.belonging import artifacts
 from export.formats.load import load_predictor
+from export.formats.registry import model_files
 from export.formats.runnable import Runnable, first_here, runnables
+from export.runtime.onnx_session import is_cpu
 from noah.checks.reproduction import changed_labels, check_agreement, stored_score, stored_test_pixels
 from noah.checks.verification import Check
 from noah.errors import ArtifactError, MissingPackageError, NoahError, NotHereError
@@ -43,7 +45,10 @@ def _reproduce(run: Run, model: Runnable, materials: Materials, listener: Listen
     result = read_result(run, "eval", *place)
     what = f"accuracy of {model.name}"
     try:
-        predictor = load_predictor(model.path)
+        was_on_cpu = is_cpu(result.get("provider")) and model_files()[model.file].takes_provider
+        predictor = load_predictor(
+            model.path, provider="cpu" if was_on_cpu else None, threads=materials.hardware.threads
+        )
     except (NotHereError, MissingPackageError) as error:
         return Check(what, "absent", error.problem)
     if result.get("provider") != predictor.provider:

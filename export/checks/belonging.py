@@ -9,7 +9,7 @@ from typing import Any
 from export.artifact.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
 from export.artifact.origin import temperature_of
 from export.formats.runnable import Runnable, runnables
-from noah.checks.verification import Check
+from noah.checks.verification import Check, export_again
 from noah.data.decoding import AS_STORED
 from noah.errors import ArtifactError, NoahError
 from noah.runs.folder import RUN_FILE, Run
@@ -31,14 +31,13 @@ def check_artifacts(run: Run) -> Iterator[Check]:
     if not found:
         yield Check("artifacts", "absent", "none was exported", f"noah export --format onnx --run {run.option}")
     for folder in found:
-        following = f"Export it again with: noah export --run {run.option}"
         try:
             manifest = read_manifest(folder)
             check_files(manifest, folder)
             _check_origin(run, manifest)
             models = runnables(folder, manifest)
         except NoahError as error:
-            yield Check(f"artifact {folder.name}", "failed", error.problem, following)
+            yield Check(f"artifact {folder.name}", "failed", error.problem, export_again(run, folder.name))
             continue
         yield Check(f"artifact {folder.name}", "ok", "its files, weights, subnet and classes match the run")
         for model in models:

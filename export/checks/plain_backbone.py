@@ -13,7 +13,7 @@ from export.artifact.records import Precision
 from export.convert.onnx_products import choose_products
 from export.convert.precision import DEFAULT_OPSETS, write_precision
 from export.convert.quantize import write_int8_dynamic
-from export.convert.to_onnx import write_onnx
+from export.convert.to_onnx import least_opset, write_onnx
 from noah.backbone.supported import untrained_backbone
 from noah.errors import UsageError
 from noah.model.kinds.module import output_of
@@ -75,7 +75,7 @@ def write_plain_backbone(backbone: PlainBackbone, path: Path) -> None:
         width=width,
         raw_pixels=backbone.raw_pixels,
         probabilities=backbone.probabilities,
-        opset=DEFAULT_OPSETS[precision],
+        opset=max(DEFAULT_OPSETS[precision], least_opset(network)),
     )
     if precision == "int8-dynamic":
         graph = onnx.load(str(target), load_external_data=False)

@@ -78,16 +78,26 @@ class Int8Gate:
         batch_size: How many are run at once.
         listener: Shows the progress.
         raw_pixels: Whether all files take raw pixels; else normalized ones.
+        threads: CPU threads; None for a choice.
     """
 
     def __init__(
-        self, in_float32: Path, pixels: Pixels, images: str, batch_size: int, listener: Listener, *, raw_pixels: bool
+        self,
+        in_float32: Path,
+        pixels: Pixels,
+        images: str,
+        batch_size: int,
+        listener: Listener,
+        *,
+        raw_pixels: bool,
+        threads: int | None = None,
     ) -> None:
         self.images = images
         self._pixels = pixels
         self._batch_size = batch_size
         self._listener = listener
         self._raw_pixels = raw_pixels
+        self._threads = threads
         self._expected = self._outputs(in_float32, "the float32 file")
 
     def measure(self, quantized: Path) -> AccuracyLoss:
@@ -107,7 +117,7 @@ class Int8Gate:
         with self._listener.bar(f"measuring {title}", len(self._pixels), "images") as bar:
             batches = raw_batches(self._pixels, self._batch_size, bar)
             normalize = self._pixels.preprocessing.normalize
-            return log_probabilities(file, batches if self._raw_pixels else map(normalize, batches))
+            return log_probabilities(file, batches if self._raw_pixels else map(normalize, batches), self._threads)
 
 
 def raw_batches(pixels: Pixels, batch_size: int, bar: Bar) -> Iterator[NDArray[np.uint8]]:
@@ -118,9 +128,9 @@ def raw_batches(pixels: Pixels, batch_size: int, bar: Bar) -> Iterator[NDArray[n
         bar.update(stop)
 
 
-def log_probabilities(file: Path, batches: Iterable[NDArray[Any]]) -> LogProbabilities:
+def log_probabilities(file: Path, batches: Iterable[NDArray[Any]], threads: int | None = None) -> LogProbabilities:
     """Run a file that gives logits or probabilities on batches of its input, on the CPU."""
-    model = open_session(file, provider=CPU)
+    model = open_session(file, provider=CPU, threads=threads)
     found = np.concatenate([model.run(batch) for batch in batches]).astype(np.float64)
     if model.outputs[0].name == "probabilities":
         found = np.log(found.clip(_LEAST))

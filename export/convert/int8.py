@@ -94,6 +94,7 @@ def quantize(
             materials.evaluation_batch_size,
             listener,
             raw_pixels=raw_pixels,
+            threads=writer.threads,
         )
 
         def attempt(way: Way) -> Tried:

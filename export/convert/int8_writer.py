@@ -112,6 +112,11 @@ class Int8Writer:
         return calibration_pixels(self._materials, self._options.images, self._listener)
 
     @property
+    def threads(self) -> int | None:
+        """CPU threads that were asked for; None for a choice."""
+        return self._materials.settings.hardware.threads
+
+    @property
     def smoothed_places(self) -> dict[str, int]:
         """How many activations are smoothed where a way asks for it, by where in a block they are."""
         return self._smoothed.places

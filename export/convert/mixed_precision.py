@@ -41,7 +41,7 @@ def worst_blocks(writer: Int8Writer, way: Way, listener: Listener, *, raw_pixels
     batches = CalibrationBatches(writer.calibrating, raw_pixels=raw_pixels, bar=Silent(), count=IMAGES)
 
     def outputs(file: Path) -> LogProbabilities:
-        return log_probabilities(file, (batch[INPUT_NAME] for batch in batches))
+        return log_probabilities(file, (batch[INPUT_NAME] for batch in batches), writer.threads)
 
     expected, left = outputs(writer.float32), {}
     with listener.bar("looking for the blocks that lose most", len(blocks), "blocks") as bar:

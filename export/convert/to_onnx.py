@@ -12,6 +12,7 @@ from pathlib import Path
 
 import onnx
 import torch
+from timm.layers import RmsNorm
 from torch import Tensor, nn
 
 from export.convert import onnx_files
@@ -50,6 +51,12 @@ class Exported(nn.Module):
         if not self.probabilities:
             return outputs
         return (outputs if self.temperature == 1 else outputs / self.temperature).softmax(dim=1)
+
+
+def least_opset(network: nn.Module) -> int:
+    """The first opset that has each layer of a network as an operator of its own."""
+    has_rms_norm = any(isinstance(module, nn.RMSNorm | RmsNorm) for module in network.modules())
+    return _RMS_NORM_OPSET if has_rms_norm else OLDEST_OPSET
 
 
 def write_onnx(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.formats.format import MERGED, Format
+from export.formats.format import MERGED, Format, in_python
 
 if TYPE_CHECKING:  # they import torch or pydantic
     from torch import nn
@@ -24,7 +24,7 @@ _BATCH = 1
 
 
 def _next_step(folder: Path) -> str:
-    return f'coremltools.models.MLModel("{folder.as_posix()}/model.mlpackage") on a Mac'
+    return f"coremltools.models.MLModel({in_python(folder / 'model.mlpackage')}) on a Mac"
 
 
 def _usage(manifest: Manifest, folder: Path) -> str:

@@ -6,6 +6,7 @@ called, so that reading the registry loads no library.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,11 @@ class Finding:
 
     level: str
     text: str
+
+
+def in_python(path: Path, before: str = "") -> str:
+    """A path as a text of Python, with something in front."""
+    return json.dumps(f"{before}{path.as_posix()}", ensure_ascii=False)
 
 
 def _nothing_to_prepare(precision: Precision, target: str | None) -> None:

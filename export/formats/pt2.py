@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.formats.format import MERGED, Format
+from export.formats.format import MERGED, Format, in_python
 from export.formats.safetensors import FOR_TORCH
 
 if TYPE_CHECKING:  # they import torch or pydantic
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # they import torch or pydantic
 
 
 def _next_step(folder: Path) -> str:
-    return f'torch.export.load("{folder.as_posix()}/model.pt2").module()'
+    return f"torch.export.load({in_python(folder / 'model.pt2')}).module()"
 
 
 def _usage(manifest: Manifest, folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.formats.format import Format
+from export.formats.format import Format, in_python
 
 if TYPE_CHECKING:  # they import torch or pydantic
     from torch import nn
@@ -23,7 +23,7 @@ FOR_TORCH = "for torch, this is chosen when the network is used"
 
 
 def _next_step(folder: Path) -> str:
-    return f'noah.load("{folder.as_posix()}")'
+    return f"noah.load({in_python(folder)})"
 
 
 def _usage(manifest: Manifest, folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.formats.format import Format
+from export.formats.format import Format, in_python
 from export.formats.safetensors import FOR_TORCH
 
 if TYPE_CHECKING:  # they import torch or pydantic
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # they import torch or pydantic
 
 
 def _next_step(folder: Path) -> str:
-    return f'timm.create_model("local-dir:{folder.as_posix()}", pretrained=True)'
+    return f"timm.create_model({in_python(folder, 'local-dir:')}, pretrained=True)"
 
 
 def _usage(manifest: Manifest, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from export.artifact.records import EngineRecord, EngineTensor
 from export.runtime.profile import Profile
-from export.runtime.tensorrt_package import load_package, make_log
+from export.runtime.tensorrt_package import how_to_build_for, load_package, make_log
 from export.runtime.tensors import TensorSpec
 from noah.errors import ArtifactError, NotHereError
 from noah.hardware.gpu import gpu_name_and_target, why_no_gpu
@@ -20,7 +21,7 @@ _ONNX_INSTEAD = "Use the model.onnx beside it, or export one: noah export --form
 
 
 class Engine:
-    """A loaded engine; made by `open_engine`.
+    """A loaded engine; made by `open_engine`. Threads may share it, and take turns.
 
     Attributes:
         provider: Package, version and GPU, as `tensorrt-rtx 1.7.1 on NVIDIA RTX 4090`.
@@ -43,6 +44,7 @@ class Engine:
         self._engine = loaded
         self._context = loaded.create_execution_context()
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._running = threading.Lock()  # the context holds one input and one output
 
     def run(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Compute outputs (B, classes) for any number of images, in batches that the profile allows.
@@ -58,7 +60,7 @@ class Engine:
         import torch
 
         (given,), (result,) = self.inputs, self.outputs
-        with torch.cuda.stream(self._stream):
+        with self._running, torch.cuda.stream(self._stream):
             images = torch.from_numpy(np.ascontiguousarray(values)).cuda()
             outputs = torch.empty((len(values), *_sizes(result)), dtype=getattr(torch, result.type), device="cuda")
             done = (
@@ -89,8 +91,7 @@ def open_engine(file: Path, record: EngineRecord) -> Engine:
         raise NotHereError(f"{file} is a TensorRT engine, which needs an NVIDIA GPU, but {missing}.", _ONNX_INSTEAD)
     gpu, target = gpu_name_and_target()
     if missing := why_not_run(record):
-        hint = f"Export for this GPU: noah export --format trt --target {target}"
-        raise NotHereError(f"{file} does not run here: {missing}.", hint)
+        raise NotHereError(f"{file} does not run here: {missing}.", f"Export for this GPU: {how_to_build_for(target)}")
     trt = load_package(record.package)
     if trt.__version__ != record.version:
         raise NotHereError(

@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -193,6 +194,11 @@ def _full_name(provider: str) -> str:
     raise UsageError(f"onnxruntime has no provider {provider!r}.", f"Installed here: {names}.")
 
 
+def is_cpu(provider: str | None) -> bool:
+    """Whether --provider means onnxruntime's CPU provider."""
+    return provider is not None and provider.lower() in (CPU.lower(), _short(CPU))
+
+
 def _short(provider: str) -> str:
     return provider.removesuffix("ExecutionProvider").lower()
 
@@ -254,7 +260,7 @@ def _preload_cuda() -> str:
 
 
 class BoundRun:
-    """A session whose only input and only output are bound to a device.
+    """A session whose only input and only output are bound to a device; threads may share it, and take turns.
 
     Args:
         session: An `onnxruntime.InferenceSession`.
@@ -267,17 +273,19 @@ class BoundRun:
         self._input = session.get_inputs()[0].name
         self._output = session.get_outputs()[0].name
         self._buffer: Any = None
+        self._running = threading.Lock()  # the buffer holds one input
 
     def __call__(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Compute the output from the input, both in host memory."""
         values = np.ascontiguousarray(values)
-        if self._buffer is None or tuple(self._buffer.shape()) != values.shape:
-            self._buffer = onnxruntime.OrtValue.ortvalue_from_numpy(values, self._device, 0)
-        else:
-            self._buffer.update_inplace(values)
-        binding = self._session.io_binding()
-        binding.bind_ortvalue_input(self._input, self._buffer)
-        binding.bind_output(self._output, self._device)
-        self._session.run_with_iobinding(binding)
-        (output,) = binding.copy_outputs_to_cpu()
+        with self._running:
+            if self._buffer is None or tuple(self._buffer.shape()) != values.shape:
+                self._buffer = onnxruntime.OrtValue.ortvalue_from_numpy(values, self._device, 0)
+            else:
+                self._buffer.update_inplace(values)
+            binding = self._session.io_binding()
+            binding.bind_ortvalue_input(self._input, self._buffer)
+            binding.bind_output(self._output, self._device)
+            self._session.run_with_iobinding(binding)
+            (output,) = binding.copy_outputs_to_cpu()
         return np.asarray(output)

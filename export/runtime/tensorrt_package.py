@@ -120,6 +120,17 @@ def known_targets(module: Any) -> tuple[str, ...]:
     return tuple(sorted((name for name in names if re.fullmatch(r"sm\d+", name)), key=lambda name: int(name[2:])))
 
 
+def how_to_build_for(target: str) -> str:
+    """What to type for an engine that runs on this machine's GPU, whose compute capability this is."""
+    try:
+        known = known_targets(load_package("tensorrt-rtx"))
+    except MissingPackageError:
+        known = (target,)  # the command says how it is installed
+    if target in known:
+        return f"noah export --format trt --target {target}"
+    return f"pip install tensorrt, as tensorrt-rtx builds none for {target}, and then noah export --format trt"
+
+
 def parse_targets(text: str) -> tuple[str, ...]:
     """Read targets written like `sm89,sm120`; `89`, `SM89` and `8.9` are accepted too."""
     parts = (part.strip().lower().removeprefix("sm").removeprefix("_").replace(".", "") for part in text.split(","))

@@ -51,16 +51,17 @@ def resize_in_graph(draft: Draft) -> Parity:
     Raises:
         ParityError: If pixels or outputs differ by more than is allowed.
     """
+    threads = draft.materials.settings.hardware.threads
     with tempfile.TemporaryDirectory(prefix="noah-") as folder:
         file, simulated = draft.file, draft.request.precision == "bf16"
         if simulated:
             file = Path(folder) / draft.file.name
             write_simulation(draft.file, file, "bf16")
             take_images(draft.file, draft.materials.backbone.preprocessing)
-        evidence = gather_images(draft, open_session(file, provider=CPU))
+        evidence = gather_images(draft, open_session(file, provider=CPU, threads=threads))
         take_images(file, draft.materials.backbone.preprocessing)
-        check_pixels(evidence, draft, lambda resizing: open_session(resizing, provider=CPU))
-        of_images = open_session(file, provider=CPU)
+        check_pixels(evidence, draft, lambda resizing: open_session(resizing, provider=CPU, threads=threads))
+        of_images = open_session(file, provider=CPU, threads=threads)
         return prove_images(evidence, draft, of_images, runs_on=f"onnxruntime {CPU}", simulated=simulated)
 
 

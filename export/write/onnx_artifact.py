@@ -33,7 +33,7 @@ from export.convert.image_input import AXES, check_resizes
 from export.convert.int8 import quantize
 from export.convert.onnx_files import check_valid
 from export.convert.precision import DEFAULT_OPSETS, write_precision
-from export.convert.to_onnx import write_onnx
+from export.convert.to_onnx import least_opset, write_onnx
 from export.convert.type_check import FoundTypes, check_types, read_types
 from export.runtime.tensors import BATCH_AXIS, INPUT_NAME
 from export.write.input_size import measure_resized
@@ -113,7 +113,8 @@ class Draft:
     def with_program(self, manifest: Manifest) -> Manifest:
         """Write the program that runs the ONNX file without noah beside it, prove it, and add both to the manifest."""
         write_standalone(manifest, self.folder)
-        proved = prove_standalone(self.folder, manifest, self.materials.dataset.validation, self.listener)
+        threads = self.materials.settings.hardware.threads
+        proved = prove_standalone(self.folder, manifest, self.materials.dataset.validation, self.listener, threads)
         return manifest.model_copy(update={"parity": (*manifest.parity, proved), "files": file_records(self.folder)})
 
 
@@ -196,7 +197,7 @@ def _draft(
     backbone, classes = materials.backbone, materials.dataset.classes
     file, fitted = folder / MODEL_FILE, temperature_of(run)
     temperature = 1.0 if fitted is None else fitted.value
-    opset = request.opset or DEFAULT_OPSETS[graph]
+    opset = request.opset or max(DEFAULT_OPSETS[graph], least_opset(model))
     quantization = _write(file, materials, model, subnet, listener, request, graph, opset, temperature)
     notes = {
         CLASSES: classes,

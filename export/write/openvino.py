@@ -44,7 +44,8 @@ def convert_draft(draft: Draft, file: Path) -> Manifest:
         take_images(draft.file, draft.materials.backbone.preprocessing)
         types = write_openvino(draft.file, file, precision)
         opened, computed, runs_on = _open_checked(draft, file)
-        check_pixels(evidence, draft, lambda resizing: open_openvino(resizing, precision))
+        threads = draft.materials.settings.hardware.threads
+        check_pixels(evidence, draft, lambda resizing: open_openvino(resizing, precision, threads=threads))
         parity.append(prove_images(evidence, draft, opened, runs_on=runs_on))
     for converted in draft.folder.glob(f"{draft.file.name}*"):  # weights beyond 2 GiB lie beside it
         converted.unlink()
@@ -62,7 +63,7 @@ def convert_draft(draft: Draft, file: Path) -> Manifest:
 def _open_checked(draft: Draft, file: Path) -> tuple[OpenVinoModel, dict[str, dict[str, int]], str]:
     """Open the files as they are now, check labels and types, and tell what runs them and in which types."""
     precision = draft.request.precision
-    opened = open_openvino(file, precision)
+    opened = open_openvino(file, precision, threads=draft.materials.settings.hardware.threads)
     check_label_note(opened.metadata.get(CLASSES, "[]"), draft.materials.dataset.classes)
     computed = opened.computed_types()
     told = check_computed(computed, precision, draft.quantization.products if draft.quantization else 0)

@@ -43,6 +43,7 @@ class Evidence:
         values: Whether the outputs are logits or probabilities.
         profile: The batch sizes to compare at.
         one_by_one: Whether the artifact takes single images alone, so that each is run for itself instead.
+        threads: CPU threads of what is compared; None for a choice.
     """
 
     pixels: Pixels
@@ -54,6 +55,7 @@ class Evidence:
     values: Values
     profile: Profile
     one_by_one: bool = False
+    threads: int | None = None
 
     def compare(
         self, model: OpenModel, listener: Listener, *, method: Literal["run", "simulated"], runs_on: str
@@ -137,6 +139,7 @@ def gather_evidence(
         values=values,
         profile=profile,
         one_by_one=one_by_one,
+        threads=materials.settings.hardware.threads,
     )
 
 
@@ -154,7 +157,7 @@ def prove_onnx(file: Path, evidence: Evidence, listener: Listener) -> tuple[Pari
         return (_run(file, evidence, listener),)
     simulated = _simulate(file, evidence, evidence.precision, listener)
     try:
-        opened = open_session(file, provider=CPU)
+        opened = open_session(file, provider=CPU, threads=evidence.threads)
     except ArtifactError as error:
         listener.say(f"          The file itself is not run: {_cause(error)}")
         return (simulated,)
@@ -174,7 +177,7 @@ def prove_engine(engine: OpenModel, evidence: Evidence, listener: Listener) -> P
 
 
 def _run(file: Path, evidence: Evidence, listener: Listener) -> Parity:
-    opened = open_session(file, provider=CPU)
+    opened = open_session(file, provider=CPU, threads=evidence.threads)
     return evidence.compare(opened, listener, method="run", runs_on=f"onnxruntime {opened.provider}")
 
 
@@ -184,7 +187,7 @@ def _simulate(file: Path, evidence: Evidence, precision: FloatPrecision, listene
     with tempfile.TemporaryDirectory(prefix="noah-") as folder:
         simulation = Path(folder) / "simulated.onnx"
         write_simulation(file, simulation, precision)
-        opened = open_session(simulation, provider=CPU)
+        opened = open_session(simulation, provider=CPU, threads=evidence.threads)
         return evidence.compare(opened, listener, method="simulated", runs_on=f"onnxruntime {opened.provider}: {how}")
 
 

@@ -43,7 +43,7 @@ class Request:
         input: Take normalized float32 (B, 3, H, W), raw uint8 pixels (B, H, W, 3), or decoded images of any size, uint8
             (B, height, width, 3).
         values: Whether the outputs are logits or probabilities.
-        opset: ONNX operator set; None takes the precision's default.
+        opset: ONNX operator set; None takes the precision's default, or the first that has all layers of the network.
         profile: Batch sizes of the parity check, and of an engine.
         builder: Builds the engine of formats that have one; None builds none.
         input_size: Height and width of the images in pixels; None takes the size of the search.

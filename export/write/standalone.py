@@ -116,7 +116,9 @@ def _runtime_version() -> str:
         return version("onnxruntime")
 
 
-def prove_standalone(folder: Path, manifest: Manifest, validation: Split, listener: Listener) -> Parity:
+def prove_standalone(
+    folder: Path, manifest: Manifest, validation: Split, listener: Listener, threads: int | None = None
+) -> Parity:
     """Let the program in an artifact's folder predict real images, and compare it with noah, bit for bit.
 
     Image files are read as they are. Images that lie in archives or tables, and files that the program refuses, are
@@ -127,6 +129,7 @@ def prove_standalone(folder: Path, manifest: Manifest, validation: Split, listen
         manifest: Describes the artifact.
         validation: The images.
         listener: Told of the result.
+        threads: CPU threads of the model; None for a choice.
 
     Raises:
         ParityError: If anything differs; names the first image.
@@ -139,7 +142,7 @@ def prove_standalone(folder: Path, manifest: Manifest, validation: Split, listen
         if simulated:
             model = Path(temporary) / MODEL_FILE
             write_simulation(folder / MODEL_FILE, model, "bf16")
-        _compare(program, model, manifest, paths)
+        _compare(program, model, manifest, paths, threads or choose_threads().count)
     listener.say(f"checking  {PROGRAM_FILE}: {counted(len(paths), 'images')} as noah predict, to the bit")
     sizes = [len(paths[start : start + _BATCH]) for start in range(0, len(paths), _BATCH)]
     return Parity(
@@ -166,9 +169,9 @@ def _as_file(split: Split, index: int, program: ModuleType, folder: Path) -> Pat
     return path
 
 
-def _compare(program: ModuleType, model: Path, manifest: Manifest, paths: list[Path]) -> None:
+def _compare(program: ModuleType, model: Path, manifest: Manifest, paths: list[Path], threads: int) -> None:
     preprocessing, decoding = _reading(manifest)
-    count, threads = len(manifest.classes), choose_threads().count
+    count = len(manifest.classes)
     opened = open_session(model, provider=CPU, threads=threads)
     expected = _Rows()
     predict(

@@ -35,15 +35,15 @@ FORMATS = ("JPEG", "JPEG2000", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF
 SUFFIXES = ".avif .bmp .gif .heic .heif .hif .jfif .jp2 .jpe .jpeg .jpg .jxl .pbm .pgm .png .pnm .ppm .tif .tiff .webp"
 MOST_PIXELS = 89_478_485
 PATH_COLUMNS = ("path", "file_name", "filename", "filepath", "file", "image_path", "image")
-FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # a spreadsheet would run a text that begins with one of these
+FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # a spreadsheet runs these, so CSV has an apostrophe before
 
 
 def find_images(names: list[str], column: str = "") -> list[str]:
     """List the images that files, folders and tables (.csv, .tsv, .jsonl) stand for, each once."""
     found: dict[str, str] = {}
-    for name in map(Path, names):
+    for name in map(Path, filter(None, names)):
         is_table = name.suffix.lower() in (".csv", ".tsv", ".jsonl")
-        for path in _in_table(name, column) if is_table else _below(name) if name.is_dir() else [name]:
+        for path in _below(name) if name.is_dir() else _in_table(name, column) if is_table else [name]:
             found.setdefault(os.path.abspath(path), str(path))  # noqa: PTH100 -- a link is not its target
     return list(found.values())
 
@@ -59,16 +59,17 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _in_table(table: Path, column: str) -> list[Path]:
-    text, signs = table.read_text("utf-8-sig").lstrip("\r\n"), "\t" if table.suffix.lower() == ".tsv" else ",;\t"
-    separator = next((sign for sign in signs if sign in text.split("\n")[0]), signs[0])
+    text, kind = table.read_text("utf-8-sig").lstrip("\r\n"), table.suffix.lower()
+    separator = "\t" if kind == ".tsv" else next((sign for sign in ",;\t" if sign in text.split("\n")[0]), ",")
     rows: Any = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    if table.suffix.lower() == ".jsonl":
-        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-    rows = [{str(key).strip().lower(): value for key, value in row.items()} for row in rows if any(row.values())]
+    rows = map(json.loads, filter(str.strip, text.split("\n"))) if kind == ".jsonl" else rows
+    rows = [{str(key).strip().lower(): str(cell or "").strip() for key, cell in reversed(row.items())} for row in rows]
+    rows = [row for row in rows if any(row.values())]
     used = next((name for name in ([column.lower()] if column else PATH_COLUMNS) if rows and name in rows[0]), "")
     if not all(row.get(used) for row in rows):
         raise SystemExit(f"{table}: some rows have no path; --column NAME says which column has them.")
-    return [table.parent / str(row[used]).strip() for row in rows]
+    paths = [(row[used], row[used].lstrip("" if kind == ".jsonl" else "'")) for row in rows]
+    return [table.parent / path[path != bare and bare.startswith(FORMULAS) :] for path, bare in paths]
 
 
 def read_pixels(path: str) -> tuple[np.ndarray | None, str]:
@@ -174,13 +175,12 @@ def main() -> int:
     parser.add_argument("--provider", default=PROVIDER, help="of onnxruntime, such as CUDAExecutionProvider")
     asked = parser.parse_args()
     predictor, images = Predictor("", asked.provider), find_images(asked.images, asked.column)
-    written, as_json, top = 0, asked.out.endswith(".jsonl"), max(1, min(asked.top, len(CLASSES)))
+    written, as_json, top = 0, asked.out.lower().endswith(".jsonl"), max(1, min(asked.top, len(CLASSES)))
     with open(asked.out or 1, "w", encoding="utf-8", newline="", closefd=bool(asked.out)) as file:
-        if not as_json:
-            ranks = (f",label_{rank},probability_{rank}" for rank in range(2, top + 1))
-            file.write("".join(["path,label,probability", *ranks, "\n"]))
-        for found, best, error in predictor.predict(images, top, asked.batch_size):
-            path = found.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        ranks = "".join(f",label_{rank},probability_{rank}" for rank in range(2, top + 1))
+        file.write("" if as_json else f"path,label,probability{ranks}\n")
+        for found, best, error in predictor.predict(images, top, max(1, asked.batch_size)):
+            path = found.encode("utf-8", sys.getfilesystemencodeerrors()).decode("utf-8", "backslashreplace")
             pairs = [{"label": label, "probability": float(f"{share:.6g}")} for label, share in best]
             cells = [path, *(cell for label, share in best for cell in (label, f"{share:.6g}"))]
             cells = [f"'{cell}" if cell.lstrip("'").startswith(FORMULAS) else cell for cell in cells]

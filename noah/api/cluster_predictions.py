@@ -38,6 +38,7 @@ from export.predict.predictions_folder import (
     write_part,
 )
 from export.predict.predictor import Predictor
+from export.runtime.onnx_session import is_cpu
 from export.runtime.openvino_model import is_openvino
 from noah.cluster.resources import Resources, cores_beside_gpu
 from noah.cluster.session import Machine, check_place, connect, load_ray
@@ -407,7 +408,7 @@ def choose_resources(
         UsageError: If it needs a GPU, and no machine has one.
     """
     gpus = any(machine.resources.get("GPU") for machine in machines)
-    on_cpu = provider == "cpu" or is_openvino(provider) or "gpu" not in model.runs_on
+    on_cpu = is_cpu(provider) or is_openvino(provider) or "gpu" not in model.runs_on
     if not gpus and not on_cpu and (provider is not None or "cpu" not in model.runs_on):
         what = f"--provider {provider}" if "cpu" in model.runs_on else model.name
         raise UsageError(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from export.checks.artifact_accuracy import evaluate_artifact
-from export.formats.load import load_predictor
+from export.formats.load import artifact_folder, load_predictor, read_artifact
+from export.formats.registry import model_files
 from export.predict.predictor import Predictor
 from noah.data.intake import ASKED_SHARE
 from noah.errors import UsageError
@@ -62,19 +63,38 @@ def evaluation_layers(
     )
 
 
-def open_tested(artifact: Path) -> tuple[Predictor, str | None]:
+def open_tested(
+    artifact: Path, *, device: str | None = None, precision: str | None = None, threads: int | None = None
+) -> tuple[Predictor, str | None]:
     """Open an artifact, and find the run whose folder holds it.
 
     Args:
         artifact: As `export.formats.load.load_predictor` takes it; `latest` in it stands for the latest run.
+        device: As --device says; on cpu, no GPU runs it.
+        precision: As --precision says, which is refused.
+        threads: CPU threads; None for a choice.
 
     Returns:
         The artifact, and the path of its run; None if it lies elsewhere.
 
     Raises:
+        UsageError: If a precision is asked for, or that an engine runs on the CPU.
         NoahError: If the artifact cannot be opened.
     """
-    predictor = load_predictor(follow_latest(artifact))
+    artifact = follow_latest(artifact)
+    if precision is not None:
+        raise UsageError(
+            "--precision has no effect on an artifact, which has a precision of its own.",
+            "Leave it out, or name an artifact in another precision.",
+        )
+    if device == "cpu":
+        _, file = read_artifact(artifact)
+        if "cpu" not in model_files()[file].runs_on:
+            raise UsageError(
+                f"{artifact_folder(artifact) / file} does not run on the CPU.",
+                "Leave out --device cpu, or name the ONNX file beside it.",
+            )
+    predictor = load_predictor(artifact, provider="cpu" if device == "cpu" else None, threads=threads)
     home = predictor.folder.parent.parent
     if not (home / RUN_FILE).is_file():
         return predictor, None

@@ -25,6 +25,7 @@ from export.predict.predict import (
     PredictionSummary,
     Threshold,
     check_threshold,
+    check_top,
     predict,
 )
 from export.predict.prediction_table import open_writer
@@ -233,6 +234,8 @@ class Predictor:
             ArtifactError: If the model fails.
         """
         threshold = _threshold(min_probability, other)
+        check_top(top_k, self.classes)  # before standard output gets a line
+        check_threshold(threshold, self.classes)
         if embeddings is not None:
             self._check_embeddings()
         listener = listener or Silent()

@@ -254,8 +254,8 @@ class Run:
             damaged: What happens to test images that cannot be decoded: "stop", or "skip", which leaves out up to 10 %.
                 None does as the run was started.
             again: Measure again, even if there is a result.
-            device: As in `search`.
-            precision: As in `search`.
+            device: As in `search`; on cpu, no GPU runs an artifact either.
+            precision: As in `search`; an artifact has its own.
             threads: As in `search`.
 
         Raises:
@@ -273,7 +273,7 @@ class Run:
                 return Evaluation.from_json(found.result)
             if on is not None:
                 raise UsageError("--on measures the retrained winner, not an artifact.", "Leave out one of them.")
-            predictor, _ = open_tested(Path(artifact))
+            predictor, _ = open_tested(Path(artifact), device=device, precision=precision, threads=threads)
             found = evaluate_exported(self._folder, predictor, listener, own, again=again, data=moved)
             return Evaluation.from_json(found.result)
 

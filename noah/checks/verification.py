@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from noah.data.sources.imagenet_variants import find_variant
 from noah.errors import NoahError, RunError
 from noah.files.jsonl import read_lines
 from noah.nas.candidate import Candidate
-from noah.progress import counted
+from noah.progress import counted, first_of
 from noah.runs.artifact_results import FOLDERS, artifact_results
 from noah.runs.file_shapes import Trained, check_shape
 from noah.runs.folder import RUN_FILE, Run
@@ -117,8 +118,7 @@ def _check_seals(run: Run) -> Iterator[Check]:
         if wrong and place[0] in ("eval", "export") and set(states.values()) == {"missing"}:
             yield Check(name, "absent", "it was removed")
         elif wrong:
-            more = f", and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-            yield Check(name, "failed", f"{', '.join(wrong[:_NAMED])}{more}", _mend(run, place))
+            yield Check(name, "failed", first_of(wrong, _NAMED), _mend(run, place))
         else:
             yield Check(
                 name,
@@ -163,8 +163,7 @@ def _other_files(run: Run, sealed: set[str]) -> Iterator[Check]:
     ]
     others = [name for name in found if name not in sealed and name.split("/")[0] not in _UNSEALED_PLACES]
     if others:
-        more = f", and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
-        yield Check("other files", "note", f"no seal names {', '.join(others[:_NAMED])}{more}")
+        yield Check("other files", "note", f"no seal names {first_of(others, _NAMED)}")
 
 
 def _order(place: Place) -> tuple[int, Place]:
@@ -184,8 +183,23 @@ def _mend(run: Run, place: Place) -> str:
         case "eval":
             return f"noah eval --on {shlex.quote(_measured_on(run, place[-1]))} --again --run {run.option}"
         case "export":
-            return f"Export it again with: noah export --run {run.option}"
+            return export_again(run, place[1])
     return RESTORE
+
+
+_ARTIFACT = re.compile(
+    r"(?P<format>[a-z0-9]+)(?:-(?P<precision>fp32|fp16|bf16|int8-dynamic|int8))?(?:-(?P<input>uint8|image))?"
+    r"(?:-(?P<output>probabilities))?(?:-(?P<input_size>[0-9]+)px)?"
+)
+"""How the folder of an artifact is called: the values of its options, as `export.write.request` puts them together."""
+
+
+def export_again(run: Run, name: str) -> str:
+    """The command that writes an artifact again, from the name of its folder."""
+    found = _ARTIFACT.fullmatch(name)
+    given = {} if found is None else found.groupdict()
+    options = [f"--{option.replace('_', '-')} {value}" for option, value in given.items() if value]
+    return " ".join(["noah export", *options, f"--run {run.option}"])
 
 
 def _measured_on(run: Run, name: str) -> str:

@@ -120,13 +120,19 @@ def upright_rgb(image: Image.Image, name: str, decoding: Decoding = AS_STORED) -
         decoding: What to do where more than one way is right.
 
     Raises:
-        UnreadableImageError: If it is damaged, too large, or its pixels have no known range.
+        UnreadableImageError: If it is damaged, too large, its pixels have no known range, or Pillow keeps the high
+            bytes of its colors alone, which tell nothing where fewer than 16 bits are used.
     """
     with _told(name):
         if image.width * image.height > MAXIMUM_PIXELS:
             raise UnreadableImageError("", *reversed(_too_large(f"{image.width} x {image.height}, more")))
+        deep = decoding.bit_depth != WHOLE_DEPTH and is_deep(image)
+        if deep and low_bytes(image) is not None:
+            raise UnreadableImageError(
+                "", "Pass its file instead.", "Pillow gives only 8 of the 16 bits of its colors."
+            )
         upright = ImageOps.exif_transpose(image)
-        if decoding.bit_depth != WHOLE_DEPTH and upright.mode.startswith("I"):
+        if deep:
             upright = Image.fromarray(to_8_bits(_gray_values(upright), decoding.bit_depth))
         return _to_rgb(upright, decoding)
 

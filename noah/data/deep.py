@@ -28,10 +28,10 @@ Values = npt.NDArray[np.uint16]
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an image, opened but not loaded, has 16 bits a channel whose range the file does not say."""
+    """Whether an image has 16 bits a channel whose range its file does not say; one of colors has to be unloaded."""
     if image.format in _DECLARED:
         return False
-    if image.format == "PPM" and _codec(image) != "raw":
+    if image.format == "PPM" and _codec(image) not in ("", "raw"):
         return False  # its header says which value is white, and Pillow has scaled by that
     return image.mode.startswith("I;16") or image.mode == "I" or low_bytes(image) is not None
 

@@ -68,7 +68,7 @@ def evaluate(
     listener = console.open_listener(context)
     own = hardware_layers(device, precision, threads)
     if artifact:
-        predictor, home = open_tested(artifact)
+        predictor, home = open_tested(artifact, device=device, precision=precision, threads=threads)
         current = open_run(runs, home if run is None else run)
         own += evaluation_layers(current, allow_copies=allow_copies, damaged=damaged)
         measured = evaluate_exported(current, predictor, listener, own, again=again, data=data)

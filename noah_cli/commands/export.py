@@ -110,7 +110,11 @@ def export(
         ),
     ] = None,
     opset: Annotated[
-        int | None, typer.Option(help="ONNX operator set, 18 or more; if not given, 20, or 22 for bf16.", metavar="N")
+        int | None,
+        typer.Option(
+            help="ONNX operator set, 18 or more; if not given, 20, 22 for bf16, or 23 for a backbone with RMS norms.",
+            metavar="N",
+        ),
     ] = None,
     for_: Annotated[
         Literal["latency", "throughput"] | None,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.table import Table
 
+from noah.progress import counted
+
 if TYPE_CHECKING:  # they import pydantic
     from export.artifact.records import CandidateRecord, ChoiceRecord
     from noah_cli.terminal.console import ConsoleListener
@@ -26,7 +28,7 @@ def print_choice(listener: ConsoleListener, choice: ChoiceRecord) -> None:
     listener.console.print(drawn, markup=False)
     listener.say(
         f"ratio     how many times as fast as the plain backbone in float32: median of {choice.rounds} rounds of "
-        f"{choice.batch} images, on {choice.gpu or choice.processor}, threads: {choice.threads}"
+        f"{counted(choice.batch, 'images')}, on {choice.gpu or choice.processor}, threads: {choice.threads}"
     )
     in_float32 = _share(choice.correct_in_float32, choice)
     listener.say(f"accuracy  and its points that are lost, on {choice.images}; in float32 it is {in_float32}")

@@ -143,6 +143,15 @@ def test_an_artifact_of_another_run_is_refused_before_the_test_split_is_touched(
     assert not (project.run / "eval").exists()
 
 
+def test_the_run_of_other_images_is_named_as_it_can_be_typed(project: Finished, run: Run, materials: Materials) -> None:
+    manifest = read_manifest(project.artifact())
+    other = manifest.run.model_copy(update={"name": "my photos/first", "data": "0" * 64})
+    write_manifest(manifest.model_copy(update={"run": other}), project.artifact())
+    with pytest.raises(ArtifactError) as raised:
+        measure(project.artifact(), run, materials)
+    assert raised.value.hint == "Name its own run: --run 'my photos/first'"
+
+
 def test_confusion_counts_every_image_once(project: Finished, run: Run, materials: Materials) -> None:
     result = measure(project.artifact(FLOAT), run, materials)
     true, _, images = np.array(result["confusions"]).T

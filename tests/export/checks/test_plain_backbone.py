@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
+from packaging.version import Version
 
 from export.artifact.manifest import read_manifest
 from export.artifact.records import Precision
-from export.checks.plain_backbone import plain_backbone, write_plain_backbone
+from export.checks.plain_backbone import PlainBackbone, plain_backbone, write_plain_backbone
 from export.convert.type_check import check_types, read_types
 from export.runtime.onnx_session import open_session
 from noah.errors import UsageError
@@ -36,6 +38,23 @@ def test_it_has_every_layer_of_the_backbone_and_no_other(finished: Finished, tmp
     write_plain_backbone(plain_backbone(read_manifest(finished.artifact()), "fp32"), tmp_path / "b.onnx")
     shapes = [tuple(tensor.dims) for tensor in onnx.load(tmp_path / "b.onnx").graph.initializer]
     assert shapes.count((64, 192)) == 12  # of each block query, key and value, and the first layer of the MLP
+
+
+@pytest.mark.skipif(Version(torch.__version__) < Version("2.11"), reason="torch 2.8 takes RMS norms apart")
+@pytest.mark.parametrize("precision", ["fp32", "int8-dynamic"])
+def test_one_with_rms_norms_is_written_as_any_other(precision: Precision, tmp_path: Path) -> None:
+    backbone = PlainBackbone(
+        architecture="vit_tiny_patch16_224(depth=1, norm_layer='rmsnorm')",
+        image_size=(32, 32),
+        classes=3,
+        raw_pixels=False,
+        probabilities=False,
+        precision=precision,
+    )
+    write_plain_backbone(backbone, tmp_path / "backbone.onnx")
+    assert "RMSNormalization" in {node.op_type for node in onnx.load(tmp_path / "backbone.onnx").graph.node}
+    images = np.ones((2, 3, 32, 32), np.float32)
+    assert open_session(tmp_path / "backbone.onnx", provider="cpu").run(images).shape == (2, 3)
 
 
 def test_artifacts_that_are_alike_share_one(finished: Finished) -> None:

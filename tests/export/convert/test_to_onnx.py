@@ -18,7 +18,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import export
-from export.convert.to_onnx import DEFAULT_OPSET, check_onnx, write_onnx
+from export.convert.to_onnx import DEFAULT_OPSET, check_onnx, least_opset, write_onnx
 from export.runtime.onnx_session import open_session
 from noah.errors import ExportError
 from noah.model.merge import merge
@@ -138,6 +138,12 @@ def test_the_file_holds_no_paths_of_this_machine(written: Written) -> None:
     content = written.file.read_bytes()
     assert b".py" not in content
     assert str(Path(export.__file__).parents[1]).encode() not in content
+
+
+def test_the_least_opset_has_the_norms_of_the_network() -> None:
+    assert least_opset(small_supernet()[0]) == 18
+    assert least_opset(small_supernet(norm_layer=RmsNorm)[0]) == 23
+    assert least_opset(torch.nn.Sequential(torch.nn.RMSNorm(3))) == 23
 
 
 def test_rms_norm_needs_a_newer_opset_and_says_so(tmp_path: Path) -> None:

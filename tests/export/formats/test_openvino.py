@@ -8,6 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
+from packaging.version import Version
+from safetensors.torch import save_file
 
 from export.artifact.manifest import read_manifest
 from export.artifact.metadata import CLASSES, PREPROCESSING
@@ -21,7 +25,8 @@ from noah.errors import ParityError, UsageError
 from noah.prepare.context import prepare
 from noah.progress import Silent
 from noah.runs.folder import Run
-from tests.commands import noah
+from tests.commands import noah, write_settings
+from tests.conftest import TinySettings
 from tests.export.tiny_artifact import CLASSES as TINY_CLASSES
 from tests.export.tiny_artifact import HEIGHT, WIDTH, logits_by_hand, make_artifact
 from tests.finished import FLOAT, UINT8, Finished
@@ -46,6 +51,26 @@ def written(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Fin
 
 def artifact(written: Finished, precision: str) -> Path:
     return written.artifact(f"openvino-{precision}{'-uint8' if precision == 'bf16' else ''}")
+
+
+@pytest.mark.skipif(Version(torch.__version__) < Version("2.11"), reason="torch 2.8 takes RMS norms apart")
+def test_a_backbone_with_rms_norms_is_exported_without_an_operator_set_of_its_own(
+    tiny_settings: TinySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture, arguments = "vit_tiny_patch16_224", {"depth": 2, "norm_layer": "rmsnorm"}
+    network = timm.create_model(architecture, num_classes=3, img_size=32, **arguments)
+    save_file(network.state_dict(), tmp_path / "rms.safetensors")
+    monkeypatch.chdir(tmp_path)
+    changes = {
+        "backbone.name": "rms.safetensors",
+        "backbone.architecture": architecture,
+        "backbone.arguments": [f"{name}={value}" for name, value in arguments.items()],
+    }
+    write_settings(tmp_path, tiny_settings(changes))
+    assert noah("retrain", "--subnet", "lora:2", "--name", "rms").code == 0
+    outcome = noah("export", "--format", "openvino")
+    assert outcome.code == 0, outcome.err
+    assert "writing model.onnx, fp32, opset 23, batch axis free" in outcome.words
 
 
 @pytest.mark.parametrize("precision", OPENVINO.precisions)

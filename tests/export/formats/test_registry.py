@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -190,3 +191,13 @@ def test_the_command_line_refuses_what_is_not_there() -> None:
     outcome = noah("export", "--format", "scroll")
     assert outcome.code == 2
     assert "'scroll'" in outcome.err
+
+
+@pytest.mark.parametrize("name", ["coreml", "pt2", "safetensors", "timm"])
+@pytest.mark.parametrize("folder", ["runs/photos/first/export", 'runs/say "hi"/b\\c/export', "runs/鳥/export"])
+def test_the_next_step_in_python_can_be_typed_whatever_the_folder_is_called(name: str, folder: str) -> None:
+    following = find_format(name).next_step
+    assert following is not None
+    line = following(Path(folder)).removesuffix(" on a Mac")
+    texts = [node.value for node in ast.walk(ast.parse(line)) if isinstance(node, ast.Constant)]
+    assert folder in str(texts[0])

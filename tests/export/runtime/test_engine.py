@@ -120,6 +120,18 @@ def test_another_gpu_is_told_with_the_command_for_it(record: EngineRecord, monke
     assert raised.value.hint == "Export for this GPU: noah export --format trt --target sm86"
 
 
+def test_a_gpu_that_tensorrt_rtx_does_not_build_for_is_told_with_the_package_that_does(
+    record: EngineRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "gpu_name_and_target", lambda: ("NVIDIA H200", "sm90"))
+    with pytest.raises(ArtifactError) as raised:
+        open_engine(Path("model.engine"), record)
+    assert raised.value.hint == (
+        "Export for this GPU: pip install tensorrt, as tensorrt-rtx builds none for sm90, and then "
+        "noah export --format trt"
+    )
+
+
 def test_another_version_of_the_package_is_told(record: EngineRecord) -> None:
     other = record.model_copy(update={"version": "1.0.0"})
     with pytest.raises(ArtifactError) as raised:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -34,6 +37,32 @@ def test_an_earlier_output_is_not_overwritten(tmp_path: Path) -> None:
     run(pixels(3)[::-1])
     assert np.array_equal(first, kept)
     assert not np.array_equal(run(pixels(3)[::-1]), kept)
+
+
+class Slow:
+    """A session that gives other threads the time to spoil what is bound before it runs."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run_with_iobinding(self, binding: object) -> None:
+        time.sleep(0.005)
+        self._session.run_with_iobinding(binding)
+
+
+def test_threads_that_share_it_get_their_own_answers(tmp_path: Path) -> None:
+    run = BoundRun(Slow(opened(tmp_path, "uint8").session), "cpu")
+    values = [pixels(4), 255 - pixels(4)]
+    expected = [run(each.copy()) for each in values]  # a copy, as the CPU's buffer is the first array itself
+
+    def differing(place: int) -> int:
+        return sum(not np.array_equal(run(values[place].copy()), expected[place]) for _ in range(20))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(differing, (0, 1))) == [0, 0]
 
 
 def test_memory_that_does_not_lie_in_a_row_is_copied(tmp_path: Path) -> None:

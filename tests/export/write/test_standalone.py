@@ -210,6 +210,8 @@ def test_an_image_too_long_and_thin_for_a_crop_is_refused_even_if_the_model_resi
         ("list.csv", "\ufeffid;Path\n1;a.png\n2;b/c.png\n"),
         ("list.tsv", "path\tlabel\na.png\tx, y\nb/c.png\tz\n"),
         ("list.jsonl", '{"image": "a.png", "label": 1}\n\n{"image": "b/c.png", "label": 2}\n'),
+        ("list.csv", "path,label\na.png ,x\n , \nb/c.png,y\n"),
+        ("list.csv", "Path,PATH\na.png,x.png\nb/c.png,y.png\n"),
     ],
 )
 def test_tables_name_images(name: str, content: str, tmp_path: Path) -> None:
@@ -219,6 +221,59 @@ def test_tables_name_images(name: str, content: str, tmp_path: Path) -> None:
     found = standalone_predict.find_images([str(tmp_path / name), str(tmp_path / "a.png")])
     assert found == [str(tmp_path / "a.png"), str(tmp_path / "b" / "c.png")]
     assert found == [str(path) for path in find_images([str(tmp_path / name)])]
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.tsv", "list.jsonl"])
+def test_paths_of_a_table_that_stand_behind_an_apostrophe(name: str, tmp_path: Path) -> None:
+    from export.predict.image_paths import find_images
+
+    written = ["'=a.png", "''+b.png", "'-c/d.png", "'\uff20e.png", "'quoted'.png", "' =f.png", "@g.png"]
+    rows = [f'{{"path": "{path}"}}' for path in written] if name == "list.jsonl" else ["path", *written]
+    (tmp_path / name).write_text("\n".join(rows), encoding="utf-8")
+    meant = written
+    if name != "list.jsonl":
+        meant = ["=a.png", "'+b.png", "-c/d.png", "\uff20e.png", "'quoted'.png", "' =f.png", "@g.png"]
+    found = standalone_predict.find_images([str(tmp_path / name)])
+    assert found == [str(tmp_path / path) for path in meant]
+    assert found == [str(path) for path in find_images([str(tmp_path / name)])]
+
+
+def test_the_program_reads_the_paths_that_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = _load(artifact(tmp_path / "artifact") / "predict.py")
+    monkeypatch.chdir(tmp_path)
+    for name in ("=SUM(A1).png", "'-b.png", "@c.png"):
+        Image.fromarray(noise(9, 9)).save(tmp_path / name)
+    names = sorted(path.name for path in tmp_path.glob("*.png"))
+    assert run(program, monkeypatch, *names, "--out", "first.csv") == 0
+    assert run(program, monkeypatch, "first.csv", "--out", "second.csv") == 0
+    assert capsys.readouterr().err == ""
+    assert Path("first.csv").read_bytes() == Path("second.csv").read_bytes()
+    assert Path("first.csv").read_text(encoding="utf-8").count("\n'") == 3
+
+
+def test_an_empty_name_is_no_folder_and_a_folder_is_no_table(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from export.predict.image_paths import find_images
+
+    folder = tmp_path / "photos.csv"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((images / "plain.png").read_bytes())
+    monkeypatch.chdir(folder)
+    assert standalone_predict.find_images([""]) == []
+    assert standalone_predict.find_images([str(folder)]) == [str(path) for path in find_images([str(folder)])]
+
+
+def test_the_suffix_of_json_lines_may_have_capitals(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = artifact(tmp_path / "artifact")
+    options = (images / "plain.png", "--top", 2, "--batch-size", 0, "--out")
+    assert run(_load(folder / "predict.py"), monkeypatch, *options, tmp_path / "alone.JSONL") == 0
+    assert noah("predict", folder, images / "plain.png", "--top", 2, "--out", tmp_path / "noah.JSONL").code == 0
+    assert (tmp_path / "alone.JSONL").read_bytes() == (tmp_path / "noah.JSONL").read_bytes()
 
 
 def test_a_table_without_paths_is_refused(tmp_path: Path) -> None:

@@ -76,6 +76,8 @@ def machine(**resources: float) -> Machine:
         ([machine(GPU=2.0)], {"threads": 3}, Resources(3, 1)),
         ([machine(GPU=16.0)], {"provider": "cuda"}, Resources(1, 1)),
         ([machine(GPU=2.0)], {"provider": "cpu"}, Resources(1)),
+        ([machine()], {"provider": "CPU"}, Resources(1)),
+        ([machine(GPU=2.0)], {"provider": "CPUExecutionProvider"}, Resources(1)),
         ([machine(GPU=2.0)], {"provider": "openvino"}, Resources(1)),
         ([machine(GPU=2.0)], {"model": model_files()["model.xml"]}, Resources(1)),
     ],

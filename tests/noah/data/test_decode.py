@@ -19,6 +19,7 @@ from noah.data.decode import decode_image, inspect_image, open_image, upright_rg
 from noah.data.decoding import AS_STORED, Alpha, Decoding
 from noah.data.formats import HEIC, IMAGE_SUFFIXES, JPEG_XL, import_decoder, is_image_path
 from noah.errors import UnreadableImageError
+from tests.noah.data.test_deep import deep_png
 
 RANDOM = np.random.default_rng(0)
 COLORS = RANDOM.integers(0, 256, (7, 5, 3), np.uint8)
@@ -378,6 +379,31 @@ def test_an_image_that_is_open_becomes_what_its_file_would(tmp_path: Path, mode:
     found = upright_rgb(made, "an image", decoding)
     assert (found.mode, made.mode, made.tobytes()) == ("RGB", mode, before)
     np.testing.assert_array_equal(np.asarray(found), np.asarray(open_image(path, decoding)))
+
+
+@pytest.mark.parametrize("name", ["gray.jp2", "gray.pgm"])
+def test_an_open_image_whose_file_says_its_range_is_read_so(name: str, tmp_path: Path) -> None:
+    decoding, values = Decoding(bit_depth=12), np.arange(600, dtype=np.uint16).reshape(20, 30) * 6
+    if name == "gray.jp2":
+        Image.fromarray(values).save(tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(b"P5 30 20 3594\n" + values.astype(">u2").tobytes())
+    expected = np.asarray(open_image(tmp_path / name, decoding))
+    with Image.open(tmp_path / name) as image:
+        np.testing.assert_array_equal(np.asarray(upright_rgb(image, "an image", decoding)), expected)
+
+
+def test_an_open_image_with_colors_of_12_bits_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    path.write_bytes(deep_png(np.arange(48, dtype=np.uint16).reshape(4, 4, 3) * 80))
+    with Image.open(path) as image:
+        with pytest.raises(
+            UnreadableImageError, match="Cannot read an image: Pillow gives only 8 of the 16 bits"
+        ) as no:
+            upright_rgb(image, "an image", Decoding(bit_depth=12))
+        assert no.value.hint == "Pass its file instead."
+        found = upright_rgb(image, "an image")
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(open_image(path)))
 
 
 def test_an_open_image_is_refused_where_its_file_would_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,17 @@ def test_figures_can_be_written_into_the_latest_run(project: Finished) -> None:
     assert json.loads((project.run / "bench.json").read_text())["models"]
 
 
+def test_the_folder_of_the_figures_is_made_before_anything_is_timed(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = bench(finished.artifact(), "--batch", "1", "--out", tmp_path / "new" / "bench.json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads((tmp_path / "new" / "bench.json").read_text())["models"]
+    monkeypatch.setattr("export.checks.bench.measure", None)
+    outcome = bench(finished.artifact(), "--batch", "1", "--out", tmp_path)
+    assert (outcome.code, outcome.error_lines[0]) == (2, f"Error: {tmp_path} is a folder.")
+
+
 def test_against_another_artifact_also_of_the_same_name(finished: Finished, tmp_path: Path) -> None:
     other = finished.copy(tmp_path / "copy").artifact()
     outcome = bench(finished.artifact(), "--against", other, "--batch", "1", "--out", tmp_path / "b.json")

@@ -173,6 +173,24 @@ def test_an_engine_without_a_gpu_says_what_to_use_instead(engine_project: Finish
     assert hint.endswith("noah export --format onnx")
 
 
+def test_an_artifact_runs_as_the_options_about_this_machine_say(project: Finished) -> None:
+    outcome = noah("eval", project.artifact(), "--again", "--device", "cpu", "--threads", 1)
+    assert outcome.code == 0, outcome.err
+    assert "runs on CPUExecutionProvider (asked for; 1 thread, as asked for)" in outcome.words
+
+
+def test_an_artifact_takes_no_precision(project: Finished) -> None:
+    outcome = noah("eval", project.artifact(), "--precision", "bf16")
+    assert outcome.code == 2
+    assert outcome.error_lines[0].startswith("Error: --precision has no effect on an artifact")
+
+
+def test_an_engine_is_not_measured_on_the_cpu(engine_project: Finished) -> None:
+    outcome = noah("eval", engine_project.artifact(ENGINES[0]), "--device", "cpu")
+    assert outcome.code == 2
+    assert outcome.error_lines[0].endswith("model.engine does not run on the CPU.")
+
+
 def test_the_onnx_file_beside_an_engine_has_a_result_of_its_own(engine_project: Finished) -> None:
     project = engine_project
     outcome = noah("eval", project.artifact(ENGINES[0]) / "model.onnx")

@@ -26,6 +26,21 @@ def test_it_tells_each_step_and_the_next_command(finished: Finished, command: st
     assert outcome.out.splitlines()[-1] == f"next      noah predict {folder} IMAGES... --out predictions.csv"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("--precision", "fp16"), ("--precision", "int8"), ("--input", "image"), ("--format", "openvino")],
+)
+def test_every_check_takes_the_threads_that_are_asked_for(
+    project: Finished, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    for module in ("export.runtime.onnx_session", "export.runtime.openvino_model", "export.write.standalone"):
+        monkeypatch.setattr(f"{module}.choose_threads", lambda: pytest.fail("threads were chosen"))
+    outcome = noah("export", *options, "--threads", 2)
+    assert outcome.code == 0, outcome.err
+    if "openvino" in options:
+        assert "computes in float32; 2 threads, as asked for" in outcome.words
+
+
 def test_a_path_with_blanks_is_quoted_in_the_next_command(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(*_: object, **__: object) -> Path:
         return Path("all runs/shapes/first/export/onnx-fp32")

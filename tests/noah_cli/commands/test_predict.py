@@ -138,6 +138,12 @@ def test_labels_below_a_probability_the_likeliest_classes_and_embeddings(
     assert len(np.unique(found[:, 0])) == 18
 
 
+@pytest.mark.parametrize("options", [("--top", 9), ("--min-probability", 0.5, "--other", PHOTO_CLASSES[0])])
+def test_what_is_refused_prints_no_row(artifact: Path, photo_folder: Path, options: tuple[object, ...]) -> None:
+    outcome = noah("predict", artifact, photo_folder / "test", *options)
+    assert (outcome.code, outcome.out) == (2, "")
+
+
 def test_no_torch_is_needed(finished: Finished, photo_folder: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from export.formats.load import load_predictor
 from noah.errors import MissingPackageError, NoahError, NotHereError
 from noah.hardware.gpu import why_no_gpu
 from tests.commands import Outcome, file_contents, noah, write_settings
@@ -66,6 +67,23 @@ def test_a_whole_run_passes(finished: Finished, monkeypatch: pytest.MonkeyPatch)
     assert file_contents(finished.folder) == before
 
 
+def test_artifacts_are_measured_again_as_they_were_and_with_the_threads_that_are_asked_for(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from export.checks import artifact_reproduction
+
+    opened = []
+
+    def load(path: Path, **options: Any) -> Any:
+        opened.append(options)
+        return load_predictor(path, **options)
+
+    monkeypatch.chdir(finished.folder)
+    monkeypatch.setattr(artifact_reproduction, "load_predictor", load)
+    assert noah("verify", "--threads", 1).code == 0
+    assert opened == [{"provider": "cpu", "threads": 1}] * 2
+
+
 def test_a_quick_look_opens_no_image(project: Finished, photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("noah.prepare.context.prepare", lambda *_, **__: pytest.fail("data and backbone were loaded"))
     outcome = noah("verify", RUN, "--quick")
@@ -101,11 +119,11 @@ Damage = Callable[[Path], Any]
         (lambda run: change(run / "eval/test.json", cross_entropy=9.0), "eval/test.json was", "noah eval --again"),
         (lambda run: flip(run / "run.yaml", 8), "run.yaml was changed", "Restore"),
         (lambda run: flip(run / "search/journal.log", 5), "search/journal.log was changed", "Restore"),
-        (lambda run: flip(run / f"export/{FLOAT}/model.onnx"), f"seal of export/{FLOAT}", "Export it again"),
+        (lambda run: flip(run / f"export/{FLOAT}/model.onnx"), f"seal of export/{FLOAT}", "noah export --format onnx"),
         (
             lambda run: change(run / f"export/{FLOAT}/manifest.json", dataset="x"),
             "manifest.json was",
-            "Export it again",
+            "noah export --format onnx --precision fp32",
         ),
         (lambda run: (run / "seals/search.json").write_text("[]"), "search.json is damaged", "Restore"),
         (
@@ -209,7 +227,7 @@ def test_an_artifact_of_other_weights_is_found(project: Finished) -> None:
     outcome = noah("verify", "--quick")
     assert outcome.code == 1
     assert f"artifact {FLOAT}: It was made from other weights than the run has now" in lines(outcome, "FAILED")[0]
-    assert lines(outcome, "next") == [f"Export it again with: noah export --run {RUN}"]
+    assert lines(outcome, "next") == [f"noah export --format onnx --precision fp32 --run {RUN}"]
 
 
 def test_a_removed_artifact_is_told_and_fails_nothing(project: Finished) -> None:
