@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from noah.data.sources.few_shot_sets import find_few_shot_set
@@ -41,8 +41,7 @@ def resolve_new(
     chosen, reason = (recipe, "") if recipe else default_recipe([*files, *options])
     listener.say(f"recipe    {chosen}{f' ({reason})' if reason else ''}")
     settings, origins = resolve([recipe_layer(chosen), *files, *options, *hardware])
-    if settings.data.dataset and settings.data.folder:
-        raise UsageError("Both --dataset and --data are given.", "Choose one of them.")
+    _refuse_two_datasets(settings, origins)
     return settings, origins
 
 
@@ -57,9 +56,22 @@ def _repeat(
         )
     listener.say(f"settings  all from {whole.source}; recipes and the settings file of this folder are ignored")
     settings, origins = resolve([*named, *options])
-    if settings.data.dataset and settings.data.folder:
-        raise UsageError("Both --dataset and --data are given.", "Choose one of them.")
+    _refuse_two_datasets(settings, origins)
     return settings, origins
+
+
+def _refuse_two_datasets(settings: Settings, origins: Mapping[str, str]) -> None:
+    if not (settings.data.dataset and settings.data.folder):
+        return
+    sources = {key: origins[key] for key in ("data.dataset", "data.folder")}
+    from_files = [key for key, source in sources.items() if not source.startswith("--")]
+    if not from_files:
+        raise UsageError("Both --dataset and --data are given.", "Choose one of them.")
+    told = " and ".join(f"{key} ({source})" for key, source in sources.items())
+    raise UsageError(
+        f"Two datasets are given: {told}.",
+        f"To leave out what {sources[from_files[0]]} gives, add: --set {from_files[0]}=null",
+    )
 
 
 def project_layers(listener: Listener) -> list[Layer]:

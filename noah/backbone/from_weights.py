@@ -60,7 +60,7 @@ def load_file(
         raise UnknownBackboneError(f"The backbone file {path} does not exist.", "Check the path after --backbone.")
     if architecture is not None:
         check_architecture(architecture.name)
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return _load_jax_file(path, architecture, image_size, arguments)
     if architecture is not None:
         check_buildable(architecture.adding(arguments), image_size)

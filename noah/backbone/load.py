@@ -21,6 +21,7 @@ from noah.backbone.repository import load_repository
 from noah.backbone.timm_weights import load_timm_weights
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import BackboneError, SettingsError
+from noah.progress import first_of
 
 DEFAULT_BACKBONE = "vit_base_patch16_224.orig_in21k"
 """The backbone of the paper: ViT-B/16, pre-trained on ImageNet-21k, 224 px."""
@@ -102,6 +103,7 @@ def load_backbone(
     height, width = view_of(model).image_size
     told = {"mean": mean, "std": std, "interpolation": interpolation}
     configuration = {**model.pretrained_cfg, **{key: value for key, value in told.items() if value is not None}}
+    notes = (*_unused(architecture, named, loaded.architecture, name), *loaded.notes)
     built = ", ".join(f"{key}={value}" for key, value in sorted(loaded.architecture.arguments.items()))
     return Backbone(
         model,
@@ -111,8 +113,15 @@ def load_backbone(
         _preprocessing(configuration, height, width, resize),
         f"{name}: {where}{f', built with {built}' if built else ''}",
         from_file=not loaded.own_preprocessing,
-        notes=loaded.notes,
+        notes=notes,
     )
+
+
+def _unused(asked: str | None, named: Architecture | None, found: Architecture, name: str) -> list[str]:
+    """Say if an architecture was named in vain, because the weights have one of their own."""
+    if named is None or (named.base == found.base and named.arguments.items() <= found.arguments.items()):
+        return []
+    return [f"WARNING: --backbone-arch {asked} is not used, because {name} has an architecture of its own, {found}"]
 
 
 def _load(
@@ -145,9 +154,8 @@ def _check_finite(model: nn.Module, name: str) -> None:
     """Refuse weights that would only produce NaN."""
     broken = [key for key, value in model.state_dict().items() if not torch.isfinite(value).all()]
     if broken:
-        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         raise BackboneError(
-            f"The backbone {name} holds numbers that are not finite, in {', '.join(broken[:3])}{more}.",
+            f"The backbone {name} holds numbers that are not finite, in {first_of(broken, 3)}.",
             "The weights are damaged, or their training had gone wrong; get them again from where they came.",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -60,7 +61,7 @@ def read_name(text: str) -> BackboneName:
         if not Path(rest).is_dir():
             raise UnknownBackboneError(f"The backbone folder {rest} does not exist.", "Check the path after local-dir:")
         return BackboneName("folder", rest)
-    if Path(text).suffix in SUFFIXES or Path(text).is_file():
+    if Path(text).suffix.lower() in SUFFIXES or Path(text).is_file():
         return BackboneName("file", text)
     if text.split(".")[0] in timm.list_models():
         return BackboneName("timm", text)
@@ -109,12 +110,14 @@ def _unknown(name: str) -> UnknownBackboneError:
     """The error for a name that means nothing, with what comes near."""
     short = name.rpartition("/")[2].replace("-", "_")
     near = difflib.get_close_matches(short, family_architectures(), n=3)
+    near = near or [known for known in family_architectures() if short and known.startswith(short)][:3]
     near = near or difflib.get_close_matches(short, timm.list_models(), n=3)
     guess = f"Did you mean {' or '.join(near)}? " if near else ""
+    folder = shlex.quote(f"{_FOLDER}:{name}")
     if name.count("/") == 1 and not name.startswith((".", "~", "/")):
-        guess += f"For a repository on the hub, type hf-hub:{name}; for a folder, local-dir:{name}. "
+        guess += f"For a repository on the hub, type hf-hub:{name}; for a folder, {folder}. "
     elif Path(name).is_dir():
-        guess += f"For a folder with config.json and weights, type local-dir:{name}. "
+        guess += f"For a folder with config.json and weights, type {folder}. "
     for word in set(_SINCE) & set(re.split("[_.]", short)):
         if not any(word in known.split("_") for known in family_architectures()):
             newer = f"pip install --upgrade 'timm>={_SINCE[word]}'"

@@ -15,7 +15,7 @@ from timm.models import PretrainedCfg
 from noah.backbone.architecture import Architecture, plain_arguments
 from noah.backbone.build import check_buildable
 from noah.backbone.from_weights import Loaded, place_weights, with_notes
-from noah.backbone.hub import CONFIG, WEIGHTS, fetch
+from noah.backbone.hub import CONFIG, WEIGHTS, download_error, fetch, why_away
 from noah.backbone.names import BackboneName, check_architecture
 from noah.backbone.spellings import timm_name
 from noah.backbone.weights_file import first_line, read_weights
@@ -46,7 +46,7 @@ def load_repository(
 
     Raises:
         UnknownBackboneError: If there is no such repository, or it has no weights.
-        DownloadError: If the hub cannot be reached.
+        DownloadError: If the hub cannot be reached, and its cache does not hold all that is needed.
         CheckpointError: If config.json is damaged, or the weights do not fit.
         SettingsError: If no architecture is named, and the shapes of the weights leave it open.
         BackboneError, SettingsError: As in `build`; where config.json names the architecture, before the download.
@@ -70,6 +70,8 @@ def load_repository(
         architecture = Architecture(ours.split(".")[0])
         reason = f"architecture {architecture}: that of {ours}, timm's name for {name.place}"
     path = next((path for file in WEIGHTS if (path := find(file)) is not None), None) or _other_weights(name)
+    if path is None and name.kind == "hub" and (away := why_away()) is not None:
+        raise download_error(place, away)
     if path is None:
         raise UnknownBackboneError(
             f"{place} has no weights: none of {', '.join(WEIGHTS[:4])} is there.",

@@ -113,8 +113,12 @@ def _finish_dinov3(state: State) -> State:
 
 
 def _finish_clip(state: State) -> State:
-    """Give class token and positions timm's axes, and take the pooling by attention apart."""
+    """Give class token and positions timm's axes, and take the pooling by attention apart.
+
+    Earlier versions of `transformers` have saved the numbers of the positions, too.
+    """
     result = _joined(state)
+    result.pop("embeddings.position_ids", None)
     if "cls_token" in result:
         result["cls_token"] = result["cls_token"].reshape(1, 1, -1)
     result["pos_embed"] = result["pos_embed"].unsqueeze(0)

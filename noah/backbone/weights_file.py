@@ -13,7 +13,7 @@ from noah.errors import CheckpointError
 from noah.files.plain_weights import SETTINGS, load_plain
 
 SUFFIXES = (".npz", ".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
-"""Endings of files of weights, by which a name of a backbone is taken for a file."""
+"""Endings of files of weights, in lower case, by which a name of a backbone is taken for a file."""
 
 
 def read_weights(path: Path) -> Unwrapped:
@@ -23,7 +23,7 @@ def read_weights(path: Path) -> Unwrapped:
         CheckpointError: If it cannot be read as plain weights, or holds no state dictionary.
     """
     try:
-        content: Any = load_file(path) if path.suffix == ".safetensors" else load_plain(path, SETTINGS)
+        content: Any = load_file(path) if path.suffix.lower() == ".safetensors" else load_plain(path, SETTINGS)
     except Exception as error:
         # Readers of damaged or hostile files raise many kinds of error; each means the same to the user.
         cause = (

@@ -240,7 +240,7 @@ def judge(
     """
     every = [(part, image) for part, images in damaged.items() for image in images]
     lost = [image for _, image in every if not (policy.repair and image.repairable)]
-    if len(lost) > policy.share * total:
+    if lost and len(lost) / total > policy.share:
         if listing is not None:
             write_listing(listing, [Listed(part, image, "refused") for part, image in every])
         raise _too_many(lost, total, policy, listing, in_eval=in_eval)

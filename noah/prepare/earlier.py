@@ -26,7 +26,7 @@ from noah.files.atomic import atomic_file
 from noah.files.record import Record
 from noah.model.supernet import Supernet
 from noah.prepare.context import Materials
-from noah.progress import Listener, counted
+from noah.progress import Listener, counted, first_of
 from noah.runs.folder import Run
 from noah.runs.kept_predictions import FOLDER, read_predictions
 from noah.runs.run_images import hash_images, pack_hashes, read_images, unpack_hashes
@@ -96,9 +96,10 @@ def gather_earlier(run: Run, listener: Listener) -> Earlier:
     check_still_chosen(run)
     images = read_images(run)
     if images is None:
+        subnet = shlex.quote(str(run.path("retrain", "model.json")))
         raise RunError(
             f"{run.name} was started by an earlier version, which kept no list of its images.",
-            f"Train its subnet in a new run: noah retrain --subnet {run.path('retrain', 'model.json')} --data FOLDER",
+            f"Train its subnet in a new run: noah retrain --subnet {subnet} --data FOLDER",
         )
     before = read_earlier(run)
     own = (*images.train, *images.validation)
@@ -277,10 +278,9 @@ def _sides_of_groups(pool: Split, learned: np.ndarray, tested: np.ndarray, run: 
         return _Sides(learned, tested)
     sides = _Sides(np.isin(numbers, numbers[learned]), np.isin(numbers, numbers[tested]))
     if torn := sorted({str(groups[index]) for index in np.flatnonzero(sides.learned & sides.tested).tolist()}):
-        more = f" and {len(torn) - _NAMED} more" if len(torn) > _NAMED else ""
         raise DataError(
             f"{run} was trained on some images of a group and tested on others, so that the group cannot stay on one "
-            f"side: {', '.join(torn[:_NAMED])}{more}.",
+            f"side: {first_of(torn, _NAMED)}.",
             "Go on without the groups that are new since, or train the subnet in a run of its own: noah retrain "
             "--subnet",
         )
@@ -303,7 +303,7 @@ def describe_head(earlier: Earlier, classes: tuple[str, ...]) -> str:
     gone = [name for name in earlier.classes if name not in classes]
     told = f"{counted(len(classes) - len(new), 'rows')} kept by the names of their classes"
     if new:
-        told += f"; fresh ones for {', '.join(new[:5])}{f' and {len(new) - 5} more' if len(new) > 5 else ''}"
+        told += f"; fresh ones for {first_of(new, _NAMED)}"
     if gone:
-        told += f"; gone: {', '.join(gone[:5])}{f' and {len(gone) - 5} more' if len(gone) > 5 else ''}"
+        told += f"; gone: {first_of(gone, _NAMED)}"
     return told

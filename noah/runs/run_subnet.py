@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from noah.errors import CommandOrderError, RunError, SettingsError, UsageError
 from noah.runs.folder import RUN_FILE, Run
 from noah.settings.training_settings import RetrainSettings
@@ -56,7 +58,7 @@ def front_subnet(run: Run, spelling: str) -> Subnet:
         searched = given.get("searched")
         raise UsageError(
             f"The subnet of {run.name} was given: this run has no Pareto front.",
-            f"Name the run that was searched: --run {searched or 'DATASET/ID'}",
+            f"Name the run that was searched: --run {shlex.quote(str(searched)) if searched else 'DATASET/ID'}",
         )
     if not run.path("search", "best.json").is_file():
         raise CommandOrderError(

@@ -7,12 +7,15 @@ of an earlier one. Every mistake in every layer is reported at once, with its so
 from __future__ import annotations
 
 import difflib
+import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from noah.errors import SettingsError, UsageError, inside_sentence
@@ -35,8 +38,28 @@ def is_planned(source: str) -> bool:
     return source.startswith((PLANNED, LIMITED))
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+"""What YAML makes of the key <<, which takes over the keys of another mapping."""
+
+
 class _Loader(PlainLoader):
-    """Safe YAML that reads 1e-4 as a number, as YAML 1.2 does; 1.1 wants 1.0e-4."""
+    """Safe YAML that reads 1e-4 as a number, as YAML 1.2 does; 1.1 wants 1.0e-4.
+
+    It refuses a mapping with a key that is there twice, of which PyYAML would drop the first without a word.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Refuse a key that is there twice."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            line, name = key.start_mark.line + 1, (key.tag, key.value)
+            if name in lines:
+                raise yaml.YAMLError(f"{key.value} in line {line} is there already, in line {lines[name]}")
+            lines[name] = line
+        return node
 
 
 _Loader.add_implicit_resolver(
@@ -77,7 +100,11 @@ def resolve(layers: Sequence[Layer]) -> tuple[Settings, dict[str, str]]:
     origins = {key: DEFAULT for key, _ in flatten(defaults)}
     problems: list[str] = []
     for layer in layers:
+        given: set[str] = set()
         for key, value in flatten(layer.values):
+            if key in given:
+                problems.append(f"{key}: it is given twice ({layer.source})")
+            given.add(key)
             if key not in origins:
                 section = any(known.startswith(f"{key}.") for known in origins)
                 kind = "this is a section, not a value" if section else "unknown setting"
@@ -118,7 +145,7 @@ def assignment_layer(assignment: str) -> Layer:
     """Read one `--set key=value` as a layer; the value is read as YAML.
 
     Raises:
-        SettingsError: If there is no equals sign, or the value is not YAML.
+        SettingsError: If there is no equals sign, or the value is not YAML, or YAML takes a part of it for a comment.
     """
     key, equals, text = assignment.partition("=")
     if not equals or not key.strip():
@@ -127,7 +154,22 @@ def assignment_layer(assignment: str) -> Layer:
         value = parse_yaml(text, _Loader)
     except ValueError as error:
         raise SettingsError([f"--set {assignment}: the value is not YAML"]) from error
+    if _has_comment(text, value):
+        quoted = f"{key}={json.dumps(text.strip(), ensure_ascii=False)}"
+        raise SettingsError(
+            [f"--set {assignment}: YAML leaves out what stands behind the #"],
+            f"Quote the text for YAML, too: --set {shlex.quote(quoted)}",
+        )
     return Layer(source="--set", values=nested(key.strip(), value))
+
+
+def _has_comment(text: str, value: Any) -> bool:
+    """Whether YAML reads the same value without what stands behind a # in the text."""
+    start = re.search(r"(?:^|\s)#", text)
+    try:
+        return start is not None and parse_yaml(text[: start.start()], _Loader) == value
+    except ValueError:
+        return False
 
 
 def file_layer(path: Path) -> Layer:

@@ -63,4 +63,4 @@ def _cause(error: Exception) -> str:
     return f"{quoted(text)}."
 
 
-SOURCE = Source("a dataset of the hub", _matches, _load, takes=frozenset({"columns"}))
+SOURCE = Source("a dataset of the hub", _matches, _load, takes=frozenset({"columns"}), without=frozenset({"split"}))

@@ -66,4 +66,10 @@ def _open(datasets: Any, folder: Path) -> Any:
         raise DataError(f"{folder} cannot be read: {quoted(' '.join(str(error).split()))}.", _AGAIN) from error
 
 
-SOURCE = Source("a dataset saved by the library datasets", is_saved, _load, takes=frozenset({"columns"}))
+SOURCE = Source(
+    "a dataset saved by the library datasets",
+    is_saved,
+    _load,
+    takes=frozenset({"columns"}),
+    without=frozenset({"split"}),
+)

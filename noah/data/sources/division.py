@@ -153,7 +153,11 @@ def _check_classes(labeled: Labeled) -> None:
         )
     groups = number_groups(groups_of(labeled.images))
     if groups is not None:
-        hint = "type --columns group= to leave the groups out" if labeled.pattern is None else "leave out --groups"
+        hint = (
+            "type --columns group=, and no --groups, to leave the groups out"
+            if labeled.pattern is None
+            else "leave out --groups"
+        )
         refuse_parted(labeled.where, labeled.images, groups, roles, hint)
 
 
@@ -194,7 +198,7 @@ def _as_given(
         kept, held_out = hold_out_some(train.labels, of_train, validation_fraction, seed)
         notes.append(
             f"{labeled.where} names no images for validation, so seed {seed} holds out {len(held_out):,} of the "
-            f"{len(train):,} training images, {how_held_out(groups)}."
+            f"{len(train):,} training images, {how_held_out(of_train)}."
         )
         train, validation = select(train, kept), select(train, held_out)
     load_test = labeled.load_test

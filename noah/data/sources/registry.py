@@ -23,7 +23,7 @@ from noah.data.sources.drawn import sets, shifts
 from noah.data.sources.source import Source
 from noah.data.sources.vtab import named_task
 from noah.errors import DatasetNotFoundError, UsageError
-from noah.settings.settings import DataSettings, is_group_pattern
+from noah.settings.settings import ColumnSettings, DataSettings, is_group_pattern
 
 SOURCES: tuple[Source, ...] = (
     digits.SOURCE,
@@ -117,6 +117,13 @@ def _refuse_what_does_not_apply(data: DataSettings, source: Source) -> None:
             raise UsageError(
                 f"{option} does not apply to {data.dataset or data.folder}, which is {source.name}.",
                 f"Leave {option} out; it goes with {others}.",
+            )
+    for use, name in data.columns.model_dump().items():
+        if name and use in source.without:
+            taken = ", ".join(f"{other}=NAME" for other in ColumnSettings.model_fields if other not in source.without)
+            raise UsageError(
+                f"--columns {use}={name} does not apply to {data.dataset or data.folder}, which is {source.name}.",
+                f"Leave it out; --columns takes {taken} there.",
             )
 
 

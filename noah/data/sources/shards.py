@@ -100,11 +100,14 @@ def load_shards(path: str, data: DataSettings, seed: int) -> Dataset:
 
     Raises:
         DatasetNotFoundError: If there are no such archives.
-        DataError: If one is damaged, or samples lack an image or label; all of these are told together.
+        DataError: If one is damaged, or samples lack an image or label; all of these are told together. If some lie in
+            folders of splits, and the others do not say what they are for.
         UsageError: If a fraction is not between 0 and 1.
     """
     shards = find_shards(path)
     roles = shard_roles(shards)
+    if roles is None:
+        _refuse_split_folders(Path(path), shards)
     role_of_shard = dict(zip(shards, roles, strict=True)) if roles else {}
     tested = [shard for shard in shards if role_of_shard.get(shard) == "test"]
     read = [shard for shard in shards if role_of_shard.get(shard) != "test" and not shard.is_dir()]
@@ -138,6 +141,8 @@ def find_shards(path: str) -> list[Path]:
         UsageError: If the braces of a pattern make too many names.
     """
     folder = Path(path)
+    if folder.is_file():
+        return [folder]  # whatever signs of a pattern its name holds
     if folder.is_dir():
         folders, files = list_folder(folder)
         of_splits = [path for path in folders if role_of(path.name) in ("train", "validation")]
@@ -199,6 +204,23 @@ def shard_roles(shards: Sequence[Path]) -> list[Role] | None:
     roles = [role_of_first_word(shard.name) or role_of(shard.parent.name) for shard in shards]
     named = [role for role in roles if role is not None]
     return named if len(named) == len(shards) and "train" in named and len(set(named)) > 1 else None
+
+
+def _refuse_split_folders(folder: Path, shards: Sequence[Path]) -> None:
+    """Refuse folders of validation or test shards beside shards that are not said to be for training.
+
+    Raises:
+        DataError: It names one of each.
+    """
+    beside = [shard.name for shard in shards if shard.parent == folder and not shard.is_dir()]
+    places = dict.fromkeys(shard if shard.is_dir() else shard.parent for shard in shards)
+    split = next((place.name for place in places if place != folder and role_of(place.name) != "train"), None)
+    if folder.is_dir() and beside and split is not None:
+        raise DataError(
+            f"{folder} holds a folder {split}, and beside it shards whose names do not say that they are for training, "
+            f"such as {quoted(beside[0])}.",
+            f"Put the training shards into {folder / 'train'}, or let their names begin with train.",
+        )
 
 
 def _read(where: str, shards: Sequence[Path], columns: ColumnSettings) -> list[_Sample]:
@@ -303,4 +325,10 @@ def _load(data: DataSettings, seed: int) -> Dataset:
     return load_shards(str(data.folder), data, seed)
 
 
-SOURCE = Source("WebDataset shards", is_shards, _load, takes=frozenset({"columns", "groups"}))
+SOURCE = Source(
+    "WebDataset shards",
+    is_shards,
+    _load,
+    takes=frozenset({"columns", "groups"}),
+    without=frozenset({"path", "split"}),
+)

@@ -21,6 +21,7 @@ class Source:
         names: The values of `--dataset` that it is listed under; none for what lies at a path.
         aliases: Other values of `--dataset` that it understands.
         takes: The fields of `DataSettings` that only some sources read, and this one does.
+        without: The fields of `ColumnSettings` that it has no columns for, if it takes the others.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Source:
     names: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     takes: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
 
 
 def plain_name(data: DataSettings) -> str:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from noah.backbone.names import read_name
 from noah.errors import CheckpointError
 from tests.noah.tiny_backbone import features, load
 
@@ -29,10 +30,18 @@ def write(tmp_path: Path, tiny_backbone_file: Path) -> Callable[..., Path]:
         state = load_file(tiny_backbone_file)
         change(state)
         path = tmp_path / f"weights{suffix}"
-        save_file(state, path) if suffix == ".safetensors" else torch.save(wrap(state), path)
+        save_file(state, path) if suffix.lower() == ".safetensors" else torch.save(wrap(state), path)
         return path
 
     return writer
+
+
+@pytest.mark.parametrize("suffix", [".SafeTensors", ".PTH"])
+def test_capitals_in_a_suffix_make_no_difference(
+    write: Callable[..., Path], tiny_backbone_file: Path, suffix: str
+) -> None:
+    assert torch.equal(features(load(write(suffix)).model), features(load(tiny_backbone_file).model))
+    assert read_name(f"none{suffix}").kind == "file"
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])

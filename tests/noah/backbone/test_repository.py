@@ -15,6 +15,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
+from noah.backbone import repository
 from noah.backbone.load import load_backbone
 from noah.errors import (
     CheckpointError,
@@ -124,9 +125,23 @@ def test_a_wrong_config_is_refused(write: Write, config: object, error: type[Noa
         load_backbone(write(config))
 
 
-def test_a_repository_without_weights_is_told(write: Write) -> None:
+def test_a_repository_without_weights_is_told(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = write(CONFIG, lambda state: None)
+    if name.startswith("hf-hub:"):  # the rest of it may have been left behind by a download that was interrupted
+        with pytest.raises(DownloadError, match=r"weights of owner/name\S* cannot be downloaded: .*not known"):
+            load_backbone(name)
+        monkeypatch.setattr(repository, "why_away", lambda: None)
     with pytest.raises(UnknownBackboneError, match=r"has no weights: none of model\.safetensors"):
-        load_backbone(write(CONFIG, lambda state: None))
+        load_backbone(name)
+
+
+def test_an_architecture_that_is_named_in_vain_is_told(write: Write) -> None:
+    name = write()
+    assert load_backbone(name, architecture="test_vit").notes == load_backbone(name).notes
+    for asked in ("test_vit2", "test_vit(init_values=1e-05)"):
+        backbone = load_backbone(name, architecture=asked)
+        assert backbone.architecture == "test_vit"
+        assert backbone.notes[0].startswith(f"WARNING: --backbone-arch {asked} is not used, because {name} has")
 
 
 def test_what_is_not_in_the_cache_needs_the_network() -> None:

@@ -178,6 +178,22 @@ def clip_by_openai(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+@pytest.mark.parametrize("norm", ["pre_layrnorm", "post_layernorm"])
+def test_numbers_of_positions_are_no_weight(norm: str) -> None:
+    """Files of CLIP and SigLIP by earlier versions of transformers hold them."""
+    state = {
+        "vision_model.embeddings.patch_embedding.weight": torch.ones(24, 3, 8, 8),
+        "vision_model.embeddings.position_embedding.weight": torch.ones(16, 24),
+        "vision_model.embeddings.position_ids": torch.arange(16)[None],
+        f"vision_model.{norm}.weight": torch.ones(24),
+    }
+    assert {name.split(".")[0] for name in unwrap(state).state} == {
+        "patch_embed",
+        "pos_embed",
+        "norm_pre" if norm == "pre_layrnorm" else "norm",
+    }
+
+
 def test_a_file_of_openai_is_translated(tmp_path: Path) -> None:
     architecture = FAMILIES["CLIP"][1]
     model = randomized(ours(architecture))

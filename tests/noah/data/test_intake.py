@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +132,22 @@ def test_no_more_is_left_out_than_may_be(repairable: list[bool], whole: int, rep
     try:
         listed = judge({"train": damaged}, total, policy)
     except UnreadableImageError:
-        assert lost > share * total
+        assert Fraction(lost, total) > share
         return
-    assert lost <= share * total and [entry.image for entry in listed] == damaged
+    assert lost == 0 or lost / total <= share
+    assert [entry.image for entry in listed] == damaged
     assert sum(entry.done == "left out" for entry in listed) == lost
+
+
+@pytest.mark.parametrize(("lost", "total"), [(29, 100), (57, 100), (58, 100), (7, 30), (1, 3), (30, 30)])
+def test_the_share_that_is_suggested_is_enough(lost: int, total: int) -> None:
+    damaged = {"train": [DamagedImage(index, str(index), "broken.") for index in range(lost)]}
+    with pytest.raises(UnreadableImageError) as caught:
+        judge(damaged, total, DamagePolicy.of(DataSettings(damaged="skip")))
+    suggested = re.search(r"--damaged skip --set data.damaged_share=(\S+) leaves them out", caught.value.hint)
+    assert suggested is not None
+    settings = DataSettings(damaged="skip", damaged_share=float(suggested[1]))
+    assert len(judge(damaged, total, DamagePolicy.of(settings))) == lost
 
 
 def test_a_split_of_its_own_for_the_last_training_loses_the_same_images(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,14 @@ def described(folder: Path, given: dict[str, str] | None) -> Run:
     folder.mkdir(exist_ok=True)
     (folder / RUN_FILE).write_text(json.dumps({"settings": {}, "given": given}))
     return Run(folder)
+
+
+def test_a_run_without_a_list_of_its_images_is_told_with_what_to_type(tmp_path: Path) -> None:
+    run = Run(tmp_path / "my photos" / "first")
+    run.write_json({}, "retrain", "model.json")
+    with pytest.raises(RunError, match="kept no list of its images") as caught:
+        gather_earlier(run, Silent())
+    assert shlex.split(caught.value.hint)[-4:-2] == ["--subnet", str(run.path("retrain", "model.json"))]
 
 
 def test_a_run_that_lost_its_record_does_not_begin_by_itself(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def test_a_search_that_has_not_finished(run: Run) -> None:
     [
         ({"spelling": "lora:8"}, "Name the run that was searched: --run DATASET/ID"),
         ({"spelling": "pareto:1", "searched": "shapes/zero"}, "Name the run that was searched: --run shapes/zero"),
+        ({"spelling": "pareto:1", "searched": "my shapes/0"}, "Name the run that was searched: --run 'my shapes/0'"),
     ],
 )
 def test_a_run_of_a_given_subnet_names_the_one_that_was_searched(run: Run, given: dict[str, Any], hint: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,43 @@ def test_an_assignment_that_cannot_be_read_is_shown(text: str) -> None:
 
 def test_the_value_of_an_assignment_may_hold_equals_signs() -> None:
     assert assignment_layer("data.folder=a=b").values == {"data": {"folder": "a=b"}}
+
+
+@pytest.mark.parametrize("folder", ["photos #2", "#2", "pho#tos #2's"])
+def test_a_sign_that_begins_a_comment_is_told_with_what_to_type(folder: str) -> None:
+    with pytest.raises(SettingsError, match="YAML leaves out what stands behind the #") as caught:
+        assignment_layer(f"data.folder={folder}")
+    (typed,) = shlex.split(caught.value.hint.partition("--set ")[2])
+    assert assignment_layer(typed).values == {"data": {"folder": folder}}
+    assert assignment_layer("data.folder=photos#2").values == {"data": {"folder": "photos#2"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("supernet:\n  epochs: 5\nsupernet:\n  batch_size: 8\n", "supernet in line 3 is there already, in line 1"),
+        ("supernet:\n  epochs: 5\n  epochs: 6\n", "epochs in line 3 is there already, in line 2"),
+        ("supernet: {epochs: 5, epochs: 6}\n", "epochs in line 1 is there already, in line 1"),
+    ],
+)
+def test_what_a_file_gives_twice_is_told_with_its_lines(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=told):
+        file_layer(path)
+
+
+def test_what_is_given_by_its_dotted_key_and_in_its_section_is_told() -> None:
+    layer = Layer(source="mine.yaml", values={"supernet.epochs": 50, "supernet": {"epochs": 60, "batch_size": 8}})
+    assert problems_of(layer) == ["supernet.epochs: it is given twice (mine.yaml)"]
+
+
+def test_a_file_may_take_over_a_mapping_and_change_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "supernet: &both\n  epochs: 5\n  batch_size: 8\nretrain:\n  <<: *both\n  <<: {dropout: 0}\n  epochs: 6\n"
+    )
+    assert file_layer(path).values["retrain"] == {"epochs": 6, "batch_size": 8, "dropout": 0}
 
 
 def test_a_damaged_file_is_told_with_its_line(tmp_path: Path) -> None:

@@ -37,5 +37,6 @@ def test_names_of_data_sets(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "rendered_digits" / "0").mkdir(parents=True)  # a folder goes before what noah draws
     with pytest.raises(DataError, match="rendered_digits"):
         find_foreign("rendered_digits", settings, tuple("0123456789"))
-    with pytest.raises(DatasetNotFoundError, match="No dataset is named nowhere"):
+    with pytest.raises(DatasetNotFoundError, match="No dataset is named nowhere") as caught:
         find_foreign("nowhere", settings, SYNSETS)
+    assert caught.value.hint.endswith("a folder of your own goes with --on FOLDER.")

@@ -144,7 +144,7 @@ def _open_json_lines(path: Path) -> Cells:
     record = _record(first)
     if isinstance(record, str):
         raise DataError(f"{path}: its first line is no record: {record}.", _RECORDS)
-    return Cells(path, tuple(record), partial(_json_rows, path, text))
+    return Cells(path, _names(path, text), partial(_json_rows, path, text))
 
 
 _RECORDS = 'Each line has to be a record such as {"path": "images/1.jpg", "label": "cat"}.'
@@ -157,6 +157,18 @@ def _record(line: str) -> Mapping[str, object] | str:
     except ValueError as error:
         return " ".join(str(error).split()).rstrip(".")
     return record if isinstance(record, dict) else "it has no names"
+
+
+def _names(path: Path, text: str) -> tuple[str, ...]:
+    """The names in all records, of which each may leave out those of what it has not."""
+    names: dict[str, None] = {}
+    for line in text.split("\n"):
+        record = _record(line) if line.strip() else ""
+        if not isinstance(record, str):
+            names.update(dict.fromkeys(record))
+        if len(names) > _MOST_COLUMNS:
+            raise DataError(f"{path} has more than {_MOST_COLUMNS:,} columns, more than noah reads.", _RECORDS)
+    return tuple(names)
 
 
 def _json_rows(
@@ -203,7 +215,7 @@ def _parquet_rows(
     for name in wanted:
         kind = file.schema_arrow.field(name).type
         kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
-        plain = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")
+        plain = ("is_string", "is_large_string", "is_string_view", "is_integer", "is_floating", "is_boolean", "is_null")
         if not any(getattr(pyarrow.types, test)(kind) for test in plain):
             raise DataError(
                 f"{path}: the column {quoted(name)} holds {quoted(str(kind))}, and not text or numbers.",

@@ -91,8 +91,8 @@ def choose_path(found: Sequence[str], asked: ColumnSettings, where: object) -> s
 
 def _choose(use: str, found: Sequence[str], asked: ColumnSettings, usual: Mapping[str, tuple[str, ...]]) -> str | None:
     name = getattr(asked, use)
-    if name is not None:  # an empty name means that there shall be none
-        return name if name in found else None
+    if name is not None:  # an empty name means that there shall be none, though a column may be called so
+        return name if name and name in found else None
     taken = {other for other in asked.model_dump().values() if other}
     lower = {column.lower(): column for column in reversed(found) if column not in taken}
     return next((lower[name] for name in usual.get(use, ()) if name in lower), None)

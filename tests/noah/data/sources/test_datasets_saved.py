@@ -10,7 +10,7 @@ from PIL import Image
 
 from noah.data.dataset import Dataset
 from noah.data.sources.registry import load_dataset
-from noah.errors import DataError, MissingPackageError, UnreadableImageError
+from noah.errors import DataError, MissingPackageError, UnreadableImageError, UsageError
 from noah.settings.settings import ColumnSettings, DataSettings
 from tests.noah.data.sources.test_untouched_test_split import touched_paths
 
@@ -45,6 +45,15 @@ def test_one_dataset_is_split(tmp_path: Path) -> None:
     assert (len(dataset.train), len(dataset.validation), len(dataset.load_test())) == (12, 4, 4)
     assert [gray % 2 for gray in grays(dataset.train)] == dataset.train.labels.tolist()
     assert any("in the order of the dataset, from zebra to ant" in note for note in dataset.notes)
+
+
+def test_a_column_of_splits_is_refused(tmp_path: Path) -> None:
+    make(0, 20, fold=["train", "test"] * 10).save_to_disk(tmp_path / "beasts")
+    with pytest.raises(
+        UsageError, match=r"--columns split=fold does not apply to .*beasts, which is a dataset"
+    ) as caught:
+        load(tmp_path / "beasts", split="fold")
+    assert caught.value.hint == "Leave it out; --columns takes path=NAME, label=NAME, group=NAME there."
 
 
 def test_given_splits(tmp_path: Path) -> None:

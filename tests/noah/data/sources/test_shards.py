@@ -14,7 +14,7 @@ from PIL import Image
 from noah.data.dataset import Dataset
 from noah.data.sources.registry import load_dataset
 from noah.data.split import concatenate
-from noah.errors import DataError, DatasetNotFoundError, NoahError, UnreadableImageError
+from noah.errors import DataError, DatasetNotFoundError, NoahError, UnreadableImageError, UsageError
 from noah.settings.settings import ColumnSettings, DataSettings
 from tests.noah.data.conftest import WriteImages
 from tests.noah.data.sources.test_untouched_test_split import touched_paths
@@ -79,6 +79,18 @@ def test_splits_are_told_by_names_or_folders(tmp_path: Path, names: str) -> None
     assert dataset.load_test().labels.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("split", ["Val", "test"])
+def test_a_folder_of_a_split_beside_shards_that_say_nothing_is_refused(tmp_path: Path, split: str) -> None:
+    write(tmp_path / "000.tar", samples(0, 10))
+    write(tmp_path / split / "000.tar", samples(20, 4))
+    with touched_paths() as paths, pytest.raises(DataError, match=rf"folder {split}, .* such as 000\.tar\.") as caught:
+        load(tmp_path)
+    assert not [path for path in paths if path.startswith(str(tmp_path / "test"))]
+    assert str(tmp_path / "train") in caught.value.hint
+    (tmp_path / "000.tar").rename(tmp_path / "train-000.tar")
+    assert len(load(tmp_path).full_train) == (14 if split == "Val" else 10)
+
+
 def test_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(12):
         write(tmp_path / "pets" / f"train-{number:02}.tar", samples(10 * number, 2))
@@ -93,6 +105,12 @@ def test_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         load("pets/train-{10..13}.tar")
     with pytest.raises(DatasetNotFoundError, match="No file is called"):
         load("pets/none-*.tar")
+
+
+@pytest.mark.parametrize("name", ["pets [2].tar", "pets {1,2}.tar", "pets*.tar"])
+def test_an_archive_may_have_signs_of_a_pattern_in_its_name(tmp_path: Path, name: str) -> None:
+    dataset = load(write(tmp_path / "pets" / name, samples(0, 10)))
+    assert len(dataset.full_train) + len(dataset.load_test()) == 10
 
 
 def test_labels_in_json(tmp_path: Path) -> None:
@@ -110,6 +128,18 @@ def test_labels_in_json(tmp_path: Path) -> None:
         for split in (dataset.train, dataset.validation, dataset.load_test())
     ]
     assert sum(map(len, parts)) == 10
+
+
+@pytest.mark.parametrize("column", ["path", "split"])
+def test_columns_that_samples_have_not_are_refused(tmp_path: Path, column: str) -> None:
+    write(tmp_path / "0.tar", samples(0, 10))
+    named, unnamed = (
+        DataSettings(folder=str(tmp_path), columns=ColumnSettings(**{column: name})) for name in ("fold", "")
+    )
+    with pytest.raises(UsageError, match=f"--columns {column}=fold does not apply to .*WebDataset shards") as caught:
+        load_dataset(named, 0)
+    assert caught.value.hint == "Leave it out; --columns takes label=NAME, group=NAME there."
+    assert len(load_dataset(unnamed, 0).full_train) == 8
 
 
 def test_what_belongs_to_no_sample_is_passed_over(tmp_path: Path) -> None:

@@ -115,8 +115,9 @@ def test_groups_stay_on_one_side(tmp_path: Path, write_images: WriteImages) -> N
 
 def test_groups_within_training_images(tmp_path: Path, write_images: WriteImages) -> None:
     write_images(tmp_path / "images", 40)
-    lines = [f"{row},train,g{number // 4}" for number, row in enumerate(listed(40))]
+    lines = [f"{row},{'train' if number < 32 else 'test'},g{number // 4}" for number, row in enumerate(listed(40))]
     dataset = load(write(tmp_path, "path,label,split,group", *lines))
+    assert any("of the 32 training images, by its 8 groups, each on one side" in note for note in dataset.notes)
     kept, held_out = (
         {int(name.removesuffix(".png")) // 4 for name in names(split)} for split in (dataset.train, dataset.validation)
     )
@@ -131,7 +132,7 @@ def test_given_splits_that_part_a_group(tmp_path: Path, write_images: WriteImage
         DataError, match=r"2 groups are in more than one split; for example, .*images/1\S* is for training"
     ) as caught:
         load(path)
-    assert "--columns group=" in caught.value.hint
+    assert "type --columns group=, and no --groups," in caught.value.hint
     assert len(load(path, group="").load_test()) == 2
 
 

@@ -32,6 +32,20 @@ def read(path: Path, *wanted: str) -> list[tuple[str, tuple[str | None, ...]]]:
     return rows
 
 
+def test_a_record_may_leave_out_what_it_has_not(tmp_path: Path) -> None:
+    lines = ['{"path": "a.png", "label": "cat"}', "", '{"label": "dog", "path": "b.png", "group": "g"}']
+    path = write(tmp_path, "t.jsonl", "\n".join(lines))
+    assert open_cells(path).columns == ("path", "label", "group")
+    assert read(path) == [("line 1", ("a.png", "cat", None)), ("line 3", ("b.png", "dog", "g"))]
+
+
+def test_records_with_too_many_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells_module, "_MOST_COLUMNS", 3)
+    path = write(tmp_path, "t.jsonl", "".join(f'{{"path": "a.png", "{number}": 1}}\n' for number in range(3)))
+    with pytest.raises(DataError, match="more than 3 columns"):
+        open_cells(path)
+
+
 def test_the_same_table_in_every_format(tmp_path: Path) -> None:
     table = {"path": ["a.png", "b c.png"], "label": ["cat", "dög"]}
     rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
@@ -174,6 +188,14 @@ def test_columns_of_parquet_have_to_hold_text_or_numbers(tmp_path: Path) -> None
     words = pyarrow.array(["cat", "cat", None]).dictionary_encode()
     parquet.write_table(pyarrow.table({"path": ["a", "b", "c"], "label": words}), path)
     assert [found for _, found in read(path, "label", "path")] == [("cat", "a"), ("cat", "b"), (None, "c")]
+
+
+@pytest.mark.parametrize("kind", [pyarrow.string(), pyarrow.large_string(), pyarrow.string_view()])
+def test_every_kind_of_text_in_parquet_is_text(tmp_path: Path, kind: pyarrow.DataType) -> None:
+    path = tmp_path / "t.parquet"
+    texts = ["a.png", "a path that is longer than twelve letters.png"]
+    parquet.write_table(pyarrow.table({"path": pyarrow.array(texts, kind)}), path)
+    assert [found for _, found in read(path, "path")] == [(text,) for text in texts]
 
 
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ NONE = ColumnSettings()
         (("path", "label", "patient"), ColumnSettings(group="patient"), Columns("path", "label", group="patient")),
         (("path", "label", "split", "group"), ColumnSettings(split="", group=""), Columns("path", "label")),
         (("file", "label", "group"), ColumnSettings(label="group"), Columns("file", "group")),
+        (("", "path", "label", "group"), ColumnSettings(group=""), Columns("path", "label")),
     ],
 )
 def test_what_is_chosen(found: tuple[str, ...], asked: ColumnSettings, chosen: Columns) -> None:
@@ -34,6 +35,12 @@ def test_every_missing_column_is_told() -> None:
         "category); its columns are: a, b."
     )
     assert "--columns path=NAME,label=NAME" in caught.value.hint
+
+
+@pytest.mark.parametrize("asked", [ColumnSettings(label=""), ColumnSettings(path="")])
+def test_a_column_without_a_name_is_not_taken_for_one_that_was_named(asked: ColumnSettings) -> None:
+    with pytest.raises(DataError, match=r"no column for the (path|label)"):
+        choose_columns(("", "path", "label"), asked, "t.csv")
 
 
 def test_the_note_tells_what_each_column_is_for() -> None:
