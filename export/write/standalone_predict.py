@@ -68,8 +68,8 @@ def _in_table(table: Path, column: str) -> list[Path]:
     used = next((name for name in ([column.lower()] if column else PATH_COLUMNS) if rows and name in rows[0]), "")
     if not all(row.get(used) for row in rows):
         raise SystemExit(f"{table}: some rows have no path; --column NAME says which column has them.")
-    paths = [(row[used], row[used].lstrip("" if kind == ".jsonl" else "'")) for row in rows]
-    return [table.parent / path[path != bare and bare.startswith(FORMULAS) :] for path, bare in paths]
+    paths = [(row[used], row[used].removeprefix("" if kind == ".jsonl" else "'")) for row in rows]
+    return [table.parent / (bare if bare.lstrip("'").startswith(FORMULAS) else path) for path, bare in paths]
 
 
 def read_pixels(path: str) -> tuple[np.ndarray | None, str]:

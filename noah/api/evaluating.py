@@ -71,7 +71,7 @@ def open_tested(
     Args:
         artifact: As `export.formats.load.load_predictor` takes it; `latest` in it stands for the latest run.
         device: As --device says; on cpu, no GPU runs it.
-        precision: As --precision says, which is refused.
+        precision: As --precision says, which is refused unless it is auto.
         threads: CPU threads; None for a choice.
 
     Returns:
@@ -82,7 +82,7 @@ def open_tested(
         NoahError: If the artifact cannot be opened.
     """
     artifact = follow_latest(artifact)
-    if precision is not None:
+    if precision not in (None, "auto"):
         raise UsageError(
             "--precision has no effect on an artifact, which has a precision of its own.",
             "Leave it out, or name an artifact in another precision.",

@@ -257,8 +257,9 @@ def _check_enough(materials: Materials) -> None:
     counts = np.bincount(everything.labels, minlength=len(classes))
     few = [f"{name} has {count}" for name, count in zip(classes, counts.tolist(), strict=True) if 0 < count < _NEEDED]
     if few:
+        others = " have too few" if len(few) > _NAMED else ""
         raise DataError(
             f"retrain.hold_out={materials.settings.retrain.hold_out:g} needs {_NEEDED} images of every class, one to "
-            f"learn from, one to stop by and one for gates: {first_of(few, _NAMED)}.",
+            f"learn from, one to stop by and one for gates: {first_of(few, _NAMED)}{others}.",
             "Add images, or train on all: --set retrain.hold_out=0",
         )

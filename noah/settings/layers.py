@@ -158,16 +158,21 @@ def assignment_layer(assignment: str) -> Layer:
         quoted = f"{key}={json.dumps(text.strip(), ensure_ascii=False)}"
         raise SettingsError(
             [f"--set {assignment}: YAML leaves out what stands behind the #"],
-            f"Quote the text for YAML, too: --set {shlex.quote(quoted)}",
+            f"Leave that out, or quote the text for YAML, too: --set {shlex.quote(quoted)}",
         )
     return Layer(source="--set", values=nested(key.strip(), value))
 
 
 def _has_comment(text: str, value: Any) -> bool:
-    """Whether YAML reads the same value without what stands behind a # in the text."""
+    """Whether YAML reads the same text, or nothing, without what stands behind a # that may be a part of it.
+
+    Behind a number, as in the lines of `noah recipes NAME`, it can only be a comment.
+    """
     start = re.search(r"(?:^|\s)#", text)
+    if start is None or not isinstance(value, str | None):
+        return False
     try:
-        return start is not None and parse_yaml(text[: start.start()], _Loader) == value
+        return bool(parse_yaml(text[: start.start()], _Loader) == value)
     except ValueError:
         return False
 

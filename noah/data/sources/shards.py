@@ -219,7 +219,8 @@ def _refuse_split_folders(folder: Path, shards: Sequence[Path]) -> None:
         raise DataError(
             f"{folder} holds a folder {split}, and beside it shards whose names do not say that they are for training, "
             f"such as {quoted(beside[0])}.",
-            f"Put the training shards into {folder / 'train'}, or let their names begin with train.",
+            f"Put the training shards into {folder / 'train'}, or let their names begin with train. If the folders "
+            "hold the images themselves, put what they came in elsewhere.",
         )
 
 

@@ -179,6 +179,17 @@ def test_too_few_images_of_a_class_are_told_before_there_is_a_run(
     assert not (tmp_path / "runs").exists()
 
 
+def test_classes_with_too_few_images_beyond_the_first_are_counted(
+    tiny_settings: TinySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noah.prepare.held_out._NAMED", 1)
+    materials = make_materials(tiny_settings({"retrain.hold_out": 0.1}))
+    whole = materials.dataset.full_train
+    few = select(whole, np.unique(whole.labels, return_index=True)[1])
+    with pytest.raises(DataError, match=r"for gates: circle has 1 and 2 more have too few\."):
+        final_images(replace(materials, dataset=replace(materials.dataset, retrain=few)))
+
+
 TAUGHT = {"search.rerank": 2, "retrain.teachers": "finalists"}
 
 

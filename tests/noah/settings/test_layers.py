@@ -180,6 +180,7 @@ def test_a_sign_that_begins_a_comment_is_told_with_what_to_type(folder: str) -> 
     (typed,) = shlex.split(caught.value.hint.partition("--set ")[2])
     assert assignment_layer(typed).values == {"data": {"folder": folder}}
     assert assignment_layer("data.folder=photos#2").values == {"data": {"folder": "photos#2"}}
+    assert assignment_layer("seed=3  # default").values == {"seed": 3}
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,7 @@ def test_an_artifact_takes_no_precision(project: Finished) -> None:
     outcome = noah("eval", project.artifact(), "--precision", "bf16")
     assert outcome.code == 2
     assert outcome.error_lines[0].startswith("Error: --precision has no effect on an artifact")
+    assert noah("eval", project.artifact(), "--precision", "auto").code == 0
 
 
 def test_an_engine_is_not_measured_on_the_cpu(engine_project: Finished) -> None:

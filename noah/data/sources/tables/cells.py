@@ -160,7 +160,7 @@ def _record(line: str) -> Mapping[str, object] | str:
 
 
 def _names(path: Path, text: str) -> tuple[str, ...]:
-    """The names in all records, of which each may leave out those of what it has not."""
+    """The names in all records; each record may leave some out."""
     names: dict[str, None] = {}
     for line in text.split("\n"):
         record = _record(line) if line.strip() else ""

@@ -87,6 +87,7 @@ def test_a_folder_of_a_split_beside_shards_that_say_nothing_is_refused(tmp_path:
         load(tmp_path)
     assert not [path for path in paths if path.startswith(str(tmp_path / "test"))]
     assert str(tmp_path / "train") in caught.value.hint
+    assert "put what they came in elsewhere" in caught.value.hint
     (tmp_path / "000.tar").rename(tmp_path / "train-000.tar")
     assert len(load(tmp_path).full_train) == (14 if split == "Val" else 10)
 
