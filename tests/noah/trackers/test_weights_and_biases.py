@@ -43,6 +43,8 @@ def records(path: Path) -> Iterator[Record]:
 
 
 def files(run: Path) -> list[Path]:
+    """The files of a run, once the process that writes them has ended; until then the last records may be missing."""
+    wandb.teardown()
     return sorted((run / "trackers" / "wandb").glob("offline-run-*/*.wandb"))
 
 
