@@ -18,7 +18,6 @@ from tests.documents import read_document, shown_lines
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-RESULTS = ROOT / "docs" / "pocket"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -44,7 +43,7 @@ def test_links_lead_to_files(document: Path) -> None:
         assert (document.parent / link).exists(), link
 
 
-PATH = r"`((?:noah|export|noah_cli|tests|benchmarks|examples|docs/search|docs/steps|docs/pocket)/[\w/.-]+)`"
+PATH = r"`((?:noah|export|noah_cli|tests|benchmarks|examples|docs/(?:search|steps|pocket|few_shot))/[\w/.-]+)`"
 MODULE = r"`((?:noah|export|noah_cli|benchmarks)(?:\.\w+)+)"
 OTHERS = {
     "benchmarks/vtab/",
@@ -93,10 +92,12 @@ def test_the_tests_that_the_page_on_data_names_exist() -> None:
             assert re.search(rf"^ *(def|class) {name}\b", source, flags=re.MULTILINE), f"{file}::{names}"
 
 
-def test_the_pocket_tables_are_those_of_the_rows() -> None:
-    rows = read_rows(RESULTS, POCKET)
+@pytest.mark.parametrize("name", ["pocket", "few_shot"])
+def test_the_pocket_tables_are_those_of_the_rows(name: str) -> None:
+    results = ROOT / "docs" / name
+    rows = read_rows(results, POCKET)
     tables = to_markdown(sweep_tables(POCKET, *found_in(POCKET, rows), rows))
     assert rows
-    assert (RESULTS / "table.md").read_text(encoding="utf-8") == tables
-    assert (RESULTS / "table.csv").read_text(encoding="utf-8") == to_csv(POCKET, rows)
+    assert (results / "table.md").read_text(encoding="utf-8") == tables
+    assert (results / "table.csv").read_text(encoding="utf-8") == to_csv(POCKET, rows)
     assert tables in (ROOT / "docs" / "pocket.md").read_text(encoding="utf-8")

@@ -57,6 +57,9 @@ TINY: dict[str, Any] = {
 """The settings file of the working folder, which stands over the recipe and under the command line."""
 ON_ONE_CORE = {"device": "cpu", "precision": "fp32", "threads": 1}
 
+MEASURED = (Path("docs/pocket"), Path("docs/few_shot"))
+"""Where the results of docs/pocket.md are."""
+
 Prepare = Callable[[Path, pytest.FixtureRequest], None]
 
 
@@ -141,12 +144,14 @@ def check_deploy(folder: Path) -> None:
 
 
 def prepare_pocket(folder: Path, _: pytest.FixtureRequest) -> None:
-    shutil.copytree(PROJECT / "docs" / "pocket", folder / "docs" / "pocket")
+    for results in MEASURED:
+        shutil.copytree(PROJECT / results, folder / results)
 
 
 def check_pocket(folder: Path) -> None:
     """All rows were there, so that nothing was left to do, and the tables are the same again."""
-    assert file_contents(folder / "docs" / "pocket") == file_contents(PROJECT / "docs" / "pocket")
+    for results in MEASURED:
+        assert file_contents(folder / results) == file_contents(PROJECT / results)
 
 
 def prepare_reliability(folder: Path, request: pytest.FixtureRequest) -> None:
