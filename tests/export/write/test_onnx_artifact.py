@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -16,12 +17,14 @@ from onnx import numpy_helper
 import export.write.onnx_artifact
 from export.artifact.manifest import check_files, read_manifest
 from export.artifact.metadata import CLASSES, PREPROCESSING, SUBNET, read_metadata
+from export.artifact.records import Precision, Values
 from export.formats.load import load_predictor
 from export.formats.registry import FORMATS
 from export.runtime.onnx_session import OpenSession, open_session
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_builder
-from export.write.request import Request
+from export.write.request import Input, Request
+from noah.checks.verification import export_again
 from noah.errors import ExportError, ParityError
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
@@ -300,6 +303,18 @@ def test_the_manifest_holds_the_proof_on_real_images(finished: Finished, name: s
 )
 def test_names_of_artifacts(request_: Request, name: str) -> None:
     assert request_.folder_name == name
+
+
+def test_every_name_tells_the_command_that_writes_the_artifact_again() -> None:
+    choices = (FORMATS, get_args(Precision), get_args(Input), get_args(Values), (None, 112))
+    for format_, precision, input_, values, size in itertools.product(*choices):
+        asked = Request(format=format_, precision=precision, input=input_, values=values, input_size=size)
+        options = [f"--format {format_} --precision {precision}"]
+        options += [f"--input {input_}"] if input_ != "float" else []
+        options += [f"--output {values}"] if values != "logits" else []
+        options += [f"--input-size {size}"] if size else []
+        again = export_again(Run(Path("runs/photos/first")), asked.folder_name)
+        assert again == f"noah export {' '.join(options)} --run photos/first"
 
 
 @pytest.fixture(scope="module", params=["fp16", "bf16"])
