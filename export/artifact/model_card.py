@@ -19,6 +19,7 @@ from export.artifact.records import (
 )
 from noah.data.decoding import AS_STORED, Decoding
 from noah.files.foreign_text import markdown_text
+from noah.progress import first_of
 from noah.runs.folder import Run
 
 _LABELS_SHOWN = 40
@@ -71,8 +72,7 @@ def model_card(manifest: Manifest, test: dict[str, Any] | None, folder: Path, *,
 
 
 def _what(manifest: Manifest, form: str) -> str:
-    labels = ", ".join(map(markdown_text, manifest.classes[:_LABELS_SHOWN]))
-    more = len(manifest.classes) - _LABELS_SHOWN
+    labels = first_of([markdown_text(name) for name in manifest.classes], _LABELS_SHOWN)
     height, width = manifest.input.image_size
     takes = {
         "normalized": f"normalized float32 images (batch, 3, {height}, {width}), RGB",
@@ -86,7 +86,7 @@ def _what(manifest: Manifest, form: str) -> str:
         f"An image classifier: the vision transformer {arch} ({name}), frozen, "
         f"with added modules of {manifest.parameters:,} parameters, {form}. "
         f"Trained on {markdown_text(manifest.dataset)}.\n\n"
-        f"- Classes ({len(manifest.classes):,}): {labels}{f' and {more:,} more' if more > 0 else ''}\n"
+        f"- Classes ({len(manifest.classes):,}): {labels}\n"
         f"- Takes `{manifest.input.name}`: {takes}\n"
         f"- Gives `{manifest.output.name}`: {manifest.output.type} (batch, {len(manifest.classes)}), "
         f"{manifest.output.values}\n"
