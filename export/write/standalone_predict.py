@@ -42,7 +42,7 @@ def find_images(names: list[str], column: str = "") -> list[str]:
     """List the images that files, folders and tables (.csv, .tsv, .jsonl) stand for, each once."""
     found: dict[str, str] = {}
     for name in map(Path, filter(None, names)):
-        is_table = name.suffix.lower() in (".csv", ".tsv", ".jsonl")
+        is_table = name.suffix.lower() in (".csv", ".tsv", ".jsonl") and name.is_file()  # else told as an image is
         for path in _below(name) if name.is_dir() else _in_table(name, column) if is_table else [name]:
             found.setdefault(os.path.abspath(path), str(path))  # noqa: PTH100 -- a link is not its target
     return list(found.values())

@@ -283,6 +283,17 @@ def test_a_table_without_paths_is_refused(tmp_path: Path) -> None:
     assert standalone_predict.find_images([str(tmp_path / "list.csv")], "picture") == [str(tmp_path / "a.png")]
 
 
+@pytest.mark.parametrize("name", ["missing.csv", "missing.TSV", "missing.jsonl", "missing.png"])
+def test_a_table_that_is_missing_is_told_as_an_image_is(
+    name: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = _load(artifact(tmp_path / "artifact") / "predict.py")
+    assert run(program, monkeypatch, tmp_path / name, images / "plain.png") == 0
+    told = capfd.readouterr()
+    assert f"{tmp_path / name}: [Errno 2] No such file" in told.err and "plain.png" in told.out
+    assert run(program, monkeypatch, tmp_path / name) == 1
+
+
 def test_folders_are_searched_once_even_if_links_loop(images: Path, tmp_path: Path) -> None:
     from export.predict.image_paths import find_images
 
