@@ -124,11 +124,21 @@ def winner(candidates: Sequence[Candidate], settings: EvolutionSettings) -> Cand
     return rank_by_age(ranked)[0]
 
 
+def is_invited(origin: str, subnet: Subnet, settings: EvolutionSettings) -> bool:
+    """Whether a candidate of this origin always takes part in the final: a baseline that `search.invited` names.
+
+    Where that names none, they are the single modules.
+    """
+    if settings.invited is None:
+        return origin == SINGLE
+    return origin in (SINGLE, EVEN) and name_baseline(subnet) in settings.invited
+
+
 def check_invited(space: SearchSpace, budget: Budget, settings: EvolutionSettings) -> None:
-    """Refuse a final to which baselines are invited that the space or the budget does not have.
+    """Refuse a final to which baselines are invited that the space or the budget does not have, or too many of them.
 
     Raises:
-        SettingsError: If there are any; it lists those that there are.
+        SettingsError: If there are any; it lists those that there are. If the search is too short to see all of them.
     """
     known = [name_baseline(subnet) for _, subnet in _baselines(space, budget)] if settings.baselines else []
     missing = [name for name in settings.invited or () if name not in known]
@@ -138,6 +148,11 @@ def check_invited(space: SearchSpace, budget: Budget, settings: EvolutionSetting
         raise SettingsError(
             [f"search.invited: the space has no {', '.join(missing)} inside the budget; it has {', '.join(known)}"],
             "Leave it out of search.invited, or choose another --space or --budget.",
+        )
+    if len(settings.invited or ()) > (most := evaluations(space, budget, settings)):
+        raise SettingsError(
+            [f"search.invited: a search of {most} subnets is too short for {len(settings.invited or ())} invited ones"],
+            "Raise search.population or search.generations, or leave some out of search.invited.",
         )
 
 
@@ -149,16 +164,12 @@ def name_baseline(subnet: Subnet) -> str:
 def _first(space: SearchSpace, budget: Budget, settings: EvolutionSettings) -> list[tuple[str, Subnet]]:
     """The baselines that a search begins with: all where they are at most half of it.
 
-    A space of many kinds has more even mixtures than a search may see subnets. Of these, only the invited ones are sure
-    to come then, and after the single modules others until half of the search is full.
+    A space of many kinds has more even mixtures than a search may see subnets. Only those that a final invites are sure
+    to come then, and beside them single modules, then mixtures, until half of the search is full.
     """
     everything = _baselines(space, budget)
     room = evaluations(space, budget, settings) // 2
-    kept = [
-        (origin, subnet)
-        for origin, subnet in everything
-        if origin == SINGLE or name_baseline(subnet) in (settings.invited or ())
-    ]
+    kept = [(origin, subnet) for origin, subnet in everything if is_invited(origin, subnet, settings)]
     others = [pair for pair in everything if pair not in kept][: max(0, room - len(kept))]
     return [pair for pair in everything if pair in kept or pair in others]
 

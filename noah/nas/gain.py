@@ -22,6 +22,8 @@ def describe_gain(single: Mapping[str, Any]) -> str:
         single: What search/best.json says of that module.
     """
     alone = "no module at all" if single["kind"] == LINEAR else f"{single['kind']} alone"
+    if not single.get("others", 1):  # earlier versions did not count them
+        return f"not known: only single modules were in the final, which {alone} won"
     if "lead" not in single:
         return f"none: {alone} won the final, and no mixture of modules was better"
     lead, error = single["lead"], single["lead_error"]

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noah.nas.candidate import Candidate
+from noah.nas.evolution import is_invited
 from noah.nas.race import Race, Task, propose
 from noah.nas.racing import Look
 from noah.nas.study import Entry, SearchStudy
 from noah.nas.worker import BEAT_SECONDS, Beat, Watch, Worker
-from noah.settings.settings import EvolutionSettings
+from noah.settings.settings import EvolutionSettings, has_final
 from noah.space.operators import check_budget
 from noah.space.subnet import Subnet
 
@@ -50,7 +51,8 @@ def work(
         show: Evaluates a subnet on the images with these indices.
         worker: The worker that this process is.
         show_all: Evaluates several at once; if given, this worker takes all that it can get of a round.
-        out_of_time: Whether to stop; asked between looks, but the first candidate is always finished.
+        out_of_time: Whether to stop; asked between looks, but one candidate is always finished, and so are those known
+            that are invited to the final.
         tell: Called with all finished candidates whenever the study was read.
         alone: Whether no other worker can be alive, so that there is no beat to wait for.
 
@@ -71,15 +73,15 @@ def work(
                 continue
             late = out_of_time()
             unfinished = [entry for entry in entries.values() if not entry.finished]
-            if (race.over and not unfinished) or (late and race.candidates):
+            if race.over and not unfinished:
                 return race.candidates
-            if race.wanted:
+            if race.wanted and not (late and race.candidates):
                 study.propose(race.wanted)
                 continue
-            if late and not race.over and not race.is_first_round():
-                winner = [_finish_one(race, entries, task, show)]
-                tell(winner)
-                return winner
+            if late and (race.candidates or not (race.over or race.is_first_round())):
+                found = _candidates_in_time(race, entries, task, show)
+                tell(found)
+                return found
             beats = study.beats()  # read after the entries, because a worker beats before it takes one
             dead = _dead_holders(unfinished, beats, watch, worker)
             if dead:
@@ -155,12 +157,24 @@ def _record_ends(
     return recorded
 
 
-def _finish_one(race: Race, entries: Mapping[int, Entry], task: Task, show: Show) -> Candidate:
-    """Show the most promising candidate all other images, for a search that has to stop and has no winner yet.
+def _candidates_in_time(race: Race, entries: Mapping[int, Entry], task: Task, show: Show) -> list[Candidate]:
+    """What a search ends with that has to stop: its candidates, and those for which it cannot end yet.
 
-    This is no part of the race, so it is not recorded: a search that goes on later ends as if it had not stopped.
+    These are the subnets that are invited to the final, and the most promising one if there is no candidate at all.
+    They are shown all other images. That is no part of the race, so it is not recorded: a search that goes on later
+    ends as if it had not stopped.
     """
-    entry = race.most_promising(entries)
+    known = {candidate.index for candidate in race.candidates}
+    owed = [] if known else [race.most_promising(entries)]
+    if has_final(task.settings):
+        others = [each for each in entries.values() if each.proposal.index not in known and each not in owed]
+        owed += [each for each in others if is_invited(each.proposal.origin, each.proposal.subnet, task.settings)]
+    finished = [_finish(race, entry, task, show) for entry in owed]
+    return sorted([*race.candidates, *finished], key=lambda candidate: candidate.index)
+
+
+def _finish(race: Race, entry: Entry, task: Task, show: Show) -> Candidate:
+    """Show a candidate all the images that it has not seen."""
     while not any(look.failed for look in entry.looks):
         seen = {image for look in entry.looks for image in look.images}
         left = np.array([image for image in range(task.rules.images) if image not in seen], dtype=np.int64)

@@ -16,7 +16,9 @@ from noah.prepare.forecast import Forecast, forecast
 from noah.prepare.run_budget import counted_budget, decide_budget
 from noah.progress import Listener
 from noah.settings.layers import DEFAULT, LIMITED, PLANNED, Layer, is_planned, nested, resolve
+from noah.settings.settings import has_final
 from noah.space.baselines import LINEAR, even_mixtures, singles
+from noah.space.budget_text import spell_seconds
 
 RECIPE = "recipe auto"
 """The source of settings that the recipe itself gives."""
@@ -33,6 +35,8 @@ _SMALL_WIDTH = 512
 """Backbones with tokens up to this width take the learning rate found on ViT-S; larger ones that of the paper."""
 _BUDGET_SHARE = 0.0075
 """Of the backbone's weights: 0.64 M for ViT-B, as in the paper, and 0.16 M for ViT-S."""
+_LEAST_BUDGET = 10_000
+"""Budgets are whole multiples of it."""
 _FEW = 5
 """With fewer training images a class than this, a head alone may be as good as any module."""
 _MARGIN = 0.9
@@ -65,7 +69,8 @@ def plan(images: int, weights: int, embed_dim: int) -> dict[str, Planned]:
     small = embed_dim <= _SMALL_WIDTH
     rate = 2e-3 if small else 1e-3
     of_rate = "as found for ViT-S, whose tokens are as narrow" if small else "the paper's, for wide tokens"
-    planned = {"budget.parameters": Planned(plan_parameters(weights), f"{_BUDGET_SHARE:.2%} of the backbone's weights")}
+    of_budget = f"{_BUDGET_SHARE:.2%} of the backbone's weights, at least {_LEAST_BUDGET:,}"
+    planned = {"budget.parameters": Planned(plan_parameters(weights), of_budget)}
     for section in ("supernet", "retrain"):
         planned[f"{section}.epochs"] = Planned(epochs, of_epochs)
         planned[f"{section}.batch_size"] = Planned(batch, of_batch)
@@ -75,11 +80,16 @@ def plan(images: int, weights: int, embed_dim: int) -> dict[str, Planned]:
 
 def plan_parameters(weights: int) -> int:
     """The bound on parameters for a backbone of so many weights."""
-    return 10_000 * max(1, round(_BUDGET_SHARE * weights / 10_000))
+    return _LEAST_BUDGET * max(1, round(_BUDGET_SHARE * weights / _LEAST_BUDGET))
 
 
 def adapt(
-    materials: Materials, origins: Mapping[str, str], listener: Listener, *, time_limit: float | None = None
+    materials: Materials,
+    origins: Mapping[str, str],
+    listener: Listener,
+    *,
+    searches: bool = True,
+    time_limit: float | None = None,
 ) -> tuple[Materials, dict[str, str]]:
     """Plan a new run if its recipe is `auto`, and say each choice with its reason; other runs are left as they are.
 
@@ -90,6 +100,7 @@ def adapt(
         materials: What the run works with, prepared with the settings as the recipe gives them.
         origins: The source of each setting.
         listener: Receives the choices.
+        searches: Whether the run searches; of one that trains a given subnet, only that training is planned.
         time_limit: Seconds for the whole search; None for no limit.
 
     Returns:
@@ -100,10 +111,13 @@ def adapt(
     weights = sum(parameter.numel() for parameter in materials.backbone.model.parameters())
     planned = plan(len(materials.dataset.full_train), weights, materials.space.embed_dim)
     planned |= _beyond_warmup(materials, planned)
+    if not searches:
+        planned = {key: choice for key, choice in planned.items() if key.startswith("retrain.")}
     materials, sources = _with(materials, origins, planned, PLANNED)
-    planned |= (final := _final(materials))
-    materials, sources = _with(materials, sources, final, PLANNED)
-    if time_limit is not None:
+    if searches and has_final(materials.settings.search):
+        planned |= (final := _final(materials))
+        materials, sources = _with(materials, sources, final, PLANNED)
+    if searches and time_limit is not None:
         planned |= (fewer := _within(materials, sources, listener, time_limit))
         materials, sources = _with(materials, sources, fewer, LIMITED)
     for key, choice in planned.items():
@@ -151,9 +165,15 @@ def _within(
     made = forecast(materials, decide_budget(materials, listener)[0], listener)
     free = _planned_epochs(materials, sources)
     factor = processes.of_first(lambda: _share_of_training(made, free, time_limit))
-    fewer = {key: max(_least_epochs(materials, key), math.floor(factor * epochs)) for key, epochs in free.items()}
-    reason = f"what fits at {made.step_seconds:.2g} s a step"
-    return {key: Planned(epochs, reason) for key, epochs in fewer.items() if epochs < free[key]}
+    at = f"at {spell_seconds(made.step_seconds)} a step"
+    fewer = {}
+    for key, epochs in free.items():
+        fitting, least = math.floor(factor * epochs), _least_epochs(materials, key)
+        if fitting < least:
+            fewer[key] = Planned(least, f"the fewest that make sense; {at} {fitting} fit")
+        else:
+            fewer[key] = Planned(fitting, f"what fits {at}")
+    return {key: choice for key, choice in fewer.items() if choice.value < free[key]}
 
 
 def _planned_epochs(materials: Materials, sources: Mapping[str, str]) -> dict[str, int]:
@@ -181,7 +201,8 @@ def _with(
     materials: Materials, origins: Mapping[str, str], planned: Mapping[str, Planned], mark: str
 ) -> tuple[Materials, dict[str, str]]:
     """Put planned values in the place of defaults and of values planned before."""
-    taken = {key: choice for key, choice in planned.items() if origins[key].startswith((DEFAULT, PLANNED))}
+    free = {key for key in planned if origins[key] == DEFAULT or is_planned(origins[key])}
+    taken = {key: choice for key, choice in planned.items() if key in free}
     layers = [Layer(source=mark + choice.reason, values=nested(key, choice.value)) for key, choice in taken.items()]
     settings, _ = resolve([Layer(source="", values=materials.settings.model_dump(mode="json")), *layers])
     sources = {**origins, **{key: mark + choice.reason for key, choice in taken.items()}}

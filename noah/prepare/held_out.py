@@ -224,7 +224,7 @@ def temperature_images(materials: Materials) -> tuple[Split | None, str]:
     validation = materials.dataset.validation
     if trained_on(validation, materials) == _NOT_TRAINED_ON:
         return validation, "validation images, which it was not trained on"
-    return None, "no images were held out of its training; --set retrain.hold_out=0.1 holds some out"
+    return None, "no images were held out of its training; in a new run --set retrain.hold_out=0.1 holds some out"
 
 
 def calibration_images(materials: Materials) -> Split:

@@ -81,7 +81,7 @@ def start_run(
     materials = prepare(settings, listener, tell_data=True)
     check_new_name(root, materials.dataset.name, name, given=subnet is not None)  # before images are opened
     materials = look_at_images(materials, listener, root)
-    materials, origins = adapt(materials, origins, listener, time_limit=time_limit)
+    materials, origins = adapt(materials, origins, listener, searches=subnet is None, time_limit=time_limit)
     settings = materials.settings
     if earlier is not None:
         dataset, notes = with_earlier(materials, earlier)

@@ -122,12 +122,14 @@ class Finalist(TypedDict):
 class BestSingle(TypedDict):
     """The best single module of a final, whether it was handed over, and the lead of the first finalist over it.
 
-    There is no lead where it is itself the first.
+    There is no lead where it is itself the first. `others` counts the finalists of the last round that are no single
+    modules.
     """
 
     index: Count
     kind: str
     won: NotRequired[bool]
+    others: NotRequired[Count]
     lead: NotRequired[Finite]
     lead_error: NotRequired[Finite]
 

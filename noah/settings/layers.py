@@ -197,8 +197,14 @@ def file_layer(path: Path) -> Layer:
         raise SettingsError([f"{path}: not a settings file: {error}"], "Check the path after --config.") from error
     values = _read_mapping(text, str(path))
     if values.keys() >= _OF_A_RUN and isinstance(values["settings"], dict):
-        return Layer(source=str(path), values=values["settings"], complete=True)
-    return Layer(source=str(path), values=values)
+        return Layer(source=_named(path), values=values["settings"], complete=True)
+    return Layer(source=_named(path), values=values)
+
+
+def _named(path: Path) -> str:
+    """The path as a source; it begins with ./ where it would else read like a source that is no file."""
+    name = str(path)
+    return f"./{name}" if name == DEFAULT or is_planned(name) or name.startswith(("--", "recipe ")) else name
 
 
 def recipe_layer(name: str) -> Layer:

@@ -217,6 +217,13 @@ class SpaceSettings(Section):
         """The strength of each kind of module that has another than 1."""
         return _read_strengths(self.strength or "")
 
+    @field_validator("depths")
+    @classmethod
+    def _is_not_empty(cls, depths: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if depths == ():
+            raise PydanticCustomError("no_depth", "it needs at least one number of blocks; 0 leaves modules out")
+        return depths
+
     @field_validator("strength")
     @classmethod
     def _is_read(cls, text: str | None) -> str | None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 _NUMBER = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_HALF_A_DIGIT = 0.0005
+"""Of 1000: half of the last of the three digits that are written of 999."""
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 
 MACS_SPELLING = "a number of multiply-accumulates for one image, such as 4.5G, or a multiple of the backbone's: 1.1x"
@@ -47,16 +49,16 @@ def read_latency(text: str) -> float | Multiple | None:
 def spell_count(count: float) -> str:
     """Write a number with three digits and a suffix, such as 5.47 G or 640 k; below a thousand it is left whole."""
     for suffix, unit in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= unit:
-            return f"{_three_digits(count / unit)} {suffix}"
+        if count >= (1 - _HALF_A_DIGIT) * unit:  # what would be written as 1000 of the unit below
+            return f"{_three_digits(max(1, count / unit))} {suffix}"
     return f"{count:.0f}"
 
 
 def spell_seconds(seconds: float) -> str:
     """Write a time with up to three digits and its unit, such as 12 ms, 800 us or 1.5 s."""
     for suffix, unit in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= unit:
-            return f"{_three_digits(seconds / unit)} {suffix}"
+        if seconds >= (1 - _HALF_A_DIGIT) * unit:
+            return f"{_three_digits(max(1, seconds / unit))} {suffix}"
     return f"{_three_digits(seconds / 1e-6)} us"
 
 

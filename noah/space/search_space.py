@@ -60,6 +60,8 @@ class SearchSpace:
     def __post_init__(self) -> None:
         problems = [f"space: {unknown_kind(name)}" for name in self.modules if name not in KINDS]
         for name, module in self.modules.items():
+            if any(row != tuple(sorted(set(row))) for row in (module.widths, module.depths)):
+                problems.append(f"space.{name}: {module.widths} and {module.depths} must ascend, with no number twice")
             if any(not 0 <= depth <= self.blocks for depth in module.depths) or not module.depths:
                 problems.append(f"space.{name}.depths: {module.depths} must lie between 0 and {self.blocks} blocks")
             if any(width < 1 for width in module.widths) or (not module.widths and module.depths != (0,)):
@@ -161,6 +163,6 @@ def make_space(
     placement: Placement = "first",
 ) -> SearchSpace:
     """Make a space in which each module in `widths` may have the given depths (`quarters` by default)."""
-    depths = tuple(sorted(set(depths))) if depths else quarters(blocks)
+    depths = quarters(blocks) if depths is None else tuple(sorted(set(depths)))
     modules = {name: ModuleSpace(tuple(sorted(set(row))), depths) for name, row in widths.items() if row}
     return SearchSpace(blocks, sizes, modules, placement)

@@ -50,13 +50,14 @@ def conclude(
         TrainingError: If no candidate gave finite logits.
     """
     settings, space = materials.settings, materials.space
-    best, reranked = winner(candidates, settings.search), None
+    best, reranked = winner(candidates, settings.search), list[Reranked]()
     _check_finite(materials, best, candidates, listener)
     if has_final(settings.search):
         epochs = rerank_epochs(settings)
         reranked = rerank(run, materials, rank(candidates), settings.search.rerank, epochs, listener, cluster)
-        chosen = instead(reranked, candidates, materials) or reranked[0]
-        best = next(candidate for candidate in candidates if candidate.index == chosen.index)
+        if reranked:
+            chosen = instead(reranked, candidates, materials) or reranked[0]
+            best = next(candidate for candidate in candidates if candidate.index == chosen.index)
     result = {
         **best.to_json(),
         "evaluated": len(candidates),
@@ -73,9 +74,7 @@ def conclude(
         "objective": settings.search.objective,
         "reference_count": best.subnet.reference_count(space.embed_dim, max(space.largest.prompt)),
         "certainty": _certainty(best, candidates, settings.search.top, task.rules.images, settings.seed),
-        "rerank": None
-        if reranked is None
-        else _rerank_result(reranked, best.index, candidates, task.rules.images, settings),
+        "rerank": _rerank_result(reranked, best.index, candidates, task.rules.images, settings) if reranked else None,
         "typical": _typical(candidates),
     }
     if settings.search.objective != "accuracy":
@@ -123,8 +122,12 @@ def instead(reranked: Sequence[Reranked], candidates: Sequence[Candidate], mater
 
 
 def _best_single(reranked: Sequence[Reranked], candidates: Sequence[Candidate]) -> Reranked | None:
-    alone = {candidate.index for candidate in candidates if candidate.origin == SINGLE}
+    alone = _single_indices(candidates)
     return next((finalist for finalist in last_rung(reranked) if finalist.index in alone), None)
+
+
+def _single_indices(candidates: Sequence[Candidate]) -> set[int]:
+    return {candidate.index for candidate in candidates if candidate.origin == SINGLE}
 
 
 def _typical(candidates: Sequence[Candidate]) -> dict[str, Any] | None:
@@ -153,5 +156,6 @@ def _rerank_result(
         both = certainty([last[0].outcome.wrong, alone.outcome.wrong], images, settings.seed)
         lead = {} if alone is last[0] else {"lead": both.lead, "lead_error": both.lead_error}
         kind, won = name_baseline(alone.subnet), alone.index == chosen
-        result["single"] = {"index": alone.index, "kind": kind, "won": won, **lead}
+        others = sum(finalist.index not in _single_indices(candidates) for finalist in last)
+        result["single"] = {"index": alone.index, "kind": kind, "won": won, "others": others, **lead}
     return result

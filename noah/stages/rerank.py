@@ -21,7 +21,7 @@ from noah.errors import RunError, SettingsError
 from noah.evaluation.kept_tokens import KeptTokens
 from noah.files.jsonl import read_lines
 from noah.nas.candidate import Candidate
-from noah.nas.evolution import EVEN, SINGLE, name_baseline
+from noah.nas.evolution import SINGLE, is_invited, name_baseline
 from noah.nas.halving import plan_rungs
 from noah.prepare.context import Materials
 from noah.progress import Listener
@@ -63,13 +63,18 @@ def rerank(
 
     Returns:
         The candidates, or all if there are fewer, with the best of the last rung first, then those that were left out
-        before it. Among equally good ones, the one that the search ranked higher comes first.
+        before it. Among equally good ones, the one that the search ranked higher comes first. None if there is nothing
+        to choose from.
 
     Raises:
         RunError: If a file is damaged, or was left by trainings with other settings.
         TrainingError: If a loss or a logit is not finite.
     """
     chosen = _entrants(candidates, m, materials.settings.search)
+    if absent := _absent(chosen, candidates, materials.settings.search):
+        listener.say(f"final     without {', '.join(absent)}, which the search did not come to or could not measure")
+    if len(chosen) < 2:
+        return []
     rungs = plan_rungs(len(chosen), epochs, materials.settings.search.rungs)
     path = run.path("search", "rerank.jsonl")
     _check_settings(run, shortened(materials.settings.retrain, epochs))
@@ -102,18 +107,18 @@ def _entrants(candidates: Sequence[Candidate], m: int, search: EvolutionSettings
     A final that compares by a cross-entropy takes the candidates with the lowest one, too. (Theirs is not calibrated:
     a supernet is not too sure of itself.)
     """
-    invited = search.invited
-
-    def is_invited(candidate: Candidate) -> bool:
-        if invited is None:
-            return candidate.origin == SINGLE
-        return candidate.origin in (SINGLE, EVEN) and name_baseline(candidate.subnet) in invited
-
-    others = [each for each in candidates if each.outcome.complete and not is_invited(each)]
+    invited = [each for each in candidates if is_invited(each.origin, each.subnet, search)]
+    others = [each for each in candidates if each.outcome.complete and each not in invited]
     if search.rerank_by != "accuracy":
         others.sort(key=lambda each: each.score.cross_entropy)
     others = others[:m]
-    return [each for each in candidates if each in others or (is_invited(each) and not each.failed)]
+    return [each for each in candidates if each in others or (each in invited and not each.failed)]
+
+
+def _absent(chosen: Sequence[Candidate], candidates: Sequence[Candidate], search: EvolutionSettings) -> list[str]:
+    """The baselines that are invited by name and do not take part."""
+    present = {name_baseline(each.subnet) for each in chosen if is_invited(each.origin, each.subnet, search)}
+    return [name for name in search.invited or () if name not in present]
 
 
 class _Final:

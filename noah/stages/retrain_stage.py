@@ -129,10 +129,11 @@ def retrain(run: Run, materials: Materials, listener: Listener) -> dict[str, Any
         )
     if stopping is not None:
         losses = processes.of_first(stopping.go_back)
-        listener.say(
-            f"stopped   after {counted(len(stopping.losses), 'epochs')}, back to epoch {stopping.best}, "
-            f"with the lowest cross-entropy on the held-out images, {min(stopping.losses):.3f}"
-        )
+        trained, planned = len(stopping.losses), settings.retrain.epochs
+        told = f"kept      epoch {stopping.best} of {planned}"
+        if trained < planned:
+            told = f"stopped   after {trained} of {counted(planned, 'epochs')}, back to epoch {stopping.best}"
+        listener.say(f"{told}, with the lowest cross-entropy on the held-out images, {min(stopping.losses):.3f}")
     warning = ""
     if taught is None:  # a teacher's labels are vague: the loss is high whatever was learned
         warning = doubt("The subnet", losses[-1], pixels.labels, "retrain", settings.retrain, weights)

@@ -15,6 +15,7 @@ from noah.runs.folder import Run
 from noah.runs.seals import SUPERNET, break_seal, is_sealed, seal_supernet
 from noah.settings.training_settings import SupernetSettings, shortened
 from noah.space.budget import Budget
+from noah.space.budget_text import spell_seconds
 from noah.stages.spread_supernet import choose_trainers, spread_epochs
 from noah.stages.supernet_epochs import TITLE, train_epochs, untrained_supernet
 from noah.training.checkpoint import load_weights, read_checkpoint
@@ -124,7 +125,7 @@ def _fit(
     epochs = min(done + plan_epochs(left, made, materials.settings), settings.epochs)
     if epochs == settings.epochs:
         return settings, kept
-    reason = f"of {settings.epochs}: one takes about {made.epoch_seconds:.0f} s, and the search needs the rest"
+    reason = f"of {settings.epochs}: one takes about {spell_seconds(made.epoch_seconds)}, and the search needs the rest"
     listener.say(f"epochs    {epochs} ({reason})")
     _keep_plan(run, epochs, reason)
     return shortened(settings, epochs), kept

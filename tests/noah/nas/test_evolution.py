@@ -13,7 +13,7 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from noah.errors import EmptySpaceError
+from noah.errors import EmptySpaceError, SettingsError
 from noah.evaluation.accuracy import Score
 from noah.nas import evolution
 from noah.nas.candidate import Candidate, Proposal, as_good_as, rank
@@ -108,6 +108,23 @@ def test_baselines_fill_no_more_than_half_of_a_search_but_those_that_are_invited
     assert [c.subnet for c in candidates[:8]] == first
     assert not {SINGLE, EVEN} & {c.origin for c in candidates[8:]}
     check_invited(space, budget, SETTINGS.model_copy(update=changes))
+
+
+def test_a_short_search_sees_those_that_are_invited_before_other_single_modules() -> None:
+    space = make_space(2, 8, {"lora": (1, 2), "adapter": (1, 3), "bias": (1,), "scale_shift": (1,)}, (0, 1, 2))
+    budget = parameter_budget(900, 8)
+    changes = {"baselines": True, "population": 2, "generations": 1, "invited": ("lora+bias",)}
+    candidates = search(space=space, budget=budget, settings=SETTINGS.model_copy(update=changes))
+    alone, even = singles(space, budget), even_mixtures(space, budget)
+    assert [c.subnet for c in candidates[:2]] == [alone["lora"], even["lora+bias"]]
+    assert len(candidates) == 4
+
+
+def test_more_invitations_than_a_search_sees_are_refused() -> None:
+    space = make_space(2, 8, {"lora": (1, 2), "adapter": (1, 3)}, (0, 1, 2))
+    changes = {"baselines": True, "population": 1, "generations": 1, "invited": ("lora", "adapter", "linear")}
+    with pytest.raises(SettingsError, match="a search of 2 subnets is too short for 3 invited ones"):
+        check_invited(space, parameter_budget(900, 8), SETTINGS.model_copy(update=changes))
 
 
 @given(

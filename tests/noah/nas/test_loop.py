@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from noah.errors import EmptySpaceError
 from noah.files.process_space import process_space
 from noah.nas.candidate import Candidate, rank
-from noah.nas.evolution import propose_generation
+from noah.nas.evolution import EVEN, SINGLE, is_invited, propose_generation
 from noah.nas.loop import is_exhausted, objective_values, work
 from noah.nas.race import Task, bound_of
 from noah.nas.racing import Look, outcome_of
@@ -287,6 +287,29 @@ def test_a_search_that_runs_out_of_time_has_a_winner(rule: str) -> None:
     totals = {candidate.subnet: candidate.score.total for candidate in UNDISTURBED[rule]}
     assert 0 < shown.pop(candidates[0].subnet) - totals.pop(candidates[0].subnet) < IMAGES
     assert shown == totals
+
+
+@pytest.mark.parametrize("rule", ["exact", "paired", "off"])
+@pytest.mark.parametrize("looks", [1, 9, 20])
+def test_a_search_that_runs_out_of_time_has_seen_those_that_are_invited(rule: str, looks: int) -> None:
+    space = make_space(4, 8, {"lora": (1, 2), "adapter": (1, 3), "bias": (1,)}, (0, 2, 4))
+    changes = {"baselines": True, "population": 12, "rerank": 1, "invited": ("lora", "lora+bias", "linear")}
+    task = make_task(task_of(rule, **changes).settings, space=space, budget=parameter_budget(900, 8), images=IMAGES)
+    shown = 0
+
+    def show(subnet: Subnet, images: NDArray[np.int64]) -> Look:
+        nonlocal shown
+        shown += 1
+        return ANSWERS.show(subnet, images)
+
+    storage = InMemoryStorage()
+    found = work(make_study(task, storage), task, show, this_worker(), out_of_time=lambda: shown >= looks)
+    invited = {candidate.subnet.kinds for candidate in found if candidate.origin in (SINGLE, EVEN)}
+    assert {("lora",), ("lora", "bias"), ()} <= invited
+    assert all(each.outcome.complete for each in found if is_invited(each.origin, each.subnet, task.settings))
+    assert [each.index for each in found] == sorted({each.index for each in found})
+    # Going on, it ends as a search that had the time.
+    assert work(make_study(task, storage), task, ANSWERS.show, this_worker()) == run_search(task, ANSWERS.show)
 
 
 FEW = make_space(2, 8, {"prompt": (1, 2)}, (1, 2))

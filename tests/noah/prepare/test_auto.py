@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +18,7 @@ from noah.prepare.context import Materials, prepare
 from noah.prepare.forecast import forecast
 from noah.prepare.run_budget import decide_budget
 from noah.progress import Silent
-from noah.settings.layers import LIMITED, Layer, recipe_layer, resolve
+from noah.settings.layers import LIMITED, Layer, file_layer, recipe_layer, resolve
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import Recorder
 
@@ -191,3 +193,46 @@ def test_nothing_is_invited_that_the_run_does_not_have(tiny: dict[str, Any], val
     check_invited(materials.space, decide_budget(materials, Silent())[0], search)
     if not search.baselines:
         assert search.invited is None
+
+
+@pytest.mark.parametrize("name", ["default.yaml", "default", "auto: mine.yaml", "defaults/mine.yaml"])
+def test_what_a_settings_file_says_stays_whatever_its_name_is(tiny: dict[str, Any], name: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("retrain: {epochs: 2, learning_rate: 0.005}\nbudget: {parameters: 14000}\n")
+    with contextlib.chdir(tmp_path):
+        layers = [recipe_layer("auto"), file_layer(Path(name)), Layer(source="--set", values=tiny)]
+    settings, origins = resolve(layers)
+    adapted, sources = adapt(prepare(settings, Silent()), origins, Silent())
+    told = (adapted.settings.retrain.epochs, adapted.settings.retrain.learning_rate, adapted.settings.budget.parameters)
+    assert told == (2, 0.005, 14_000)
+    assert Path(sources["retrain.epochs"]) == Path(name)
+
+
+def test_of_a_run_that_does_not_search_only_its_training_is_planned(tiny: dict[str, Any]) -> None:
+    materials, origins = begun(tiny)
+    listener = Recorder()
+    adapted, sources = adapt(materials, origins, listener, searches=False, time_limit=0.001)
+    assert {key for key, source in sources.items() if source.startswith("auto")} == {
+        "retrain.epochs",
+        "retrain.batch_size",
+        "retrain.learning_rate",
+    }
+    assert len(listener.said) == 3
+    assert adapted.settings.retrain == adapt(materials, origins, Silent())[0].settings.retrain
+
+
+def test_without_a_final_none_is_planned_and_a_limit_leaves_the_winners_training(tiny: dict[str, Any]) -> None:
+    materials, origins = begun(tiny | {"search": {"rerank": 0}})
+    whole, _ = adapt(materials, origins, Silent())
+    limited, sources = adapt(materials, origins, Silent(), time_limit=0.001)
+    assert limited.settings.retrain.epochs == whole.settings.retrain.epochs > 3
+    assert limited.settings.supernet.epochs == 3
+    assert sources["search.invited"] == sources["search.rerank_epochs"] == "default"
+
+
+def test_reasons_tell_where_a_least_value_decided(tiny: dict[str, Any]) -> None:
+    materials, origins = begun(tiny)
+    _, sources = adapt(materials, origins, Silent(), time_limit=0.001)
+    assert sources["budget.parameters"].endswith("of the backbone's weights, at least 10,000")
+    assert "the fewest that make sense" in sources["supernet.epochs"]
+    assert sources["supernet.epochs"].endswith("a step 0 fit")

@@ -60,6 +60,11 @@ def test_the_subnets_of_a_step_are_drawn_as_in_the_paper_unless_asked_otherwise(
         assert resolve([recipe_layer(name)])[0].supernet.sampling == "uniform"
 
 
+def test_an_empty_list_of_depths_is_not_taken_for_the_default() -> None:
+    (problem,) = problems_of(assignment_layer("space.depths=[]"))
+    assert problem.startswith("space.depths: it needs at least one number of blocks")
+
+
 @pytest.mark.parametrize(
     ("assignment", "told"),
     [

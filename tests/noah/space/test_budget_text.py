@@ -70,7 +70,8 @@ def test_parameters_have_neither_multiples_nor_billions() -> None:
 
 @pytest.mark.parametrize(
     ("count", "spelled"),
-    [(999, "999"), (1000, "1 k"), (640_000, "640 k"), (5_472_000_000, "5.47 G"), (17_600_000_000, "17.6 G"),
+    [(999, "999"), (999_499, "999 k"), (999_500, "1 M"), (999_999, "1 M"), (999_600_000, "1 G"), (1000, "1 k"),
+     (640_000, "640 k"), (5_472_000_000, "5.47 G"), (17_600_000_000, "17.6 G"),
      (123_000_000, "123 M"), (1_700_000_000_000, "1700 G")],
 )  # fmt: skip
 def test_spelled_counts(count: int, spelled: str) -> None:
@@ -79,7 +80,7 @@ def test_spelled_counts(count: int, spelled: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "spelled"),
-    [(0.012, "12 ms"), (0.0008, "800 us"), (1.5, "1.5 s"), (0.01234, "12.3 ms"), (2e-8, "0.02 us")],
+    [(0.012, "12 ms"), (0.0008, "800 us"), (1.5, "1.5 s"), (0.01234, "12.3 ms"), (2e-8, "0.02 us"), (0.99999, "1 s")],
 )
 def test_spelled_times(seconds: float, spelled: str) -> None:
     assert spell_seconds(seconds) == spelled

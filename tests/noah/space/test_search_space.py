@@ -283,6 +283,12 @@ def test_wrong_spaces_are_told_whole() -> None:
     assert len(caught.value.problems) == 4
 
 
+@pytest.mark.parametrize("module", [ModuleSpace((8, 4), (4,)), ModuleSpace((4, 4), (4,)), ModuleSpace((4,), (4, 2))])
+def test_widths_and_depths_ascend(module: ModuleSpace) -> None:
+    with pytest.raises(SettingsError, match=r"space.lora: .* must ascend, with no number twice"):
+        SearchSpace(4, 64, {"lora": module})
+
+
 @given(spaces())
 def test_a_space_comes_back_from_what_is_written_of_it(space: SearchSpace) -> None:
     written = json.loads(json.dumps(space.to_json()))

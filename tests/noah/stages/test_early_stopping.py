@@ -63,13 +63,24 @@ def test_it_ends_early_with_the_weights_of_the_best_epoch(begin: Begin) -> None:
     assert told["epochs"] == len(losses) == told["best_epoch"] + 1 < 40
     assert losses[told["best_epoch"] - 1] == min(losses)
     assert len(result["losses"]) == told["best_epoch"]
-    assert any(line.startswith(f"stopped   after {len(losses)} epochs") for line in listener.said)
+    assert any(
+        line.startswith(f"stopped   after {len(losses)} of 40 epochs, back to epoch {told['best_epoch']},")
+        for line in listener.said
+    )
     model, subnet = load_retrained(run, materials)
     held_out = final_images(materials).held_out
     assert held_out is not None
     pixels = materials.pixels(held_out.stopping, "some", Silent())
     measured = score(merged_logits(model, subnet, pixels, materials), pixels.labels)
     assert measured.cross_entropy == pytest.approx(min(losses), abs=1e-6)
+
+
+def test_a_training_that_ran_to_its_end_is_not_said_to_have_stopped(begin: Begin) -> None:
+    run, materials = begin("whole", {"retrain.epochs": 3, "retrain.patience": 3})
+    listener = Recorder()
+    best = retrain(run, materials, listener)["early_stopping"]["best_epoch"]
+    assert any(line.startswith(f"kept      epoch {best} of 3, with the lowest") for line in listener.said)
+    assert not any(line.startswith("stopped") for line in listener.said)
 
 
 def test_it_takes_the_steps_of_a_training_that_is_not_watched(begin: Begin) -> None:

@@ -192,7 +192,7 @@ def test_what_is_finished_is_neither_trained_nor_read_again(
     listener = Recorder()
     assert rerank(run, materials, rank(candidates), M, EPOCHS, listener) == reranked
     assert (listener.bars, listener.said) == ({}, [])
-    assert rerank(run, materials, rank(candidates), 1, EPOCHS, listener) == [e for e in reranked if e.index == 3]
+    assert rerank(run, materials, rank(candidates), 2, EPOCHS, listener) == [e for e in reranked if e.index in (2, 3)]
 
 
 def test_other_settings_are_not_mixed(
@@ -229,7 +229,7 @@ def test_inheriting_starts_from_the_supernets_slices(
     materials = make_materials(tiny_settings({"retrain": still}))
     run = start_run(tmp_path, materials)
     with pytest.raises(RunError, match=r"supernet.*is missing"):
-        rerank(run, materials, rank(candidates), 1, 1, Silent())
+        rerank(run, materials, rank(candidates), 2, 1, Silent())
 
     seed_torch(1)
     largest, training = materials.space.largest, materials.settings.supernet
@@ -246,11 +246,11 @@ def test_inheriting_starts_from_the_supernets_slices(
         bar=Silent(),
         say=Silent().say,
     )
-    (reranked,) = rerank(run, materials, rank(candidates), 1, 1, Silent())
-    stored = read_checkpoint(run.path("search", "rerank", "3", "checkpoint.safetensors"))
-    sliced = slice_trainable_state(supernet, reranked.subnet)
-    torch.testing.assert_close(stored.weights, sliced, rtol=0, atol=1e-20)
-    assert max(value.abs().max() for name, value in sliced.items() if name.endswith(".b") and value.numel()) > 1e-3
+    for reranked in rerank(run, materials, rank(candidates), 2, 1, Silent()):
+        stored = read_checkpoint(run.path("search", "rerank", str(reranked.index), "checkpoint.safetensors"))
+        sliced = slice_trainable_state(supernet, reranked.subnet)
+        torch.testing.assert_close(stored.weights, sliced, rtol=0, atol=1e-20)
+        assert max(value.abs().max() for name, value in sliced.items() if name.endswith(".b") and value.numel()) > 1e-3
 
 
 def test_candidates_that_were_all_given_up_leave_nothing(
@@ -259,6 +259,27 @@ def test_candidates_that_were_all_given_up_leave_nothing(
     run = start_run(tmp_path, materials)
     assert rerank(run, materials, [candidates[1]], M, EPOCHS, Silent()) == []
     assert not run.path("search").exists()
+
+
+def test_a_single_candidate_is_not_trained_as_there_is_nothing_to_choose(
+    materials: Materials, candidates: list[Candidate], tmp_path: Path
+) -> None:
+    run = start_run(tmp_path, materials)
+    assert rerank(run, materials, [candidates[0], candidates[1]], M, EPOCHS, Silent()) == []
+    assert not run.path("search").exists()
+
+
+def test_invited_baselines_that_are_missing_are_told(
+    materials: Materials, candidates: list[Candidate], tmp_path: Path
+) -> None:
+    search = materials.settings.search.model_copy(update={"baselines": True, "invited": ("lora", "lora+bias")})
+    asked = replace(materials, settings=materials.settings.model_copy(update={"search": search}))
+    single = replace(candidates[0], origin="single module", subnet=Subnet.uniform(materials.space.blocks, lora=1))
+    listener = Recorder()
+    assert rerank(start_run(tmp_path, asked), asked, [single], M, EPOCHS, listener) == []
+    assert [said for said in listener.said if said.startswith("final")] == [
+        "final     without lora+bias, which the search did not come to or could not measure"
+    ]
 
 
 @pytest.mark.parametrize("line", [{"index": 8}, {"index": 8, "subnet": {"lora": [1]}}, [1, 2], 3])

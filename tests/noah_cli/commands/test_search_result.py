@@ -146,6 +146,10 @@ def test_a_front_of_one_has_no_second() -> None:
     ("single", "sentence"),
     [
         ({"index": 0, "kind": "lora"}, "gain none: lora alone won the final, and no mixture of modules was better"),
+        (
+            {"index": 0, "kind": "lora", "won": True, "others": 0},
+            "gain not known: only single modules were in the final, which lora alone won",
+        ),
         ({"index": 3, "kind": "linear"}, "gain none: no module at all won the final, and no mixture"),
         (
             {"index": 0, "kind": "lora", "lead": 0.025, "lead_error": 0.012},
