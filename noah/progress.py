@@ -122,4 +122,5 @@ def first_of(names: Sequence[str], most: int) -> str:
 
 def counted(count: int, unit: str) -> str:
     """Put a number before its unit, which is passed in the plural: 1 image, 1,200 images."""
-    return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"
+    singular = unit.removesuffix("es" if unit.endswith(("sses", "ches", "xes")) else "s")
+    return f"{count:,} {singular if count == 1 else unit}"

@@ -34,6 +34,7 @@ from export.artifact.records import (
 )
 from noah.errors import ArtifactError
 from noah.files.atomic import atomic_file
+from noah.runs.export_command import export_again, where_artifacts_are
 from noah.version import __version__
 
 MANIFEST_FILE = "manifest.json"
@@ -47,7 +48,6 @@ FORMAT_VERSION: Final = 1
 """The newest manifest layout that this version of noah writes and reads."""
 
 _RESPELLED = {"quantisation": "quantization", "normalised": "normalized"}
-_EXPORT_AGAIN = "Export it again: noah export"
 
 
 class Manifest(Record):
@@ -152,22 +152,24 @@ def read_manifest(path: Path) -> Manifest:
     try:
         text = path.read_bytes()
     except FileNotFoundError:
-        raise ArtifactError(f"No artifact here: {path} does not exist.", "Write one: noah export") from None
+        hint = where_artifacts_are(path.parent)
+        raise ArtifactError(f"No artifact here: {path} does not exist.", hint) from None
     except OSError as error:
         raise ArtifactError(f"Cannot read {path}: {error.strerror}.") from error
     try:
         content = from_json(text)
     except ValueError as error:
-        raise ArtifactError(f"{path} is not JSON: {error}.", _EXPORT_AGAIN) from error
+        raise ArtifactError(f"{path} is not JSON: {error}.", export_again(path.parent)) from error
     if not isinstance(content, dict):
-        raise ArtifactError(f"{path} is JSON, but not a manifest.", _EXPORT_AGAIN)
+        raise ArtifactError(f"{path} is JSON, but not a manifest.", export_again(path.parent))
     _refuse_newer(content, path)
     try:
         respelled = _respelled(content)
         return Manifest.model_validate_json(text if respelled == content else to_json(respelled), strict=True)
     except ValidationError as error:
         problems = "; ".join(map(_one_problem, error.errors(include_url=False)))
-        raise ArtifactError(f"{path} is not a manifest that this noah reads: {problems}.", _EXPORT_AGAIN) from error
+        problem = f"{path} is not a manifest that this noah reads: {problems}."
+        raise ArtifactError(problem, export_again(path.parent)) from error
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> Path:
@@ -199,17 +201,19 @@ def check_files(manifest: Manifest, folder: Path) -> None:
     """
     for name, expected in manifest.files.items():
         if _leaves_folder(name):
-            raise ArtifactError(f"The manifest in {folder} names the file {name!r}, outside its folder.", _EXPORT_AGAIN)
+            problem = f"The manifest in {folder} names the file {name!r}, outside its folder."
+            raise ArtifactError(problem, export_again(folder))
         path = folder / name
         if not path.is_file():
-            raise ArtifactError(f"The artifact in {folder} lacks its file {name}.", _EXPORT_AGAIN)
+            raise ArtifactError(f"The artifact in {folder} lacks its file {name}.", export_again(folder))
         try:
             found = file_record(path)
         except OSError as error:
             raise ArtifactError(f"Cannot read {path}: {error.strerror}.") from error
         if found != expected:
             what = "SHA-256" if found.bytes == expected.bytes else f"size ({found.bytes:,} bytes)"
-            raise ArtifactError(f"{path} was changed or damaged: its {what} is not the manifest's.", _EXPORT_AGAIN)
+            problem = f"{path} was changed or damaged: its {what} is not the manifest's."
+            raise ArtifactError(problem, export_again(folder))
 
 
 def _refuse_newer(content: dict[str, object], path: Path) -> None:

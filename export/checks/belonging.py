@@ -9,9 +9,10 @@ from typing import Any
 from export.artifact.manifest import MANIFEST_FILE, Manifest, check_files, read_manifest
 from export.artifact.origin import temperature_of
 from export.formats.runnable import Runnable, runnables
-from noah.checks.verification import Check, export_again
+from noah.checks.verification import Check
 from noah.data.decoding import AS_STORED
 from noah.errors import ArtifactError, NoahError
+from noah.runs.export_command import export_command
 from noah.runs.folder import RUN_FILE, Run
 from noah.runs.run_subnet import read_subnet
 from noah.runs.seals import hash_file
@@ -37,7 +38,7 @@ def check_artifacts(run: Run) -> Iterator[Check]:
             _check_origin(run, manifest)
             models = runnables(folder, manifest)
         except NoahError as error:
-            yield Check(f"artifact {folder.name}", "failed", error.problem, export_again(run, folder.name))
+            yield Check(f"artifact {folder.name}", "failed", error.problem, export_command(run.folder, folder.name))
             continue
         yield Check(f"artifact {folder.name}", "ok", "its files, weights, subnet and classes match the run")
         for model in models:

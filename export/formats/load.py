@@ -17,6 +17,7 @@ from noah.data.decoding import AS_STORED, Decoding
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtifactError
 from noah.files.bounded import parse_json
+from noah.runs.export_command import export_again, where_artifacts_are
 
 
 def load_predictor(
@@ -45,7 +46,7 @@ def load_predictor(
     problems = _disagreements(manifest, preprocessing, model)
     if problems:
         raise ArtifactError(
-            f"{folder / file} is not the model of its manifest: {'; '.join(problems)}.", "Export it again: noah export"
+            f"{folder / file} is not the model of its manifest: {'; '.join(problems)}.", export_again(folder)
         )
     name = model_name(folder.resolve().name, file, format_)
     return Predictor(folder, file, manifest, preprocessing, decoding, model, name=name)
@@ -71,7 +72,7 @@ def read_artifact(artifact: Path) -> tuple[Manifest, str]:
         )
     file = artifact.name if artifact.name in model_files() else format_.models[0].name
     if file not in {model.name for model in format_.models} or file not in manifest.files:
-        raise ArtifactError(f"The manifest in {folder} names no {file}.", "Export it again: noah export")
+        raise ArtifactError(f"The manifest in {folder} names no {file}.", export_again(folder))
     check_files(manifest, folder)
     return manifest, file
 
@@ -101,7 +102,7 @@ def artifact_folder(artifact: Path) -> Path:
     if artifact.is_dir():
         return artifact
     if not artifact.exists():
-        raise ArtifactError(f"No artifact here: {artifact} does not exist.", "Write one: noah export")
+        raise ArtifactError(f"No artifact here: {artifact} does not exist.", where_artifacts_are(artifact))
     if artifact.name not in (*model_files(), MANIFEST_FILE):
         raise ArtifactError(
             f"{artifact} is not an artifact.",

@@ -56,10 +56,12 @@ def _finish(draft: Draft) -> Manifest:
 def _open(file: Path, manifest: Manifest, opening: Opening) -> OpenModel:
     from export.runtime.engine import open_engine
     from noah.errors import ArtifactError, UsageError
+    from noah.runs.export_command import export_again
 
     beside = file.with_name(onnx.ONNX_FILE.name)
     if manifest.engine is None:
-        raise ArtifactError(f"The manifest beside {file} does not describe the engine.", "Export it again: noah export")
+        problem = f"The manifest beside {file} does not describe the engine."
+        raise ArtifactError(problem, export_again(file.parent))
     if opening.embeddings:
         raise UsageError(f"The engine {file} gives no embeddings.", f"The file that it was built from does: {beside}")
     if opening.provider is not None:

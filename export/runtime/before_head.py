@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noah.errors import ArtifactError
+from noah.runs.export_command import export_again
 
 if TYPE_CHECKING:  # it takes its time to import, and only embeddings need it
     from onnx import GraphProto, NodeProto
@@ -50,7 +51,7 @@ def with_features(path: Path) -> bytes:
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's errors have no types
-        raise ArtifactError(f"Cannot open {path}: {error}.", "Export it again: noah export") from error
+        raise ArtifactError(f"Cannot open {path}: {error}.", export_again(path.parent)) from error
     model.graph.output.append(onnx.ValueInfoProto(name=name_of_features(model.graph)))  # the runtime infers its type
     return bytes(model.SerializeToString())
 

@@ -27,6 +27,7 @@ from export.runtime.tensors import TensorSpec
 from noah.errors import ArtifactError, UsageError
 from noah.hardware.cores import Cores, choose_threads
 from noah.hardware.gpu import has_nvidia_driver
+from noah.runs.export_command import export_again
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -232,8 +233,10 @@ def _open(model: Path | bytes, options: Any, providers: list[Any]) -> Any:
         with _quiet():
             return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no common base
-        what = model if isinstance(model, Path) else "the model with its features"
-        raise ArtifactError(f"Cannot open {what}: {one_line(error)}.", "Export it again: noah export") from error
+        what, hint = "the model with its features", ""
+        if isinstance(model, Path):
+            what, hint = str(model), export_again(model.parent)
+        raise ArtifactError(f"Cannot open {what}: {one_line(error)}.", hint) from error
 
 
 @contextlib.contextmanager

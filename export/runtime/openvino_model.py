@@ -21,6 +21,7 @@ from export.artifact.records import Precision
 from export.runtime.tensors import TensorSpec
 from noah.errors import ArtifactError, MissingPackageError, UsageError
 from noah.hardware.cores import Cores, choose_threads
+from noah.runs.export_command import export_again
 
 PROVIDER = "OpenVINO CPU"
 """How results and tables call what runs here; --provider takes it and "openvino"."""
@@ -214,7 +215,7 @@ def open_openvino(
     try:
         return OpenVinoModel(core, read_network(core, file), hint, why, cores)
     except RuntimeError as error:
-        raise ArtifactError(f"Cannot open {file}: {one_line(error)}.", "Export it again: noah export") from error
+        raise ArtifactError(f"Cannot open {file}: {one_line(error)}.", export_again(file.parent)) from error
 
 
 def is_openvino(provider: str | None) -> bool:

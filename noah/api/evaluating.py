@@ -14,7 +14,7 @@ from export.predict.predictor import Predictor
 from noah.data.intake import ASKED_SHARE
 from noah.errors import UsageError
 from noah.files.latest import follow_latest
-from noah.prepare.context import check_same_data
+from noah.prepare.context import Materials, check_same_data
 from noah.prepare.prepare_run import prepare_run
 from noah.progress import Listener
 from noah.runs.artifact_results import artifact_result
@@ -127,12 +127,11 @@ def evaluate_run(
     check_still_chosen(current)
     if on is not None:
         measured = _evaluate_on(current, listener, own, on, what, again=again, data=data)
-    elif (stored := _stored(current, ("eval", "test.json"), what, listener, again=again)) is not None:
-        measured = stored
+    elif current.path("eval", "test.json").is_file() and not again:
+        measured = Measured(read_result(current, "eval", "test.json"), what, is_new=False)
+        _tell_stored(current, what, listener, own, data)
     else:
-        listener.say(f"run       {current.folder}")
-        materials = prepare_run(current, listener, own, data=data)
-        check_same_data(current, materials)
+        materials = _prepared(current, listener, own, data)
         measured = Measured(evaluate_test(current, materials, listener), what, is_new=True)
     _tell_duplicates(measured.result, listener)
     track_result(current, measured.result, listener)
@@ -166,29 +165,32 @@ def evaluate_exported(
     if current.path(*place).is_file() and not again:
         result = read_result(current, *place)
         if result.get("files") == predictor.manifest.file_hashes:
-            _tell_stored(current, what, listener)
+            _tell_stored(current, what, listener, own, data)
             _tell_duplicates(result, listener)
             return Measured(result, what, is_new=False)
-    listener.say(f"run       {current.folder}")
-    materials = prepare_run(current, listener, own, data=data)
-    check_same_data(current, materials)
+    materials = _prepared(current, listener, own, data)
     listener.say(f"runs on   {predictor.provider} ({predictor.provider_reason})")
     result = evaluate_artifact(predictor, current, materials, listener, place[-1])
     _tell_duplicates(result, listener)
     return Measured(result, what, is_new=True)
 
 
-def _stored(current: Run, place: tuple[str, ...], what: str, listener: Listener, *, again: bool) -> Measured | None:
-    """The stored result, unless there is none or it is to be measured again."""
-    if again or not current.path(*place).is_file():
-        return None
-    result = read_result(current, *place)
-    _tell_stored(current, what, listener)
-    return Measured(result, what, is_new=False)
+def _prepared(current: Run, listener: Listener, own: Sequence[Layer], data: Path | None) -> Materials:
+    """What a run works with, of the same images as when it began."""
+    listener.say(f"run       {current.folder}")
+    materials = prepare_run(current, listener, own, data=data)
+    check_same_data(current, materials)
+    return materials
 
 
-def _tell_stored(current: Run, what: str, listener: Listener) -> None:
-    listener.say(f"eval      {what} of {current.name} was measured before; --again repeats it.")
+def _tell_stored(
+    current: Run, what: str, listener: Listener, own: Sequence[Layer], data: Path | None = None, on: str = ""
+) -> None:
+    """Say that a stored result is given; images that are said to have moved are looked at nevertheless."""
+    if data is not None:
+        _prepared(current, listener, (), data)
+    given = ", with these options" if own else ""
+    listener.say(f"eval      {what} of {current.name} was measured{on} before; --again repeats it{given}.")
 
 
 def _evaluate_on(
@@ -200,9 +202,7 @@ def _evaluate_on(
         UsageError: If the result file holds the result of another dataset.
         NoahError: If anything else is wrong with the run or the dataset.
     """
-    listener.say(f"run       {current.folder}")
-    materials = prepare_run(current, listener, own, data=data)
-    check_same_data(current, materials)
+    materials = _prepared(current, listener, own, data)
     foreign = find_foreign(on, materials.settings, materials.dataset.classes)
     listener.say(
         f"data      {foreign.name}: {len(foreign.split):,} images of {len(foreign.present):,} of the run's "
@@ -218,7 +218,7 @@ def _evaluate_on(
                 f"{current.path(*place)} holds the result of another dataset that is also named {foreign.name}.",
                 "Rename the folder after --on, or replace that result with --again.",
             )
-        listener.say(f"eval      {current.name} was measured on {foreign.name} before; --again repeats it.")
+        _tell_stored(current, what, listener, own, on=f" on {foreign.name}")  # its images were looked at
         result, is_new = stored, False
     else:
         result, is_new = evaluate_foreign(current, materials, foreign, listener), True

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from noah.files.jsonl import read_lines
 from noah.nas.candidate import Candidate
 from noah.progress import counted, first_of
 from noah.runs.artifact_results import FOLDERS, artifact_results
+from noah.runs.export_command import export_command
 from noah.runs.file_shapes import Trained, check_shape
 from noah.runs.folder import RUN_FILE, Run
 from noah.runs.kept_predictions import read_predictions
@@ -183,23 +183,8 @@ def _mend(run: Run, place: Place) -> str:
         case "eval":
             return f"noah eval --on {shlex.quote(_measured_on(run, place[-1]))} --again --run {run.option}"
         case "export":
-            return export_again(run, place[1])
+            return export_command(run.folder, place[1])
     return RESTORE
-
-
-_ARTIFACT = re.compile(
-    r"(?P<format>[a-z0-9]+)(?:-(?P<precision>fp32|fp16|bf16|int8-dynamic|int8))?(?:-(?P<input>uint8|image))?"
-    r"(?:-(?P<output>probabilities))?(?:-(?P<input_size>[0-9]+)px)?"
-)
-"""How the folder of an artifact is called: the values of its options, as `export.write.request` puts them together."""
-
-
-def export_again(run: Run, name: str) -> str:
-    """The command that writes an artifact again, from the name of its folder."""
-    found = _ARTIFACT.fullmatch(name)
-    given = {} if found is None else found.groupdict()
-    options = [f"--{option.replace('_', '-')} {value}" for option, value in given.items() if value]
-    return " ".join(["noah export", *options, f"--run {run.option}"])
 
 
 def _measured_on(run: Run, name: str) -> str:

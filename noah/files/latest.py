@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from noah.errors import UsageError
@@ -39,6 +40,17 @@ def is_runs_folder(folder: Path) -> bool:
     """Whether a folder holds noah's runs: it has the file `latest`, or the usual name, and <dataset>/<id>/run.yaml."""
     named = folder.name == DEFAULT_RUNS.name or (folder / LATEST).is_file()
     return named and any(folder.glob(f"*/*/{_RUN_FILE}"))
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (folder / _RUN_FILE).is_file()
+
+
+def run_option(folder: Path) -> str:
+    """The argument of `--run` for the run in a folder, quoted: its name in the default folder, otherwise its path."""
+    name = f"{folder.parent.name}/{folder.name}"
+    return shlex.quote(name if folder == DEFAULT_RUNS / name else str(folder))
 
 
 def write_latest(root: Path, name: str) -> None:

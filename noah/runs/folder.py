@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ from noah.errors import CommandOrderError, RunError, RunExistsError, UsageError
 from noah.files.atomic import make_folder, write_json, write_text
 from noah.files.bounded import LARGEST_JSON, LARGEST_YAML, dump_yaml, parse_json, parse_yaml, read_bounded
 from noah.files.jsonl import START_AGAIN, append_line
-from noah.files.latest import DEFAULT_RUNS, LATEST, check_name, follow_latest, read_latest, write_latest
+from noah.files.latest import LATEST, check_name, follow_latest, read_latest, run_option, write_latest
 from noah.files.lock import exclusive, is_held
 from noah.hardware.choice import Choice
 from noah.hardware.processes import launched_processes
@@ -89,7 +88,7 @@ class Run:
     @property
     def option(self) -> str:
         """The argument of `--run` for this run, quoted: its name in the default folder, otherwise its path."""
-        return shlex.quote(self.name if self.folder == DEFAULT_RUNS / self.name else str(self.folder))
+        return run_option(self.folder)
 
     def path(self, *parts: str) -> Path:
         """A path inside the run folder; nothing is created."""

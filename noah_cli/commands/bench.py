@@ -26,7 +26,7 @@ def bench(
     context: typer.Context,
     artifacts: Annotated[
         list[Path],
-        typer.Argument(help="Folders of exported artifacts, or their models, such as model.onnx."),
+        typer.Argument(help="Folders of exported artifacts, or their models, such as model.onnx.", metavar="ARTIFACTS"),
     ],
     against: Annotated[
         str | None,

@@ -47,7 +47,9 @@ def benchmark(
     context: typer.Context,
     suite: Annotated[
         Literal["vtab", "pocket"],
-        typer.Argument(help="vtab: the 19 tasks of VTAB-1k. pocket: small tasks that need no download."),
+        typer.Argument(
+            help="vtab: the 19 tasks of VTAB-1k. pocket: small tasks that need no download.", metavar="SUITE"
+        ),
     ],
     tasks: Annotated[
         str | None,

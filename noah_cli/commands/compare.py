@@ -34,7 +34,7 @@ def compare(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Two or more runs, each as DATASET/ID or a path.", metavar="RUN...", autocompletion=complete_run
+            help="Two or more runs, each as DATASET/ID or a path.", metavar="RUNS", autocompletion=complete_run
         ),
     ],
     latency: Annotated[

@@ -29,7 +29,8 @@ _WORST = 3
 def evaluate(
     context: typer.Context,
     artifact: Annotated[
-        Path | None, typer.Argument(help="An exported artifact; if not given, the retrained winner itself.")
+        Path | None,
+        typer.Argument(help="An exported artifact; if not given, the retrained winner itself.", metavar="ARTIFACT"),
     ] = None,
     run: RunOption = None,
     on: Annotated[

@@ -29,14 +29,18 @@ _NAMED_SLOW = 5
 def predict(
     context: typer.Context,
     artifact: Annotated[
-        Path, typer.Argument(help="Folder of an exported artifact, or a model in it, such as model.onnx.")
+        Path,
+        typer.Argument(
+            help="Folder of an exported artifact, or a model in it, such as model.onnx.", metavar="ARTIFACT"
+        ),
     ],
     images: Annotated[
         list[str],
         typer.Argument(
             help="Image files, folders (searched recursively), globs, tables with a column of paths, or - for a list "
             "of paths on standard input; with --ray also .tar archives and Parquet tables of images, and all of these "
-            "at addresses such as s3://BUCKET/FOLDER. Names that begin with a dash come after --."
+            "at addresses such as s3://BUCKET/FOLDER. Names that begin with a dash come after --.",
+            metavar="IMAGES",
         ),
     ],
     out: Annotated[

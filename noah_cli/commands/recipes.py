@@ -14,7 +14,9 @@ def recipes(
     context: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(help="A recipe to print in full, with every default.", autocompletion=complete_recipe),
+        typer.Argument(
+            help="A recipe to print in full, with every default.", metavar="NAME", autocompletion=complete_recipe
+        ),
     ] = None,
 ) -> None:
     """List the shipped recipes, or print one with the source of each value."""

@@ -28,8 +28,7 @@ def report(
 ) -> None:
     """Write one HTML page about a run, at any stage, and its figures as SVG and PNG.
 
-    Reads the run folder, and other runs on the same dataset for comparison; no image is opened. The page needs no
-    other files.
+    Other runs on the same dataset are read for comparison. No image is opened, and the page needs no other files.
     """
     from noah.runs.folder import open_run
     from noah_cli.report.facts import gather_facts

@@ -138,9 +138,14 @@ def gather_facts(run: Run, runs: Path) -> Facts:
     nothing = Missing("The subnet of this run was given: nothing was searched.")
     supernet = gather_supernet(run, description, resume) if given is None else nothing
     searched = gather_searched(run, description, resume) if given is None else nothing
-    retrained = gather_retrained(run, description, (retrain if given is None else f"noah retrain --resume{name}",))
-    tested = gather_tested(run, classes, (test,), f"noah eval --again{name}")
-    exported = gather_exported(run, (export,))
+    chosen = given is not None or (isinstance(searched, Searched) and searched.winner is not None)
+    to_train = (*(() if chosen else (resume,)), retrain if given is None else f"noah retrain --resume{name}")
+    retrained = gather_retrained(run, description, to_train)
+    before: tuple[str, ...] = retrained.commands if isinstance(retrained, Missing) else ()
+    if isinstance(retrained, Training) and not retrained.finished:
+        before = (f"noah retrain --resume{name}",)
+    tested = gather_tested(run, classes, (*before, test), f"noah eval --again{name}")
+    exported = gather_exported(run, (*before, export))
     subnet: Subnet | Missing = Missing("The search has not chosen a subnet yet.", (resume,))
     if given is not None:
         subnet = given

@@ -70,7 +70,7 @@ def test_a_few_shot_set_and_other_photographs_of_its_classes(folder: Path) -> No
 
     write_images(folder / "road" / "breed 99", ["a.jpg"], 1)
     unknown = noah("eval", "--on", "road")
-    assert unknown.code == 1 and "has 1 classes that this run does not know: breed 99" in unknown.err
+    assert unknown.code == 1 and "has 1 class that this run does not know: breed 99" in unknown.err
 
 
 def test_imagenet_and_its_variants(folder: Path) -> None:

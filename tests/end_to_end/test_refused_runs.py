@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands import Outcome, noah_line
 from tests.end_to_end.refusals import Case, add_file, assert_refused, refuse
-from tests.finished import FLOAT, Finished
+from tests.finished import FLOAT, UINT8, Finished
 
 ORDER = {
     **{
@@ -78,6 +78,7 @@ SEARCH_FIRST = [
 RETRAIN_FIRST = ["The subnet of shapes/first has not been retrained.", "Type: noah retrain --run shapes/first"]
 MODEL = f"export/{FLOAT}/model.onnx"
 MODEL_PATH = f"runs/shapes/first/{MODEL}"
+AGAIN = "Export it again: noah export --format onnx --precision fp32 --run shapes/first"
 
 WITH_A_RUN = {
     "run that exists": Case(
@@ -154,12 +155,15 @@ WITH_A_RUN = {
     "folder that is no artifact": Case(
         "noah predict runs/latest photos",
         1,
-        ["No artifact here: runs/shapes/first/manifest.json does not exist.", "Write one: noah export"],
+        [
+            "No artifact here: runs/shapes/first/manifest.json does not exist.",
+            f"Name one that is there: runs/shapes/first/export/{FLOAT}, runs/shapes/first/export/{UINT8}",
+        ],
     ),
     "damaged model": Case(
         f"noah predict {MODEL_PATH} photos",
         1,
-        [f"{MODEL_PATH} was changed or damaged: its SHA-256 is not the manifest's.", "Export it again: noah export"],
+        [f"{MODEL_PATH} was changed or damaged: its SHA-256 is not the manifest's.", AGAIN],
         damage(MODEL),
     ),
     "model cut short": Case(
@@ -167,7 +171,7 @@ WITH_A_RUN = {
         1,
         [
             f"{MODEL_PATH} was changed or damaged: its size (1,000 bytes) is not the manifest's.",
-            "Export it again: noah export",
+            AGAIN,
         ],
         damage(MODEL, length=1000),
     ),
@@ -176,7 +180,7 @@ WITH_A_RUN = {
         1,
         [
             f"The artifact in runs/shapes/first/export/{FLOAT} lacks its file model.onnx.",
-            "Export it again: noah export",
+            AGAIN,
         ],
         remove(MODEL),
     ),

@@ -60,7 +60,7 @@ def test_two_images_to_train_on_and_one_to_validate(folder: Path, tiny_settings:
     write_settings(folder, tiny_settings({"data.folder": "odd", "supernet.batch_size": 64, "retrain.batch_size": 64}))
     out = go("noah search --run first").words
     assert "2 classes, 2 training and 1 validation images" in out
-    assert "1 of 2 classes have too few images to appear in validation: light." in out
+    assert "1 of 2 classes has too few images to appear in validation: light." in out
     best = read("runs/odd/first/search/best.json")
     assert (best["total"], best["evaluated"]) == (1, best["planned"])
     assert best["accuracy"] in (0, 1)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from noah.progress import Bar, Listener, Silent, first_of, joined
+from noah.progress import Bar, Listener, Silent, counted, first_of, joined
 
 
 def test_the_silent_listener_takes_everything_and_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,3 +32,11 @@ def test_words_are_joined_as_in_a_sentence(words: list[str], sentence: str) -> N
 )
 def test_names_beyond_the_first_are_counted(count: int, listed: str) -> None:
     assert first_of([str(number) for number in range(count)], 3) == listed
+
+
+@pytest.mark.parametrize(
+    ("unit", "one"),
+    [("images", "image"), ("classes", "class"), ("searches", "search"), ("boxes", "box"), ("sizes", "size")],
+)
+def test_one_of_a_unit_is_in_the_singular(unit: str, one: str) -> None:
+    assert (counted(1, unit), counted(1200, unit)) == (f"1 {one}", f"1,200 {unit}")

@@ -15,7 +15,7 @@ from PIL import Image
 from noah.data.dataset import Dataset
 from noah.data.decode import Source, open_image
 from noah.data.sources.division import Labeled, divide, number_labels, order_labels, refuse_unknown
-from noah.data.sources.mistakes import Mistakes, quoted
+from noah.data.sources.mistakes import Mistakes, quoted, unlike_a_label
 from noah.data.sources.split_names import SPELLINGS, one_a_role, role_of
 from noah.data.sources.tables.columns import USUAL_NAMES, Columns
 from noah.data.split import Split, concatenate, with_groups
@@ -178,7 +178,7 @@ def _labels(rows: Any, columns: Columns, where: str) -> list[str]:
         elif isinstance(value, str | int):
             labels.append(str(value))
         else:
-            mistakes.add(f"row {index}", f"the {quoted(columns.label)} is neither text nor a whole number")
+            mistakes.add(f"row {index}", *unlike_a_label(columns.label, value))
     mistakes.refuse()
     return labels
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +25,10 @@ from noah.data.split import (
     with_groups,
 )
 from noah.errors import DataError, NoTestSplitError, UsageError
+from noah.progress import first_of
+
+_JOINING = ("|", ";", ",")
+"""Signs that join several labels in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +114,26 @@ def divide(
         *notes,
         *found,
         f"The {len(names)} classes are the labels of {labeled.where} {labeled.order}, from {names[0]} to {names[-1]}.",
+        *_joined(names),
     ]
     if labeled.roles is None:
         return _draw_all(labeled, seed, validation_fraction, test_fraction, told)
     return _as_given(labeled, labeled.roles, seed, validation_fraction, told)
+
+
+def _joined(names: Sequence[str]) -> list[str]:
+    """Tell labels that seem to be several in one: each of their parts also stands alone or in another one."""
+    for sign in _JOINING:
+        parts = {name: [part.strip() for part in name.split(sign)] for name in names}
+        count = Counter(part for of_name in parts.values() for part in of_name)
+        joined = [name for name in names if len(parts[name]) > 1]
+        if joined and all(count[part] > 1 for name in joined for part in parts[name]):
+            one = joined[0]
+            return [
+                f"{len(joined):,} of these look like several labels joined by {sign!r}. noah gives each image one "
+                f"label, so {quoted(one)} is a class of its own."
+            ]
+    return []
 
 
 def _grouped(labeled: Labeled) -> tuple[Labeled, list[str]]:
@@ -250,7 +271,10 @@ def content_notes(classes: tuple[str, ...], splits: Mapping[str, Split], grouped
     for role, split in splits.items():
         missing = np.setdiff1d(np.arange(len(classes)), split.labels)
         if len(missing):
-            names = ", ".join(classes[label] for label in missing[:5]) + (", ..." if len(missing) > 5 else "")
-            notes.append(f"{len(missing)} of {len(classes)} classes have too few images to appear in {role}: {names}.")
+            names = first_of([classes[label] for label in missing], 5)
+            have = "has" if len(missing) == 1 else "have"
+            notes.append(
+                f"{len(missing)} of {len(classes)} classes {have} too few images to appear in {role}: {names}."
+            )
     uneven = imbalance_note(class_counts(concatenate(splits["train"], splits["validation"]), classes))
     return [*notes, uneven] if uneven else notes

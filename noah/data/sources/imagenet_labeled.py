@@ -21,6 +21,7 @@ from noah.data.sources.lists import read_list
 from noah.data.sources.split_names import role_of
 from noah.data.split import FileSplit, Split, with_labels
 from noah.errors import DataError, DatasetNotFoundError
+from noah.progress import counted, first_of
 
 LAYOUT = (
     "A variant of ImageNet holds annotations/val_meta.list with lines '<image path> <label>', paths relative to its "
@@ -196,8 +197,7 @@ def _label_of(classes: Sequence[str]) -> dict[str, int]:
 def _refuse_unknown(source: str, unknown: list[str], classes: Sequence[str]) -> None:
     if unknown:
         raise DataError(
-            f"{source} has {len(unknown):,} classes that this run does not know: {', '.join(unknown[:3])}"
-            f"{', ...' if len(unknown) > 3 else ''}.",
-            f"The run knows {len(classes):,}: {', '.join(classes[:3])}{', ...' if len(classes) > 3 else ''}. All "
-            "others have to be left out.",
+            f"{source} has {counted(len(unknown), 'classes')} that this run does not know: {first_of(unknown, 3)}.",
+            f"The run knows {len(classes):,}: {first_of(classes, 3)}. Leave the images of others out, or train a run "
+            "that knows them, too: noah retrain --from RUN --data FOLDER",
         )

@@ -55,6 +55,13 @@ class Mistakes:
         raise DataError("\n".join(lines), hint)
 
 
+def unlike_a_label(name: str, value: object) -> tuple[str, str]:
+    """What is wrong with a value that is neither text nor a whole number, and what to do about it, if anything."""
+    if isinstance(value, list):
+        return f"the {quoted(name)} is a list", "noah gives each image one label: choose one of those in the list."
+    return f"the {quoted(name)} is neither text nor a whole number", ""
+
+
 def quoted_path(text: str) -> str:
     """A path as part of a message, as `quoted` gives a text; of a long one, the end tells more than the beginning."""
     return quoted(text if len(text) <= _LONGEST else f"...{text[3 - _LONGEST :]}")

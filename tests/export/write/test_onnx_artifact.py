@@ -24,10 +24,10 @@ from export.runtime.onnx_session import OpenSession, open_session
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_builder
 from export.write.request import Input, Request
-from noah.checks.verification import export_again
 from noah.errors import ExportError, ParityError
 from noah.prepare.context import Materials, prepare
 from noah.progress import Silent
+from noah.runs.export_command import export_command
 from noah.runs.folder import Run
 from tests.commands import Outcome, file_contents, noah
 from tests.conftest import PHOTO_CLASSES
@@ -313,7 +313,7 @@ def test_every_name_tells_the_command_that_writes_the_artifact_again() -> None:
         options += [f"--input {input_}"] if input_ != "float" else []
         options += [f"--output {values}"] if values != "logits" else []
         options += [f"--input-size {size}"] if size else []
-        again = export_again(Run(Path("runs/photos/first")), asked.folder_name)
+        again = export_command(Path("runs/photos/first"), asked.folder_name)
         assert again == f"noah export {' '.join(options)} --run photos/first"
 
 

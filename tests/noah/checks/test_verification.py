@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from noah.checks.verification import Check, check_run, export_again
+from noah.checks.verification import Check, check_run
 from noah.runs.folder import Run, create_run
 from noah.runs.seals import result_place, seal_result, seal_start
 from noah.settings.layers import resolve
@@ -65,21 +65,3 @@ def test_without_a_source_the_command_names_the_result(run: Run, content: str) -
     measured(run, "other photos", "/data/other photos")
     run.path("eval", "on", "other photos.json").write_text(content)
     assert check_of_seal(run, "other photos").following.startswith("noah eval --on 'other photos' --again --run ")
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("onnx-fp32", "--format onnx --precision fp32 "),
-        (
-            "trt-fp16-uint8-probabilities-112px",
-            "--format trt --precision fp16 --input uint8 --output probabilities --input-size 112 ",
-        ),
-        ("onnx-int8-dynamic-image", "--format onnx --precision int8-dynamic --input image "),
-        ("safetensors", "--format safetensors "),
-        ("of my own", ""),
-    ],
-)
-def test_an_artifact_is_written_again_with_the_options_in_its_name(name: str, options: str) -> None:
-    run = Run(Path("runs") / "my photos" / "first")
-    assert export_again(run, name) == f"noah export {options}--run 'my photos/first'"

@@ -11,7 +11,7 @@ import pytest
 
 from noah.api.evaluating import evaluation_layers
 from noah.hardware.gpu import why_no_gpu
-from noah.runs.folder import open_run
+from noah.runs.folder import Run, open_run
 from noah.settings.layers import resolve
 from tests.commands import noah
 from tests.finished import ENGINES, FLOAT, UINT8, Finished
@@ -57,6 +57,26 @@ def test_a_measured_result_is_shown_again(project: Finished, arguments: tuple[st
     assert "WARNING 2 of 18 test images are images that the network was trained or chosen on" in outcome.words
     assert noah("eval", *arguments, "--again").code == 0
     assert stored(project, name)["accuracy"] != 0.123
+
+
+@pytest.mark.parametrize("arguments", [(), (f"runs/shapes/first/export/{FLOAT}",)])
+def test_images_that_are_said_to_have_moved_are_looked_at_even_if_a_result_is_there(
+    project: Finished, arguments: tuple[str, ...]
+) -> None:
+    missing = noah("eval", *arguments, "--data", "nowhere")
+    assert missing.code != 0 and "nowhere" in missing.words
+    images = project.folder / str(Run(project.run).settings().data.folder)
+    shutil.copytree(images, project.folder / "other")
+    next((project.folder / "other" / "train").glob("*/*")).unlink()
+    other = noah("eval", *arguments, "--data", "other")
+    told = " ".join(other.error_lines)
+    assert other.code != 0 and "are not those that the run shapes/first was started with" in told
+    moved = noah("eval", *arguments, "--data", images)
+    assert moved.code == 0 and "was measured before; --again repeats it." in moved.words
+
+
+def test_options_that_a_stored_result_passes_over_are_told(project: Finished) -> None:
+    assert "was measured before; --again repeats it, with these options." in noah("eval", "--device", "cpu").words
 
 
 @pytest.mark.parametrize(
@@ -127,10 +147,9 @@ def test_a_missing_artifact_is_missing_though_it_was_measured_before(project: Fi
     shutil.rmtree(project.artifact())
     outcome = noah("eval", project.artifact())
     assert outcome.code == 1
-    assert outcome.error_lines == [
-        f"Error: No artifact here: {project.artifact()} does not exist.",
-        "Write one: noah export",
-    ]
+    assert outcome.error_lines[0] == f"Error: No artifact here: {project.artifact()} does not exist."
+    assert outcome.error_lines[1].startswith("Name one that is there: ")
+    assert f"runs/shapes/first/export/{UINT8}" in outcome.error_lines[1]
 
 
 def test_a_result_that_is_damaged(project: Finished) -> None:

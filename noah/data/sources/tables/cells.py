@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from noah.data.sources.mistakes import Mistakes, quoted
+from noah.data.sources.mistakes import Mistakes, quoted, unlike_a_label
 from noah.errors import DataError, DatasetNotFoundError, MissingPackageError, system_cause
 from noah.files.bounded import parse_json, read_bounded
 from noah.files.foreign_text import from_csv_text
@@ -256,7 +256,7 @@ def _checked(
         if isinstance(value, float) and (math.isnan(value) or value.is_integer()):  # pandas writes 3 as 3.0
             value = None if math.isnan(value) else int(value)
         if not isinstance(value, str | int | None):
-            mistakes.add(place, f"the {quoted(name)} is neither text nor a whole number")
+            mistakes.add(place, *unlike_a_label(name, value))
             return
         cells.append(str(value).strip() or None if value is not None else None)
     if any(cell is not None for cell in cells):

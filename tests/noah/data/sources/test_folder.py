@@ -52,7 +52,7 @@ class TestUnsplit:
         assert "1 file without an image's suffix" in notes
         assert "seed 7 splits its 47 images class by class" in notes
         assert "2 of 4 classes have too few images to appear in validation: one, two." in notes
-        assert "1 of 4 classes have too few images to appear in test: one." in notes
+        assert "1 of 4 classes has too few images to appear in test: one." in notes
         assert "many has 32 images and one 1" in notes and "--class-weights balanced" in notes
 
     def test_classes_of_one_or_two_images_leave_nothing_to_validate_on(

@@ -65,7 +65,7 @@ def test_classes_that_the_run_does_not_know_are_counted(tmp_path: Path, listed: 
     with pytest.raises(DataError, match="has 2 classes that this run does not know: n01484850, n01491361") as caught:
         foreign_folder(folder, SYNSETS[:2])
     assert caught.value.hint.startswith("The run knows 2: n01440764, n01443537.")
-    with pytest.raises(DataError, match=r"has 4 classes .*: n01440764, n01443537, n01484850, \.\.\."):
+    with pytest.raises(DataError, match=r"has 4 classes .*: n01440764, n01443537, n01484850 and 1 more"):
         foreign_folder(folder, ANIMALS)
 
 
@@ -82,7 +82,7 @@ def test_a_list_without_class_folders_gives_labels(tmp_path: Path, write_images:
     write_list(tmp_path / "annotations" / "test_meta.list", [("0.png", 2), ("2.png", 0)])
     assert foreign_folder(tmp_path, ANIMALS).split.labels.tolist() == [2, 0]
     write_list(tmp_path / "annotations" / "test_meta.list", [("0.png", 3)])
-    with pytest.raises(DataError, match="has 1 classes that this run does not know: label 3"):
+    with pytest.raises(DataError, match="has 1 class that this run does not know: label 3"):
         foreign_folder(tmp_path, ANIMALS)
     (tmp_path / "annotations" / "test_meta.list").unlink()
     with pytest.raises(DataError, match=r"holds neither val_meta\.list nor test_meta\.list"):
@@ -124,7 +124,7 @@ def test_a_named_data_set_is_matched_by_class_names() -> None:
     assert found.split.labels.tolist() == [2, 0, 0, 2] and found.present == (0, 2)
     assert len(found.split) == 4 and found.split.name(1) == "x/1" and found.split.open(1).size == (8, 8)
     assert len(found.notes) == 1
-    with pytest.raises(DataError, match="x has 1 classes that this run does not know: cat"):
+    with pytest.raises(DataError, match="x has 1 class that this run does not know: cat"):
         foreign_dataset(dataset, ("ant", "bee"))
     numbered = Dataset("x", ("1", "0"), images, images, lambda: images, ())
     assert "noah cannot tell whether they mean the same" in foreign_dataset(numbered, ("0", "1")).notes[-1]

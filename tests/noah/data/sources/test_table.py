@@ -50,6 +50,17 @@ def test_images_are_split_class_by_class(tmp_path: Path, write_images: WriteImag
     assert "path for the path, label for the label" in notes and "seed 0 splits its 20 images class by class" in notes
 
 
+@pytest.mark.parametrize("sign", ["|", ";", ", "])
+def test_labels_that_look_like_several_in_one_are_told(tmp_path: Path, write_images: WriteImages, sign: str) -> None:
+    write_images(tmp_path / "images", 30)
+    labels = ("cat", "dog", f"cat{sign}dog")
+    lines = [f'images/{number}.png,"{labels[number % 3]}"' for number in range(30)]
+    notes = load(write(tmp_path, "path,label", *lines)).notes
+    assert any(f"noah gives each image one label, so cat{sign}dog is a class of its own" in note for note in notes)
+    others = [line.replace("dog", "great dane") if sign in line else line for line in lines]
+    assert not any("one label" in note for note in load(write(tmp_path, "path,label", *others)).notes)
+
+
 def test_paths_are_relative_to_the_table_wherever_noah_is_started(
     tmp_path: Path, write_images: WriteImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,7 +174,11 @@ def test_numbers_are_labels_and_other_values_are_not(tmp_path: Path) -> None:
         read(path, "path", "label")
     path = write(tmp_path, "t.jsonl", '{"path": "a", "label": 3}\n{"path": "b", "label": 4.0}\n')
     assert [found for _, found in read(path, "path", "label")] == [("a", "3"), ("b", "4")]
-    for wrong in ("1.5", "[1]", '{"x": 1}', "1e400"):
+    path = write(tmp_path, "t.jsonl", '{"path": "a", "label": ["cat", "dog"]}\n')
+    with pytest.raises(DataError, match="line 1: the label is a list") as caught:
+        read(path, "path", "label")
+    assert "each image one label" in caught.value.hint
+    for wrong in ("1.5", '{"x": 1}', "1e400"):
         path = write(tmp_path, "t.jsonl", f'{{"path": "a", "label": {wrong}}}\n')
         with pytest.raises(DataError, match="line 1: the label is neither text nor a whole number"):
             read(path, "path", "label")
