@@ -94,6 +94,8 @@ def describe_certainty(sure: Certainty, indices: Sequence[int]) -> str:
         text += f"{',' if named else ';'} {'one other' if count == 1 else f'{count:,} others together'} in {rest:.0%}"
     if sure.lead is None or sure.lead_error is None:
         return f"{text}."
+    if not sure.lead:
+        return f"{text}. It is right on as many of these images as subnet {indices[1]}."
     place = "leads" if sure.lead >= 0 else "lies behind"
     return f"{text}. It {place} subnet {indices[1]} by {abs(sure.lead):.1%} ± {sure.lead_error:.1%}."
 

@@ -149,6 +149,12 @@ def sure_of(*wins: float, lead: float | None = 0.0123, error: float | None = 0.0
             "subnet 40 by 1.2% ± 0.9%.",
         ),
         (
+            sure_of(0.1, 0.2, lead=0.0, error=0.01),
+            (7, 40),
+            "The winner wins in 10% of 2,000 resamples of the validation images; subnet 40 in 20%. It is right on as "
+            "many of these images as subnet 40.",
+        ),
+        (
             sure_of(1.0, lead=None, error=None),
             (7,),
             "The winner wins in 100% of 2,000 resamples of the validation images.",
