@@ -89,6 +89,8 @@ METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 """The recipe of each, and what is changed in it."""
 _SEARCHED = (*METHODS, EARLIER)
 """The methods that search."""
+_INVITED = ("lora", "lora+bias", "adapter")
+"""What `auto` invites to its final where there are five images a class or more."""
 _OF_FINALISTS = ("subnet", "accuracy", "cross_entropy", "calibrated_cross_entropy")
 
 
@@ -270,7 +272,8 @@ def _winner(folder: Path, task: str, seed: int) -> str:
     for record in read_lines(folder / "confirmation" / f"{task}-seed{seed}.jsonl"):
         if record["name"] == "auto":
             kinds = "+".join(Subnet.from_json(record["subnet"]).kinds)
-            return f"{kinds}, {'invited' if record['origin'] in (SINGLE, EVEN) else 'searched'}"
+            plain = record["origin"] in (SINGLE, EVEN)
+            return f"{kinds}, {'invited' if plain and kinds in _INVITED else 'searched'}"
     return ""
 
 

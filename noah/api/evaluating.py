@@ -188,7 +188,7 @@ def _tell_stored(
 ) -> None:
     """Say that a stored result is given; images that are said to have moved are looked at nevertheless."""
     if data is not None:
-        _prepared(current, listener, (), data)
+        _prepared(current, listener, own, data)
     given = ", with these options" if own else ""
     listener.say(f"eval      {what} of {current.name} was measured{on} before; --again repeats it{given}.")
 

@@ -164,14 +164,14 @@ def name_baseline(subnet: Subnet) -> str:
 def _first(space: SearchSpace, budget: Budget, settings: EvolutionSettings) -> list[tuple[str, Subnet]]:
     """The baselines that a search begins with: all where they are at most half of it.
 
-    A space of many kinds has more even mixtures than a search may see subnets. Only those that a final invites are sure
-    to come then, and beside them single modules, then mixtures, until half of the search is full.
+    A space of many kinds has more even mixtures than a search may see subnets. Those that a final invites come first,
+    as they are sure to be needed, then single modules and mixtures until half of the search is full.
     """
     everything = _baselines(space, budget)
     room = evaluations(space, budget, settings) // 2
     kept = [(origin, subnet) for origin, subnet in everything if is_invited(origin, subnet, settings)]
     others = [pair for pair in everything if pair not in kept][: max(0, room - len(kept))]
-    return [pair for pair in everything if pair in kept or pair in others]
+    return [*kept, *others]
 
 
 def _baselines(space: SearchSpace, budget: Budget) -> list[tuple[str, Subnet]]:

@@ -42,6 +42,7 @@ def work(
     out_of_time: Callable[[], bool] = lambda: False,
     tell: Callable[[Sequence[Candidate]], None] = lambda _: None,
     alone: bool = False,
+    concludes: bool = True,
 ) -> list[Candidate]:
     """Work on a search until every candidate is finished, by this worker or another.
 
@@ -55,6 +56,7 @@ def work(
             that are invited to the final.
         tell: Called with all finished candidates whenever the study was read.
         alone: Whether no other worker can be alive, so that there is no beat to wait for.
+        concludes: Whether the final is held with what is returned, so that those that are invited must not be missing.
 
     Returns:
         All finished candidates, sorted by index.
@@ -79,7 +81,7 @@ def work(
                 study.propose(race.wanted)
                 continue
             if late and (race.candidates or not (race.over or race.is_first_round())):
-                found = _candidates_in_time(race, entries, task, show)
+                found = _candidates_in_time(race, entries, task, show, concludes=concludes)
                 tell(found)
                 return found
             beats = study.beats()  # read after the entries, because a worker beats before it takes one
@@ -157,7 +159,9 @@ def _record_ends(
     return recorded
 
 
-def _candidates_in_time(race: Race, entries: Mapping[int, Entry], task: Task, show: Show) -> list[Candidate]:
+def _candidates_in_time(
+    race: Race, entries: Mapping[int, Entry], task: Task, show: Show, *, concludes: bool
+) -> list[Candidate]:
     """What a search ends with that has to stop: its candidates, and those for which it cannot end yet.
 
     These are the subnets that are invited to the final, and the most promising one if there is no candidate at all.
@@ -166,7 +170,7 @@ def _candidates_in_time(race: Race, entries: Mapping[int, Entry], task: Task, sh
     """
     known = {candidate.index for candidate in race.candidates}
     owed = [] if known else [race.most_promising(entries)]
-    if has_final(task.settings):
+    if concludes and has_final(task.settings):
         others = [each for each in entries.values() if each.proposal.index not in known and each not in owed]
         owed += [each for each in others if is_invited(each.proposal.origin, each.proposal.subnet, task.settings)]
     finished = [_finish(race, entry, task, show) for entry in owed]

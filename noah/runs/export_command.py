@@ -35,12 +35,13 @@ def export_command(run: Path | None, name: str = "") -> str:
 def export_again(artifact: Path) -> str:
     """Say how to replace the artifact in a folder: by the options of its name, if it lies in its run."""
     run = _run_around(artifact)
-    return f"Export it again: {export_command(run, _here(artifact).name if run else '')}"
+    return f"Export it again: {export_command(run, artifact.absolute().name if run else '')}"
 
 
 def where_artifacts_are(place: Path) -> str:
     """Say where artifacts are, or how to write one, to somebody who has named a place without any."""
-    run = next((folder for folder in (_here(place), _here(place).parent) if is_run(folder)), None) or _run_around(place)
+    whole = place.absolute()
+    run = next((_from_here(folder) for folder in (whole, *list(whole.parents)[:4]) if is_run(folder)), None)
     there = sorted(path.parent for path in run.glob(f"{EXPORT}/*/manifest.json")) if run else []
     if there:
         return f"Name one that is there: {first_of([shlex.quote(str(folder)) for folder in there], _NAMED)}"
@@ -51,12 +52,11 @@ def where_artifacts_are(place: Path) -> str:
 
 def _run_around(artifact: Path) -> Path | None:
     """The run whose folder of artifacts holds this one."""
-    folder = _here(artifact)
+    folder = artifact.absolute()
     run = folder.parent.parent
-    return run if folder.parent.name == EXPORT and is_run(run) else None
+    return _from_here(run) if folder.parent.name == EXPORT and is_run(run) else None
 
 
-def _here(path: Path) -> Path:
+def _from_here(path: Path) -> Path:
     """The path from the working folder, if it lies there."""
-    whole, here = path.absolute(), Path.cwd()
-    return whole.relative_to(here) if whole.is_relative_to(here) and whole != here else whole
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) and path != Path.cwd() else path

@@ -122,8 +122,7 @@ class Finalist(TypedDict):
 class BestSingle(TypedDict):
     """The best single module of a final, whether it was handed over, and the lead of the first finalist over it.
 
-    There is no lead where it is itself the first. `others` counts the finalists of the last round that are no single
-    modules.
+    There is no lead where it is itself the first. `others` counts the finalists that are no single modules.
     """
 
     index: Count

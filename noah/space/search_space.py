@@ -60,7 +60,7 @@ class SearchSpace:
     def __post_init__(self) -> None:
         problems = [f"space: {unknown_kind(name)}" for name in self.modules if name not in KINDS]
         for name, module in self.modules.items():
-            if any(row != tuple(sorted(set(row))) for row in (module.widths, module.depths)):
+            if any(list(row) != sorted(set(row)) for row in (module.widths, module.depths)):
                 problems.append(f"space.{name}: {module.widths} and {module.depths} must ascend, with no number twice")
             if any(not 0 <= depth <= self.blocks for depth in module.depths) or not module.depths:
                 problems.append(f"space.{name}.depths: {module.depths} must lie between 0 and {self.blocks} blocks")

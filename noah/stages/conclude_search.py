@@ -156,6 +156,6 @@ def _rerank_result(
         both = certainty([last[0].outcome.wrong, alone.outcome.wrong], images, settings.seed)
         lead = {} if alone is last[0] else {"lead": both.lead, "lead_error": both.lead_error}
         kind, won = name_baseline(alone.subnet), alone.index == chosen
-        others = sum(finalist.index not in _single_indices(candidates) for finalist in last)
+        others = len({finalist.index for finalist in reranked} - _single_indices(candidates))
         result["single"] = {"index": alone.index, "kind": kind, "won": won, "others": others, **lead}
     return result

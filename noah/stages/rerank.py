@@ -63,8 +63,8 @@ def rerank(
 
     Returns:
         The candidates, or all if there are fewer, with the best of the last rung first, then those that were left out
-        before it. Among equally good ones, the one that the search ranked higher comes first. None if there is nothing
-        to choose from.
+        before it. Among equally good ones, the one that the search ranked higher comes first. An empty list if there
+        is nothing to choose from.
 
     Raises:
         RunError: If a file is damaged, or was left by trainings with other settings.

@@ -266,7 +266,15 @@ def _evaluate(
             bar.update(told, best, _detail(task, candidates))
 
         candidates = work(
-            study, task, show, this_worker(), show_all=show_all, out_of_time=out_of_time, tell=tell, alone=alone
+            study,
+            task,
+            show,
+            this_worker(),
+            show_all=show_all,
+            out_of_time=out_of_time,
+            tell=tell,
+            alone=alone,
+            concludes=run is not None,
         )
     if kept is not None:
         kept.order(candidates)

@@ -179,7 +179,7 @@ def gather_facts(run: Run, runs: Path) -> Facts:
         searched=searched,
         retrained=retrained,
         tested=tested,
-        others=_others(run, description, (test,), tested),
+        others=_others(run, description, (*before, test), tested),
         alone_commands=_alone(description, subnet, name, runs),
         exported=exported,
         environment=_environment(run, description),
@@ -236,7 +236,7 @@ def _others(
     except BackboneError as error:
         return Missing(error.problem)
     if others is None:
-        return Missing("The predictions of the test do not belong to its result.", (f"{commands[0]} --again",))
+        return Missing("The predictions of the test do not belong to its result.", (f"{commands[-1]} --again",))
     return others
 
 

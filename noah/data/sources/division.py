@@ -124,14 +124,20 @@ def divide(
 def _joined(names: Sequence[str]) -> list[str]:
     """Tell labels that seem to be several in one: each of their parts also stands alone or in another one."""
     for sign in _JOINING:
-        parts = {name: [part.strip() for part in name.split(sign)] for name in names}
+        parts = {name: {part.strip() for part in name.split(sign)} for name in names}
         count = Counter(part for of_name in parts.values() for part in of_name)
-        joined = [name for name in names if len(parts[name]) > 1]
-        if joined and all(count[part] > 1 for name in joined for part in parts[name]):
-            one = joined[0]
+        joined = [
+            name
+            for name, of_name in parts.items()
+            if len(of_name) > 1
+            and all(part and count[part] > 1 for part in of_name)
+            and not (sign == "," and all(map(str.isdecimal, of_name)))  # a number, as much of Europe writes it
+        ]
+        if joined:
+            look = "looks" if len(joined) == 1 else "look"
             return [
-                f"{len(joined):,} of these look like several labels joined by {sign!r}. noah gives each image one "
-                f"label, so {quoted(one)} is a class of its own."
+                f"{len(joined):,} of these {look} like several labels joined by {sign!r}. noah gives each image one "
+                f"label, so {quoted(joined[0])} is a class of its own."
             ]
     return []
 

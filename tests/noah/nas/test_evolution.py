@@ -104,7 +104,8 @@ def test_baselines_fill_no_more_than_half_of_a_search_but_those_that_are_invited
     invited = ("lora", "adapter+scale_shift")
     changes = {"baselines": True, "population": 4, "generations": 3, "invited": invited}
     candidates = search(space=space, budget=budget, settings=SETTINGS.model_copy(update=changes))
-    first = [*alone.values(), even["lora+adapter"], even["lora+bias"], even["adapter+scale_shift"]]
+    rest = [subnet for name, subnet in alone.items() if name != "lora"]
+    first = [alone["lora"], even["adapter+scale_shift"], *rest, even["lora+adapter"], even["lora+bias"]]
     assert [c.subnet for c in candidates[:8]] == first
     assert not {SINGLE, EVEN} & {c.origin for c in candidates[8:]}
     check_invited(space, budget, SETTINGS.model_copy(update=changes))
@@ -116,7 +117,7 @@ def test_a_short_search_sees_those_that_are_invited_before_other_single_modules(
     changes = {"baselines": True, "population": 2, "generations": 1, "invited": ("lora+bias",)}
     candidates = search(space=space, budget=budget, settings=SETTINGS.model_copy(update=changes))
     alone, even = singles(space, budget), even_mixtures(space, budget)
-    assert [c.subnet for c in candidates[:2]] == [alone["lora"], even["lora+bias"]]
+    assert [c.subnet for c in candidates[:2]] == [even["lora+bias"], alone["lora"]]
     assert len(candidates) == 4
 
 

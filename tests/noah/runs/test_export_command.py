@@ -42,8 +42,11 @@ def test_an_artifact_in_its_run_is_exported_from_there(run: Path, monkeypatch: p
     again = "Export it again: noah export --format trt --precision fp16 --input uint8 --run"
     assert export_again(run / "export" / "trt-fp16-uint8") == f"{again} photos/first"
     assert export_again((run / "export" / "trt-fp16-uint8").absolute()) == f"{again} photos/first"
-    monkeypatch.chdir(run / "export" / "trt-fp16-uint8")
-    assert export_again(Path()) == f"{again} {(Path() / '../..').resolve()}"
+    folder = run.absolute()
+    for inside in ("export/trt-fp16-uint8", "export", ""):
+        monkeypatch.chdir(folder / inside)
+        artifact = Path("export/trt-fp16-uint8").relative_to(inside)
+        assert export_again(artifact) == f"{again} {folder}"
 
 
 def test_an_artifact_that_was_copied_is_exported_from_any_run(run: Path) -> None:
@@ -51,7 +54,7 @@ def test_an_artifact_that_was_copied_is_exported_from_any_run(run: Path) -> None
     assert export_again(Path("runs") / "export" / "onnx-fp32") == "Export it again: noah export"
 
 
-@pytest.mark.parametrize("place", ["", "export", "nothing", "export/nothing"])
+@pytest.mark.parametrize("place", ["", "export", "nothing", "export/nothing", "export/nothing/model.onnx"])
 def test_who_names_a_run_is_told_its_artifacts(run: Path, place: str) -> None:
     there = f"{run / 'export' / 'onnx-fp32'}, {run / 'export' / 'trt-fp16-uint8'}"
     assert where_artifacts_are(run / place) == f"Name one that is there: {there}"

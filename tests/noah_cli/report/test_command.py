@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from noah.runs.folder import Run
 from noah.runs.subnet_text import spell_subnet
 from noah.space.subnet import Subnet
+from noah_cli.report.facts import gather_facts
+from noah_cli.report.reading import Missing
 from tests.commands import Outcome, file_contents, noah
 from tests.finished import NAME, Finished
 from tests.noah_cli.report.conftest import Reported
@@ -132,6 +135,22 @@ def test_the_latest_run_is_the_default_and_a_given_subnet_has_no_search(work: Fi
     assert "The given subnet <b>lora:2</b>, trained on" in page
     assert "noah search" not in page
     assert "noah retrain --subnet lora:2" in html.unescape(page)
+
+
+def test_every_section_gives_the_commands_that_come_before_its_figures(work: Finished) -> None:
+    for part in ("retrain", "eval", "export"):
+        shutil.rmtree(work.run / part)
+    resume, retrain, test, export = (
+        f"noah {command} --run {NAME}" for command in ("search --resume", "retrain", "eval", "export --format onnx")
+    )
+    for before in ((retrain,), (resume, retrain)):
+        facts = gather_facts(Run(work.run.relative_to(work.folder)), Path("runs"))
+        assert isinstance(facts.retrained, Missing) and facts.retrained.commands == before
+        assert isinstance(facts.tested, Missing) and facts.tested.commands == (*before, test)
+        assert isinstance(facts.others, Missing) and facts.others.commands == (*before, test)
+        assert isinstance(facts.exported, Missing) and facts.exported.commands == (*before, export)
+        assert facts.next_command == before[0]
+        (work.run / "search" / "best.json").unlink(missing_ok=True)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noah.data.dataset import Dataset, class_counts
+from noah.data.sources.division import _joined
 from noah.data.sources.registry import load_dataset
 from noah.data.split import Split
 from noah.errors import DataError, DatasetNotFoundError, NoahError, UsageError
@@ -59,6 +60,18 @@ def test_labels_that_look_like_several_in_one_are_told(tmp_path: Path, write_ima
     assert any(f"noah gives each image one label, so cat{sign}dog is a class of its own" in note for note in notes)
     others = [line.replace("dog", "great dane") if sign in line else line for line in lines]
     assert not any("one label" in note for note in load(write(tmp_path, "path,label", *others)).notes)
+
+
+@pytest.mark.parametrize(
+    "labels", [("0,5", "0,25", "5", "25", "0"), ("a|a", "a", "b"), ("|", "a", "b"), ("a|zebra", "a", "b")]
+)
+def test_labels_with_signs_of_their_own_are_not_taken_for_several(labels: tuple[str, ...]) -> None:
+    assert _joined(labels) == []
+
+
+def test_one_odd_label_does_not_hide_the_others() -> None:
+    (note,) = _joined(("cat", "dog", "bird", "cat|dog", "dog|bird", "cat|zebra"))
+    assert note.startswith("2 of these look like several labels joined by '|'")
 
 
 def test_paths_are_relative_to_the_table_wherever_noah_is_started(
