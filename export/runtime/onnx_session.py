@@ -233,7 +233,7 @@ def _open(model: Path | bytes, options: Any, providers: list[Any]) -> Any:
         with _quiet():
             return onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no common base
-        what, hint = "the model with its features", ""
+        what, hint = "the model with its features", "Export it again: noah export"
         if isinstance(model, Path):
             what, hint = str(model), export_again(model.parent)
         raise ArtifactError(f"Cannot open {what}: {one_line(error)}.", hint) from error

@@ -13,12 +13,12 @@ from export.formats.registry import model_files
 from export.predict.predictor import Predictor
 from noah.data.intake import ASKED_SHARE
 from noah.errors import UsageError
-from noah.files.latest import follow_latest
+from noah.files.latest import follow_latest, is_run
 from noah.prepare.context import Materials, check_same_data
 from noah.prepare.prepare_run import prepare_run
 from noah.progress import Listener
 from noah.runs.artifact_results import artifact_result
-from noah.runs.folder import RUN_FILE, Run
+from noah.runs.folder import Run
 from noah.runs.run_subnet import check_still_chosen, given_subnet
 from noah.runs.stored_results import read_result
 from noah.settings.layers import Layer
@@ -96,7 +96,7 @@ def open_tested(
             )
     predictor = load_predictor(artifact, provider="cpu" if device == "cpu" else None, threads=threads)
     home = predictor.folder.parent.parent
-    if not (home / RUN_FILE).is_file():
+    if not is_run(home):
         return predictor, None
     return predictor, str(home.relative_to(Path.cwd()) if home.is_relative_to(Path.cwd()) else home)
 

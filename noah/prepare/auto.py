@@ -201,8 +201,7 @@ def _with(
     materials: Materials, origins: Mapping[str, str], planned: Mapping[str, Planned], mark: str
 ) -> tuple[Materials, dict[str, str]]:
     """Put planned values in the place of defaults and of values planned before."""
-    free = {key for key in planned if origins[key] == DEFAULT or is_planned(origins[key])}
-    taken = {key: choice for key, choice in planned.items() if key in free}
+    taken = {key: choice for key, choice in planned.items() if origins[key] == DEFAULT or is_planned(origins[key])}
     layers = [Layer(source=mark + choice.reason, values=nested(key, choice.value)) for key, choice in taken.items()]
     settings, _ = resolve([Layer(source="", values=materials.settings.model_dump(mode="json")), *layers])
     sources = {**origins, **{key: mark + choice.reason for key, choice in taken.items()}}

@@ -71,7 +71,7 @@ def rerank(
         TrainingError: If a loss or a logit is not finite.
     """
     chosen = _entrants(candidates, m, materials.settings.search)
-    if absent := _absent(chosen, candidates, materials.settings.search):
+    if absent := _absent(chosen, materials.settings.search):
         listener.say(f"final     without {', '.join(absent)}, which the search did not come to or could not measure")
     if len(chosen) < 2:
         return []
@@ -115,7 +115,7 @@ def _entrants(candidates: Sequence[Candidate], m: int, search: EvolutionSettings
     return [each for each in candidates if each in others or (each in invited and not each.failed)]
 
 
-def _absent(chosen: Sequence[Candidate], candidates: Sequence[Candidate], search: EvolutionSettings) -> list[str]:
+def _absent(chosen: Sequence[Candidate], search: EvolutionSettings) -> list[str]:
     """The baselines that are invited by name and do not take part."""
     present = {name_baseline(each.subnet) for each in chosen if is_invited(each.origin, each.subnet, search)}
     return [name for name in search.invited or () if name not in present]

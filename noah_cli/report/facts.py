@@ -138,19 +138,21 @@ def gather_facts(run: Run, runs: Path) -> Facts:
     nothing = Missing("The subnet of this run was given: nothing was searched.")
     supernet = gather_supernet(run, description, resume) if given is None else nothing
     searched = gather_searched(run, description, resume) if given is None else nothing
-    chosen = given is not None or (isinstance(searched, Searched) and searched.winner is not None)
-    to_train = (*(() if chosen else (resume,)), retrain if given is None else f"noah retrain --resume{name}")
-    retrained = gather_retrained(run, description, to_train)
-    before: tuple[str, ...] = retrained.commands if isinstance(retrained, Missing) else ()
-    if isinstance(retrained, Training) and not retrained.finished:
-        before = (f"noah retrain --resume{name}",)
-    tested = gather_tested(run, classes, (*before, test), f"noah eval --again{name}")
-    exported = gather_exported(run, (*before, export))
     subnet: Subnet | Missing = Missing("The search has not chosen a subnet yet.", (resume,))
     if given is not None:
         subnet = given
     elif isinstance(searched, Searched) and searched.winner is not None:
         subnet = searched.winner.candidate.subnet
+    go_on = f"noah retrain --resume{name}"
+    to_choose = subnet.commands if isinstance(subnet, Missing) else ()
+    retrained = gather_retrained(run, description, (*to_choose, retrain if given is None else go_on))
+    before: tuple[str, ...] = ()
+    if isinstance(retrained, Missing):
+        before = retrained.commands
+    elif not retrained.finished:
+        before = (go_on,)
+    tested = gather_tested(run, classes, (*before, test), f"noah eval --again{name}")
+    exported = gather_exported(run, (*before, export))
     parameters, head = _parameters(run, searched)
     stages = gather_stages(supernet, searched, retrained, tested, exported, given is not None)
     commands = {"search": resume, "retrain": retrain, "test": test, "export": export}
