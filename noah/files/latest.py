@@ -43,8 +43,11 @@ def is_runs_folder(folder: Path) -> bool:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is that of a run."""
-    return (folder / _RUN_FILE).is_file()
+    """Whether a folder is that of a run; its name may be any text, and longer than the system allows."""
+    try:
+        return (folder / _RUN_FILE).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def run_option(folder: Path) -> str:

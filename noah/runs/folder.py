@@ -41,7 +41,7 @@ from noah.errors import CommandOrderError, RunError, RunExistsError, UsageError
 from noah.files.atomic import make_folder, write_json, write_text
 from noah.files.bounded import LARGEST_JSON, LARGEST_YAML, dump_yaml, parse_json, parse_yaml, read_bounded
 from noah.files.jsonl import START_AGAIN, append_line
-from noah.files.latest import LATEST, check_name, follow_latest, read_latest, run_option, write_latest
+from noah.files.latest import LATEST, check_name, follow_latest, is_run, read_latest, run_option, write_latest
 from noah.files.lock import exclusive, is_held
 from noah.hardware.choice import Choice
 from noah.hardware.processes import launched_processes
@@ -290,7 +290,7 @@ def open_run(root: Path, name: str | None) -> Run:
         if name is None:
             raise CommandOrderError(f"There is no run under {root}/ yet.", "Start with: noah search --dataset digits")
     for folder in (root / name, follow_latest(Path(name))):
-        if _holds_run(folder):
+        if is_run(folder):
             return Run(folder, launched_processes().is_first)
     if latest := _latest_on(root, name):
         return Run(latest, launched_processes().is_first)
@@ -312,20 +312,12 @@ def open_run(root: Path, name: str | None) -> Run:
     )
 
 
-def _holds_run(folder: Path) -> bool:
-    """Whether a run lies in a folder, whose name may be any text, and longer than the system allows."""
-    try:
-        return (folder / RUN_FILE).is_file()
-    except (OSError, ValueError):
-        return False
-
-
 def _latest_on(root: Path, name: str) -> Path | None:
     """The run folder that DATASET/latest means: the one that was created last; None for any other name."""
     dataset, _, last = name.rpartition("/")
     if last != LATEST or not dataset or "/" in dataset:
         return None
-    if (overall := read_latest(root)) and overall.startswith(f"{dataset}/") and _holds_run(root / overall):
+    if (overall := read_latest(root)) and overall.startswith(f"{dataset}/") and is_run(root / overall):
         return root / overall
     found = [path.parent for path in (root / dataset).glob(f"[!.]*/{RUN_FILE}")]
     return max(found, key=_created, default=None)
