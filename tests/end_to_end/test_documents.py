@@ -95,10 +95,11 @@ def use_file(folder: Path, request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 def prepare_data(folder: Path, request: pytest.FixtureRequest) -> None:
-    """Photos with a table beside their folders, the same in two shards, and a run on them before they were moved."""
+    """Photos with a table beside their folders, the same in two shards, others of a later year, and a run on the first."""
     write_tiny(folder, use_file(folder, request), hardware=ON_ONE_CORE)
     shutil.copytree(request.getfixturevalue("photo_folder"), folder / "photos")
     shutil.copytree(folder / "photos", folder / "elsewhere" / "photos")
+    shutil.copytree(folder / "photos" / "test", folder / "photos-of-2025")
     assert noah_line("noah retrain --subnet lora:2 --data photos --name first").code == 0
     images = sorted((folder / "photos" / "train").rglob("*.png"))
     lines = [f"{path.relative_to(folder / 'photos')},{path.parent.name},{path.stem}" for path in images]
