@@ -12,7 +12,6 @@ from noah.data.sources.few_shot_sets import find_few_shot_set
 from noah.data.sources.imagenet_labeled import ForeignSet, foreign_dataset, foreign_folder, foreign_variant
 from noah.data.sources.imagenet_variants import find_variant, find_variant_folder
 from noah.data.sources.registry import load_dataset
-from noah.errors import DatasetNotFoundError
 from noah.evaluation.score import describe, predicted_labels
 from noah.prepare.common_images import TestImages
 from noah.prepare.context import Materials
@@ -54,11 +53,7 @@ def find_foreign(on: str, settings: Settings, classes: tuple[str, ...]) -> Forei
     )
     if find_few_shot_set(on) is not None and own.shots:
         named = named.model_copy(update={"shots": own.shots, "list_seed": own.list_seed})
-    try:
-        dataset = load_dataset(named, settings.seed)
-    except DatasetNotFoundError as error:
-        raise DatasetNotFoundError(error.problem, error.hint.replace("--data FOLDER", "--on FOLDER")) from error
-    return foreign_dataset(dataset, classes)
+    return foreign_dataset(load_dataset(named, settings.seed, path_option="--on"), classes)
 
 
 def evaluate_foreign(run: Run, materials: Materials, foreign: ForeignSet, listener: Listener) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def use_file(folder: Path, request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 def prepare_data(folder: Path, request: pytest.FixtureRequest) -> None:
-    """Photos with a table beside their folders, the same in two shards, others of a later year, and a run on the first."""
+    """Photos with a table beside their folders, the same in two shards, others of a later year, and a run."""
     write_tiny(folder, use_file(folder, request), hardware=ON_ONE_CORE)
     shutil.copytree(request.getfixturevalue("photo_folder"), folder / "photos")
     shutil.copytree(folder / "photos", folder / "elsewhere" / "photos")

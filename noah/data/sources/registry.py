@@ -50,12 +50,13 @@ def dataset_names() -> tuple[str, ...]:
     return _once(name for source in SOURCES for name in source.names)
 
 
-def load_dataset(data: DataSettings, seed: int) -> Dataset:
+def load_dataset(data: DataSettings, seed: int, path_option: str = "--data") -> Dataset:
     """Load a dataset by name or path; a test set that is in files or folders of its own is not touched.
 
     Args:
         data: Names the dataset or the path, and how splits are drawn that are not fixed.
         seed: Draws these splits.
+        path_option: The option of the command with which a path goes; the hint about an unknown name shows it.
 
     Raises:
         UsageError: If not exactly one of name and path is given, a fraction is not between 0 and 1, or an option is
@@ -73,7 +74,7 @@ def load_dataset(data: DataSettings, seed: int) -> Dataset:
         raise UsageError("--list-seed is given without --shots.", "It chooses one of the lists of so many --shots.")
     source = next((source for source in SOURCES if source.matches(data)), None)
     if source is None:
-        raise _unknown(str(data.dataset))
+        raise _unknown(str(data.dataset), path_option)
     data = _name_group_column(data, source)
     _refuse_what_does_not_apply(data, source)
     return source.load(data, seed)
@@ -127,15 +128,18 @@ def _refuse_what_does_not_apply(data: DataSettings, source: Source) -> None:
             )
 
 
-def _unknown(name: str) -> DatasetNotFoundError:
+def _unknown(name: str, path_option: str) -> DatasetNotFoundError:
     names = _once(name for source in SOURCES for name in (*source.names, *source.aliases))
     nearest = get_close_matches(name.lower(), names, n=1)
-    if Path(name).is_dir():
-        hint = f"It is a folder: type --data {shlex.quote(name)}"
+    is_folder = Path(name).is_dir()
+    if is_folder:
+        hint = f"It is a folder: type {path_option} {shlex.quote(name)}"
     elif nearest:
         hint = f"Did you mean {nearest[0]}? `noah datasets` lists all names."
     else:
-        hint = "`noah datasets` lists all names; a folder of your own goes with --data FOLDER."
+        hint = f"`noah datasets` lists all names; a folder of your own goes with {path_option} FOLDER."
+    if "/" in name and not is_folder:
+        return DatasetNotFoundError(f"There is no folder {name}, and no dataset of that name.", hint)
     return DatasetNotFoundError(f"No dataset is named {name}.", hint)
 
 

@@ -40,3 +40,5 @@ def test_names_of_data_sets(tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(DatasetNotFoundError, match="No dataset is named nowhere") as caught:
         find_foreign("nowhere", settings, SYNSETS)
     assert caught.value.hint.endswith("a folder of your own goes with --on FOLDER.")
+    with pytest.raises(DatasetNotFoundError, match="There is no folder photos-of-2025/, and no dataset"):
+        find_foreign("photos-of-2025/", settings, SYNSETS)
