@@ -34,7 +34,7 @@ from noah.hardware.processor import processor_name
 from noah.prepare.context import prepare
 from noah.progress import Listener, Silent
 from noah.runs.folder import Run
-from noah.settings.option_layers import hardware_layers
+from noah.settings.option_layers import option_layers
 
 ALLOWED = 0.03
 """How much slower than the fastest a choice may be if there is no noise."""
@@ -123,7 +123,7 @@ def main() -> None:
     run, wanted = Run(arguments.run.resolve()), plan_export("auto", for_=arguments.purpose, batch=arguments.batch)
     choices: list[ChoiceRecord] = []
     for _ in range(arguments.repeats):
-        folder = export_run(run, wanted, Silent(), hardware_layers(None, "fp32", arguments.threads))
+        folder = export_run(run, wanted, Silent(), option_layers(precision="fp32", threads=arguments.threads))
         choice = read_manifest(folder).choice
         assert choice is not None  # auto always tells
         choices.append(choice)

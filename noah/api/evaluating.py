@@ -57,9 +57,9 @@ def evaluation_layers(
     own = current.settings().data.damaged_share
     share = max(own, ASKED_SHARE) if own is not None and damaged == "skip" else None
     return option_layers(
-        allow_copies=("data.allow_copies", allow_copies or None),
-        damaged=("data.damaged", damaged),
-        damaged_share=("data.damaged_share", share),
+        allow_copies=allow_copies or None,
+        damaged=damaged,
+        damaged_share=share,
     )
 
 

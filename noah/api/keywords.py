@@ -10,27 +10,12 @@ from typing import Any
 
 from noah.console.durations import parse_duration
 from noah.errors import UsageError
-from noah.settings.layers import Layer, nested
-from noah.settings.option_layers import budget_layers, column_names, hardware_layers, track_layers
-from noah.settings.options import setting_of
+from noah.settings.layers import Layer
+from noah.settings.option_layers import option_layers
 
 PathLike = str | os.PathLike[str]
 OWN = ("device", "precision", "threads", "track")
 """What may differ between the stages of a run."""
-
-
-def own_layers(
-    device: str | None = None,
-    precision: str | None = None,
-    threads: int | None = None,
-    track: str | Sequence[str] | None = None,
-) -> list[Layer]:
-    """Make the layers of what may differ between the stages of a run.
-
-    Raises:
-        UsageError: If `track` names no tracker.
-    """
-    return [*hardware_layers(device, precision, threads), *track_layers(_several(track))]
 
 
 def run_layers(options: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> list[Layer]:
@@ -43,7 +28,7 @@ def run_layers(options: Mapping[str, Any], settings: Mapping[str, Any] | None = 
     Raises:
         UsageError: If an option stands for no setting, or its text cannot be read.
     """
-    layers = [layer for name, value in options.items() if value is not None for layer in _layers(name, value)]
+    layers = option_layers(**options)
     return [*layers, Layer(source="--set", values=dict(settings))] if settings else layers
 
 
@@ -66,22 +51,3 @@ def seconds(time_limit: str | float | timedelta | None) -> float | None:
     if not 0 < number < float("inf"):
         raise UsageError(f"A time limit of {number:g} seconds is none.", 'Write it as "90s", "20m", "2h" or "1h30m".')
     return number
-
-
-def _layers(name: str, value: Any) -> list[Layer]:
-    """The layers of one option."""
-    if name == "budget":
-        return budget_layers(_several(value) or [])
-    key = setting_of(name)
-    if name == "columns" and not isinstance(value, Mapping):
-        value = column_names(_several(value) or [])
-    elif name in ("data", "data_root"):
-        value = str(Path(value))
-    elif isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    return [Layer(source=f"--{name.replace('_', '-')}", values=nested(key, value))]
-
-
-def _several(value: str | Sequence[str] | None) -> list[str] | None:
-    """One text or several as a list."""
-    return [value] if isinstance(value, str) else None if value is None else list(value)

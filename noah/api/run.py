@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from export.artifact.manifest import MANIFEST_FILE
 from noah.api.evaluating import evaluate_exported, evaluate_run, evaluation_layers, open_tested
 from noah.api.exporting import export_run, plan_export
-from noah.api.keywords import OWN, own_layers, run_layers, seconds
+from noah.api.keywords import OWN, run_layers, seconds
 from noah.api.process_state import as_found
 from noah.api.results import Artifact, Evaluation, Retraining, Winner
 from noah.api.retraining import begin_continued, open_retraining, run_retraining
@@ -23,6 +23,7 @@ from noah.progress import counted
 from noah.runs.folder import Run as Folder
 from noah.runs.run_subnet import chosen_subnet, given_subnet
 from noah.runs.stored_results import read_result, read_winner
+from noah.settings.option_layers import option_layers
 from noah.settings.settings import Settings
 from noah.space.subnet import Subnet
 
@@ -120,7 +121,8 @@ class Run:
             RunBusyError: If another process works on the run.
             NoahError: If anything else is wrong.
         """
-        own, limit = own_layers(device, precision, threads, track), seconds(time_limit)
+        limit = seconds(time_limit)
+        own = option_layers(device=device, precision=precision, threads=threads, track=track)
         with as_found():
             return Winner.from_json(resume_search(self._folder, listener_for(self.progress), own=own, time_limit=limit))
 
@@ -148,7 +150,8 @@ class Run:
         Raises:
             NoahError: As in `search`.
         """
-        own, limit = own_layers(device, precision, threads, track), seconds(time_limit)
+        limit = seconds(time_limit)
+        own = option_layers(device=device, precision=precision, threads=threads, track=track)
         with as_found():
             found = share_search(self._folder, listener_for(self.progress), own=own, time_limit=limit)
         return None if found is None else Winner.from_json(found)
@@ -186,7 +189,8 @@ class Run:
             RunBusyError: If another process works on the run.
             NoahError: If anything else is wrong.
         """
-        listener, own = listener_for(self.progress), own_layers(device, precision, threads, track)
+        listener = listener_for(self.progress)
+        own = option_layers(device=device, precision=precision, threads=threads, track=track)
         with as_found():
             materials = open_retraining(
                 self._folder, listener, own, resume=resume, restart=restart, inherit=inherit, data=_path(data)
@@ -223,7 +227,7 @@ class Run:
         """
         listener = listener_for(self.progress)
         of_run = {name: value for name, value in options.items() if name not in OWN}
-        own = own_layers(**{name: value for name, value in options.items() if name in OWN})
+        own = option_layers(**{name: value for name, value in options.items() if name in OWN})
         chosen, origins = continued_settings(self._folder, [*run_layers({"data": data} | of_run, settings), *own])
         with as_found():
             runs = self._folder.folder.parent.parent
@@ -263,7 +267,8 @@ class Run:
             ArtifactError: If the artifact does not belong to this run.
             NoahError: If anything else is wrong.
         """
-        listener, own = listener_for(self.progress), own_layers(device, precision, threads)
+        listener = listener_for(self.progress)
+        own = option_layers(device=device, precision=precision, threads=threads)
         own += evaluation_layers(self._folder, allow_copies=allow_copies, damaged=damaged)
         moved = _path(data)
         with as_found():
@@ -347,7 +352,7 @@ class Run:
             for_=for_,
             lose_at_most=lose_at_most,
         )
-        own = own_layers(device, "fp32", threads)
+        own = option_layers(device=device, precision="fp32", threads=threads)
         with as_found():
             listener = listener_for(self.progress)
             return Artifact.open(export_run(self._folder, wanted, listener, own, data=_path(data)))

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from noah.api.keywords import OWN, own_layers, paths, run_layers, seconds
+from noah.api.keywords import OWN, paths, run_layers, seconds
 from noah.api.new_settings import resolve_new, settings_of_new
 from noah.api.process_state import as_found
 from noah.api.retraining import begin_given, run_retraining
@@ -24,6 +24,7 @@ from noah.prepare.forecast import Forecast
 from noah.progress import Listener
 from noah.runs.folder import open_run as open_folder
 from noah.settings.layers import Layer
+from noah.settings.option_layers import option_layers
 from noah.settings.settings import Settings
 
 PathLike = str | os.PathLike[str]
@@ -194,4 +195,4 @@ def _layers(options: Mapping[str, Any], settings: Mapping[str, Any] | None) -> t
     """The layers of what belongs to a run, and of what may differ between its stages."""
     of_run = {name: value for name, value in options.items() if name not in OWN}
     own = {name: value for name, value in options.items() if name in OWN}
-    return run_layers(of_run, settings), own_layers(**own)
+    return run_layers(of_run, settings), option_layers(**own)

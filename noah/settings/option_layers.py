@@ -1,98 +1,48 @@
-"""Turns the options of commands into layers of settings."""
+"""Turns the options of commands, and keywords of the same names, into layers of settings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from noah.errors import UsageError
 from noah.settings.layers import Layer, nested
+from noah.settings.options import setting_of
 from noah.settings.settings import ColumnSettings, Tracker
 from noah.space.budget_text import Multiple, read_latency, read_macs, read_parameters
 
 
-def hardware_layers(device: str | None, precision: str | None, threads: int | None) -> list[Layer]:
-    """Make the layers of --device, --precision and --threads."""
-    return option_layers(
-        device=("hardware.device", device),
-        precision=("hardware.precision", precision),
-        threads=("hardware.threads", threads),
-    )
+def option_layers(**options: Any) -> list[Layer]:
+    """Make one layer for each option that was given, in their order.
 
-
-def track_layers(names: Sequence[str] | None) -> list[Layer]:
-    """Make one layer of all --track options.
+    Args:
+        options: Values by the name of the option as a keyword, such as image_size for --image-size: as typed, or as
+            the setting has them. None stands for an option that was not given, and so does an empty list of one that
+            can be repeated.
 
     Raises:
-        UsageError: If one of them is not a tracker, or `none` is given beside another.
+        UsageError: If an option stands for no setting, or its text cannot be read.
     """
-    if not names:
-        return []
-    for name in names:
-        if name not in (*get_args(Tracker), "none"):
-            raise UsageError(f"--track {name}: there is no such tracker.", "Write tensorboard, wandb or none.")
-    if "none" in names and len(set(names)) > 1:
-        raise UsageError("--track none contradicts the other --track.", "Leave out one of them.")
-    return [Layer(source="--track", values={"trackers": [name for name in names if name != "none"]})]
+    return [
+        Layer(source=f"--{name.replace('_', '-')}", values=_values(name, value))
+        for name, value in options.items()
+        if value is not None and not (name in _REPEATED and value in ([], ()))
+    ]
 
 
-def start_layers(
-    dataset: str | None,
-    data: Path | None,
-    data_root: Path | None,
-    shots: int | None,
-    list_seed: int | None,
-    backbone: str | None,
-    backbone_arch: str | None,
-    backbone_arg: Sequence[str] | None,
-    image_size: int | None,
-    class_weights: str | None,
-    seed: int | None,
-) -> list[Layer]:
-    """Make the layers of the options that describe the data, backbone and seed of a new run."""
-    return option_layers(
-        dataset=("data.dataset", dataset),
-        data=("data.folder", str(data) if data else None),
-        data_root=("data.root", str(data_root) if data_root else None),
-        shots=("data.shots", shots),
-        list_seed=("data.list_seed", list_seed),
-        backbone=("backbone.name", backbone),
-        backbone_arch=("backbone.architecture", backbone_arch),
-        backbone_arg=("backbone.arguments", list(backbone_arg) if backbone_arg else None),
-        image_size=("backbone.image_size", image_size),
-        class_weights=("data.class_weights", class_weights),
-        seed=("seed", seed),
-    )
-
-
-def own_data_layers(
-    columns: Sequence[str] | None,
-    classes: str | None,
-    damaged: str | None = None,
-    alpha: str | None = None,
-    bit_depth: str | None = None,
-    *,
-    groups: str | None = None,
-    near: bool = False,
-    allow_copies: bool = False,
-) -> list[Layer]:
-    """Make the layers of the options that say how a person's own images are read, and what is looked for in them.
-
-    Raises:
-        UsageError: If a part of --columns names no column, or one is named twice.
-    """
-    named = column_names(columns or [])
-    layers = option_layers(
-        classes=("data.classes", classes),
-        groups=("data.groups", groups),
-        near=("data.near_duplicates", near or None),
-        allow_copies=("data.allow_copies", allow_copies or None),
-        damaged=("data.damaged", damaged),
-        alpha=("data.alpha", alpha),
-        bit_depth=("data.bit_depth", int(bit_depth) if bit_depth and bit_depth.isdecimal() else bit_depth),
-    )
-    return [*layers, Layer(source="--columns", values={"data": {"columns": named}})] if named else layers
+def _values(name: str, value: Any) -> dict[str, Any]:
+    """The settings that one option gives, nested."""
+    if name in _REPEATED and not isinstance(value, Mapping):
+        value = _REPEATED[name]([value] if isinstance(value, str) else list(value))
+    elif name in ("data", "data_root"):
+        value = str(Path(value))
+    elif name == "bit_depth" and isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    elif isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    return {"budget": value} if name == "budget" else nested(setting_of(name), value)
 
 
 def column_names(texts: Sequence[str]) -> dict[str, str]:
@@ -115,21 +65,22 @@ def column_names(texts: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def option_layers(**options: tuple[str, Any]) -> list[Layer]:
-    """Make one layer for each option that was given.
+def _trackers(names: Sequence[str]) -> list[str]:
+    """Read all --track options.
 
-    Args:
-        options: For each option's name, the dotted key of its setting, and its value or None.
+    Raises:
+        UsageError: If one of them is not a tracker, or `none` is given beside another.
     """
-    return [
-        Layer(source=f"--{name.replace('_', '-')}", values=nested(key, value))
-        for name, (key, value) in options.items()
-        if value is not None
-    ]
+    for name in names:
+        if name not in (*get_args(Tracker), "none"):
+            raise UsageError(f"--track {name}: there is no such tracker.", "Write tensorboard, wandb or none.")
+    if "none" in names and len(set(names)) > 1:
+        raise UsageError("--track none contradicts the other --track.", "Leave out one of them.")
+    return [name for name in names if name != "none"]
 
 
-def budget_layers(texts: Sequence[str]) -> list[Layer]:
-    """Make one layer of all --budget options.
+def _bounds(texts: Sequence[str]) -> dict[str, int | str | None]:
+    """Read all --budget options.
 
     Each bounds one quantity and keeps the recipe's bounds on the other two. `none` removes them all; bounds that are
     given beside it still hold.
@@ -137,17 +88,15 @@ def budget_layers(texts: Sequence[str]) -> list[Layer]:
     Raises:
         UsageError: If one of them is not a budget, or two bound the same quantity.
     """
-    values: dict[str, Any] = {}
+    bounds: dict[str, int | str | None] = {}
     for text in texts:
         key, value = _parse_budget(text)
-        if key in values:
+        if key in bounds:
             raise UsageError(
                 f"--budget {text}: a bound on {_KEYS[key]} is given twice.", "Give each quantity one --budget."
             )
-        values[key] = value
-    if "none" in values:
-        values = {key: values.get(key) for key in _KEYS if key != "none"}
-    return [Layer(source="--budget", values={"budget": values})] if values else []
+        bounds[key] = value
+    return {key: bounds.get(key) for key in _KEYS if key != "none"} if "none" in bounds else bounds
 
 
 _KEYS = {"parameters": "params", "macs": "macs", "latency": "latency", "none": "nothing"}
@@ -172,3 +121,12 @@ def _parse_budget(text: str) -> tuple[str, int | str | None]:
         f"--budget {text} is not a budget.",
         "Write it as --budget params=0.64M, macs=1.1x, macs=4.5G, latency=12ms or latency=1.1x, or --budget none.",
     )
+
+
+_REPEATED: Mapping[str, Callable[[Sequence[str]], Any]] = {
+    "backbone_arg": list,
+    "budget": _bounds,
+    "columns": column_names,
+    "track": _trackers,
+}
+"""Options that can be given several times, and how the texts of all of them are read."""

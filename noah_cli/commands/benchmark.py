@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 from noah.api.new_settings import project_layers
 from noah.errors import UsageError
 from noah.settings.layers import assignment_layer, file_layer, recipe_layer
-from noah.settings.option_layers import hardware_layers, option_layers
+from noah.settings.option_layers import option_layers
 from noah_cli.options.options import (
     BackboneArchOption,
     BackboneArgOption,
@@ -152,13 +152,10 @@ def benchmark(
     if not only_tables:
         changes = project_layers(listener) + [file_layer(path) for path in config or []]
         changes += option_layers(
-            backbone=("backbone.name", backbone),
-            backbone_arch=("backbone.architecture", backbone_arch),
-            backbone_arg=("backbone.arguments", list(backbone_arg) if backbone_arg else None),
-            data_root=("data.root", str(data_root) if data_root else None),
+            backbone=backbone, backbone_arch=backbone_arch, backbone_arg=backbone_arg, data_root=data_root
         )
         changes += [assignment_layer(text) for text in assignments or []]
-        changes += hardware_layers(device, precision, threads)
+        changes += option_layers(device=device, precision=precision, threads=threads)
         sweep = SweepSettings(chosen, recipe_layer(recipe or chosen.recipe), tuple(changes))
         compared = sweep.methods() if named is None else named
         cells = plan_cells(names, compared, numbers)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah.settings.option_layers import hardware_layers
+from noah.settings.option_layers import option_layers
 from noah_cli.options.completion import complete_run
 from noah_cli.options.options import DeviceOption, PrecisionOption, RunsOption, ThreadsOption, run_options
 from noah_cli.terminal import console
@@ -55,7 +55,7 @@ def compare(
     from noah.runs.folder import open_run
     from noah.settings.layers import resolve
 
-    hardware_options = hardware_layers(device, precision, threads)
+    hardware_options = option_layers(device=device, precision=precision, threads=threads)
     if hardware_options and not latency:
         given, several = " and ".join(layer.source for layer in hardware_options), len(hardware_options) > 1
         raise UsageError(

@@ -16,7 +16,7 @@ from noah.api.new_settings import project_layers
 from noah.errors import UsageError
 from noah.progress import counted, first_of
 from noah.settings.layers import Layer, resolve
-from noah.settings.option_layers import hardware_layers, own_data_layers, start_layers
+from noah.settings.option_layers import option_layers
 from noah_cli.options.completion import complete_dataset
 from noah_cli.options.options import (
     AllowCopiesOption,
@@ -99,26 +99,30 @@ def check(
 
     listener = console.open_listener(context)
     dataset, folder = _which(images)
-    options = start_layers(
-        dataset,
-        folder,
-        data_root,
-        shots,
-        list_seed,
-        backbone,
-        backbone_arch,
-        backbone_arg,
-        image_size,
-        None,
-        seed,
-    )
-    options += own_data_layers(
-        columns, classes, damaged, alpha, bit_depth, groups=groups, near=near, allow_copies=allow_copies
+    options = option_layers(
+        dataset=dataset,
+        data=folder,
+        data_root=data_root,
+        shots=shots,
+        list_seed=list_seed,
+        backbone=backbone,
+        backbone_arch=backbone_arch,
+        backbone_arg=backbone_arg,
+        image_size=image_size,
+        seed=seed,
+        classes=classes,
+        groups=groups,
+        near=near or None,
+        allow_copies=allow_copies or None,
+        damaged=damaged,
+        alpha=alpha,
+        bit_depth=bit_depth,
+        columns=columns,
     )
     if images is not None:  # which replaces what a settings file names
         options.append(Layer(source="IMAGES", values={"data": {"folder" if dataset else "dataset": None}}))
     files = [*project_layers(listener), *map(file_layer, config or [])]
-    settings, _ = resolve([*files, *options, *hardware_layers(device, None, threads)])
+    settings, _ = resolve([*files, *options, *option_layers(device=device, threads=threads)])
 
     from noah.checks.dataset_check import check_dataset
 

@@ -9,7 +9,7 @@ import typer
 
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah.settings.option_layers import hardware_layers
+from noah.settings.option_layers import option_layers
 from noah_cli.options.options import (
     DATA,
     AllowCopiesOption,
@@ -67,7 +67,7 @@ def evaluate(
     from noah.runs.folder import open_run
 
     listener = console.open_listener(context)
-    own = hardware_layers(device, precision, threads)
+    own = option_layers(device=device, precision=precision, threads=threads)
     if artifact:
         predictor, home = open_tested(artifact, device=device, precision=precision, threads=threads)
         current = open_run(runs, home if run is None else run)

@@ -11,7 +11,7 @@ from export.formats import auto
 from export.formats.registry import FORMATS
 from export.runtime.profile import ONNX_PROFILE
 from noah.files.latest import DEFAULT_RUNS
-from noah.settings.option_layers import hardware_layers
+from noah.settings.option_layers import option_layers
 from noah_cli.options.options import DeviceOption, MovedDataOption, RunOption, RunsOption, ThreadsOption
 from noah_cli.terminal import console
 
@@ -167,7 +167,8 @@ def export(
     from noah_cli.terminal.choice_table import print_choice
 
     listener = console.open_listener(context)
-    folder = export_run(open_run(runs, run), wanted, listener, hardware_layers(device, "fp32", threads), data=data)
+    own = option_layers(device=device, precision="fp32", threads=threads)
+    folder = export_run(open_run(runs, run), wanted, listener, own, data=data)
     manifest = read_manifest(folder)
     if manifest.choice is not None:
         print_choice(listener, manifest.choice)

@@ -12,7 +12,7 @@ from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS
 from noah.hardware.processes import launched_processes
 from noah.settings.layers import Layer, assignment_layer
-from noah.settings.option_layers import hardware_layers, own_data_layers, start_layers, track_layers
+from noah.settings.option_layers import option_layers
 from noah_cli.options.completion import complete_run, complete_subnet
 from noah_cli.options.new_run import tell_settings
 from noah_cli.options.options import (
@@ -115,22 +115,27 @@ def retrain(
     For a few-shot dataset, only the shots are used. For an existing run, --data says where its images are now.
     """
     listener = console.open_listener(context)
-    own = [*hardware_layers(device, precision, threads), *track_layers(track)]
-    options = start_layers(
-        dataset,
-        data,
-        data_root,
-        shots,
-        list_seed,
-        backbone,
-        backbone_arch,
-        backbone_arg,
-        image_size,
-        class_weights,
-        seed,
-    )
-    options += own_data_layers(
-        columns, classes, damaged, alpha, bit_depth, groups=groups, near=near, allow_copies=allow_copies
+    own = option_layers(device=device, precision=precision, threads=threads, track=track)
+    options = option_layers(
+        dataset=dataset,
+        data=data,
+        data_root=data_root,
+        shots=shots,
+        list_seed=list_seed,
+        backbone=backbone,
+        backbone_arch=backbone_arch,
+        backbone_arg=backbone_arg,
+        image_size=image_size,
+        class_weights=class_weights,
+        seed=seed,
+        classes=classes,
+        groups=groups,
+        near=near or None,
+        allow_copies=allow_copies or None,
+        damaged=damaged,
+        alpha=alpha,
+        bit_depth=bit_depth,
+        columns=columns,
     )
     if subnet is not None or from_run is not None:
         options += [assignment_layer(text) for text in assignments or []]

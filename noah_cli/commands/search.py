@@ -18,14 +18,7 @@ from noah.files.latest import DEFAULT_RUNS
 from noah.hardware.processes import launched_processes
 from noah.progress import Listener
 from noah.settings.layers import Layer, assignment_layer
-from noah.settings.option_layers import (
-    budget_layers,
-    hardware_layers,
-    option_layers,
-    own_data_layers,
-    start_layers,
-    track_layers,
-)
+from noah.settings.option_layers import option_layers
 from noah_cli.options.completion import complete_run, complete_space
 from noah_cli.options.new_run import tell_settings
 from noah_cli.options.options import (
@@ -198,34 +191,37 @@ def search(
 ) -> None:
     """Train a supernet on a dataset, and search for the best subnet within a budget."""
     listener, processes = console.open_listener(context), launched_processes()
-    own = [*hardware_layers(device, precision, threads), *track_layers(track)]
+    own = option_layers(device=device, precision=precision, threads=threads, track=track)
     seconds = None if time_limit is None else parse_duration(time_limit)
-    options = start_layers(
-        dataset,
-        data,
-        data_root,
-        shots,
-        list_seed,
-        backbone,
-        backbone_arch,
-        backbone_arg,
-        image_size,
-        class_weights,
-        seed,
+    options = option_layers(
+        dataset=dataset,
+        data=data,
+        data_root=data_root,
+        shots=shots,
+        list_seed=list_seed,
+        backbone=backbone,
+        backbone_arch=backbone_arch,
+        backbone_arg=backbone_arg,
+        image_size=image_size,
+        class_weights=class_weights,
+        seed=seed,
+        classes=classes,
+        groups=groups,
+        near=near or None,
+        allow_copies=allow_copies or None,
+        damaged=damaged,
+        alpha=alpha,
+        bit_depth=bit_depth,
+        columns=columns,
+        space=space,
+        placement=placement,
+        objective=objective,
+        sampler=sampler,
+        racing=racing,
+        rerank=rerank,
+        storage=storage,
+        budget=budget,
     )
-    options += own_data_layers(
-        columns, classes, damaged, alpha, bit_depth, groups=groups, near=near, allow_copies=allow_copies
-    )
-    options += option_layers(
-        space=("space.preset", space),
-        placement=("space.placement", placement),
-        objective=("search.objective", objective),
-        sampler=("search.sampler", sampler),
-        racing=("search.racing", racing),
-        rerank=("search.rerank", rerank),
-        storage=("search.storage", storage),
-    )
-    options += budget_layers(budget or [])
     options += [assignment_layer(text) for text in assignments or []]
     if join is not None and processes.count > 1:
         raise UsageError(

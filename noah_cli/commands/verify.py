@@ -10,7 +10,7 @@ import typer
 
 from noah.errors import NoahError, UsageError
 from noah.files.latest import DEFAULT_RUNS
-from noah.settings.option_layers import hardware_layers
+from noah.settings.option_layers import option_layers
 from noah_cli.options.options import (
     DeviceOption,
     MovedDataOption,
@@ -50,7 +50,7 @@ def verify(
     """
     from noah.runs.folder import open_run
 
-    hardware = hardware_layers(device, precision, threads)
+    hardware = option_layers(device=device, precision=precision, threads=threads)
     if quick and data is not None:
         raise UsageError("--data has no effect with --quick, which opens no image.", "Leave one of them out.")
     if quick and hardware:

@@ -22,8 +22,8 @@ def test_a_dataset_beside_that_of_a_file_is_told_with_what_to_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (dataset,) = option_layers(dataset=("data.dataset", "digits"))
-    (folder,) = option_layers(data=("data.folder", "photos"))
+    (dataset,) = option_layers(dataset="digits")
+    (folder,) = option_layers(data="photos")
     with pytest.raises(UsageError, match="Both --dataset and --data are given"):
         resolve(dataset, folder)
     PROJECT_FILE.write_text("data: {folder: pictures}\n")

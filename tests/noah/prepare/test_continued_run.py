@@ -12,7 +12,7 @@ from noah.files.bounded import dump_yaml, parse_yaml
 from noah.prepare.continued_run import continued_settings
 from noah.runs.folder import RUN_FILE, Run
 from noah.settings.layers import Layer, assignment_layer, nested
-from noah.settings.option_layers import own_data_layers, start_layers
+from noah.settings.option_layers import option_layers
 from tests.conftest import TinySettings
 from tests.noah.tiny_run import make_materials, start_run
 
@@ -29,8 +29,15 @@ def redescribe(run: Run, **changes: Any) -> None:
 
 
 def test_everything_about_images_may_change(earlier: Run) -> None:
-    layers = own_data_layers(
-        ["path=a,label=b"], "leaf", "skip", "black", "12", groups="(x)", near=True, allow_copies=True
+    layers = option_layers(
+        columns=["path=a,label=b"],
+        classes="leaf",
+        damaged="skip",
+        alpha="black",
+        bit_depth="12",
+        groups="(x)",
+        near=True,
+        allow_copies=True,
     )
     settings, origins = continued_settings(
         earlier, [*layers, Layer(source="--data", values=nested("data.folder", "z"))]
@@ -46,7 +53,7 @@ def test_everything_about_images_may_change(earlier: Run) -> None:
 
 def test_what_belongs_to_the_weights_may_not_and_all_is_told(earlier: Run) -> None:
     backbone = str(earlier.settings().backbone.name)
-    layers = start_layers(None, None, None, 2, None, "other", None, ["depth=2"], 64, None, None)
+    layers = option_layers(shots=2, backbone="other", backbone_arg=["depth=2"], image_size=64)
     layers.append(assignment_layer("space.preset=wide"))
     with pytest.raises(UsageError) as caught:
         continued_settings(earlier, [*layers, assignment_layer("seed=1")])
@@ -73,5 +80,5 @@ def test_images_are_decoded_as_the_weights_have_learned_them(
     redescribe(earlier, images=images)
     data = continued_settings(earlier, [])[0].data
     assert (data.alpha, data.bit_depth) == (alpha, depth)
-    asked = continued_settings(earlier, own_data_layers([], None, None, "black", "auto"))[0].data
+    asked = continued_settings(earlier, option_layers(columns=[], alpha="black", bit_depth="auto"))[0].data
     assert (asked.alpha, asked.bit_depth) == ("black", "auto")

@@ -10,13 +10,13 @@ import pytest
 from noah.errors import UsageError
 from noah.files.latest import DEFAULT_RUNS, write_latest
 from noah.settings.layers import Layer
-from noah.settings.option_layers import budget_layers, option_layers
+from noah.settings.option_layers import option_layers
 from noah_cli.options.options import named_run, run_options
 
 
 def budget(*texts: str) -> dict[str, object]:
     """The values that --budget gives, told by its one layer."""
-    (layer,) = budget_layers(texts)
+    (layer,) = option_layers(budget=texts)
     assert layer.source == "--budget"
     return dict(layer.values["budget"])
 
@@ -44,7 +44,7 @@ def test_budgets(text: str, values: dict[str, object]) -> None:
 
 
 def test_several_budgets() -> None:
-    assert budget_layers([]) == []
+    assert option_layers(budget=[]) == []
     assert budget("macs=1.1x", "latency=12ms") == {"macs": "1.1x", "latency": "12ms"}
     assert budget("none", "macs=1x") == {"parameters": None, "macs": "1x", "latency": None}
     with pytest.raises(UsageError) as raised:
@@ -79,7 +79,7 @@ def test_parameters_are_no_multiple_of_the_backbone_s() -> None:
 
 
 def test_only_options_that_were_given_become_layers() -> None:
-    layers = option_layers(image_size=("backbone.image_size", 32), seed=("seed", 0), dataset=("data.dataset", None))
+    layers = option_layers(image_size=32, seed=0, dataset=None, budget=[])
     assert layers == [
         Layer(source="--image-size", values={"backbone": {"image_size": 32}}),
         Layer(source="--seed", values={"seed": 0}),  # 0 is a value, not nothing

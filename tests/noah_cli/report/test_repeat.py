@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from noah.benchmark.suites import SUITES
 from noah.benchmark.sweep_settings import SweepSettings
 from noah.runs.folder import Run
 from noah.settings.layers import LIMITED, PLANNED, Layer, assignment_layer, flatten, recipe_layer, resolve
-from noah.settings.option_layers import budget_layers, option_layers, track_layers
+from noah.settings.option_layers import option_layers
 from noah_cli.app import app
 from noah_cli.report.reading import Missing
 from noah_cli.report.repeat import SINGLE_OPTIONS, gather_repeat
@@ -81,17 +82,14 @@ def test_typed_again_they_give_the_same_run(
     assert contents[0][1:] == contents[2][1:]
 
 
-def repeat(
-    tmp_path: Path, *options: tuple[str, str, object], budgets: tuple[str, ...] = (), **facts: object
-) -> list[str]:
-    layers = [layer for name, key, value in options for layer in option_layers(**{name: (key, value)})]
-    settings, origins = resolve([*layers, *budget_layers(budgets)])
+def repeat(tmp_path: Path, options: Mapping[str, object], budgets: tuple[str, ...] = (), **facts: object) -> list[str]:
+    settings, origins = resolve(option_layers(**options, budget=budgets))
     description = {"settings": settings.model_dump(mode="json"), "origins": origins, **facts}
     return list(gather_repeat(Run(tmp_path), description, NONE, "settings.yaml").commands)
 
 
 def test_options_are_quoted_and_in_a_readable_order(tmp_path: Path) -> None:
-    found = repeat(tmp_path, ("seed", "seed", 4), ("data", "data.folder", "my photos"))
+    found = repeat(tmp_path, {"seed": 4, "data": "my photos"})
     assert found == ["noah search --data 'my photos' --seed 4"]
 
 
@@ -105,7 +103,7 @@ def test_options_are_quoted_and_in_a_readable_order(tmp_path: Path) -> None:
     ],
 )
 def test_budgets(tmp_path: Path, typed: tuple[str, ...], spelled: str) -> None:
-    found = repeat(tmp_path, ("dataset", "data.dataset", "digits"), budgets=typed)
+    found = repeat(tmp_path, {"dataset": "digits"}, budgets=typed)
     assert found == [f"noah search --dataset digits {spelled}"]
 
 
@@ -118,20 +116,20 @@ def test_budgets(tmp_path: Path, typed: tuple[str, ...], spelled: str) -> None:
     ],
 )
 def test_trackers(tmp_path: Path, names: list[str], spelled: str) -> None:
-    settings, origins = resolve([*option_layers(seed=("seed", 4)), *track_layers(names)])
+    settings, origins = resolve(option_layers(seed=4, track=names))
     description = {"settings": settings.model_dump(mode="json"), "origins": origins}
     found = gather_repeat(Run(tmp_path), description, NONE, "settings.yaml").commands
     assert found == (f"noah search --seed 4 {spelled}",)
 
 
 def test_a_given_subnet_is_trained_again(tmp_path: Path) -> None:
-    found = repeat(tmp_path, ("dataset", "data.dataset", "digits"), given={"spelling": "lora:8+adapter:4"})
+    found = repeat(tmp_path, {"dataset": "digits"}, given={"spelling": "lora:8+adapter:4"})
     assert found == ["noah retrain --subnet lora:8+adapter:4 --dataset digits"]
 
 
 def test_what_was_planned_is_planned_again_but_for_what_was_timed(tmp_path: Path) -> None:
     """The same images and backbone give the same plan; another machine would find other epochs for a time limit."""
-    settings, origins = resolve([recipe_layer("auto"), *option_layers(seed=("seed", 4))])
+    settings, origins = resolve([recipe_layer("auto"), *option_layers(seed=4)])
     origins |= {"retrain.batch_size": f"{PLANNED}few images", "retrain.epochs": f"{LIMITED}what fits"}
     description = {"settings": settings.model_dump(mode="json"), "origins": origins}
     found = gather_repeat(Run(tmp_path), description, NONE, "settings.yaml").commands
@@ -157,8 +155,7 @@ def test_a_run_of_a_sweep_is_repeated_by_plain_settings(tmp_path: Path, method: 
         SUITES["pocket"],
         recipe_layer("demo"),
         (
-            *budget_layers(["macs=1.1x"]),
-            *option_layers(data_root=("data.root", "my data")),
+            *option_layers(budget=["macs=1.1x"], data_root="my data"),
             Layer(source="--workers", values={"hardware": {"threads": 3}}),
             Layer(source="this cluster", values={"hardware": {"device": "cpu", "precision": "fp32"}}),
             Layer(source="this sweep", values={"hardware": {"augmentation_workers": 0}}),
