@@ -100,11 +100,13 @@ def restore(checkpoint: Checkpoint, supernet: Supernet, optimizer: Optimizer) ->
         RunError: If the checkpoint belongs to another supernet.
     """
     _load(checkpoint.weights, supernet)
+    # As torch places them: a fused optimizer counts steps on the parameter's device, any other on the CPU.
+    fused = {parameter for group in optimizer.param_groups if group.get("fused") for parameter in group["params"]}
     for name, parameter in supernet.named_parameters():
         if name in checkpoint.moments:
             _check_moments(name, parameter, checkpoint.moments[name])
             optimizer.state[parameter] = {
-                moment: value if moment == "step" else value.to(parameter.device)
+                moment: value if moment == "step" and parameter not in fused else value.to(parameter.device)
                 for moment, value in checkpoint.moments[name].items()
             }
 

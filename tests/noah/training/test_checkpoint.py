@@ -77,6 +77,33 @@ def test_weights_moments_and_losses_come_back_bit_for_bit(
     assert same_bits(moments(other, other_optimizer), moments(supernet, optimizer))
 
 
+@pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")
+@pytest.mark.parametrize("fused", [False, True])
+def test_each_moment_comes_to_the_device_where_the_optimizer_wants_it(
+    trained: tuple[Supernet, torch.optim.AdamW], tmp_path: Path, fused: bool
+) -> None:
+    """A GPU's fused AdamW counts its steps there; the device `meta`, which has no numbers, stands for one."""
+    supernet, optimizer = trained
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, supernet, optimizer, [0.5])
+    stored = read_checkpoint(path)
+    supernet.to("meta")
+    away, by_torch = optimizer_of(supernet), optimizer_of(supernet)
+    for each in (away, by_torch):
+        for group in each.param_groups:
+            group["fused"] = fused
+    restore(stored, supernet, away)
+    state = {
+        index: stored.moments[name]
+        for index, name in enumerate(n for n, p in supernet.named_parameters() if p.requires_grad and p.numel())
+        if name in stored.moments
+    }
+    by_torch.load_state_dict({"state": state, "param_groups": by_torch.state_dict()["param_groups"]})
+    places = {key: value.device.type for key, value in moments(supernet, away).items()}
+    assert places == {key: value.device.type for key, value in moments(supernet, by_torch).items()}
+    assert {place for key, place in places.items() if key.startswith("step/")} == {"meta" if fused else "cpu"}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for the size of a file")
 def test_where_it_cannot_be_written_the_system_says_why_and_the_earlier_one_stays(
     trained: tuple[Supernet, torch.optim.AdamW], tmp_path: Path
