@@ -123,4 +123,5 @@ class _ReportedBar:
     def flush(self) -> None:
         if self._left is not None:
             self._send(self._left, self._text, self._detail)
-            self._left, self._sent_at = None, self._clock()
+            # A detail goes out once: whoever hears it takes it for news, such as the end of an epoch.
+            self._left, self._detail, self._sent_at = None, None, self._clock()

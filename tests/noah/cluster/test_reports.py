@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from noah.cluster.reports import Mailbox, Report, Reporter
+from noah.progress import TrainingDetail
 
 
 def test_lines_arrive_once_and_in_order() -> None:
@@ -43,3 +44,17 @@ def test_a_bar_that_an_error_ends_says_how_far_it_came() -> None:
     except ZeroDivisionError:
         pass
     assert [report.done for report in sent] == [1, 2]
+
+
+def test_a_detail_is_sent_once_however_often_progress_is() -> None:
+    """A tracker measures how long an epoch took from one detail to the next."""
+    now = 0.0
+    sent: list[Report] = []
+    reporter = Reporter("trainer", "m1", sent.append, clock=lambda: now, detailed=True)
+    details = [TrainingDetail(1000, (0.5,) * epochs) for epochs in (1, 2)]
+    with reporter.bar("training", 2, "epochs") as bar:
+        for step in range(1, 121):
+            now += 1.0
+            bar.update(step / 60, "", details[step // 60 - 1] if step % 60 == 0 else None)
+    assert len(sent) == 120
+    assert [(report.done, report.detail) for report in sent if report.detail] == [(1, details[0]), (2, details[1])]
