@@ -11,7 +11,7 @@ from pathlib import Path
 from export.artifact.manifest import CARD_FILE
 from noah.errors import ExportError
 from noah.runs.folder import Run
-from noah.runs.seals import artifact_place, break_seal, set_seal
+from noah.runs.seals import artifact_place, break_seal, is_sealed, set_seal
 
 
 @contextmanager
@@ -37,11 +37,21 @@ def new_artifact(run: Run, name: str, within: Path | None = None) -> Iterator[Pa
     building.mkdir(parents=True)
     try:
         yield building
+        was_sealed = is_sealed(run, artifact_place(name))
         break_seal(run, artifact_place(name))
-        _replace(building, final)
-        set_seal(run, artifact_place(name), [path for path in final.rglob("*") if path.name != CARD_FILE])
+        try:
+            _replace(building, final)
+        except ExportError:
+            if was_sealed:  # the earlier artifact is in its place again
+                _seal(run, name, final)
+            raise
+        _seal(run, name, final)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _seal(run: Run, name: str, folder: Path) -> None:
+    set_seal(run, artifact_place(name), [path for path in folder.rglob("*") if path.name != CARD_FILE])
 
 
 def _replace(building: Path, final: Path) -> None:

@@ -21,6 +21,7 @@ from noah.data.decoding import AS_STORED, Decoding
 from noah.files.foreign_text import markdown_text
 from noah.progress import first_of
 from noah.runs.folder import Run
+from noah.runs.stored_results import read_test
 
 _LABELS_SHOWN = 40
 
@@ -35,9 +36,13 @@ def write_card(manifest: Manifest, run: Run, path: Path, folder: Path, *, form: 
         folder: The folder that the artifact will end up in.
         form: How the subnet's modules are in the artifact.
         usage: How to run it, Markdown.
+
+    Raises:
+        RunError: If the result of the test is damaged.
     """
-    test = run.read_json("eval", "test.json") if run.path("eval", "test.json").is_file() else None
-    path.write_text(model_card(manifest, test, folder, form=form, usage=usage), encoding="utf-8", newline="\n")
+    path.write_text(
+        model_card(manifest, read_test(run), folder, form=form, usage=usage), encoding="utf-8", newline="\n"
+    )
 
 
 def model_card(manifest: Manifest, test: dict[str, Any] | None, folder: Path, *, form: str, usage: str) -> str:

@@ -32,7 +32,10 @@ def temperature_of(run: Run) -> TemperatureRecord | None:
 
 
 def describe_origin(run: Run, materials: Materials, model: Supernet, subnet: Subnet) -> dict[str, Any]:
-    """Give the run, classes, preprocessing, decoding, subnet, backbone and temperature as fields of a manifest."""
+    """Give the run, classes, preprocessing, decoding, subnet, backbone and temperature as fields of a manifest.
+
+    To be called as soon as the network is loaded: writing an artifact takes minutes, in which the run may be retrained.
+    """
     backbone = materials.backbone
     return {
         "run": origin(run, materials),

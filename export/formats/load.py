@@ -17,7 +17,7 @@ from noah.data.decoding import AS_STORED, Decoding
 from noah.data.pixels.preprocessing import Preprocessing
 from noah.errors import ArtifactError
 from noah.files.bounded import parse_json
-from noah.runs.export_command import export_again, where_artifacts_are
+from noah.runs.export_command import export_again, export_beside, where_artifacts_are
 
 
 def load_predictor(
@@ -68,7 +68,7 @@ def read_artifact(artifact: Path) -> tuple[Manifest, str]:
         how = f"Run it with: {format_.next_step(folder)}. " if format_.next_step else ""
         raise ArtifactError(
             f"{folder} is of format {manifest.format}, which noah itself does not run.",
-            f"{how}For noah's commands: noah export --format onnx",
+            f"{how}For noah's commands: {export_beside(folder, '--format onnx')}",
         )
     file = artifact.name if artifact.name in model_files() else format_.models[0].name
     if file not in {model.name for model in format_.models} or file not in manifest.files:

@@ -63,6 +63,7 @@ def open_onnx(file: Path, precision: Precision, opening: Opening) -> OpenModel:
     from export.runtime.onnx_session import CPU, open_session
     from export.runtime.openvino_model import is_openvino, open_openvino
     from noah.errors import ArtifactError, NotHereError, UsageError
+    from noah.runs.export_command import export_beside
 
     if is_openvino(opening.provider):
         if opening.embeddings:
@@ -72,10 +73,10 @@ def open_onnx(file: Path, precision: Precision, opening: Opening) -> OpenModel:
         return open_session(file, provider=opening.provider, threads=opening.threads, features=opening.embeddings)
     except ArtifactError as error:
         if precision == "bf16" and "find an implementation" in error.problem:
+            here = export_beside(file.parent, "--format onnx --precision fp32")
             raise NotHereError(
                 f"{file} is in bf16, and onnxruntime's {CPU} has no bf16 convolution.",
-                "Run it on a GPU or with --provider openvino, or export one that runs here: noah export --format onnx "
-                "--precision fp32",
+                f"Run it on a GPU or with --provider openvino, or export one that runs here: {here}",
             ) from error
         raise
 

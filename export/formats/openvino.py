@@ -57,11 +57,11 @@ def _finish(draft: Draft) -> Manifest:
 def _open(file: Path, manifest: Manifest, opening: Opening) -> OpenModel:
     from export.runtime.openvino_model import open_openvino
     from noah.errors import UsageError
+    from noah.runs.export_command import export_beside
 
     if opening.embeddings:
-        raise UsageError(
-            f"{file} gives no embeddings.", "An ONNX artifact of the same run does: noah export --format onnx"
-        )
+        hint = f"An ONNX artifact of the same run does: {export_beside(file.parent, '--format onnx')}"
+        raise UsageError(f"{file} gives no embeddings.", hint)
     return open_openvino(file, manifest.precision, provider=opening.provider, threads=opening.threads)
 
 

@@ -25,15 +25,12 @@ _BEFORE = frozenset(("Cast", "DequantizeLinear", "DynamicQuantizeLinear", "Quant
 def name_of_features(graph: GraphProto) -> str:
     """The name of the tensor (B, d) that the head is computed from, in the type that the network computed it in.
 
-    Raises:
-        ArtifactError: If the graph does not end in a matrix product.
+    "" if the graph does not end in a matrix product.
     """
     made_by = {name: node for node in graph.node for name in node.output}
     head = _product_behind(graph.output[0].name, made_by)
     if head is None:
-        raise ArtifactError(
-            "The model does not end in a head, so it has no embeddings.", "Export it again: noah export --format onnx"
-        )
+        return ""
     name = head.input[0]
     while name in made_by and made_by[name].op_type in _BEFORE:
         name = made_by[name].input[0]
@@ -44,7 +41,7 @@ def with_features(path: Path) -> bytes:
     """The file's graph with the features as a second output; weights in a file beside it stay there.
 
     Raises:
-        ArtifactError: As in `name_of_features`, or if the file cannot be read.
+        ArtifactError: If the file cannot be read, or its graph does not end in a matrix product.
     """
     import onnx
 
@@ -52,7 +49,10 @@ def with_features(path: Path) -> bytes:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf's errors have no types
         raise ArtifactError(f"Cannot open {path}: {error}.", export_again(path.parent)) from error
-    model.graph.output.append(onnx.ValueInfoProto(name=name_of_features(model.graph)))  # the runtime infers its type
+    name = name_of_features(model.graph)
+    if not name:
+        raise ArtifactError(f"{path} does not end in a head, so it has no embeddings.", export_again(path.parent))
+    model.graph.output.append(onnx.ValueInfoProto(name=name))  # the runtime infers its type
     return bytes(model.SerializeToString())
 
 

@@ -16,8 +16,7 @@ from export.runtime.tensorrt_package import how_to_build_for, load_package, make
 from export.runtime.tensors import TensorSpec
 from noah.errors import ArtifactError, NotHereError
 from noah.hardware.gpu import gpu_name_and_target, why_no_gpu
-
-_ONNX_INSTEAD = "Use the model.onnx beside it, or export one: noah export --format onnx"
+from noah.runs.export_command import export_again, export_beside
 
 
 class Engine:
@@ -88,24 +87,32 @@ def open_engine(file: Path, record: EngineRecord) -> Engine:
         MissingPackageError: If its package is not installed.
     """
     if missing := why_no_gpu():
-        raise NotHereError(f"{file} is a TensorRT engine, which needs an NVIDIA GPU, but {missing}.", _ONNX_INSTEAD)
+        raise NotHereError(
+            f"{file} is a TensorRT engine, which needs an NVIDIA GPU, but {missing}.", _onnx_instead(file)
+        )
     gpu, target = gpu_name_and_target()
     if missing := why_not_run(record):
-        raise NotHereError(f"{file} does not run here: {missing}.", f"Export for this GPU: {how_to_build_for(target)}")
+        raise NotHereError(
+            f"{file} does not run here: {missing}.", f"Export for this GPU: {how_to_build_for(target, file.parent)}"
+        )
     trt = load_package(record.package)
     if trt.__version__ != record.version:
         raise NotHereError(
             f"{file} was built by {record.package} {record.version}, but {trt.__version__} is installed; an engine "
             "runs only on the version that built it.",
-            f"Export it again: noah export --format trt, or: pip install {record.package}=={record.version}",
+            f"{export_again(file.parent)}, or: pip install {record.package}=={record.version}",
         )
     log = make_log(trt)
     loaded = trt.Runtime(log).deserialize_cuda_engine(file.read_bytes())
     if loaded is None:
         raise ArtifactError(
-            f"{file} cannot be loaded: {'; '.join(log.errors) or 'no reason was given'}.", _ONNX_INSTEAD
+            f"{file} cannot be loaded: {'; '.join(log.errors) or 'no reason was given'}.", _onnx_instead(file)
         )
     return Engine(loaded, log, record, gpu)
+
+
+def _onnx_instead(file: Path) -> str:
+    return f"Use the model.onnx beside it, or export one: {export_beside(file.parent, '--format onnx')}"
 
 
 def why_not_run(record: EngineRecord) -> str:

@@ -11,11 +11,13 @@ import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from export.artifact.records import Precision
 from noah.errors import MissingPackageError, UsageError
 from noah.hardware.gpu import gpu_name_and_target, why_no_gpu
+from noah.runs.export_command import export_beside
 
 Package = Literal["tensorrt", "tensorrt-rtx"]
 
@@ -120,15 +122,21 @@ def known_targets(module: Any) -> tuple[str, ...]:
     return tuple(sorted((name for name in names if re.fullmatch(r"sm\d+", name)), key=lambda name: int(name[2:])))
 
 
-def how_to_build_for(target: str) -> str:
-    """What to type for an engine that runs on this machine's GPU, whose compute capability this is."""
+def how_to_build_for(target: str, artifact: Path) -> str:
+    """What to type for an engine that runs on this machine's GPU, of the run of an artifact that does not.
+
+    Args:
+        target: The GPU's compute capability, such as sm89.
+        artifact: The folder of the artifact.
+    """
     try:
         known = known_targets(load_package("tensorrt-rtx"))
     except MissingPackageError:
         known = (target,)  # the command says how it is installed
     if target in known:
-        return f"noah export --format trt --target {target}"
-    return f"pip install tensorrt, as tensorrt-rtx builds none for {target}, and then noah export --format trt"
+        return export_beside(artifact, f"--format trt --target {target}")
+    then = export_beside(artifact, "--format trt")
+    return f"pip install tensorrt, as tensorrt-rtx builds none for {target}, and then {then}"
 
 
 def parse_targets(text: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ engine from it, converts it or puts a server's files around it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from export.artifact.folder import new_artifact
 from export.artifact.manifest import CARD_FILE, MODEL_FILE, Manifest, file_records, write_manifest
 from export.artifact.metadata import CLASSES
 from export.artifact.model_card import write_card
-from export.artifact.origin import describe_origin, temperature_of
+from export.artifact.origin import describe_origin
 from export.artifact.records import (
     ModelInput,
     ModelOutput,
@@ -57,6 +57,7 @@ class Draft:
         folder: The folder, which holds `file`, and weights beyond 2 GiB beside it.
         file: The ONNX file, in the precision of the graph.
         run: The run.
+        origin: Where the network comes from, as fields of its manifest.
         materials: Its dataset, and its backbone at the artifact's image size.
         model: The retrained supernet, on the CPU.
         subnet: The winner.
@@ -74,6 +75,7 @@ class Draft:
     folder: Path
     file: Path
     run: Run
+    origin: Mapping[str, Any]
     materials: Materials
     model: Supernet
     subnet: Subnet
@@ -95,7 +97,7 @@ class Draft:
             other: Fields of `Manifest` that the format adds or puts in place of those of the ONNX file.
         """
         fields: dict[str, Any] = {
-            **describe_origin(self.run, self.materials, self.model, self.subnet),
+            **self.origin,
             "format": self.request.format,
             "input": self.input,
             "output": self.output,
@@ -154,10 +156,13 @@ def export_artifact(
         check_resizes(materials.backbone.preprocessing)
     materials, request, resized = _resize(run, materials, listener, request)
     model, subnet = load_retrained(run, materials)
+    origin = describe_origin(run, materials, model, subnet)
     model.cpu()  # the reference of the parity check is computed there, whatever the run was trained on
     final = run.path("export", request.folder_name)
     with new_artifact(run, final.name, request.within) as building:
-        draft = _draft(building, run, materials, model, subnet, listener, request, resized, graph or request.precision)
+        draft = _draft(
+            building, run, origin, materials, model, subnet, listener, request, resized, graph or request.precision
+        )
         manifest = finish(draft)
         write_card(manifest, run, building / CARD_FILE, final, form=form, usage=usage(manifest, final))
         write_manifest(manifest, building)
@@ -185,6 +190,7 @@ def _resize(
 def _draft(
     folder: Path,
     run: Run,
+    origin: Mapping[str, Any],
     materials: Materials,
     model: Supernet,
     subnet: Subnet,
@@ -195,7 +201,7 @@ def _draft(
 ) -> Draft:
     """Write and check the ONNX file, and gather what its outputs are to be compared with."""
     backbone, classes = materials.backbone, materials.dataset.classes
-    file, fitted = folder / MODEL_FILE, temperature_of(run)
+    file, fitted = folder / MODEL_FILE, origin["temperature"]
     temperature = 1.0 if fitted is None else fitted.value
     opset = request.opset or max(DEFAULT_OPSETS[graph], least_opset(model))
     quantization = _write(file, materials, model, subnet, listener, request, graph, opset, temperature)
@@ -229,6 +235,7 @@ def _draft(
         folder=folder,
         file=file,
         run=run,
+        origin=origin,
         materials=materials,
         model=model,
         subnet=subnet,

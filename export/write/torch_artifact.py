@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -97,13 +97,14 @@ def export_for_torch(
         ParityError: If the loaded network does not agree with the retrained one.
     """
     model, subnet = load_retrained(run, materials)
+    origin = describe_origin(run, materials, model, subnet)
     model.cpu()
     files.check(subnet)
     final = run.path("export", files.format)
     with new_artifact(run, final.name) as building:
         network = files.write(building, materials, model, subnet, listener)
         parity = _prove(network, files, materials, model, subnet, listener)
-        manifest = _describe(building, run, materials, model, subnet, files, parity)
+        manifest = _describe(building, origin, materials, files, parity)
         write_card(manifest, run, building / CARD_FILE, final, form=form, usage=usage(manifest, final))
         write_manifest(manifest, building)
     run.log("export", "finished", name=final.name, parity=[parity.model_dump(mode="json")])
@@ -149,19 +150,13 @@ class _Loaded:
 
 
 def _describe(
-    folder: Path,
-    run: Run,
-    materials: Materials,
-    model: Supernet,
-    subnet: Subnet,
-    files: TorchFiles,
-    parity: Parity,
+    folder: Path, origin: Mapping[str, Any], materials: Materials, files: TorchFiles, parity: Parity
 ) -> Manifest:
     preprocessing = materials.backbone.preprocessing
     batch = 1 if files.takes_one else BATCH_AXIS
     return Manifest(
         format=files.format,
-        **describe_origin(run, materials, model, subnet),
+        **origin,
         input=ModelInput(
             name=INPUT_NAME,
             shape=(batch, 3, preprocessing.height, preprocessing.width),

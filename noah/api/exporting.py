@@ -34,7 +34,7 @@ def plan_export(
     input: Input | None = None,  # noqa: A002  # the option's name
     input_size: int | None = None,
     output: Values | None = None,
-    batch: str | None = None,
+    batch: str | int | None = None,
     target: str | None = None,
     opset: int | None = None,
     for_: Purpose | None = None,
@@ -55,6 +55,8 @@ def plan_export(
             "for_": (for_, get_args(Purpose)),
         }
     )
+    _refuse_below_one({"calibration_images": calibration_images, "input_size": input_size})
+    batch = str(batch) if isinstance(batch, int) else batch
     given = {
         "--precision": precision,
         "--calibration": calibration,
@@ -140,8 +142,10 @@ def export_run(
     from noah.prepare.context import check_same_data
     from noah.prepare.prepare_run import prepare_run
     from noah.runs.run_subnet import chosen_subnet
+    from noah.runs.stored_results import read_test
 
     chosen_subnet(current)
+    read_test(current)  # the model card tells it: if it is damaged, better now than after all the work
     listener.say(f"run       {current.folder}")
     if wanted.fastest is not None:
         from export.checks.fastest import export_fastest
@@ -164,6 +168,15 @@ def _refuse_unknown(given: Mapping[str, tuple[str | None, tuple[str, ...]]]) -> 
         raise UsageError(
             " ".join(f"{name} is {value!r}, which is no choice." for name, (value, _) in unknown.items()),
             " ".join(f"{name} takes {', '.join(choices)}." for name, (_, choices) in unknown.items()),
+        )
+
+
+def _refuse_below_one(given: Mapping[str, int | None]) -> None:
+    """Refuse numbers that the command line does not let through either."""
+    wrong = {name: value for name, value in given.items() if value is not None and value < 1}
+    if wrong:
+        raise UsageError(
+            " ".join(f"{name} is {value}, but must be at least 1." for name, value in wrong.items()), "Leave it out."
         )
 
 
@@ -226,4 +239,4 @@ def _int8_options(
     for name, is_given in given.items():
         if is_given and precision not in ("int8", "int8-dynamic"):
             raise UsageError(f"{name} is for --precision int8 and int8-dynamic, not {precision}.", "Leave it out.")
-    return Int8Options(calibration, images or DEFAULT_IMAGES, exclude_last_block, smooth, mixed)
+    return Int8Options(calibration, DEFAULT_IMAGES if images is None else images, exclude_last_block, smooth, mixed)

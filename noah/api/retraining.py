@@ -49,10 +49,15 @@ def open_retraining(
         data: Where the run's images are now, if they have moved.
 
     Raises:
-        UsageError: If a stopped retraining needs `resume` or `restart`, or `inherit` contradicts the stopped one.
+        UsageError: If both `resume` and `restart` are given, a stopped retraining needs one of them, or `inherit`
+            contradicts the stopped one.
         CommandOrderError: If the search has another winner since, and `restart` is not given.
         NoahError: If anything else is wrong with the run or its data.
     """
+    if resume and restart:
+        raise UsageError(
+            "--resume goes on with a stopped training, but --restart discards it.", "Leave out one of them."
+        )
     chosen_subnet(current)
     if not restart:
         check_still_chosen(current)

@@ -295,7 +295,7 @@ class Run:
         input: Literal["float", "uint8", "image"] | None = None,  # noqa: A002  # the option's name
         input_size: int | None = None,
         output: Literal["logits", "probabilities"] | None = None,
-        batch: str | None = None,
+        batch: str | int | None = None,
         target: str | None = None,
         opset: int | None = None,
         for_: Purpose | None = None,

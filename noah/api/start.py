@@ -82,6 +82,8 @@ def search(
         SettingsError: If settings are wrong; names all mistakes at once.
         NoahError: If anything else is wrong; see `noah.errors`.
     """
+    if workers < 1:
+        raise UsageError(f"workers is {workers}, but must be at least 1.", "Leave it out for one process.")
     named = {"data": data, "dataset": dataset, "backbone": backbone, "budget": budget, "seed": seed} | options
     listener, limit = listener_for(progress), seconds(time_limit)
     chosen, origins = _resolved(listener, recipe, config, named, settings)

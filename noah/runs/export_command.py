@@ -38,11 +38,22 @@ def export_again(artifact: Path) -> str:
     return f"Export it again: {export_command(run, artifact.absolute().name if run else '')}"
 
 
+def export_beside(artifact: Path, options: str) -> str:
+    """The command that writes another artifact of the run whose folder holds this one, or of the latest run.
+
+    Args:
+        artifact: The folder of the artifact that is there.
+        options: The options of the other one.
+    """
+    run = _run_around(artifact)
+    return " ".join(["noah export", options, *([f"--run {run_option(run)}"] if run else [])])
+
+
 def where_artifacts_are(place: Path) -> str:
     """Say where artifacts are, or how to write one, to somebody who has named a place without any."""
     whole = place.absolute()
     run = next((_from_here(folder) for folder in (whole, *list(whole.parents)[:4]) if is_run(folder)), None)
-    there = sorted(path.parent for path in run.glob(f"{EXPORT}/*/manifest.json")) if run else []
+    there = sorted(path.parent for path in run.glob(f"{EXPORT}/[!.]*/manifest.json")) if run else []
     if there:
         return f"Name one that is there: {first_of([shlex.quote(str(folder)) for folder in there], _NAMED)}"
     if place.is_dir() and any(place.glob("model.*")):

@@ -51,6 +51,15 @@ def read_front(run: Run) -> list[dict[str, Any]]:
     return front
 
 
+def read_test(run: Run) -> dict[str, Any] | None:
+    """Read the result of the test split; None if that has not been opened yet.
+
+    Raises:
+        RunError: If it is damaged.
+    """
+    return read_result(run, "eval", "test.json") if run.path("eval", "test.json").is_file() else None
+
+
 def read_result(run: Run, *parts: str) -> dict[str, Any]:
     """Read the stored result of a test, whose path in the run folder has these parts, such as "eval", "test.json".
 

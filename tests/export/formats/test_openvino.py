@@ -181,8 +181,9 @@ def test_what_it_cannot_do_is_told(written: Finished) -> None:
     folder = artifact(written, "fp32")
     with pytest.raises(UsageError, match=r"--provider cuda does not run .*model\.xml, which is for OpenVINO"):
         load_predictor(folder, provider="cuda")
-    with pytest.raises(UsageError, match="gives no embeddings"):
+    with pytest.raises(UsageError, match="gives no embeddings") as caught:
         load_predictor(folder, embeddings=True)
+    assert caught.value.hint.endswith(f": noah export --format onnx --run {written.run}")
     with pytest.raises(UsageError, match="threads is 0"):
         load_predictor(folder, threads=0)
 

@@ -15,7 +15,7 @@ from export.convert.onnx_files import check_valid
 from export.convert.onnx_products import Products
 from export.convert.precision import write_precision
 from export.convert.quantize import write_int8, write_int8_dynamic
-from export.runtime.before_head import name_of_features
+from export.runtime.before_head import name_of_features, with_features
 from export.runtime.onnx_session import open_session
 from noah.errors import ArtifactError
 from tests.export.small_vit import random_images, write_small_vit
@@ -90,8 +90,11 @@ def test_weights_in_a_file_of_their_own_are_found(tmp_path: Path) -> None:
 def test_a_model_without_a_head_has_none(tmp_path: Path) -> None:
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in ("images", "logits")]
     graph = helper.make_graph([helper.make_node("Relu", ["images"], ["logits"])], "headless", ends[:1], ends[1:])
+    assert not name_of_features(graph)
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph), path)
     with pytest.raises(ArtifactError, match="does not end in a head"):
-        name_of_features(graph)
+        with_features(path)
 
 
 def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_without_a_gpu_the_error_says_so_and_what_to_use_instead(engines: Finish
             f"{folder / 'model.engine'} is a TensorRT engine, which needs an NVIDIA GPU, but {why_no_gpu()}."
         )
         assert "model.onnx beside it" in raised.value.hint
-        assert raised.value.hint.endswith("noah export --format onnx")
+        assert f"noah export --format onnx --run {engines.run}" in raised.value.hint
 
 
 def test_the_onnx_file_beside_an_engine_runs(engines: Finished) -> None:
@@ -83,7 +83,7 @@ def test_a_bf16_file_says_why_the_cpu_does_not_run_it(engines: Finished) -> None
     with pytest.raises(ArtifactError) as raised:
         load_predictor(engines.artifact(ENGINES[1]) / "model.onnx", provider="cpu")
     assert raised.value.problem.endswith("is in bf16, and onnxruntime's CPUExecutionProvider has no bf16 convolution.")
-    assert raised.value.hint.endswith("noah export --format onnx --precision fp32")
+    assert raised.value.hint.endswith(f"noah export --format onnx --precision fp32 --run {engines.run}")
 
 
 def test_an_engine_takes_no_provider(engines: Finished) -> None:

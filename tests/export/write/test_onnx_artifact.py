@@ -18,17 +18,21 @@ import export.write.onnx_artifact
 from export.artifact.manifest import check_files, read_manifest
 from export.artifact.metadata import CLASSES, PREPROCESSING, SUBNET, read_metadata
 from export.artifact.records import Precision, Values
+from export.checks.belonging import check_artifacts
 from export.formats.load import load_predictor
 from export.formats.registry import FORMATS
 from export.runtime.onnx_session import OpenSession, open_session
 from export.runtime.profile import Profile
 from export.runtime.tensorrt_package import choose_builder
 from export.write.request import Input, Request
+from noah.api.exporting import export_run, plan_export
 from noah.errors import ExportError, ParityError
 from noah.prepare.context import Materials, prepare
-from noah.progress import Silent
+from noah.progress import Detail, Silent
 from noah.runs.export_command import export_command
 from noah.runs.folder import Run
+from noah.runs.seals import artifact_place, hash_file, is_sealed
+from noah.training.checkpoint_file import CHECKPOINT_FILE
 from tests.commands import Outcome, file_contents, noah
 from tests.conftest import PHOTO_CLASSES
 from tests.finished import FLOAT, UINT8, Finished
@@ -230,6 +234,7 @@ def test_an_artifact_that_cannot_be_moved_leaves_the_earlier_one(
     with pytest.raises(ExportError, match=r"cannot be moved to .*: Permission denied"):
         FORMATS["onnx"].write(run, prepare(run.settings(), Silent()), Silent(), Request())
     assert file_contents(project.run / "export") == before
+    assert is_sealed(run, artifact_place(FLOAT))
 
 
 def test_another_name(project: Finished, written_as_before: Callable[[Change | None], None]) -> None:
@@ -384,3 +389,28 @@ def test_an_engine_that_computes_something_else_is_refused(project: Finished, mo
     with pytest.raises(ParityError, match="fails the check of the largest difference: at batch 1"):
         export_engine_beside_a_gpu(project, monkeypatch, 1.05)
     assert sorted(path.name for path in (project.run / "export").iterdir()) == [FLOAT, UINT8]
+
+
+@pytest.mark.parametrize("name", ["onnx", "safetensors"])
+def test_an_artifact_names_the_weights_that_it_holds_though_others_come_meanwhile(project: Finished, name: str) -> None:
+    """As when a retraining ends while int8 is calibrated."""
+    run = Run(project.run)
+    checkpoint = run.path("retrain", CHECKPOINT_FILE)
+    exported = hash_file(checkpoint)
+
+    class Retraining(Silent):
+        def say(self, text: str) -> None:
+            self.replace()
+
+        def update(self, done: float, text: str = "", detail: Detail | None = None) -> None:
+            self.replace()
+
+        def replace(self) -> None:
+            if any(run.path("export").glob(".*.tmp")) and hash_file(checkpoint) == exported:
+                checkpoint.write_bytes(checkpoint.read_bytes() + b"other weights")
+
+    folder = export_run(run, plan_export(name), Retraining())
+    assert hash_file(checkpoint) != exported
+    assert read_manifest(folder).run.weights == exported
+    (check,) = (each for each in check_artifacts(run) if each.what == f"artifact {folder.name}")
+    assert check.state == "failed"

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +72,20 @@ def test_options_that_contradict_each_other_are_refused(run: noah.Run) -> None:
         run.evaluate(run.artifacts[FLOAT], on="digits")
     with pytest.raises(noah.errors.UsageError, match="there is no such tracker"):
         run.retrain(track="tensorbord")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"calibration_images": 0}, "calibration_images is 0, but must be at least 1"),
+        ({"calibration_images": -5, "input_size": 0}, "images is -5, .* input_size is 0, but must be at least 1"),
+        ({"batch": 0}, "--batch 0"),
+        ({"format": "auto", "batch": -1}, "--batch -1 is not a number of images"),
+    ],
+)
+def test_numbers_that_the_command_would_not_take_are_refused(run: noah.Run, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(noah.errors.UsageError, match=told):
+        run.export(**{"precision": "int8"} | options if "format" not in options else options)
 
 
 def test_a_retraining_can_start_again(project: Finished) -> None:

@@ -153,6 +153,12 @@ def test_errors_are_those_of_the_command(
     assert not (working_folder / "runs").exists()
 
 
+def test_less_than_one_worker_is_refused(working_folder: Path) -> None:
+    with pytest.raises(noah.errors.UsageError, match="workers is 0, but must be at least 1"):
+        noah.search(dataset="digits", workers=0)
+    assert not (working_folder / "runs").exists()
+
+
 def test_settings_may_be_nested_or_dotted_and_stand_above_options(working_folder: Path) -> None:
     found = noah.forecast(seed=1, settings={"seed": 2, "search": {"generations": 0}, "search.population": 2})
     assert found.search.steps == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from noah.runs.export_command import export_again, export_command, where_artifacts_are
+from noah.runs.export_command import export_again, export_beside, export_command, where_artifacts_are
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,16 @@ def test_an_artifact_that_was_copied_is_exported_from_any_run(run: Path) -> None
     assert export_again(Path("runs") / "export" / "onnx-fp32") == "Export it again: noah export"
 
 
+def test_another_artifact_is_one_of_the_same_run(run: Path) -> None:
+    assert export_beside(run / "export" / "onnx-fp32", "--format trt") == "noah export --format trt --run photos/first"
+    assert export_beside(Path("copied") / "onnx-fp32", "--format trt") == "noah export --format trt"
+
+
 @pytest.mark.parametrize("place", ["", "export", "nothing", "export/nothing", "export/nothing/model.onnx"])
 def test_who_names_a_run_is_told_its_artifacts(run: Path, place: str) -> None:
     there = f"{run / 'export' / 'onnx-fp32'}, {run / 'export' / 'trt-fp16-uint8'}"
+    (leftover := run / "export" / ".onnx-fp32.dead0000.tmp").mkdir()
+    (leftover / "manifest.json").touch()
     assert where_artifacts_are(run / place) == f"Name one that is there: {there}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -86,6 +87,17 @@ def test_what_is_refused(project: Finished, arguments: tuple[str, ...], code: in
     outcome = noah("export", *arguments)
     assert outcome.code == code
     assert message in outcome.err
+
+
+def test_a_damaged_result_of_the_test_is_told_before_the_work(project: Finished) -> None:
+    path = project.run / "eval" / "test.json"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    del result["cross_entropy"]
+    path.write_text(json.dumps(result), encoding="utf-8")
+    outcome = noah("export", "--format", "onnx")
+    assert outcome.code == 1
+    assert "test.json is damaged: cross_entropy: field required." in outcome.error_lines[0]
+    assert outcome.out == ""
 
 
 def test_an_opset_that_the_exporter_does_not_know_is_an_error_in_two_lines(

@@ -114,6 +114,11 @@ def test_a_stopped_retraining_needs_a_word_on_what_to_do(project: Finished, trai
         "Error: The retraining of shapes/first was stopped before its end.",
         "Add --resume to go on with it, or --restart to start again.",
     ]
+    both = noah("retrain", "--resume", "--restart")
+    assert (both.code, both.err) == (
+        2,
+        "Error: --resume goes on with a stopped training, but --restart discards it.\nLeave out one of them.\n",
+    )
     assert noah("retrain", "--resume").code == 0
     assert trained_epochs == []  # its last epoch had been saved
 
