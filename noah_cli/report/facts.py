@@ -127,6 +127,7 @@ def gather_facts(run: Run, runs: Path) -> Facts:
     description = run.description()
     path = run.path(RUN_FILE)
     name = run_options(run.folder, runs, always=True)
+    beside = runs if runs / run.name == run.folder else run.folder.parent.parent
     resume, retrain = f"noah search --resume{name}", f"noah retrain{name}"
     test, export = f"noah eval{name}", f"noah export --format onnx{name}"
     with well_formed(path, "no dataset, classes and backbone"):
@@ -185,7 +186,7 @@ def gather_facts(run: Run, runs: Path) -> Facts:
         alone_commands=_alone(description, subnet, name, runs),
         exported=exported,
         environment=_environment(run, description),
-        repeat=gather_repeat(run, description, exported, str(run.path("report", SETTINGS_FILE))),
+        repeat=gather_repeat(run, description, exported, str(run.path("report", SETTINGS_FILE)), beside),
     )
 
 

@@ -6,15 +6,16 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from export.artifact.manifest import Manifest
-from export.formats.registry import format_of
 from noah.errors import SettingsError
+from noah.files.latest import DEFAULT_RUNS, LATEST
 from noah.runs.folder import Run
 from noah.settings.layers import DEFAULT, LIMITED, PLANNED, PROJECT_FILE, assignment_layer, flatten
 from noah_cli.report.artifacts import Exported
 from noah_cli.report.asked import spell_value
+from noah_cli.report.export_options import export_options
 from noah_cli.report.reading import Missing
 
 SETTINGS_FILE = "settings.yaml"
@@ -43,15 +44,23 @@ class Repeat:
     Args:
         commands: What to type, from the first stage to the last that was reached.
         notes: What else is needed for the same result, such as a settings file.
-        exact: The first command again, with every setting from one file and the machine's choices spelled out.
+        exact: The first command again, with the machine's choices spelled out.
+        is_from_file: Whether every setting of `exact` comes from one file, rather than some from another run.
     """
 
     commands: tuple[str, ...]
     notes: tuple[str, ...]
     exact: str
+    is_from_file: bool
 
 
-def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported | Missing, settings_path: str) -> Repeat:
+def gather_repeat(
+    run: Run,
+    description: Mapping[str, Any],
+    exported: Exported | Missing,
+    settings_path: str,
+    runs: Path = DEFAULT_RUNS,
+) -> Repeat:
     """Write out the commands of a run.
 
     Args:
@@ -59,7 +68,9 @@ def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported |
         description: The content of its run.yaml.
         exported: Its artifacts.
         settings_path: Path of the file with all settings.
+        runs: The folder of all runs, which also gets the new one.
     """
+    among = "" if runs == DEFAULT_RUNS else f" --runs {shlex.quote(str(runs))}"
     origins = {str(key): str(source) for key, source in description.get("origins", {}).items()}
     values = dict(flatten(description["settings"]))
     given = description.get("given")
@@ -72,8 +83,12 @@ def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported |
     words, notes = _words("retrain" if given else "search", origins, values)
     if earlier:
         notes.append(f"The run {earlier} must still exist, as it was then.")
-    if given and given.get("searched"):
-        notes.append(f"The subnet is from the Pareto front of the run {given['searched']}, which must still exist.")
+    of_front = bool(given and given.get("searched"))
+    like_a_run = any(word.startswith("--run ") for word in words)
+    if given and of_front:
+        must = "must still exist" if like_a_run else "must be the latest"
+        notes.append(f"The subnet is from the Pareto front of the run {given['searched']}, which {must}.")
+    is_from_file = not (earlier or (of_front and like_a_run))  # --run cannot stand beside a file that names a dataset
     commands = [" ".join([start, *words])]
     if not given and run.path("retrain", "model.json").is_file():
         commands.append(f"noah retrain{' --inherit' if _inherited(run, values) else ''}")
@@ -81,16 +96,20 @@ def gather_repeat(run: Run, description: Mapping[str, Any], exported: Exported |
         commands.append("noah eval")
     if isinstance(exported, Exported):
         for artifact in exported.artifacts:
-            commands.append(_export(artifact.manifest))
+            options, unknown = export_options(artifact.manifest)
+            commands.append(" ".join(["noah export", *options]))
+            if unknown:
+                notes.append(f"The manifest of {artifact.name} does not tell whether {' or '.join(unknown)} was given.")
             if artifact.test is not None:
-                commands.append(f"noah eval runs/latest/export/{artifact.tested_path}")
+                commands.append(f"noah eval {shlex.quote(str(runs / LATEST / 'export' / artifact.tested_path))}")
     chosen = {choice["what"]: choice["value"] for choice in description.get("choices", [])}
     machine = [f"--{name} {chosen[name]}" for name in ("device", "precision", "threads") if name in chosen]
-    settings = [] if earlier else ["--config", shlex.quote(settings_path)]
+    exact = [start, "--config", shlex.quote(settings_path)] if is_from_file else [commands[0]]
     return Repeat(
-        tuple(commands),
+        tuple(f"{command}{among}" for command in commands),
         tuple(notes),
-        " ".join([start if earlier is None else commands[0], *settings, *_machine(machine)]),
+        f"{' '.join([*exact, *_machine(machine)])}{among}",
+        is_from_file,
     )
 
 
@@ -158,19 +177,3 @@ def _inherited(run: Run, values: Mapping[str, Any]) -> bool:
     """Whether `noah retrain` was given --inherit, rather than a setting of the run."""
     settings = run.read_json("retrain", "model.json").get("settings", {})
     return bool(settings.get("inherit")) and not values.get("retrain.inherit")
-
-
-def _export(manifest: Manifest) -> str:
-    words = [f"noah export --format {manifest.format}"]
-    options = format_of(manifest).options
-    if "--precision" in options:
-        words.append(f"--precision {manifest.precision}")
-        if manifest.input.values != "normalized":
-            words.append(f"--input {'image' if manifest.input.values == 'image' else 'uint8'}")
-        if manifest.output.values == "probabilities":
-            words.append("--output probabilities")
-        if manifest.resized is not None:
-            words.append(f"--input-size {manifest.backbone.image_size[0]}")
-    if "--target" in options and manifest.engine is not None:
-        words.append(f"--target {','.join(manifest.engine.targets)}")
-    return " ".join(words)

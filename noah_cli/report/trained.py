@@ -23,6 +23,8 @@ class Training:
         finished: Whether all epochs are finished.
         seconds: Duration since it was last started; None if the log does not say.
         taught: The share of each label that is what the finalists of the search predict, 0..1; 0 without teachers.
+        sampling: How the subnets of each step are drawn, as `supernet.sampling` says; empty for a single subnet.
+        held_out: How many of the training and validation images it leaves out.
     """
 
     losses: tuple[float, ...]
@@ -30,6 +32,8 @@ class Training:
     finished: bool
     seconds: float | None
     taught: float = 0.0
+    sampling: str = ""
+    held_out: int = 0
 
 
 def gather_supernet(run: Run, description: Mapping[str, Any], resume: str) -> Training | Missing:
@@ -56,7 +60,8 @@ def gather_supernet(run: Run, description: Mapping[str, Any], resume: str) -> Tr
     else:
         return Missing("The training of the supernet has not finished its first epoch.", (resume,))
     finished = finished or len(losses) >= epochs
-    return Training(losses, max(epochs, len(losses)), finished, stage_seconds(run, "supernet"))
+    sampling = str(description["settings"]["supernet"].get("sampling", "uniform"))
+    return Training(losses, max(epochs, len(losses)), finished, stage_seconds(run, "supernet"), sampling=sampling)
 
 
 def gather_retrained(run: Run, description: Mapping[str, Any], commands: Sequence[str]) -> Training | Missing:
@@ -71,18 +76,28 @@ def gather_retrained(run: Run, description: Mapping[str, Any], commands: Sequenc
         RunError: If a file is damaged.
     """
     settings = description["settings"]["retrain"]
-    epochs, taught = int(settings["epochs"]), 0.0
+    epochs, taught, held_out = int(settings["epochs"]), 0.0, 0
     finished = run.path("retrain", "model.json").is_file()
     if finished:
         with well_formed(run.path("retrain", "model.json"), "no losses"):
             model = run.read_json("retrain", "model.json")
             losses = tuple(map(float, model["losses"]))
             taught = float(settings["teacher_share"]) if model.get("teachers") else 0.0
+            held_out = _images_of(model.get("held_out"))
     elif run.path("retrain", CHECKPOINT_FILE).is_file():
         losses = read_losses(run.path("retrain", CHECKPOINT_FILE))
+        if run.path("retrain", "held_out.json").is_file():
+            with well_formed(run.path("retrain", "held_out.json"), "no numbers of images"):
+                held_out = _images_of(run.read_json("retrain", "held_out.json"))
     else:
         return Missing("The subnet has not been trained on its own.", tuple(commands))
-    return Training(losses, max(epochs, len(losses)), finished, stage_seconds(run, "retrain"), taught)
+    seconds = stage_seconds(run, "retrain")
+    return Training(losses, max(epochs, len(losses)), finished, seconds, taught, held_out=held_out)
+
+
+def _images_of(held_out: Mapping[str, Any] | None) -> int:
+    """How many images a training left out, by its record of them."""
+    return 0 if held_out is None else sum(int(held_out[part]["images"]) for part in ("stopping", "gates"))
 
 
 def stage_seconds(run: Run, stage: str) -> float | None:

@@ -22,7 +22,11 @@ def draw_training(name: str, what: str, training: Training) -> Drawing:
     losses = training.losses
     begun = "" if training.finished else f" {training.epochs:,} are planned."
     caption = "Mean cross-entropy of each epoch, in nats, on the training images."
-    if name == "supernet":
+    if training.sampling == "sandwich":
+        caption += (
+            " Each step trains the largest subnet, the smallest and some random ones; this is the loss of the largest."
+        )
+    elif training.sampling:
         caption += " Each step trains another subnet, so this is the mean loss of many subnets."
     return draw(
         name,

@@ -9,11 +9,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from noah.runs.folder import Run
 from noah.runs.subnet_text import spell_subnet
 from noah.space.subnet import Subnet
 from noah_cli.report.facts import gather_facts
+from noah_cli.report.page import render_page
 from noah_cli.report.reading import Missing
 from tests.commands import Outcome, file_contents, noah
 from tests.finished import NAME, Finished
@@ -259,3 +261,56 @@ def test_a_run_with_a_final_is_told_by_what_its_winner_was_chosen(work: Finished
 def plain_text(page: str) -> str:
     """The words of a page, each separated by one space."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
+def words_of(work: Finished, runs: str = "runs") -> str:
+    """The page on the run without its figures, with single blanks."""
+    facts = gather_facts(Run(Path(runs) / NAME), Path(runs))
+    return " ".join(html.unescape(render_page(facts, {}, Missing("None."))).split())
+
+
+def test_the_page_says_how_the_trainings_went(work: Finished) -> None:
+    together = "the winner is trained again on its own, on training and validation images together"
+    words = words_of(work)
+    assert f"First the supernet is trained, one random subnet at a time; after the search, {together}. A" in words
+    model = work.run / "retrain" / "model.json"
+    parts = {"share": 0.3, "stopping": {"images": 700}, "gates": {"images": 500}}
+    model.write_text(json.dumps(json.loads(model.read_text()) | {"held_out": parts}))
+    run_file = work.run / "run.yaml"
+    description = yaml.safe_load(run_file.read_text(encoding="utf-8"))
+    description["settings"]["supernet"]["sampling"] = "sandwich"
+    run_file.write_text(yaml.safe_dump(description), encoding="utf-8")
+    sandwich = "at each step the largest subnet, the smallest and some random ones"
+    assert f"First the supernet is trained, {sandwich}; after the search, {together}, but for 1,200 held out. A" in (
+        words_of(work)
+    )
+    model.unlink()
+    (work.run / "retrain" / "held_out.json").write_text(json.dumps(parts))
+    assert f"{together}, but for 1,200 held out. A" in words_of(work)
+    shutil.rmtree(work.run / "retrain")
+    shutil.rmtree(work.run / "supernet")
+    words = words_of(work)
+    assert "First the supernet is trained; after the search, the winner is trained again on its own. A" in words
+
+
+def test_the_page_says_that_nothing_was_tested_only_if_it_has_looked(work: Finished) -> None:
+    nothing, commands = "No other run on shapes has been tested on the same images.", "These commands train and test"
+    other = work.run.with_name("lora")
+    assert nothing not in words_of(work) and commands not in words_of(work)
+    (other / "eval" / "test.json").write_text("{")
+    words = words_of(work)
+    assert "shapes/lora cannot be read" in words and nothing not in words and commands in words
+    shutil.rmtree(other)
+    assert f"{nothing} {commands}" in words_of(work)
+    shutil.rmtree(work.run / "eval")
+    words = words_of(work)
+    assert nothing not in words and commands in words
+
+
+def test_the_commands_of_a_run_elsewhere_name_its_folder(work: Finished) -> None:
+    Path("runs").rename("elsewhere")
+    facts = gather_facts(Run(Path("elsewhere") / NAME), Path("elsewhere"))
+    by_path = gather_facts(Run(Path("elsewhere") / NAME), Path("runs"))
+    assert facts.repeat == by_path.repeat
+    assert all(command.endswith(" --runs elsewhere") for command in (*facts.repeat.commands, facts.repeat.exact))
+    assert "noah eval elsewhere/latest/export/onnx-fp32 --runs elsewhere" in facts.repeat.commands

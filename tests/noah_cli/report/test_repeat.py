@@ -14,19 +14,24 @@ import pytest
 import typer
 import yaml
 
+from export.formats.runnable import Runnable
 from noah.api.keywords import run_layers
 from noah.benchmark.cells import SEARCHED, Cell
 from noah.benchmark.suites import SUITES
 from noah.benchmark.sweep_settings import SweepSettings
+from noah.evaluation.significance import Proportion
 from noah.runs.folder import Run
 from noah.settings.layers import LIMITED, PLANNED, Layer, assignment_layer, flatten, recipe_layer, resolve
 from noah.settings.option_layers import option_layers
 from noah_cli.app import app
+from noah_cli.report.artifacts import Artifact, Exported
 from noah_cli.report.reading import Missing
 from noah_cli.report.repeat import SINGLE_OPTIONS, gather_repeat
 from tests.commands import noah, noah_line, write_settings
 from tests.conftest import TinySettings
+from tests.export.tiny_artifact import make_manifest
 from tests.noah.settings.test_options import NO_SETTING
+from tests.noah_cli.report.test_export_options import quantized
 
 NONE = Missing("Nothing.")
 
@@ -120,6 +125,62 @@ def test_trackers(tmp_path: Path, names: list[str], spelled: str) -> None:
     description = {"settings": settings.model_dump(mode="json"), "origins": origins}
     found = gather_repeat(Run(tmp_path), description, NONE, "settings.yaml").commands
     assert found == (f"noah search --seed 4 {spelled}",)
+
+
+def test_a_subnet_of_a_front_is_found_by_its_run(tmp_path: Path) -> None:
+    """--run cannot stand beside a settings file that names a dataset, so the exact command has no such file."""
+    settings, origins = resolve([Layer(source="run digits/ID", values={"data": {"dataset": "digits"}})])
+    origins = dict.fromkeys(origins, "run digits/ID")
+    description = {
+        "settings": settings.model_dump(mode="json"),
+        "origins": origins,
+        "given": {"spelling": "pareto:2", "searched": "digits/ID"},
+        "choices": [{"what": "device", "value": "cpu", "reason": "no GPU"}],
+    }
+    found = gather_repeat(Run(tmp_path), description, NONE, "settings.yaml")
+    assert found.commands == ("noah retrain --subnet pareto:2 --run digits/ID",)
+    assert found.exact == "noah retrain --subnet pareto:2 --run digits/ID --device cpu"
+    assert not found.is_from_file
+    assert found.notes == ("The subnet is from the Pareto front of the run digits/ID, which must still exist.",)
+    settings, origins = resolve(option_layers(dataset="digits"))  # of the run that was the latest then
+    description |= {"settings": settings.model_dump(mode="json"), "origins": origins}
+    found = gather_repeat(Run(tmp_path), description, NONE, "settings.yaml")
+    assert found.exact == "noah retrain --subnet pareto:2 --config settings.yaml --device cpu"
+    assert found.notes == ("The subnet is from the Pareto front of the run digits/ID, which must be the latest.",)
+
+
+def test_another_folder_of_runs_is_named_by_every_command(tmp_path: Path) -> None:
+    run, runs = Run(tmp_path / "digits" / "first"), Path("my runs")
+    for stage, name in (("retrain", "model.json"), ("eval", "test.json")):
+        run.path(stage).mkdir(parents=True)
+        run.path(stage, name).write_text("{}")
+    manifest = make_manifest(Path(__file__))
+    model = Runnable(tmp_path, "model.onnx", "onnx-fp32", "")
+    artifact = Artifact("onnx-fp32", manifest, 1.0, Proportion(1, 2), model, (model,))
+    exported = Exported((artifact,), (), NONE, "")
+    settings, origins = resolve(option_layers(dataset="digits"))
+    description = {"settings": settings.model_dump(mode="json"), "origins": origins}
+    found = gather_repeat(run, description, exported, "settings.yaml", runs)
+    assert found.commands == (
+        "noah search --dataset digits --runs 'my runs'",
+        "noah retrain --runs 'my runs'",
+        "noah eval --runs 'my runs'",
+        "noah export --format onnx --precision fp32 --batch 8:8:8 --runs 'my runs'",
+        "noah eval 'my runs/latest/export/onnx-fp32' --runs 'my runs'",
+    )
+    assert found.exact == "noah search --config settings.yaml --runs 'my runs'"
+    plain = gather_repeat(run, description, exported, "settings.yaml")
+    assert plain.commands[-1] == "noah eval runs/latest/export/onnx-fp32"
+    assert not any("--runs" in command for command in (*plain.commands, plain.exact))
+
+
+def test_what_the_manifest_of_8_bits_does_not_tell_is_noted(tmp_path: Path) -> None:
+    manifest = make_manifest(Path(__file__), precision="int8", quantization=quantized("smoothed, minmax"))
+    exported = Exported((Artifact("onnx-int8", manifest, 1.0, None, None, ()),), (), NONE, "")
+    settings, origins = resolve(option_layers(dataset="digits"))
+    description = {"settings": settings.model_dump(mode="json"), "origins": origins}
+    found = gather_repeat(Run(tmp_path), description, exported, "settings.yaml")
+    assert found.notes == ("The manifest of onnx-int8 does not tell whether --no-mixed was given.",)
 
 
 def test_a_given_subnet_is_trained_again(tmp_path: Path) -> None:

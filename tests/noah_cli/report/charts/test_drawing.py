@@ -192,3 +192,18 @@ def test_files_of_a_report_are_images(reported: Reported) -> None:
 def test_long_names_are_cut() -> None:
     assert shorten("short") == "short"
     assert shorten("x" * 40) == "x" * 17 + "…"
+
+
+def test_the_loss_of_a_supernet_is_told_by_how_its_subnets_are_drawn() -> None:
+    captions = {
+        sampling: draw_training(
+            "supernet", "the supernet", Training((2.0, 1.0), 2, True, None, sampling=sampling)
+        ).caption
+        for sampling in ("uniform", "fair", "sandwich")
+    }
+    assert captions["uniform"] == captions["fair"]
+    assert captions["fair"].endswith(" Each step trains another subnet, so this is the mean loss of many subnets.")
+    assert captions["sandwich"].endswith(
+        " Each step trains the largest subnet, the smallest and some random ones; this is the loss of the largest."
+    )
+    assert "subnet" not in draw_training("retrain", "the subnet", Training((1.0,), 1, True, None)).caption
