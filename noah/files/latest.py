@@ -77,7 +77,9 @@ def read_latest(root: Path) -> str | None:
     with pointer.open("rb") as file:
         name = file.read(_LONGEST + 2).decode(errors="surrogateescape").strip()
     if not _is_name(name):
-        raise UsageError(f"{pointer} holds no name of a run.", "Name the run with --run, or remove that file.")
+        raise UsageError(
+            f"{pointer} holds no name of a run.", "Name the run itself, as `noah runs` lists it, or remove that file."
+        )
     return name
 
 

@@ -13,7 +13,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,9 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 from noah.errors import RunBusyError, RunError
 from noah.files.atomic import write_json
 from noah.files.process_space import process_space
+
+if sys.platform != "win32":
+    import fcntl
 
 _LARGEST_NOTE = 2**16
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
@@ -100,7 +103,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         try:
-            with SystemLock(_gate(path)):  # it may have been somebody who only asked; nobody does now
+            with _gate(path):  # it may have been somebody who only asked; nobody does now
                 lock.acquire()
         except Timeout as error:
             raise _busy(what, read_owner(path)) from error
@@ -116,16 +119,13 @@ def is_held(path: Path) -> bool:
     """Whether a process holds the lock file `path`; never in the way of one that takes it meanwhile.
 
     Systems tell no one whether a lock is held but who tries to take it. So whoever asks first takes another lock, and
-    whoever cannot take this one tries again while nobody can be asking.
+    whoever cannot take this one tries again while nobody can be asking. Nothing is written, except on systems that lock
+    no folders.
     """
     if not path.exists():
         return False
-    with SystemLock(_gate(path)):
-        try:
-            with SystemLock(path, timeout=0):
-                return False
-        except Timeout:
-            return True
+    with _gate(path):
+        return not _is_free(path)
 
 
 def read_owner(path: Path) -> Owner | None:
@@ -139,9 +139,43 @@ def read_owner(path: Path) -> Owner | None:
         return None  # the lock itself decides; the record only adds to the message
 
 
-def _gate(path: Path) -> Path:
-    """The lock that is held while somebody asks after `path`."""
-    return path.with_name(f"asking.{path.name}")
+@contextmanager
+def _gate(path: Path) -> Iterator[None]:
+    """Hold the lock of whoever asks after `path`: its folder's, or a file's where folders have none."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_read_lock(path.parent, exclusively=True))
+        except OSError:
+            stack.enter_context(SystemLock(path.with_name(f"asking.{path.name}")))
+        yield
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        with SystemLock(path, timeout=0) if sys.platform == "win32" else _read_lock(path):
+            return True
+    except (BlockingIOError, Timeout):
+        return False
+
+
+@contextmanager
+def _read_lock(path: Path, *, exclusively: bool = False) -> Iterator[None]:
+    """Lock a file or folder that need not be writable: exclusively, waiting for it; or else as a reader, at once.
+
+    Raises:
+        OSError: If the system cannot lock it; BlockingIOError if a process has locked the file.
+    """
+    if sys.platform == "win32":
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if exclusively else fcntl.LOCK_SH | fcntl.LOCK_NB)
+        try:
+            yield
+        finally:
+            fcntl.flock(handle, fcntl.LOCK_UN)  # a process that was forked meanwhile has the handle, too
+    finally:
+        os.close(handle)
 
 
 def _note(path: Path) -> Path:

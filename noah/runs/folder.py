@@ -5,8 +5,8 @@
         data/           hashes.npy of the images that it began with; duplicates.json if its splits have some in common
         damaged.csv     the images that could not be decoded as they are, and what was done; missing if there were none
         log.jsonl       what happened, with times
-        lock            held by the process that is searching or retraining, which lock.owner names; asking.lock by one
-                        that asks whether it is held
+        lock            held by the process that is searching or retraining, which lock.owner names; where folders
+                        cannot be locked, asking.lock by one that asks whether it is held
         supernet/       checkpoint.safetensors, losses.json; plan.json where a time limit chose the epochs
         search/         study.json, journal.log and lock: the record that all workers share; candidates.jsonl,
                         best.json, pareto.json, rerank.jsonl, rerank/ with a checkpoint of each finalist, latency.json

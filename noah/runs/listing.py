@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from noah.errors import NoahError, RunBusyError, UsageError
+from noah.errors import NoahError, RunBusyError, RunError, UsageError
 from noah.files.latest import LATEST, read_latest, write_latest
 from noah.files.lock import is_held, read_owner
 from noah.runs.folder import RUN_FILE, Run
@@ -57,12 +57,22 @@ class ListedRun:
 def list_runs(root: Path) -> list[ListedRun]:
     """List the runs below a folder, the oldest first.
 
-    Raises:
-        UsageError: If the file `latest` holds no name.
+    Which is the latest is not known where `find_latest` says why not.
     """
-    latest = read_latest(root)
+    latest, _ = find_latest(root)
     found = [look_at(Run(path.parent), latest) for path in root.glob(f"[!.]*/[!.]*/{RUN_FILE}")]
     return sorted(found, key=lambda run: (run.created, run.name))
+
+
+def find_latest(root: Path) -> tuple[str | None, str]:
+    """The name of the latest run, and why it is not known; "" if it is, or if there is none."""
+    try:
+        return read_latest(root), ""
+    except UsageError as error:
+        why = error.problem.rstrip(".")
+    except OSError as error:
+        why = f"{root / LATEST} cannot be read: {error.strerror}"
+    return None, f"{why}, so no run counts as the latest; remove that file."
 
 
 def look_at(run: Run, latest: str | None) -> ListedRun:
@@ -82,7 +92,10 @@ def look_at(run: Run, latest: str | None) -> ListedRun:
     except (NoahError, KeyError, TypeError, ValueError):
         stage = "damaged"
     artifacts = sum(1 for path in run.path("export").glob("*/manifest.json") if not path.parent.name.startswith("."))
-    busy = is_held(run.path("lock"))
+    try:
+        busy = is_held(run.path("lock"))
+    except (OSError, RunError):  # where nobody can ask, as in a folder of someone else's, nobody is said to work
+        busy = False
     return ListedRun(run.name, created, _size(run.folder), stage, accuracy, artifacts, run.name == latest, busy)
 
 
@@ -111,7 +124,7 @@ def remove_runs(root: Path, runs: Sequence[Run]) -> str | None:
         runs: The runs to remove.
 
     Returns:
-        The name of the latest run now; None if there is none.
+        The name of the latest run now; None if there is none, or its file cannot be read, which then stays.
 
     Raises:
         RunBusyError: If a process is working on one of them; nothing is removed then.
@@ -126,7 +139,7 @@ def remove_runs(root: Path, runs: Sequence[Run]) -> str | None:
         shutil.rmtree(nameless)
         if not any(run.folder.parent.iterdir()):
             run.folder.parent.rmdir()
-    latest = read_latest(root)
+    latest, _ = find_latest(root)
     if latest is None or (root / latest / RUN_FILE).is_file():
         return latest
     left = list_runs(root)

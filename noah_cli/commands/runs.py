@@ -38,7 +38,7 @@ def runs(
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """List all runs, the oldest first, with the last stage that is done, the test accuracy and the size."""
-    from noah.runs.listing import list_runs
+    from noah.runs.listing import find_latest, list_runs
 
     listener = console.open_listener(context)
     if yes and not remove:
@@ -47,6 +47,7 @@ def runs(
         _remove(listener, runs, remove, yes=yes)
         return
     listed = list_runs(runs)
+    _tell_damage(listener, find_latest(runs)[1])
     if listed:
         listener.console.print(_table(listed))
         total = format_bytes(sum(run.bytes for run in listed))
@@ -76,15 +77,20 @@ def _table(listed: Sequence[ListedRun]) -> Table:
     return table
 
 
+def _tell_damage(listener: console.ConsoleListener, why_unknown: str) -> None:
+    if why_unknown:
+        listener.say(f"note      {why_unknown}")
+
+
 def _remove(listener: console.ConsoleListener, root: Path, names: Sequence[str], *, yes: bool) -> None:
-    from noah.files.latest import read_latest
     from noah.runs.folder import open_run
-    from noah.runs.listing import check_named, check_removable, look_at, remove_runs
+    from noah.runs.listing import check_named, check_removable, find_latest, look_at, remove_runs
 
     chosen = list({run.folder.resolve(): run for run in (open_run(root, name) for name in names)}.values())
     check_named(root, chosen)
     check_removable(chosen)
-    latest = read_latest(root)
+    latest, why_unknown = find_latest(root)
+    _tell_damage(listener, why_unknown)
     listed = [look_at(run, latest) for run in chosen]
     for run in listed:
         also = ", the latest run" if run.is_latest else ""

@@ -9,6 +9,7 @@ import os
 import shlex
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -171,6 +172,51 @@ def test_asking_tells_whether_a_process_holds_the_lock(tmp_path: Path) -> None:
         assert is_held(lock)
 
 
+def test_asking_writes_nothing(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with exclusive(lock, "it"):
+        before = sorted(path.name for path in tmp_path.iterdir())
+        assert is_held(lock)
+        assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert not is_held(lock)
+    assert list(tmp_path.iterdir()) == [lock]
+
+
+def test_what_may_only_be_read_can_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may be allowed everything, so opening a file to write is refused here."""
+    lock = tmp_path / "lock"
+    process = hold(lock)
+    opened = os.open
+
+    def read_only(path: str | Path, flags: int, *rest: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return opened(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", read_only)
+    assert is_held(lock)
+    process.communicate("")
+    assert not is_held(lock)
+
+
+def test_where_folders_cannot_be_locked_a_file_is_locked_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS, where only a file that is open for writing is locked exclusively."""
+    lock, real = tmp_path / "lock", fcntl.flock
+
+    def flock(handle: int, operation: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        real(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with exclusive(lock, "it"):
+        assert is_held(lock)
+        refusal(lock)
+    assert not is_held(lock)
+
+
 def test_asking_never_makes_a_taker_fail(tmp_path: Path) -> None:
     """Many threads ask without a pause while another one takes the lock again and again."""
     lock, done = tmp_path / "lock", threading.Event()
@@ -202,9 +248,12 @@ def test_a_taker_that_meets_an_asker_waits_for_its_answer(tmp_path: Path) -> Non
             taken.set()
 
     taker = threading.Thread(target=take)
-    with FileLock(tmp_path / "asking.lock"), FileLock(lock):  # as `is_held` does between question and answer
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with FileLock(lock):  # as `is_held` does between question and answer
         taker.start()
         assert not taken.wait(0.2)
+    os.close(folder)
     taker.join()
     assert taken.is_set()
 

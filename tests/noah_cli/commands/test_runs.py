@@ -110,3 +110,37 @@ def test_a_run_of_another_folder_is_not_removed(several: Path, tmp_path: Path) -
     assert outcome.code == 2
     assert "is not a run below runs/" in outcome.error_lines[0]
     assert elsewhere.is_dir()
+
+
+def test_listing_writes_nothing_and_works_where_nothing_may_be_written(
+    several: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run in (several / "shapes").iterdir():
+        (run / "lock").touch()
+    before = set(file_contents(several))
+    listed = noah("runs").out
+    assert set(file_contents(several)) == before
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("noah.runs.listing.is_held", refuse)
+    outcome = noah("runs")
+    assert (outcome.code, outcome.out) == (0, listed)
+
+
+def test_a_damaged_pointer_to_the_latest_run_is_noted(several: Path) -> None:
+    (several / "latest").write_text("")
+    note = "note runs/latest holds no name of a run, so no run counts as the latest; remove that file."
+    outcome = noah("runs")
+    assert outcome.code == 0, outcome.err
+    assert note in outcome.words
+    assert "shapes/first *" not in outcome.out and "4 below runs/" in outcome.words
+    assert not any(run["is_latest"] for run in json.loads(noah("runs", "--json").out)["runs"])
+    outcome = noah("runs", "--remove", "begun", "--yes")
+    assert outcome.code == 0, outcome.err
+    assert note in outcome.words and "removed shapes/begun" in outcome.words
+    assert not (several / "shapes" / "begun").exists() and (several / "latest").read_text() == ""
+    outcome = noah("runs", "--remove", "latest", "--yes")
+    assert outcome.code == 2
+    assert outcome.error_lines[1] == "Name the run itself, as `noah runs` lists it, or remove that file."
