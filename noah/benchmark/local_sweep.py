@@ -89,7 +89,7 @@ def run_sweep_in_processes(
         for group, outcome in outcomes:
             if isinstance(outcome, Exception):
                 failures += [keep_failure(folder, cell, outcome, "") for cell in group]
-                listener.say(f"failed    {failures[-1].problem}")
+                listener.say(f"failed    {group[0]}: {failures[-1].problem}")
             else:
                 failures += outcome[0]
                 for line in outcome[1]:

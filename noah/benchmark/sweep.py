@@ -92,7 +92,7 @@ def run_sweep(
             failed[cell] = failures[-1]
             if isinstance(error, DatasetNotFoundError | DataError):
                 without_data[cell.task] = failures[-1]
-            listener.say(f"failed    {failures[-1].problem}")
+            listener.say(f"failed    {cell}: {failures[-1].problem}")
             continue
         listener.say(f"row       {cell}: {row.accuracy:.2%} of {row.total:,} test images")
         finished()

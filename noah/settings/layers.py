@@ -112,6 +112,11 @@ def resolve(layers: Sequence[Layer]) -> tuple[Settings, dict[str, str]]:
                 continue
             origins[key] = layer.source
             merged = _replaced(merged, key.split("."), value)
+        for key in _empty(layer.values):
+            if key in origins:
+                problems.append(f"{key}: a value is expected, found {{}} ({layer.source})")
+            elif key not in (sections := {known.rpartition(".")[0]: DEFAULT for known in origins if "." in known}):
+                problems.append(f"{key}: unknown section ({layer.source}){_nearest(key, sections)}")
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
@@ -133,6 +138,13 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _empty(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of the empty mappings in a nested mapping, of which `flatten` says nothing."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _empty(value, f"{prefix}{key}.") if value else (f"{prefix}{key}",)
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:
@@ -166,10 +178,12 @@ def assignment_layer(assignment: str) -> Layer:
 def _has_comment(text: str, value: Any) -> bool:
     """Whether YAML reads the same text, or nothing, without what stands behind a # that may be a part of it.
 
-    Behind a number, as in the lines of `noah recipes NAME`, it can only be a comment.
+    Behind a number or null, as in the lines of `noah recipes NAME`, it can only be a comment.
     """
     start = re.search(r"(?:^|\s)#", text)
     if start is None or not isinstance(value, str | None):
+        return False
+    if value is None and text[: start.start()].strip():
         return False
     try:
         return bool(parse_yaml(text[: start.start()], _Loader) == value)

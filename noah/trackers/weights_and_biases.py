@@ -28,17 +28,21 @@ def check_key() -> None:
     try:
         known = wandb.login(prompt=False)
     except wandb.errors.Error as error:
-        raise _unusable(str(error)) from error
+        raise _unusable(_cause(error)) from error
     if not known:
         raise _unusable("no API key is set up")
 
 
 def _unusable(why: str) -> UsageError:
     return UsageError(
-        f"Weights & Biases cannot be used: {why.splitlines()[0]}",
+        f"Weights & Biases cannot be used: {why}",
         "Type: wandb login. WANDB_MODE=offline keeps everything on this machine; with --track none, nothing is "
         "tracked.",
     )
+
+
+def _cause(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 class WeightsAndBiases:
@@ -74,7 +78,7 @@ class WeightsAndBiases:
                 settings=wandb.Settings(console="off", silent=True),
             )
         except wandb.errors.Error as error:
-            raise _unusable(str(error)) from error
+            raise _unusable(_cause(error)) from error
         here = f"wandb sync {shlex.quote(str(run.path(FOLDER, 'wandb')))}/*"
         self.place = here if self._run.offline else str(self._run.url)
         self._stages: set[str] = set()

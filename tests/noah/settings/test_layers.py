@@ -183,6 +183,11 @@ def test_a_sign_that_begins_a_comment_is_told_with_what_to_type(folder: str) -> 
     assert assignment_layer("seed=3  # default").values == {"seed": 3}
 
 
+@pytest.mark.parametrize("line", ["data.shots=null  # default", "data.shots=~ # few", "data.shots=null #"])
+def test_a_comment_behind_null_is_left_out_as_behind_a_number(line: str) -> None:
+    assert assignment_layer(line).values == {"data": {"shots": None}}
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -201,6 +206,34 @@ def test_what_a_file_gives_twice_is_told_with_its_lines(tmp_path: Path, text: st
 def test_what_is_given_by_its_dotted_key_and_in_its_section_is_told() -> None:
     layer = Layer(source="mine.yaml", values={"supernet.epochs": 50, "supernet": {"epochs": 60, "batch_size": 8}})
     assert problems_of(layer) == ["supernet.epochs: it is given twice (mine.yaml)"]
+
+
+def test_an_empty_mapping_in_place_of_a_value_is_told_with_all_other_mistakes() -> None:
+    layer = Layer(
+        source="mine.yaml",
+        values={
+            "supernet": {"epochs": {}, "batch_size": 0},
+            "retrain.epochs": {},
+            "seed": {},
+            "suppernet": {},
+            "search": {},
+            "data": {"columns": {}},
+        },
+    )
+    assert sorted(problems_of(layer)) == [
+        "retrain.epochs: a value is expected, found {} (mine.yaml)",
+        "seed: a value is expected, found {} (mine.yaml)",
+        "supernet.batch_size: input should be greater than or equal to 1, found 0 (mine.yaml)",
+        "supernet.epochs: a value is expected, found {} (mine.yaml)",
+        "suppernet: unknown section (mine.yaml); did you mean supernet?",
+    ]
+    assert problems_of(assignment_layer("supernet.epochs={}")) == [
+        "supernet.epochs: a value is expected, found {} (--set)"
+    ]
+
+
+def test_an_empty_section_sets_nothing() -> None:
+    assert resolve([Layer(source="mine.yaml", values={"supernet": {}, "data": {"columns": {}}})]) == resolve([])
 
 
 def test_a_file_may_take_over_a_mapping_and_change_it(tmp_path: Path) -> None:

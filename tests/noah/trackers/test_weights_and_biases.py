@@ -11,6 +11,8 @@ import pytest
 import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
+from noah.errors import UsageError
+from noah.trackers.weights_and_biases import check_key
 from tests.commands import noah, write_settings
 from tests.conftest import TinySettings
 from tests.finished import EPOCHS, NAME, Finished
@@ -127,3 +129,15 @@ def test_without_a_key_it_says_what_to_type(project: Finished, monkeypatch: pyte
     assert hint.startswith("Type: wandb login. WANDB_MODE=offline keeps everything on this machine")
     assert (project.run / "retrain" / "model.json").is_file()  # nothing was thrown away for it
     assert not (project.run / "trackers" / "wandb.json").exists()
+
+
+@pytest.mark.parametrize(("text", "told"), [("", "Error"), ("\nno network\nat all", "no network")])
+def test_the_first_line_of_an_error_is_told_or_its_kind(monkeypatch: pytest.MonkeyPatch, text: str, told: str) -> None:
+    def refuse(**_: object) -> bool:
+        raise wandb.errors.Error(text)
+
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setattr(wandb, "login", refuse)
+    with pytest.raises(UsageError) as caught:
+        check_key()
+    assert caught.value.problem == f"Weights & Biases cannot be used: {told}"
