@@ -23,6 +23,7 @@ from export.formats.onnx import open_onnx
 from export.formats.registry import model_files
 from export.predict.predictor import Predictor
 from export.runtime.tensors import OpenModel
+from noah.errors import NotHereError
 from noah.progress import Listener
 
 _LOADS = 3
@@ -114,6 +115,9 @@ def measure(
 
     Returns:
         The artifacts in the order given, then the models that they are compared with.
+
+    Raises:
+        NotHereError: If the plain backbone does not run here in that precision.
     """
     with ExitStack() as stack:
         references: dict[object, Contender] = {}
@@ -198,7 +202,13 @@ def _from_backbone(
     file = folder / "backbone.onnx"
     listener.say(f"writing   the plain {kind.architecture}, {kind.precision}, as the artifact was written")
     write_plain_backbone(kind, file)
-    opened = open_onnx(file, kind.precision, Opening(provider, threads))
+    try:
+        opened = open_onnx(file, kind.precision, Opening(provider, threads))
+    except NotHereError as error:  # it names the file, which is gone before anyone reads that
+        raise NotHereError(
+            f"The plain backbone in {kind.precision} does not run here. onnxruntime has no such convolution on a CPU.",
+            "Compare with --against backbone or backbone:fp16, or add --provider openvino.",
+        ) from error
     return Contender(
         name="plain backbone" if number == 0 else f"plain backbone {number + 1}",
         model=opened,

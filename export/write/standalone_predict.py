@@ -1,7 +1,6 @@
 """Predicts the classes of images as `noah predict` does, with the model beside this file and without noah.
 
 pip install -r requirements.txt; python predict.py photos/ scan.png list.csv --out predictions.csv
-In Python: from predict import Predictor; for path, top, error in Predictor().predict(["cat.jpg"]): ...
 """
 
 import argparse
@@ -10,15 +9,14 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 # What is particular to this artifact:
 CLASSES = ("circle", "square")  # in the order of the model's outputs
@@ -30,8 +28,7 @@ OUTPUT, TEMPERATURE = "logits", 1.0  # logits divided by the temperature become 
 ALPHA = "ignore"  # transparent pixels show the color stored under them; or they are laid on "white" or "black"
 BIT_DEPTH, REPAIR = 16, False  # of values in 16-bit files; whether a JPEG without its end is decoded as far as it goes
 PROVIDER = "CPUExecutionProvider"  # what runs the model, unless --provider names another
-# What is the same in every artifact:
-FORMATS = ("JPEG", "JPEG2000", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+FORMATS = ("JPEG", "JPEG2000", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")  # from here on always the same
 SUFFIXES = ".avif .bmp .gif .heic .heif .hif .jfif .jp2 .jpe .jpeg .jpg .jxl .pbm .pgm .png .pnm .ppm .tif .tiff .webp"
 MOST_PIXELS = 89_478_485
 PATH_COLUMNS = ("path", "file_name", "filename", "filepath", "file", "image_path", "image")
@@ -41,35 +38,35 @@ FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # a spreadsheet runs the
 def find_images(names: list[str], column: str = "") -> list[str]:
     """List the images that files, folders and tables (.csv, .tsv, .jsonl) stand for, each once."""
     found: dict[str, str] = {}
-    for name in map(Path, filter(None, names)):
+    for name in (Path(name or sys.exit("One of the names is empty; name files, folders or tables.")) for name in names):
         is_table = name.suffix.lower() in (".csv", ".tsv", ".jsonl") and name.is_file()  # else told as an image is
-        for path in _below(name) if name.is_dir() else _in_table(name, column) if is_table else [name]:
+        images = _below(name) if name.is_dir() else _in_table(name, column) if is_table else [name]
+        for path in images or sys.exit(f"{name} holds no images; name files, or a folder or table that has some."):
             found.setdefault(os.path.abspath(path), str(path))  # noqa: PTH100 -- a link is not its target
     return list(found.values())
 
 
 def _below(folder: Path) -> list[Path]:
-    images, walked = list[Path](), set[str]()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        again = os.path.realpath(parent) in walked  # links may loop
-        walked.add(os.path.realpath(parent))
-        folders[:] = [] if again else sorted(name for name in folders if name[0] != ".")
-        images += [Path(parent, name) for name in files if name[0] != "." and not again]
-    return sorted((path for path in images if path.suffix.lower() in SUFFIXES.split()), key=str)
+    found: dict[str, list[Path]] = {}
+    for parent, folders, files in os.walk(folder, onerror=lambda error: sys.exit(f"{error}"), followlinks=True):
+        real = os.path.realpath(parent)
+        folders[:] = [] if real in found else sorted(name for name in folders if name[0] != ".")  # links may loop
+        found.setdefault(real, [Path(parent, name) for name in files if name[0] != "."])
+    return sorted((path for path in chain(*found.values()) if path.suffix.lower() in SUFFIXES.split()), key=str)
 
 
 def _in_table(table: Path, column: str) -> list[Path]:
-    text, kind = table.read_text("utf-8-sig").lstrip("\r\n"), table.suffix.lower()
-    separator = "\t" if kind == ".tsv" else next((sign for sign in ",;\t" if sign in text.split("\n")[0]), ",")
-    rows: Any = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    rows = map(json.loads, filter(str.strip, text.split("\n"))) if kind == ".jsonl" else rows
-    rows = [{str(key).strip().lower(): str(cell or "").strip() for key, cell in reversed(row.items())} for row in rows]
-    rows = [row for row in rows if any(row.values())]
-    used = next((name for name in ([column.lower()] if column else PATH_COLUMNS) if rows and name in rows[0]), "")
-    if not all(row.get(used) for row in rows):
-        raise SystemExit(f"{table}: some rows have no path; --column NAME says which column has them.")
-    paths = [(row[used], row[used].removeprefix("" if kind == ".jsonl" else "'")) for row in rows]
-    return [table.parent / (bare if bare.lstrip("'").startswith(FORMULAS) else path) for path, bare in paths]
+    text, kind = table.read_bytes().decode("utf-8-sig"), table.suffix.lower()
+    first, marked = next(filter(str.strip, text.splitlines()), ""), () if kind == ".jsonl" else FORMULAS
+    separator = "\t" if kind == ".tsv" else next((sign for sign in ",;\t" if sign in first), ",")
+    lines = csv.reader(io.StringIO("" if kind == ".jsonl" else text, newline=""), delimiter=separator, strict=True)
+    names, *rest = [row for row in ([cell.strip() for cell in line] for line in lines) if any(row)] or [[]]
+    rows: Any = [dict(zip(names, row, strict=False)) if len(row) == len(names) == len({*names}) else {} for row in rest]
+    rows = [json.loads(line) for line in text.split("\n") if line.strip()] if kind == ".jsonl" else rows
+    used = column or next((key for name in PATH_COLUMNS for row in rows for key in row if key.lower() == name), None)
+    wrong = f"{table}: not every row has a path and a cell for each column; --column NAME names the paths."
+    cells = [(isinstance(cell := row.get(used), str | int) and str(cell).strip()) or sys.exit(wrong) for row in rows]
+    return [table.parent / (cell.removeprefix("'") if cell.lstrip("'").startswith(marked) else cell) for cell in cells]
 
 
 def read_pixels(path: str) -> tuple[np.ndarray | None, str]:
@@ -92,44 +89,45 @@ def _decode(content: bytes) -> Image.Image:
         if BIT_DEPTH != 16 and not scaled and raw.startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16B")):
             raise ValueError("it has colors of 16 bits, which noah predict reads")
         try:
-            upright = ImageOps.exif_transpose(image)
+            image.load()
         except (OSError, SyntaxError):
-            if not REPAIR or image.format not in ("JPEG", "MPO") or content.endswith(b"\xff\xd9"):
+            cut = REPAIR and image.format in ("JPEG", "MPO") and not content.endswith(b"\xff\xd9")
+            whole = _decode(content + b"\xff\xd9") if cut else image  # an end makes the decoder fill what is missing
+            if not cut or not np.ptp(np.asarray(whole), axis=(0, 1)).any():  # nothing of the picture is there
                 raise
-            upright = _decode(content + b"\xff\xd9")  # with an end, for which the decoder fills in what is missing
-            if not np.ptp(np.asarray(upright), axis=(0, 1)).any():  # nothing of the picture is there
-                raise
-    if upright.mode[0] in "IF":  # gray of 16 bits, which Pillow would clip
-        values, white = np.asarray(upright), 2 ** (16 if scaled else BIT_DEPTH) - 1
-        if upright.mode == "F" or values.min() < 0 or values.max() > 65535:
+            return whole
+        try:
+            turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}.get(image.getexif().get(0x0112, 1))
+        except Exception:  # EXIF that cannot be read turns nothing
+            turn = None
+        shown = image.copy() if turn is None else image.transpose(Image.Transpose(turn))
+    if shown.mode[0] in "IF":  # gray of 16 bits, which Pillow would clip
+        values, white = np.asarray(shown), 2 ** (16 if scaled else BIT_DEPTH) - 1
+        if shown.mode == "F" or values.min() < 0 or values.max() > 65535:
             raise ValueError("its pixels are 32-bit numbers whose range is not known")
         values = (np.minimum(values.astype(np.uint32), white) * 255 + white // 2) // white
         return Image.fromarray(values.astype(np.uint8)).convert("RGB")
-    if ALPHA != "ignore" and upright.has_transparency_data:
-        over, upright = upright.convert("RGBA"), Image.new("RGB", upright.size, ALPHA)
-        upright.paste(over, mask=over)
-    through = "RGBA" if upright.mode == "P" and "transparency" in upright.info else upright.mode
-    return upright.convert(through).convert("RGB")
+    if ALPHA != "ignore" and shown.has_transparency_data:
+        over, shown = shown.convert("RGBA"), Image.new("RGB", shown.size, ALPHA)
+        shown.paste(over, mask=over)
+    return shown.convert("RGBA" if shown.mode == "P" and "transparency" in shown.info else shown.mode).convert("RGB")
 
 
 def to_pixels(image: Image.Image) -> np.ndarray:
     """Resize an RGB image to uint8 (H, W, 3); a model that resizes itself gets it as it is."""
     across, down, width, height = int(WIDTH / CROP_FRACTION), int(HEIGHT / CROP_FRACTION), WIDTH, HEIGHT
-    if RESIZE == "crop" and across == down:  # the shorter side is exact, the longer one is cut down
-        width, height = (int(across * side / min(image.size)) for side in image.size)
-    elif RESIZE == "crop":
-        width, height = (round(side / min(image.width / across, image.height / down)) for side in image.size)
+    if RESIZE == "crop":  # to a square: the shorter side is exact, the longer one is cut down
+        by, short = min(image.width / across, image.height / down), min(image.size)
+        width, height = (int(across * side / short) if across == down else round(side / by) for side in image.size)
     if width * height > MOST_PIXELS:
         raise ValueError("it is too long and thin to be resized for a crop")
-    if INPUT == "image":
-        return np.asarray(image)
     left, top = round((width - WIDTH) / 2), round((height - HEIGHT) / 2)
-    resized = image.resize((width, height), Image.Resampling[INTERPOLATION.upper()])
-    return np.array(resized.crop((left, top, left + WIDTH, top + HEIGHT)))
+    shown = image if INPUT == "image" else image.resize((width, height), Image.Resampling[INTERPOLATION.upper()])
+    return np.array(shown if INPUT == "image" else shown.crop((left, top, left + WIDTH, top + HEIGHT)))
 
 
 class Predictor:
-    """The open model. onnxruntime chooses the number of threads if it is 0."""
+    """The open model: for path, top, error in Predictor().predict(["cat.jpg"]). onnxruntime chooses threads if 0."""
 
     def __init__(self, model: str | Path = "", provider: str = PROVIDER, threads: int = 0) -> None:
         options = onnxruntime.SessionOptions()
@@ -149,7 +147,7 @@ class Predictor:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(outputs if OUTPUT == "probabilities" else powers / powers.sum(axis=1, keepdims=True))
 
-    def predict(self, paths: list[str], top: int = 1, batch: int = 32, workers: int = 2) -> Iterator[Any]:
+    def predict(self, paths: list[str], top: int = 1, batch: int = 32, workers: int = 2) -> Any:
         """Give each image's path, likeliest (class, probability) pairs and error; the pairs or the error are empty."""
         with ThreadPoolExecutor(workers) as pool:
             following = pool.map(read_pixels, paths[:batch])
@@ -174,6 +172,8 @@ def main() -> int:
     parser.add_argument("--batch-size", type=int, default=32, help="images per batch")
     parser.add_argument("--provider", default=PROVIDER, help="of onnxruntime, such as CUDAExecutionProvider")
     asked = parser.parse_args()
+    if asked.out and not (Path(asked.out).suffix.lower() in (".csv", ".jsonl") and Path(asked.out).parent.is_dir()):
+        parser.error(f"--out {asked.out}: name a file that ends in .csv or .jsonl, in a folder that exists")
     predictor, images = Predictor("", asked.provider), find_images(asked.images, asked.column)
     written, as_json, top = 0, asked.out.lower().endswith(".jsonl"), max(1, min(asked.top, len(CLASSES)))
     with open(asked.out or 1, "w", encoding="utf-8", newline="", closefd=bool(asked.out)) as file:

@@ -32,6 +32,7 @@ from export.predict.prediction_table import open_writer
 from export.predict.predictor import Batch
 from noah.data.decode import Decoded, Remark, decode_image, upright_rgb
 from noah.data.in_threads import in_threads
+from noah.data.sources.tables.cells import TABLE_SUFFIXES
 from noah.errors import ArtifactError, UnreadableImageError, UsageError
 from noah.files.latest import follow_latest
 from noah.hardware.cores import claimed_threads, release_threads
@@ -220,7 +221,7 @@ class Predictor:
             min_probability: The least probability, 0..1, of a class that names an image; None for any.
             other: The label of images that no class is likely enough for.
             embeddings: A .npy file to write embeddings into, a row for each predicted image.
-            columns: What the column of paths is called in tables.
+            columns: What the column of paths is called in tables, of which there has to be one then.
             standard_input: Where the list that `-` stands for is read from.
             listener: Receives the progress.
 
@@ -228,7 +229,7 @@ class Predictor:
             Counts and times, and the images that could not be read with the cause.
 
         Raises:
-            UsageError: If there are no images, or the file cannot be written as asked.
+            UsageError: If there are no images, a file cannot be written as asked, or columns are named without a table.
             MissingPackageError: If Parquet is asked for, and pyarrow is not installed.
             DataError: If a folder or a table cannot be read.
             ArtifactError: If the model fails.
@@ -239,8 +240,13 @@ class Predictor:
         if embeddings is not None:
             self._check_embeddings()
         listener = listener or Silent()
-        names = [images] if isinstance(images, str | os.PathLike) else images
-        paths = find_images([os.fspath(name) for name in names], columns, standard_input)
+        names = [os.fspath(name) for name in ([images] if isinstance(images, str | os.PathLike) else images)]
+        if columns not in (None, ColumnSettings()) and not any(map(_may_be_table, names)):
+            suffixes = ", ".join(sorted(TABLE_SUFFIXES))
+            raise UsageError(
+                "--columns has no effect, as no table was named.", f"Leave it out, or name a table ({suffixes})."
+            )
+        paths = find_images(names, columns, standard_input)
         listener.say(f"runs on   {self.provider} ({self._opened.provider_reason})")
         fitted = self.manifest.temperature
         listener.say(
@@ -251,8 +257,9 @@ class Predictor:
         target = None if out is None else Path(out)
         with (
             claimed_threads(self._threads),
-            open_writer(target, format=format, top_k=top_k, renames=threshold is not None) as writer,
+            # The writer comes last, because it begins standard output, and the other may refuse its name.
             nullcontext() if embeddings is None else open_embeddings(Path(embeddings)) as features,
+            open_writer(target, format=format, top_k=top_k, renames=threshold is not None) as writer,
             listener.bar("predicting", len(paths), "images") as bar,
         ):
             done = 0
@@ -310,6 +317,11 @@ class Predictor:
         else:
             decoded = Decoded(upright_rgb(source, "an image that was passed", decoding))
         return self._opened.pixels(decoded.image), decoded.remarks
+
+
+def _may_be_table(name: str) -> bool:
+    """Whether a name is that of a table; one that is missing is told when it is opened."""
+    return Path(name).suffix.lower() in TABLE_SUFFIXES and not Path(name).is_dir()
 
 
 def _threshold(min_probability: float | None, other: str) -> Threshold | None:

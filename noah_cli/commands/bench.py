@@ -56,11 +56,11 @@ def bench(
         raise UsageError(
             "The plain backbone is not an artifact.", "Compare with it: noah bench ARTIFACT --against backbone"
         )
-    file = None if out is None else follow_latest(out).resolve()
+    file = None if out is None else follow_latest(out)
     if file is not None:
         if file.is_dir():
-            raise UsageError(f"{out} is a folder.", "Name a file: --out bench.json")
-        file.parent.mkdir(parents=True, exist_ok=True)
+            raise UsageError(f"{file} is a folder.", "Name a file: --out bench.json")
+        file.resolve().parent.mkdir(parents=True, exist_ok=True)
     listener = console.open_listener(context)
     predictors = [load_predictor(follow_latest(path), provider=provider, threads=threads) for path in artifacts]
     reference = _reference(against, provider, threads)
@@ -77,9 +77,9 @@ def bench(
     )
     _print(listener, found, batches)
     if file is not None:
-        with atomic_file(file) as temporary:
+        with atomic_file(file.resolve()) as temporary:
             temporary.write_text(json.dumps(_to_json(found), indent=1) + "\n", encoding="utf-8")
-        listener.say(f"written   {out}")
+        listener.say(f"written   {file}")
     listener.result(_to_json(found))
 
 

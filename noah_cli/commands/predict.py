@@ -151,6 +151,7 @@ def predict(
     if shard_size is not None:
         raise UsageError("--shard-size divides what --ray writes.", "Add --ray, or leave it out.")
     file = None if out is None else follow_latest(Path(out))
+    embeddings = None if embeddings is None else follow_latest(embeddings)
     predictor = Predictor(
         artifact,
         provider=provider,
@@ -166,7 +167,7 @@ def predict(
         top_k=top_k,
         min_probability=min_probability,
         other=other,
-        embeddings=embeddings and follow_latest(embeddings),
+        embeddings=embeddings,
         columns=named,
         standard_input=standard_input,
         listener=listener,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
 import sys
 import venv
@@ -30,6 +31,7 @@ from noah.data.pixels.preprocessing import Preprocessing
 from noah.data.split import FileSplit
 from noah.errors import ParityError
 from noah.progress import Silent
+from noah.settings.settings import ColumnSettings
 from tests.commands import noah
 from tests.export.real_images import noise, write_broken, write_readable, write_ycbcr
 from tests.export.tiny_artifact import CLASSES, PREPROCESSING, Kind, make_artifact, make_manifest, make_model
@@ -42,6 +44,10 @@ DECODINGS = [
     Decoding(alpha="white", bit_depth=12, repair=True),
     Decoding(alpha="black", bit_depth=16, repair=True),
 ]
+
+
+WRONG_ARTIST = b"Exif\0\0II*\0\x08\0\0\0\2\0\x12\1\3\0\1\0\0\0\6\0\0\0\x3b\1\x0b\0\1\0\0\0\0\0\x80\x3f\0\0\0\0"
+"""EXIF that turns an image, and whose artist is a number, which cannot be written again."""
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +67,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     deep = np.arange(60, dtype=np.uint16).reshape(6, 10) * 1000
     Image.fromarray(deep).save(folder / "deep.tif", exif=turned)
     Image.fromarray(deep).save(folder / "deep.pgm")
+    for suffix in ("png", "webp", "jpg"):
+        Image.fromarray(alpha[..., :3]).save(folder / f"garbled exif.{suffix}", exif=b"garbagegarbage")
+        Image.fromarray(alpha[..., :3]).save(folder / f"wrong artist.{suffix}", exif=WRONG_ARTIST)
     Image.fromarray(deep.astype(np.int32)).save(folder / "whole.tif")
     Image.fromarray(deep.astype(np.int32) * 100).save(folder / "too deep.tif")
     Image.fromarray(deep.astype(np.float32)).save(folder / "float.tif")
@@ -166,6 +175,7 @@ def test_what_the_model_sees_is_the_same_or_nothing(
     paths = [Path(path) for path in program.find_images([str(images), str(tmp_path / "deep color.png")])]
     (batch,) = read_ahead(paths, preprocessing.pixels, decoding, batch_size=99, workers=1, depth=1)
     expected = dict(zip(batch.paths, batch.pixels, strict=True))
+    assert {path.stem for path in expected} >= {"garbled exif", "wrong artist"}
     refused = []
     for path in paths:
         pixels, error = program.read_pixels(str(path))
@@ -262,7 +272,8 @@ def test_an_empty_name_is_no_folder_and_a_folder_is_no_table(
     folder.mkdir()
     (folder / "a.png").write_bytes((images / "plain.png").read_bytes())
     monkeypatch.chdir(folder)
-    assert standalone_predict.find_images([""]) == []
+    with pytest.raises(SystemExit, match="One of the names is empty"):
+        standalone_predict.find_images([str(folder), ""])
     assert standalone_predict.find_images([str(folder)]) == [str(path) for path in find_images([str(folder)])]
 
 
@@ -278,9 +289,87 @@ def test_the_suffix_of_json_lines_may_have_capitals(
 
 def test_a_table_without_paths_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("picture,label\na.png,x\n")
-    with pytest.raises(SystemExit, match="some rows have no path; --column NAME"):
+    with pytest.raises(SystemExit, match=r"list\.csv: not every row has a path .* --column NAME"):
         standalone_predict.find_images([str(tmp_path / "list.csv")])
     assert standalone_predict.find_images([str(tmp_path / "list.csv")], "picture") == [str(tmp_path / "a.png")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "column"),
+    [
+        ("list.csv", "path,label\na,b.png,cat\n", ""),
+        ("list.csv", "path,label\na.png\n", ""),
+        ("list.csv", "path,path\na.png,b.png\n", ""),
+        ("list.csv", " \t \npath\na,b.png\n", ""),
+        ("list.csv", "Picture,picture\na.png,b.png\n", "picture"),
+        ("list.csv", "Picture\na.png\n", "picture"),
+        ("list.csv", "   \npath;label\na.png;x\n", ""),
+        ("list.csv", '"path"\n"a\rb.png"\n', ""),
+        ("list.csv", "path,label,,\na.png,x,,\n", ""),
+        ("list.tsv", "\tpath\n0\ta.png\n", ""),
+        ("list.jsonl", '{"path": 0}\n', ""),
+        ("list.jsonl", '{"path": 4.0}\n', ""),
+        ("list.jsonl", '{"path": 4.5}\n', ""),
+        ("list.jsonl", '{"path": ["a.png"]}\n', ""),
+        ("list.jsonl", '{"path": "a.png"}\n{"path": ""}\n', ""),
+        ("list.jsonl", '{"file": "a.png"}\n{"path": "b.png"}\n', ""),
+        ("list.jsonl", '{"file": "a.png"}\n{"file": "b.png", "path": "c.png"}\n', ""),
+        ("list.jsonl", '{"": "a.png"}\n', ""),
+        ("list.jsonl", '{"path": "a.png", "label": null}\n', ""),
+    ],
+)
+def test_a_table_is_read_as_noah_reads_it_or_refused(name: str, content: str, column: str, tmp_path: Path) -> None:
+    from export.predict.image_paths import find_images
+
+    table = tmp_path / name
+    table.write_text(content, encoding="utf-8", newline="")
+    try:
+        found = standalone_predict.find_images([str(table)], column)
+    except SystemExit as refusal:
+        assert str(refusal).startswith(f"{table}: not every row has a path and a cell for each column;")
+    else:
+        assert found == [str(path) for path in find_images([str(table)], ColumnSettings(path=column or None))]
+
+
+@pytest.mark.parametrize("name", ["photos", "list.csv", "empty.csv", "list.jsonl"])
+def test_what_holds_no_image_is_named(name: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    (tmp_path / "photos" / "notes.txt").touch()
+    (tmp_path / "list.csv").write_text("path,label\n")
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "list.jsonl").write_text("\n")
+    program = _load(artifact(tmp_path / "artifact") / "predict.py")
+    out = tmp_path / "out.csv"
+    with pytest.raises(SystemExit, match=f"{tmp_path / name} holds no images"):
+        run(program, monkeypatch, images / "plain.png", tmp_path / name, "--out", out)
+    assert not out.exists()
+
+
+def test_a_folder_that_cannot_be_listed_is_named(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir, locked = os.scandir, tmp_path / "photos" / "locked"
+    locked.mkdir(parents=True)
+    (tmp_path / "photos" / "a.png").touch()
+
+    def refuse(folder: str) -> Any:
+        if Path(folder) == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(SystemExit, match=f"Permission denied: '{locked}'"):
+        standalone_predict.find_images([str(tmp_path / "photos")])
+
+
+@pytest.mark.parametrize("out", ["rows.parquet", "rows", ".csv", "nowhere/rows.csv"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_read(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as refusal:
+        run(standalone_predict, monkeypatch, "a.png", "--out", out)
+    assert refusal.value.code == 2
+    assert f"--out {out}: name a file that ends in .csv or .jsonl, in a folder that exists" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "missing.TSV", "missing.jsonl", "missing.png"])

@@ -15,6 +15,7 @@ import noah
 from noah.hardware import cores
 from tests.commands import run_python
 from tests.export.real_images import write_broken
+from tests.export.tiny_artifact import make_artifact
 from tests.finished import Finished
 
 
@@ -135,6 +136,17 @@ def test_embeddings_are_those_that_the_command_writes(
         predictor.embeddings(photos)
     with pytest.raises(noah.errors.UsageError, match="gives no embeddings"):
         predictor.write(photos, tmp_path / "out.csv", embeddings=tmp_path / "features.npy")
+
+
+def test_a_name_that_is_refused_begins_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    opened = noah.Predictor(make_artifact(tmp_path / "artifact"), provider="cpu", embeddings=True)
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    with pytest.raises(noah.errors.UsageError, match=r"Embeddings are written as \.npy"):
+        opened.write(tmp_path / "a.png", None, embeddings=tmp_path / "features.txt")
+    assert capsys.readouterr().out == ""
+    with pytest.raises(noah.errors.UsageError, match="is not that of a prediction format"):
+        opened.write(tmp_path / "a.png", tmp_path / "rows.txt", embeddings=tmp_path / "features.npy")
+    assert not (tmp_path / "features.npy").exists()
 
 
 def test_nothing_gives_nothing(predictor: noah.Predictor) -> None:

@@ -68,6 +68,20 @@ def test_figures_can_be_written_into_the_latest_run(project: Finished) -> None:
     outcome = bench("runs/latest/export/" + FLOAT, "--batch", "1", "--out", "runs/latest/bench.json")
     assert outcome.code == 0, outcome.err
     assert json.loads((project.run / "bench.json").read_text())["models"]
+    assert f"written {project.run.relative_to(project.folder) / 'bench.json'}" in outcome.words
+
+
+@pytest.mark.skipif(not why_no_gpu(), reason="a GPU is here")
+def test_a_backbone_in_a_precision_that_does_not_run_here_is_refused_with_those_that_do(finished: Finished) -> None:
+    outcome = bench(finished.artifact(), "--against", "backbone:bf16", "--batch", "1")
+    assert outcome.code == 1
+    assert outcome.error_lines == [
+        "Error: The plain backbone in bf16 does not run here. onnxruntime has no such convolution on a CPU.",
+        "Compare with --against backbone or backbone:fp16, or add --provider openvino.",
+    ]
+    assert bench(finished.artifact(), "--against", "backbone:fp16", "--batch", "1").code == 0
+    openvino = ("--against", "backbone:bf16", "--batch", "1", "--seconds", 0, "--provider", "openvino")
+    assert noah("bench", finished.artifact(), *openvino).code == 0
 
 
 def test_the_folder_of_the_figures_is_made_before_anything_is_timed(

@@ -138,6 +138,27 @@ def test_labels_below_a_probability_the_likeliest_classes_and_embeddings(
     assert len(np.unique(found[:, 0])) == 18
 
 
+def test_files_in_the_latest_run_are_named_by_where_they_are(project: Finished, photo_folder: Path) -> None:
+    options = ("--embeddings", "runs/latest/features.npy", "--out", "runs/latest/rows.csv", "--json")
+    outcome = noah("predict", "runs/latest/export/onnx-fp32", photo_folder / "test", *options)
+    assert outcome.code == 0, outcome.err
+    words, result = " ".join(outcome.err.split()), json.loads(outcome.out)
+    for option, name in (("out", "rows.csv"), ("embeddings", "features.npy")):
+        assert (project.folder / result[option]).samefile(project.run / name)
+        assert f"written {result[option]}" in words
+
+
+def test_names_of_columns_without_a_table_are_refused(tmp_path: Path) -> None:
+    folder = make_artifact(tmp_path / "artifact")
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    outcome = noah("predict", folder, tmp_path / "a.png", "--columns", "path=picture")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "--columns has no effect, as no table was named." in outcome.err
+    outcome = noah("predict", folder, tmp_path / "a.png", tmp_path / "missing.csv", "--columns", "path=picture")
+    assert outcome.code == 2
+    assert "No such file or folder" in outcome.err
+
+
 @pytest.mark.parametrize("options", [("--top", 9), ("--min-probability", 0.5, "--other", PHOTO_CLASSES[0])])
 def test_what_is_refused_prints_no_row(artifact: Path, photo_folder: Path, options: tuple[object, ...]) -> None:
     outcome = noah("predict", artifact, photo_folder / "test", *options)
