@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from noah.data.in_threads import in_threads
 from noah.data.intake import merge, settle, settle_decoding, settle_test
 from noah.data.sources.registry import load_dataset
 from noah.data.split import Split, concatenate, decoded, groups_of, select
-from noah.data.survey import Survey, survey
+from noah.data.survey import DamagedImage, Survey, survey
 from noah.errors import DataError, NoahError, NoTestSplitError, UnreadableImageError
 from noah.progress import Listener
 from noah.settings.settings import DataSettings, Settings
@@ -129,7 +129,7 @@ class DatasetCheck:
             "no_test": self.no_test,
             "splits": {name: self._split(part) for name, part in self.splits.items()},
             "overlaps": [self._overlap(overlap) for overlap in self.overlaps],
-            "groups": None if (groups := groups_of(self.splits[TRAINING].split)) is None else len(set(groups)),
+            "groups": None if (groups := groups_of(self.splits[TRAINING].split)) is None else len(set(groups) - {None}),
             "parted_groups": self.parted,
             "suspicious_labels": self.suspicions
             and [
@@ -263,6 +263,8 @@ class _Opening:
         self._known = settle_decoding(Survey(0), data)  # right for all but these
         self._hasher = Hasher(len(images), near=data.near_duplicates)
         self._sizes = np.zeros((len(images), 2), np.uint32)
+        self._failed: list[DamagedImage] = []
+        """Those that looked whole, and could not be opened."""
 
     def survey(self, progress: Callable[[int, int], None]) -> Survey:
         split = decoded(self.images, self._known)
@@ -286,13 +288,15 @@ class _Opening:
 
     def checked(self, found: Survey, decoding: Decoding) -> CheckedSplit:
         hashed = Hashed(decoded(self.images, decoding), self._hasher.hashes())
-        return CheckedSplit(hashed, found, self._sizes, repeated(hashed))
+        damaged = sorted((*found.damaged, *self._failed), key=lambda image: image.index)
+        return CheckedSplit(hashed, replace(found, damaged=tuple(damaged)), self._sizes, repeated(hashed))
 
     def _open(self, split: Split, index: int) -> None:
         try:
             image = split.open(index)
-        except UnreadableImageError:
-            return  # it has just been damaged or removed
+        except UnreadableImageError as error:
+            self._failed.append(DamagedImage(index, split.name(index), error.cause))
+            return
         self._hasher.look(index, image)
         self._sizes[index] = image.size
 

@@ -5,7 +5,7 @@ Every image that noah sees, in training and in prediction, comes through `open_i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.ImageFile import ImageFile
 
@@ -30,6 +30,16 @@ LARGEST_REDUCED = 2**30
 LARGEST_PROGRESSIVE = 2**27
 """The same for a progressive JPEG, all of whose coefficients are in memory at once."""
 _END_OF_JPEG = b"\xff\xd9"
+_TURNS: Mapping[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image upright, by its EXIF orientation."""
 _ON = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
 Source = Path | str | BinaryIO
@@ -131,7 +141,7 @@ def upright_rgb(image: Image.Image, name: str, decoding: Decoding = AS_STORED) -
             raise UnreadableImageError(
                 "", "Pass its file instead.", "Pillow gives only 8 of the 16 bits of its colors."
             )
-        upright = ImageOps.exif_transpose(image)
+        upright = _upright(image, image)
         if deep:
             upright = Image.fromarray(to_8_bits(_gray_values(upright), decoding.bit_depth))
         return _to_rgb(upright, decoding)
@@ -231,14 +241,28 @@ def _decode(source: Source, decoding: Decoding) -> Decoded:
     with _opened(source) as image:
         _reduce(image)
         if decoding.bit_depth == WHOLE_DEPTH or not is_deep(image):
-            return Decoded(_to_rgb(ImageOps.exif_transpose(image), decoding))
+            return Decoded(_to_rgb(_upright(image, image), decoding))
         values, alpha = _deep_values(image, source)
         shallow = Image.fromarray(to_8_bits(values, decoding.bit_depth)).convert("RGB")
         if alpha is not None:
             shallow.putalpha(Image.fromarray(alpha))
-        shallow.getexif()[Base.Orientation] = image.getexif().get(Base.Orientation, 1)
         too_bright: tuple[Remark, ...] = ("too bright",) if values.max(initial=0) >= 2**decoding.bit_depth else ()
-        return Decoded(_to_rgb(ImageOps.exif_transpose(shallow), decoding), too_bright)
+        return Decoded(_to_rgb(_upright(shallow, image), decoding), too_bright)
+
+
+def _upright(pixels: Image.Image, image: Image.Image) -> Image.Image:
+    """Turn the pixels of an image upright; where its EXIF cannot be read, nothing says that they are not.
+
+    Args:
+        pixels: The image itself, or what was made of it.
+        image: Whose EXIF says how it is turned.
+    """
+    image.load()  # because some formats have their EXIF behind the pixels
+    try:
+        turn = _TURNS.get(image.getexif().get(Base.Orientation, 1))
+    except Exception:  # as of `_told`
+        turn = None
+    return pixels if turn is None else pixels.transpose(turn)
 
 
 def _deep_values(image: ImageFile, source: Source) -> tuple[np.ndarray, np.ndarray | None]:

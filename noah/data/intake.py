@@ -41,17 +41,23 @@ class DamagePolicy:
     Attributes:
         repair: Whether those of which a part can be decoded are used.
         share: The share of all images that may be left out; 0 stops at the first.
+        share_is_set: Whether a setting says what share --damaged skip leaves out.
     """
 
     repair: bool
     share: float
+    share_is_set: bool = False
 
     @classmethod
     def of(cls, data: DataSettings) -> DamagePolicy:
         """Repair what can be, and leave out up to 1 %, unless the settings say otherwise."""
         asked = data.damaged
         share = data.damaged_share or (ASKED_SHARE if asked == "skip" else DEFAULT_SHARE)
-        return cls(repair=asked in (None, "repair"), share=share if asked in (None, "skip") else 0.0)
+        return cls(
+            repair=asked in (None, "repair"),
+            share=share if asked in (None, "skip") else 0.0,
+            share_is_set=data.damaged_share is not None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,9 +307,9 @@ def _too_many(
     if any(image.repairable for image in lost) and not policy.repair:
         hints.append("Those that only lack their end can be used: --damaged repair.")
     share = len(lost) / total
-    if share <= ASKED_SHARE and policy.share < ASKED_SHARE:
+    if share <= ASKED_SHARE and policy.share < ASKED_SHARE and not policy.share_is_set:
         hints.append(f"--damaged skip leaves out up to {_percent(ASKED_SHARE)}.")
-    elif policy.share:
+    elif policy.share or policy.share_is_set:
         hints.append(f"--damaged skip --set data.damaged_share={_above(share)} leaves them out.")
     return UnreadableImageError("\n".join(lines), " ".join(hints))
 

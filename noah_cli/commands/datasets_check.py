@@ -15,7 +15,7 @@ from rich.table import Table
 from noah.api.new_settings import project_layers
 from noah.errors import UsageError
 from noah.progress import counted, first_of
-from noah.settings.layers import Layer, resolve
+from noah.settings.layers import Layer, flatten, resolve
 from noah.settings.option_layers import option_layers
 from noah_cli.options.completion import complete_dataset
 from noah_cli.options.options import (
@@ -119,8 +119,9 @@ def check(
         bit_depth=bit_depth,
         columns=columns,
     )
+    replaced = "folder" if dataset else "dataset"
     if images is not None:  # which replaces what a settings file names
-        options.append(Layer(source="IMAGES", values={"data": {"folder" if dataset else "dataset": None}}))
+        options.append(Layer(source="IMAGES", values={"data": {replaced: None}}))
     files = [*project_layers(listener), *map(file_layer, config or [])]
     settings, _ = resolve([*files, *options, *option_layers(device=device, threads=threads)])
 
@@ -133,10 +134,29 @@ def check(
         else:
             listener.console.print(line)
     if not found.refusals and images is not None:
-        listener.say_next(f"noah search {'--dataset' if dataset else '--data'} {shlex.quote(images)}")
+        words = ["noah", "search", "--dataset" if dataset else "--data", images, *_typed_options(context)]
+        named = dict(pair for layer in files for pair in flatten(layer.values))
+        if named.get(f"data.{replaced}") is not None:
+            words += ["--set", f"data.{replaced}=null"]
+        listener.say_next(shlex.join(words))
     listener.result(found.to_json())
     if found.refusals:
         raise typer.Exit(1)
+
+
+def _typed_options(context: typer.Context) -> list[str]:
+    """The options that were typed, as they are typed again for `noah search`, which has all of them but --labels."""
+    words: list[str] = []
+    for option in context.command.params:
+        value = context.params.get(str(option.name))
+        if option.param_type_name != "option" or option.name == "labels":
+            continue
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if each is True:
+                words.append(option.opts[0])
+            elif each is not None and each is not False:
+                words += [option.opts[0], str(each)]
+    return words
 
 
 def _which(images: str | None) -> tuple[str | None, Path | None]:
@@ -276,7 +296,7 @@ def _groups(found: DatasetCheck) -> Iterator[str]:
         groups = groups_of(part.split)
         if groups is not None:
             known = {group for group in groups if group is not None}
-            yield f"groups    {len(known):,} groups in {len(groups):,} {name} images"
+            yield f"groups    {counted(len(known), 'groups')} in {counted(len(groups), f'{name} images')}"
     if found.parted:
         yield (
             f"          WARNING: {counted(found.parted, 'groups')} among the test images and the others: tests are "

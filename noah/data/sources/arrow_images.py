@@ -16,6 +16,7 @@ from noah.data.dataset import Dataset
 from noah.data.decode import Source, open_image
 from noah.data.sources.division import Labeled, divide, number_labels, order_labels, refuse_unknown
 from noah.data.sources.mistakes import Mistakes, quoted, unlike_a_label
+from noah.data.sources.names import composed, group_name, plain_value
 from noah.data.sources.split_names import SPELLINGS, one_a_role, role_of
 from noah.data.sources.tables.columns import USUAL_NAMES, Columns
 from noah.data.split import Split, concatenate, with_groups
@@ -121,6 +122,7 @@ def load_arrow(name: str, where: str, parts: Parts, data: DataSettings, seed: in
         images=splits[0] if len(splits) == 1 else concatenate(*splits),
         roles=None if unnamed else [roles[part] for part, labels in zip(used, texts, strict=True) for _ in labels],
         groups=[group for cells in groups for group in cells],
+        group_column=columns.group,
         load_test=(
             partial(_load_test, where, part_of["test"], parts, columns, classes, name) if "test" in part_of else None
         ),
@@ -159,24 +161,34 @@ def _choose(features: Mapping[str, Any], asked: ColumnSettings, where: str) -> C
 def _cells(rows: Any, column: str | None) -> list[str | None]:
     if column is None:
         return [None] * len(rows)
-    return [None if value is None else str(value) for value in rows[column]]
+    return [group_name(value) for value in rows[column]]
 
 
 def _labels(rows: Any, columns: Columns, where: str) -> list[str]:
-    """The label of each row, by its name."""
+    """The label of each row, by its name.
+
+    Raises:
+        DataError: If the split lacks a column that the first one has, or some labels are wrong.
+    """
+    missing = [name for name in (columns.path, columns.label, columns.group) if name and name not in rows.features]
+    if missing:
+        raise DataError(
+            f"{where} has no column {' and no column '.join(map(quoted, missing))}, unlike the training images; its "
+            f"columns are: {', '.join(map(quoted, rows.features))}.",
+            "Add it to that split, or name other columns with --columns path=NAME,label=NAME; --columns group= leaves "
+            "the groups out.",
+        )
     feature, mistakes = rows.features[columns.label], Mistakes(where)
     names = getattr(feature, "names", None)
     labels: list[str] = []
     for index, value in enumerate(rows[columns.label]):
         if isinstance(value, int) and not isinstance(value, bool) and names is not None:
-            if 0 <= value < len(names):
-                labels.append(str(names[value]))
-                continue
-            value = None  # -1 stands for a label that is kept secret
-        if value is None or value == "":
+            value = names[value] if 0 <= value < len(names) else None  # -1 stands for a label that is kept secret
+        value = plain_value(value)
+        if value is None:
             mistakes.add(f"row {index}", f"no {quoted(columns.label)}")
         elif isinstance(value, str | int):
-            labels.append(str(value))
+            labels.append(composed(str(value)))
         else:
             mistakes.add(f"row {index}", *unlike_a_label(columns.label, value))
     mistakes.refuse()
@@ -189,7 +201,8 @@ def _classes(feature: Any, labels: Sequence[str]) -> tuple[tuple[str, ...], str]
     if names is None:
         return order_labels(labels)
     present = set(labels)
-    return tuple(str(name) for name in names if str(name) in present), "in the order of the dataset"
+    spelled = dict.fromkeys(composed(str(name).strip()) for name in names)  # of those that are the same, the first
+    return tuple(name for name in spelled if name in present), "in the order of the dataset"
 
 
 def _split(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from noah.data.formats import is_image_path
+from noah.data.sources.names import composed
 from noah.data.split import FileSplit
 from noah.errors import DataError, system_cause
 from noah.files.foreign_text import is_utf8, printable
@@ -107,9 +107,9 @@ def find_classes(folder: Path, reading: Reading = "top") -> ClassFolders:
         images = [path for path in below.files if is_image_path(path)]
         ignored += len(below.files) - len(images)
         left_out += below.left_out
-        top.setdefault(_composed(class_folder.name), {})[class_folder] = images
+        top.setdefault(composed(class_folder.name), {})[class_folder] = images
         for path in images:
-            leaf.setdefault(_composed(path.parent.relative_to(folder).as_posix()), {}).setdefault(
+            leaf.setdefault(composed(path.parent.relative_to(folder).as_posix()), {}).setdefault(
                 path.parent, []
             ).append(path)
     own, other = (top, leaf) if reading == "top" else (leaf, top)
@@ -133,11 +133,6 @@ def find_classes(folder: Path, reading: Reading = "top") -> ClassFolders:
 def _up(place: Path, folder: Path) -> list[Path]:
     """The folders from `place` up to `folder`, without that one."""
     return [path for path in (place, *place.parents) if folder in path.parents]
-
-
-def _composed(name: str) -> str:
-    """The same name in Unicode's composed form, NFC; macOS and archives made there have the other one."""
-    return unicodedata.normalize("NFC", name)
 
 
 def check_names(*, dataset: Path | None = None, class_folders: Sequence[Path] = ()) -> None:

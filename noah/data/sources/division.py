@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from noah.data.dataset import Dataset, class_counts, imbalance_note
-from noah.data.sources.grouping import PURPOSE, group_notes, match_groups, refuse_parted
+from noah.data.sources.grouping import PURPOSE, alone_notes, group_notes, match_groups, refuse_parted
 from noah.data.sources.mistakes import quoted
 from noah.data.sources.split_names import Role
 from noah.data.split import (
@@ -25,7 +25,7 @@ from noah.data.split import (
     with_groups,
 )
 from noah.errors import DataError, NoTestSplitError, UsageError
-from noah.progress import first_of
+from noah.progress import counted, first_of
 
 _JOINING = ("|", ";", ",")
 """Signs that join several labels in one."""
@@ -43,6 +43,7 @@ class Labeled:
         roles: The split of each image; None if nobody gave them splits.
         groups: The name of each image's group, whose images have to be on the same side of a split; None where there
             is none.
+        group_column: The column or key that names them; None if there is none.
         pattern: A regular expression that finds the groups in the paths of the images, see `match_groups`.
         root: What these paths are relative to.
         load_test: Loads test images that are in files of their own; None if there are none.
@@ -55,6 +56,7 @@ class Labeled:
     images: Split
     roles: Sequence[Role] | None = None
     groups: Sequence[str | None] | None = None
+    group_column: str | None = None
     pattern: str | None = None
     root: Path = Path()
     load_test: Callable[[], Split] | None = None
@@ -150,8 +152,11 @@ def _grouped(labeled: Labeled) -> tuple[Labeled, list[str]]:
     if matched is not None:
         groups, notes = matched, group_notes(labeled.images, matched, str(labeled.pattern))
         load_test = None if load_test is None else partial(_load_grouped, load_test, labeled.pattern, labeled.root)
+    elif groups is not None and labeled.group_column is not None:
+        reason = f"{labeled.where} has no {quoted(labeled.group_column)} for them"
+        notes = alone_notes(labeled.images, groups, reason)
     if number_groups(groups) is None or groups is None:
-        return labeled, []
+        return labeled, notes
     return replace(labeled, images=with_groups(labeled.images, groups), load_test=load_test), notes
 
 
@@ -244,7 +249,9 @@ def _no_test(where: str) -> Split:
 
 def how_held_out(groups: np.ndarray | None) -> str:
     """Say how images were held out: by class, or by groups with these numbers."""
-    return "class by class" if groups is None else f"by its {len(np.unique(groups)):,} groups, each on one side"
+    if groups is None:
+        return "class by class"
+    return f"by its {counted(len(np.unique(groups)), 'groups')}, each on one side"
 
 
 def hold_out_some(

@@ -16,6 +16,7 @@ from noah.data.sources.mistakes import quoted, quoted_path
 from noah.data.sources.split_names import Role
 from noah.data.split import Split
 from noah.errors import DataError
+from noah.progress import counted
 from noah.settings.settings import is_group_pattern
 
 PURPOSE: Mapping[Role, str] = {"train": "training", "validation": "validation", "test": "testing"}
@@ -51,8 +52,7 @@ def group_notes(images: Split, groups: Sequence[str | None], pattern: str) -> li
     Raises:
         DataError: If no image has one.
     """
-    alone = [index for index, group in enumerate(groups) if group is None]
-    if len(alone) == len(groups):
+    if all(group is None for group in groups):
         example = f", such as {quoted_path(images.name(0))}" if len(images) else ""
         raise DataError(
             f"--groups {quoted(pattern)} matches the path of no image{example}.",
@@ -60,14 +60,29 @@ def group_notes(images: Split, groups: Sequence[str | None], pattern: str) -> li
             "patient, animal or video: --groups '(patient[0-9]+)'.",
         )
     number = len({group for group in groups if group is not None})
-    notes = [f"--groups {quoted(pattern)} finds {number:,} groups among {len(groups):,} images."]
-    if alone:
-        count = "1 image is" if len(alone) == 1 else f"{len(alone):,} images are"
-        notes.append(
-            f"WARNING: {count} in no group, because --groups {quoted(pattern)} does not match their paths, such as "
-            f"{quoted_path(images.name(alone[0]))}; each counts as a group of its own."
-        )
-    return notes
+    found = f"{counted(number, 'groups')} among {counted(len(groups), 'images')}"
+    return [
+        f"--groups {quoted(pattern)} finds {found}.",
+        *alone_notes(images, groups, f"--groups {quoted(pattern)} does not match their paths"),
+    ]
+
+
+def alone_notes(images: Split, groups: Sequence[str | None], reason: str) -> list[str]:
+    """Say how many images have no group, if there are any.
+
+    Args:
+        images: The images.
+        groups: The group of each.
+        reason: Why they have none, as a clause.
+    """
+    alone = [index for index, group in enumerate(groups) if group is None]
+    if not alone:
+        return []
+    are = "is" if len(alone) == 1 else "are"
+    return [
+        f"WARNING: {counted(len(alone), 'images')} {are} in no group, because {reason}, such as "
+        f"{quoted_path(images.name(alone[0]))}; each counts as a group of its own."
+    ]
 
 
 def refuse_parted(where: str, images: Split, groups: np.ndarray, roles: Sequence[Role], hint: str) -> None:
@@ -91,7 +106,7 @@ def refuse_parted(where: str, images: Split, groups: np.ndarray, roles: Sequence
             parted.setdefault(group, (start, index))
     if parted:
         one, other = next(iter(parted.values()))
-        word = "1 group is" if len(parted) == 1 else f"{len(parted):,} groups are"
+        word = f"{counted(len(parted), 'groups')} {'is' if len(parted) == 1 else 'are'}"
         raise DataError(
             f"{where}: {word} in more than one split; for example, {quoted_path(images.name(one))} is for "
             f"{PURPOSE[roles[one]]} and {quoted_path(images.name(other))} for {PURPOSE[roles[other]]}.",

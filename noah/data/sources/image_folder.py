@@ -12,9 +12,8 @@ from pathlib import Path
 from noah.data.dataset import Dataset
 from noah.data.sources.class_folders import list_folder
 from noah.data.sources.division import Labeled, divide, number_labels, order_labels, refuse_unknown
-from noah.data.sources.folder import find_split_folders
 from noah.data.sources.source import Source
-from noah.data.sources.split_names import Role, role_of
+from noah.data.sources.split_names import Role, one_a_role, role_of
 from noah.data.sources.table import given_roles
 from noah.data.sources.tables.cells import TABLE_SUFFIXES, open_cells
 from noah.data.sources.tables.columns import USUAL_NAMES, choose_columns
@@ -55,17 +54,20 @@ def load_image_folder(
         raise DataError(f"The path {printable(folder.resolve())} is not valid UTF-8.", "Rename the folder.")
     whole, tested = _metadata(folder), None
     if whole is not None:
-        read, notes = _read(whole, columns)
+        read, notes, group_column = _read(whole, columns)
         rows, roles = read.rows, given_roles(read.rows)
         if roles is None:
             roles = _roles_of_folders(folder, rows)
             notes += [f"The splits are the folders that the images of {folder} lie in."] if roles else []
     else:
-        splits = find_split_folders(folder, list_folder(folder)[0])
-        read, notes = _read(_needed(splits["train"]), columns)
+        splits, unused = _split_folders(folder)
+        read, notes, group_column = _read(_needed(splits["train"]), columns)
+        if unused:
+            names = ", ".join(printable(path.name) for path in unused)
+            notes.append(f"Not used, because it lies beside {splits['train']}: {names}.")
         rows, roles = read.rows, ["train"] * len(read.rows)
         if "validation" in splits:
-            more, told = _read(_needed(splits["validation"]), columns)
+            more, told, _ = _read(_needed(splits["validation"]), columns)
             rows, roles, notes = rows + more.rows, roles + ["validation"] * len(more.rows), notes + told
         if "test" in splits:
             tested = splits["test"]
@@ -77,6 +79,7 @@ def load_image_folder(
         images=_images(rows, classes),
         roles=roles,
         groups=[row.group for row in rows],
+        group_column=group_column,
         load_test=None if tested is None else partial(_load_test, tested, columns, classes),
         pattern=groups,
         root=folder,
@@ -85,11 +88,12 @@ def load_image_folder(
     return divide(labeled, seed, validation_fraction, test_fraction, notes)
 
 
-def _read(metadata: Path, columns: ColumnSettings) -> tuple[Rows, list[str]]:
+def _read(metadata: Path, columns: ColumnSettings) -> tuple[Rows, list[str], str | None]:
+    """The rows of metadata, notes on them, and the column of their groups."""
     cells = open_cells(metadata)
     chosen = choose_columns(cells.columns, columns, metadata, _USUAL)
     rows = read_rows(cells, chosen, metadata.parent)
-    return rows, [chosen.note(metadata), *rows.notes]
+    return rows, [chosen.note(metadata), *rows.notes], chosen.group
 
 
 def _images(rows: tuple[Row, ...], classes: tuple[str, ...]) -> FileSplit:
@@ -106,6 +110,18 @@ def _roles_of_folders(folder: Path, rows: tuple[Row, ...]) -> list[Role] | None:
             return None
         roles.append(role)
     return roles
+
+
+def _split_folders(folder: Path) -> tuple[dict[Role, Path], list[Path]]:
+    """The folder of each split, by their names alone as one of them has metadata, and the other folders.
+
+    Raises:
+        DataError: If two folders are named for one split.
+    """
+    folders = list_folder(folder)[0]
+    found = [(role, path) for path in folders if (role := role_of(path.name))]
+    one_a_role([(role, path.name) for role, path in found], str(folder))
+    return dict(found), [path for path in folders if role_of(path.name) is None]
 
 
 def _load_test(folder: Path, columns: ColumnSettings, classes: tuple[str, ...]) -> Split:

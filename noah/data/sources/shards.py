@@ -28,12 +28,14 @@ from noah.data.sources.archives import StoredFile, list_tar, read_stored
 from noah.data.sources.class_folders import list_folder
 from noah.data.sources.division import Labeled, divide, number_labels, order_labels, refuse_unknown
 from noah.data.sources.mistakes import Mistakes, quoted
+from noah.data.sources.names import composed, group_name, plain_value
 from noah.data.sources.source import Source
-from noah.data.sources.split_names import Role, role_of, role_of_first_word
+from noah.data.sources.split_names import Role, first_word, one_a_role, role_of
 from noah.data.sources.tables.columns import USUAL_NAMES
 from noah.data.split import Split, with_groups
 from noah.errors import DataError, DatasetNotFoundError, UnreadableImageError, UsageError, system_cause
 from noah.files.bounded import parse_json
+from noah.progress import counted, first_of
 from noah.settings.settings import ColumnSettings, DataSettings
 
 _LARGEST_LABEL = 2**20
@@ -101,17 +103,18 @@ def load_shards(path: str, data: DataSettings, seed: int) -> Dataset:
     Raises:
         DatasetNotFoundError: If there are no such archives.
         DataError: If one is damaged, or samples lack an image or label; all of these are told together. If some lie in
-            folders of splits, and the others do not say what they are for.
+            folders of splits, and the others do not say what they are for; or if a folder of a split holds none, two
+            are named for one split, or no sample has the group that was asked for.
         UsageError: If a fraction is not between 0 and 1.
     """
     shards = find_shards(path)
-    roles = shard_roles(shards)
+    roles = shard_roles(path, shards)
     if roles is None:
         _refuse_split_folders(Path(path), shards)
     role_of_shard = dict(zip(shards, roles, strict=True)) if roles else {}
     tested = [shard for shard in shards if role_of_shard.get(shard) == "test"]
     read = [shard for shard in shards if role_of_shard.get(shard) != "test" and not shard.is_dir()]
-    samples = _read(path, read, data.columns)
+    samples, group_key = _read(path, read, data.columns)
     classes, order = order_labels(sample.label for sample in samples)
     labeled = Labeled(
         name=_folder(path).resolve().name or "images",
@@ -120,12 +123,13 @@ def load_shards(path: str, data: DataSettings, seed: int) -> Dataset:
         images=_split(samples, classes),
         roles=[role_of_shard[sample.archive] for sample in samples] if roles else None,
         groups=[sample.group for sample in samples],
+        group_column=group_key,
         load_test=partial(_load_test, path, tested, data.columns, classes) if tested else None,
         pattern=data.groups,
         root=_folder(path),
         order=order,
     )
-    notes = [f"{path} is read as {len(read):,} WebDataset shards, from {read[0].name} to {read[-1].name}."]
+    notes = [f"{path} is read as {counted(len(read), 'WebDataset shards')}, from {read[0].name} to {read[-1].name}."]
     if len(read) < len(shards):
         notes.append(f"For testing: {', '.join(quoted(shard.name) for shard in tested[:5])}.")
     if roles:
@@ -138,6 +142,7 @@ def find_shards(path: str) -> list[Path]:
 
     Raises:
         DatasetNotFoundError: If there is none, or one that a range of numbers names is missing.
+        DataError: If a folder for training or validation holds none.
         UsageError: If the braces of a pattern make too many names.
     """
     folder = Path(path)
@@ -149,7 +154,7 @@ def find_shards(path: str) -> list[Path]:
         tests = [path for path in folders if role_of(path.name) == "test"]
         return [
             *_archives(files),
-            *(shard for split in of_splits for shard in _archives(list_folder(split)[1])),
+            *(shard for split in of_splits for shard in _archives_of_split(split)),
             *tests,
         ]
     found: list[Path] = []
@@ -167,6 +172,22 @@ def find_shards(path: str) -> list[Path]:
 
 def _archives(files: Sequence[Path]) -> list[Path]:
     return [path for path in files if path.suffix.lower() == ".tar"]
+
+
+def _archives_of_split(folder: Path) -> list[Path]:
+    """The archives that lie directly in the folder of a split.
+
+    Raises:
+        DataError: If there are none.
+    """
+    archives = _archives(list_folder(folder)[1])
+    if not archives:
+        raise DataError(
+            f"{folder} holds no shards.",
+            f"Put its .tar archives directly into {folder}, or remove that folder. If the folders hold the images "
+            "themselves, put the archives that they came in elsewhere.",
+        )
+    return archives
 
 
 def spell_out(pattern: str) -> list[str]:
@@ -199,10 +220,22 @@ def _expand(pattern: str) -> Iterator[str]:
         yield from _expand(pattern[: brace.start()] + choice + pattern[brace.end() :])
 
 
-def shard_roles(shards: Sequence[Path]) -> list[Role] | None:
-    """The split of each shard by the first word of its name or its folder's; None if not all tell one of several."""
-    roles = [role_of_first_word(shard.name) or role_of(shard.parent.name) for shard in shards]
-    named = [role for role in roles if role is not None]
+def shard_roles(where: str, shards: Sequence[Path]) -> list[Role] | None:
+    """The split of each shard by the first word of its name or its folder's; None if not all tell one of several.
+
+    Args:
+        where: The folder or pattern of the shards, for the error.
+        shards: The archives, and folders of test shards.
+
+    Raises:
+        DataError: If several names tell the same split, such as val and dev.
+    """
+    told: list[tuple[Role, str]] = []
+    for shard in shards:
+        names = (first_word(shard.name), shard.parent.name)
+        told += [(role, name) for name in names if (role := role_of(name))][:1]
+    one_a_role(list(dict.fromkeys(told)), where)
+    named = [role for role, _ in told]
     return named if len(named) == len(shards) and "train" in named and len(set(named)) > 1 else None
 
 
@@ -224,10 +257,12 @@ def _refuse_split_folders(folder: Path, shards: Sequence[Path]) -> None:
         )
 
 
-def _read(where: str, shards: Sequence[Path], columns: ColumnSettings) -> list[_Sample]:
-    """Read the places of all images, and the labels beside them."""
+def _read(where: str, shards: Sequence[Path], columns: ColumnSettings) -> tuple[list[_Sample], str | None]:
+    """Read the places of all images and what is said of them, and tell which key of KEY.json names groups, if any."""
     mistakes = Mistakes(where)
     samples: list[_Sample] = []
+    keys: dict[str, None] = {}
+    group_key = "group" if columns.group is None else columns.group
     for shard in shards:
         images: dict[str, StoredFile] = {}
         texts: dict[str, dict[str, bytes]] = {}
@@ -249,40 +284,52 @@ def _read(where: str, shards: Sequence[Path], columns: ColumnSettings) -> list[_
                 texts.setdefault(key, {})[ending] = read_stored(shard, stored)
         for key, image in images.items():
             place = f"{shard.name}/{quoted(key)}"
-            label, group = _label(texts.get(key, {}), columns, place, mistakes)
-            if label is not None:
-                samples.append(_Sample(key, shard, image, label, group))
+            record = _record(texts.get(key, {}), place, mistakes)
+            label = None if record is None else _label(texts.get(key, {}), record, columns, place, mistakes)
+            if record is not None and label is not None:
+                keys |= dict.fromkeys(record)
+                samples.append(_Sample(key, shard, image, label, group_name(record.get(group_key))))
     mistakes.refuse()
     if not samples:
         raise DataError(f"{where} holds no image with a label.", "Samples are KEY.jpg with KEY.cls or KEY.json.")
-    return samples
+    if columns.group and group_key not in keys:
+        raise DataError(
+            f"The samples of {where} have no {quoted(group_key)}; the names in their KEY.json are: "
+            f"{first_of([quoted(name) for name in keys], 20) or 'none'}.",
+            "Type one of these names as --columns group=NAME, or give --groups a regular expression whose first group, "
+            "in parentheses, is the part of the path that names the patient, animal or video: "
+            "--groups '(patient[0-9]+)'.",
+        )
+    return samples, group_key if group_key in keys else None
+
+
+def _record(texts: dict[str, bytes], place: str, mistakes: Mistakes) -> dict[str, object] | None:
+    """What the .json of a sample says; None, and the mistake noted, if it is no JSON."""
+    if "json" not in texts:
+        return {}
+    try:
+        found = parse_json(texts["json"])
+    except ValueError as error:
+        mistakes.add(place, f"its .json is no JSON: {quoted(' '.join(str(error).split()))}")
+        return None
+    return found if isinstance(found, dict) else {"label": found}
 
 
 def _label(
-    texts: dict[str, bytes], columns: ColumnSettings, place: str, mistakes: Mistakes
-) -> tuple[str | None, str | None]:
-    """The label and group of a sample; the label is None, and the mistake noted, if there is none."""
-    record: dict[str, object] = {}
-    if "json" in texts:
-        try:
-            found = parse_json(texts["json"])
-        except ValueError as error:
-            mistakes.add(place, f"its .json is no JSON: {quoted(' '.join(str(error).split()))}")
-            return None, None
-        record = found if isinstance(found, dict) else {"label": found}
-    value: object = None
+    texts: dict[str, bytes], record: dict[str, object], columns: ColumnSettings, place: str, mistakes: Mistakes
+) -> str | None:
+    """The label of a sample; None, and the mistake noted, if there is none."""
     if columns.label is not None or "cls" not in texts:
         names = _LABELS if columns.label is None else (columns.label,)
-        value = next((record[name] for name in names if record.get(name) is not None), None)
+        value = next((found for name in names if (found := plain_value(record.get(name))) is not None), None)
     else:
-        value = texts["cls"].decode(errors="replace").strip()
-    wrong = isinstance(value, str) and (not value or len(value) > 1000 or not value.isprintable())
+        value = plain_value(texts["cls"].decode(errors="replace"))
+    wrong = isinstance(value, str) and (len(value) > 1000 or not value.isprintable())
     if wrong or not isinstance(value, str | int):
-        what = "no label" if value in (None, "") else "its label is neither a short text nor a whole number"
+        what = "no label" if value is None else "its label is neither a short text nor a whole number"
         mistakes.add(place, what, f"A label is the text of KEY.cls, or one of {', '.join(_LABELS)} in KEY.json.")
-        return None, None
-    group = record.get("group" if columns.group is None else columns.group) if columns.group != "" else None
-    return str(value), None if group is None else str(group)
+        return None
+    return composed(str(value))
 
 
 def _split(samples: Sequence[_Sample], classes: tuple[str, ...]) -> ShardSplit:
@@ -294,8 +341,9 @@ def _split(samples: Sequence[_Sample], classes: tuple[str, ...]) -> ShardSplit:
 
 
 def _load_test(where: str, shards: Sequence[Path], columns: ColumnSettings, classes: tuple[str, ...]) -> Split:
-    archives = [path for shard in shards for path in (_archives(list_folder(shard)[1]) if shard.is_dir() else [shard])]
-    samples = _read(where, archives, columns)
+    archives = [path for shard in shards for path in (_archives_of_split(shard) if shard.is_dir() else [shard])]
+    where = str(shards[0]) if len(shards) == 1 else where
+    samples, _ = _read(where, archives, columns)
     refuse_unknown(where, (sample.label for sample in samples), classes)
     return with_groups(_split(samples, classes), [sample.group for sample in samples])
 

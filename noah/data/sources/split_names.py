@@ -35,10 +35,10 @@ def role_of(name: str) -> Role | None:
     return _ROLES.get(name.strip().lower())
 
 
-def role_of_first_word(name: str) -> Role | None:
-    """Which split a file's name begins with, as in train-00012.tar or val_3.tar."""
+def first_word(name: str) -> str:
+    """The letters that a file's name begins with, such as train of train-00012.tar, in lower case; perhaps none."""
     word = _FIRST_WORD.match(name)
-    return role_of(word[0]) if word else None
+    return word[0].lower() if word else ""
 
 
 def one_a_role(places: Sequence[tuple[Role, str]], where: str) -> None:

@@ -60,6 +60,7 @@ def load_table(
         images=FileSplit(tuple(row.path for row in read.rows), number_labels(labels, classes)),
         roles=given_roles(read.rows),
         groups=[row.group for row in read.rows],
+        group_column=chosen.group,
         pattern=groups,
         root=path.parent,
         order=order,

@@ -73,6 +73,93 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     assert np.array_equal(open_image(path), COLORS)
 
 
+def exif_bytes(*tags: tuple[int, int, bytes]) -> bytes:
+    """EXIF with so many tags: number, type and four bytes of value."""
+    entries = b"".join(struct.pack("<HHI", tag, kind, 1) + value for tag, kind, value in tags)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
+TURNED = (0x0112, 3, b"\6\0\0\0")
+ODD_EXIF = {
+    "garbage": (b"garbagegarbage", False),
+    "a tag of the wrong type": (exif_bytes(TURNED, (0x013B, 3, b"\7\0\0\0")), True),
+    "an artist that is a fraction": (exif_bytes(TURNED, (0x013B, 11, b"\0\0\x80\x3f")), True),
+    "a width in letters": (exif_bytes((0x0100, 2, b"a\0\0\0"), TURNED), True),
+    "an orientation that there is not": (exif_bytes((0x0112, 3, b"\x63\0\0\0")), False),
+    "an orientation in letters": (exif_bytes((0x0112, 2, b"six\0")), False),
+    "an orientation beyond its end": (exif_bytes((0x0112, 5, b"\xff\xff\xff\xff")), False),
+    "cut in a tag": (exif_bytes(TURNED)[:-9], False),
+    "cut in its header": (b"Exif\0\0II*", False),
+    "empty": (b"Exif\0\0", False),
+}
+
+
+def with_exif(exif: bytes, suffix: str) -> bytes:
+    content = io.BytesIO()
+    image = Image.fromarray(COLORS)
+    if suffix == ".tif":
+        image.save(content, "TIFF", tiffinfo={0x0112: 6, 0x013B: "noah"})
+        artist = content.getvalue().index(struct.pack("<HH", 0x013B, 2))
+        return content.getvalue()[: artist + 2] + struct.pack("<HI", 3, 1) + content.getvalue()[artist + 8 :]
+    if suffix == ".raw.png":  # as ImageMagick keeps it
+        from PIL.PngImagePlugin import PngInfo
+
+        info = PngInfo()
+        info.add_text("Raw profile type exif", f"\nexif\n{len(exif):8}\nno hexadecimal digits\n")
+        image.save(content, "PNG", pnginfo=info)
+    else:
+        options = {"lossless": True} if suffix == ".webp" else {}
+        image.save(content, suffix.removeprefix("."), exif=exif, **options)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("decoding", [AS_STORED, Decoding("black", 12, True)])
+@pytest.mark.parametrize("suffix", [".png", ".jpeg", ".webp"])
+@pytest.mark.parametrize("name", ODD_EXIF)
+def test_exif_that_cannot_be_read_damages_no_image(name: str, suffix: str, decoding: Decoding) -> None:
+    exif, turned = ODD_EXIF[name]
+    content = with_exif(exif, suffix)
+    with Image.open(io.BytesIO(content)) as stored:
+        expected = stored.convert("RGB")
+        open_already = upright_rgb(stored, "an image", decoding)
+    if turned:
+        expected = expected.transpose(Image.Transpose.ROTATE_270)
+    assert inspect_image(io.BytesIO(content)).damage == ""
+    found = decode_image(io.BytesIO(content), decoding)
+    assert np.array_equal(found.image, expected) and found.remarks == ()
+    assert np.array_equal(open_already, expected)
+
+
+def test_deep_images_are_turned_by_exif_of_which_a_part_is_wrong() -> None:
+    values = np.arange(35, dtype=np.uint16).reshape(7, 5) * 100
+    for name, (exif, turned) in ODD_EXIF.items():
+        content = io.BytesIO()
+        Image.fromarray(values).save(content, "PNG", exif=exif)
+        size = (7, 5) if turned else (5, 7)
+        assert open_image(content, Decoding(bit_depth=12)).size == open_image(content).size == size, name
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".raw.png"])
+def test_exif_of_other_kinds_that_cannot_be_read(suffix: str) -> None:
+    content = with_exif(b"", suffix)
+    assert inspect_image(io.BytesIO(content)).damage == ""
+    turned = np.rot90(COLORS, -1) if suffix == ".tif" else COLORS
+    assert np.array_equal(open_image(io.BytesIO(content)), turned)
+
+
+@given(exif=st.binary(max_size=60), suffix=st.sampled_from([".png", ".jpeg", ".webp"]), whole=st.booleans())
+def test_no_damage_is_told_exactly_if_the_image_can_be_opened(exif: bytes, suffix: str, whole: bool) -> None:
+    content = with_exif(b"Exif\0\0II*\0\x08\0\0\0" + exif, suffix)
+    content = content if whole else content[: len(content) - 30]
+    found = inspect_image(io.BytesIO(content))
+    try:
+        open_image(io.BytesIO(content))
+    except UnreadableImageError:
+        assert found.damage
+    else:
+        assert not found.damage and whole
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
 def test_sixteen_bit_gray_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> None:
     values = np.array([[0, 128, 129, 255, 256, 257], [1000, 32767, 32768, 40000, 65406, 65535]], np.uint16)

@@ -116,8 +116,8 @@ def test_more_than_the_share_stops_and_lists_all(tmp_path: Path) -> None:
         ({"damaged": "stop"}, DamagePolicy(False, 0)),
         ({"damaged": "repair"}, DamagePolicy(True, 0)),
         ({"damaged": "skip"}, DamagePolicy(False, 0.1)),
-        ({"damaged": "skip", "damaged_share": 0.5}, DamagePolicy(False, 0.5)),
-        ({"damaged_share": 0.5}, DamagePolicy(True, 0.5)),
+        ({"damaged": "skip", "damaged_share": 0.5}, DamagePolicy(False, 0.5, share_is_set=True)),
+        ({"damaged_share": 0.5}, DamagePolicy(True, 0.5, share_is_set=True)),
     ],
 )
 def test_what_the_settings_mean(settings: dict[str, Any], policy: DamagePolicy) -> None:
@@ -148,6 +148,22 @@ def test_the_share_that_is_suggested_is_enough(lost: int, total: int) -> None:
     assert suggested is not None
     settings = DataSettings(damaged="skip", damaged_share=float(suggested[1]))
     assert len(judge(damaged, total, DamagePolicy.of(settings))) == lost
+
+
+@pytest.mark.parametrize("damaged", [None, "stop", "skip", "repair"])
+@pytest.mark.parametrize("share", [None, 0.001, 0.02])
+@pytest.mark.parametrize("lost", [3, 9, 30])
+def test_what_the_hint_says_works(damaged: Any, share: float | None, lost: int) -> None:
+    if share is None and damaged == "skip" and lost < 30:
+        return  # nothing is refused
+    images = {"train": [DamagedImage(index, str(index), "broken.") for index in range(lost)]}
+    with pytest.raises(UnreadableImageError) as caught:
+        judge(images, 100, DamagePolicy.of(DataSettings(damaged=damaged, damaged_share=share)))
+    hint = re.search(r"--damaged skip( --set data\.damaged_share=(\S+))? leaves", caught.value.hint)
+    assert (hint is None) == (share is None and lost == 30 and damaged in ("stop", "repair"))
+    if hint is not None:
+        typed = float(hint[2]) if hint[1] else share
+        assert len(judge(images, 100, DamagePolicy.of(DataSettings(damaged="skip", damaged_share=typed)))) == lost
 
 
 def test_a_split_of_its_own_for_the_last_training_loses_the_same_images(tmp_path: Path) -> None:

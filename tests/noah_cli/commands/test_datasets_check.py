@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import shutil
 import tarfile
 from pathlib import Path
@@ -12,10 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typer.main import get_command
 
 import noah.data.split as split_module
 from noah.data.decode import Source, open_image
 from noah.data.decoding import Decoding
+from noah.errors import UnreadableImageError
+from noah_cli.app import app
 from tests.commands import Outcome, noah
 from tests.conftest import TINY_ARCHITECTURE, TINY_IMAGE_SIZE
 from tests.noah.data.test_deep import deep_png
@@ -217,6 +221,63 @@ def test_groups(photos: Path) -> None:
     outcome = check(photos, "--groups", r"(\d+)\.png")
     assert outcome.code == 0
     assert "WARNING: 6 groups among the test images and the others" in outcome.words
+
+
+def test_one_group_and_images_without_any(photos: Path) -> None:
+    outcome = check(photos, "--groups", r"train/(circle)/|val/circle/(00)|val/(x)|test/(x)")
+    assert outcome.code == 0 and "groups 1 group in 36 training images" in outcome.words
+    assert "finds 1 group among 54 images" in outcome.words
+    assert found(photos, "--groups", r"train/(circle/0[1-3])")["groups"] == 3
+
+
+def test_the_next_line_repeats_the_options(photos: Path) -> None:
+    Path("more.yaml").write_text("supernet: {epochs: 30}\n")
+    typed = (
+        "--groups '(train/.*)\\.png' --damaged skip --alpha black --bit-depth 12 --allow-copies --near --seed 0 "
+        "--backbone-arg a=1 --backbone-arg b=2 --image-size 32 --config more.yaml --threads 1"
+    )
+    outcome = check(photos, *shlex.split(typed))
+    assert outcome.code == 0, outcome.err
+    (line,) = (line for line in outcome.out.splitlines() if line.startswith("next"))
+    words = shlex.split(line)[1:]
+    assert words[:4] == ["noah", "search", "--data", "photos"]
+    assert sorted(words[4:]) == sorted(shlex.split(typed))
+    assert "--labels" not in words
+
+
+def test_every_option_but_labels_goes_with_the_search(photos: Path) -> None:
+    """So all of them may stand in the line that says what to type next."""
+    commands: Any = get_command(app).commands  # type: ignore[attr-defined]  # a group of commands
+    own, of_search = (
+        {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        for command in (commands["datasets"].commands["check"], commands["search"])
+    )
+    assert own - of_search == {"--labels"}
+
+
+@pytest.mark.parametrize(("settings", "images"), [("folder: photos", "digits"), ("dataset: digits", "photos")])
+def test_the_next_line_replaces_what_the_settings_file_names(photos: Path, settings: str, images: str) -> None:
+    Path("noah.yaml").write_text(f"data: {{{settings}}}\n")
+    outcome = check(images)
+    line = next(line for line in outcome.out.splitlines() if line.startswith("next"))
+    told = noah(*shlex.split(line)[2:], "--recipe", "demo", "--dry-run", "--backbone", "no such").err
+    assert "Two datasets" not in told and "no such" in told
+
+
+def test_an_image_that_was_looked_at_and_cannot_be_opened_is_damaged(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(source: Source, decoding: Decoding) -> Image.Image:
+        if str(source).endswith("circle/02.png"):
+            raise UnreadableImageError("Cannot read it: gone.", "", "gone.")
+        return open_image(source, decoding)
+
+    monkeypatch.setattr(split_module, "open_image", failing)
+    outcome = check(photos)
+    assert outcome.code == 1 and "images cannot be read" in outcome.words
+    damaged = found(photos)["splits"]["training"]["damaged"]
+    assert [entry["reason"] for entry in damaged] == ["gone."]
+    assert damaged[0]["image"].endswith("circle/02.png")
 
 
 @pytest.mark.parametrize("test", ["none", "a class that training lacks"])

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from noah.data.sources.mistakes import Mistakes, quoted, unlike_a_label
+from noah.data.sources.names import plain_value
 from noah.errors import DataError, DatasetNotFoundError, MissingPackageError, system_cause
 from noah.files.bounded import parse_json, read_bounded
 from noah.files.foreign_text import from_csv_text
@@ -37,7 +37,7 @@ class Cells:
 
     Attributes:
         file: Where it is.
-        columns: The names of its columns.
+        columns: The names of its columns; those without a name are passed over.
         rows: Gives, for names of columns, each row's place ("line 12") with its cells in the order of the names. Rows
             that cannot be read are added to the mistakes, and rows that are empty are left out.
         notes: One sentence for each automatic choice.
@@ -60,10 +60,11 @@ def open_cells(path: Path) -> Cells:
     if not path.exists():
         raise DatasetNotFoundError(f"{quoted(str(path))} does not exist.", "Check the path.")
     cells = _FORMATS[path.suffix.lower()](path)
-    repeated = next((name for index, name in enumerate(cells.columns) if name in cells.columns[:index]), None)
+    named = tuple(name for name in cells.columns if name.strip())
+    repeated = next((name for index, name in enumerate(named) if name in named[:index]), None)
     if repeated is not None:
         raise DataError(f"{path} has two columns {quoted(repeated)}.", "Rename one of them.")
-    return cells
+    return replace(cells, columns=named)
 
 
 def _read_text(path: Path) -> str:
@@ -253,12 +254,11 @@ def _checked(
     """Give a row if each of its values is text, a whole number, or missing."""
     cells: list[Cell] = []
     for name, value in zip(wanted, values, strict=True):
-        if isinstance(value, float) and (math.isnan(value) or value.is_integer()):  # pandas writes 3 as 3.0
-            value = None if math.isnan(value) else int(value)
+        value = plain_value(value)
         if not isinstance(value, str | int | None):
             mistakes.add(place, *unlike_a_label(name, value))
             return
-        cells.append(str(value).strip() or None if value is not None else None)
+        cells.append(None if value is None else str(value))
     if any(cell is not None for cell in cells):
         yield place, tuple(cells)
     else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noah.data.sources.mistakes import Mistakes, quoted
+from noah.data.sources.names import composed, group_name
 from noah.data.sources.split_names import SPELLINGS, Role, role_of
 from noah.data.sources.tables.cells import Cell, Cells
 from noah.data.sources.tables.columns import Columns
@@ -72,7 +73,7 @@ def read_rows(cells: Cells, columns: Columns, folder: Path) -> Rows:
         if path is None or label is None:
             continue
         backslashes += turned
-        row = Row(place, path, label, role, cell[columns.group] if columns.group else None)
+        row = Row(place, path, label, role, group_name(cell[columns.group]) if columns.group else None)
         earlier = rows.setdefault(os.path.normpath(path), row)
         if earlier is not row:
             repeats += 1
@@ -98,7 +99,7 @@ def _label(text: Cell, column: str, place: str, mistakes: Mistakes) -> str | Non
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
         mistakes.add(place, f"the label {quoted(text)} holds what cannot be printed")
         return None
-    return unicodedata.normalize("NFC", text)
+    return composed(text)
 
 
 def _image(text: Cell, column: str, folder: Path, place: str, mistakes: Mistakes) -> tuple[Path | None, bool]:

@@ -125,3 +125,43 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(MissingPackageError) as caught:
         load(tmp_path)
     assert caught.value.hint == "Type: pip install 'noah-prompt-search[datasets]'."
+
+
+def test_empty_values_are_no_group(tmp_path: Path) -> None:
+    patients = ["p", "q", "", " ", None, "r", "s", "t", "u", "v"]
+    make(0, 20, patient=patients * 2).save_to_disk(tmp_path / "beasts")
+    dataset = load(tmp_path / "beasts", group="patient")
+    assert any("6 images are in no group" in note and "has no patient for them" in note for note in dataset.notes)
+    assert any("13 groups, each on one side" in note for note in dataset.notes)  # 7 patients and 6 images
+
+
+def test_labels_are_read_as_those_of_tables(tmp_path: Path) -> None:
+    rows = make(0, 20, breed=["caf\u00e9", "cafe\u0301", " tea", "tea "] * 5)
+    rows.save_to_disk(tmp_path / "texts")
+    assert load(tmp_path / "texts", label="breed").classes == ("caf\u00e9", "tea")
+    make(0, 4, breed=["a", "b", " ", "a"]).save_to_disk(tmp_path / "empty")
+    with pytest.raises(DataError, match="row 2: no breed"):
+        load(tmp_path / "empty", label="breed")
+
+
+def test_names_of_classes_that_are_the_same_are_one_class_in_the_order_of_the_dataset(tmp_path: Path) -> None:
+    names = [" zebra", "cafe\u0301", "zebra", "caf\u00e9", ""]
+    rows = make(0, 20).remove_columns("label").add_column("label", [n % 4 for n in range(20)])
+    rows = rows.cast_column("label", datasets.ClassLabel(names=names))
+    rows.save_to_disk(tmp_path / "beasts")
+    dataset = load(tmp_path / "beasts")
+    assert dataset.classes == ("zebra", "caf\u00e9")
+    assert [gray % 2 for gray in grays(dataset.train)] == dataset.train.labels.tolist()
+    secret = rows.remove_columns("label").add_column("label", [*[n % 4 for n in range(19)], 4])
+    secret.cast_column("label", datasets.ClassLabel(names=names)).save_to_disk(tmp_path / "unnamed")
+    with pytest.raises(DataError, match="row 19: no label"):
+        load(tmp_path / "unnamed")
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_split_without_a_column_that_training_has_is_refused(tmp_path: Path, part: str) -> None:
+    splits = {"train": make(0, 8, herd=list("abcdefgh")), part: make(10, 4)}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "beasts")
+    with pytest.raises(DataError, match=f"beasts {part} has no column herd, unlike the training images; its columns"):
+        load(tmp_path / "beasts", group="herd").load_test()
+    assert len(load(tmp_path / "beasts").load_test() if part == "test" else load(tmp_path / "beasts").validation) == 4

@@ -151,3 +151,30 @@ def test_what_groups_do_not_go_with(tmp_path: Path) -> None:
             load_dataset(DataSettings(dataset="digits", groups=groups), 0)
     with pytest.raises(UsageError, match="both say what the groups are"):
         load(tmp_path, PATTERN, columns={"group": "patient"})
+
+
+def test_rows_without_a_group_are_told(tmp_path: Path) -> None:
+    write_patients(tmp_path / "images", range(20))
+    paths = sorted(tmp_path.rglob("*.png"))
+    names = [path.name.split("_")[0] for path in paths]
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in paths]
+    for column, wanted in (("patient", "patient"), ("group", None)):
+        lines = [f"{row},{'' if name in ('p3', 'p4') else name}" for row, name in zip(rows, names, strict=True)]
+        (tmp_path / "labels.csv").write_text("\n".join([f"path,label,{column}", *lines]))
+        (told,) = (note for note in load(tmp_path / "labels.csv", wanted).notes if note.startswith("WARNING"))
+        assert f"8 images are in no group, because {tmp_path / 'labels.csv'} has no {column} for them" in told
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label,patient", *(f"{row}," for row in rows)]))
+    assert any("80 images are in no group" in note for note in load(tmp_path / "labels.csv", "patient").notes)
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    assert not any("in no group" in note for note in load(tmp_path / "labels.csv", None).notes)
+
+
+def test_names_of_groups_that_unicode_takes_for_the_same_are_one_group(tmp_path: Path) -> None:
+    write_patients(tmp_path / "images", range(8), images=2)
+    names = {"p0_0": "Jos\u00e9", "p0_1": "Jose\u0301"}
+    lines = [
+        f"{path.relative_to(tmp_path)},{path.parent.name},{names.get(path.stem, path.name.split('_')[0])}"
+        for path in sorted(tmp_path.rglob("*.png"))
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label,patient", *lines]), encoding="utf-8")
+    assert any("by its 8 groups" in note for note in load(tmp_path / "labels.csv", "patient").notes)

@@ -88,3 +88,22 @@ def test_a_person_may_want_the_folders_all_the_same(tmp_path: Path, write_images
         write_images(tmp_path / name, 5)
     (tmp_path / "metadata.csv").write_text("file_name,label\ncat/0.png,x\n")
     assert load(tmp_path, classes="top").classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("beside", ["docs", "validation"])
+def test_images_beside_the_metadata_of_a_split(tmp_path: Path, write_images: WriteImages, beside: str) -> None:
+    """Whatever lies beside it: a folder of training images with its own metadata is never a class."""
+    write(tmp_path / "train", 10, write_images)
+    (tmp_path / "docs").mkdir()
+    if beside == "validation":
+        write(tmp_path / "validation", 4, write_images)
+    dataset = load(tmp_path)
+    assert (len(dataset.train), len(dataset.validation)) == ((10, 4) if beside == "validation" else (8, 2))
+    assert f"Not used, because it lies beside {tmp_path / 'train'}: docs." in dataset.notes
+
+
+def test_two_folders_of_one_split_are_refused(tmp_path: Path, write_images: WriteImages) -> None:
+    for part in ("train", "val", "dev"):
+        write(tmp_path / part, 6, write_images)
+    with pytest.raises(DataError, match="more than one validation split: dev, val"):
+        load(tmp_path)

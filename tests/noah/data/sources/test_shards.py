@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from PIL import Image
 
 from noah.data.dataset import Dataset
 from noah.data.sources.registry import load_dataset
-from noah.data.split import concatenate
+from noah.data.split import concatenate, groups_of
 from noah.errors import DataError, DatasetNotFoundError, NoahError, UnreadableImageError, UsageError
 from noah.settings.settings import ColumnSettings, DataSettings
 from tests.noah.data.conftest import WriteImages
@@ -92,6 +93,51 @@ def test_a_folder_of_a_split_beside_shards_that_say_nothing_is_refused(tmp_path:
     assert len(load(tmp_path).full_train) == (14 if split == "Val" else 10)
 
 
+@pytest.mark.parametrize("place", ["val", "Training", "test"])
+@pytest.mark.parametrize("content", ["nothing", "shards below", "class folders"])
+def test_a_folder_of_a_split_without_shards_is_refused(
+    tmp_path: Path, place: str, content: str, write_images: WriteImages
+) -> None:
+    write(tmp_path / ("train-0.tar" if place == "Training" else "train/0.tar"), samples(0, 10))
+    (tmp_path / place).mkdir()
+    if content == "shards below":
+        write(tmp_path / place / "sub" / "0.tar", samples(40, 4))
+    elif content == "class folders":
+        write_images(tmp_path / place / "0", 3)
+    with pytest.raises(DataError) as caught:
+        load(tmp_path).load_test()
+    assert caught.value.problem == f"{tmp_path / place} holds no shards."
+    assert f"directly into {tmp_path / place}" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        (("train/0.tar", "training/0.tar"), "training split: train, training"),
+        (("train/0.tar", "val/0.tar", "dev/0.tar"), "validation split: dev, val"),
+        (("train/0.tar", "test/0.tar", "testing/0.tar"), "test split: test, testing"),
+        (("train-0.tar", "training-0.tar", "val-0.tar"), "training split: train, training"),
+        (("train-0.tar", "val-0.tar", "dev/0.tar"), "validation split: dev, val"),
+    ],
+)
+def test_two_places_of_one_split_are_refused(tmp_path: Path, places: tuple[str, ...], told: str) -> None:
+    for number, place in enumerate(places):
+        write(tmp_path / place, samples(10 * number, 8))
+    with pytest.raises(DataError, match=f"holds more than one {told}") as caught:
+        load(tmp_path)
+    assert caught.value.hint == "Keep one of them."
+    if "/" in places[0]:
+        with pytest.raises(DataError, match=f"holds more than one {told}"):
+            load(f"{tmp_path}/*/*.tar")
+
+
+def test_shards_of_one_split_may_lie_in_several_places(tmp_path: Path) -> None:
+    for number, place in enumerate(("a/train/0.tar", "b/train/0.tar", "a/val/0.tar")):
+        write(tmp_path / place, samples(10 * number, 4))
+    dataset = load(f"{tmp_path}/*/*/*.tar")
+    assert (len(dataset.train), len(dataset.validation)) == (8, 4)
+
+
 def test_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(12):
         write(tmp_path / "pets" / f"train-{number:02}.tar", samples(10 * number, 2))
@@ -129,6 +175,64 @@ def test_labels_in_json(tmp_path: Path) -> None:
         for split in (dataset.train, dataset.validation, dataset.load_test())
     ]
     assert sum(map(len, parts)) == 10
+
+
+def records(count: int, **more: object) -> dict[str, bytes]:
+    """Samples of two classes whose .json has one more value each, which a list gives in turn."""
+    members = {}
+    for gray in range(count):
+        record = {"label": "xy"[gray % 2]} | {
+            key: values[gray % len(values)] for key, values in more.items() if isinstance(values, list)
+        }
+        members[f"{gray}.png"] = picture(gray)
+        members[f"{gray}.json"] = json.dumps(record).encode()
+    return members
+
+
+@pytest.mark.parametrize("option", ["groups", "columns"])
+@pytest.mark.parametrize(
+    ("members", "keys"), [(records(10, patient=["p"]), "label, patient"), (samples(0, 10), "none")]
+)
+def test_a_group_that_no_sample_names_is_refused(
+    tmp_path: Path, option: str, members: dict[str, bytes], keys: str
+) -> None:
+    write(tmp_path / "0.tar", members)
+    asked: dict[str, Any] = {"groups": "patinet"} if option == "groups" else {"columns": {"group": "patinet"}}
+    with pytest.raises(DataError) as caught:
+        load_dataset(DataSettings(folder=str(tmp_path), **asked), 0)
+    told = f"The samples of {tmp_path} have no patinet; the names in their KEY.json are: {keys}."
+    assert caught.value.problem == told
+    assert "--columns group=NAME" in caught.value.hint
+
+
+def test_test_shards_that_do_not_name_the_group_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "train" / "0.tar", records(10, patient=["p", "q", "r", "s", "t"]))
+    write(tmp_path / "test" / "0.tar", records(4))
+    with pytest.raises(DataError, match=r"test have no patient; the names in their KEY\.json are: label\."):
+        load(tmp_path, group="patient").load_test()
+
+
+def test_samples_without_a_group_are_told(tmp_path: Path) -> None:
+    write(tmp_path / "0.tar", records(20, patient=["p", "q", "r", "s", "t", "", None, " ", "v", "w"]))
+    dataset = load(tmp_path, group="patient")
+    (told,) = (note for note in dataset.notes if note.startswith("WARNING"))
+    assert told.startswith(f"WARNING: 6 images are in no group, because {tmp_path} has no patient for them, such as ")
+    assert "/0.tar/5.png;" in told and told.endswith("each counts as a group of its own.")
+    assert any("13 groups, each on one side" in note for note in dataset.notes)  # 7 patients and 6 images
+
+
+def test_labels_and_groups_are_read_as_those_of_tables(tmp_path: Path) -> None:
+    labels = ["caf\u00e9", "cafe\u0301", " tea", "tea "]
+    write(tmp_path / "train" / "0.tar", records(16, label=labels, patient=["p", " p", "Jos\u00e9", "Jose\u0301", "q"]))
+    write(tmp_path / "val" / "0.tar", records(4, label=labels, patient=["v"]))
+    write(tmp_path / "test" / "0.tar", {"1.png": picture(1), "1.cls": "cafe\u0301\n".encode()})
+    dataset = load(tmp_path)
+    assert dataset.classes == ("caf\u00e9", "tea")
+    assert dataset.load_test().labels.tolist() == [0]
+    assert set(groups_of(load(tmp_path / "train", group="patient").full_train) or ()) < {"p", "Jos\u00e9", "q"}
+    write(tmp_path / "train" / "1.tar", records(4, label=[" "]))
+    with pytest.raises(DataError, match="4 mistakes"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("column", ["path", "split"])

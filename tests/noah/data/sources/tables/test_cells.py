@@ -72,10 +72,19 @@ def test_the_same_table_in_every_format(tmp_path: Path) -> None:
         'path,label\n"a.png",cat\n',
         "path,label,,\na.png,cat,,\n",
         "path,label\na.png,cat,,\n",
+        "path,,label,,x\na.png,1,cat,2,3\n",
+        ",,path,label\n0,0,a.png,cat\n",
     ],
 )
 def test_what_spreadsheets_write(tmp_path: Path, content: str) -> None:
     assert [found for _, found in read(write(tmp_path, "t.csv", content), "path", "label")] == [("a.png", "cat")]
+
+
+def test_columns_without_a_name_are_not_offered(tmp_path: Path) -> None:
+    assert open_cells(write(tmp_path, "t.csv", "path,,label, ,x\n")).columns == ("path", "label", "x")
+    assert open_cells(write(tmp_path, "t.jsonl", '{"": 1, "path": "a.png"}\n')).columns == ("path",)
+    parquet.write_table(pyarrow.table({"": [1], "path": ["a.png"]}), tmp_path / "t.parquet")
+    assert open_cells(tmp_path / "t.parquet").columns == ("path",)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv"])
