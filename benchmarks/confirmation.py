@@ -12,8 +12,8 @@ all 500 and tested by `noah`'s own stages, with the same hyperparameters as the 
 - quick: the recipe `quick`, with the space of the paper, its supernet's ranking and no final;
 - published: the same with the search of the published code;
 - validated single: five single modules, each trained on the training images for all epochs, and the one with the lowest
-  cross-entropy on the validation images, calibrated as that of the finalists is (of seed 0, plain as it was then). That
-  takes as many steps as `auto`.
+  cross-entropy on the validation images, calibrated as that of the finalists is (of seed 0, but for digits, plain as it
+  was then). That takes as many steps as `auto`.
 
 Beside them stand lora:8 and lora:6+bias as the pools have them, which take no choice at all.
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from export.artifact.manifest import CARD_FILE
 from noah.errors import ExportError
+from noah.files.atomic import write_text
 from noah.runs.folder import Run
-from noah.runs.seals import artifact_place, break_seal, is_sealed, set_seal
+from noah.runs.seals import artifact_place, break_seal, is_sealed, seal_path, set_seal
 
 
 @contextmanager
@@ -37,21 +38,18 @@ def new_artifact(run: Run, name: str, within: Path | None = None) -> Iterator[Pa
     building.mkdir(parents=True)
     try:
         yield building
-        was_sealed = is_sealed(run, artifact_place(name))
-        break_seal(run, artifact_place(name))
+        place = artifact_place(name)
+        earlier = seal_path(run, place).read_text(encoding="utf-8") if is_sealed(run, place) else None
+        break_seal(run, place)
         try:
             _replace(building, final)
         except ExportError:
-            if was_sealed:  # the earlier artifact is in its place again
-                _seal(run, name, final)
+            if earlier is not None:  # the earlier artifact is in its place again
+                write_text(seal_path(run, place), earlier)
             raise
-        _seal(run, name, final)
+        set_seal(run, place, [path for path in final.rglob("*") if path.name != CARD_FILE])
     finally:
         shutil.rmtree(building, ignore_errors=True)
-
-
-def _seal(run: Run, name: str, folder: Path) -> None:
-    set_seal(run, artifact_place(name), [path for path in folder.rglob("*") if path.name != CARD_FILE])
 
 
 def _replace(building: Path, final: Path) -> None:

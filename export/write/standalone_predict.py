@@ -18,7 +18,6 @@ import numpy as np
 import onnxruntime
 from PIL import Image, UnidentifiedImageError
 
-# What is particular to this artifact:
 CLASSES = ("circle", "square")  # in the order of the model's outputs
 HEIGHT, WIDTH = 32, 32  # of the model's input, in pixels
 RESIZE, CROP_FRACTION, INTERPOLATION = "squash", 1.0, "bicubic"  # "crop" keeps the aspect ratio, takes the center
@@ -30,8 +29,7 @@ BIT_DEPTH, REPAIR = 16, False  # of values in 16-bit files; whether a JPEG witho
 PROVIDER = "CPUExecutionProvider"  # what runs the model, unless --provider names another
 FORMATS = ("JPEG", "JPEG2000", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")  # from here on always the same
 SUFFIXES = ".avif .bmp .gif .heic .heif .hif .jfif .jp2 .jpe .jpeg .jpg .jxl .pbm .pgm .png .pnm .ppm .tif .tiff .webp"
-MOST_PIXELS = 89_478_485
-PATH_COLUMNS = ("path", "file_name", "filename", "filepath", "file", "image_path", "image")
+MOST_PIXELS, PATH_COLUMNS = 89_478_485, ("path", "file_name", "filename", "filepath", "file", "image_path", "image")
 FORMULAS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # a spreadsheet runs these, so CSV has an apostrophe before
 
 
@@ -61,7 +59,9 @@ def _in_table(table: Path, column: str) -> list[Path]:
     separator = "\t" if kind == ".tsv" else next((sign for sign in ",;\t" if sign in first), ",")
     lines = csv.reader(io.StringIO("" if kind == ".jsonl" else text, newline=""), delimiter=separator, strict=True)
     names, *rest = [row for row in ([cell.strip() for cell in line] for line in lines) if any(row)] or [[]]
-    rows: Any = [dict(zip(names, row, strict=False)) if len(row) == len(names) == len({*names}) else {} for row in rest]
+    end = len("\0".join(names).rstrip("\0").split("\0"))  # spreadsheets write empty columns behind the last one
+    fit = len({*names} - {""}) == sum(map(bool, names)) and all(len(row) >= end and not any(row[end:]) for row in rest)
+    rows: Any = [dict(zip(names, row, strict=False)) if fit else {} for row in rest]
     rows = [json.loads(line) for line in text.split("\n") if line.strip()] if kind == ".jsonl" else rows
     used = column or next((key for name in PATH_COLUMNS for row in rows for key in row if key.lower() == name), None)
     wrong = f"{table}: not every row has a path and a cell for each column; --column NAME names the paths."

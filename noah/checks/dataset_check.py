@@ -264,7 +264,7 @@ class _Opening:
         self._hasher = Hasher(len(images), near=data.near_duplicates)
         self._sizes = np.zeros((len(images), 2), np.uint32)
         self._failed: list[DamagedImage] = []
-        """Those that looked whole, and could not be opened."""
+        """Those that looked whole or repairable, and could not be opened."""
 
     def survey(self, progress: Callable[[int, int], None]) -> Survey:
         split = decoded(self.images, self._known)
@@ -288,8 +288,9 @@ class _Opening:
 
     def checked(self, found: Survey, decoding: Decoding) -> CheckedSplit:
         hashed = Hashed(decoded(self.images, decoding), self._hasher.hashes())
-        damaged = sorted((*found.damaged, *self._failed), key=lambda image: image.index)
-        return CheckedSplit(hashed, replace(found, damaged=tuple(damaged)), self._sizes, repeated(hashed))
+        damaged = {image.index: image for image in (*found.damaged, *self._failed)}
+        found = replace(found, damaged=tuple(damaged[index] for index in sorted(damaged)))
+        return CheckedSplit(hashed, found, self._sizes, repeated(hashed))
 
     def _open(self, split: Split, index: int) -> None:
         try:

@@ -22,7 +22,8 @@ _FIRST_TRIED = ["smoothed, minmax"]
 def export_options(manifest: Manifest) -> tuple[list[str], list[str]]:
     """Give the options that an artifact was exported with, and those of which its manifest does not tell.
 
-    Options that were left at their defaults are not given, except for the format and the precision.
+    Format and precision are always given; other options are not if they are at their defaults, unless these depend on
+    the network or the images. `--no-mixed` is not told apart: without blocks in float32 it changes nothing.
     """
     words, unknown = [f"--format {manifest.format}"], list[str]()
     options = format_of(manifest).options
@@ -82,6 +83,4 @@ def _of_8_bits(record: QuantizationRecord, *, calibrated: bool) -> tuple[list[st
             words.append("--no-smooth")
         else:
             unknown.append("--no-smooth")
-    if not record.float_blocks:
-        unknown.append("--no-mixed")
     return words, unknown

@@ -131,14 +131,14 @@ def _refuse_what_does_not_apply(data: DataSettings, source: Source) -> None:
 def _unknown(name: str, path_option: str) -> DatasetNotFoundError:
     names = _once(name for source in SOURCES for name in (*source.names, *source.aliases))
     nearest = get_close_matches(name.lower(), names, n=1)
-    is_folder = Path(name).is_dir()
-    if is_folder:
-        hint = f"It is a folder: type {path_option} {shlex.quote(name)}"
+    place = Path(name)
+    if place.is_dir() or (place.exists() and path_option == "--data"):
+        hint = f"It is a {'folder' if place.is_dir() else 'file'}: type {path_option} {shlex.quote(name)}"
     elif nearest:
         hint = f"Did you mean {nearest[0]}? `noah datasets` lists all names."
     else:
         hint = f"`noah datasets` lists all names; a folder of your own goes with {path_option} FOLDER."
-    if "/" in name and not is_folder:
+    if "/" in name and not place.exists():
         return DatasetNotFoundError(f"There is no folder {name}, and no dataset of that name.", hint)
     return DatasetNotFoundError(f"No dataset is named {name}.", hint)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import glob
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -114,7 +114,16 @@ def load_shards(path: str, data: DataSettings, seed: int) -> Dataset:
     role_of_shard = dict(zip(shards, roles, strict=True)) if roles else {}
     tested = [shard for shard in shards if role_of_shard.get(shard) == "test"]
     read = [shard for shard in shards if role_of_shard.get(shard) != "test" and not shard.is_dir()]
-    samples, group_key = _read(path, read, data.columns)
+    samples, keys = _read(path, read, data.columns)
+    group_key = _group_key(data.columns)
+    if data.columns.group and group_key not in keys:
+        raise DataError(
+            f"The samples of {path} have no {quoted(data.columns.group)}; the names in their KEY.json are: "
+            f"{first_of([quoted(name) for name in keys], 20) or 'none'}.",
+            "Type one of these names as --columns group=NAME, or give --groups a regular expression whose first group, "
+            "in parentheses, is the part of the path that names the patient, animal or video: "
+            "--groups '(patient[0-9]+)'.",
+        )
     classes, order = order_labels(sample.label for sample in samples)
     labeled = Labeled(
         name=_folder(path).resolve().name or "images",
@@ -123,7 +132,7 @@ def load_shards(path: str, data: DataSettings, seed: int) -> Dataset:
         images=_split(samples, classes),
         roles=[role_of_shard[sample.archive] for sample in samples] if roles else None,
         groups=[sample.group for sample in samples],
-        group_column=group_key,
+        group_column=group_key if group_key in keys else None,
         load_test=partial(_load_test, path, tested, data.columns, classes) if tested else None,
         pattern=data.groups,
         root=_folder(path),
@@ -232,8 +241,10 @@ def shard_roles(where: str, shards: Sequence[Path]) -> list[Role] | None:
     """
     told: list[tuple[Role, str]] = []
     for shard in shards:
-        names = (first_word(shard.name), shard.parent.name)
-        told += [(role, name) for name in names if (role := role_of(name))][:1]
+        word, folder = first_word(shard.name), shard.parent.name.lower()
+        role = role_of(word) or role_of(folder)
+        if role is not None:
+            told.append((role, folder if role_of(folder) == role else word))
     one_a_role(list(dict.fromkeys(told)), where)
     named = [role for role, _ in told]
     return named if len(named) == len(shards) and "train" in named and len(set(named)) > 1 else None
@@ -257,12 +268,17 @@ def _refuse_split_folders(folder: Path, shards: Sequence[Path]) -> None:
         )
 
 
-def _read(where: str, shards: Sequence[Path], columns: ColumnSettings) -> tuple[list[_Sample], str | None]:
-    """Read the places of all images and what is said of them, and tell which key of KEY.json names groups, if any."""
+def _group_key(columns: ColumnSettings) -> str | None:
+    """The name in KEY.json that groups are taken from; None if there shall be none."""
+    return "group" if columns.group is None else columns.group or None
+
+
+def _read(where: str, shards: Sequence[Path], columns: ColumnSettings) -> tuple[list[_Sample], Collection[str]]:
+    """Read the places of all images, what is said of them, and the names in all KEY.json."""
     mistakes = Mistakes(where)
     samples: list[_Sample] = []
     keys: dict[str, None] = {}
-    group_key = "group" if columns.group is None else columns.group
+    group_key = _group_key(columns)
     for shard in shards:
         images: dict[str, StoredFile] = {}
         texts: dict[str, dict[str, bytes]] = {}
@@ -288,19 +304,12 @@ def _read(where: str, shards: Sequence[Path], columns: ColumnSettings) -> tuple[
             label = None if record is None else _label(texts.get(key, {}), record, columns, place, mistakes)
             if record is not None and label is not None:
                 keys |= dict.fromkeys(record)
-                samples.append(_Sample(key, shard, image, label, group_name(record.get(group_key))))
+                group = None if group_key is None else group_name(record.get(group_key))
+                samples.append(_Sample(key, shard, image, label, group))
     mistakes.refuse()
     if not samples:
         raise DataError(f"{where} holds no image with a label.", "Samples are KEY.jpg with KEY.cls or KEY.json.")
-    if columns.group and group_key not in keys:
-        raise DataError(
-            f"The samples of {where} have no {quoted(group_key)}; the names in their KEY.json are: "
-            f"{first_of([quoted(name) for name in keys], 20) or 'none'}.",
-            "Type one of these names as --columns group=NAME, or give --groups a regular expression whose first group, "
-            "in parentheses, is the part of the path that names the patient, animal or video: "
-            "--groups '(patient[0-9]+)'.",
-        )
-    return samples, group_key if group_key in keys else None
+    return samples, keys
 
 
 def _record(texts: dict[str, bytes], place: str, mistakes: Mistakes) -> dict[str, object] | None:

@@ -23,7 +23,7 @@ from export.runtime.tensors import OpenModel
 from noah.api.exporting import plan_export
 from noah.errors import ArtifactError, MissingPackageError, UsageError
 from noah_cli.commands import doctor
-from noah_cli.report.repeat import _export
+from noah_cli.report.export_options import export_options
 from tests.commands import noah, run_python
 from tests.export.tiny_artifact import CLASSES, HEIGHT, WIDTH, make_artifact
 
@@ -127,7 +127,8 @@ def test_its_artifact_is_opened_listed_and_described(folder: Path, scroll: Forma
     card = model_card(manifest, None, folder, form=scroll.form, usage=scroll.usage(manifest, folder))
     assert "rolled up. Trained on" in card
     assert f"Unroll scroll-fp32, all {len(CLASSES)} classes." in card
-    assert _export(manifest) == "noah export --format scroll --precision fp32"
+    options, unknown = export_options(manifest)
+    assert (options[:2], unknown) == (["--format scroll", "--precision fp32"], [])
 
 
 def test_doctor_tells_what_it_finds(scroll: Format) -> None:

@@ -31,7 +31,7 @@ from noah.prepare.context import Materials, prepare
 from noah.progress import Detail, Silent
 from noah.runs.export_command import export_command
 from noah.runs.folder import Run
-from noah.runs.seals import artifact_place, hash_file, is_sealed
+from noah.runs.seals import artifact_place, hash_file, seal_path
 from noah.training.checkpoint_file import CHECKPOINT_FILE
 from tests.commands import Outcome, file_contents, noah
 from tests.conftest import PHOTO_CLASSES
@@ -221,6 +221,8 @@ def test_an_artifact_that_cannot_be_moved_leaves_the_earlier_one(
     project: Finished, written_as_before: Callable[[Change | None], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = file_contents(project.run / "export")
+    run = Run(project.run)
+    seal = seal_path(run, artifact_place(FLOAT)).read_bytes()
     written_as_before(None)
     rename = Path.rename
 
@@ -230,11 +232,10 @@ def test_an_artifact_that_cannot_be_moved_leaves_the_earlier_one(
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", refuse)
-    run = Run(project.run)
     with pytest.raises(ExportError, match=r"cannot be moved to .*: Permission denied"):
         FORMATS["onnx"].write(run, prepare(run.settings(), Silent()), Silent(), Request())
     assert file_contents(project.run / "export") == before
-    assert is_sealed(run, artifact_place(FLOAT))
+    assert seal_path(run, artifact_place(FLOAT)).read_bytes() == seal  # not that of what lies there
 
 
 def test_another_name(project: Finished, written_as_before: Callable[[Change | None], None]) -> None:

@@ -14,7 +14,7 @@ from noah.hardware.gpu import why_no_gpu
 from noah.runs.folder import Run, open_run
 from noah.settings.layers import resolve
 from tests.commands import noah
-from tests.finished import ENGINES, FLOAT, UINT8, Finished
+from tests.finished import ENGINES, FLOAT, NAME, UINT8, Finished
 
 
 def result_path(project: Finished, name: str) -> Path:
@@ -189,7 +189,7 @@ def test_an_engine_without_a_gpu_says_what_to_use_instead(engine_project: Finish
     assert outcome.code == 1
     problem, hint = outcome.error_lines
     assert problem.endswith(f"model.engine is a TensorRT engine, which needs an NVIDIA GPU, but {why_no_gpu()}.")
-    assert hint.endswith("noah export --format onnx")
+    assert hint.endswith(f"noah export --format onnx --run {NAME}")
 
 
 def test_an_artifact_runs_as_the_options_about_this_machine_say(project: Finished) -> None:

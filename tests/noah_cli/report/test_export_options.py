@@ -115,19 +115,19 @@ def test_the_options_of_int8_that_was_tried_to_the_end(calibration: Any, smooth:
 
 
 def test_the_options_of_int8_whose_first_way_was_good_enough() -> None:
-    assert of_8_bits("int8", quantized("smoothed, minmax")) == ("", ["--no-mixed"])
+    assert of_8_bits("int8", quantized("smoothed, minmax")) == ("", [])
     assert of_8_bits("int8", quantized("smoothed, minmax", "not smoothed, minmax")) == (
         "--calibration minmax",
-        ["--no-mixed"],
+        [],
     )
 
 
 @pytest.mark.parametrize(
     ("tried", "told"),
     [
-        (("not smoothed",), ("", ["--no-smooth", "--no-mixed"])),
-        (("not smoothed", "smoothed"), ("", ["--no-mixed"])),
-        (("not smoothed", "not smoothed, block 3 in float32"), ("--no-smooth", ["--no-mixed"])),
+        (("not smoothed",), ("", ["--no-smooth"])),
+        (("not smoothed", "smoothed"), ("", [])),
+        (("not smoothed", "not smoothed, block 3 in float32"), ("--no-smooth", [])),
     ],
 )
 def test_the_options_of_int8_dynamic(tried: tuple[str, ...], told: tuple[str, list[str]]) -> None:
@@ -135,8 +135,8 @@ def test_the_options_of_int8_dynamic(tried: tuple[str, ...], told: tuple[str, li
 
 
 def test_of_an_earlier_version_less_is_known() -> None:
-    assert of_8_bits("int8", quantized()) == ("--calibration minmax", ["--no-smooth", "--no-mixed"])
+    assert of_8_bits("int8", quantized()) == ("--calibration minmax", ["--no-smooth"])
     assert of_8_bits("int8", quantized(ranges="somewhere")) == (
         "",
-        ["--calibration", "--calibration-images", "--no-smooth", "--no-mixed"],
+        ["--calibration", "--calibration-images", "--no-smooth"],
     )

@@ -175,12 +175,13 @@ def test_another_folder_of_runs_is_named_by_every_command(tmp_path: Path) -> Non
 
 
 def test_what_the_manifest_of_8_bits_does_not_tell_is_noted(tmp_path: Path) -> None:
-    manifest = make_manifest(Path(__file__), precision="int8", quantization=quantized("smoothed, minmax"))
-    exported = Exported((Artifact("onnx-int8", manifest, 1.0, None, None, ()),), (), NONE, "")
+    record = quantized("not smoothed", ranges="each batch when it is run")
+    manifest = make_manifest(Path(__file__), precision="int8-dynamic", quantization=record)
+    exported = Exported((Artifact("onnx-int8-dynamic", manifest, 1.0, None, None, ()),), (), NONE, "")
     settings, origins = resolve(option_layers(dataset="digits"))
     description = {"settings": settings.model_dump(mode="json"), "origins": origins}
     found = gather_repeat(Run(tmp_path), description, exported, "settings.yaml")
-    assert found.notes == ("The manifest of onnx-int8 does not tell whether --no-mixed was given.",)
+    assert found.notes == ("The manifest of onnx-int8-dynamic does not tell whether --no-smooth was given.",)
 
 
 def test_a_given_subnet_is_trained_again(tmp_path: Path) -> None:

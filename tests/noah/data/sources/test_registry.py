@@ -129,6 +129,10 @@ def test_an_unknown_name_like_no_other_and_one_that_is_a_folder(tmp_path: Path) 
     with pytest.raises(DatasetNotFoundError) as caught:
         load(str(tmp_path), None, tmp_path)
     assert caught.value.hint == f"It is a folder: type --data {tmp_path}"
+    (table := tmp_path / "list.csv").write_text("path,label\n")
+    with pytest.raises(DatasetNotFoundError) as caught:
+        load(str(table), None, tmp_path)
+    assert caught.value.hint == f"It is a file: type --data {table}"
     with pytest.raises(DatasetNotFoundError, match="There is no folder nowhere/photos, and no dataset of that name"):
         load("nowhere/photos", None, tmp_path)
     (photos := tmp_path / "my photos").mkdir()

@@ -205,11 +205,23 @@ def test_a_group_that_no_sample_names_is_refused(
     assert "--columns group=NAME" in caught.value.hint
 
 
-def test_test_shards_that_do_not_name_the_group_are_refused(tmp_path: Path) -> None:
+def test_test_shards_need_not_name_the_group(tmp_path: Path) -> None:
     write(tmp_path / "train" / "0.tar", records(10, patient=["p", "q", "r", "s", "t"]))
     write(tmp_path / "test" / "0.tar", records(4))
-    with pytest.raises(DataError, match=r"test have no patient; the names in their KEY\.json are: label\."):
-        load(tmp_path, group="patient").load_test()
+    assert len(load(tmp_path, group="patient").load_test()) == 4
+
+
+def test_no_groups_are_none_though_a_key_is_called_so(tmp_path: Path) -> None:
+    write(tmp_path / "0.tar", records(12, **{"": ["g0", "g1", "g2"]}))
+    assert groups_of(load(tmp_path, group="").full_train) is None
+
+
+@pytest.mark.parametrize("names", [("val/validation-0.tar", "val/1.tar"), ("Val/0.tar", "Val/val-1.tar")])
+def test_a_folder_and_the_names_in_it_are_one_place(tmp_path: Path, names: tuple[str, str]) -> None:
+    write(tmp_path / "Train" / "train-0.tar", records(8))
+    for name in names:
+        write(tmp_path / name, records(4))
+    assert len(load(tmp_path).validation) == 8
 
 
 def test_samples_without_a_group_are_told(tmp_path: Path) -> None:
