@@ -32,7 +32,7 @@ from export.predict.prediction_table import open_writer
 from export.predict.predictor import Batch
 from noah.data.decode import Decoded, Remark, decode_image, upright_rgb
 from noah.data.in_threads import in_threads
-from noah.data.sources.tables.cells import TABLE_SUFFIXES
+from noah.data.sources.tables.cells import TABLE_SUFFIXES, is_table_path
 from noah.errors import ArtifactError, UnreadableImageError, UsageError
 from noah.files.latest import follow_latest
 from noah.hardware.cores import claimed_threads, release_threads
@@ -241,7 +241,7 @@ class Predictor:
             self._check_embeddings()
         listener = listener or Silent()
         names = [os.fspath(name) for name in ([images] if isinstance(images, str | os.PathLike) else images)]
-        if columns not in (None, ColumnSettings()) and not any(map(_may_be_table, names)):
+        if columns not in (None, ColumnSettings()) and not any(is_table_path(Path(name)) for name in names):
             suffixes = ", ".join(sorted(TABLE_SUFFIXES))
             raise UsageError(
                 "--columns has no effect, as no table was named.", f"Leave it out, or name a table ({suffixes})."
@@ -317,11 +317,6 @@ class Predictor:
         else:
             decoded = Decoded(upright_rgb(source, "an image that was passed", decoding))
         return self._opened.pixels(decoded.image), decoded.remarks
-
-
-def _may_be_table(name: str) -> bool:
-    """Whether a name is that of a table; one that is missing is told when it is opened."""
-    return Path(name).suffix.lower() in TABLE_SUFFIXES and not Path(name).is_dir()
 
 
 def _threshold(min_probability: float | None, other: str) -> Threshold | None:

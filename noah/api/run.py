@@ -22,7 +22,7 @@ from noah.prepare.continued_run import continued_settings
 from noah.progress import counted
 from noah.runs.folder import Run as Folder
 from noah.runs.run_subnet import chosen_subnet, given_subnet
-from noah.runs.stored_results import read_result, read_winner
+from noah.runs.stored_results import read_test, read_winner
 from noah.settings.option_layers import option_layers
 from noah.settings.settings import Settings
 from noah.space.subnet import Subnet
@@ -88,9 +88,8 @@ class Run:
     @property
     def evaluation(self) -> Evaluation | None:
         """The accuracy on the test split; None if it has not been measured."""
-        if not self._folder.path("eval", "test.json").is_file():
-            return None
-        return Evaluation.from_json(read_result(self._folder, "eval", "test.json"))
+        test = read_test(self._folder)
+        return None if test is None else Evaluation.from_json(test)
 
     @property
     def artifacts(self) -> dict[str, Artifact]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from noah.files.latest import is_run, run_option
@@ -29,7 +30,7 @@ def export_command(run: Path | None, name: str = "") -> str:
     found = _ARTIFACT.fullmatch(name)
     given = {} if found is None else found.groupdict()
     options = [f"--{option.replace('_', '-')} {value}" for option, value in given.items() if value]
-    return " ".join(["noah export", *options, *([f"--run {run_option(run)}"] if run else [])])
+    return _spelled(options, run)
 
 
 def export_again(artifact: Path) -> str:
@@ -45,8 +46,7 @@ def export_beside(artifact: Path, options: str) -> str:
         artifact: The folder of the artifact that is there.
         options: The options of the other one.
     """
-    run = _run_around(artifact)
-    return " ".join(["noah export", options, *([f"--run {run_option(run)}"] if run else [])])
+    return _spelled([options], _run_around(artifact))
 
 
 def where_artifacts_are(place: Path) -> str:
@@ -59,6 +59,10 @@ def where_artifacts_are(place: Path) -> str:
     if place.is_dir() and any(place.glob("model.*")):
         return "A model alone is not enough for noah's commands: bring the whole folder that noah export wrote."
     return f"Write one: {export_command(run)}"
+
+
+def _spelled(options: Sequence[str], run: Path | None) -> str:
+    return " ".join(["noah export", *options, *([f"--run {run_option(run)}"] if run else [])])
 
 
 def _run_around(artifact: Path) -> Path | None:

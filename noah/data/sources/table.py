@@ -12,7 +12,7 @@ from noah.data.dataset import Dataset
 from noah.data.sources.division import Labeled, divide, number_labels, order_labels
 from noah.data.sources.source import Source
 from noah.data.sources.split_names import Role
-from noah.data.sources.tables.cells import TABLE_SUFFIXES, open_cells
+from noah.data.sources.tables.cells import is_table_path, open_cells
 from noah.data.sources.tables.columns import choose_columns
 from noah.data.sources.tables.rows import Row, read_rows
 from noah.data.split import FileSplit
@@ -76,8 +76,7 @@ def given_roles(rows: Sequence[Row]) -> list[Role] | None:
 
 def is_table(data: DataSettings) -> bool:
     """Whether the path has the suffix of a table, and is no folder."""
-    path = Path(data.folder or "")
-    return path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir()
+    return is_table_path(Path(data.folder or ""))
 
 
 def _load(data: DataSettings, seed: int) -> Dataset:

@@ -49,6 +49,11 @@ class Cells:
     notes: tuple[str, ...] = ()
 
 
+def is_table_path(path: Path) -> bool:
+    """Whether a path has the suffix of a table, and is no folder; whether it exists is told when it is opened."""
+    return path.suffix.lower() in TABLE_SUFFIXES and not path.is_dir()
+
+
 def open_cells(path: Path) -> Cells:
     """Open a table by its suffix, one of `TABLE_SUFFIXES`.
 
